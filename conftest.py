@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import Provider
 from proxysite.testing import database, rows
 from proxysite.testing.rows import Person
@@ -50,7 +50,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     """Extend pytest-django's fixture: no thread uses the test database when it is dropped."""
     yield
     with django_db_blocker.unblock():
-        database.wait_for_others_to_leave()
+        database.close_other_connections()
 
 
 @pytest.fixture
@@ -74,17 +74,17 @@ def _settings_of_mark(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def alice(transactional_db: None) -> Person:
-    return rows.person("alice")
+    return rows.create_person("alice")
 
 
 @pytest.fixture
 def mallory(transactional_db: None) -> Person:
-    return rows.person("mallory")
+    return rows.create_person("mallory")
 
 
 @pytest.fixture
 def operator(transactional_db: None) -> Person:
-    return rows.person("operator", is_staff=True, is_superuser=True)
+    return rows.create_person("operator", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ async def upstream() -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def provider(upstream: Any, transactional_db: None) -> Provider:
-    return await off_loop(rows.provider, upstream.url)
+    return await run_in_thread(rows.create_provider, upstream.url)
 
 
 @pytest.fixture
 async def token(provider: Provider) -> UpstreamToken:
     """Return the provider's first token."""
-    (row,) = await off_loop(rows.tokens, provider, "sk-up-1")
+    (row,) = await run_in_thread(rows.create_tokens, provider, "sk-up-1")
     return row
 
 
@@ -131,9 +131,9 @@ async def token(provider: Provider) -> UpstreamToken:
 def _frozen() -> None:
     """Freeze the garbage collector once per process, as the first gateway would do."""
     import proxysite.testing.gateway  # noqa: F401
-    from proxysite.asgi import calm_collector
+    from proxysite.asgi import freeze_garbage_collector
 
-    calm_collector()
+    freeze_garbage_collector()
 
 
 @pytest.fixture
@@ -150,9 +150,9 @@ async def gateway(
     """
     from proxysite.testing.gateway import RunningGateway
 
-    monkeypatch.setattr("proxysite.asgi.calm_collector", lambda: None)
+    monkeypatch.setattr("proxysite.asgi.freeze_garbage_collector", lambda: None)
     # tests rely on the order of tokens
-    monkeypatch.setattr("tokens.pool.pool.Pool.shuffle", lambda pool: None)
+    monkeypatch.setattr("tokens.pool.pool.Pool.shuffle_rotations", lambda pool: None)
     # a test that wants token states written asks for it
     monkeypatch.setattr("tokens.pool.state_writer.TICK_SECONDS", 3_600)
     server = RunningGateway()
@@ -170,8 +170,8 @@ async def gateway(
 @pytest.fixture
 async def three(gateway: Any, provider: Provider, token: UpstreamToken) -> list[UpstreamToken]:
     """Return three tokens of the provider, sk-up-1 to sk-up-3, which the gateway has loaded."""
-    more = await off_loop(rows.tokens, provider, "sk-up-2", "sk-up-3")
-    await gateway.reload()
+    more = await run_in_thread(rows.create_tokens, provider, "sk-up-2", "sk-up-3")
+    await gateway.reload_rows()
     return [token, *more]
 
 
@@ -180,16 +180,16 @@ async def second(gateway: Any) -> AsyncIterator[Any]:
     """Yield a second provider of the model `m`, tried after the first: its upstream and its row."""
     from proxysite.testing.upstream import Upstream
 
-    def make(url: str) -> Provider:
-        row = rows.provider(url, "second", models=())
-        rows.model(row, "m", "second-model", priority=1)
-        rows.tokens(row, "sk-second-1")
+    def make_second_provider(url: str) -> Provider:
+        row = rows.create_provider(url, "second", models=())
+        rows.create_model(row, "m", "second-model", priority=1)
+        rows.create_tokens(row, "sk-second-1")
         return row
 
     server = Upstream()
     await server.start()
-    row = await off_loop(make, server.url)
-    await gateway.reload()
+    row = await run_in_thread(make_second_provider, server.url)
+    await gateway.reload_rows()
     yield server, row
     await server.stop()
     assert not server.failures, server.failures
@@ -242,10 +242,10 @@ async def house_upstream(_listener: socket.socket) -> AsyncIterator[Any]:
 @pytest.fixture(scope="session")
 def _furnished(tmp_path_factory: pytest.TempPathFactory, _listener: socket.socket) -> Iterator[Any]:
     """Yield an ended house after its first run, and its API key; other houses are copies of it."""
-    from proxysite.testing.house import furnish, house
+    from proxysite.testing.house import make_house, run_first_time
 
-    with house(tmp_path_factory.mktemp("house") / "home") as found:
-        yield found, furnish(found, f"http://127.0.0.1:{_listener.getsockname()[1]}/v1")
+    with make_house(tmp_path_factory.mktemp("house") / "home") as found:
+        yield found, run_first_time(found, f"http://127.0.0.1:{_listener.getsockname()[1]}/v1")
 
 
 @pytest.fixture(scope="session")
@@ -257,9 +257,9 @@ def house_key(_furnished: Any) -> str:
 @pytest.fixture(scope="session")
 def house(_furnished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Yield a running house that tests share; they leave it running."""
-    from proxysite.testing.house import house
+    from proxysite.testing.house import make_house
 
-    with house(tmp_path_factory.mktemp("house") / "home", like=_furnished[0]) as found:
+    with make_house(tmp_path_factory.mktemp("house") / "home", template=_furnished[0]) as found:
         found.start()
         yield found
 
@@ -267,16 +267,16 @@ def house(_furnished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def own_house(_furnished: Any, tmp_path: Path) -> Iterator[Any]:
     """Yield a house of this test alone, not started yet."""
-    from proxysite.testing.house import house
+    from proxysite.testing.house import make_house
 
-    with house(tmp_path / "home", like=_furnished[0]) as found:
+    with make_house(tmp_path / "home", template=_furnished[0]) as found:
         yield found
 
 
 @pytest.fixture
 def empty_house(tmp_path: Path) -> Iterator[Any]:
     """Yield a house whose home has never been used."""
-    from proxysite.testing.house import house
+    from proxysite.testing.house import make_house
 
-    with house(tmp_path / "home") as found:
+    with make_house(tmp_path / "home") as found:
         yield found

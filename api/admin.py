@@ -21,14 +21,21 @@ from django.utils.safestring import SafeString
 from api import keys, one_time_forms
 from api.forms import ApiKeyForm
 from api.models import ApiKey, Status, UsageRecord
-from providers.admin.big_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.admin.big_tables import (
+    NO_VALUE,
+    BigTableAdmin,
+    make_time_column,
+    record_in_history,
+    render_badge,
+    render_count,
+)
 from providers.admin.deletion_admin import SlicedDeletion
 from providers.admin.secret_search import SecretSearch
 from providers.models import Deletion
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 from tokens.models import UpstreamToken
 
-SHOWN_MODELS = 2  # number of a key's models that the list names
+MOST_LISTED_MODELS = 2  # number of a key's models that the list names
 REQUEST_PREFIXES = ("req_", "chatcmpl-", "cmpl-")
 
 
@@ -54,7 +61,15 @@ class KeyStateFilter(admin.SimpleListFilter):
 @admin.register(ApiKey)
 class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     form = ApiKeyForm
-    list_display = ("key", "name", "user", "models", "standing", "last_used", "created")
+    list_display = (
+        "key_prefix",
+        "name",
+        "user",
+        "model_names",
+        "state_badge",
+        "last_used",
+        "created",
+    )
     list_select_related = ("user",)
     list_filter = (KeyStateFilter,)
     sortable_by = ("created",)
@@ -64,11 +79,14 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     )
     actions = ("revoke",)
     autocomplete_fields = ("user",)
-    readonly_fields = ("key", "standing", "last_used", "created", "revoked")
-    last_used = moment("last_used_at", "last used")
-    created = moment("created_at", "created")
-    revoked = moment("revoked_at", "revoked")
-    rights = ("What it may do", {"fields": ("allowed_models", "stores_content", "expires_at")})
+    readonly_fields = ("key_prefix", "state_badge", "last_used", "created", "revoked")
+    last_used = make_time_column("last_used_at", "last used")
+    created = make_time_column("created_at", "created")
+    revoked = make_time_column("revoked_at", "revoked")
+    rights_fieldset = (
+        "What it may do",
+        {"fields": ("allowed_models", "stores_content", "expires_at")},
+    )
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
@@ -76,11 +94,11 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
                 "fields": ("user", "name", "form_number"),
                 "description": "The key is made when you save, and shown once.",
             }
-            return ((None, described), self.rights)
-        who = (None, {"fields": ("key", "standing", "user", "name")})
+            return ((None, described), self.rights_fieldset)
+        who = (None, {"fields": ("key_prefix", "state_badge", "user", "name")})
         return (
             who,
-            self.rights,
+            self.rights_fieldset,
             ("What happened", {"fields": ("last_used", "created", "revoked")}),
         )
 
@@ -96,7 +114,7 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         unknown_then = (
             obj is not None
             and settings.PASSTHROUGH_PROVIDER
-            and not obj.prefix.startswith(keys.PREFIX)
+            and not obj.prefix.startswith(keys.KEY_PREFIX)
         )
         return not unknown_then and super().has_delete_permission(request, obj)
 
@@ -129,7 +147,7 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         try:
             return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
         except (
-            one_time_forms.UsedAlready
+            one_time_forms.FormAlreadyUsed
         ):  # two clicks at the same moment: the key of the other one was not shown
             text = (
                 "This form was sent twice. If you have not seen its key, revoke the newest one "
@@ -153,8 +171,8 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         """
         if not change:
             one_time_forms.mark_used(request, form.cleaned_data.get("form_number", ""))
-            obj.issued = keys.generate()
-            obj.prefix, obj.digest = obj.issued[: keys.SHOWN_LENGTH], keys.digest(obj.issued)
+            obj.issued = keys.generate_key()
+            obj.prefix, obj.digest = obj.issued[: keys.SHOWN_LENGTH], keys.digest_key(obj.issued)
         obj.save(update_fields=form.changed_data if change else None)
 
     def response_add(
@@ -176,43 +194,47 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         page.headers["Cache-Control"] = "no-store"
         return page
 
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(
-            Q(prefix__startswith=self.open_term(term.rstrip("…"))) | Q(user__username=term)
+            Q(prefix__startswith=self.get_public_term(term.rstrip("…"))) | Q(user__username=term)
         )
 
-    def open_term(self, term: str) -> str:
-        return term[: keys.SHOWN_LENGTH] if term.startswith(keys.PREFIX) else term
+    def get_public_term(self, term: str) -> str:
+        return term[: keys.SHOWN_LENGTH] if term.startswith(keys.KEY_PREFIX) else term
 
-    def by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
-        return queryset.filter(digest=keys.digest(secret))
+    def find_by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
+        return queryset.filter(digest=keys.digest_key(secret))
 
-    def open_name(self, row: ApiKey) -> str:
+    def get_public_name(self, row: ApiKey) -> str:
         return row.prefix
 
     @admin.display(description="key")
-    def key(self, row: ApiKey) -> str:
+    def key_prefix(self, row: ApiKey) -> str:
         return str(row)
 
     @admin.display(description="models")
-    def models(self, row: ApiKey) -> str:
-        if len(row.allowed_models) > SHOWN_MODELS:
+    def model_names(self, row: ApiKey) -> str:
+        if len(row.allowed_models) > MOST_LISTED_MODELS:
             return f"{len(row.allowed_models)} models"
         return ", ".join(row.allowed_models) or "all"
 
     @admin.display(description="state")
-    def standing(self, row: ApiKey) -> SafeString:
+    def state_badge(self, row: ApiKey) -> SafeString:
         if row.revoked_at is not None:
-            return badge("bad", "revoked")
-        if row.expired:
-            return badge("off", "expired")
-        return badge("good", "valid") if row.user.is_active else badge("off", "user inactive")
+            return render_badge("bad", "revoked")
+        if row.is_expired:
+            return render_badge("off", "expired")
+        return (
+            render_badge("good", "valid")
+            if row.user.is_active
+            else render_badge("off", "user inactive")
+        )
 
     @admin.action(description="Revoke selected API keys", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: Any) -> None:
-        audit(request, queryset, "Revoked.")
+        record_in_history(request, queryset, "Revoked.")
         count = queryset.revoke()
-        self.message_user(request, f"{counted(ApiKey, count)} revoked.", messages.SUCCESS)
+        self.message_user(request, f"{render_count(ApiKey, count)} revoked.", messages.SUCCESS)
 
 
 # --- usage ----------------------------------------------------------------------------------------
@@ -246,37 +268,49 @@ class StatusFilter(admin.SimpleListFilter):
         return troubled if wanted == "troubled" else troubled.filter(status=wanted)
 
 
-DELETED_NAMES = {"user": "auth.user", "provider": "providers.provider", "key": "api.apikey"}
+REFERENCE_MODELS = {"user": "auth.user", "provider": "providers.provider", "key": "api.apikey"}
 
 
-def name_of_deleted(label: str, name: str) -> Subquery:
-    """Return a subquery for the name of the deleted row that a record's field `name` refers to."""
-    mine = Deletion.objects.filter(model=label, object_id=Cast(OuterRef(f"{name}_id"), CharField()))
+def deleted_name_subquery(model_label: str, field_name: str) -> Subquery:
+    """Return a subquery for the name of the deleted row to which `field_name` refers."""
+    mine = Deletion.objects.filter(
+        model=model_label, object_id=Cast(OuterRef(f"{field_name}_id"), CharField())
+    )
     return Subquery(mine.values("name")[:1])
 
 
-def referred(record: Any, name: str) -> str:
+def describe_reference(record: Any, field_name: str) -> str:
     """Return the row that a record's field refers to; a deleted row by its last name or its id."""
-    pk = getattr(record, f"{name}_id")
+    pk = getattr(record, f"{field_name}_id")
     if pk is None:
-        return NOTHING
+        return NO_VALUE
     try:
-        row = getattr(record, name)
+        row = getattr(record, field_name)
     except ObjectDoesNotExist:
         row = None
-    return str(row) if row is not None else f"{getattr(record, f'{name}_gone') or pk} (deleted)"
+    return (
+        str(row) if row is not None else f"{getattr(record, f'{field_name}_gone') or pk} (deleted)"
+    )
 
 
-COLOURS = {Status.COMPLETE: "good", Status.ABANDONED: "off", Status.INTERRUPTED: "wait"}
+STATUS_COLOURS = {Status.COMPLETE: "good", Status.ABANDONED: "off", Status.INTERRUPTED: "wait"}
 
 
-def in_milliseconds(span: float | None) -> str:
-    return NOTHING if span is None else f"{span:,.1f}"
+def format_milliseconds(duration_ms: float | None) -> str:
+    return NO_VALUE if duration_ms is None else f"{duration_ms:,.1f}"
 
 
 @admin.register(UsageRecord)
 class UsageRecordAdmin(BigTableAdmin):
-    list_display = ("started", "caller", "model", "upstream", "outcome", "tokens", "duration")
+    list_display = (
+        "started",
+        "caller_name",
+        "model",
+        "provider_name",
+        "status_badge",
+        "token_counts",
+        "duration_text",
+    )
     list_select_related = ("user", "provider")
     list_filter = (StatusFilter, "stream", EndpointFilter)
     sortable_by = ()
@@ -284,10 +318,22 @@ class UsageRecordAdmin(BigTableAdmin):
     search_help_text = "A whole request id: req_… or chatcmpl-…"
     actions = None
     fieldsets = (
-        (None, {"fields": ("request", "started", "asked", "caller", "with_key")}),
+        (
+            None,
+            {"fields": ("request_id", "started", "request_summary", "caller_name", "key_prefix")},
+        ),
         (
             "How it went",
-            {"fields": ("outcome", "http", "upstream", "with_token", "tries", "milliseconds")},
+            {
+                "fields": (
+                    "status_badge",
+                    "http_status_text",
+                    "provider_name",
+                    "token_link",
+                    "attempts_table",
+                    "phase_milliseconds",
+                )
+            },
         ),
         (
             "Tokens",
@@ -297,12 +343,12 @@ class UsageRecordAdmin(BigTableAdmin):
                     "completion_tokens",
                     "reasoning_tokens",
                     "cached_tokens",
-                    "source",
+                    "count_source",
                 )
             },
         ),
     )
-    started = moment("started_at", "started")
+    started = make_time_column("started_at", "started")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -319,12 +365,13 @@ class UsageRecordAdmin(BigTableAdmin):
         They are read only for the rows of a page.
         """
         gone = {
-            f"{name}_gone": name_of_deleted(label, name) for name, label in DELETED_NAMES.items()
+            f"{name}_gone": deleted_name_subquery(label, name)
+            for name, label in REFERENCE_MODELS.items()
         }
         rows: QuerySet[Any] = super().get_queryset(request).annotate(**gone)
         return rows
 
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         for prefix in REQUEST_PREFIXES:
             term = term.removeprefix(prefix)
         try:
@@ -333,29 +380,29 @@ class UsageRecordAdmin(BigTableAdmin):
             return queryset.none()
 
     @admin.display(description="request")
-    def request(self, record: UsageRecord) -> str:
+    def request_id(self, record: UsageRecord) -> str:
         return str(record)
 
     @admin.display(description="user")
-    def caller(self, record: Any) -> str:
-        return referred(record, "user")
+    def caller_name(self, record: Any) -> str:
+        return describe_reference(record, "user")
 
     @admin.display(description="provider")
-    def upstream(self, record: Any) -> str:
-        return referred(record, "provider")
+    def provider_name(self, record: Any) -> str:
+        return describe_reference(record, "provider")
 
     @admin.display(description="key")
-    def with_key(self, record: Any) -> str:
-        return referred(record, "key")
+    def key_prefix(self, record: Any) -> str:
+        return describe_reference(record, "key")
 
     @admin.display(description="token")
-    def with_token(self, record: Any) -> SafeString | str:
+    def token_link(self, record: Any) -> SafeString | str:
         try:
             token = record.token
         except UpstreamToken.DoesNotExist:
             return f"{record.token_id} (deleted)"
         if token is None:
-            return NOTHING
+            return NO_VALUE
         return format_html(
             '<a href="{}">{}</a>',
             reverse("admin:tokens_upstreamtoken_change", args=[token.pk]),
@@ -363,60 +410,61 @@ class UsageRecordAdmin(BigTableAdmin):
         )
 
     @admin.display(description="asked")
-    def asked(self, record: UsageRecord) -> str:
+    def request_summary(self, record: UsageRecord) -> str:
         return (
             f"{record.endpoint}, model {record.model}, "
             f"{'streamed' if record.stream else 'not streamed'}"
         )
 
     @admin.display(description="HTTP status")
-    def http(self, record: UsageRecord) -> int | str:
-        return record.http_status or NOTHING
+    def http_status_text(self, record: UsageRecord) -> int | str:
+        return record.http_status or NO_VALUE
 
     @admin.display(description="counted by")
-    def source(self, record: UsageRecord) -> str:
+    def count_source(self, record: UsageRecord) -> str:
         return "this gateway (estimated)" if record.estimated else "the upstream"
 
     @admin.display(description="status")
-    def outcome(self, record: UsageRecord) -> SafeString:
-        shown = badge(COLOURS.get(Status(record.status), "bad"), record.status)
+    def status_badge(self, record: UsageRecord) -> SafeString:
+        shown = render_badge(STATUS_COLOURS.get(Status(record.status), "bad"), record.status)
         code = record.error_code if record.error_code != record.status else ""
         return format_html('{} <span class="quiet">{}</span>', shown, code) if code else shown
 
     @admin.display(description="tokens in / out")
-    def tokens(self, record: UsageRecord) -> str:
+    def token_counts(self, record: UsageRecord) -> str:
         return (
             f"{'~' if record.estimated else ''}{record.prompt_tokens} / {record.completion_tokens}"
         )
 
     @admin.display(description="time")
-    def duration(self, record: UsageRecord) -> str:
+    def duration_text(self, record: UsageRecord) -> str:
         return "" if record.total_ms is None else f"{record.total_ms / 1000:.2f} s"
 
     @admin.display(description="milliseconds")
-    def milliseconds(self, record: UsageRecord) -> str:
+    def phase_milliseconds(self, record: UsageRecord) -> str:
         spans = (record.queue_ms, record.connect_ms, record.first_byte_ms, record.total_ms)
         names = ("in the queue", "to connect", "to the first byte", "in all")
         shown = (
-            f"{in_milliseconds(span)} {name}"
+            f"{format_milliseconds(span)} {name}"
             for span, name in zip(spans, names, strict=True)
             if span is not None
         )
-        return ", ".join(shown) or NOTHING
+        return ", ".join(shown) or NO_VALUE
 
     @admin.display(description="attempts")
-    def tries(self, record: UsageRecord) -> SafeString | str:
+    def attempts_table(self, record: UsageRecord) -> SafeString | str:
         """Return a table of every upstream call of the request, in order."""
-        masks = masks_of(record.attempts)
+        masks = load_token_masks(record.attempts)
         rows = [
-            (number, *cells(attempt, masks)) for number, attempt in enumerate(record.attempts, 1)
+            (number, *attempt_cells(attempt, masks))
+            for number, attempt in enumerate(record.attempts, 1)
         ]
-        head = row("th", COLUMNS)
-        body = format_html_join("", "{}", ((row("td", cells),) for cells in rows))
+        head = render_table_row("th", ATTEMPT_COLUMNS)
+        body = format_html_join("", "{}", ((render_table_row("td", cells),) for cells in rows))
         return format_html('<table class="attempts">{}{}</table>', head, body) if rows else "none"
 
 
-COLUMNS = (
+ATTEMPT_COLUMNS = (
     "",
     "provider",
     "model",
@@ -427,17 +475,17 @@ COLUMNS = (
     "total ms",
     "outcome",
 )
-CALM = {"answered": "good", "skipped": "off", "abandoned": "off"}
+OUTCOME_COLOURS = {"answered": "good", "skipped": "off", "abandoned": "off"}
 
 
-def row(tag: str, cells: Iterable[object]) -> SafeString:
+def render_table_row(tag: str, cells: Iterable[object]) -> SafeString:
     """Return one line of a table; `tag` is th or td."""
     return format_html(
         "<tr>{}</tr>", format_html_join("", "<{0}>{1}</{0}>", ((tag, cell) for cell in cells))
     )
 
 
-def masks_of(attempts: list[dict[str, Any]]) -> dict[str, str]:
+def load_token_masks(attempts: list[dict[str, Any]]) -> dict[str, str]:
     """Return the masked form of each token that the attempts name and that still exists, by id."""
     ids = {attempt["token"] for attempt in attempts if attempt.get("token")}
     return {
@@ -446,7 +494,7 @@ def masks_of(attempts: list[dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def cells(attempt: dict[str, Any], masks: dict[str, str]) -> list[object]:
+def attempt_cells(attempt: dict[str, Any], masks: dict[str, str]) -> list[object]:
     """Return one attempt of the ledger (`Attempt.as_dict`) as table cells.
 
     The cells are in the order of COLUMNS.
@@ -462,8 +510,12 @@ def cells(attempt: dict[str, Any], masks: dict[str, str]) -> list[object]:
         token,
         attempt.get("status") or "",
         *(
-            in_milliseconds(attempt.get(name))
+            format_milliseconds(attempt.get(name))
             for name in ("connect_ms", "first_byte_ms", "total_ms")
         ),
-        format_html("{} {}", badge(CALM.get(outcome, "bad"), outcome), attempt.get("reason") or ""),
+        format_html(
+            "{} {}",
+            render_badge(OUTCOME_COLOURS.get(outcome, "bad"), outcome),
+            attempt.get("reason") or "",
+        ),
     ]

@@ -23,16 +23,19 @@ def register_deletions() -> None:
     from django.contrib.auth import get_user_model
 
     from api.models import ApiKey
-    from providers.deletions.deletion_jobs import Rules, register
+    from providers.deletions.deletion_jobs import DeletionRules, register_rules
 
-    def mark_users(ids: list[int]) -> None:
+    def deactivate_users(ids: list[int]) -> None:
         get_user_model().objects.filter(pk__in=ids).update(is_active=False)
 
-    def mark_keys(ids: list[int]) -> None:
+    def revoke_keys(ids: list[int]) -> None:
         ApiKey.objects.filter(pk__in=ids).revoke()
 
-    register("auth.user", Rules(mark_users, lambda rows: rows.delete()[0], one_by_one=True))
-    register("api.apikey", Rules(mark_keys, one_by_one=True))
+    register_rules(
+        "auth.user",
+        DeletionRules(deactivate_users, lambda rows: rows.delete()[0], is_one_by_one=True),
+    )
+    register_rules("api.apikey", DeletionRules(revoke_keys, is_one_by_one=True))
 
 
 def list_trigger_sets() -> list[TriggerSet]:
@@ -40,7 +43,7 @@ def list_trigger_sets() -> list[TriggerSet]:
     from django.apps import apps
 
     from api.user_triggers import list_user_triggers
-    from providers.database.revisions import Watch, list_watch_triggers
+    from providers.database.revisions import WatchedTable, list_watch_triggers
 
     columns = (
         "id",
@@ -51,6 +54,6 @@ def list_trigger_sets() -> list[TriggerSet]:
         "revoked_at",
         "stores_content",
     )
-    keys = Watch("api_apikey", "keys", columns, stamped=True)
+    keys = WatchedTable("api_apikey", "keys", columns, is_stamped=True)
     users = apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table
     return [*list_watch_triggers([keys]), *list_user_triggers(users)]

@@ -27,25 +27,25 @@ from rest_framework.request import Request
 from api import keys
 from api.models import ApiKey
 from providers.database.changed_rows import Changes, read_changes
-from providers.database.database_threads import QUICK, in_time
+from providers.database.database_threads import QUICK, await_in_time
 from providers.exceptions import Forbidden, InvalidKey, InvalidRequest
 from providers.fast_settings import settings
 
-UNKNOWN = "The API key is not valid."  # one text for unknown, revoked and expired
+INVALID_KEY_TEXT = "The API key is not valid."  # one text for unknown, revoked and expired
 KEY_LENGTH = 512
-TOKENS_LENGTH = 32_768  # of all tokens that a caller brings, together
+ALL_TOKENS_LENGTH = 32_768  # of all tokens that a caller brings, together
 TOKEN_LENGTH = 4_096  # of one of them
 # fields with which a caller chooses other models or services at the upstream: OpenRouter's,
 # LiteLLM's, Vercel's
-ELSEWHERE = frozenset(
+UPSTREAM_CHOICE_FIELDS = frozenset(
     """
     models provider route plugins transforms preset fallbacks context_window_fallbacks
     content_policy_fallbacks deployment_id model_list providerOptions provider_options
     """.split()
 )
-TOUCH_SECONDS = 60  # the last use is written at most once in that time
-TOUCH_SQLITE = "UPDATE api_apikey SET last_used_at = %s WHERE id = %s"
-TOUCH_POSTGRES = """
+LAST_USE_STEP_SECONDS = 60  # the last use is written at most once in that time
+LAST_USE_SQLITE = "UPDATE api_apikey SET last_used_at = %s WHERE id = %s"
+LAST_USE_POSTGRES = """
     WITH used AS (SELECT * FROM unnest(%s::bigint[], %s::timestamptz[]) AS u (id, at)),
     free AS (
         SELECT id FROM api_apikey WHERE id = ANY(%s::bigint[])
@@ -60,37 +60,41 @@ TOUCH_POSTGRES = """
 class Caller:
     """The owner of a valid API key, or an unknown caller who brings tokens of `provider`.
 
-    `expires` is a UNIX time.
+    `expires_timestamp` is a UNIX time.
     """
 
     key_id: int | None
     user_id: int | None
-    models: frozenset[str]
-    expires: float
+    allowed_models: frozenset[str]
+    expires_timestamp: float
     provider: str = ""
-    stores: bool = True  # content may be stored
+    can_store: bool = True  # content may be stored
     tokens: tuple[str, ...] = field(default=(), repr=False)
 
-    def may_use(self, name: str, public_id: str) -> bool:
+    def can_use_model(self, name: str, public_id: str) -> bool:
         """Return whether the key may use the model.
 
         `name` is the caller's name for it: its public id or an alias of it.
         """
-        return not self.models or public_id in self.models or name in self.models
+        return (
+            not self.allowed_models
+            or public_id in self.allowed_models
+            or name in self.allowed_models
+        )
 
-    def require(self, name: str, public_id: str) -> None:
+    def require_model(self, name: str, public_id: str) -> None:
         """Raise Forbidden unless the key may use the model."""
-        if not self.may_use(name, public_id):
+        if not self.can_use_model(name, public_id):
             raise Forbidden(f"This API key may not use the model {name!r}.", param="model")
 
-    def require_own_choice(self, body: Mapping[str, Any]) -> None:
+    def reject_model_choice(self, body: Mapping[str, Any]) -> None:
         """Raise InvalidRequest when a limited key's body may make the upstream use another model.
 
         Such fields name the upstream's own models and services, which the key's list does not
         cover.
         """
-        if self.models and not ELSEWHERE.isdisjoint(body):
-            field = min(ELSEWHERE & body.keys())
+        if self.allowed_models and not UPSTREAM_CHOICE_FIELDS.isdisjoint(body):
+            field = min(UPSTREAM_CHOICE_FIELDS & body.keys())
             why = (
                 f"This API key is limited to certain models, so {field!r}, which may choose "
                 "others, is not accepted."
@@ -99,13 +103,13 @@ class Caller:
 
     def require_storing(self) -> None:
         """Raise Forbidden unless content that is sent with the key may be stored."""
-        if not self.stores or self.user_id is None:
+        if not self.can_store or self.user_id is None:
             raise Forbidden(
                 "Nothing that is said with this API key is kept.", code="storage_disabled"
             )
 
 
-def presented_key(meta: dict[str, Any]) -> str:
+def read_credential(meta: dict[str, Any]) -> str:
     """Return the one credential of a request's headers.
 
     Raises InvalidKey; InvalidRequest when there are two different ones.
@@ -125,14 +129,14 @@ def presented_key(meta: dict[str, Any]) -> str:
     key: str | None = bearer or header
     if not key:
         raise InvalidKey("The request carries no API key: give it as “Authorization: Bearer KEY”.")
-    if len(key) > (KEY_LENGTH if not settings.PASSTHROUGH_PROVIDER else TOKENS_LENGTH) or not (
+    if len(key) > (KEY_LENGTH if not settings.PASSTHROUGH_PROVIDER else ALL_TOKENS_LENGTH) or not (
         key.isascii() and key.isprintable()
     ):
-        raise InvalidKey(UNKNOWN)
+        raise InvalidKey(INVALID_KEY_TEXT)
     return key
 
 
-def find(digest: str) -> Caller | None:
+def load_caller(digest: str) -> Caller | None:
     """Return the caller whose key has this digest, or None; one indexed query."""
     row = (
         ApiKey.objects.valid()
@@ -144,10 +148,10 @@ def find(digest: str) -> Caller | None:
         return None
     key_id, user_id, models, expires_at, stores = row
     expires = expires_at.timestamp() if expires_at else float("inf")
-    return Caller(key_id, user_id, frozenset(models), expires, stores=stores)
+    return Caller(key_id, user_id, frozenset(models), expires, can_store=stores)
 
 
-def known(digests: Iterable[str]) -> bool:
+def has_known_digest(digests: Iterable[str]) -> bool:
     """Return whether one of these digests was ever that of a key here.
 
     Such a key is never sent to an upstream, even if it is revoked or expired.
@@ -155,46 +159,46 @@ def known(digests: Iterable[str]) -> bool:
     return ApiKey.objects.filter(digest__in=list(digests)).exists()
 
 
-def bringing(key: str) -> Caller:
+def make_passthrough_caller(key: str) -> Caller:
     """Return the caller who brings tokens instead of a key; runs in a database thread.
 
     Raises InvalidKey.
     """
     tokens = tuple(token for part in key.split(",") if (token := part.strip()))
     if not settings.PASSTHROUGH_PROVIDER or not tokens or len(max(tokens, key=len)) > TOKEN_LENGTH:
-        raise InvalidKey(UNKNOWN)
+        raise InvalidKey(INVALID_KEY_TEXT)
     pieces = {
         *tokens,
         *re.split(r"[^\w.-]+", key, flags=re.ASCII),
     }  # also finds a key in quotes or behind a word
-    if keys.PREFIX in key.lower() or known(map(keys.digest, pieces)):
-        raise InvalidKey(UNKNOWN)
+    if keys.KEY_PREFIX in key.lower() or has_known_digest(map(keys.digest_key, pieces)):
+        raise InvalidKey(INVALID_KEY_TEXT)
     return Caller(
         None, None, frozenset(), float("inf"), settings.PASSTHROUGH_PROVIDER, False, tokens
     )
 
 
-def read_changed_keys(seen: int) -> Changes:
-    """Return the ids of the keys that changed after version `seen`; runs in a database thread."""
-    return read_changes("keys", ApiKey.objects.all(), ("id",), seen)
+def read_changed_keys(known_version: int) -> Changes:
+    """Return the ids of the keys that changed after `known_version`; for a database thread."""
+    return read_changes("keys", ApiKey.objects.all(), ("id",), known_version)
 
 
 class Keyring:
     """The cache of callers.
 
-    `used` maps key ids to the times of uses that are not written yet. `seen` is the version of the
-    topic "keys" up to which changes are in force.
+    `unwritten_uses` maps key ids to the times of uses that are not written yet. `version_in_force`
+    is the version of the topic "keys" up to which changes are in force.
     """
 
-    def __init__(self, size: int) -> None:
-        self.seen = -1
-        self._size = size
+    def __init__(self, most_callers: int) -> None:
+        self.version_in_force = -1
+        self._most_callers = most_callers
         self._callers: dict[str, Caller] = {}
-        self._digests: dict[int | None, str] = {}  # key id -> digest of the cached callers
-        self._asked: dict[str, asyncio.Future[Caller | None]] = {}
+        self._digests_by_key: dict[int | None, str] = {}  # key id -> digest of the cached callers
+        self._running_queries: dict[str, asyncio.Future[Caller | None]] = {}
         self._generation = 0
-        self._touched: dict[int, float] = {}
-        self.used: dict[int, datetime] = {}
+        self._noted_uses: dict[int, float] = {}
+        self.unwritten_uses: dict[int, datetime] = {}
 
     @cached_property
     def _hasher(self) -> hmac.HMAC:
@@ -204,100 +208,104 @@ class Keyring:
         """
         return hmac.new(f"key:{settings.KEY_PEPPER}".encode(), digestmod="sha256")
 
-    def forget(self) -> None:
+    def clear_callers(self) -> None:
         """Empty the cache, so that every key is read from the database again."""
         self._callers.clear()
-        self._digests.clear()
-        self._drop_asked()
+        self._digests_by_key.clear()
+        self._forget_queries()
 
-    def take(self, changes: Changes) -> None:
+    def apply_changes(self, changes: Changes) -> None:
         """Drop the keys that changed from the cache."""
-        if changes.whole:
-            self.forget()
+        if changes.has_all_rows:
+            self.clear_callers()
         else:
-            for key_id in (*(row[0] for row in changes.rows), *map(int, changes.deleted)):
-                self._callers.pop(self._digests.pop(key_id, ""), None)
-            self._drop_asked()
-        self.seen = changes.version
+            for key_id in (*(row[0] for row in changes.rows), *map(int, changes.deleted_ids)):
+                self._callers.pop(self._digests_by_key.pop(key_id, ""), None)
+            self._forget_queries()
+        self.version_in_force = changes.version
 
-    def _drop_asked(self) -> None:
+    def _forget_queries(self) -> None:
         """Forget the running queries, whose results may be from before a change.
 
         Their results are used once and not cached.
         """
-        self._asked.clear()
+        self._running_queries.clear()
         self._generation += 1
 
-    async def caller(self, meta: dict[str, Any]) -> Caller:
+    async def identify_caller(self, meta: dict[str, Any]) -> Caller:
         """Return the caller of a request with these headers (Django's META).
 
         Raises InvalidKey, InvalidRequest, DatabaseUnavailable.
         """
-        key = presented_key(meta)
+        key = read_credential(meta)
         hasher = self._hasher.copy()
         hasher.update(key.encode())
         digest = hasher.hexdigest()
-        caller = self._callers.get(digest) or await self._ask(digest)
+        caller = self._callers.get(digest) or await self._query_caller(digest)
         now = time.time()
         if caller is None:
             if not settings.PASSTHROUGH_PROVIDER:
-                raise InvalidKey(UNKNOWN)
-            return await in_time(QUICK.run(bringing, key))
-        if caller.expires <= now:
-            raise InvalidKey(UNKNOWN)
+                raise InvalidKey(INVALID_KEY_TEXT)
+            return await await_in_time(QUICK.run_work(make_passthrough_caller, key))
+        if caller.expires_timestamp <= now:
+            raise InvalidKey(INVALID_KEY_TEXT)
         key_id: Any = caller.key_id
-        if now - self._touched.get(key_id, 0) > TOUCH_SECONDS:
-            self._touched[key_id] = now
-            self.used[key_id] = datetime.now(UTC)
+        if now - self._noted_uses.get(key_id, 0) > LAST_USE_STEP_SECONDS:
+            self._noted_uses[key_id] = now
+            self.unwritten_uses[key_id] = datetime.now(UTC)
         return caller
 
-    async def _ask(self, digest: str) -> Caller | None:
-        future = self._asked.get(digest)
+    async def _query_caller(self, digest: str) -> Caller | None:
+        future = self._running_queries.get(digest)
         if future is None:
             generation = self._generation
-            future = self._asked[digest] = asyncio.ensure_future(QUICK.run(find, digest))
-            future.add_done_callback(lambda done: self._keep(digest, done, generation))
-        return await in_time(asyncio.shield(future))
+            future = self._running_queries[digest] = asyncio.ensure_future(
+                QUICK.run_work(load_caller, digest)
+            )
+            future.add_done_callback(lambda done: self._cache_caller(digest, done, generation))
+        return await await_in_time(asyncio.shield(future))
 
-    def _keep(self, digest: str, done: "asyncio.Future[Caller | None]", generation: int) -> None:
+    def _cache_caller(
+        self, digest: str, query: "asyncio.Future[Caller | None]", generation: int
+    ) -> None:
         if generation != self._generation:
             return
-        self._asked.pop(digest, None)
-        if done.cancelled() or done.exception() is not None:
+        self._running_queries.pop(digest, None)
+        if query.cancelled() or query.exception() is not None:
             return
-        caller = done.result()
+        caller = query.result()
         if caller is not None:
-            while len(self._callers) >= self._size:
+            while len(self._callers) >= self._most_callers:
                 oldest = self._callers.pop(next(iter(self._callers)))
-                self._digests.pop(oldest.key_id, None)
+                self._digests_by_key.pop(oldest.key_id, None)
             self._callers[digest] = caller
-            self._digests[caller.key_id] = digest
+            self._digests_by_key[caller.key_id] = digest
 
 
-def touch(used: dict[int, datetime]) -> None:
+def record_last_uses(last_uses: dict[int, datetime]) -> None:
     """Write the last uses of keys in one statement, in the order of the keys.
 
     Runs in a database thread. A row that is locked is skipped: its next use is written later.
     """
-    rows = sorted(used.items())
+    rows = sorted(last_uses.items())
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             ids = [key_id for key_id, _ in rows]
             moments = [at for _, at in rows]
-            cursor.execute(TOUCH_POSTGRES, [ids, moments, ids])
+            cursor.execute(LAST_USE_POSTGRES, [ids, moments, ids])
         else:
             adapt = connection.ops.adapt_datetimefield_value
-            cursor.executemany(TOUCH_SQLITE, [(adapt(at), key_id) for key_id, at in rows])
+            cursor.executemany(LAST_USE_SQLITE, [(adapt(at), key_id) for key_id, at in rows])
 
 
 class KeyAuthentication(BaseAuthentication):
     """DRF authentication by an API key: `request.user` is its user, `request.auth` the Caller."""
 
     def authenticate(self, request: Request) -> tuple[Any, Caller]:
-        key = presented_key(request.META)
-        caller = find(keys.digest(key))
+        key = read_credential(request.META)
+        caller = load_caller(keys.digest_key(key))
         if caller is None:
-            return AnonymousUser(), bringing(key)
+            return AnonymousUser(), make_passthrough_caller(key)
         return get_user_model().objects.get(pk=cast(int, caller.user_id)), caller
 
     def authenticate_header(self, request: Request) -> str:

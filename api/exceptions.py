@@ -34,7 +34,7 @@ from providers.exceptions import (
 Request = TypeVar("Request", bound=HttpRequest)
 
 
-def body(error: GatewayError) -> dict[str, Any]:
+def error_body(error: GatewayError) -> dict[str, Any]:
     """Return OpenAI's error object; all four keys are always there."""
     return {
         "error": {
@@ -46,7 +46,7 @@ def body(error: GatewayError) -> dict[str, Any]:
     }
 
 
-def headers(error: GatewayError) -> dict[str, str]:
+def error_headers(error: GatewayError) -> dict[str, str]:
     """Return the headers of an error: when to retry, whether to retry, and how to sign in."""
     found = {"cache-control": "no-store"}
     if error.retry_after_seconds is not None:
@@ -58,29 +58,29 @@ def headers(error: GatewayError) -> dict[str, str]:
     if isinstance(error, InvalidKey):
         found["www-authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
-        found["allow"] = error.allowed
+        found["allow"] = error.allowed_methods
     if isinstance(error, RequestTimeout):
         found["connection"] = "close"  # the rest of the body may still come
     return found
 
 
-def answer(error: GatewayError, request_id: str) -> HttpResponse:
+def render_error(error: GatewayError, request_id: str) -> HttpResponse:
     """Return the HTTP answer for an error."""
-    found = {**headers(error), "x-request-id": request_id}
+    found = {**error_headers(error), "x-request-id": request_id}
     return HttpResponse(
-        orjson.dumps(body(error)),
+        orjson.dumps(error_body(error)),
         status=error.shown_status,
         content_type="application/json",
         headers=found,
     )
 
 
-def event(error: GatewayError) -> bytes:
+def render_error_event(error: GatewayError) -> bytes:
     """Return the SSE event of an error in a begun stream, which ends after it, without [DONE]."""
-    return b"data: %b\n\n" % orjson.dumps(body(error))
+    return b"data: %b\n\n" % orjson.dumps(error_body(error))
 
 
-def own(error: Exception) -> GatewayError | None:
+def as_gateway_error(error: Exception) -> GatewayError | None:
     """Return an exception of the frameworks as a GatewayError, or None when it is our own fault."""
     if isinstance(error, GatewayError):
         return error
@@ -107,15 +107,17 @@ P = ParamSpec("P")
 View = Callable[Concatenate[Request, P], Coroutine[Any, Any, HttpResponseBase]]
 
 
-def door(*methods: str) -> Callable[[View[Request, P]], View[Request, P]]:
+def api_endpoint(*methods: str) -> Callable[[View[Request, P]], View[Request, P]]:
     """Decorate an async view: only these methods are allowed, and errors become answers.
 
     GatewayErrors and database errors become answers.
     """
 
-    def decorate(view: View[Request, P]) -> View[Request, P]:
+    def decorate_view(view: View[Request, P]) -> View[Request, P]:
         @wraps(view, updated=())
-        async def wrapped(request: Request, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        async def call_view(
+            request: Request, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
             try:
                 if request.method not in methods:
                     raise MethodNotAllowed(
@@ -123,17 +125,18 @@ def door(*methods: str) -> Callable[[View[Request, P]], View[Request, P]]:
                     )
                 return await view(request, *args, **kwargs)
             except (GatewayError, AnyDatabaseError) as error:
-                return answer(
-                    own(error) or InternalError("Something went wrong here."), request_id(request)
+                return render_error(
+                    as_gateway_error(error) or InternalError("Something went wrong here."),
+                    get_request_id(request),
                 )
 
-        wrapped.csrf_exempt = True  # type: ignore[attr-defined]
-        return cast(View[Request, P], wrapped)
+        call_view.csrf_exempt = True  # type: ignore[attr-defined]
+        return cast(View[Request, P], call_view)
 
-    return decorate
+    return decorate_view
 
 
-def request_id(request: HttpRequest) -> str:
+def get_request_id(request: HttpRequest) -> str:
     """Return the id of this request, which is the same in headers, logs and ledger."""
     found: str | None = getattr(request, "request_id", None)
     return found or f"req_{uuid4().hex}"
@@ -141,11 +144,11 @@ def request_id(request: HttpRequest) -> str:
 
 def rest_framework_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Return the answer for an error in a DRF view, or None when it is our own fault."""
-    ours = own(error)
+    ours = as_gateway_error(error)
     if ours is None:
         return None
     request = context["request"]
-    found = {**headers(ours), "x-request-id": request_id(request._request)}
+    found = {**error_headers(ours), "x-request-id": get_request_id(request._request)}
     if isinstance(ours, MethodNotAllowed):
         found["allow"] = ", ".join(context["view"].allowed_methods)
-    return Response(body(ours), status=ours.shown_status, headers=found)
+    return Response(error_body(ours), status=ours.shown_status, headers=found)

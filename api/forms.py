@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from api import keys
-from api.one_time_forms import new_number
+from api.one_time_forms import generate_form_number
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -15,7 +15,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
         [str], bool
     ]  # set by the admin: says if the form of this number has issued its key
     form_number = forms.CharField(
-        required=False, max_length=64, widget=forms.HiddenInput, initial=new_number
+        required=False, max_length=64, widget=forms.HiddenInput, initial=generate_form_number
     )
     allowed_models = forms.MultipleChoiceField(
         required=False,
@@ -28,9 +28,9 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
         if self.instance.pk is not None:
             del self.fields["form_number"]
         if "allowed_models" in self.fields:  # absent for users who may only view
-            self.fields["allowed_models"].choices = self.choices()  # type: ignore[attr-defined]
+            self.fields["allowed_models"].choices = self.list_model_choices()  # type: ignore[attr-defined]
 
-    def choices(self) -> Iterable[tuple[str, str]]:
+    def list_model_choices(self) -> Iterable[tuple[str, str]]:
         """Return every allowable model, and those of the key that no longer exist."""
         names = keys.find_allowable_models().union(self.instance.allowed_models)
         return [(name, name) for name in sorted(names)]

@@ -16,19 +16,19 @@ from api.models import ApiKey
 from providers import vault
 from providers.models import ChatModel, ModelAlias, VirtualModel
 
-PREFIX = "sk-ps-"
+KEY_PREFIX = "sk-ps-"
 ALPHABET = string.digits + string.ascii_letters
 # beginning of a key, stored in clear for recognition; ten random characters do not collide
 SHOWN_LENGTH = 16
 
 
-def generate() -> str:
+def generate_key() -> str:
     """Return a new random key of 256 bits."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(43))
-    return f"{PREFIX}{body}{checksum(body)}"
+    return f"{KEY_PREFIX}{body}{compute_checksum(body)}"
 
 
-def checksum(body: str) -> str:
+def compute_checksum(body: str) -> str:
     number = zlib.crc32(body.encode("ascii"))
     digits = ""
     for _ in range(6):
@@ -37,19 +37,21 @@ def checksum(body: str) -> str:
     return digits
 
 
-def digest(key: str) -> str:
+def digest_key(key: str) -> str:
     """Return the keyed digest of a key, which is stored instead of the key."""
-    return vault.digest("key", key)
+    return vault.make_digest("key", key)
 
 
-def adopt(user: User, key: str, *, name: str = "") -> ApiKey:
+def add_existing_key(user: User, key: str, *, name: str = "") -> ApiKey:
     """Write the row of a key that exists already, of any format, and return it.
 
     A key that is known stays unchanged, revoked or not.
     """
-    shown = f"{key[:4]}…{digest(key)[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
+    shown = (
+        f"{key[:4]}…{digest_key(key)[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
+    )
     row, _ = ApiKey.objects.get_or_create(
-        digest=digest(key), defaults={"user": user, "name": name, "prefix": shown}
+        digest=digest_key(key), defaults={"user": user, "name": name, "prefix": shown}
     )
     return row
 
@@ -67,7 +69,7 @@ def find_allowable_models() -> set[str]:
     return {name for names in querysets for name in names}
 
 
-def issue(
+def create_key(
     user: User,
     *,
     name: str = "",
@@ -76,12 +78,12 @@ def issue(
     stores_content: bool = True,
 ) -> tuple[ApiKey, str]:
     """Create a key for `user` and return its row and the key, which cannot be shown again."""
-    key = generate()
+    key = generate_key()
     row = ApiKey.objects.create(
         user=user,
         name=name,
         prefix=key[:SHOWN_LENGTH],
-        digest=digest(key),
+        digest=digest_key(key),
         allowed_models=list(models),
         expires_at=expires_at,
         stores_content=stores_content,

@@ -77,7 +77,7 @@ class ApiKey(models.Model):
         return f"{self.prefix}…"
 
     @property
-    def expired(self) -> bool:
+    def is_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
 

@@ -8,20 +8,20 @@ import secrets
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 
-USED = "used_forms"  # session key: the numbers of the last forms that issued an API key
-REMEMBERED = 50
+USED_FORMS_KEY = "used_forms"  # session key: the numbers of the last forms that issued an API key
+REMEMBERED_FORMS = 50
 
 
-class UsedAlready(Exception):
+class FormAlreadyUsed(Exception):
     """The form has issued its key."""
 
 
-def new_number() -> str:
+def generate_form_number() -> str:
     return secrets.token_urlsafe(16)
 
 
 def is_used(request: HttpRequest, number: str) -> bool:
-    return bool(number) and number in request.session.get(USED, ())
+    return bool(number) and number in request.session.get(USED_FORMS_KEY, ())
 
 
 def mark_used(request: HttpRequest, number: str) -> None:
@@ -33,8 +33,8 @@ def mark_used(request: HttpRequest, number: str) -> None:
     if not number:
         return
     row = Session.objects.select_for_update().filter(pk=request.session.session_key).first()
-    used = row.get_decoded().get(USED, []) if row is not None else []
+    used = row.get_decoded().get(USED_FORMS_KEY, []) if row is not None else []
     if number in used:
-        raise UsedAlready
-    request.session[USED] = [*used, number][-REMEMBERED:]
+        raise FormAlreadyUsed
+    request.session[USED_FORMS_KEY] = [*used, number][-REMEMBERED_FORMS:]
     request.session.save()

@@ -8,4 +8,4 @@ from api.idempotency import claims
 @shared_task
 def delete_kept_answers() -> int:
     """Delete the expired answers of idempotent requests; return how many."""
-    return claims.delete_expired()
+    return claims.delete_expired_answers()

@@ -5,24 +5,24 @@ the triggers of `providers/database/revisions.py` stamp the key. Then each proce
 this user from its cache and no others.
 """
 
-from providers.database.revisions import unwatched_table
+from providers.database.revisions import make_drop_set
 from providers.database.triggers import Trigger, TriggerSet
 
-NAME = "proxysite_user_switched"
-TOUCH = "UPDATE api_apikey SET user_id = user_id WHERE user_id = NEW.id;"
+TRIGGER_NAME = "proxysite_user_switched"
+TOUCH_KEYS_SQL = "UPDATE api_apikey SET user_id = user_id WHERE user_id = NEW.id;"
 POSTGRES_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION proxysite_user_switched() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    {TOUCH}
+    {TOUCH_KEYS_SQL}
     RETURN NULL;
 END $$
 """
-POSTGRES = """
+POSTGRES_TRIGGER = """
 AFTER UPDATE OF is_active ON {users}
 FOR EACH ROW WHEN (OLD.is_active IS DISTINCT FROM NEW.is_active)
 EXECUTE FUNCTION proxysite_user_switched()
 """
-SQLITE = """
+SQLITE_TRIGGER = """
 AFTER UPDATE OF is_active ON {users} WHEN OLD.is_active <> NEW.is_active
 BEGIN {touch} END
 """
@@ -32,8 +32,10 @@ def list_user_triggers(users: str) -> list[TriggerSet]:
     """Return the trigger of the table `users`, and the removal of those of earlier releases."""
     switched = TriggerSet(
         frozenset((users, "api_apikey")),
-        sqlite=(Trigger(NAME, users, SQLITE.format(users=users, touch=TOUCH)),),
-        postgres=(Trigger(NAME, users, POSTGRES.format(users=users)),),
-        functions={NAME: POSTGRES_FUNCTION},
+        sqlite=(
+            Trigger(TRIGGER_NAME, users, SQLITE_TRIGGER.format(users=users, touch=TOUCH_KEYS_SQL)),
+        ),
+        postgres=(Trigger(TRIGGER_NAME, users, POSTGRES_TRIGGER.format(users=users)),),
+        functions={TRIGGER_NAME: POSTGRES_FUNCTION},
     )
-    return [unwatched_table(users), switched]
+    return [make_drop_set(users), switched]

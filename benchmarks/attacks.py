@@ -22,10 +22,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.attack_bodies import ATTACKS, CHAT, STRANGERS, Attack
-from benchmarks.flood import flooding
-from benchmarks.ordinary import Watch, percentile
-from benchmarks.processes import peak_rss_mb, rss_mb, tree
+from benchmarks.attack_bodies import ATTACKS, CHAT_COMPLETIONS_PATH, STRANGER_REQUESTS, Attack
+from benchmarks.flood import run_flood_upstream
+from benchmarks.ordinary import OrdinaryCallers, find_percentile
+from benchmarks.processes import find_process_tree, read_rss_mb, watch_peak_rss_mb
 from benchmarks.targets import Proxysite, Workplace
 
 AT_ONCE = 10
@@ -34,16 +34,16 @@ CALM_SECONDS = 5.0
 CONNECTIONS = 100
 STRANGER_BYTES = 16_700_000
 # the bounds
-RATIO = 3.0
-READY_MS = 250.0
-GROWTH_MB = 150.0
-STRANGER_MB = 30.0  # for requests without a valid API key
+MOST_P99_RATIO = 3.0
+MOST_READY_MS = 250.0
+MOST_GROWTH_MB = 150.0
+MOST_STRANGER_MB = 30.0  # for requests without a valid API key
 LEAST_P99_MS = 10.0  # below it a ratio measures the machine, not the gateway
 ANSWER_SECONDS = 120
 
 
 @dataclass(slots=True)
-class Row:
+class AttackFigures:
     """The figures of one kind of hostile request."""
 
     name: str
@@ -53,25 +53,25 @@ class Row:
     peak_mb: float = 0.0
     after_mb: list[float] = field(default_factory=list)
 
-    def missed(self, calm_p99_ms: float) -> list[str]:
+    def find_missed_bounds(self, calm_p99_ms: float) -> list[str]:
         """Return the bounds that this row misses; `calm_p99_ms` is the p99 without the attack."""
-        limit_ms = RATIO * max(calm_p99_ms, LEAST_P99_MS)
+        limit_ms = MOST_P99_RATIO * max(calm_p99_ms, LEAST_P99_MS)
         found = {
             f"p99 over {limit_ms:.0f} ms": self.p99_ms > limit_ms,
-            f"/readyz over {READY_MS:.0f} ms": self.ready_ms > READY_MS,
-            f"RSS + {GROWTH_MB:.0f} MB": self.after_mb[-1] > GROWTH_MB,
-            "RSS grows on": self.after_mb[-1] - self.after_mb[0] > GROWTH_MB / 3,
+            f"/readyz over {MOST_READY_MS:.0f} ms": self.ready_ms > MOST_READY_MS,
+            f"RSS + {MOST_GROWTH_MB:.0f} MB": self.after_mb[-1] > MOST_GROWTH_MB,
+            "RSS grows on": self.after_mb[-1] - self.after_mb[0] > MOST_GROWTH_MB / 3,
         }
         return [bound for bound, is_missed in found.items() if is_missed]
 
 
-def request(path: str, header: str, length: int) -> bytes:
+def build_post_head(path: str, header: str, length: int) -> bytes:
     """Return the head of a POST request."""
     lines = (f"POST {path} HTTP/1.1", "Host: localhost", header, "Content-Type: application/json")
     return "\r\n".join([*lines, f"Content-Length: {length}", "Connection: close", "\r\n"]).encode()
 
 
-def send(port: int, data: Sequence[bytes], statuses: Counter[str]) -> None:
+def send_and_count(port: int, pieces: Sequence[bytes], statuses: Counter[str]) -> None:
     """Send one request, read its answer to the end, and count its status in `statuses`.
 
     A stream that ends without [DONE] is counted as cut.
@@ -82,7 +82,7 @@ def send(port: int, data: Sequence[bytes], statuses: Counter[str]) -> None:
         socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection,
     ):
         with suppress(ConnectionError):  # the answer may come before everything is sent
-            for piece in data:
+            for piece in pieces:
                 connection.sendall(piece)
         tail = first = connection.recv(65_536)
         status = first[9:12].decode() or status
@@ -95,11 +95,11 @@ def send(port: int, data: Sequence[bytes], statuses: Counter[str]) -> None:
 
 def attack_once(port: int, key: str, attack: Attack, first: int, statuses: Counter[str]) -> None:
     """Send ten requests at once, and wait for all answers."""
-    bodies = [attack.body(number) for number in range(first, first + AT_ONCE)]
+    bodies = [attack.build_body(number) for number in range(first, first + AT_ONCE)]
     header = f"Authorization: Bearer {key}"
-    heads = [request(attack.path, header, len(body)) for body in bodies]
+    heads = [build_post_head(attack.path, header, len(body)) for body in bodies]
     jobs = [
-        threading.Thread(target=send, args=(port, pair, statuses))
+        threading.Thread(target=send_and_count, args=(port, pair, statuses))
         for pair in zip(heads, bodies, strict=True)
     ]
     for job in jobs:
@@ -108,31 +108,31 @@ def attack_once(port: int, key: str, attack: Attack, first: int, statuses: Count
         job.join()
 
 
-def measure_attack(subject: Proxysite, name: str) -> tuple[float, Row]:
+def measure_attack(subject: Proxysite, name: str) -> tuple[float, AttackFigures]:
     """Return the p99 in milliseconds without the attack, and the figures during it.
 
     The gateway is started for this attack alone.
     """
-    row = Row(name)
+    row = AttackFigures(name)
     attack = ATTACKS[name]()
-    with subject.running() as target:
-        with Watch(target.port, subject.key) as calm:
+    with subject.run_target() as target:
+        with OrdinaryCallers(target.port, subject.key) as calm:
             time.sleep(CALM_SECONDS)
-        before_mb = rss_mb(tree(target.pid))
-        with peak_rss_mb(target.pid) as peak:
+        before_mb = read_rss_mb(find_process_tree(target.pid))
+        with watch_peak_rss_mb(target.pid) as peak:
             for number in range(ROUNDS):
-                with Watch(target.port, subject.key) as busy:
+                with OrdinaryCallers(target.port, subject.key) as busy:
                     attack_once(target.port, subject.key, attack, number * AT_ONCE, row.statuses)
                     time.sleep(1)
-                row.p99_ms = max(row.p99_ms, percentile(busy.ordinary_ms, 0.99))
+                row.p99_ms = max(row.p99_ms, find_percentile(busy.ordinary_ms, 0.99))
                 row.ready_ms = max(row.ready_ms, *busy.ready_ms)
-                row.after_mb.append(rss_mb(tree(target.pid)) - before_mb)
+                row.after_mb.append(read_rss_mb(find_process_tree(target.pid)) - before_mb)
         row.peak_mb = max(peak[0] - before_mb, *row.after_mb)
-    return percentile(calm.ordinary_ms, 0.99), row
+    return find_percentile(calm.ordinary_ms, 0.99), row
 
 
 @contextmanager
-def held(port: int, head: bytes) -> Iterator[Counter[str]]:
+def hold_unfinished_bodies(port: int, head: bytes) -> Iterator[Counter[str]]:
     """Hold a hundred connections open that have sent nearly all of a large body.
 
     Yields a count of the statuses that they were answered with so far.
@@ -141,20 +141,22 @@ def held(port: int, head: bytes) -> Iterator[Counter[str]]:
     connections = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(CONNECTIONS)]
     body = b"x" * (STRANGER_BYTES - 10)
     try:
-        jobs = [threading.Thread(target=offer, args=(one, head, body)) for one in connections]
+        jobs = [
+            threading.Thread(target=send_while_taken, args=(one, head, body)) for one in connections
+        ]
         for job in jobs:
             job.start()
         for job in jobs:
             job.join()
         for connection in connections:
-            answers[answered(connection)] += 1
+            answers[read_status(connection)] += 1
         yield answers
     finally:
         for connection in connections:
             connection.close()
 
 
-def offer(connection: socket.socket, *pieces: bytes) -> None:
+def send_while_taken(connection: socket.socket, *pieces: bytes) -> None:
     """Send as many of the pieces as the other side takes within five seconds."""
     connection.settimeout(5)
     with suppress(OSError):
@@ -162,7 +164,7 @@ def offer(connection: socket.socket, *pieces: bytes) -> None:
             connection.sendall(piece)
 
 
-def answered(connection: socket.socket) -> str:
+def read_status(connection: socket.socket) -> str:
     connection.settimeout(0.2)
     try:
         return connection.recv(12)[9:12].decode() or "closed"
@@ -170,30 +172,38 @@ def answered(connection: socket.socket) -> str:
         return "waits"
 
 
-def measure_held(subject: Proxysite, path: str, header: str) -> tuple[float, Counter[str]]:
+def measure_unfinished_bodies(
+    subject: Proxysite, path: str, header: str
+) -> tuple[float, Counter[str]]:
     """Measure a hundred unfinished large bodies.
 
     Returns the memory in megabytes that they take, and a count of how they were answered.
     """
-    with subject.running() as target:
-        head = request(path, header, STRANGER_BYTES)
-        before_mb = rss_mb(tree(target.pid))
-        with peak_rss_mb(target.pid) as peak, held(target.port, head) as answers:
+    with subject.run_target() as target:
+        head = build_post_head(path, header, STRANGER_BYTES)
+        before_mb = read_rss_mb(find_process_tree(target.pid))
+        with (
+            watch_peak_rss_mb(target.pid) as peak,
+            hold_unfinished_bodies(target.port, head) as answers,
+        ):
             time.sleep(1)
         return peak[0] - before_mb, answers
 
 
-def run(chosen: argparse.Namespace, subject: Proxysite) -> list[str]:
+def measure_all_attacks(arguments: argparse.Namespace, subject: Proxysite) -> list[str]:
     """Print the tables, and return a line for each bound that is missed."""
     missed = []
     print("| 100 connections, 16.7 MB each | RSS, MB | answers |\n|---|---|---|", flush=True)
-    senders = STRANGERS | {
-        "a valid key (not bound by this)": (CHAT, f"Authorization: Bearer {subject.key}")
+    senders = STRANGER_REQUESTS | {
+        "a valid key (not bound by this)": (
+            CHAT_COMPLETIONS_PATH,
+            f"Authorization: Bearer {subject.key}",
+        )
     }
     for name, (path, header) in senders.items():
-        growth_mb, answers = measure_held(subject, path, header)
+        growth_mb, answers = measure_unfinished_bodies(subject, path, header)
         print(f"| {name} | {growth_mb:+.0f} | {dict(answers)} |", flush=True)
-        if name in STRANGERS and growth_mb > STRANGER_MB:
+        if name in STRANGER_REQUESTS and growth_mb > MOST_STRANGER_MB:
             missed.append(f"{name}: RSS {growth_mb:+.0f} MB")
     print(
         "\n| ten at once, three times | calm p99 | p99, ms | /readyz | peak RSS | RSS after "
@@ -201,7 +211,7 @@ def run(chosen: argparse.Namespace, subject: Proxysite) -> list[str]:
     )
     print("|---|---|---|---|---|---|---|", flush=True)
     for name in ATTACKS:
-        if not name.startswith(chosen.only):
+        if not name.startswith(arguments.only):
             continue
         calm_p99_ms, row = measure_attack(subject, name)
         after = " ".join(f"{one:+.0f}" for one in row.after_mb)
@@ -210,7 +220,7 @@ def run(chosen: argparse.Namespace, subject: Proxysite) -> list[str]:
             f"{after}"
         )
         print(f"| {name} | {figures} | {dict(row.statuses)} |", flush=True)
-        missed += [f"{name}: {bound}" for bound in row.missed(calm_p99_ms)]
+        missed += [f"{name}: {bound}" for bound in row.find_missed_bounds(calm_p99_ms)]
     return missed
 
 
@@ -226,11 +236,14 @@ def main() -> int:
     os.chdir(Path(__file__).resolve().parent.parent)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
-    with tempfile.TemporaryDirectory(prefix="proxysite-attacks-") as name, flooding() as port:
+    with (
+        tempfile.TemporaryDirectory(prefix="proxysite-attacks-") as name,
+        run_flood_upstream() as port,
+    ):
         place = Workplace(Path(name), cores[0], port, Path())
         subject = Proxysite(place, tokens=10, keys=1, database_server=chosen.database)
-        with subject.prepared():
-            missed = run(chosen, subject)
+        with subject.prepare_gateway():
+            missed = measure_all_attacks(chosen, subject)
     for line in missed:
         print(f"MISSED {line}", file=sys.stderr)
     return 1 if missed else 0

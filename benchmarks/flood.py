@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-ASKED = re.compile(rb"flood (\d+) (\d+)")
+FLOOD_REQUEST = re.compile(rb"flood (\d+) (\d+)")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 CHUNK: dict[str, Any] = {
     "id": "chatcmpl-1",
@@ -22,31 +22,31 @@ CHUNK: dict[str, Any] = {
     "model": "bench",
 }
 MESSAGE = {"role": "assistant", "content": "Hello."}
-WHOLE = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "bench"}
+COMPLETION = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "bench"}
 
 
-def event(delta: dict[str, str], finish: str | None = None) -> bytes:
+def encode_flood_event(delta: dict[str, str], finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     return b"data: %b\n\n" % json.dumps({**CHUNK, "choices": [choice]}).encode()
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def answer_flood_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer one request, and close the connection."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
     body = await reader.readexactly(int(length[1]) if length else 0)
-    if asked := ASKED.search(body):
+    if asked := FLOOD_REQUEST.search(body):
         megabytes = int(asked[1])
         event_bytes = int(asked[2])
-        piece = event({"content": "lorem ipsum " * (event_bytes // 12)})
-        writer.write(HEAD + event({"role": "assistant", "content": ""}))
+        piece = encode_flood_event({"content": "lorem ipsum " * (event_bytes // 12)})
+        writer.write(HEAD + encode_flood_event({"role": "assistant", "content": ""}))
         for _ in range(megabytes * 1_000_000 // event_bytes):
             writer.write(piece)
             await writer.drain()
-        writer.write(event({}, "stop") + b"data: [DONE]\n\n")
+        writer.write(encode_flood_event({}, "stop") + b"data: [DONE]\n\n")
     else:
         whole = json.dumps(
-            {**WHOLE, "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]}
+            {**COMPLETION, "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]}
         ).encode()
         start = (
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: "
@@ -57,14 +57,14 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-async def serve() -> None:
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+async def serve_flood() -> None:
+    server = await asyncio.start_server(answer_flood_request, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 @contextmanager
-def flooding() -> Iterator[int]:
+def run_flood_upstream() -> Iterator[int]:
     """Run the fake upstream during the block; yields its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.flood"],
@@ -80,4 +80,4 @@ def flooding() -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve_flood())

@@ -18,19 +18,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.ordinary import percentile
+from benchmarks.ordinary import find_percentile
 from benchmarks.scripted_upstream import ScriptedUpstream
 from benchmarks.targets import Proxysite, Workplace
 
 TOKENS = 200
 DEAD_SHARE = 0.75
-UNSTEADY = 5
+UNSTEADY_TOKENS = 5
 AT_ONCE = 100
 # the bounds
 LEAST_ANSWERED = 0.999
-MOST_ASKED = 3
+MOST_CALLS_PER_DEAD_TOKEN = 3
 ADDED_P95_MS = 100.0
-AMPLIFICATION = 1.2  # upstream calls per request
+MOST_CALLS_PER_REQUEST = 1.2  # upstream calls per request
 FIRST_ANSWER_SECONDS = 2.0
 ALL_ANSWERED_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 60.0  # of the circuit breaker
@@ -38,7 +38,7 @@ CALLER_PAUSE_SECONDS = 0.1  # a caller waits so long after a refusal
 
 
 @dataclass(slots=True)
-class Load:
+class PoolCallers:
     """Callers of one gateway.
 
     Each of `answers` is (the moment it ended, whether it was a good 200, milliseconds).
@@ -49,7 +49,7 @@ class Load:
     answers: list[tuple[float, bool, float]] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
 
-    async def ask(self, number: int) -> bool:
+    async def ask_once(self, number: int) -> bool:
         """Send one request, and return whether it was answered whole.
 
         A request with an odd number asks for a stream.
@@ -83,52 +83,52 @@ class Load:
         """Send that many requests, a hundred at once."""
         numbers = iter(range(requests))
 
-        async def caller() -> None:
+        async def ask_in_turn() -> None:
             for number in numbers:
-                await self.ask(number)
+                await self.ask_once(number)
 
-        await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(ask_in_turn() for _ in range(AT_ONCE)))
 
-    async def ask_until(self, over: asyncio.Event) -> None:
-        """Let a hundred callers ask until `over` is set; each asks again soon after a refusal."""
+    async def ask_until(self, stop_event: asyncio.Event) -> None:
+        """Let a hundred callers ask until `stop_event` is set, again soon after a refusal."""
 
-        async def caller(number: int) -> None:
-            while not over.is_set():
-                if not await self.ask(number):
+        async def ask_repeatedly(number: int) -> None:
+            while not stop_event.is_set():
+                if not await self.ask_once(number):
                     await asyncio.sleep(CALLER_PAUSE_SECONDS)
 
-        await asyncio.gather(*(caller(number) for number in range(AT_ONCE)))
+        await asyncio.gather(*(ask_repeatedly(number) for number in range(AT_ONCE)))
 
     def p95_ms(self, first: int = 0) -> float:
-        return percentile([milliseconds for _, _, milliseconds in self.answers[first:]], 0.95)
+        return find_percentile([milliseconds for _, _, milliseconds in self.answers[first:]], 0.95)
 
 
-class Report:
+class BoundsReport:
     """The lines that are printed; `is_good` is False once a bound was missed."""
 
     def __init__(self) -> None:
         self.is_good = True
 
-    def check(self, text: str, holds: bool) -> None:
+    def print_bound(self, text: str, holds: bool) -> None:
         self.is_good = self.is_good and holds
         print(f"{'ok    ' if holds else 'MISSED'} {text}", flush=True)
 
 
 async def measure_pool(
-    subject: Proxysite, upstream: ScriptedUpstream, requests: int, report: Report
+    subject: Proxysite, upstream: ScriptedUpstream, requests: int, report: BoundsReport
 ) -> None:
     """Measure the pool without dead tokens and with them, each on a gateway process of its own."""
-    with subject.running() as target:
-        calm = Load(target.port, subject.key)
+    with subject.run_target() as target:
+        calm = PoolCallers(target.port, subject.key)
         await calm.ask_many(requests // 3)
-    upstream.kill_tokens(TOKENS, DEAD_SHARE, UNSTEADY)
-    upstream.asked.clear()
-    with subject.running() as target:
-        load = Load(target.port, subject.key)
+    upstream.kill_tokens(TOKENS, DEAD_SHARE, UNSTEADY_TOKENS)
+    upstream.requests_by_token.clear()
+    with subject.run_target() as target:
+        load = PoolCallers(target.port, subject.key)
         await load.ask_many(requests)
     answered = sum(is_good for _, is_good, _ in load.answers)
     share = answered / requests
-    report.check(
+    report.print_bound(
         f"{answered:,} of {requests:,} answered ({share:.2%}) {dict(load.statuses)}",
         share >= LEAST_ANSWERED,
     )
@@ -137,36 +137,38 @@ async def measure_pool(
         f"p95 {load.p95_ms(requests // 5):.0f} ms once learnt, {added:+.0f} ms beside the pool "
         "without dead tokens"
     )
-    report.check(text, added < ADDED_P95_MS)
-    for status in sorted(set(upstream.dead.values())):
+    report.print_bound(text, added < ADDED_P95_MS)
+    for status in sorted(set(upstream.dead_statuses.values())):
         most = max(
-            upstream.asked[number] for number, dead in upstream.dead.items() if dead == status
+            upstream.requests_by_token[number]
+            for number, dead in upstream.dead_statuses.items()
+            if dead == status
         )
-        report.check(
+        report.print_bound(
             f"dead tokens that answer {status}: asked {most} times at most",
-            status == 500 or most <= MOST_ASKED,
+            status == 500 or most <= MOST_CALLS_PER_DEAD_TOKEN,
         )
 
 
 async def measure_outage(
-    subject: Proxysite, upstream: ScriptedUpstream, seconds: float, report: Report
+    subject: Proxysite, upstream: ScriptedUpstream, seconds: float, report: BoundsReport
 ) -> None:
     """Measure a total outage: all tokens work, then none is answered, then all work again."""
-    upstream.dead, upstream.unsteady = {}, set()
-    with subject.running() as target:
-        load = Load(target.port, subject.key)
+    upstream.dead_statuses, upstream.unsteady_tokens = {}, set()
+    with subject.run_target() as target:
+        load = PoolCallers(target.port, subject.key)
         over = asyncio.Event()
         await load.ask_many(1_000)
         upstream.is_down = True
-        upstream.asked.clear()
+        upstream.requests_by_token.clear()
         load.answers.clear()
         asking = asyncio.create_task(load.ask_until(over))
         await asyncio.sleep(seconds)
-        calls = upstream.asked.total()
+        calls = upstream.requests_by_token.total()
         requests = len(load.answers)
-        report.check(
+        report.print_bound(
             f"{calls} calls for {requests:,} requests in the outage",
-            calls <= AMPLIFICATION * requests,
+            calls <= MOST_CALLS_PER_REQUEST * requests,
         )
         upstream.is_down = False
         healed = time.perf_counter()
@@ -176,31 +178,31 @@ async def measure_outage(
     after = [(at - healed, is_good) for at, is_good, _ in load.answers if at > healed]
     first = next((at for at, is_good in after if is_good), float("inf"))
     last_refused = max((at for at, is_good in after if not is_good), default=0.0)
-    report.check(
+    report.print_bound(
         f"first answer {first:.1f} s after the upstream healed",
         first <= LONGEST_PAUSE_SECONDS + FIRST_ANSWER_SECONDS,
     )
-    report.check(
+    report.print_bound(
         f"all traffic {last_refused - first:.1f} s after the first answer",
         last_refused - first <= ALL_ANSWERED_SECONDS,
     )
 
 
-async def run(chosen: argparse.Namespace) -> bool:
+async def run_half_dead(arguments: argparse.Namespace) -> bool:
     upstream = ScriptedUpstream()
-    report = Report()
+    report = BoundsReport()
     await upstream.start()
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     with tempfile.TemporaryDirectory(prefix="proxysite-half-dead-") as name:
         place = Workplace(Path(name), cores[0], upstream.port, Path())
-        store = "Postgres" if chosen.database else "SQLite"
-        subject = Proxysite(place, f"proxysite, {store}", TOKENS, 1, chosen.database)
-        with subject.prepared():
-            await measure_pool(subject, upstream, chosen.requests, report)
-        again = Proxysite(place, f"proxysite, {store}", TOKENS + 1, 1, chosen.database)
-        with again.prepared():
-            await measure_outage(again, upstream, chosen.outage, report)
+        store = "Postgres" if arguments.database else "SQLite"
+        subject = Proxysite(place, f"proxysite, {store}", TOKENS, 1, arguments.database)
+        with subject.prepare_gateway():
+            await measure_pool(subject, upstream, arguments.requests, report)
+        again = Proxysite(place, f"proxysite, {store}", TOKENS + 1, 1, arguments.database)
+        with again.prepare_gateway():
+            await measure_outage(again, upstream, arguments.outage, report)
     return report.is_good
 
 
@@ -209,7 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--database", default="", metavar="URL")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--outage", type=float, default=60.0, metavar="SECONDS")
-    return 0 if asyncio.run(run(parser.parse_args(arguments))) else 1
+    return 0 if asyncio.run(run_half_dead(parser.parse_args(arguments))) else 1
 
 
 if __name__ == "__main__":

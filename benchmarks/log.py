@@ -38,19 +38,19 @@ def main() -> None:
     chosen = parser.parse_args()
     random.seed(7)
     with tempfile.TemporaryDirectory(prefix="proxysite-log-") as home:
-        scratch = Scratch(chosen.database)
+        scratch = ScratchDatabase(chosen.database)
         os.environ |= {
             "PROXYSITE_HOME": home,
             "DATABASE_URL": scratch.url,
             "DJANGO_SETTINGS_MODULE": "proxysite.settings",
         }
         try:
-            run(chosen.items)
+            run_log_benchmark(chosen.items)
         finally:
-            scratch.drop()
+            scratch.drop_database()
 
 
-class Scratch:
+class ScratchDatabase:
     """A temporary database on a Postgres server.
 
     Without a server it is nothing: the SQLite database lives in the home.
@@ -60,21 +60,21 @@ class Scratch:
         self._server, self._name = server, f"bench_{uuid.uuid4().hex[:8]}"
         self.url = ""
         if server:
-            self._say(f'CREATE DATABASE "{self._name}"')
+            self._execute_on_server(f'CREATE DATABASE "{self._name}"')
             self.url = urlunsplit(urlsplit(server)._replace(path=f"/{self._name}"))
 
-    def drop(self) -> None:
+    def drop_database(self) -> None:
         if self._server:
-            self._say(f'DROP DATABASE IF EXISTS "{self._name}" WITH (FORCE)')
+            self._execute_on_server(f'DROP DATABASE IF EXISTS "{self._name}" WITH (FORCE)')
 
-    def _say(self, statement: str) -> None:
+    def _execute_on_server(self, statement: str) -> None:
         import psycopg
 
         with psycopg.connect(self._server, autocommit=True) as server:
             server.execute(statement.encode())
 
 
-def run(items: int) -> None:
+def run_log_benchmark(items: int) -> None:
     import django
 
     django.setup()
@@ -83,19 +83,19 @@ def run(items: int) -> None:
 
     call_command("migrate", verbosity=0)
     began = time.perf_counter()
-    made = Made()
-    made.fill(items)
+    made = MadeRows()
+    made.create_items(items)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
     print(f"{items:,} items in {connection.vendor}, made in {time.perf_counter() - began:.0f} s\n")
     print("| milliseconds | p50 | p95 | worst |\n|---|---|---|---|")
-    for name, times in measured(made):
+    for name, times in measure_log(made):
         ordered = sorted(times)
         p95 = ordered[int(len(ordered) * 0.95)]
         print(f"| {name} | {ordered[len(ordered) // 2]:.1f} | {p95:.1f} | {ordered[-1]:.1f} |")
 
 
-class Made:
+class MadeRows:
     """The rows that this benchmark creates, and the facts about them that it needs later."""
 
     def __init__(self) -> None:
@@ -107,27 +107,29 @@ class Made:
                 for _ in range(WORDS)
             )
         )
-        self.said = random.choices(
+        self.frequent_words = random.choices(
             self.words, [1 / (rank + 5) for rank in range(len(self.words))], k=1_000_000
         )
         self.users = [User.objects.create(username=f"user{number}").pk for number in range(USERS)]
-        self.long = ""
+        self.long_conversation_id = ""
 
-    def text(self) -> str:
+    def make_text(self) -> str:
         count = min(400, int(random.lognormvariate(3.6, 0.9))) + 3
-        at = random.randrange(len(self.said) - count)
-        return " ".join(self.said[at : at + count]) + (" ordinary" if random.random() < 0.3 else "")
+        at = random.randrange(len(self.frequent_words) - count)
+        return " ".join(self.frequent_words[at : at + count]) + (
+            " ordinary" if random.random() < 0.3 else ""
+        )
 
-    def fill(self, items: int) -> None:
+    def create_items(self, items: int) -> None:
         left = items
         while left > 0:
             turns = LONG_TURNS if left == items else TURNS
             count = max(1, BATCH // (2 * turns)) if turns == TURNS else 1
-            ids = self._conversations(count, turns)
-            self.long = self.long or ids[0]
+            ids = self._create_conversations(count, turns)
+            self.long_conversation_id = self.long_conversation_id or ids[0]
             left -= 2 * turns * count
 
-    def _conversations(self, count: int, turns: int) -> list[str]:
+    def _create_conversations(self, count: int, turns: int) -> list[str]:
         """Create conversations with that many turns each, and return their ids."""
         from django.db import transaction
 
@@ -154,14 +156,16 @@ class Made:
                     for number in range(1, turns + 1)
                 ]
                 Turn.objects.bulk_create(made)
-                said = [self._item(turn, output, now) for turn in made for output in (False, True)]
-                item_search.add(row.user_id, Item.objects.bulk_create(said))
+                said = [
+                    self._build_item(turn, output, now) for turn in made for output in (False, True)
+                ]
+                item_search.add_items_to_index(row.user_id, Item.objects.bulk_create(said))
         return [row.pk for row in rows]
 
-    def _item(self, turn: Any, output: bool, now: datetime) -> Any:
+    def _build_item(self, turn: Any, output: bool, now: datetime) -> Any:
         from conversations.models import Item
 
-        text = self.text()
+        text = self.make_text()
         role = "assistant" if output else "user"
         part = {"type": "output_text" if output else "input_text", "text": text}
         return Item(
@@ -177,65 +181,83 @@ class Made:
         )
 
 
-def measured(made: Made) -> Iterator[tuple[str, list[float]]]:
+def measure_log(made_rows: MadeRows) -> Iterator[tuple[str, list[float]]]:
     """Yield the name of each measure and its times in milliseconds."""
     from conversations.history import context
     from conversations.models import Conversation
 
     some = list(Conversation.objects.order_by("id")[:400])
-    yield "recall of a conversation", times(lambda: context.read(random.choice(some), BUDGET), 300)
-    fresh = Conversation.objects.create(user_id=made.users[0], kind="open")
+    yield (
+        "recall of a conversation",
+        time_calls(lambda: context.load_context(random.choice(some), BUDGET), 300),
+    )
+    fresh = Conversation.objects.create(user_id=made_rows.users[0], kind="open")
     for _ in range(4):
-        turn(fresh.user_id, fresh.pk, made.text())
-    yield "a turn at the 10th message", times(lambda: turn(fresh.user_id, fresh.pk, made.text()), 1)
-    yield "a turn up to the 300th", times(lambda: turn(fresh.user_id, fresh.pk, made.text()), 150)
-    long = Conversation.objects.get(pk=made.long)
-    yield "a turn after the 1,000th", times(lambda: turn(long.user_id, long.pk, made.text()), 150)
+        write_turn(fresh.user_id, fresh.pk, made_rows.make_text())
+    yield (
+        "a turn at the 10th message",
+        time_calls(lambda: write_turn(fresh.user_id, fresh.pk, made_rows.make_text()), 1),
+    )
+    yield (
+        "a turn up to the 300th",
+        time_calls(lambda: write_turn(fresh.user_id, fresh.pk, made_rows.make_text()), 150),
+    )
+    long = Conversation.objects.get(pk=made_rows.long_conversation_id)
+    yield (
+        "a turn after the 1,000th",
+        time_calls(lambda: write_turn(long.user_id, long.pk, made_rows.make_text()), 150),
+    )
     questions: dict[str, Callable[[], str]] = {
-        "search: a word as it is said": lambda: random.choice(made.said),
-        "search: two such words": lambda: " ".join(random.choices(made.said, k=2)),
-        "search: a rare word": lambda: random.choice(made.words[-WORDS // 2 :]),
+        "search: a word as it is said": lambda: random.choice(made_rows.frequent_words),
+        "search: two such words": lambda: " ".join(random.choices(made_rows.frequent_words, k=2)),
+        "search: a rare word": lambda: random.choice(made_rows.words[-WORDS // 2 :]),
         "search: a word in 30 % of the items": lambda: "ordinary",
         "search: words that nobody says": lambda: "qqqx zzzx",
     }
     for name, question in questions.items():
-        yield name, times(partial(search_once, made, question), 200)
+        yield name, time_calls(partial(search_once, made_rows, question), 200)
 
 
-def search_once(made: Any, question: Callable[[], str]) -> None:
+def search_once(made_rows: Any, question: Callable[[], str]) -> None:
     """Search for the question's words among the items of a random user."""
     from conversations.search import item_search
 
-    item_search.find(random.choice(made.users), question(), 20)
+    item_search.search_items(random.choice(made_rows.users), question(), 20)
 
 
-def times(deed: Callable[[], object], count: int) -> list[float]:
+def time_calls(call: Callable[[], object], count: int) -> list[float]:
     found = []
     for _ in range(count):
         began = time.perf_counter()
-        deed()
+        call()
         found.append((time.perf_counter() - began) * 1000)
     return found
 
 
-def turn(user_id: int, conversation_id: str, text: str) -> None:
+def write_turn(user_id: int, conversation_id: str, text: str) -> None:
     """Write one turn from its request to its end, without an upstream."""
     from conversations.history import finish_turn, start_turn
-    from conversations.history.conversation_lookup import Asked
+    from conversations.history.conversation_lookup import TurnRequest
     from conversations.messages import items
-    from conversations.models import Door, TurnStatus
+    from conversations.models import TurnEndpoint, TurnStatus
 
-    entries = items.of_messages([{"role": "user", "content": text}])
+    entries = items.entries_from_messages([{"role": "user", "content": text}])
     request_id = uuid.uuid4().hex
-    asked = Asked(
-        request_id, user_id, Door.CHAT, "m", entries, conversation_id=conversation_id, budget=BUDGET
+    asked = TurnRequest(
+        request_id,
+        user_id,
+        TurnEndpoint.CHAT,
+        "m",
+        entries,
+        conversation_id=conversation_id,
+        budget_tokens=BUDGET,
     )
-    start_turn.begin(asked)
-    answer: Sequence[Any] = items.of_messages([{"role": "assistant", "content": text}])
+    start_turn.begin_turn(asked)
+    answer: Sequence[Any] = items.entries_from_messages([{"role": "assistant", "content": text}])
     for entry in answer:
         entry.output = True
-    finish_turn.finish(
-        finish_turn.Finished(request_id, conversation_id, TurnStatus.COMPLETED, answer)
+    finish_turn.write_turn_outcome(
+        finish_turn.TurnOutcome(request_id, conversation_id, TurnStatus.COMPLETED, answer)
     )
 
 

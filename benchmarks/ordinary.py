@@ -24,7 +24,7 @@ PROBE_SECONDS = 0.02
 PATIENCE_SECONDS = 60.0
 
 
-class Watch:
+class OrdinaryCallers:
     """Context manager that asks during its block; the times of all answers are there after it."""
 
     def __init__(self, port: int, key: str) -> None:
@@ -32,7 +32,7 @@ class Watch:
         self.ordinary_ms: list[float] = []
         self.ready_ms: list[float] = []
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "OrdinaryCallers":
         command = [sys.executable, "-m", "benchmarks.ordinary", *self._arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
@@ -50,13 +50,13 @@ class Watch:
             self.ordinary_ms, self.ready_ms = json.loads(output)
 
 
-def percentile(values: Sequence[float], share: float) -> float:
+def find_percentile(values: Sequence[float], share: float) -> float:
     """Return the value below which this share of all values lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-async def ask(port: int, data: bytes) -> float:
+async def time_answer(port: int, data: bytes) -> float:
     """Return the milliseconds until the answer is whole; PATIENCE_SECONDS unless it is a 200."""
     began = time.perf_counter()
     try:
@@ -71,12 +71,12 @@ async def ask(port: int, data: bytes) -> float:
     return (time.perf_counter() - began) * 1_000 if is_good else PATIENCE_SECONDS * 1_000
 
 
-async def ask_on(
-    port: int, data: bytes, pause_seconds: float, times: list[float], done: asyncio.Event
+async def time_answers(
+    port: int, data: bytes, pause_seconds: float, times: list[float], stop_event: asyncio.Event
 ) -> None:
-    """Ask again and again until `done` is set, and add the milliseconds to `times`."""
-    while not done.is_set():
-        times.append(await ask(port, data))
+    """Ask again and again until `stop_event` is set, and add the milliseconds to `times`."""
+    while not stop_event.is_set():
+        times.append(await time_answer(port, data))
         await asyncio.sleep(pause_seconds)
 
 
@@ -108,9 +108,11 @@ async def main() -> None:
     done = asyncio.Event()
     ordinary = list[float]()
     ready = list[float]()
-    callers = [asyncio.create_task(ask_on(port, probe, PROBE_SECONDS, ready, done))]
+    callers = [asyncio.create_task(time_answers(port, probe, PROBE_SECONDS, ready, done))]
     for number in range(CALLERS):
-        callers.append(asyncio.create_task(ask_on(port, question, PAUSE_SECONDS, ordinary, done)))
+        callers.append(
+            asyncio.create_task(time_answers(port, question, PAUSE_SECONDS, ordinary, done))
+        )
         await asyncio.sleep(PAUSE_SECONDS / CALLERS * (number < CALLERS - 1))
     print("asks", flush=True)
     await asyncio.to_thread(sys.stdin.read)

@@ -1,7 +1,7 @@
 """The five phases of the benchmark: the requests of each, and the figures that it returns.
 
-`PHASES[name](load)` returns {figure: number}. A `Load` runs the generator against one target and
-counts the requests that were answered. The names of the figures say their units.
+`PHASES[name](load)` returns {figure: number}. A `LoadGenerator` runs the generator against one
+target and counts the requests that were answered. The names of the figures say their units.
 """
 
 import json
@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import BenchError, busy_seconds, cpu_seconds, peak_rss_mb, tree
+from benchmarks.processes import (
+    BenchError,
+    find_process_tree,
+    read_busy_seconds,
+    read_cpu_seconds,
+    watch_peak_rss_mb,
+)
 
 CONNECTIONS = 64
 SLOW_STREAMS = 1000
@@ -21,7 +27,7 @@ Figures = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ServerUnderTest:
     """A server under test; `pid` is 0 when the generator talks to the upstream directly."""
 
     port: int
@@ -32,10 +38,11 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class GeneratorRun:
     """One run of the generator.
 
-    `report` is the generator's own, `cpu_seconds` the CPU time of the target's processes meanwhile.
+    `report` is the generator's own, `read_cpu_seconds` the CPU time of the target's processes
+    meanwhile.
     """
 
     report: dict[str, Any]
@@ -47,11 +54,11 @@ class Run:
 
 
 @dataclass(slots=True)
-class Load:
+class LoadGenerator:
     """The load generator, aimed at one target."""
 
     generator: Path
-    target: Target
+    target: ServerUnderTest
     core: int  # the core that the target runs on
     seconds: float
     answered: int = 0
@@ -59,7 +66,7 @@ class Load:
     # the largest share of the target's core that other processes took during a run
     other_on_core: float = 0
 
-    def run(self, body: str, *options: str) -> Run:
+    def run_generator(self, body: str, *options: str) -> GeneratorRun:
         """Run the generator once, and add up the answers and failures in this object."""
         command = [
             str(self.generator),
@@ -70,12 +77,12 @@ class Load:
         ]
         began = time.monotonic()
         cpu_before = self._cpu_seconds()
-        busy_before = busy_seconds(self.core)
+        busy_before = read_busy_seconds(self.core)
         output = subprocess.run(
             [*command, "-b", body, *options], capture_output=True, check=True, timeout=300
         ).stdout
         cpu = self._cpu_seconds() - cpu_before
-        busy = busy_seconds(self.core) - busy_before
+        busy = read_busy_seconds(self.core) - busy_before
         report = json.loads(output)
         self.answered += report["ok"] + report["non200"] + report["short"]
         if failed := report["err"] + report["unfinished"]:
@@ -85,22 +92,22 @@ class Load:
         elapsed = time.monotonic() - began
         if self.target.pid and elapsed > CLOCK_SECONDS:
             self.other_on_core = max(self.other_on_core, (busy - cpu) / elapsed)
-        return Run(report, cpu)
+        return GeneratorRun(report, cpu)
 
-    def greet(self) -> None:
+    def send_first_request(self) -> None:
         """Send a first request or a few.
 
         Raises BenchError when the target does not answer as it should.
         """
-        self.run(question(), "-c", "1", "-d", "0.01")
+        self.run_generator(build_question(), "-c", "1", "-d", "0.01")
         if self.failures:
             raise BenchError(self.failures[0])
 
     def _cpu_seconds(self) -> float:
-        return cpu_seconds(tree(self.target.pid))
+        return read_cpu_seconds(find_process_tree(self.target.pid))
 
 
-def question(chunks: int = 0, interval_us: int = 0) -> str:
+def build_question(chunks: int = 0, interval_us: int = 0) -> str:
     """Return a request body of everyday size.
 
     With `chunks` it asks for a stream of that many chunks, `interval_us` microseconds apart.
@@ -111,10 +118,10 @@ def question(chunks: int = 0, interval_us: int = 0) -> str:
     return json.dumps(body | ({"stream": True} if chunks else {}))
 
 
-def closed_loop(load: Load) -> Figures:
+def measure_closed_loop(load: LoadGenerator) -> Figures:
     """Measure 64 connections that each ask again as soon as they are answered with 1 KB."""
-    load.run(question(), "-c", str(CONNECTIONS), "-d", "1")
-    run = load.run(question(), "-c", str(CONNECTIONS), "-d", str(load.seconds))
+    load.run_generator(build_question(), "-c", str(CONNECTIONS), "-d", "1")
+    run = load.run_generator(build_question(), "-c", str(CONNECTIONS), "-d", str(load.seconds))
     return {
         "requests_per_second": run.report["rps"],
         "cpu_us_per_request": run.cpu_us_per("ok"),
@@ -123,28 +130,38 @@ def closed_loop(load: Load) -> Figures:
     }
 
 
-def open_loop(load: Load) -> Figures:
+def measure_open_loop(load: LoadGenerator) -> Figures:
     """Measure 100 requests per second on schedule, however long the answers take."""
-    report = load.run(question(), "-c", "16", "-r", "100", "-d", str(load.seconds)).report
+    report = load.run_generator(
+        build_question(), "-c", "16", "-r", "100", "-d", str(load.seconds)
+    ).report
     return {"p50_ms": report["lat_p50_us"] / 1e3, "p99_ms": report["lat_p99_us"] / 1e3}
 
 
-def burst(load: Load) -> Figures:
+def measure_burst(load: LoadGenerator) -> Figures:
     """Measure 64 streams of 200 chunks, each chunk its own write, as fast as they are taken."""
-    stream = question(chunks=200)
+    stream = build_question(chunks=200)
     options = ("-s", "-c", str(CONNECTIONS), "-n", "200")
-    load.run(stream, *options, "-d", "1")
-    run = load.run(stream, *options, "-d", str(load.seconds))
+    load.run_generator(stream, *options, "-d", "1")
+    run = load.run_generator(stream, *options, "-d", str(load.seconds))
     return {
         "chunks_per_second": run.report["chunks_s"],
         "cpu_us_per_chunk": run.cpu_us_per("chunks"),
     }
 
 
-def paced(load: Load) -> Figures:
+def measure_paced_streams(load: LoadGenerator) -> Figures:
     """Measure 100 streams with a chunk every 20 ms, so that each chunk arrives alone."""
-    run = load.run(
-        question(chunks=100, interval_us=20_000), "-s", "-c", "100", "-n", "100", "-1", "-R", "2"
+    run = load.run_generator(
+        build_question(chunks=100, interval_us=20_000),
+        "-s",
+        "-c",
+        "100",
+        "-n",
+        "100",
+        "-1",
+        "-R",
+        "2",
     )
     return {
         "cpu_us_per_lone_chunk": run.cpu_us_per("chunks"),
@@ -153,11 +170,11 @@ def paced(load: Load) -> Figures:
     }
 
 
-def slow(load: Load) -> Figures:
+def measure_slow_streams(load: LoadGenerator) -> Figures:
     """Measure 1,000 streams at once, 50 chunks each, one every 100 ms; they begin within 4 s."""
     options = ("-s", "-c", str(SLOW_STREAMS), "-n", "50", "-1", "-R", "4", "-t", "60")
-    with peak_rss_mb(load.target.pid) as peak:
-        report = load.run(question(chunks=50, interval_us=100_000), *options).report
+    with watch_peak_rss_mb(load.target.pid) as peak:
+        report = load.run_generator(build_question(chunks=50, interval_us=100_000), *options).report
     return {
         "slow_errors": report["err"] + report["unfinished"],
         "slow_delay_p99_ms": report["delay_p99_us"] / 1e3,
@@ -166,10 +183,10 @@ def slow(load: Load) -> Figures:
     }
 
 
-PHASES: dict[str, Callable[[Load], Figures]] = {
-    "json": closed_loop,
-    "lat": open_loop,
-    "burst": burst,
-    "paced": paced,
-    "slow": slow,
+PHASES: dict[str, Callable[[LoadGenerator], Figures]] = {
+    "json": measure_closed_loop,
+    "lat": measure_open_loop,
+    "burst": measure_burst,
+    "paced": measure_paced_streams,
+    "slow": measure_slow_streams,
 }

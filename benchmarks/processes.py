@@ -1,8 +1,8 @@
 """The processes of a benchmark: start them on a core, read them from /proc, stop them.
 
-`start(command, core, log)` returns a Popen that leads its own process group; `stop` also ends the
-processes that it started. The readings take process ids and return seconds or megabytes. Linux
-only.
+`start_process(command, core, log)` returns a Popen that leads its own process group; `stop_process`
+also ends the processes that it started. The readings take process ids and return seconds or
+megabytes. Linux only.
 """
 
 import os
@@ -26,7 +26,7 @@ class BenchError(Exception):
     """A problem that the person at the terminal can solve; its text is the one line they see."""
 
 
-def start(
+def start_process(
     command: Sequence[str], core: int, log: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start `command` on `core`; its output is appended to `log`."""
@@ -41,7 +41,7 @@ def start(
         )
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop_process(process: subprocess.Popen[bytes]) -> None:
     """End a process and its group: SIGTERM first, SIGKILL after `STOP_SECONDS`."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
@@ -51,18 +51,18 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running(
+def run_process(
     command: Sequence[str], core: int, log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process with `start` during the block, and `stop` it at the end."""
-    process = start(command, core, log, env)
+    """Run a process with `start_process` during the block, and `stop_process` it at the end."""
+    process = start_process(command, core, log, env)
     try:
         yield process
     finally:
-        stop(process)
+        stop_process(process)
 
 
-def wait_for(
+def wait_for_server(
     url: str, process: subprocess.Popen[bytes], log: Path, limit_seconds: float = 60
 ) -> None:
     """Wait until `url` answers 200.
@@ -79,14 +79,14 @@ def wait_for(
     raise BenchError(f"{url} did not answer; the end of its log:\n{tail}")
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """Return a TCP port of the loopback address on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _stat(pid: int) -> list[str]:
+def _read_stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat from the state on; empty when the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
@@ -94,13 +94,13 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def tree(pid: int) -> list[int]:
+def find_process_tree(pid: int) -> list[int]:
     """Return `pid` and all its descendants; an empty list for 0."""
     if not pid:
         return []
     children = defaultdict(list)
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and (fields := _stat(int(entry))):
+        if entry.isdigit() and (fields := _read_stat(int(entry))):
             children[int(fields[1])].append(int(entry))
     found = [pid]
     for parent in found:
@@ -108,12 +108,12 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
+def read_cpu_seconds(pids: Iterable[int]) -> float:
     """Return the user and system time so far, with ended threads and reaped children."""
-    return sum(int(tick) for pid in pids for tick in _stat(pid)[11:15]) / TICKS_PER_SECOND
+    return sum(int(tick) for pid in pids for tick in _read_stat(pid)[11:15]) / TICKS_PER_SECOND
 
 
-def busy_seconds(core: int) -> float:
+def read_busy_seconds(core: int) -> float:
     """Return how long `core` has been busy since boot, for all processes.
 
     Time stolen by the hypervisor is left out. Raises BenchError when there is no such core.
@@ -127,7 +127,7 @@ def busy_seconds(core: int) -> float:
     raise BenchError(f"/proc/stat does not list core {core}")
 
 
-def rss_mb(pids: Iterable[int]) -> float:
+def read_rss_mb(pids: Iterable[int]) -> float:
     """Return the resident memory in megabytes; shared pages count once per process."""
     pages = 0
     for pid in pids:
@@ -137,7 +137,7 @@ def rss_mb(pids: Iterable[int]) -> float:
 
 
 @contextmanager
-def peak_rss_mb(pid: int) -> Iterator[list[float]]:
+def watch_peak_rss_mb(pid: int) -> Iterator[list[float]]:
     """Watch the memory of `pid` and its descendants during the block.
 
     Yields a list with one item: the highest reading so far, in megabytes.
@@ -145,11 +145,11 @@ def peak_rss_mb(pid: int) -> Iterator[list[float]]:
     peak = [0.0]
     done = threading.Event()
 
-    def watch() -> None:
+    def watch_memory() -> None:
         while not done.wait(0.5):
-            peak[0] = max(peak[0], rss_mb(tree(pid)))
+            peak[0] = max(peak[0], read_rss_mb(find_process_tree(pid)))
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=watch_memory, daemon=True)
     thread.start()
     try:
         yield peak

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 APPS = ("proxysite", "api", "conversations", "tokens", "providers")
-LEFT_OUT = {"migrations", "tests", "testing", "__pycache__"}
+SKIPPED_FOLDERS = {"migrations", "tests", "testing", "__pycache__"}
 MAX_LINE = 100
 DIRECTIVE = re.compile(r"\s*# (noqa|type: ignore).*")  # directives of tools are not counted
 MAX_NESTING = 3
@@ -49,7 +49,10 @@ def find_files(root: Path) -> Iterator[Path]:
     """Yield the source files, without tests and migrations."""
     for app in APPS:
         for path in sorted((root / app).rglob("*.py")):
-            if not LEFT_OUT & set(path.relative_to(root).parts) and path.stem != "settings_test":
+            if (
+                not SKIPPED_FOLDERS & set(path.relative_to(root).parts)
+                and path.stem != "settings_test"
+            ):
                 yield path
 
 

@@ -1,7 +1,7 @@
 """The results as a Markdown table: medians over the rounds.
 
-Delays are shown less those of the direct path in the same round. `rows(rounds)` returns {target:
-figures}, `table(rows)` the text. A dash stands for a figure that was not measured.
+Delays are shown less those of the direct path in the same round. `compute_medians(rounds)` returns
+{target: figures}, `render_table(rows)` the text. A dash stands for a figure that was not measured.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,16 +34,19 @@ COLUMNS = {
 }
 
 
-def rows(rounds: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
+def compute_medians(rounds: Sequence[Mapping[str, Figures]]) -> dict[str, Figures]:
     """Return one set of figures per target: the median of every figure over the rounds."""
     complete = [
-        {name: figures | added(figures, measured.get(DIRECT)) for name, figures in measured.items()}
+        {
+            name: figures | subtract_direct(figures, measured.get(DIRECT))
+            for name, figures in measured.items()
+        }
         for measured in rounds
     ]
-    return {name: medians([measured[name] for measured in complete]) for name in complete[0]}
+    return {name: median_figures([measured[name] for measured in complete]) for name in complete[0]}
 
 
-def added(figures: Figures, direct: Figures | None) -> Figures:
+def subtract_direct(figures: Figures, direct: Figures | None) -> Figures:
     """Return the delays of `figures` less the direct ones.
 
     Empty for the direct path itself, which adds nothing.
@@ -53,24 +56,26 @@ def added(figures: Figures, direct: Figures | None) -> Figures:
     return {f"added_{name}": figures[name] - direct[name] for name in DELAYS if name in figures}
 
 
-def medians(measured: Iterable[Figures]) -> Figures:
+def median_figures(measured: Iterable[Figures]) -> Figures:
     """Return the median of each figure; all rounds have the same figures."""
     listed = list(measured)
     return {name: median(figures[name] for figures in listed) for name in listed[0]}
 
 
-def table(measured: Mapping[str, Figures]) -> str:
+def render_table(measured: Mapping[str, Figures]) -> str:
     """Return the Markdown table, followed by the delays of the direct path.
 
     Columns without any figure are left out.
     """
     columns = {
-        heading: [cell(form, figures) for figures in measured.values()]
+        heading: [render_cell(form, figures) for figures in measured.values()]
         for heading, form in COLUMNS.items()
     }
     filled = {heading: cells for heading, cells in columns.items() if set(cells) != {DASH}}
-    lines = [line(["", *filled]), line(["---"] * (len(filled) + 1))]
-    lines += [line([name, *cells]) for name, *cells in zip(measured, *filled.values(), strict=True)]
+    lines = [render_line(["", *filled]), render_line(["---"] * (len(filled) + 1))]
+    lines += [
+        render_line([name, *cells]) for name, *cells in zip(measured, *filled.values(), strict=True)
+    ]
     direct = measured.get(DIRECT, {})
     if "p50_ms" in direct:
         delays = f"p50 {direct['p50_ms']:.2f} ms, p99 {direct['p99_ms']:.2f} ms"
@@ -78,12 +83,12 @@ def table(measured: Mapping[str, Figures]) -> str:
     return "\n".join(lines)
 
 
-def line(cells: Iterable[str]) -> str:
+def render_line(cells: Iterable[str]) -> str:
     """Return one line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def cell(form: str, figures: Figures) -> str:
+def render_cell(form: str, figures: Figures) -> str:
     """Return `form` filled in with the figures; a dash when one of them is missing."""
     try:
         return form.format_map(figures)

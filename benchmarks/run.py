@@ -19,22 +19,29 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.phases import PHASES, Figures, Load
-from benchmarks.processes import BenchError, free_port, rss_mb, running, tree, wait_for
-from benchmarks.report import rows, table
-from benchmarks.targets import Direct, Nginx, Proxysite, Subject, Workplace, nginx_program
+from benchmarks.phases import PHASES, Figures, LoadGenerator
+from benchmarks.processes import (
+    BenchError,
+    find_free_port,
+    find_process_tree,
+    read_rss_mb,
+    run_process,
+    wait_for_server,
+)
+from benchmarks.report import compute_medians, render_table
+from benchmarks.targets import Direct, Nginx, Proxysite, Subject, Workplace, find_nginx
 
 HERE = Path(__file__).resolve().parent
 OTHERS_LIMIT = 0.1  # share of the target's core; above it the figures are not to be trusted
-MANY = 100_000
+MANY_ROWS = 100_000
 # beginnings of figures that the direct path lacks, because it has no process
-OF_PROCESSES = (
+PROCESS_FIGURES = (
     "cpu_us",
     "slow_rss",
 )
 
 
-def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     add = parser.add_argument
     add("--only", default=",".join(PHASES), help="phases, of: %(default)s")
@@ -57,7 +64,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--scale",
         action="store_true",
-        help=f"only: cost per request with 10 and {MANY:,} tokens and keys",
+        help=f"only: cost per request with 10 and {MANY_ROWS:,} tokens and keys",
     )
     add(
         "--log",
@@ -76,31 +83,31 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
-def subjects(chosen: argparse.Namespace, place: Workplace) -> list[Subject]:
+def choose_subjects(arguments: argparse.Namespace, place: Workplace) -> list[Subject]:
     """Return the targets of the run, in the order of the table's rows."""
-    if chosen.scale:
-        counts = ((10, 10), (MANY, 10), (10, MANY))
+    if arguments.scale:
+        counts = ((10, 10), (MANY_ROWS, 10), (10, MANY_ROWS))
         return [
-            Proxysite(place, f"{tokens:,} tokens, {keys:,} keys", tokens, keys, chosen.database)
+            Proxysite(place, f"{tokens:,} tokens, {keys:,} keys", tokens, keys, arguments.database)
             for tokens, keys in counts
         ]
-    store = "Postgres" if chosen.database else "SQLite"
+    store = "Postgres" if arguments.database else "SQLite"
     known: dict[str, Subject] = {
         "direct": Direct(place),
         "nginx": Nginx(place),
         "proxysite": Proxysite(
-            place, f"proxysite, {store}", chosen.tokens, chosen.keys, chosen.database
+            place, f"proxysite, {store}", arguments.tokens, arguments.keys, arguments.database
         ),
     }
-    wanted = chosen.targets.split(",")
-    if "nginx" in wanted and not nginx_program():
-        say("nginx is not installed (Debian: nginx-light); its row is left out")
+    wanted = arguments.targets.split(",")
+    if "nginx" in wanted and not find_nginx():
+        print_progress("nginx is not installed (Debian: nginx-light); its row is left out")
         del known["nginx"]
     return [subject for name, subject in known.items() if name in wanted]
 
 
 @contextmanager
-def workplace() -> Iterator[Workplace]:
+def prepare_workplace() -> Iterator[Workplace]:
     """Make a directory, compile the tools and run the fake upstream during the block.
 
     The upstream shares its core with the load generator and this process. Raises BenchError when
@@ -114,15 +121,15 @@ def workplace() -> Iterator[Workplace]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 16_384)), hard))
     with tempfile.TemporaryDirectory(prefix="proxysite-bench-") as name:
         directory = Path(name)
-        generator, upstream = (compiled(tool, directory) for tool in ("gen", "upstream"))
-        port = free_port()
+        generator, upstream = (compile_tool(tool, directory) for tool in ("gen", "upstream"))
+        port = find_free_port()
         log = directory / "upstream.log"
-        with running([str(upstream), str(port)], cores[1], log) as process:
-            wait_for(f"http://127.0.0.1:{port}/stats", process, log)
+        with run_process([str(upstream), str(port)], cores[1], log) as process:
+            wait_for_server(f"http://127.0.0.1:{port}/stats", process, log)
             yield Workplace(directory, cores[0], port, generator)
 
 
-def compiled(tool: str, directory: Path) -> Path:
+def compile_tool(tool: str, directory: Path) -> Path:
     """Compile `tool`.c into `directory` and return the program. Raises BenchError."""
     try:
         subprocess.run(["gcc", "-O2", "-o", directory / tool, HERE / f"{tool}.c"], check=True)
@@ -132,77 +139,79 @@ def compiled(tool: str, directory: Path) -> Path:
 
 
 @dataclass(slots=True)
-class Outcome:
+class BenchmarkOutcome:
     """The results so far."""
 
     rounds: list[dict[str, Figures]] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
 
-    def add(self, subject: Subject, figures: Figures, load: Load) -> None:
+    def add_results(self, subject: Subject, figures: Figures, load: LoadGenerator) -> None:
         """Add one target's results of one round; warn when other processes used its core."""
         self.rounds[-1][subject.name] = figures
         self.answered[subject.name] += load.answered
         self.complaints += [f"{subject.name}: {failure}" for failure in load.failures]
         if load.other_on_core > OTHERS_LIMIT:
-            say(
+            print_progress(
                 f"warning: others took {load.other_on_core:.0%} of its core; run again on a "
                 "quiet machine"
             )
 
-    def audit(self, gateway: Proxysite) -> None:
+    def audit_ledger(self, gateway: Proxysite) -> None:
         """Compare the ledger with the load: one row per answer, none missing and none twice."""
-        written = gateway.usage_rows()
+        written = gateway.count_usage_rows()
         expected = self.answered[gateway.name]
         print(f"\nLedger of {gateway.name}: {written:,} rows for {expected:,} requests answered.")
         if written != expected:
             self.complaints.append(f"{gateway.name}: the ledger differs from what was answered")
 
 
-def measure(subject: Subject, place: Workplace, chosen: argparse.Namespace) -> tuple[Figures, Load]:
+def measure_subject(
+    subject: Subject, place: Workplace, arguments: argparse.Namespace
+) -> tuple[Figures, LoadGenerator]:
     """Start one target, run all chosen phases against it, and stop it."""
-    with subject.running() as target:
-        load = Load(place.generator, target, place.core, chosen.seconds)
+    with subject.run_target() as target:
+        load = LoadGenerator(place.generator, target, place.core, arguments.seconds)
         figures = Figures()
-        load.greet()
+        load.send_first_request()
         if target.pid:
             time.sleep(target.settle_seconds)
             figures |= {
                 "cold_seconds": target.cold_seconds,
-                "idle_rss_mb": rss_mb(tree(target.pid)),
+                "idle_rss_mb": read_rss_mb(find_process_tree(target.pid)),
             }
-        for phase in chosen.only:
+        for phase in arguments.only:
             figures |= PHASES[phase](load)
-    hidden = () if target.pid else OF_PROCESSES
+    hidden = () if target.pid else PROCESS_FIGURES
     return {name: figure for name, figure in figures.items() if not name.startswith(hidden)}, load
 
 
-def bench(chosen: argparse.Namespace) -> bool:
+def run_benchmark(arguments: argparse.Namespace) -> bool:
     """Run, print and check; return whether everything was answered and accounted for."""
-    outcome = Outcome()
+    outcome = BenchmarkOutcome()
     with ExitStack() as stack:
-        place = stack.enter_context(workplace())
-        compared = subjects(chosen, place)
+        place = stack.enter_context(prepare_workplace())
+        compared = choose_subjects(arguments, place)
         gateways = [subject for subject in compared if isinstance(subject, Proxysite)]
         for gateway in gateways:
-            stack.enter_context(gateway.prepared())
-        for number in range(chosen.rounds):
+            stack.enter_context(gateway.prepare_gateway())
+        for number in range(arguments.rounds):
             outcome.rounds.append({})
             for subject in compared:
-                say(f"round {number + 1} of {chosen.rounds}: {subject.name}")
-                outcome.add(subject, *measure(subject, place, chosen))
-        print(table(rows(outcome.rounds)))
+                print_progress(f"round {number + 1} of {arguments.rounds}: {subject.name}")
+                outcome.add_results(subject, *measure_subject(subject, place, arguments))
+        print(render_table(compute_medians(outcome.rounds)))
         for gateway in gateways:
-            outcome.audit(gateway)
-    if chosen.json:
-        figures = {"rounds": outcome.rounds, "medians": rows(outcome.rounds)}
-        chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
+            outcome.audit_ledger(gateway)
+    if arguments.json:
+        figures = {"rounds": outcome.rounds, "medians": compute_medians(outcome.rounds)}
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
     for complaint in outcome.complaints:
-        say(f"FAILED {complaint}")
+        print_progress(f"FAILED {complaint}")
     return not outcome.complaints
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     """Print progress and warnings to standard error, apart from the table."""
     print(line, file=sys.stderr, flush=True)
 
@@ -210,15 +219,15 @@ def say(line: str) -> None:
 def main() -> int:
     os.chdir(HERE.parent)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started processes are stopped
-    chosen = options()
+    chosen = parse_options()
     others = {"log": chosen.log, "attacks": chosen.attacks, "half_dead": chosen.half_dead}
     if module := next((name for name, is_chosen in others.items() if is_chosen), ""):
         server = ["--database", chosen.database] if chosen.database else []
         os.execv(sys.executable, [sys.executable, "-m", f"benchmarks.{module}", *server])
     try:
-        return 0 if bench(chosen) else 1
+        return 0 if run_benchmark(chosen) else 1
     except BenchError as error:
-        say(f"bench: {error}")
+        print_progress(f"bench: {error}")
         return 1
     except KeyboardInterrupt:
         return 130

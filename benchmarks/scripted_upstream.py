@@ -11,7 +11,7 @@ ANSWER_SECONDS = 0.02
 UNSTEADY_SHARE = 0.5  # share of its requests that an unsteady token fails
 BEARER = re.compile(rb"authorization: bearer sk-made-up-([0-9a-f]{32})", re.IGNORECASE)
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
-WHOLE = (
+WHOLE_ANSWER = (
     b'{"id":"x","object":"chat.completion","created":1,"model":"bench","choices":[{"index":0,"message":'
     b'{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
@@ -28,56 +28,61 @@ REFUSAL = b'{"error":{"message":"No.","type":"made_up","code":null}}'
 class ScriptedUpstream:
     """The fake upstream.
 
-    `dead` maps the number of a token that never works to the status it is answered with. Tokens in
-    `unsteady` fail half of their requests. While `is_down` is set, every request gets a 503.
+    `dead_statuses` maps the number of a token that never works to the status it is answered with.
+    Tokens in `unsteady_tokens` fail half of their requests. While `is_down` is set, every request
+    gets a 503.
     """
 
-    dead: dict[int, int] = field(default_factory=dict)
-    unsteady: set[int] = field(default_factory=set)
+    dead_statuses: dict[int, int] = field(default_factory=dict)
+    unsteady_tokens: set[int] = field(default_factory=set)
     is_down: bool = False
-    asked: Counter[int] = field(default_factory=Counter)
+    requests_by_token: Counter[int] = field(default_factory=Counter)
     port: int = 0
     _server: asyncio.Server | None = None
     _draw: random.Random = field(default_factory=lambda: random.Random(7))
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1_000)
+        self._server = await asyncio.start_server(
+            self._serve_connection, "127.0.0.1", 0, backlog=1_000
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     def kill_tokens(self, total: int, share: float, unsteady: int) -> None:
         """Make this share of the tokens dead, and let some of the others fail now and then."""
         numbers = self._draw.sample(range(total), total)
         count = int(total * share)
-        self.dead = {
+        self.dead_statuses = {
             number: STATUSES[place % len(STATUSES)] for place, number in enumerate(numbers[:count])
         }
-        self.unsteady = set(numbers[count : count + unsteady])
+        self.unsteady_tokens = set(numbers[count : count + unsteady])
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = LENGTH.search(head)
                 body = await reader.readexactly(int(length[1]) if length else 0)
                 bearer = BEARER.search(head)
-                writer.write(await self._answer(int(bearer[1], 16) if bearer else -1, body))
+                writer.write(await self._answer_request(int(bearer[1], 16) if bearer else -1, body))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             writer.close()  # the caller has left, or the benchmark is over
 
-    async def _answer(self, number: int, body: bytes) -> bytes:
-        self.asked[number] += 1
-        fails = number in self.unsteady and self._draw.random() < UNSTEADY_SHARE
-        status = 503 if self.is_down else self.dead.get(number, 500 if fails else 200)
+    async def _answer_request(self, number: int, body: bytes) -> bytes:
+        self.requests_by_token[number] += 1
+        fails = number in self.unsteady_tokens and self._draw.random() < UNSTEADY_SHARE
+        status = 503 if self.is_down else self.dead_statuses.get(number, 500 if fails else 200)
         if status != 200:
-            return response(status, "application/json", REFUSAL)
+            return encode_response(status, "application/json", REFUSAL)
         await asyncio.sleep(ANSWER_SECONDS)
         if b'"stream":true' in body:
-            return response(200, "text/event-stream", STREAM)
-        return response(200, "application/json", WHOLE)
+            return encode_response(200, "text/event-stream", STREAM)
+        return encode_response(200, "application/json", WHOLE_ANSWER)
 
 
-def response(status: int, content_type: str, body: bytes) -> bytes:
+def encode_response(status: int, content_type: str, body: bytes) -> bytes:
     head = (
         f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: "
         f"{len(body)}\r\n\r\n"

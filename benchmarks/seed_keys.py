@@ -16,12 +16,12 @@ def main() -> None:
     django.setup()
     from django.contrib.auth.models import User
 
-    from api.keys import digest
+    from api.keys import digest_key
     from api.models import ApiKey
 
     crowd = User.objects.create_user("crowd")
     keys = (
-        ApiKey(user=crowd, prefix=f"bench{number:011}", digest=digest(f"sk-made-up-{number}"))
+        ApiKey(user=crowd, prefix=f"bench{number:011}", digest=digest_key(f"sk-made-up-{number}"))
         for number in range(int(sys.argv[1]))
     )
     ApiKey.objects.bulk_create(keys, batch_size=2_000)

@@ -1,6 +1,7 @@
 """The targets: the direct path, nginx as a plain proxy, and proxysite with its API keys and ledger.
 
-Each target has a `name` and `running()`, a context manager that yields a `Target` ready for load.
+Each target has a `name` and `run_process()`, a context manager that yields a `ServerUnderTest`
+ready for load.
 """
 
 import os
@@ -18,8 +19,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from benchmarks.phases import Target
-from benchmarks.processes import BenchError, free_port, running, wait_for
+from benchmarks.phases import ServerUnderTest
+from benchmarks.processes import BenchError, find_free_port, run_process, wait_for_server
 
 SETTLE_SECONDS = 6  # the gateway starts worker and beat only once it serves
 NGINX_CONF = """
@@ -46,7 +47,7 @@ class Subject(Protocol):
 
     name: str
 
-    def running(self) -> AbstractContextManager[Target]: ...
+    def run_target(self) -> AbstractContextManager[ServerUnderTest]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ class Direct:
     name: str = "direct"
 
     @contextmanager
-    def running(self) -> Iterator[Target]:
-        yield Target(self.place.upstream_port)
+    def run_target(self) -> Iterator[ServerUnderTest]:
+        yield ServerUnderTest(self.place.upstream_port)
 
 
 @dataclass(slots=True)
@@ -85,9 +86,9 @@ class Nginx:
     name: str = "nginx (plain proxy)"
 
     @contextmanager
-    def running(self) -> Iterator[Target]:
+    def run_target(self) -> Iterator[ServerUnderTest]:
         home = self.place.directory / "nginx"
-        port = free_port()
+        port = find_free_port()
         home.mkdir(exist_ok=True)
         conf = home / "nginx.conf"
         log = home / "log"
@@ -95,13 +96,13 @@ class Nginx:
             NGINX_CONF.format(home=home, port=port, upstream_port=self.place.upstream_port)
         )
         began = time.monotonic()
-        command = [nginx_program() or "nginx", "-p", str(home), "-c", str(conf)]
-        with running(command, self.place.core, log) as process:
-            wait_for(f"http://127.0.0.1:{port}/v1/models", process, log)
-            yield Target(port, process.pid, cold_seconds=time.monotonic() - began)
+        command = [find_nginx() or "nginx", "-p", str(home), "-c", str(conf)]
+        with run_process(command, self.place.core, log) as process:
+            wait_for_server(f"http://127.0.0.1:{port}/v1/models", process, log)
+            yield ServerUnderTest(port, process.pid, cold_seconds=time.monotonic() - began)
 
 
-def nginx_program() -> str | None:
+def find_nginx() -> str | None:
     """Return the path of nginx; Debian puts it in a directory that is not in every PATH."""
     return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
@@ -123,36 +124,36 @@ class Proxysite:
         return self.place.directory / f"home-{self.tokens}-{self.keys}"
 
     @property
-    def database(self) -> str:
+    def database_name(self) -> str:
         """Return the name of this target's own Postgres database."""
         return f"proxysite_bench_{os.getpid()}_{self.tokens}_{self.keys}"
 
     @property
     def database_url(self) -> str:
         return (
-            urlsplit(self.database_server)._replace(path=f"/{self.database}").geturl()
+            urlsplit(self.database_server)._replace(path=f"/{self.database_name}").geturl()
             if self.database_server
             else ""
         )
 
     @contextmanager
-    def prepared(self) -> Iterator[None]:
+    def prepare_gateway(self) -> Iterator[None]:
         """Create a database, a provider, its tokens and API keys; drop the database at the end."""
         self.home.mkdir()
-        self._server_does(f"create database {self.database}")
+        self._execute_on_server(f"create database {self.database_name}")
         try:
-            with self._serving():
-                self._fill()
+            with self._serve_gateway():
+                self._create_rows()
             yield
         finally:
-            self._server_does(f"drop database if exists {self.database} with (force)")
+            self._execute_on_server(f"drop database if exists {self.database_name} with (force)")
 
     @contextmanager
-    def running(self) -> Iterator[Target]:
-        with self._serving() as target:
+    def run_target(self) -> Iterator[ServerUnderTest]:
+        with self._serve_gateway() as target:
             yield target
 
-    def usage_rows(self) -> int:
+    def count_usage_rows(self) -> int:
         """Return how many usage records the ledger has written."""
         question = "select count(*) from api_usagerecord"
         if self.database_server:
@@ -164,16 +165,18 @@ class Proxysite:
         return int(row[0]) if row else 0
 
     @contextmanager
-    def _serving(self) -> Iterator[Target]:
-        port = free_port()
+    def _serve_gateway(self) -> Iterator[ServerUnderTest]:
+        port = find_free_port()
         log = self.home / "serve.log"
         began = time.monotonic()
         command = [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(port)]
-        with running(command, self.place.core, log, self._env()) as process:
-            wait_for(f"http://127.0.0.1:{port}/healthz", process, log)
-            yield Target(port, process.pid, self.key, time.monotonic() - began, SETTLE_SECONDS)
+        with run_process(command, self.place.core, log, self._build_environment()) as process:
+            wait_for_server(f"http://127.0.0.1:{port}/healthz", process, log)
+            yield ServerUnderTest(
+                port, process.pid, self.key, time.monotonic() - began, SETTLE_SECONDS
+            )
 
-    def _fill(self) -> None:
+    def _create_rows(self) -> None:
         upstream = f"http://127.0.0.1:{self.place.upstream_port}/v1"
         kind = [
             "--kind",
@@ -184,28 +187,28 @@ class Proxysite:
             "bench",
             "--allow-private",
         ]
-        self._manage(["manage.py", "add_provider", "bench", *kind])
+        self._run_python(["manage.py", "add_provider", "bench", *kind])
         tokens = "".join(f"sk-made-up-{number:032x}\n" for number in range(self.tokens))
-        self._manage(["manage.py", "import_tokens", "bench", "-"], tokens)
+        self._run_python(["manage.py", "import_tokens", "bench", "-"], tokens)
         if self.keys > 1:
-            self._manage(["-m", "benchmarks.seed_keys", str(self.keys - 1)])
-        self.key = self._manage(["manage.py", "issue_key", "bench"]).split()[-1]
+            self._run_python(["-m", "benchmarks.seed_keys", str(self.keys - 1)])
+        self.key = self._run_python(["manage.py", "issue_key", "bench"]).split()[-1]
 
-    def _manage(self, arguments: Sequence[str], text: str = "") -> str:
+    def _run_python(self, arguments: Sequence[str], text: str = "") -> str:
         """Run Python with `arguments` on this home, and return its output. Raises BenchError."""
         done = subprocess.run(
             [sys.executable, *arguments],
             input=text,
             capture_output=True,
             text=True,
-            env=self._env(),
+            env=self._build_environment(),
             check=False,
         )
         if done.returncode:
             raise BenchError(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
         return done.stdout
 
-    def _env(self) -> dict[str, str]:
+    def _build_environment(self) -> dict[str, str]:
         kept = {
             name: os.environ[name]
             for name in ("PATH", "HOME", "LANG", "TMPDIR")
@@ -214,7 +217,7 @@ class Proxysite:
         places = {"PROXYSITE_HOME": str(self.home), "DATABASE_URL": self.database_url}
         return kept | places | {"REDIS_URL": "", "MARKER_FILE": "none"}
 
-    def _server_does(self, statement: str) -> None:
+    def _execute_on_server(self, statement: str) -> None:
         if self.database_server:
             with psycopg.connect(self.database_server, autocommit=True) as connection:
                 connection.execute(statement.encode())

@@ -17,9 +17,11 @@ class ConversationsConfig(AppConfig):
 
 def register_deletions() -> None:
     """Delete files one by one as rows in bulk deletions, so that their bytes are deleted too."""
-    from providers.deletions.deletion_jobs import Rules, register
+    from providers.deletions.deletion_jobs import DeletionRules, register_rules
 
-    register("conversations.storedfile", Rules(erase=lambda rows: rows.delete()[0]))
+    register_rules(
+        "conversations.storedfile", DeletionRules(delete_with_signals=lambda rows: rows.delete()[0])
+    )
 
 
 def list_trigger_sets() -> list[TriggerSet]:

@@ -13,7 +13,7 @@ from providers.models import VirtualModel
 
 
 @register(Tags.database)
-def virtual_models_can_answer(
+def check_virtual_models(
     *, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Check that each virtual model names a strategy that exists, with usable options.
@@ -24,22 +24,26 @@ def virtual_models_can_answer(
     if not databases:
         return []
     try:
-        return [problem for model in VirtualModel.objects.all() for problem in problems(model)]
+        return [
+            problem
+            for model in VirtualModel.objects.all()
+            for problem in list_model_problems(model)
+        ]
     except DatabaseError:
         return []  # not migrated yet
 
 
-def problems(model: VirtualModel) -> Iterator[CheckMessage]:
-    if model.strategy not in strategies.names():
+def list_model_problems(model: VirtualModel) -> Iterator[CheckMessage]:
+    if model.strategy not in strategies.list_strategies():
         yield Error(
             f"The model {model.public_id!r} names the strategy {model.strategy!r}, which does "
             "not exist.",
-            hint=f"There are: {', '.join(strategies.names())}.",
+            hint=f"There are: {', '.join(strategies.list_strategies())}.",
             id="conversations.E001",
         )
-    elif model.strategy in profile_reader.OPTIONS:
+    elif model.strategy in profile_reader.OPTIONS_BY_STRATEGY:
         try:
-            msgspec.convert(model.options, profile_reader.OPTIONS[model.strategy])
+            msgspec.convert(model.options, profile_reader.OPTIONS_BY_STRATEGY[model.strategy])
         except msgspec.ValidationError as error:
             text = f"The options of the model {model.public_id!r} cannot be used: {error}."
             yield Error(text, id="conversations.E002")

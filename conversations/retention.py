@@ -26,21 +26,21 @@ MERGE_SECONDS = 2.0  # after a deletion; the hourly sweep does the rest
 SWEEP_MERGE_SECONDS = 60.0
 
 
-def delete(conversations: QuerySet[Conversation]) -> int:
+def delete_conversations(conversations: QuerySet[Conversation]) -> int:
     """Delete these conversations with all their contents; return how many."""
     gone = 0
-    while ids := taken(conversations):
-        clear(ids)
-        gone += remove(ids)
+    while ids := mark_conversations_expired(conversations):
+        delete_conversation_items(ids)
+        gone += delete_conversation_rows(ids)
         if len(ids) < CONVERSATIONS_AT_ONCE:
             break
     if gone:
-        transaction.on_commit(merge)
+        transaction.on_commit(purge_search_index)
     return gone
 
 
 @transaction.atomic
-def taken(conversations: QuerySet[Conversation]) -> list[str]:
+def mark_conversations_expired(conversations: QuerySet[Conversation]) -> list[str]:
     """Mark some of the conversations as expired now; return their ids.
 
     A conversation that is locked is waited for, and left out if it no longer matches then.
@@ -51,7 +51,7 @@ def taken(conversations: QuerySet[Conversation]) -> list[str]:
     return ids
 
 
-def clear(ids: Sequence[str]) -> None:
+def delete_conversation_items(ids: Sequence[str]) -> None:
     """Delete the items of these conversations in small transactions.
 
     A trigger deletes their words.
@@ -60,13 +60,13 @@ def clear(ids: Sequence[str]) -> None:
     while True:
         with transaction.atomic():
             some = list(items.order_by("pk").values_list("pk", flat=True)[:ITEMS_AT_ONCE])
-            erase(Item.objects.filter(pk__in=some))
+            raw_delete_rows(Item.objects.filter(pk__in=some))
         if len(some) < ITEMS_AT_ONCE:
             return
 
 
 @transaction.atomic
-def remove(ids: Sequence[str]) -> int:
+def delete_conversation_rows(ids: Sequence[str]) -> int:
     """Delete these conversations with all that is left of them; return how many.
 
     Also deletes newer items, events, turns, and documents of no other conversation.
@@ -77,13 +77,13 @@ def remove(ids: Sequence[str]) -> int:
     turns = Turn.objects.filter(conversation__in=ids)
     with_documents = Conversation.documents.through.objects.filter(conversation__in=ids)
     documents = list(with_documents.values_list("document_id", flat=True).distinct())
-    erase(with_documents)
-    erase(EventBatch.objects.filter(turn__in=turns))
-    erase(Item.objects.filter(conversation__in=ids))
+    raw_delete_rows(with_documents)
+    raw_delete_rows(EventBatch.objects.filter(turn__in=turns))
+    raw_delete_rows(Item.objects.filter(conversation__in=ids))
     Conversation.objects.filter(base__in=turns).update(base=None)
     Conversation.objects.filter(system__in=turns).update(system=None)
-    erase(turns)
-    gone = erase(Conversation.objects.filter(pk__in=ids))
+    raw_delete_rows(turns)
+    gone = raw_delete_rows(Conversation.objects.filter(pk__in=ids))
     delete_documents(Document.objects.filter(pk__in=documents, file=None, conversation=None))
     return gone
 
@@ -95,12 +95,12 @@ def delete_documents(documents: QuerySet[Any]) -> int:
         pk__in=list(documents.values_list("pk", flat=True))
     )
     ids = list(locked.order_by("pk").values_list("pk", flat=True))
-    erase(Conversation.documents.through.objects.filter(document__in=ids))
-    erase(Passage.objects.filter(document__in=ids))
-    return erase(Document.objects.filter(pk__in=ids))
+    raw_delete_rows(Conversation.documents.through.objects.filter(document__in=ids))
+    raw_delete_rows(Passage.objects.filter(document__in=ids))
+    return raw_delete_rows(Document.objects.filter(pk__in=ids))
 
 
-def unlink(conversation: Conversation) -> None:
+def remove_document_links(conversation: Conversation) -> None:
     """Remove the documents of its instructions from a conversation.
 
     Documents of no other conversation are deleted.
@@ -110,7 +110,7 @@ def unlink(conversation: Conversation) -> None:
     delete_documents(Document.objects.filter(pk__in=documents, conversation=None))
 
 
-def erase(rows: QuerySet[Any]) -> int:
+def raw_delete_rows(rows: QuerySet[Any]) -> int:
     """Delete the rows with one DELETE; return how many.
 
     Dependent rows must be deleted already, so Django has nothing to collect.
@@ -118,26 +118,26 @@ def erase(rows: QuerySet[Any]) -> int:
     return rows._raw_delete(rows.db)
 
 
-def expire() -> tuple[int, int]:
+def delete_all_expired() -> tuple[int, int]:
     """Delete expired conversations and documents; return how many of each."""
-    conversations = delete(Conversation.objects.expired())
+    conversations = delete_conversations(Conversation.objects.expired())
     documents = 0
-    while count := delete_documents(Document.objects.filter(pk__in=some_expired())):
+    while count := delete_documents(Document.objects.filter(pk__in=list_expired_document_ids())):
         documents += count
-    full_text_index.purge(SWEEP_MERGE_SECONDS)
+    full_text_index.remove_deleted_words(SWEEP_MERGE_SECONDS)
     return conversations, documents
 
 
-def some_expired() -> list[str]:
+def list_expired_document_ids() -> list[str]:
     return list(Document.objects.expired().values_list("pk", flat=True)[:DOCUMENTS_AT_ONCE])
 
 
-def merge() -> None:
+def purge_search_index() -> None:
     """Erase deleted words from the search index, if that is quickly done."""
     if not connection.in_atomic_block:
-        full_text_index.purge(MERGE_SECONDS)
+        full_text_index.remove_deleted_words(MERGE_SECONDS)
 
 
 @receiver(post_delete, sender=get_user_model())
-def forget_words(**signal: Any) -> None:
-    transaction.on_commit(merge)
+def schedule_index_purge(**signal: Any) -> None:
+    transaction.on_commit(purge_search_index)

@@ -11,22 +11,22 @@ from conversations.upstream_chats import cleanup
 @shared_task
 def sweep_files() -> None:
     """Delete expired files, and bytes that belong to no file."""
-    file_storage.sweep()
+    file_storage.delete_stale_files()
 
 
 @shared_task
 def expire_conversations() -> None:
     """Delete conversations and documents that have expired."""
-    retention.expire()
+    retention.delete_all_expired()
 
 
 @shared_task
 def say_farewells() -> int:
     """Delete chats that no conversation needs at their upstreams; return how many are gone."""
-    return cleanup.say()
+    return cleanup.delete_due_chats()
 
 
 @shared_task
 def sweep_documents() -> int:
     """Take up the documents whose process died; return how many."""
-    return ingest.sweep()
+    return ingest.resume_abandoned_documents()

@@ -18,21 +18,21 @@ class ProvidersConfig(AppConfig):
 def register_deletions() -> None:
     """Register how providers are deleted: each has a deletion of its own and is disabled at once.
 
-    A provider that is being deleted gets no further requests, because `mark` writes
+    A provider that is being deleted gets no further requests, because `mark_rows` writes
     `enabled=False`.
     """
-    from providers.deletions.deletion_jobs import Rules, register
+    from providers.deletions.deletion_jobs import DeletionRules, register_rules
     from providers.models import Provider
 
-    def mark(ids: list[int]) -> None:
+    def disable_providers(ids: list[int]) -> None:
         Provider.objects.filter(pk__in=ids).update(enabled=False)
 
-    register("providers.provider", Rules(mark, one_by_one=True))
+    register_rules("providers.provider", DeletionRules(disable_providers, is_one_by_one=True))
 
 
 def list_trigger_sets() -> list[TriggerSet]:
     """Return the triggers of this app's tables."""
-    from providers.database.revisions import Watch, list_watch_triggers
+    from providers.database.revisions import WatchedTable, list_watch_triggers
 
     tables = (
         "providers_provider",
@@ -40,4 +40,4 @@ def list_trigger_sets() -> list[TriggerSet]:
         "providers_modelalias",
         "providers_virtualmodel",
     )
-    return list_watch_triggers(Watch(table, "catalogue") for table in tables)
+    return list_watch_triggers(WatchedTable(table, "catalogue") for table in tables)

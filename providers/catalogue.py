@@ -1,8 +1,9 @@
 """The in-memory directory of providers and models: which candidates answer for a public id.
 
-`Catalogue.read()` loads all rows (a few hundred at most) and `Catalogue.take()` puts them in force
-in one step, so a request never sees a mixture of old and new rows. Requests get frozen values,
-never rows: a `Candidate` (a ChatModel as it was read) with the adapter of its `Upstream`.
+`Catalogue.read_catalogue_rows()` loads all rows (a few hundred at most) and
+`Catalogue.apply_rows()` puts them in force in one step, so a request never sees a mixture of old
+and new rows. Requests get frozen values, never rows: a `Candidate` (a ChatModel as it was read)
+with the adapter of its `Upstream`.
 """
 
 import random
@@ -22,11 +23,11 @@ from providers.network.http_client import Timeouts
 from providers.protocol.request import CHAT, ChatRequest, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter, Limits, Upstream
 
-COLUMNS = (
+MODEL_COLUMNS = (
     *("public_id", "upstream_name", "priority", "weight", "capabilities", "context_window"),
     *("thinks", "thinking", "search", "options"),
 )
-ENDPOINT_CAPABILITY = {CHAT: "chat", "completions": "completions", "embeddings": "embeddings"}
+CAPABILITY_BY_ENDPOINT = {CHAT: "chat", "completions": "completions", "embeddings": "embeddings"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,15 @@ class Candidate:
     strategy: str = "direct"
     options: dict[str, Any] = field(default_factory=dict)  # of the strategy
 
-    def problem(self, request: ChatRequest) -> tuple[str, str] | None:
+    def find_problem(self, request: ChatRequest) -> tuple[str, str] | None:
         """Return why this candidate cannot take the request, as (param, sentence), or None."""
         known = self.capabilities
         body = request.body
-        if known and ENDPOINT_CAPABILITY[request.endpoint] not in known:
+        if known and CAPABILITY_BY_ENDPOINT[request.endpoint] not in known:
             return "model", f"The model {self.public_id!r} does not serve /v1/{request.endpoint}."
         if request.endpoint != CHAT:
             return None
-        if self.adapter.stream_only and (body.get("n") or 1) > 1:
+        if self.adapter.is_stream_only and (body.get("n") or 1) > 1:
             return "n", f"The model {self.public_id!r} gives one choice only."
         if self.model.tools == "none" and (body.get("tools") or body.get("functions")):
             return "tools", f"The model {self.public_id!r} cannot call tools."
@@ -63,7 +64,7 @@ class Candidate:
             return "messages", f"The model {self.public_id!r} takes no images."
         return None
 
-    def model_for(self, request: ChatRequest) -> UpstreamModel:
+    def configure_model(self, request: ChatRequest) -> UpstreamModel:
         """Return the model with the thinking and search settings that this request asks for."""
         if not request.thinking and not request.search:
             return self.model
@@ -72,8 +73,8 @@ class Candidate:
         return msgspec.structs.replace(self.model, thinking=thinking, search=search)
 
 
-def candidate(adapter: BaseAdapter, row: dict[str, Any]) -> Candidate:
-    """Make a candidate of a ChatModel row, as `COLUMNS` reads it, and its provider's adapter."""
+def make_candidate(adapter: BaseAdapter, row: dict[str, Any]) -> Candidate:
+    """Make a candidate of the `MODEL_COLUMNS` of a ChatModel and its provider's adapter."""
     known = frozenset(row["capabilities"])
     if adapter.upstream.native_tools and (not known or "tools" in known):
         tools = "native"
@@ -100,8 +101,8 @@ def candidate(adapter: BaseAdapter, row: dict[str, Any]) -> Candidate:
     )
 
 
-def virtual(
-    rows: Iterable[Mapping[str, Any]], real: Mapping[str, list[Candidate]]
+def make_virtual_candidates(
+    rows: Iterable[Mapping[str, Any]], real_candidates: Mapping[str, list[Candidate]]
 ) -> dict[str, list[Candidate]]:
     """Return the candidates of each virtual model: those of its base model, with its strategy.
 
@@ -112,10 +113,10 @@ def virtual(
             replace(
                 one, public_id=row["public_id"], strategy=row["strategy"], options=row["options"]
             )
-            for one in real[row["base"]]
+            for one in real_candidates[row["base"]]
         ]
         for row in rows
-        if row["base"] in real
+        if row["base"] in real_candidates
     }
 
 
@@ -128,7 +129,7 @@ def has_images(messages: list[dict[str, Any]]) -> bool:
     )
 
 
-class Meaning(NamedTuple):
+class ResolvedModel(NamedTuple):
     """The meaning of a caller's model name: a public id, and the alias's settings."""
 
     public_id: str
@@ -137,19 +138,19 @@ class Meaning(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class CatalogueRows:
     """All rows that one reading of the database returned."""
 
     upstreams: list[Upstream]
     models: list[dict[str, Any]]
-    aliases: dict[str, Meaning]
+    aliases: dict[str, ResolvedModel]
     virtuals: Sequence[Mapping[str, Any]]
-    set_aside: frozenset[int] = frozenset()  # ids of providers whose address is not confirmed
+    set_aside_ids: frozenset[int] = frozenset()  # ids of providers whose address is not confirmed
 
 
-def waiting_ids(rows: Rows) -> frozenset[str]:
+def set_aside_public_ids(rows: CatalogueRows) -> frozenset[str]:
     """Return the public ids, virtual ones too, of providers that are set aside."""
-    own = {row["public_id"] for row in rows.models if row["provider_id"] in rows.set_aside}
+    own = {row["public_id"] for row in rows.models if row["provider_id"] in rows.set_aside_ids}
     return frozenset(own | {row["public_id"] for row in rows.virtuals if row["base"] in own})
 
 
@@ -160,27 +161,29 @@ class Catalogue:
         self._clients = clients
         self._adapters: dict[int, BaseAdapter] = {}
         self._candidates: dict[str, list[Candidate]] = {}
-        self._meanings: dict[str, Meaning] = {}
+        self._resolved_names: dict[str, ResolvedModel] = {}
         # public ids for which only providers that are set aside could answer
-        self._waiting: frozenset[str] = frozenset()
+        self._set_aside_public_ids: frozenset[str] = frozenset()
 
     @staticmethod
-    def read() -> Rows:
+    def read_catalogue_rows() -> CatalogueRows:
         """Read all rows from the database; run it in a database thread."""
         providers = list(Provider.objects.filter(enabled=True))
-        set_aside = frozenset(provider.pk for provider in providers if provider.set_aside)
-        upstreams = [upstream(provider) for provider in providers if provider.pk not in set_aside]
-        models = list(ChatModel.objects.served().values("provider_id", *COLUMNS))
+        set_aside = frozenset(provider.pk for provider in providers if provider.set_aside_reason)
+        upstreams = [
+            make_upstream(provider) for provider in providers if provider.pk not in set_aside
+        ]
+        models = list(ChatModel.objects.served().values("provider_id", *MODEL_COLUMNS))
         aliases = ModelAlias.objects.values_list("alias", "public_id", "thinking", "search")
         virtuals = list(
             VirtualModel.objects.filter(enabled=True).values(
                 "public_id", "base", "strategy", "options"
             )
         )
-        meanings = {name: Meaning(*meant) for name, *meant in aliases}
-        return Rows(upstreams, models, meanings, virtuals, set_aside)
+        meanings = {name: ResolvedModel(*meant) for name, *meant in aliases}
+        return CatalogueRows(upstreams, models, meanings, virtuals, set_aside)
 
-    def take(self, rows: Rows) -> None:
+    def apply_rows(self, rows: CatalogueRows) -> None:
         """Put the rows that were read in force.
 
         Adapters of unchanged providers are kept, with everything they have learnt.
@@ -190,34 +193,36 @@ class Catalogue:
             old = self._adapters.get(read.id)
             if old is not None and old.upstream == read:
                 adapters[read.id] = old
-            elif read.kind in registry.kinds():
-                adapters[read.id] = registry.adapter_class(read.kind)(read, self._clients)
+            elif read.kind in registry.list_adapter_kinds():
+                adapters[read.id] = registry.get_adapter_class(read.kind)(read, self._clients)
         candidates: dict[str, list[Candidate]] = {}
         for row in rows.models:
             adapter = adapters.get(row["provider_id"])
             if adapter is not None:
-                candidates.setdefault(row["public_id"], []).append(candidate(adapter, row))
+                candidates.setdefault(row["public_id"], []).append(make_candidate(adapter, row))
         for same in candidates.values():
             same.sort(key=lambda candidate: candidate.priority)
-        candidates = virtual(rows.virtuals, candidates) | candidates
-        waiting = waiting_ids(rows) - candidates.keys()
+        candidates = make_virtual_candidates(rows.virtuals, candidates) | candidates
+        waiting = set_aside_public_ids(rows) - candidates.keys()
         public_ids = candidates.keys() | waiting
         meanings = {
             name: meant for name, meant in rows.aliases.items() if meant.public_id in public_ids
         }
-        self._meanings = meanings | {public_id: Meaning(public_id) for public_id in public_ids}
+        self._resolved_names = meanings | {
+            public_id: ResolvedModel(public_id) for public_id in public_ids
+        }
         self._adapters = adapters
         self._candidates = candidates
-        self._waiting = waiting
+        self._set_aside_public_ids = waiting
 
-    def meaning(self, name: str) -> Meaning | None:
+    def resolve_name(self, name: str) -> ResolvedModel | None:
         """Return the meaning of a caller's model name, or None.
 
         A model takes precedence over an alias of the same name.
         """
-        return self._meanings.get(name)
+        return self._resolved_names.get(name)
 
-    def candidates(
+    def find_candidates(
         self, public_id: str, request: ChatRequest, provider: str = ""
     ) -> list[Candidate]:
         """Return the candidates that can take the request, in the order in which to try them.
@@ -231,7 +236,7 @@ class Catalogue:
             found = [
                 candidate for candidate in found if candidate.adapter.upstream.name == provider
             ]
-        if not found and public_id in self._waiting:
+        if not found and public_id in self._set_aside_public_ids:
             raise ProviderDown(
                 "The provider of this model is set aside until its new address is confirmed."
             )
@@ -239,23 +244,23 @@ class Catalogue:
             raise ModelNotFound(f"The model {request.model!r} does not exist.", param="model")
         if len(found) == 1:
             usable = found
-            problem = found[0].problem(request)
+            problem = found[0].find_problem(request)
         else:
-            problem = found[0].problem(request)
-            usable = [candidate for candidate in found if candidate.problem(request) is None]
+            problem = found[0].find_problem(request)
+            usable = [candidate for candidate in found if candidate.find_problem(request) is None]
         if problem is not None and (len(found) == 1 or not usable):
             raise InvalidRequest(problem[1], param=problem[0], code="unsupported_parameter")
-        return usable if len(usable) == 1 else weighted(usable)
+        return usable if len(usable) == 1 else sort_by_weight(usable)
 
-    def window(self, public_id: str) -> int | None:
+    def find_context_window(self, public_id: str) -> int | None:
         """Return the tokens that all candidates of a model can take; None when none says."""
-        return smallest_window(self._candidates.get(public_id, ()))
+        return find_smallest_window(self._candidates.get(public_id, ()))
 
-    def upstreams(self) -> Iterable[Upstream]:
+    def list_upstreams(self) -> Iterable[Upstream]:
         return (adapter.upstream for adapter in self._adapters.values())
 
 
-def smallest_window(candidates: Sequence[Candidate]) -> int | None:
+def find_smallest_window(candidates: Sequence[Candidate]) -> int | None:
     """Return the tokens that every candidate can take, prompt and answer together.
 
     Candidates that give no context window are left out. Returns None when none gives one.
@@ -266,7 +271,7 @@ def smallest_window(candidates: Sequence[Candidate]) -> int | None:
     return min((window for window in windows if window), default=None)
 
 
-def weighted(candidates: list[Candidate]) -> list[Candidate]:
+def sort_by_weight(candidates: list[Candidate]) -> list[Candidate]:
     """Sort candidates by priority, and within one priority at random by weight.
 
     The chance of each to come first is proportional to its weight (Efraimidis and Spirakis, 2006).
@@ -277,14 +282,14 @@ def weighted(candidates: list[Candidate]) -> list[Candidate]:
     )
 
 
-def upstream(provider: Provider) -> Upstream:
+def make_upstream(provider: Provider) -> Upstream:
     """Return a provider's row as a frozen value, with the settings where the row has no value.
 
     Raises ProviderDown when the provider is set aside, so that nobody gets an adapter that would
     call it.
     """
-    if provider.set_aside:
-        raise ProviderDown(provider.set_aside)
+    if provider.set_aside_reason:
+        raise ProviderDown(provider.set_aside_reason)
     timeouts = Timeouts(
         connect=provider.connect_seconds or settings.CONNECT_SECONDS,
         first_byte=provider.first_byte_seconds or settings.FIRST_BYTE_SECONDS,

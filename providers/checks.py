@@ -14,10 +14,10 @@ from providers.models import Provider
 
 
 @register(Tags.security)
-def vault_keys_work(**kwargs: Any) -> list[CheckMessage]:
+def check_vault_keys(**kwargs: Any) -> list[CheckMessage]:
     """Report providers.E001 when FIELD_KEYS cannot be used."""
     try:
-        if vault.ciphers():
+        if vault.get_ciphers():
             return []
         problem = "it is empty"
     except ValueError as error:
@@ -32,26 +32,26 @@ def vault_keys_work(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
-def web_search_is_configured_whole(**kwargs: Any) -> list[CheckMessage]:
+def check_web_search_settings(**kwargs: Any) -> list[CheckMessage]:
     """Report providers.E003 when the SEARCH_… settings do not fit together."""
-    problem = web_search.problem()
+    problem = web_search.find_settings_problem()
     return [Error(problem, id="providers.E003")] if problem else []
 
 
 @register(Tags.database)
-def adapters_exist(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+def check_adapters(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Report providers.E002 for each provider that names an adapter which no file defines."""
     if not databases:
         return []
     try:
-        wrong = list(Provider.objects.exclude(kind__in=registry.kinds()))
+        wrong = list(Provider.objects.exclude(kind__in=registry.list_adapter_kinds()))
     except DatabaseError:
         return []  # the tables do not exist before the first migrate
     return [
         Error(
             f"The provider {provider.name!r} names the adapter {provider.kind!r}, which does "
             "not exist.",
-            hint=f"There are: {', '.join(registry.kinds())}.",
+            hint=f"There are: {', '.join(registry.list_adapter_kinds())}.",
             id="providers.E002",
         )
         for provider in wrong

@@ -98,7 +98,7 @@ class MethodNotAllowed(CallerError):
 
     def __init__(self, message: str, allowed: str) -> None:
         super().__init__(message)
-        self.allowed = allowed
+        self.allowed_methods = allowed
 
 
 class RequestTimeout(CallerError):
@@ -258,14 +258,14 @@ class QuotaExhausted(TokenError):
 class RateLimited(TokenError):
     """The upstream limits the rate of this token.
 
-    `of_model`: the limit holds for the requested model only, other models may still be used.
+    `is_per_model`: the limit holds for the requested model only, other models may still be used.
     `organization` is the one that the limit belongs to, where the upstream says so.
     """
 
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
-    of_model: bool = False
+    is_per_model: bool = False
     organization: str = ""
 
 

@@ -19,10 +19,10 @@ class FastSettings:
         self.__dict__[name] = value
         return value
 
-    def forget(self, *, setting: str, **_: Any) -> None:
+    def drop_cached_value(self, *, setting: str, **_: Any) -> None:
         """Drop the cached value of a setting, so that the next read looks it up again."""
         self.__dict__.pop(setting, None)
 
 
 settings = FastSettings()
-setting_changed.connect(settings.forget)
+setting_changed.connect(settings.drop_cached_value)

@@ -19,22 +19,22 @@ from providers import registry
 from providers.choices import Capability, Mode, Rotation, Search, Thinking, Thinks
 from providers.deletions.deletion_model import Deletion
 from providers.network import destination
-from providers.network.address_guard import base_url_problem
+from providers.network.address_guard import find_base_url_problem
 
 __all__ = ["ChatModel", "Deletion", "ModelAlias", "Provider", "Revision", "VirtualModel"]
-NAME = RegexValidator(
+NAME_VALIDATOR = RegexValidator(
     r"\A[a-z0-9][a-z0-9_.-]*\Z", "Lower-case letters, digits, dot, hyphen and underscore only."
 )
-MODEL_ID = RegexValidator(
+MODEL_ID_VALIDATOR = RegexValidator(
     r"\A[^\s\x00-\x1f\x7f]+\Z", "A model id has no spaces or control characters."
 )
 
 
 def kind_exists(kind: str) -> None:
     """Raise ValidationError unless an adapter file of that name exists."""
-    if kind not in registry.kinds():
+    if kind not in registry.list_adapter_kinds():
         raise ValidationError(
-            f"No adapter named {kind!r}; there are: {', '.join(registry.kinds())}."
+            f"No adapter named {kind!r}; there are: {', '.join(registry.list_adapter_kinds())}."
         )
 
 
@@ -75,7 +75,7 @@ class ProviderQuerySet(models.QuerySet["Provider"]):
         It reads all rows: a few hundred at most.
         """
         columns = self.only("pk", "kind", "base_url", "confirmed_destination")
-        return [provider.pk for provider in columns if provider.set_aside]
+        return [provider.pk for provider in columns if provider.set_aside_reason]
 
 
 class Provider(models.Model):
@@ -84,7 +84,7 @@ class Provider(models.Model):
     name = models.CharField(
         max_length=64,
         unique=True,
-        validators=[NAME],
+        validators=[NAME_VALIDATOR],
         help_text="Short name, for example <code>moonshot</code>.",
     )
     kind = models.CharField(
@@ -193,7 +193,7 @@ class Provider(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Write the row; confirm a new address if the provider has no credentials to lose."""
-        if self._state.adding or (self.set_aside and not self.has_credentials()):
+        if self._state.adding or (self.set_aside_reason and not self.has_credentials()):
             self.confirm_destination()
             if kwargs.get("update_fields") is not None:
                 kwargs["update_fields"] = {*kwargs["update_fields"], "confirmed_destination"}
@@ -205,12 +205,12 @@ class Provider(models.Model):
         return destination.destination(self.kind, self.base_url)
 
     @property
-    def set_aside(self) -> str:
+    def set_aside_reason(self) -> str:
         """Return why it is not called until a person confirms its address; empty when it is called.
 
         The text is for the staff.
         """
-        return "" if self._state.adding else destination.problem(self)
+        return "" if self._state.adding else destination.find_destination_problem(self)
 
     def has_credentials(self) -> bool:
         """Return whether its address gets credentials: tokens, accounts or callers' tokens."""
@@ -225,13 +225,13 @@ class Provider(models.Model):
         # an empty list or text passes the field's own validators
         if not isinstance(self.headers, dict):
             raise ValidationError({"headers": "Give an object of header names and values."})
-        if self.kind not in registry.kinds():
+        if self.kind not in registry.list_adapter_kinds():
             return
-        adapter = registry.adapter_class(self.kind)
+        adapter = registry.get_adapter_class(self.kind)
         if self.mode not in adapter.modes:
             raise ValidationError({"mode": f"{adapter.label} has no entrance for guests."})
         if adapter.has_url:
-            problem = base_url_problem(self.base_url, self.allow_private)
+            problem = find_base_url_problem(self.base_url, self.allow_private)
             if problem:
                 raise ValidationError({"base_url": problem})
             self.base_url = self.base_url.rstrip("/")
@@ -251,13 +251,13 @@ class ChatModel(models.Model):
 
     public_id = models.CharField(
         max_length=200,
-        validators=[MODEL_ID],
+        validators=[MODEL_ID_VALIDATOR],
         help_text="What callers write, for example <code>kimi-k2</code>.",
     )
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="models")
     upstream_name = models.CharField(
         max_length=200,
-        validators=[MODEL_ID],
+        validators=[MODEL_ID_VALIDATOR],
         help_text="What the upstream calls it, for example <code>moonshotai/Kimi-K2</code>.",
     )
     enabled = models.BooleanField(default=True)
@@ -338,12 +338,12 @@ class ModelAlias(models.Model):
     alias = models.CharField(
         max_length=200,
         unique=True,
-        validators=[MODEL_ID],
+        validators=[MODEL_ID_VALIDATOR],
         help_text="What callers may also write, for example <code>gpt-4o</code>.",
     )
     public_id = models.CharField(
         max_length=200,
-        validators=[MODEL_ID],
+        validators=[MODEL_ID_VALIDATOR],
         help_text="The model meant, for example <code>kimi-k2</code>.",
     )
     thinking = models.CharField(
@@ -383,12 +383,12 @@ class VirtualModel(models.Model):
     public_id = models.CharField(
         max_length=200,
         unique=True,
-        validators=[MODEL_ID],
+        validators=[MODEL_ID_VALIDATOR],
         help_text="What callers write, for example <code>o1-kimi-k2</code>.",
     )
     base = models.CharField(
         max_length=200,
-        validators=[MODEL_ID],
+        validators=[MODEL_ID_VALIDATOR],
         help_text="The model that is asked, for example <code>kimi-k2</code>.",
     )
     strategy = models.CharField(

@@ -9,16 +9,16 @@ does, so its preset expects `vllm serve --port 8001`.
 from dataclasses import dataclass, field
 from typing import Any
 
-LOCAL = {"needs_token": False, "allow_private": True}
-WEB = {"native_tools": False, "reports_usage": False}
+LOCAL_FIELDS = {"needs_token": False, "allow_private": True}
+WEB_FIELDS = {"native_tools": False, "reports_usage": False}
 # sources differ on the names of Kimi's scenarios: most clients of the site use these
-KIMI: dict[str, Any] = {"capabilities": ["chat", "reasoning"], "search": "on"}
+KIMI_MODEL: dict[str, Any] = {"capabilities": ["chat", "reasoning"], "search": "on"}
 KIMI_ALIASES = tuple(
     {"alias": f"{model}-{name}", "public_id": model, "search": search}
     for model in ("k2", "k1.5")
     for name, search in (("search", "on"), ("nosearch", "off"))
 )
-K2THINK: dict[str, Any] = {
+K2THINK_MODEL: dict[str, Any] = {
     "public_id": "MBZUAI-IFM/K2-Think-v2",
     "upstream_name": "MBZUAI-IFM/K2-Think-v2",
     "capabilities": ["chat", "reasoning"],
@@ -30,13 +30,13 @@ K2THINK: dict[str, Any] = {
 K2THINK_ALIASES: tuple[dict[str, Any], ...] = (
     {
         "alias": "MBZUAI-IFM/K2-Think-v2-nothink",
-        "public_id": K2THINK["public_id"],
+        "public_id": K2THINK_MODEL["public_id"],
         "thinking": "hidden",
     },
-    {"alias": "MBZUAI-IFM/K2-Think", "public_id": K2THINK["public_id"]},
+    {"alias": "MBZUAI-IFM/K2-Think", "public_id": K2THINK_MODEL["public_id"]},
     {
         "alias": "MBZUAI-IFM/K2-Think-nothink",
-        "public_id": K2THINK["public_id"],
+        "public_id": K2THINK_MODEL["public_id"],
         "thinking": "hidden",
     },
 )
@@ -55,7 +55,7 @@ class Preset:
     fields: dict[str, Any] = field(default_factory=dict)
     models: tuple[dict[str, Any], ...] = ()
     kind: str = "openai_compatible"
-    official: bool = True  # unofficial ones are seeded only when they are named
+    is_official: bool = True  # unofficial ones are seeded only when they are named
     # fields of ModelAlias rows; an alias that already exists is left unchanged
     aliases: tuple[dict[str, Any], ...] = ()
 
@@ -65,7 +65,7 @@ class Preset:
 
         These are services that anybody can reach, through their official interface.
         """
-        return self.official and not self.fields.get("allow_private")
+        return self.is_official and not self.fields.get("allow_private")
 
 
 PRESETS: dict[str, Preset] = {
@@ -94,7 +94,7 @@ PRESETS: dict[str, Preset] = {
         "K2-Think, official",
         "https://api.k2think.ai/v1",
         {"native_tools": False, "reports_usage": False},
-        (K2THINK,),
+        (K2THINK_MODEL,),
         aliases=K2THINK_ALIASES,
     ),
     "k2think-web": Preset(
@@ -102,7 +102,7 @@ PRESETS: dict[str, Preset] = {
         "https://www.k2think.ai/api",
         {"native_tools": False, "reports_usage": False},
         (
-            K2THINK
+            K2THINK_MODEL
             | {
                 "priority": 1,
                 "options": {"root": "ifm-k2-think-v2"},
@@ -110,37 +110,39 @@ PRESETS: dict[str, Preset] = {
             },
         ),
         "k2think_web",
-        official=False,
+        is_official=False,
         aliases=K2THINK_ALIASES,
     ),
     "deepseek": Preset("DeepSeek", "https://api.deepseek.com/v1"),
     "openrouter": Preset("OpenRouter", "https://openrouter.ai/api/v1"),
     "groq": Preset("Groq", "https://api.groq.com/openai/v1"),
     "together": Preset("Together AI", "https://api.together.xyz/v1"),
-    "ollama": Preset("Ollama on this machine", "http://127.0.0.1:11434/v1", LOCAL),
-    "vllm": Preset("vLLM on this machine", "http://127.0.0.1:8001/v1", LOCAL),
-    "llama.cpp": Preset("llama.cpp server on this machine", "http://127.0.0.1:8080/v1", LOCAL),
+    "ollama": Preset("Ollama on this machine", "http://127.0.0.1:11434/v1", LOCAL_FIELDS),
+    "vllm": Preset("vLLM on this machine", "http://127.0.0.1:8001/v1", LOCAL_FIELDS),
+    "llama.cpp": Preset(
+        "llama.cpp server on this machine", "http://127.0.0.1:8080/v1", LOCAL_FIELDS
+    ),
     "kimi-web": Preset(
         "Kimi, its web site (unofficial)",
         "https://www.kimi.com",
-        WEB,
+        WEB_FIELDS,
         (
-            KIMI
+            KIMI_MODEL
             | {
                 "public_id": "k2",
                 "upstream_name": "SCENARIO_K2D5",
                 "options": {"options": {"thinking": False}},
             },
-            KIMI
+            KIMI_MODEL
             | {
                 "public_id": "k2-thinking",
                 "upstream_name": "SCENARIO_K2D5",
                 "options": {"options": {"thinking": True}},
             },
-            KIMI | {"public_id": "k1.5", "upstream_name": "SCENARIO_K1"},
+            KIMI_MODEL | {"public_id": "k1.5", "upstream_name": "SCENARIO_K1"},
         ),
         "kimi_web",
-        official=False,
+        is_official=False,
         aliases=(
             *KIMI_ALIASES,
             {"alias": "k2-thinking-nosearch", "public_id": "k2-thinking", "search": "off"},
@@ -149,15 +151,15 @@ PRESETS: dict[str, Preset] = {
     "kimi-rest": Preset(
         "Kimi, its web site's older interface (unofficial)",
         "https://www.kimi.com",
-        WEB,
+        WEB_FIELDS,
         tuple(
-            KIMI
+            KIMI_MODEL
             | {"public_id": name, "upstream_name": name, "priority": 1}
             | {"capabilities": ["chat", "reasoning", "vision", "files"]}
             for name in ("k2", "k1.5")
         ),
         "kimi_rest",
-        official=False,
+        is_official=False,
         aliases=KIMI_ALIASES,
     ),
 }

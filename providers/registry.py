@@ -23,7 +23,7 @@ OWN_HEADERS = frozenset(
 
 
 @cache
-def kinds() -> tuple[str, ...]:
+def list_adapter_kinds() -> tuple[str, ...]:
     """Return the names of all adapters, sorted."""
     from providers import adapters
 
@@ -31,9 +31,9 @@ def kinds() -> tuple[str, ...]:
 
 
 @cache
-def adapter_class(kind: str) -> "type[BaseAdapter]":
+def get_adapter_class(kind: str) -> "type[BaseAdapter]":
     """Return the adapter class of that name. Raises KeyError when there is none."""
-    if kind not in kinds():
+    if kind not in list_adapter_kinds():
         raise KeyError(kind)
     found: type[BaseAdapter] = import_module(f"providers.adapters.{kind}").Adapter
     return found

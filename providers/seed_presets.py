@@ -4,7 +4,7 @@ from providers.models import ChatModel, ModelAlias, Provider
 from providers.presets import PRESETS
 
 
-def seed(name: str) -> tuple[Provider, bool]:
+def create_preset_rows(name: str) -> tuple[Provider, bool]:
     """Create the preset's provider with its models and aliases, unless one of that name exists.
 
     Returns the provider, and True when it was created now; an existing one is left unchanged.

@@ -22,7 +22,7 @@ class VaultError(Exception):
 
 
 @cache
-def _ciphers(keys: tuple[str, ...]) -> dict[str, AESGCM]:
+def _parse_keys(keys: tuple[str, ...]) -> dict[str, AESGCM]:
     """Return the ciphers by key id, in the order of the setting.
 
     Raises ValueError on a key that is not 32 bytes of base64.
@@ -37,30 +37,30 @@ def _ciphers(keys: tuple[str, ...]) -> dict[str, AESGCM]:
     return found
 
 
-def ciphers() -> dict[str, AESGCM]:
-    return _ciphers(tuple(settings.FIELD_KEYS))
+def get_ciphers() -> dict[str, AESGCM]:
+    return _parse_keys(tuple(settings.FIELD_KEYS))
 
 
-def seal(secret: str, bound_to: str) -> str:
-    key_id, cipher = next(iter(ciphers().items()))
+def encrypt_secret(secret: str, bound_to: str) -> str:
+    key_id, cipher = next(iter(get_ciphers().items()))
     nonce = os.urandom(12)
     sealed = nonce + cipher.encrypt(nonce, secret.encode(), bound_to.encode())
     return f"v1.{key_id}.{urlsafe_b64encode(sealed).decode()}"
 
 
-def key_id_of(sealed: str) -> str:
+def read_key_id(sealed: str) -> str:
     """Return the id of the key that sealed a secret; empty when the text is not a sealed secret."""
     return sealed.split(".")[1] if sealed.count(".") > 1 else ""
 
 
-def unseal(sealed: str, bound_to: str) -> str:
+def decrypt_secret(sealed: str, bound_to: str) -> str:
     """Return the secret.
 
     Raises VaultError when the key is missing, or when the text was changed or moved to another row.
     """
     version, _, rest = sealed.partition(".")
     key_id, _, text = rest.partition(".")
-    cipher = ciphers().get(key_id)
+    cipher = get_ciphers().get(key_id)
     if version != "v1" or cipher is None:
         raise VaultError(f"sealed with key {key_id!r}, which FIELD_KEYS does not have")
     try:
@@ -72,7 +72,7 @@ def unseal(sealed: str, bound_to: str) -> str:
         ) from error
 
 
-def digest(purpose: str, text: str) -> str:
+def make_digest(purpose: str, text: str) -> str:
     """Return a keyed SHA-256 of `text` as 64 hex digits.
 
     Equal texts have equal digests, so rows are found by it. Without the pepper (`KEY_PEPPER`) it
@@ -83,12 +83,12 @@ def digest(purpose: str, text: str) -> str:
     ).hex()
 
 
-def fingerprint(secret: str) -> str:
+def fingerprint_secret(secret: str) -> str:
     """Return the digest by which two tokens with the same secret are recognised as one."""
-    return digest("token", secret)
+    return make_digest("token", secret)
 
 
-def mask(secret: str) -> str:
+def mask_secret(secret: str) -> str:
     """Return a form that a person can recognise and nobody can use: `sk-abc…wxyz`.
 
     Secrets shorter than 16 characters show their first two characters only.

@@ -21,19 +21,19 @@ from providers.exceptions import (
     UpstreamError,
     WebSearchNotConfigured,
 )
-from providers.network.address_guard import base_url_problem
+from providers.network.address_guard import find_base_url_problem
 from providers.network.api_client import ApiCall, ApiClient
 from providers.network.http_client import HttpAnswer, Timeouts
 from providers.upstream.base_adapter import USER_AGENT
-from providers.wire.json_reader import loads
+from providers.wire.json_reader import read_json
 
 QUERY_CHARS = 400
 MOST_RESULTS = 20
-Result = dict[str, str]
+SearchResult = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BackendRequest:
     """One request to a backend.
 
     `path` is below its base URL; `header` is one whole line or empty.
@@ -46,29 +46,31 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class SearchBackend:
     """One kind of backend: how it is called and how its answer is read.
 
-    `snippet` names the field of a result that has its text; `url` is the base URL unless SEARCH_URL
-    gives one.
+    `snippet_field` names the field of a result that has its text; `default_url` is the base URL
+    unless SEARCH_URL gives one.
     """
 
-    asked: Callable[[str, int, str], Asked]  # of query, number of results and key
-    found: Callable[[dict[str, Any]], Any]  # of the answer's object; raises UpstreamError
-    snippet: str
-    url: str = ""  # the base URL unless SEARCH_URL is set
+    build_backend_request: Callable[
+        [str, int, str], BackendRequest
+    ]  # of query, number of results and key
+    read_results: Callable[[dict[str, Any]], Any]  # of the answer's object; raises UpstreamError
+    snippet_field: str
+    default_url: str = ""  # the base URL unless SEARCH_URL is set
     most_words: int = QUERY_CHARS  # of a query
 
     @property
     def needs_key(self) -> bool:
-        return bool(self.url)
+        return bool(self.default_url)
 
 
-def ask_searxng(query: str, count: int, key: str) -> Asked:
-    return Asked("GET", "search?" + urlencode({"q": query, "format": "json"}))
+def build_searxng_request(query: str, count: int, key: str) -> BackendRequest:
+    return BackendRequest("GET", "search?" + urlencode({"q": query, "format": "json"}))
 
 
-def found_by_searxng(answer: dict[str, Any]) -> Any:
+def read_searxng_results(answer: dict[str, Any]) -> Any:
     """Return the results of SearXNG's answer.
 
     Raises ServerFailed when there are none and an engine did not answer: that is a failure, not an
@@ -80,41 +82,45 @@ def found_by_searxng(answer: dict[str, Any]) -> Any:
     return results
 
 
-def ask_brave(query: str, count: int, key: str) -> Asked:
+def build_brave_request(query: str, count: int, key: str) -> BackendRequest:
     asked = {"q": query, "count": count, "text_decorations": "false", "result_filter": "web"}
-    return Asked("GET", "web/search?" + urlencode(asked), f"X-Subscription-Token: {key}\r\n")
+    return BackendRequest(
+        "GET", "web/search?" + urlencode(asked), f"X-Subscription-Token: {key}\r\n"
+    )
 
 
-def found_by_brave(answer: dict[str, Any]) -> Any:
+def read_brave_results(answer: dict[str, Any]) -> Any:
     """Return the results of Brave's answer; it leaves the `web` part out when there are none."""
     web = answer.get("web", {"results": []} if answer.get("type") == "search" else None)
     return web.get("results") if isinstance(web, dict) else None
 
 
-def ask_tavily(query: str, count: int, key: str) -> Asked:
+def build_tavily_request(query: str, count: int, key: str) -> BackendRequest:
     body = orjson.dumps({"query": query, "max_results": count})
-    return Asked("POST", "search", f"Authorization: Bearer {key}\r\n", body)
+    return BackendRequest("POST", "search", f"Authorization: Bearer {key}\r\n", body)
 
 
-def found_by_tavily(answer: dict[str, Any]) -> Any:
+def read_tavily_results(answer: dict[str, Any]) -> Any:
     return answer.get("results")
 
 
 BACKENDS = {
-    "searxng": Backend(ask_searxng, found_by_searxng, "content"),
-    "brave": Backend(
-        ask_brave,
-        found_by_brave,
+    "searxng": SearchBackend(build_searxng_request, read_searxng_results, "content"),
+    "brave": SearchBackend(
+        build_brave_request,
+        read_brave_results,
         "description",
         "https://api.search.brave.com/res/v1",
         most_words=50,
     ),
-    "tavily": Backend(ask_tavily, found_by_tavily, "content", "https://api.tavily.com"),
+    "tavily": SearchBackend(
+        build_tavily_request, read_tavily_results, "content", "https://api.tavily.com"
+    ),
 }
 
 
 # --- configured backend ---------------------------------------------------------------------------
-def problem() -> str | None:
+def find_settings_problem() -> str | None:
     """Return the fault in the SEARCH_… settings, as a sentence for the operator, or None."""
     name = settings.SEARCH_BACKEND
     key = settings.SEARCH_KEY
@@ -129,53 +135,59 @@ def problem() -> str | None:
         return f"SEARCH_BACKEND={name} {'needs a' if backend.needs_key else 'takes no'} SEARCH_KEY."
     if not (key.isascii() and key.isprintable()) or " " in key:
         return "SEARCH_KEY has characters that no header can carry."
-    if not (settings.SEARCH_URL or backend.url):
+    if not (settings.SEARCH_URL or backend.default_url):
         return f"SEARCH_BACKEND={name} needs SEARCH_URL."
-    wrong = base_url_problem(settings.SEARCH_URL or backend.url, settings.SEARCH_ALLOW_PRIVATE)
+    wrong = find_base_url_problem(
+        settings.SEARCH_URL or backend.default_url, settings.SEARCH_ALLOW_PRIVATE
+    )
     return f"SEARCH_URL: {wrong} (“allow private” is SEARCH_ALLOW_PRIVATE=true)" if wrong else None
 
 
-def configured() -> Backend:
+def get_configured_backend() -> SearchBackend:
     """Return the configured backend. Raises WebSearchNotConfigured."""
-    if not settings.SEARCH_BACKEND or problem():
+    if not settings.SEARCH_BACKEND or find_settings_problem():
         raise WebSearchNotConfigured("No search backend is configured here.")
     return BACKENDS[settings.SEARCH_BACKEND]
 
 
 # --- the search -----------------------------------------------------------------------------------
-async def search(client: ApiClient, query: str, count: int) -> list[Result]:
+async def search_web(client: ApiClient, query: str, count: int) -> list[SearchResult]:
     """Return at most `count` results. Raises WebSearchNotConfigured, UpstreamError."""
-    backend = configured()
-    call = build_call(backend, backend.asked(query, count, settings.SEARCH_KEY))
-    found = backend.found(read_answer(await client.call(call)))
+    backend = get_configured_backend()
+    call = build_search_call(
+        backend, backend.build_backend_request(query, count, settings.SEARCH_KEY)
+    )
+    found = backend.read_results(read_search_answer(await client.fetch_answer(call)))
     if not isinstance(found, list):
         raise BadResponse("The search backend's answer has no results to read.")
-    return [result for one in found if (result := as_result(one, backend.snippet))][:count]
+    return [result for one in found if (result := convert_result(one, backend.snippet_field))][
+        :count
+    ]
 
 
-def build_call(backend: Backend, asked: Asked) -> ApiCall:
+def build_search_call(backend: SearchBackend, backend_request: BackendRequest) -> ApiCall:
     """Build the call of one search, with the limits that the settings give."""
     seconds = settings.SEARCH_SECONDS
-    headers = f"Accept: application/json\r\nUser-Agent: {USER_AGENT}\r\n{asked.header}"
-    return ApiCall.create(
-        asked.method,
-        settings.SEARCH_URL or backend.url,
-        asked.path,
+    headers = f"Accept: application/json\r\nUser-Agent: {USER_AGENT}\r\n{backend_request.header}"
+    return ApiCall.from_path(
+        backend_request.method,
+        settings.SEARCH_URL or backend.default_url,
+        backend_request.path,
         allow_private=settings.SEARCH_ALLOW_PRIVATE,
         timeouts=Timeouts(settings.CONNECT_SECONDS, seconds, seconds, seconds, seconds),
         total_seconds=seconds,
         answer_bytes=settings.SEARCH_ANSWER_BYTES,
         headers=headers.encode("ascii"),
-        body=asked.body,
+        body=backend_request.body,
     )
 
 
-def read_answer(answer: HttpAnswer) -> dict[str, Any]:
+def read_search_answer(answer: HttpAnswer) -> dict[str, Any]:
     """Return the JSON object in a backend's answer. Raises UpstreamError."""
     if not 200 <= answer.status < 300:
-        raise refusal(answer.status)
+        raise make_backend_error(answer.status)
     try:
-        body = loads(answer.body)
+        body = read_json(answer.body)
     except ValueError:
         body = None
     if not isinstance(body, dict):
@@ -183,7 +195,7 @@ def read_answer(answer: HttpAnswer) -> dict[str, Any]:
     return body
 
 
-def refusal(status: int) -> UpstreamError:
+def make_backend_error(status: int) -> UpstreamError:
     """Return the error for a status other than success.
 
     It is never the caller's fault: key, quota and address belong to the deployment.
@@ -194,14 +206,14 @@ def refusal(status: int) -> UpstreamError:
     return error
 
 
-def as_result(one: Any, snippet: str) -> Result | None:
+def convert_result(entry: Any, snippet_field: str) -> SearchResult | None:
     """Return a result in our form; None when it has no web address."""
-    if not isinstance(one, dict) or not isinstance(link := one.get("url"), str):
+    if not isinstance(entry, dict) or not isinstance(link := entry.get("url"), str):
         return None
     if not link.startswith(("http://", "https://")):
         return None
-    title = one.get("title")
-    text = one.get(snippet)
+    title = entry.get("title")
+    text = entry.get(snippet_field)
     return {
         "title": title if isinstance(title, str) else "",
         "link": link,

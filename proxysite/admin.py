@@ -10,7 +10,7 @@ from django_celery_beat.models import ClockedSchedule, SolarSchedule
 
 from providers.admin.deletion_admin import SlicedDeletion
 
-RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+PERMISSION_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 admin.site.unregister([ClockedSchedule, SolarSchedule, User])
 
@@ -25,16 +25,16 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
-        return fields if cast(User, request.user).is_superuser else (*fields, *RIGHTS)
+        return fields if cast(User, request.user).is_superuser else (*fields, *PERMISSION_FIELDS)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_touch(request, obj) and super().has_change_permission(request, obj)
+        return self.can_change_user(request, obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.may_touch(request, obj) and super().has_delete_permission(request, obj)
+        return self.can_change_user(request, obj) and super().has_delete_permission(request, obj)
 
     @staticmethod
-    def may_touch(request: HttpRequest, obj: Any) -> bool:
+    def can_change_user(request: HttpRequest, obj: Any) -> bool:
         """Return whether this person may change the user `obj`.
 
         Other members of staff are for superusers only: with their password one has their rights.
@@ -50,6 +50,6 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Forbid a deletion when one of the chosen users must not be changed by this person."""
         names, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        if any(not self.may_touch(request, person) for person in objs):
+        if any(not self.can_change_user(request, person) for person in objs):
             lacking = {*lacking, "other members of staff"}
         return names, counts, lacking, protected

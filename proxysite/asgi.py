@@ -23,15 +23,15 @@ locations.require_home()
 from django.conf import settings  # noqa: E402
 from django.db import DatabaseError  # noqa: E402
 
-from api.relay.gateway import Gateway, again_and_again  # noqa: E402
-from api.views.staff.staff_access import GATEWAY  # noqa: E402
-from providers.database.database_threads import off_loop  # noqa: E402
+from api.relay.gateway import Gateway, repeat_forever  # noqa: E402
+from api.views.staff.staff_access import GATEWAY_SCOPE_KEY  # noqa: E402
+from providers.database.database_threads import run_in_thread  # noqa: E402
 from proxysite.access.password_gate import GatedHandler  # noqa: E402
 from proxysite.server.body_budget import BodyBudget  # noqa: E402
-from proxysite.server.change_watcher import Watcher  # noqa: E402
+from proxysite.server.change_watcher import ChangeWatcher  # noqa: E402
 from proxysite.server.lean_handler import LeanHandler, Send  # noqa: E402
 from proxysite.server.request_bodies import Receive  # noqa: E402
-from proxysite.urls import served_lean  # noqa: E402
+from proxysite.urls import is_served_lean  # noqa: E402
 from tokens import secret_check  # noqa: E402
 from tokens.secret_check import SecretsDiffer  # noqa: E402
 
@@ -43,31 +43,33 @@ class Application:
 
     def __init__(self) -> None:
         budget = BodyBudget()
-        self.lean = LeanHandler(budget)
-        self.stock = GatedHandler(budget)
-        self._starting: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self.lean_handler = LeanHandler(budget)
+        self.django_handler = GatedHandler(budget)
+        self._start_task: asyncio.Task[None] | None = None
+        self._watch_task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if self._starting is None:
-                self._starting = asyncio.create_task(self.start())
-            if not self._starting.done():
-                await asyncio.shield(self._starting)
-            if served_lean(scope["method"], scope["path"]):
-                await self.lean(scope, receive, send)
+            if self._start_task is None:
+                self._start_task = asyncio.create_task(self.start_gateway())
+            if not self._start_task.done():
+                await asyncio.shield(self._start_task)
+            if is_served_lean(scope["method"], scope["path"]):
+                await self.lean_handler(scope, receive, send)
             else:
-                await self.stock(scope | {GATEWAY: self.lean.gateway}, receive, send)
+                await self.django_handler(
+                    scope | {GATEWAY_SCOPE_KEY: self.lean_handler.gateway}, receive, send
+                )
         elif scope["type"] == "lifespan":
-            await self.lifespan(receive, send)
+            await self.handle_lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 4404})
 
-    async def lifespan(self, receive: Receive, send: Send) -> None:
+    async def handle_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._starting = asyncio.create_task(self.start())
+        self._start_task = asyncio.create_task(self.start_gateway())
         try:
-            await self._starting
+            await self._start_task
         except OSError as error:  # one line names the fault; a traceback would hide it
             await send(
                 {"type": "lifespan.startup.failed", "message": f"The gateway cannot start: {error}"}
@@ -78,54 +80,54 @@ class Application:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self.stop()
+        await self.stop_gateway()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def start(self) -> None:
+    async def start_gateway(self) -> None:
         """Load keys, models and tokens, and start the gateway's background work.
 
         A database that is away is waited for while requests are served. Raises SecretsDiffer,
         OSError.
         """
-        await check_secrets()
-        gateway = Gateway.make()
-        watcher = Watcher(gateway)
+        await check_secrets_in_time()
+        gateway = Gateway.from_settings()
+        watcher = ChangeWatcher(gateway)
         try:
             await watcher.read_all()
         except (DatabaseError, OSError, TimeoutError):
-            gateway.ledger.suspend()
-        await gateway.start()
-        self._watching = asyncio.create_task(again_and_again(watcher.keep))
-        self.lean.gateway = gateway
-        calm_collector()
+            gateway.ledger.suspend_requests()
+        await gateway.start_housekeeping()
+        self._watch_task = asyncio.create_task(repeat_forever(watcher.watch_changes))
+        self.lean_handler.gateway = gateway
+        freeze_garbage_collector()
 
-    def drain(self) -> None:
+    def drain_gateway(self) -> None:
         """Let running requests end: the server accepts no more connections."""
-        if self.lean.gateway is not None:
-            self.lean.gateway.drain()
+        if self.lean_handler.gateway is not None:
+            self.lean_handler.gateway.begin_shutdown()
 
-    async def stop(self) -> None:
+    async def stop_gateway(self) -> None:
         """Write everything that waits to be written, and close the gateway.
 
         Called when all requests are answered.
         """
-        gateway = self.lean.gateway
-        self.lean.gateway = None
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        gateway = self.lean_handler.gateway
+        self.lean_handler.gateway = None
+        if self._watch_task is not None:
+            self._watch_task.cancel()
+            await asyncio.gather(self._watch_task, return_exceptions=True)
         if gateway is not None:
-            await gateway.stop()
+            await gateway.finish_shutdown()
 
 
-async def check_secrets() -> None:
+async def check_secrets_in_time() -> None:
     """Raise SecretsDiffer unless this process has the secrets that the database was written with.
 
     A database that does not answer in time is not waited for; a warning is logged.
     """
     try:
         async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
-            await off_loop(secret_check.require_secrets)
+            await run_in_thread(secret_check.require_secrets)
     except SecretsDiffer as error:
         logger.critical("%s", error)
         raise
@@ -133,7 +135,7 @@ async def check_secrets() -> None:
         logger.warning("the database does not answer; whether it has these secrets is not known")
 
 
-def calm_collector() -> None:
+def freeze_garbage_collector() -> None:
     """Make full garbage collections rare: over all of Django's objects they stall every stream.
 
     Changes the collector of this process. A full collection takes milliseconds with 1,000 streams.

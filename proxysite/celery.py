@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 5.0  # before an ended worker or beat is started again
 
 
-def is_own_process(program: str) -> bool:
+def is_celery_process(program: str) -> bool:
     """Return whether this is a Celery worker or beat beside `serve`.
 
     Such a process uses the home that `serve` has made.
@@ -39,7 +39,7 @@ def is_own_process(program: str) -> bool:
 
 TRANSPORT_ALIASES["filesystem"] = "proxysite.worker.file_broker:Transport"
 
-if is_own_process(sys.argv[0]):
+if is_celery_process(sys.argv[0]):
     locations.require_home()
     os.umask(0o077)
 
@@ -89,29 +89,29 @@ app.conf.beat_schedule = {
 
 
 @before_task_publish.connect
-def make_folders(**message: object) -> None:
+def make_broker_folders(**message: object) -> None:
     """Make the folders of the file broker before a message is sent: the sender may be the first."""
     from django.conf import settings
 
     if not settings.REDIS_URL:
         for folder in ("queue", "control"):
-            settings.HOME.path(folder, "x")
+            settings.HOME.make_path(folder, "x")
 
 
 @worker_init.connect
-def check_secrets(**message: object) -> None:
+def check_worker_secrets(**message: object) -> None:
     """End a worker that does not have the database's secrets, with one line and exit status 1."""
-    from proxysite.server.run_server import require_secrets
+    from proxysite.server.run_server import require_secrets_if_reachable
     from tokens.secret_check import SecretsDiffer
 
     try:
-        require_secrets()
+        require_secrets_if_reachable()
     except SecretsDiffer as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
 
 
-class Embedded:
+class EmbeddedCelery:
     """Worker and beat as threads of this process.
 
     A file lock keeps a second process of the same home from running them too.
@@ -120,31 +120,34 @@ class Embedded:
     def __init__(self) -> None:
         self._lock: TextIO | None = None
 
-    def start(self) -> bool:
+    def start_worker_and_beat(self) -> bool:
         """Start worker and beat, and return whether this process runs them.
 
         Takes the file lock `worker.lock` in the home; does nothing when another process has it.
         """
         from django.conf import settings
 
-        lock = open(settings.HOME.path("worker.lock"), "w")  # noqa: SIM115 - held as long as the process lives
+        lock = open(settings.HOME.make_path("worker.lock"), "w")  # noqa: SIM115 - held as long as the process lives
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
             return False
         self._lock = lock
-        make_folders()
-        worker_ready.connect(lambda **_: ran("worker"), weak=False)
-        beat_embedded_init.connect(lambda **_: ran("beat"), weak=False)
-        for part, deed in (("worker", self._work), ("beat", self._beat)):
-            ran(part)
+        make_broker_folders()
+        worker_ready.connect(lambda **_: delete_failure_mark("worker"), weak=False)
+        beat_embedded_init.connect(lambda **_: delete_failure_mark("beat"), weak=False)
+        for part, deed in (("worker", self._run_worker), ("beat", self._run_beat)):
+            delete_failure_mark(part)
             threading.Thread(
-                target=ever, args=(part, deed), name=f"celery {part} keeper", daemon=True
+                target=keep_part_running,
+                args=(part, deed),
+                name=f"celery {part} keeper",
+                daemon=True,
             ).start()
         return True
 
-    def _work(self) -> None:
+    def _run_worker(self) -> None:
         # the warning is about uid 0, which the operator chose for `serve`
         warnings.filterwarnings("ignore", category=SecurityWarning)
         worker = app.Worker(
@@ -157,10 +160,10 @@ class Embedded:
         )
         worker.start()
 
-    def _beat(self) -> None:
+    def _run_beat(self) -> None:
         from django.conf import settings
 
-        beat = app.Beat(quiet=True, schedule=str(settings.HOME.path("beat")))
+        beat = app.Beat(quiet=True, schedule=str(settings.HOME.make_path("beat")))
         beat.Service(
             app=app,
             max_interval=60,
@@ -168,28 +171,28 @@ class Embedded:
         ).start(embedded_process=True)
 
 
-def ever(part: str, deed: Callable[[], None]) -> None:
-    """Run `deed` again and again until the process ends, each time in a new thread.
+def keep_part_running(part: str, run_part: Callable[[], None]) -> None:
+    """Run `run_part` again and again until the process ends, each time in a new thread.
 
     Each time it ends, an error is logged and a file that marks the failure for `/health` is
     written.
     """
-    from api.views.health import failed
+    from api.views.health import failure_marker_path
 
     while True:
-        thread = threading.Thread(target=deed, name=f"celery {part}", daemon=True)
+        thread = threading.Thread(target=run_part, name=f"celery {part}", daemon=True)
         thread.start()
         thread.join()
         with suppress(OSError):  # a full disk must not end this loop
-            failed(part).touch()
+            failure_marker_path(part).touch()
         logger.error(
             "The embedded Celery %s has ended; it begins again in %g s.", part, PAUSE_SECONDS
         )
         time.sleep(PAUSE_SECONDS)
 
 
-def ran(part: str) -> None:
+def delete_failure_mark(part: str) -> None:
     """Delete the file that marks a failure of this part: it runs now."""
-    from api.views.health import failed
+    from api.views.health import failure_marker_path
 
-    failed(part).unlink(missing_ok=True)
+    failure_marker_path(part).unlink(missing_ok=True)

@@ -7,21 +7,25 @@ from django.core.checks import CheckMessage, Error, Tags, register
 
 SHORTEST_SECRET = 50
 SHORTEST_PEPPER = 32
-WEAK = ("django-insecure", "changeme", "change-me", "secret", "password")
+WEAK_PREFIXES = ("django-insecure", "changeme", "change-me", "secret", "password")
 
 
 @register(Tags.security)
-def secrets_are_secret(**kwargs: Any) -> list[CheckMessage]:
+def check_secret_strength(**kwargs: Any) -> list[CheckMessage]:
     """Report proxysite.E001 or E002 when SECRET_KEY or KEY_PEPPER is short or a known default."""
     found: list[CheckMessage] = []
-    if len(settings.SECRET_KEY) < SHORTEST_SECRET or settings.SECRET_KEY.lower().startswith(WEAK):
+    if len(settings.SECRET_KEY) < SHORTEST_SECRET or settings.SECRET_KEY.lower().startswith(
+        WEAK_PREFIXES
+    ):
         found.append(
             Error(
                 f"SECRET_KEY must be random and have {SHORTEST_SECRET} characters or more.",
                 id="proxysite.E001",
             )
         )
-    if len(settings.KEY_PEPPER) < SHORTEST_PEPPER or settings.KEY_PEPPER.lower().startswith(WEAK):
+    if len(settings.KEY_PEPPER) < SHORTEST_PEPPER or settings.KEY_PEPPER.lower().startswith(
+        WEAK_PREFIXES
+    ):
         found.append(
             Error(
                 f"KEY_PEPPER must be random and have {SHORTEST_PEPPER} characters or more.",
@@ -32,7 +36,7 @@ def secrets_are_secret(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security)
-def hosts_are_named(**kwargs: Any) -> list[CheckMessage]:
+def check_allowed_hosts(**kwargs: Any) -> list[CheckMessage]:
     """Report proxysite.E003 when every host name is allowed."""
     if "*" in settings.ALLOWED_HOSTS:
         return [Error("ALLOWED_HOSTS must name the hosts, not *.", id="proxysite.E003")]

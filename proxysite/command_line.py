@@ -18,21 +18,21 @@ from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from proxysite.configuration.declarations import Declared
+from proxysite.configuration.declarations import DeclaredSetting
 from proxysite.configuration.setting_values import DEFAULT, ENVIRONMENT
 from proxysite.first_run import markers
 
-MAKERS = ("serve",)
+HOME_MAKING_COMMANDS = ("serve",)
 # Django's commands that work without the gateway's rows
-STANDALONE = """
+COMMANDS_WITHOUT_DATABASE = """
     check collectstatic compilemessages diffsettings findstatic makemessages makemigrations
     optimizemigration sendtestemail sqlflush sqlmigrate sqlsequencereset squashmigrations startapp
     startproject test testserver
     """.split()
-TABLE_MAKERS = ("migrate",)
-READERS = ("dumpdata", "inspectdb", "showmigrations", "axes_list_attempts")
-CONTROL_C = 130
-NOTES = "proxysite_copy"  # the table that marks an unfinished `copy_database`
+TABLE_MAKING_COMMANDS = ("migrate",)
+READING_COMMANDS = ("dumpdata", "inspectdb", "showmigrations", "axes_list_attempts")
+CONTROL_C_STATUS = 130
+COPY_NOTES_TABLE = "proxysite_copy"  # the table that marks an unfinished `copy_database`
 
 
 class CommandLine(ManagementUtility):
@@ -46,7 +46,7 @@ class CommandLine(ManagementUtility):
             sys.stderr.write(f"CommandError: {error}\n")
             sys.exit(1)
         except KeyboardInterrupt:
-            sys.exit(CONTROL_C)
+            sys.exit(CONTROL_C_STATUS)
         except BrokenPipeError:  # the reader of our output has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
@@ -74,27 +74,31 @@ def run_command(
     Raises CommandError, also in place of a DatabaseError unless --traceback is given.
     """
     if options.get("listening_on") is None:
-        warn_of_settings()
-    needs_database = getattr(command, "needs_database", name not in (*STANDALONE, *MAKERS))
+        print_setting_warnings()
+    needs_database = getattr(
+        command, "needs_database", name not in (*COMMANDS_WITHOUT_DATABASE, *HOME_MAKING_COMMANDS)
+    )
     try:
         if needs_database:
             os.umask(0o077)
-            find_database(makes_tables=name in TABLE_MAKERS)
-            if getattr(command, "writes", name not in READERS) and not options.get("dry_run"):
-                tell_database()
+            require_database(makes_tables=name in TABLE_MAKING_COMMANDS)
+            if getattr(command, "writes", name not in READING_COMMANDS) and not options.get(
+                "dry_run"
+            ):
+                print_used_database()
         return execute(*args, **options)
     except DatabaseError as error:
         if options.get("traceback"):
             raise
-        raise CommandError(describe_error(error)) from None
+        raise CommandError(describe_database_error(error)) from None
 
 
-def warn_of_settings() -> None:
+def print_setting_warnings() -> None:
     for line in settings.SETTING_WARNINGS:
         sys.stderr.write(f"Warning: {line}\n")
 
 
-def describe_error(error: DatabaseError) -> str:
+def describe_database_error(error: DatabaseError) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "no such table" in reason or "no such column" in reason or "does not exist" in reason:
         return (
@@ -107,7 +111,7 @@ def describe_error(error: DatabaseError) -> str:
 
 
 # --- the database -------------------------------------------------------------------------------
-def find_database(makes_tables: bool = False) -> None:
+def require_database(makes_tables: bool = False) -> None:
     """Check that there is a database, and that it is the one that is meant. Writes nothing.
 
     With `makes_tables` an empty Postgres database is enough. Raises CommandError.
@@ -115,29 +119,29 @@ def find_database(makes_tables: bool = False) -> None:
     refuse_ambiguous_home()
     home: Path = settings.HOME.root
     if not settings.HAS_SECRETS or not home.is_dir():
-        raise no_database()
+        raise missing_database_error()
     refuse_other_database(home)
     if settings.EMBEDDED_DATABASE and not Path(settings.DATABASES["default"]["NAME"]).is_file():
-        raise no_database()
+        raise missing_database_error()
     tables = connection.introspection.table_names()
     if not makes_tables and "django_migrations" not in tables:
-        raise no_database()
+        raise missing_database_error()
     refuse_unfinished_copy(tables)
 
 
 def refuse_unfinished_copy(tables: Sequence[str]) -> None:
     """Raise CommandError when `copy_database` has begun in this database and has not finished."""
-    if NOTES in tables:
-        database = show_database(markers.describe_database(settings.DATABASES["default"]))
+    if COPY_NOTES_TABLE in tables:
+        database = format_database(markers.describe_database(settings.DATABASES["default"]))
         raise CommandError(
             f"The copy into {database} is not finished: run copy_database again, without "
             "DATABASE_URL."
         )
 
 
-def no_database() -> CommandError:
+def missing_database_error() -> CommandError:
     if settings.EMBEDDED_DATABASE or not settings.HAS_SECRETS or not settings.HOME.root.is_dir():
-        where = f"in {show_path(settings.HOME.root)}"
+        where = f"in {format_path(settings.HOME.root)}"
     else:
         where = f"at {markers.describe_database(settings.DATABASES['default'])}"
     return CommandError(
@@ -150,9 +154,9 @@ def refuse_ambiguous_home() -> None:
     """Raise CommandError when several gateways run here and nothing says which one is meant."""
     if settings.DECLARED["PROXYSITE_HOME"].source != DEFAULT:
         return
-    running = markers.find_running(settings.MARKER_FILE)
+    running = markers.find_running_gateways(settings.MARKER_FILE)
     if len(running) > 1:
-        homes = ", ".join(show_path(Path(record.home)) for record in running)
+        homes = ", ".join(format_path(Path(record.home)) for record in running)
         raise CommandError(f"Several gateways run from here ({homes}): set PROXYSITE_HOME.")
 
 
@@ -160,18 +164,18 @@ def refuse_other_database(home: Path) -> None:
     """Raise CommandError when the running gateway uses another database than this command would."""
     record = markers.read_record(home)
     if record is None and settings.DECLARED["PROXYSITE_HOME"].source != ENVIRONMENT:
-        record = next(iter(markers.find_running(settings.MARKER_FILE)), None)
+        record = next(iter(markers.find_running_gateways(settings.MARKER_FILE)), None)
     ours = markers.describe_database(settings.DATABASES["default"])
     if record is not None and not markers.is_same_database(record.database, ours):
         raise CommandError(
             f"The gateway that runs here (process {record.pid}, home "
-            f"{show_path(Path(record.home))}) uses "
-            f"{show_database(record.database)}, and this command would use {show_database(ours)}: "
-            "give it the same PROXYSITE_HOME and DATABASE_URL."
+            f"{format_path(Path(record.home))}) uses {format_database(record.database)}, and this "
+            f"command would use {format_database(ours)}: give it the same PROXYSITE_HOME and "
+            "DATABASE_URL."
         )
 
 
-def tell_database() -> None:
+def print_used_database() -> None:
     """Print the database that is written to on standard error, unless it is the default one."""
     reasons = [
         f"{declared.name} of {describe_source(declared)}"
@@ -179,19 +183,19 @@ def tell_database() -> None:
         if declared.source != DEFAULT
     ]
     if reasons:
-        database = show_database(markers.describe_database(settings.DATABASES["default"]))
+        database = format_database(markers.describe_database(settings.DATABASES["default"]))
         sys.stderr.write(f"Database: {database} ({', '.join(reasons)})\n")
 
 
-def describe_source(declared: Declared) -> str:
+def describe_source(declared: DeclaredSetting) -> str:
     return "the environment" if declared.source == ENVIRONMENT else declared.source
 
 
-def show_database(address: str) -> str:
-    return address if "://" in address else show_path(Path(address))
+def format_database(address: str) -> str:
+    return address if "://" in address else format_path(Path(address))
 
 
-def show_path(path: Path) -> str:
+def format_path(path: Path) -> str:
     """Return the path as a person in this directory would write it."""
     try:
         return f"./{path.relative_to(Path.cwd())}"

@@ -25,51 +25,51 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 from django_celery_beat.models import PeriodicTask
 
-from api.admin import CALM, masks_of
+from api.admin import OUTCOME_COLOURS, load_token_masks
 from api.models import Status, UsageRecord
 from api.views.staff import token_pool
-from api.views.staff.staff_access import Mistake
+from api.views.staff.staff_access import InvalidStaffRequest
 from providers import registry
-from providers.admin.big_tables import audit
+from providers.admin.big_tables import record_in_history
 from providers.choices import Mode
 from providers.integers import parse_integer
 from providers.models import Provider
 from tokens import provider_counts
 from tokens.imports import token_import
 from tokens.models import Transition, UpstreamToken
-from tokens.outcomes.breaker_sharing import describe_open, find_open
+from tokens.outcomes.breaker_sharing import describe_open_breaker, find_open_breakers
 
 MOST_CARDS = 24
 LAST_ID = 2**63 - 1
 MOST_LINES = 8  # lines of recent failures, and of recent changes
-LOOKED_THROUGH = 200  # latest requests, for failures that another token made good
+SEARCHED_REQUESTS = 200  # latest requests, for failures that another token made good
 MOST_COUNTED = 50_000  # requests of a span; beyond it the page says “more”
 
 
-def may(request: HttpRequest, model: type[Model], deed: str) -> bool:
+def has_admin_permission(request: HttpRequest, model: type[Model], action: str) -> bool:
     """Return whether this member of staff may view, add or change rows of `model`."""
-    found: bool = getattr(admin.site._registry[model], f"has_{deed}_permission")(request)
+    found: bool = getattr(admin.site._registry[model], f"has_{action}_permission")(request)
     return found
 
 
 # --- providers ------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Card:
+class ProviderCard:
     """One provider, as the page shows it."""
 
     provider: Provider
     label: str
     modes: tuple[str, ...]
-    standing: provider_counts.Standing
+    token_counts: provider_counts.StateCounts
     breaker: str = ""  # why the provider is not asked now; empty while it is asked
 
     @property
-    def troubles(self) -> list[tuple[str, int]]:
+    def inactive_counts(self) -> list[tuple[str, int]]:
         """Return why tokens are inactive, as (word, count)."""
         return [
-            (word, self.standing[word])
-            for word in provider_counts.STANDINGS[1:]
-            if self.standing[word]
+            (word, self.token_counts[word])
+            for word in provider_counts.TOKEN_STATES[1:]
+            if self.token_counts[word]
         ]
 
     @property
@@ -78,43 +78,47 @@ class Card:
         return next((mode for mode in self.modes if mode != self.provider.mode), "")
 
     @property
-    def guest(self) -> bool:
+    def is_guest(self) -> bool:
         return self.provider.mode == Mode.GUEST
 
 
-def card(provider: Provider, standing: provider_counts.Standing | None, breaker: str = "") -> Card:
-    known = provider.kind in registry.kinds()
-    adapter = registry.adapter_class(provider.kind) if known else None
+def make_card(
+    provider: Provider, token_counts: provider_counts.StateCounts | None, breaker: str = ""
+) -> ProviderCard:
+    known = provider.kind in registry.list_adapter_kinds()
+    adapter = registry.get_adapter_class(provider.kind) if known else None
     label, modes = (adapter.label, adapter.modes) if adapter else ("no adapter of this kind", ())
-    return Card(provider, label, modes, standing or provider_counts.standing({}), breaker)
+    return ProviderCard(
+        provider, label, modes, token_counts or provider_counts.complete_counts({}), breaker
+    )
 
 
-def cards(providers: Iterable[Provider]) -> list[Card]:
+def make_cards(providers: Iterable[Provider]) -> list[ProviderCard]:
     """Return the cards of providers: those with tokens first, then by name.
 
     Providers that are switched off come last.
     """
-    standing = provider_counts.of_providers(UpstreamToken.objects.all())
-    breakers = {state.provider_id: describe_open(state) for state in find_open()}
-    found = [card(row, standing.get(row.pk), breakers.get(row.pk, "")) for row in providers]
+    standing = provider_counts.count_by_provider(UpstreamToken.objects.all())
+    breakers = {state.provider_id: describe_open_breaker(state) for state in find_open_breakers()}
+    found = [make_card(row, standing.get(row.pk), breakers.get(row.pk, "")) for row in providers]
     found.sort(
-        key=lambda one: (not one.provider.enabled, not one.standing["total"], one.provider.name)
+        key=lambda one: (not one.provider.enabled, not one.token_counts["total"], one.provider.name)
     )
     return found
 
 
 # --- requests -------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Span:
+class RequestCounts:
     """The number of requests in a span of time; a count of MOST_COUNTED may be more."""
 
     name: str
     requests: int
     errors: int
-    more: bool
+    is_capped: bool
 
 
-def first_id(at: datetime) -> UUID:
+def first_id_at(at: datetime) -> UUID:
     """Return the smallest id of a request at that time.
 
     The first 48 bits of an id are milliseconds (RFC 9562, version 7).
@@ -122,19 +126,19 @@ def first_id(at: datetime) -> UUID:
     return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
-def bounded(records: QuerySet[UsageRecord]) -> int:
+def count_records(records: QuerySet[UsageRecord]) -> int:
     return records.order_by("-id").values("pk")[:MOST_COUNTED].count()
 
 
-def span(name: str, length: timedelta) -> Span:
-    records = UsageRecord.objects.filter(id__gte=first_id(timezone.now() - length))
-    requests = bounded(records)
-    failed = bounded(records.filter(~Q(status="complete")).exclude(status=Status.ABANDONED))
-    return Span(name, requests, failed, requests == MOST_COUNTED)
+def count_requests(name: str, length: timedelta) -> RequestCounts:
+    records = UsageRecord.objects.filter(id__gte=first_id_at(timezone.now() - length))
+    requests = count_records(records)
+    failed = count_records(records.filter(~Q(status="complete")).exclude(status=Status.ABANDONED))
+    return RequestCounts(name, requests, failed, requests == MOST_COUNTED)
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RecentFailure:
     """One upstream call that failed, or a request that failed before any call."""
 
     record: UsageRecord
@@ -144,12 +148,12 @@ class Failure:
     reason: str = ""
 
     @property
-    def healed(self) -> bool:
+    def was_answered(self) -> bool:
         """Return whether the caller got a whole answer all the same."""
         return self.record.status == Status.COMPLETE
 
 
-def failures() -> list[Failure]:
+def find_recent_failures() -> list[RecentFailure]:
     """Return the latest failures, at most MOST_LINES.
 
     They come from the latest requests that failed, and from the latest LOOKED_THROUGH requests:
@@ -159,20 +163,20 @@ def failures() -> list[Failure]:
         "id", "started_at", "model", "status", "error_code", "attempts"
     )
     troubled = records.filter(~Q(status="complete"))[: MOST_LINES * 2]
-    both = {record.pk: record for record in (*troubled, *records[:LOOKED_THROUGH])}
-    found: list[Failure] = []
+    both = {record.pk: record for record in (*troubled, *records[:SEARCHED_REQUESTS])}
+    found: list[RecentFailure] = []
     for record in sorted(both.values(), key=lambda record: record.pk, reverse=True):
-        found += failed(record)
+        found += list_failed_attempts(record)
         if len(found) >= MOST_LINES:
             break
-    masks = masks_of([{"token": one.token} for one in found])
+    masks = load_token_masks([{"token": one.token} for one in found])
     return [replace(one, token=masks.get(one.token, "")) for one in found[:MOST_LINES]]
 
 
-def failed(record: UsageRecord) -> list[Failure]:
+def list_failed_attempts(record: UsageRecord) -> list[RecentFailure]:
     """Return the failures of one request, the last attempt first; tokens are given by their ids."""
     found = [
-        Failure(
+        RecentFailure(
             record,
             str(attempt.get("provider") or ""),
             str(attempt.get("token") or ""),
@@ -180,15 +184,15 @@ def failed(record: UsageRecord) -> list[Failure]:
             str(attempt.get("reason") or ""),
         )
         for attempt in reversed(record.attempts)
-        if attempt.get("outcome") not in (*CALM, "running")
+        if attempt.get("outcome") not in (*OUTCOME_COLOURS, "running")
     ]
     if not found and record.status not in (Status.COMPLETE, Status.ABANDONED):
-        found = [Failure(record, outcome=record.error_code or record.status)]
+        found = [RecentFailure(record, outcome=record.error_code or record.status)]
     return found
 
 
 # --- configuration --------------------------------------------------------------------------------
-def configuration() -> list[tuple[str, str]]:
+def list_configuration() -> list[tuple[str, str]]:
     """Return the facts that an operator looks up most, as (name, value).
 
     Nearly all of them are set by the environment.
@@ -220,50 +224,50 @@ def configuration() -> list[tuple[str, str]]:
 
 
 # --- the page -------------------------------------------------------------------------------------
-def board(request: HttpRequest) -> dict[str, Any]:
+def build_board(request: HttpRequest) -> dict[str, Any]:
     """Return the parts of the page that this member of staff may see."""
     found: dict[str, Any] = {}
-    if may(request, Provider, "view"):
+    if has_admin_permission(request, Provider, "view"):
         providers = list(Provider.objects.order_by("name"))
-        dealt = cards(providers)
+        dealt = make_cards(providers)
         found |= {
             "cards": dealt[:MOST_CARDS],
             "more_cards": len(dealt) - MOST_CARDS,
-            "configuration": configuration(),
+            "configuration": list_configuration(),
         }
-        if may(request, UpstreamToken, "add"):
+        if has_admin_permission(request, UpstreamToken, "add"):
             found["paste_into"] = [one.provider for one in dealt if one.provider.needs_token]
             found["paste_beside"] = [one.provider for one in dealt if not one.provider.needs_token]
-    if may(request, UsageRecord, "view"):
+    if has_admin_permission(request, UsageRecord, "view"):
         found["spans"] = [
-            span("last hour", timedelta(hours=1)),
-            span("last 24 hours", timedelta(days=1)),
+            count_requests("last hour", timedelta(hours=1)),
+            count_requests("last 24 hours", timedelta(days=1)),
         ]
-        found["failures"] = failures()
-    if may(request, UpstreamToken, "view"):
+        found["failures"] = find_recent_failures()
+    if has_admin_permission(request, UpstreamToken, "view"):
         changes = Transition.objects.select_related("token__provider").order_by("-at", "-pk")
         found["transitions"] = list(changes[:MOST_LINES])
-    found["may_switch"] = may(request, Provider, "change")
-    found["may_confirm"] = may(request, UpstreamToken, "change")
+    found["may_switch"] = has_admin_permission(request, Provider, "change")
+    found["may_confirm"] = has_admin_permission(request, UpstreamToken, "change")
     return found
 
 
 @admin.site.admin_view
-def index(request: HttpRequest) -> HttpResponse:
-    return admin.site.index(request, {"title": "Dashboard", "board": board(request)})
+def show_dashboard(request: HttpRequest) -> HttpResponse:
+    return admin.site.index(request, {"title": "Dashboard", "board": build_board(request)})
 
 
-def back(request: HttpRequest, level: int, message: str) -> HttpResponse:
+def redirect_with_message(request: HttpRequest, level: int, message: str) -> HttpResponse:
     messages.add_message(request, level, message)
     return HttpResponseRedirect(reverse("admin:index"))
 
 
-def chosen(request: HttpRequest, model: type[Model], deed: str) -> Provider:
+def find_chosen_provider(request: HttpRequest, model: type[Model], action: str) -> Provider:
     """Return the provider that the form names.
 
     Raises PermissionDenied unless the person may do this to rows of `model`; raises Http404.
     """
-    if not may(request, model, deed):
+    if not has_admin_permission(request, model, action):
         raise PermissionDenied
     pk = parse_integer(request.POST.get("provider", ""), 1, LAST_ID)
     return get_object_or_404(Provider, pk=pk)
@@ -273,31 +277,39 @@ def chosen(request: HttpRequest, model: type[Model], deed: str) -> Provider:
 @require_POST
 def switch_mode(request: HttpRequest) -> HttpResponse:
     """Switch a provider to guest or user mode, and note it in the admin's log."""
-    provider = chosen(request, Provider, "change")
+    provider = find_chosen_provider(request, Provider, "change")
     mode = request.POST.get("mode")
     try:
-        token_pool.switch(provider, mode)
-    except Mistake as error:
-        return back(request, messages.ERROR, str(error))
-    audit(request, Provider.objects.filter(pk=provider.pk), f"Mode {mode}.")
-    return back(request, messages.SUCCESS, f"The provider {provider} is asked in {mode} mode now.")
+        token_pool.update_provider_mode(provider, mode)
+    except InvalidStaffRequest as error:
+        return redirect_with_message(request, messages.ERROR, str(error))
+    record_in_history(request, Provider.objects.filter(pk=provider.pk), f"Mode {mode}.")
+    return redirect_with_message(
+        request, messages.SUCCESS, f"The provider {provider} is asked in {mode} mode now."
+    )
 
 
 @admin.site.admin_view
 @require_POST
 @sensitive_post_parameters("tokens")
-def paste(request: HttpRequest) -> HttpResponse:
+def import_pasted_tokens(request: HttpRequest) -> HttpResponse:
     """Import tokens from the page's text field. The pasted text is never shown again."""
-    provider = chosen(request, UpstreamToken, "add")
+    provider = find_chosen_provider(request, UpstreamToken, "add")
     if not provider.needs_token and "anyway" not in request.POST:
         text = f"The provider {provider} asks for no token: nothing was imported."
-        return back(request, messages.WARNING, f"{text} Choose another provider, or tick the box.")
-    report = token_import.run(provider, token_import.split_lines(request.POST.get("tokens", "")))
-    new = report.counts[token_import.NEW]
+        return redirect_with_message(
+            request, messages.WARNING, f"{text} Choose another provider, or tick the box."
+        )
+    report = token_import.import_lines(
+        provider, token_import.split_lines(request.POST.get("tokens", ""))
+    )
+    new = report.verdict_counts[token_import.NEW]
     if new:
-        audit(request, Provider.objects.filter(pk=provider.pk), f"Tokens imported: {new}.")
-    return back(
+        record_in_history(
+            request, Provider.objects.filter(pk=provider.pk), f"Tokens imported: {new}."
+        )
+    return redirect_with_message(
         request,
         messages.SUCCESS if new else messages.WARNING,
-        f"Tokens for {provider}: {token_pool.told(report)}",
+        f"Tokens for {provider}: {token_pool.describe_import(report)}",
     )

@@ -1,9 +1,9 @@
 """PROXYSITE_HOME: the one directory that a run writes to, and the secrets that live in it.
 
-`Home.path(*parts)` returns a path below the directory. `Home.secrets()` returns {name: value}; the
-values are made once at random and kept in `secrets.env` (mode 0600). A secret given by the
-environment wins and is never written down. Only `serve` makes a home; every other process uses one
-that exists (`Home.read_secrets`).
+`Home.make_path  (*parts)` returns a path below the directory. `Home.load_or_make_secrets  ()`
+returns {name: value}; the values are made once at random and kept in `secrets.env` (mode 0600). A
+secret given by the environment wins and is never written down. Only `serve` makes a home; every
+other process uses one that exists (`Home.read_secrets`).
 """
 
 import secrets
@@ -16,7 +16,7 @@ from pathlib import Path
 from providers.durable_files import write_durable_file
 
 
-def fresh_field_key() -> str:
+def generate_field_key() -> str:
     """Return a random key for the vault, as "id:key".
 
     The id is derived from the key, so that two keys never have the same id.
@@ -25,21 +25,24 @@ def fresh_field_key() -> str:
     return f"k{sha256(key.encode()).hexdigest()[:12]}:{key}"
 
 
-def fresh_secrets() -> dict[str, str]:
+def generate_secrets() -> dict[str, str]:
     """Return random values for every secret of a home.
 
     These are Django's key, the first key of the vault, and the pepper of the digests.
     """
     return {
         "SECRET_KEY": secrets.token_urlsafe(48),
-        "FIELD_KEYS": fresh_field_key(),
+        "FIELD_KEYS": generate_field_key(),
         "KEY_PEPPER": secrets.token_urlsafe(32),
     }
 
 
-LOOSE_BITS = 0o077  # the rights of group and others
-FOLDERS = ("static", "uploads")  # Django needs them when it starts
-FILES = ("secrets.env", "*.sqlite3*")  # nobody else may read them, whatever the directory's mode
+OTHERS_MODE_BITS = 0o077  # the rights of group and others
+STARTUP_FOLDERS = ("static", "uploads")  # Django needs them when it starts
+PRIVATE_FILES = (
+    "secrets.env",
+    "*.sqlite3*",
+)  # nobody else may read them, whatever the directory's mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Home:
 
     root: Path
 
-    def path(self, *parts: str) -> Path:
+    def make_path(self, *parts: str) -> Path:
         """Return a path in the home, and make its parent directories where they are missing."""
         path = self.root.joinpath(*parts)
         self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -58,17 +61,17 @@ class Home:
             directory.mkdir(exist_ok=True, mode=0o700)
         return path
 
-    def secrets(self) -> dict[str, str]:
+    def load_or_make_secrets(self) -> dict[str, str]:
         """Return the kept secrets; the first caller on a new home writes them.
 
         Several processes may start at once: they all get the same secrets.
         """
-        file = self.path("secrets.env")
+        file = self.make_path("secrets.env")
         try:
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError:
-            text = self._keep(
-                file, "".join(f"{name}={value}\n" for name, value in fresh_secrets().items())
+            text = self._write_unless_exists(
+                file, "".join(f"{name}={value}\n" for name, value in generate_secrets().items())
             )
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
@@ -85,10 +88,10 @@ class Home:
 
     def make_folders(self) -> None:
         """Make the directories that must exist before a request comes."""
-        for name in FOLDERS:
-            self.path(name, "x")
+        for name in STARTUP_FOLDERS:
+            self.make_path(name, "x")
 
-    def tighten(self) -> list[str]:
+    def tighten_modes(self) -> list[str]:
         """Take other users' rights to the home and its secrets away, and return lines about it.
 
         A line says which mode was changed or could not be. No mode is loosened. Directories and
@@ -97,12 +100,14 @@ class Home:
         if not self.root.is_dir():
             return []
         folders = [path for path in self.root.iterdir() if path.is_dir() and not path.is_symlink()]
-        files = [path for pattern in FILES for path in self.root.glob(pattern) if path.is_file()]
+        files = [
+            path for pattern in PRIVATE_FILES for path in self.root.glob(pattern) if path.is_file()
+        ]
         found = [tighten_mode(path) for path in (self.root, *folders, *files)]
         return [line for line in found if line]
 
     @staticmethod
-    def _keep(file: Path, text: str) -> str:
+    def _write_unless_exists(file: Path, text: str) -> str:
         """Write `text` to the file or, when another process was first, return its text."""
         try:
             write_durable_file(file, [text.encode()], overwrite=False)
@@ -118,11 +123,12 @@ def tighten_mode(path: Path) -> str | None:
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        if not mode & LOOSE_BITS:
+        if not mode & OTHERS_MODE_BITS:
             return None
-        path.chmod(mode & ~LOOSE_BITS)
+        path.chmod(mode & ~OTHERS_MODE_BITS)
     except FileNotFoundError:
         return None
     except OSError as error:
         return f"others may read {path}, and its mode cannot be changed: {error.strerror}"
-    return f"others could read {path}: its mode was {mode:04o} and is {mode & ~LOOSE_BITS:04o} now"
+    tightened = mode & ~OTHERS_MODE_BITS
+    return f"others could read {path}: its mode was {mode:04o} and is {tightened:04o} now"

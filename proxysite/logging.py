@@ -11,24 +11,24 @@ import time
 from typing import Any
 
 # must not be logged: bearer values, keys by their usual prefixes, JWTs, passwords in URLs
-SECRETS = re.compile(
+SECRET_PATTERN = re.compile(
     r"(?i)(bearer(?:\s|\\x[0-9a-f]{2}|\\[nrt])+)[^\s,;\"']+"
     r"|(?<![\w-])(g?sk[-_](?:[a-z]{1,10}-)?)[\w-]{6,}"
     r"|(?<![\w-])(eyJ)[\w-]{8,}\.[\w-]+\.[\w-]*"
     r"|(://[^\s:/@]*:)[^\s@/]+(?=@)"
 )
-CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+ESCAPED_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     0x2028: "\\u2028",
     0x2029: "\\u2029",
 }
 
 
-def redact(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """Return `text` with everything that looks like a secret masked.
 
     Its harmless beginning stays, followed by `***`.
     """
-    return SECRETS.sub(lambda match: next(filter(None, match.groups()), "") + "***", text)
+    return SECRET_PATTERN.sub(lambda match: next(filter(None, match.groups()), "") + "***", text)
 
 
 class LineFormatter(logging.Formatter):
@@ -41,16 +41,15 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z"
-        line = (
-            f"{stamp} {record.levelname} {record.name}: {record.getMessage().translate(CONTROLS)}"
-        )
+        message = record.getMessage().translate(ESCAPED_CONTROLS)
+        line = f"{stamp} {record.levelname} {record.name}: {message}"
         if record.exc_info:
             trace = self.formatException(record.exc_info).splitlines()
-            line += "".join(f"\n    {part.translate(CONTROLS)}" for part in trace)
-        return redact(line)
+            line += "".join(f"\n    {part.translate(ESCAPED_CONTROLS)}" for part in trace)
+        return redact_secrets(line)
 
 
-def configured(level: str) -> dict[str, Any]:
+def build_logging_config(level: str) -> dict[str, Any]:
     """Return the configuration for `logging.config.dictConfig`.
 
     Everything of `level` and above goes to standard error; libraries that log much have a higher

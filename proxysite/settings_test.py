@@ -16,7 +16,7 @@ _home = tempfile.mkdtemp(prefix="proxysite-tests-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["PROXYSITE_HOME"] = _home
 os.environ["MARKER_FILE"] = "none"
-Home(Path(_home)).secrets()
+Home(Path(_home)).load_or_make_secrets()
 for _name in ("DATABASE_URL", "REDIS_URL"):
     os.environ.setdefault(_name, "")  # a developer's own .env must not change the tests
 

@@ -12,7 +12,7 @@ from proxysite.access import login_locks
 def clear_sessions() -> None:
     """Delete expired admin sessions, and login records that no lock needs any more."""
     call_command("clearsessions")
-    login_locks.forget_old()
+    login_locks.delete_old_logins()
 
 
 @shared_task
@@ -21,7 +21,7 @@ def carry_on_deletions() -> bool:
 
     The rest is a new task, so that other work of the worker gets its turn.
     """
-    done = deletion_jobs.carry_on_all(settings.DELETION_RUN_SECONDS)
+    done = deletion_jobs.continue_all_deletions(settings.DELETION_RUN_SECONDS)
     if not done:
-        deletion_jobs.order()
+        deletion_jobs.send_deletion_task()
     return done

@@ -33,19 +33,19 @@ from providers.exceptions import InternalError, InvalidRequest, UnknownUrl
 from proxysite import dashboard
 from proxysite.server import host_names
 
-STAFF = [
-    path("", dashboard.index),
+STAFF_URLS = [
+    path("", dashboard.show_dashboard),
     path("mode", dashboard.switch_mode, name="dashboard-mode"),
-    path("import", dashboard.paste, name="dashboard-import"),
-    path("status", token_pool.Status.as_view()),
+    path("import", dashboard.import_pasted_tokens, name="dashboard-import"),
+    path("status", token_pool.PoolStatus.as_view()),
     path("switch_mode", token_pool.SwitchMode.as_view()),
-    path("tokens/stats", token_pool.Stats.as_view()),
-    path("tokens/reset/<str:name>", token_pool.Reset.as_view()),
-    path("tokens/reset-all", token_pool.ResetAll.as_view()),
-    path("tokens/reload", token_pool.Reload.as_view()),
-    path("tokens/check", token_pool.Check.as_view()),
-    path("tokens/content", token_pool.Content.as_view()),
-    path("tokens/update", token_pool.Update.as_view()),
+    path("tokens/stats", token_pool.PoolStats.as_view()),
+    path("tokens/reset/<str:name>", token_pool.ResetToken.as_view()),
+    path("tokens/reset-all", token_pool.ResetAllTokens.as_view()),
+    path("tokens/reload", token_pool.ReloadTokenFile.as_view()),
+    path("tokens/check", token_pool.CheckTokens.as_view()),
+    path("tokens/content", token_pool.TokenList.as_view()),
+    path("tokens/update", token_pool.ImportTokens.as_view()),
     path("tokens/consecutive-failures", token_renewal.ConsecutiveFailures.as_view()),
     path("tokens/reset-consecutive", token_renewal.ResetConsecutive.as_view()),
     path("tokens/updater/status", token_renewal.UpdaterStatus.as_view()),
@@ -53,23 +53,25 @@ STAFF = [
 ]
 
 
-def posted(relaying: Callable[..., Any], other: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a view that sends a POST to `relaying`, and any other method to `other`.
+def split_by_method(
+    post_view: Callable[..., Any], other_view: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a view that sends a POST to `post_view`, and any other_view   method to `other_view`.
 
     The POST is relayed by the lean handler, the rest is served by Django's.
     """
 
-    def view(request: HttpRequest) -> Any:
-        return relaying(request) if request.method == "POST" else other(request)
+    def choose_view(request: HttpRequest) -> Any:
+        return post_view(request) if request.method == "POST" else other_view(request)
 
-    view.csrf_exempt = True  # type: ignore[attr-defined]
-    return view
+    choose_view.csrf_exempt = True  # type: ignore[attr-defined]
+    return choose_view
 
 
 urlpatterns = [
     path(
         "v1/chat/completions",
-        posted(chat.chat_completions, stored_completions.StoredCompletions.as_view()),
+        split_by_method(chat.chat_completions, stored_completions.StoredCompletions.as_view()),
     ),
     path("v1/chat/completions/cot", chat.chain_of_thought),
     re_path(
@@ -78,47 +80,50 @@ urlpatterns = [
     ),
     re_path(
         r"^v1/chat/completions/(?P<completion_id>chatcmpl-[^/]*)/messages$",
-        stored_completions.Messages.as_view(),
+        stored_completions.StoredCompletionMessages.as_view(),
     ),
-    path("v1/chat/completions/<str:conversation>", chat.conversation),
+    path("v1/chat/completions/<str:conversation>", chat.conversation_completions),
     path("v1/responses", responses.responses),
-    path("v1/responses/input_tokens", input_tokens.count),
+    path("v1/responses/input_tokens", input_tokens.count_input_tokens),
     path("v1/responses/<str:response_id>", stored_responses.StoredResponse.as_view()),
-    path("v1/responses/<str:response_id>/cancel", stored_responses.Cancel.as_view()),
+    path("v1/responses/<str:response_id>/cancel", stored_responses.CancelResponse.as_view()),
     path("v1/responses/<str:response_id>/input_items", stored_responses.InputItems.as_view()),
     path("v1/completions", chat.completions),
     path("v1/embeddings", chat.embeddings),
     path("v1/web_search", web_search.web_search),
-    path("v1/models", model_list.Models.as_view()),
-    path("v1/models/<path:model>", model_list.Model.as_view()),
+    path("v1/models", model_list.ModelList.as_view()),
+    path("v1/models/<path:model>", model_list.ModelDetail.as_view()),
     path("v1/files", files.Files.as_view()),
-    path("v1/files/upload", file_ingestion.Upload.as_view()),
-    path("v1/files/ingest", file_ingestion.Ingest.as_view()),
+    path("v1/files/upload", file_ingestion.FileUpload.as_view()),
+    path("v1/files/ingest", file_ingestion.FileIngestion.as_view()),
     path("v1/files/<str:file_id>", files.File.as_view()),
-    path("v1/files/<str:file_id>/status", file_ingestion.Status.as_view()),
-    path("v1/files/<str:file_id>/content", files.Content.as_view()),
+    path("v1/files/<str:file_id>/status", file_ingestion.IngestionStatus.as_view()),
+    path("v1/files/<str:file_id>/content", files.FileContent.as_view()),
     path("v1/conversations", conversations.Conversations.as_view()),
-    path("v1/conversations/search", conversation_search.Search.as_view()),
-    path("v1/conversations/export", conversation_search.ExportAll.as_view()),
-    path("v1/conversations/<str:conversation_id>/export", conversation_search.Export.as_view()),
+    path("v1/conversations/search", conversation_search.ConversationSearch.as_view()),
+    path("v1/conversations/export", conversation_search.ConversationsExport.as_view()),
+    path(
+        "v1/conversations/<str:conversation_id>/export",
+        conversation_search.ConversationExport.as_view(),
+    ),
     path("v1/conversations/<str:conversation_id>", conversations.OneConversation.as_view()),
-    path("v1/conversations/<str:conversation_id>/items", conversations.Items.as_view()),
+    path("v1/conversations/<str:conversation_id>/items", conversations.ConversationItems.as_view()),
     path(
         "v1/conversations/<str:conversation_id>/items/<str:item_id>",
-        conversations.OneItem.as_view(),
+        conversations.OneConversationItem.as_view(),
     ),
     path("v1/sessions", sessions.Sessions.as_view()),
     path("v1/sessions/<path:session_id>", sessions.Session.as_view()),
-    re_path(r"^v1(/.*)?$", csrf_exempt(health.unknown)),
-    path("", health.home),
+    re_path(r"^v1(/.*)?$", csrf_exempt(health.answer_unknown_url)),
+    path("", health.render_home_page),
     path("health", health.Health.as_view()),
-    path("healthz", health.healthz),
-    path("readyz", health.readyz),
-    path("admin/", include(STAFF)),
+    path("healthz", health.answer_healthz),
+    path("readyz", health.answer_readyz),
+    path("admin/", include(STAFF_URLS)),
     path("admin/", admin.site.urls),
 ]
 
-LEAN = frozenset(
+LEAN_PATHS = frozenset(
     (
         "/v1/chat/completions",
         "/v1/chat/completions/cot",
@@ -130,36 +135,36 @@ LEAN = frozenset(
         "/readyz",
     )
 )
-SHARED = frozenset(("/v1/chat/completions",))
-IN_CONVERSATION = "/v1/chat/completions/"
-STORED_COMPLETION = IN_CONVERSATION + "chatcmpl-"
+SHARED_PATHS = frozenset(("/v1/chat/completions",))
+CONVERSATION_PREFIX = "/v1/chat/completions/"
+STORED_COMPLETION_PREFIX = CONVERSATION_PREFIX + "chatcmpl-"
 
 
-def served_lean(method: str, path: str) -> bool:
+def is_served_lean(method: str, path: str) -> bool:
     """Return whether the lean handler serves the request, without a thread."""
-    if path in LEAN:
-        return method == "POST" or (method != "OPTIONS" and path not in SHARED)
-    if method != "POST" or not path.startswith(IN_CONVERSATION):
+    if path in LEAN_PATHS:
+        return method == "POST" or (method != "OPTIONS" and path not in SHARED_PATHS)
+    if method != "POST" or not path.startswith(CONVERSATION_PREFIX):
         return False
-    name = path.removeprefix(IN_CONVERSATION)
-    return bool(name) and "/" not in name and not path.startswith(STORED_COMPLETION)
+    name = path.removeprefix(CONVERSATION_PREFIX)
+    return bool(name) and "/" not in name and not path.startswith(STORED_COMPLETION_PREFIX)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return exceptions.answer(
-        UnknownUrl("There is nothing at this address."), exceptions.request_id(request)
+    return exceptions.render_error(
+        UnknownUrl("There is nothing at this address."), exceptions.get_request_id(request)
     )
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, DisallowedHost):
         return host_names.answer_unknown_host(request)
-    return exceptions.answer(
-        InvalidRequest("The request cannot be read."), exceptions.request_id(request)
+    return exceptions.render_error(
+        InvalidRequest("The request cannot be read."), exceptions.get_request_id(request)
     )
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
-    return exceptions.answer(
-        InternalError("Something went wrong here."), exceptions.request_id(request)
+    return exceptions.render_error(
+        InternalError("Something went wrong here."), exceptions.get_request_id(request)
     )

@@ -20,16 +20,23 @@ from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from providers import vault
-from providers.admin.big_tables import NOTHING, BigTableAdmin, audit, badge, counted, moment
+from providers.admin.big_tables import (
+    NO_VALUE,
+    BigTableAdmin,
+    make_time_column,
+    record_in_history,
+    render_badge,
+    render_count,
+)
 from providers.admin.deletion_admin import SlicedDeletion
 from providers.admin.secret_search import SecretSearch
-from tokens.forms import AccountForm, TokenForm, take
+from tokens.forms import AccountForm, TokenForm, replace_secret
 from tokens.imports import account_import
 from tokens.maintenance import check_now
 from tokens.models import State, UpstreamAccount, UpstreamToken
-from tokens.querysets import BY_AUTH, DELETED, RENEWABLE
+from tokens.querysets import DELETED_REASON, DISABLED_BY_AUTH, IS_RENEWABLE
 
-WRITTEN_WITH_SECRET = (
+FIELDS_SET_WITH_SECRET = (
     *(
         "sealed",
         "sealed_refresh",
@@ -43,15 +50,15 @@ WRITTEN_WITH_SECRET = (
         "cause",
     ),
 )
-SHOWN_END = 4  # characters of a secret that its mask ends with
-SHOWN_CHANGES = 20  # changes of a token's state that its page shows
+MASK_END_LENGTH = 4  # characters of a secret that its mask ends with
+MAX_LISTED_CHANGES = 20  # changes of a token's state that its page shows
 
 
-def state(token: UpstreamToken, now: datetime) -> tuple[str, str]:
+def describe_state(token: UpstreamToken, now: datetime) -> tuple[str, str]:
     """Return a token's present state as the colour and the words of its badge."""
     if token.state == State.DISABLED:
         return "bad", "disabled"
-    if token.expires_at is not None and token.expires_at <= now and not token.renewable:
+    if token.expires_at is not None and token.expires_at <= now and not token.is_renewable:
         return "off", "expired"
     if token.rests_until is not None and token.rests_until > now:
         word = "resting" if token.state == State.ACTIVE else str(token.state)
@@ -75,7 +82,7 @@ class StateFilter(admin.SimpleListFilter):
         now = timezone.now()
         match self.value():
             case "usable":
-                return queryset.usable()  # type: ignore[attr-defined, no-any-return]
+                return queryset.filter_usable()  # type: ignore[attr-defined, no-any-return]
             case "resting":
                 return queryset.filter(state=State.ACTIVE, rests_until__gt=now)
             case "exhausted":
@@ -87,7 +94,7 @@ class StateFilter(admin.SimpleListFilter):
             case "expired":
                 return (
                     queryset.filter(expires_at__lte=now)
-                    .exclude(RENEWABLE)
+                    .exclude(IS_RENEWABLE)
                     .exclude(state=State.DISABLED)
                 )
         return queryset
@@ -96,7 +103,15 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(UpstreamToken)
 class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     form = TokenForm
-    list_display = ("token", "provider", "label", "standing", "kept_until", "requests", "last_used")
+    list_display = (
+        "token",
+        "provider",
+        "label",
+        "state_badge",
+        "kind_and_expiry",
+        "requests",
+        "last_used",
+    )
     list_select_related = ("provider",)
     list_filter = ("provider", StateFilter)
     sortable_by = ("requests", "last_used")
@@ -106,29 +121,29 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         "its id."
         " What you type is posted and stays out of addresses."
     )
-    actions = ("check_tokens", "reset", "disable", "enable")
+    actions = ("check_tokens", "reset_tokens", "disable_tokens", "enable_tokens")
     readonly_fields = (
         *(
             "id",
             "token",
             "kind",
-            "of_account",
-            "renews",
-            "standing",
+            "account_link",
+            "is_renewable",
+            "state_badge",
             "strikes",
             "requests",
             "failures",
         ),
-        *("last_used", "last_failure", "created", "changes"),
+        *("last_used", "last_failure", "created", "recent_changes"),
     )
-    last_used = moment("last_used_at", "last used")
-    last_failure = moment("last_failure_at", "last failure")
-    created = moment("created_at", "created")
+    last_used = make_time_column("last_used_at", "last used")
+    last_failure = make_time_column("last_failure_at", "last failure")
+    created = make_time_column("created_at", "created")
     settings_fieldset = ("Use", {"fields": ("label", "expires_at", "priority", "weight")})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the tokens without those being deleted, which may be very many."""
-        return super().get_queryset(request).exclude(state=State.DISABLED, reason=DELETED)
+        return super().get_queryset(request).exclude(state=State.DISABLED, reason=DELETED_REASON)
 
     def get_fieldsets(self, request: HttpRequest, obj: UpstreamToken | None = None) -> Any:
         if obj is None:
@@ -139,15 +154,25 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
             else ()
         )
         counters = ("requests", "failures", "strikes", "last_used", "last_failure", "created", "id")
-        account = ("of_account",) if obj.account_id is not None else ()
+        account = ("account_link",) if obj.account_id is not None else ()
         return (
             (
                 None,
-                {"fields": ("token", "provider", *account, "standing", "kind", "renews", *secret)},
+                {
+                    "fields": (
+                        "token",
+                        "provider",
+                        *account,
+                        "state_badge",
+                        "kind",
+                        "is_renewable",
+                        *secret,
+                    )
+                },
             ),
             self.settings_fieldset,
             ("What happened", {"fields": counters}),
-            ("Latest changes of its state", {"fields": ("changes",)}),
+            ("Latest changes of its state", {"fields": ("recent_changes",)}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: UpstreamToken | None = None) -> Any:
@@ -162,22 +187,22 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         """Write only the changed fields: the gateway writes counters and state at the same time."""
         changed = set(form.changed_data) - {"secret"}
         if secret := form.cleaned_data.get("secret"):
-            take(obj, secret, dated="expires_at" in changed)
-            changed.update(WRITTEN_WITH_SECRET)
+            replace_secret(obj, secret, has_chosen_expiry="expires_at" in changed)
+            changed.update(FIELDS_SET_WITH_SECRET)
         obj.save(update_fields=changed if change else None)
 
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         try:
             return queryset.filter(pk=UUID(term))
         except ValueError:
             pass
-        ends = Q(masked__endswith=f"…{term}") if len(term) == SHOWN_END else Q()
+        ends = Q(masked__endswith=f"…{term}") if len(term) == MASK_END_LENGTH else Q()
         return queryset.filter(ends | Q(masked__startswith=term) | Q(label__startswith=term))
 
-    def by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
-        return queryset.filter(fingerprint=vault.fingerprint(secret))
+    def find_by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
+        return queryset.filter(fingerprint=vault.fingerprint_secret(secret))
 
-    def open_name(self, row: UpstreamToken) -> str:
+    def get_public_name(self, row: UpstreamToken) -> str:
         return row.masked
 
     @admin.display(description="token")
@@ -185,20 +210,20 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         return row.masked
 
     @admin.display(description="state")
-    def standing(self, token: UpstreamToken) -> SafeString:
+    def state_badge(self, token: UpstreamToken) -> SafeString:
         """Return the badge and, unless all is well, the reason."""
-        if token.provider.set_aside:
+        if token.provider.set_aside_reason:
             address = reverse("admin:providers_provider_confirm", args=[token.provider_id])
             return format_html(
-                '{} <a class="quiet" href="{}">why</a>', badge("bad", "set aside"), address
+                '{} <a class="quiet" href="{}">why</a>', render_badge("bad", "set aside"), address
             )
-        colour, word = state(token, timezone.now())
+        colour, word = describe_state(token, timezone.now())
         strikes = f"{token.strikes} strike{pluralize(token.strikes)}" if token.strikes else ""
         why = strikes if colour == "good" else token.reason
-        return format_html('{} <span class="quiet">{}</span>', badge(colour, word), why)
+        return format_html('{} <span class="quiet">{}</span>', render_badge(colour, word), why)
 
     @admin.display(description="kind")
-    def kept_until(self, token: UpstreamToken) -> SafeString | str:
+    def kind_and_expiry(self, token: UpstreamToken) -> SafeString | str:
         """Return the kind of the token, and its expiry if known."""
         if token.expires_at is None:
             return token.get_kind_display()
@@ -208,18 +233,18 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         )
 
     @admin.display(description="account")
-    def of_account(self, token: UpstreamToken) -> SafeString | str:
+    def account_link(self, token: UpstreamToken) -> SafeString | str:
         if token.account is None:
-            return NOTHING
+            return NO_VALUE
         address = reverse("admin:tokens_upstreamaccount_change", args=[token.account.pk])
         return format_html('<a href="{}">{}</a>', address, token.account)
 
     @admin.display(description="renewed by itself", boolean=True)
-    def renews(self, token: UpstreamToken) -> bool:
-        return token.renewable
+    def is_renewable(self, token: UpstreamToken) -> bool:
+        return token.is_renewable
 
     @admin.display(description="changes")
-    def changes(self, token: UpstreamToken) -> SafeString | str:
+    def recent_changes(self, token: UpstreamToken) -> SafeString | str:
         """Return a table of the latest changes.
 
         The id of the request that led to a change finds its usage record.
@@ -232,7 +257,7 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
                 row.reason,
                 row.cause,
             )
-            for row in token.transitions.all()[:SHOWN_CHANGES]
+            for row in token.transitions.all()[:MAX_LISTED_CHANGES]
         ]
         body = format_html_join(
             "", "<tr><td>{}</td><td>{} → {}</td><td>{} <code>{}</code></td></tr>", rows
@@ -242,54 +267,58 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     @admin.action(description="Check selected tokens at their upstreams", permissions=["change"])
     def check_tokens(self, request: HttpRequest, queryset: Any) -> None:
         try:
-            self.message_user(request, str(check_now.inspect(queryset)), messages.SUCCESS)
-        except check_now.NoWorker as error:
+            self.message_user(request, str(check_now.check_or_queue(queryset)), messages.SUCCESS)
+        except check_now.WorkerUnreachable as error:
             self.message_user(request, str(error), messages.ERROR)
 
     @admin.action(description="Enable selected tokens that are disabled", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: Any) -> None:
+    def enable_tokens(self, request: HttpRequest, queryset: Any) -> None:
         disabled = queryset.filter(state=State.DISABLED)
-        audit(request, disabled, "Enabled.")
-        count = disabled.reset()
-        self.message_user(request, f"{counted(UpstreamToken, count)} enabled.", messages.SUCCESS)
+        record_in_history(request, disabled, "Enabled.")
+        count = disabled.reset_state()
+        self.message_user(
+            request, f"{render_count(UpstreamToken, count)} enabled.", messages.SUCCESS
+        )
 
     @admin.action(description="Disable selected tokens", permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: Any) -> None:
-        audit(request, queryset, "Disabled.")
-        count = queryset.disable(f"by {request.user.get_username()}")
-        self.message_user(request, f"{counted(UpstreamToken, count)} disabled.", messages.SUCCESS)
+    def disable_tokens(self, request: HttpRequest, queryset: Any) -> None:
+        record_in_history(request, queryset, "Disabled.")
+        count = queryset.mark_disabled(f"by {request.user.get_username()}")
+        self.message_user(
+            request, f"{render_count(UpstreamToken, count)} disabled.", messages.SUCCESS
+        )
 
     @admin.action(
         description="Reset selected tokens: enable, no strikes, no rest", permissions=["change"]
     )
-    def reset(self, request: HttpRequest, queryset: Any) -> None:
-        audit(request, queryset, "Reset.")
-        count = queryset.reset()
-        self.message_user(request, f"{counted(UpstreamToken, count)} reset.", messages.SUCCESS)
+    def reset_tokens(self, request: HttpRequest, queryset: Any) -> None:
+        record_in_history(request, queryset, "Reset.")
+        count = queryset.reset_state()
+        self.message_user(request, f"{render_count(UpstreamToken, count)} reset.", messages.SUCCESS)
 
 
 # --- accounts -------------------------------------------------------------------------------------
 @admin.register(UpstreamAccount)
 class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
     form = AccountForm
-    list_display = ("email", "provider", "standing", "its_token", "signed_in", "failures")
+    list_display = ("email", "provider", "state_badge", "token_link", "signed_in", "failures")
     list_select_related = ("provider", "token")
     list_filter = ("provider", "enabled")
     sortable_by = ("signed_in",)
     search_fields = ("email",)
     search_help_text = "The beginning of the e-mail address."
-    actions = ("disable", "enable")
-    readonly_fields = ("standing", "its_token", "failures", "signed_in", "created")
-    signed_in = moment("signed_in_at", "signed in")
-    created = moment("created_at", "created")
+    actions = ("disable_accounts", "enable_accounts")
+    readonly_fields = ("state_badge", "token_link", "failures", "signed_in", "created")
+    signed_in = make_time_column("signed_in_at", "signed in")
+    created = make_time_column("created_at", "created")
 
     def get_fieldsets(self, request: HttpRequest, obj: UpstreamAccount | None = None) -> Any:
         if obj is None:
             return ((None, {"fields": ("provider", "email", "password", "enabled")}),)
         password = ("password",) if self.has_change_permission(request, obj) else ()
         return (
-            (None, {"fields": ("email", "provider", "standing", *password, "enabled")}),
-            ("What happened", {"fields": ("its_token", "failures", "signed_in", "created")}),
+            (None, {"fields": ("email", "provider", "state_badge", *password, "enabled")}),
+            ("What happened", {"fields": ("token_link", "failures", "signed_in", "created")}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: UpstreamAccount | None = None) -> Any:
@@ -309,54 +338,58 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
         """
         changed = set(form.changed_data) - {"password"}
         if password := form.cleaned_data.get("password"):
-            obj.hide(password)
+            obj.seal_password(password)
             obj.failures = 0
             obj.reason = ""
             changed.update(("sealed", "failures", "reason"))
         obj.save(update_fields=changed if change else None)
         if password:
-            account_import.complete(UpstreamAccount.objects.filter(pk=obj.pk))
-            UpstreamToken.objects.filter(BY_AUTH, account=obj).reset()
+            account_import.create_missing_tokens(UpstreamAccount.objects.filter(pk=obj.pk))
+            UpstreamToken.objects.filter(DISABLED_BY_AUTH, account=obj).reset_state()
 
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(email__startswith=term.lower())
 
     @admin.display(description="state")
-    def standing(self, account: UpstreamAccount) -> SafeString:
+    def state_badge(self, account: UpstreamAccount) -> SafeString:
         if not account.enabled:
-            return badge("off", "off")
+            return render_badge("off", "off")
         if account.reason:
             return format_html(
-                '{} <span class="quiet">{}</span>', badge("bad", "refused"), account.reason
+                '{} <span class="quiet">{}</span>', render_badge("bad", "refused"), account.reason
             )
         return (
-            badge("good", "signed in")
+            render_badge("good", "signed in")
             if account.signed_in_at
-            else badge("wait", "not signed in yet")
+            else render_badge("wait", "not signed in yet")
         )
 
     @admin.display(description="token")
-    def its_token(self, account: UpstreamAccount) -> SafeString | str:
+    def token_link(self, account: UpstreamAccount) -> SafeString | str:
         token = getattr(account, "token", None)
         if token is None:
-            return NOTHING
+            return NO_VALUE
         address = reverse("admin:tokens_upstreamtoken_change", args=[token.pk])
         return format_html(
-            '<a href="{}">{}</a> {}', address, token, badge(*state(token, timezone.now()))
+            '<a href="{}">{}</a> {}',
+            address,
+            token,
+            render_badge(*describe_state(token, timezone.now())),
         )
 
     @admin.action(
         description="Switch selected accounts off: they do not sign in", permissions=["change"]
     )
-    def disable(self, request: HttpRequest, queryset: Any) -> None:
-        audit(request, queryset, "Switched off.")
+    def disable_accounts(self, request: HttpRequest, queryset: Any) -> None:
+        record_in_history(request, queryset, "Switched off.")
         self.message_user(
-            request, f"{counted(UpstreamAccount, queryset.update(enabled=False))} switched off."
+            request,
+            f"{render_count(UpstreamAccount, queryset.update(enabled=False))} switched off.",
         )
 
     @admin.action(description="Switch selected accounts on", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: Any) -> None:
-        audit(request, queryset, "Switched on.")
+    def enable_accounts(self, request: HttpRequest, queryset: Any) -> None:
+        record_in_history(request, queryset, "Switched on.")
         self.message_user(
-            request, f"{counted(UpstreamAccount, queryset.update(enabled=True))} switched on."
+            request, f"{render_count(UpstreamAccount, queryset.update(enabled=True))} switched on."
         )

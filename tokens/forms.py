@@ -23,7 +23,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=forms.PasswordInput(
             render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}
         ),
-        max_length=token_import.LONGEST,
+        max_length=token_import.MAX_TOKEN_LENGTH,
         help_text="Paste it here; it is sealed and never shown again. For many at once: "
         "<code>import_tokens</code>.",
     )
@@ -39,7 +39,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]
-        if secret and (wrong := token_import.problem(secret)):
+        if secret and (wrong := token_import.find_token_problem(secret)):
             is_length = wrong.startswith(("longer", "too"))
             raise ValidationError(
                 f"It is {wrong}." if is_length else f"This is no token: it {wrong}."
@@ -52,22 +52,25 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         provider = cleaned.get("provider") or getattr(self.instance, "provider", None)
         if secret and provider:
             same = UpstreamToken.objects.filter(
-                provider=provider, fingerprint=vault.fingerprint(secret)
+                provider=provider, fingerprint=vault.fingerprint_secret(secret)
             )
             if same.exclude(pk=self.instance.pk).exists():
                 self.add_error(
-                    "secret", f"{provider} has this token already: {vault.mask(secret)}."
+                    "secret", f"{provider} has this token already: {vault.mask_secret(secret)}."
                 )
         return cleaned
 
 
-def take(token: UpstreamToken, secret: str, *, dated: bool) -> None:
+def replace_secret(token: UpstreamToken, secret: str, *, has_chosen_expiry: bool) -> None:
     """Give the row a new secret, as an import would, without saving it.
 
-    Its kind, and its expiry unless a person set one (`dated`), are read from the secret.
+    Its kind, and its expiry unless a person set one (`has_chosen_expiry`), are read from the
+    secret.
     """
-    kind, expires_at = credential_kinds.read(secret, registry.adapter_class(token.provider.kind))
-    token.hide(secret)
+    kind, expires_at = credential_kinds.recognize_credential(
+        secret, registry.get_adapter_class(token.provider.kind)
+    )
+    token.seal_secret(secret)
     token.kind = kind
     token.sealed_refresh = ""
     token.state = State.ACTIVE
@@ -77,7 +80,7 @@ def take(token: UpstreamToken, secret: str, *, dated: bool) -> None:
     token.cause = ""
     if kind == Kind.REFRESH:
         token.sealed, token.sealed_refresh = "", token.sealed
-    if not dated:
+    if not has_chosen_expiry:
         token.expires_at = expires_at
 
 
@@ -88,7 +91,7 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=forms.PasswordInput(
             render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}
         ),
-        max_length=token_import.LONGEST,
+        max_length=token_import.MAX_TOKEN_LENGTH,
         strip=False,
         help_text="Of the account at the upstream; it is sealed and never shown again.",
     )
@@ -100,7 +103,11 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["password"].required = False
             self.fields["password"].help_text = "Empty: keep the present one."
         if "provider" in self.fields:
-            these = [kind for kind in registry.kinds() if registry.adapter_class(kind).signs_in]
+            these = [
+                kind
+                for kind in registry.list_adapter_kinds()
+                if registry.get_adapter_class(kind).can_sign_in
+            ]
             self.fields["provider"].queryset = Provider.objects.filter(kind__in=these)  # type: ignore[attr-defined]
             self.fields["provider"].help_text = "Those where accounts sign in."
 

@@ -9,14 +9,16 @@ change from one to another, and for each cooldown that begins. The end of a cool
 
 from providers.database.triggers import Trigger, TriggerSet
 
-NAME = "proxysite_transition"
-TABLE = "tokens_upstreamtoken"
+TRIGGER_NAME = "proxysite_transition"
+TOKEN_TABLE = "tokens_upstreamtoken"  # noqa: S105 - no password
 
-WORD = """CASE WHEN {row}.state <> 'active' THEN {row}.state
+STATE_SQL = """CASE WHEN {row}.state <> 'active' THEN {row}.state
     WHEN {row}.rests_until > {now} THEN 'resting' ELSE 'active' END"""
-NEW_REST = "NEW.rests_until > {now} AND (OLD.rests_until IS NULL OR OLD.rests_until <= {now})"
+NEW_COOLDOWN_SQL = (
+    "NEW.rests_until > {now} AND (OLD.rests_until IS NULL OR OLD.rests_until <= {now})"
+)
 
-SQLITE = """
+SQLITE_TRIGGER = """
 AFTER UPDATE OF state, rests_until ON tokens_upstreamtoken
 WHEN {before} <> {after} OR ({new_rest})
 BEGIN
@@ -40,7 +42,7 @@ BEGIN
     RETURN NULL;
 END $$
 """
-POSTGRES = """
+POSTGRES_TRIGGER = """
 AFTER UPDATE OF state, rests_until ON tokens_upstreamtoken
 FOR EACH ROW WHEN (OLD.state <> NEW.state OR OLD.rests_until IS DISTINCT FROM NEW.rests_until)
 EXECUTE FUNCTION proxysite_transition()
@@ -51,15 +53,15 @@ def list_transition_triggers() -> TriggerSet:
     """Return the trigger that writes transitions."""
     sqlite_now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"  # Django's format of times
     return TriggerSet(
-        frozenset((TABLE, "tokens_transition")),
-        sqlite=(Trigger(NAME, TABLE, _filled(SQLITE, sqlite_now)),),
-        postgres=(Trigger(NAME, TABLE, POSTGRES),),
-        functions={NAME: _filled(POSTGRES_FUNCTION, "moment")},
+        frozenset((TOKEN_TABLE, "tokens_transition")),
+        sqlite=(Trigger(TRIGGER_NAME, TOKEN_TABLE, _fill_statement(SQLITE_TRIGGER, sqlite_now)),),
+        postgres=(Trigger(TRIGGER_NAME, TOKEN_TABLE, POSTGRES_TRIGGER),),
+        functions={TRIGGER_NAME: _fill_statement(POSTGRES_FUNCTION, "moment")},
     )
 
 
-def _filled(statement: str, now: str) -> str:
+def _fill_statement(statement: str, now: str) -> str:
     """Return the statement with its conditions; `now` is the present time in each of them."""
-    words = {row: WORD.format(row=row, now=now) for row in ("OLD", "NEW")}
-    new_rest = NEW_REST.format(now=now)
+    words = {row: STATE_SQL.format(row=row, now=now) for row in ("OLD", "NEW")}
+    new_rest = NEW_COOLDOWN_SQL.format(now=now)
     return statement.format(before=words["OLD"], after=words["NEW"], new_rest=new_rest, now=now)

@@ -29,7 +29,7 @@ from django.utils import timezone
 from providers import vault
 from providers.database.leases import LeaseQuerySet
 from providers.models import Provider
-from tokens.querysets import AUTH, UNREADABLE, TokenQuerySet
+from tokens.querysets import AUTH_REASON, UNREADABLE_REASON, TokenQuerySet
 
 
 class State(models.TextChoices):
@@ -70,9 +70,9 @@ class UpstreamAccount(models.Model):
     def __str__(self) -> str:
         return self.email
 
-    def hide(self, password: str) -> None:
+    def seal_password(self, password: str) -> None:
         """Seal `password` into this row, without saving it."""
-        self.sealed = vault.seal(password, str(self.pk))
+        self.sealed = vault.encrypt_secret(password, str(self.pk))
 
 
 class UpstreamToken(models.Model):
@@ -152,30 +152,30 @@ class UpstreamToken(models.Model):
         return self.masked
 
     @classmethod
-    def of(cls, provider: Provider, secret: str, **fields: object) -> "UpstreamToken":
+    def from_secret(cls, provider: Provider, secret: str, **fields: object) -> "UpstreamToken":
         """Return a new, unsaved row for `secret`."""
         token = cls(provider=provider, **fields)
-        token.hide(secret)
+        token.seal_secret(secret)
         return token
 
-    def hide(self, secret: str) -> None:
+    def seal_secret(self, secret: str) -> None:
         """Seal `secret` into this row, with its fingerprint and mask, without saving it."""
-        self.sealed = vault.seal(secret, str(self.pk))
-        self.fingerprint = vault.fingerprint(secret)
-        self.masked = vault.mask(secret)
+        self.sealed = vault.encrypt_secret(secret, str(self.pk))
+        self.fingerprint = vault.fingerprint_secret(secret)
+        self.masked = vault.mask_secret(secret)
 
     @property
-    def resting(self) -> bool:
+    def has_cooldown(self) -> bool:
         return self.rests_until is not None and self.rests_until > timezone.now()
 
     @property
-    def disabled_by_person(self) -> bool:
+    def is_disabled_by_person(self) -> bool:
         """Return whether a person disabled it, so that no check or answer may enable it again."""
-        by_a_machine = self.reason.startswith(f"{AUTH}:") or self.reason == UNREADABLE
+        by_a_machine = self.reason.startswith(f"{AUTH_REASON}:") or self.reason == UNREADABLE_REASON
         return self.state == State.DISABLED and not by_a_machine
 
     @property
-    def renewable(self) -> bool:
+    def is_renewable(self) -> bool:
         """Return whether it can be replaced by a fresh one without a person."""
         return bool(self.sealed_refresh) or self.account_id is not None
 

@@ -11,43 +11,43 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from tokens.models import State, UpstreamToken
-from tokens.querysets import RENEWABLE, TokenQuerySet
+from tokens.querysets import IS_RENEWABLE, TokenQuerySet
 
-STANDINGS = ("active", "resting", "exhausted", "failing", "disabled", "expired")
-Standing = dict[
+TOKEN_STATES = ("active", "resting", "exhausted", "failing", "disabled", "expired")
+StateCounts = dict[
     str, int
 ]  # counts by "total", "active", "inactive" and the other words of STANDINGS
 
 
-def of_providers(tokens: QuerySet[UpstreamToken]) -> dict[int, Standing]:
+def count_by_provider(tokens: QuerySet[UpstreamToken]) -> dict[int, StateCounts]:
     """Return the counts of `tokens` by provider id; providers without any are left out."""
     now = timezone.now()
     there = ~Q(state=State.DISABLED)
-    valid = there & (TokenQuerySet.lasting(now) | RENEWABLE)
+    valid = there & (TokenQuerySet.is_unexpired(now) | IS_RENEWABLE)
     counts = {
         "total": Count("pk"),
         "resting": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.ACTIVE)),
         "exhausted": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.EXHAUSTED)),
         "failing": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.FAILING)),
         "disabled": Count("pk", filter=Q(state=State.DISABLED)),
-        "expired": Count("pk", filter=there & Q(expires_at__lte=now) & ~RENEWABLE),
+        "expired": Count("pk", filter=there & Q(expires_at__lte=now) & ~IS_RENEWABLE),
     }
     found = {}
     rows: QuerySet[Any, Any] = tokens.order_by().values("provider_id").annotate(**counts)
     for row in rows:
-        inactive = sum(row[word] for word in STANDINGS[1:])
-        found[row["provider_id"]] = standing(row, row["total"] - inactive)
+        inactive = sum(row[word] for word in TOKEN_STATES[1:])
+        found[row["provider_id"]] = complete_counts(row, row["total"] - inactive)
     return found
 
 
-def standing(counts: Standing, active: int = 0) -> Standing:
+def complete_counts(counts: StateCounts, active: int = 0) -> StateCounts:
     """Return the counts in the order in which they are shown; a missing one is zero."""
     total = counts.get("total", 0)
-    rest = {word: counts.get(word, 0) for word in STANDINGS[1:]}
+    rest = {word: counts.get(word, 0) for word in TOKEN_STATES[1:]}
     return {"total": total, "active": active, "inactive": total - active, **rest}
 
 
-def position(tokens: QuerySet[UpstreamToken]) -> int:
+def find_next_position(tokens: QuerySet[UpstreamToken]) -> int:
     """Return the list position, from 0, of the token whose turn is next in round robin.
 
     It is the token after the last used one.

@@ -17,39 +17,43 @@ if TYPE_CHECKING:
     from tokens.models import UpstreamToken  # noqa: F401
 
 REASON_LENGTH = 200
-UNREADABLE = "its secret cannot be opened with this gateway's FIELD_KEYS"
-AUTH = "auth"  # the reason begins with it when an upstream rejected the token
-BY_AUTH = Q(
-    state="disabled", reason__startswith=f"{AUTH}:"
+UNREADABLE_REASON = "its secret cannot be opened with this gateway's FIELD_KEYS"
+AUTH_REASON = "auth"  # the reason begins with it when an upstream rejected the token
+DISABLED_BY_AUTH = Q(
+    state="disabled", reason__startswith=f"{AUTH_REASON}:"
 )  # disabled by strikes or checks: a good check enables it
 # disabled with any other reason: no check enables it
-BY_PERSON = Q(state="disabled") & ~Q(reason__startswith=f"{AUTH}:") & ~Q(reason=UNREADABLE)
-DELETED = "it is being deleted"  # the reason of a token whose deletion has begun
-RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
+DISABLED_BY_PERSON = (
+    Q(state="disabled") & ~Q(reason__startswith=f"{AUTH_REASON}:") & ~Q(reason=UNREADABLE_REASON)
+)
+DELETED_REASON = "it is being deleted"  # the reason of a token whose deletion has begun
+IS_RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
 
 
 class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
     # --- questions --------------------------------------------------------------------------------
-    def usable(self) -> "TokenQuerySet":
+    def filter_usable(self) -> "TokenQuerySet":
         """Return the tokens that can answer now, including those that must be renewed first."""
         now = timezone.now()
         awake = Q(rests_until=None) | Q(rests_until__lte=now)
         return self.filter(
-            awake, self.lasting(now) | RENEWABLE, state__in=("active", "exhausted", "failing")
+            awake,
+            self.is_unexpired(now) | IS_RENEWABLE,
+            state__in=("active", "exhausted", "failing"),
         )
 
-    def with_access(self) -> "TokenQuerySet":
+    def filter_with_access(self) -> "TokenQuerySet":
         """Return the tokens that can be shown to an upstream as they are."""
-        return self.filter(self.lasting(timezone.now())).exclude(sealed="")
+        return self.filter(self.is_unexpired(timezone.now())).exclude(sealed="")
 
-    def renewable(self) -> "TokenQuerySet":
+    def filter_renewable(self) -> "TokenQuerySet":
         """Return the tokens that can be renewed without a person.
 
         They have a refresh token or an account.
         """
-        return self.filter(RENEWABLE)
+        return self.filter(IS_RENEWABLE)
 
-    def watched(self) -> "TokenQuerySet":
+    def filter_maintained(self) -> "TokenQuerySet":
         """Return all tokens but those that a person disabled, of providers asked with tokens.
 
         Providers that are disabled, set aside or in guest mode are left out.
@@ -57,24 +61,24 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         asked = self.filter(provider__enabled=True).exclude(
             provider__in=Provider.objects.set_aside_ids()
         )
-        return asked.exclude(BY_PERSON).exclude(provider__mode="guest")
+        return asked.exclude(DISABLED_BY_PERSON).exclude(provider__mode="guest")
 
-    def unreadable(self) -> "TokenQuerySet":
+    def filter_unreadable(self) -> "TokenQuerySet":
         """Return the tokens disabled because their secrets could not be opened."""
-        return self.filter(state="disabled", reason=UNREADABLE)
+        return self.filter(state="disabled", reason=UNREADABLE_REASON)
 
     @staticmethod
-    def lasting(now: datetime) -> Q:
+    def is_unexpired(now: datetime) -> Q:
         return Q(expires_at=None) | Q(expires_at__gt=now)
 
-    def counts(self) -> dict[str, int]:
+    def count_by_activity(self) -> dict[str, int]:
         """Return {"total", "active", "inactive"}; active tokens can be used now."""
         total = self.aggregate(total=Count("pk"))["total"]
-        active = self.usable().count()
+        active = self.filter_usable().count()
         return {"total": total, "active": active, "inactive": total - active}
 
     # --- changes ----------------------------------------------------------------------------------
-    def strike(self, limit: int, reason: str, cause: str = "") -> int:
+    def add_strike(self, limit: int, reason: str, cause: str = "") -> int:
         """Add one consecutive strike; the one that reaches `limit` disables the token.
 
         Returns the number of rows changed.
@@ -90,7 +94,7 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
             last_failure_at=timezone.now(),
         )
 
-    def rest(self, until: datetime, reason: str, cause: str = "") -> int:
+    def add_cooldown(self, until: datetime, reason: str, cause: str = "") -> int:
         """Give the tokens a cooldown until `until`.
 
         A longer one already set stays, and so does the reason of a token that is disabled.
@@ -107,7 +111,7 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
             )
         )
 
-    def exhaust(self, until: datetime, reason: str, cause: str = "") -> int:
+    def mark_exhausted(self, until: datetime, reason: str, cause: str = "") -> int:
         """Mark the quota of the tokens as used up until `until`; then they are tried again."""
         return self.exclude(state="disabled").update(
             state="exhausted",
@@ -117,7 +121,7 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
             last_failure_at=timezone.now(),
         )
 
-    def fail(self, until: datetime, reason: str, cause: str = "") -> int:
+    def mark_as_failing(self, until: datetime, reason: str, cause: str = "") -> int:
         """Mark tokens with which the provider fails while it answers with others, until `until`.
 
         Disabled and exhausted tokens, and those with a longer cooldown, stay as they are.
@@ -135,7 +139,7 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
             )
         )
 
-    def absolve(self, cause: str = "") -> int:
+    def mark_recovered(self, cause: str = "") -> int:
         """Clear strikes, quota trouble and the failing state of tokens that answered well.
 
         Does not enable disabled tokens, nor end a cooldown of an active one.
@@ -147,11 +151,11 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
             strikes=0, state="active", rests_until=rests_until, reason="", cause=cause
         )
 
-    def reset(self, cause: str = "") -> int:
+    def reset_state(self, cause: str = "") -> int:
         """Make the tokens active, without strikes or cooldown."""
         return self.update(strikes=0, state="active", rests_until=None, reason="", cause=cause)
 
-    def disable(self, reason: str, cause: str = "") -> int:
+    def mark_disabled(self, reason: str, cause: str = "") -> int:
         return self.update(state="disabled", reason=reason[:REASON_LENGTH], cause=cause)
 
     def mark_unreadable(self, cause: str = "") -> int:
@@ -160,17 +164,17 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         `tokens/secret_check.py` enables them again.
         """
         return self.exclude(state="disabled").update(
-            state="disabled", reason=UNREADABLE, cause=cause
+            state="disabled", reason=UNREADABLE_REASON, cause=cause
         )
 
     # --- leases -----------------------------------------------------------------------------------
-    def claim(self, seconds: float, by: str) -> int:
-        """Claim the tokens' single stream for the request `by`. Return the rows claimed.
+    def claim_stream(self, seconds: float, request_id: str) -> int:
+        """Claim the tokens' single stream for the request `request_id`. Return the rows claimed.
 
         A stream that is in use is not claimed.
         """
-        return self.claim_lease("busy_until", seconds, busy_with=by)
+        return self.claim_lease("busy_until", seconds, busy_with=request_id)
 
-    def release(self, by: str) -> int:
-        """Release the stream, if `by` still has it."""
-        return self.filter(busy_with=by).release_lease("busy_until", busy_with="")
+    def release_stream(self, request_id: str) -> int:
+        """Release the stream, if `request_id` still has it."""
+        return self.filter(busy_with=request_id).release_lease("busy_until", busy_with="")

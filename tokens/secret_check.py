@@ -19,7 +19,7 @@ from tokens.querysets import TokenQuerySet
 logger = logging.getLogger(__name__)
 
 CHECKED_TEXT = "proxysite"
-SAMPLE = 10  # the oldest tokens judge a database without check values
+SAMPLE_SIZE = 10  # the oldest tokens judge a database without check values
 FIELD_KEYS = "FIELD_KEYS"
 KEY_PEPPER = "KEY_PEPPER"
 
@@ -43,87 +43,91 @@ def require_secrets() -> None:
     """
     values = dict(SecretCheck.objects.values_list("name", "value"))
     if values.keys() < {FIELD_KEYS, KEY_PEPPER}:
-        wrong = find_wrong_by_tokens()
+        wrong = find_wrong_secrets()
         if not wrong:
-            values = create_checks()
+            values = create_check_values()
     else:
         wrong = []
-    wrong = wrong or [name for name, value in values.items() if not fits(name, value)]
+    wrong = wrong or [name for name, value in values.items() if not fits_own_secrets(name, value)]
     if wrong:
         raise SecretsDiffer(sorted(wrong))
-    renew_check(values[FIELD_KEYS])
+    renew_check_value(values[FIELD_KEYS])
 
 
-def create_checks() -> dict[str, str]:
+def create_check_values() -> dict[str, str]:
     """Write the check values, unless another process was faster; return those in the database."""
-    new = {FIELD_KEYS: vault.seal(CHECKED_TEXT, bound_to(FIELD_KEYS)), KEY_PEPPER: digest()}
+    new = {
+        FIELD_KEYS: vault.encrypt_secret(CHECKED_TEXT, name_check_owner(FIELD_KEYS)),
+        KEY_PEPPER: digest_checked_text(),
+    }
     rows = [SecretCheck(name=name, value=value) for name, value in new.items()]
     SecretCheck.objects.bulk_create(rows, ignore_conflicts=True)
     return dict(SecretCheck.objects.values_list("name", "value"))
 
 
-def renew_check(sealed: str) -> None:
+def renew_check_value(sealed: str) -> None:
     """Seal the check value again if the sealing key has changed.
 
     The old key can be retired then.
     """
-    if vault.key_id_of(sealed) != next(iter(vault.ciphers())):
-        fresh = vault.seal(CHECKED_TEXT, bound_to(FIELD_KEYS))
+    if vault.read_key_id(sealed) != next(iter(vault.get_ciphers())):
+        fresh = vault.encrypt_secret(CHECKED_TEXT, name_check_owner(FIELD_KEYS))
         SecretCheck.objects.filter(name=FIELD_KEYS, value=sealed).update(value=fresh)
 
 
-def bound_to(name: str) -> str:
+def name_check_owner(name: str) -> str:
     return f"secret check {name}"
 
 
-def digest() -> str:
-    return vault.digest("secret check", CHECKED_TEXT)
+def digest_checked_text() -> str:
+    return vault.make_digest("secret check", CHECKED_TEXT)
 
 
-def fits(name: str, value: str) -> bool:
+def fits_own_secrets(name: str, value: str) -> bool:
     if name == KEY_PEPPER:
-        return value == digest()
-    return opens(value, bound_to(name))
+        return value == digest_checked_text()
+    return can_unseal(value, name_check_owner(name))
 
 
-def opens(sealed: str, owner: str) -> bool:
+def can_unseal(sealed: str, owner: str) -> bool:
     try:
-        vault.unseal(sealed, owner)
+        vault.decrypt_secret(sealed, owner)
     except vault.VaultError:
         return False
     return True
 
 
-def find_wrong_by_tokens() -> list[str]:
+def find_wrong_secrets() -> list[str]:
     """Return the secrets that do not fit the oldest tokens; none without tokens to judge by.
 
     A token that nothing renews still has the fingerprint of its secret. A few tokens that a wrong
     process has written, or that are damaged, do not count: most must fit.
     """
-    rows = list(UpstreamToken.objects.exclude(sealed="").order_by("created_at", "pk")[:SAMPLE])
-    opened = [row for row in rows if opens(row.sealed, str(row.pk))]
+    rows = list(UpstreamToken.objects.exclude(sealed="").order_by("created_at", "pk")[:SAMPLE_SIZE])
+    opened = [row for row in rows if can_unseal(row.sealed, str(row.pk))]
     wrong = [FIELD_KEYS] if len(opened) * 2 < len(rows) else []
-    kept = [row for row in opened if not row.renewable]
+    kept = [row for row in opened if not row.is_renewable]
     same = [
         row
         for row in kept
-        if vault.fingerprint(vault.unseal(row.sealed, str(row.pk))) == row.fingerprint
+        if vault.fingerprint_secret(vault.decrypt_secret(row.sealed, str(row.pk)))
+        == row.fingerprint
     ]
     return [*wrong, KEY_PEPPER] if len(same) * 2 < len(kept) else wrong
 
 
 @transaction.atomic
-def enable_readable() -> int:
+def enable_readable_tokens() -> int:
     """Enable the tokens marked unreadable whose secrets can be opened again; return how many.
 
     Writes the rows.
     """
-    rows: TokenQuerySet = UpstreamToken.objects.unreadable()
+    rows: TokenQuerySet = UpstreamToken.objects.filter_unreadable()
     count = 0
     for row in rows.iterator(1_000):
         sealed = [text for text in (row.sealed, row.sealed_refresh) if text]
-        if all(opens(text, str(row.pk)) for text in sealed):
-            count += rows.filter(pk=row.pk, sealed=row.sealed).reset()
+        if all(can_unseal(text, str(row.pk)) for text in sealed):
+            count += rows.filter(pk=row.pk, sealed=row.sealed).reset_state()
     if count:
         logger.warning("%d tokens whose secrets could not be opened can be used again", count)
     return count

@@ -16,14 +16,14 @@ from tokens.maintenance import check_schedule, token_check
 from tokens.models import State, Transition, UpstreamToken, WrittenBatch
 from tokens.renewal import renew_pool
 
-WRITER_GONE = timedelta(days=7)  # a process that wrote nothing for so long has ended
-CHECKED_AT_ONCE = 100  # disabled tokens, drawn at random, so that all get their turn
+ENDED_WRITER_AGE = timedelta(days=7)  # a process that wrote nothing for so long has ended
+DISABLED_AT_ONCE = 100  # disabled tokens, drawn at random, so that all get their turn
 
 
 @shared_task
 def check(ids: list[str]) -> int:
     """Check the tokens with these ids; return how many work."""
-    findings = token_check.check(UpstreamToken.objects.filter(pk__in=ids))
+    findings = token_check.check_upstream_tokens(UpstreamToken.objects.filter(pk__in=ids))
     return sum(finding.outcome == token_check.WORKS for finding in findings)
 
 
@@ -31,7 +31,8 @@ def check(ids: list[str]) -> int:
 def check_due() -> int:
     """Check the tokens whose turn it is; return how many work."""
     return sum(
-        finding.outcome == token_check.WORKS for finding in token_check.check(check_schedule.due())
+        finding.outcome == token_check.WORKS
+        for finding in token_check.check_upstream_tokens(check_schedule.claim_due_tokens())
     )
 
 
@@ -41,29 +42,32 @@ def check_disabled() -> int:
 
     A token that auth failures disabled is enabled if it works.
     """
-    disabled = UpstreamToken.objects.watched().filter(state=State.DISABLED).order_by("?")
+    disabled = UpstreamToken.objects.filter_maintained().filter(state=State.DISABLED).order_by("?")
     drawn: dict[int, list[UUID]] = {}
-    for token_id, provider_id in disabled.values_list("pk", "provider_id")[:CHECKED_AT_ONCE]:
+    for token_id, provider_id in disabled.values_list("pk", "provider_id")[:DISABLED_AT_ONCE]:
         drawn.setdefault(provider_id, []).append(token_id)
     allowed = [
         ids[: check_schedule.claim_checks(provider_id, len(ids))]
         for provider_id, ids in drawn.items()
     ]
     chosen = UpstreamToken.objects.filter(pk__in=[token_id for ids in allowed for token_id in ids])
-    return sum(finding.outcome == token_check.WORKS for finding in token_check.check(chosen))
+    return sum(
+        finding.outcome == token_check.WORKS
+        for finding in token_check.check_upstream_tokens(chosen)
+    )
 
 
 @shared_task
 def renew_soon() -> int:
     """Renew the tokens that expire soon; return how many were renewed."""
-    return renew_pool.renew_soon()
+    return renew_pool.renew_expiring_tokens()
 
 
 @shared_task
 def refresh_pool(provider_id: int, force: bool = False) -> int:
     """Renew all tokens of a provider, at most once per window unless forced; return how many."""
-    report = renew_pool.refresh(provider_id, force=force)
-    return report.renewed if report else 0
+    report = renew_pool.renew_provider_pool(provider_id, force=force)
+    return report.renewed_count if report else 0
 
 
 @shared_task
@@ -75,6 +79,6 @@ def forget_transitions() -> int:
     old = Transition.objects.filter(
         at__lt=timezone.now() - timedelta(days=settings.TRANSITION_DAYS)
     )
-    WrittenBatch.objects.filter(written_at__lt=Now() - WRITER_GONE).delete()
+    WrittenBatch.objects.filter(written_at__lt=Now() - ENDED_WRITER_AGE).delete()
     delete_old_tombstones()
     return old.delete()[0]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-UNREADABLE = ".unreadable"
-PASSING = (
+UNREADABLE_SUFFIX = ".unreadable"
+TRANSIENT_ERRNOS = (
     errno.EMFILE,
     errno.ENFILE,
     errno.ENOMEM,
@@ -26,7 +26,7 @@ PASSING = (
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[bytes | None]:
+def lock_and_read(path: Path) -> Iterator[bytes | None]:
     """Lock a file during the block and yield its bytes; None when it is locked or gone.
 
     Raises OSError when it cannot be read.
@@ -37,18 +37,18 @@ def claimed(path: Path) -> Iterator[bytes | None]:
         yield None
         return
     try:
-        yield read_all(file) if is_free(path, file) else None
+        yield read_all(file) if try_lock_file(path, file) else None
     finally:
         os.close(file)
 
 
-def is_free(path: Path, file: int) -> bool:
+def try_lock_file(path: Path, descriptor: int) -> bool:
     """Lock the open file; return whether nobody else holds it and it is still at its path."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    return still_at(path, file)
+    return is_still_at(path, descriptor)
 
 
 def open_regular_file(path: Path, flags: int) -> int:
@@ -75,44 +75,44 @@ def read_regular_file(path: Path) -> bytes:
         os.close(file)
 
 
-def read_all(file: int) -> bytes:
+def read_all(descriptor: int) -> bytes:
     """Return the bytes of an open file from its position to its end."""
     pieces = []
-    while piece := os.read(file, 2**20):
+    while piece := os.read(descriptor, 2**20):
         pieces.append(piece)
     return b"".join(pieces)
 
 
-def still_at(path: Path, file: int) -> bool:
+def is_still_at(path: Path, descriptor: int) -> bool:
     """Return whether the open file is still at `path`: it may have been removed from there."""
     try:
-        return os.path.samestat(os.stat(path), os.fstat(file))
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-class SetAside:
+class UnreadableFiles:
     """The files that this process could not handle: each is logged once and not looked at again."""
 
     def __init__(self) -> None:
         self._logged: set[str] = set()
         self._skipped: set[Path] = set()
 
-    def among(self, paths: list[Path]) -> list[Path]:
+    def exclude_skipped(self, paths: list[Path]) -> list[Path]:
         """Return the paths that are not skipped."""
         return [path for path in paths if path not in self._skipped]
 
-    def add(self, path: Path, reason: object) -> None:
+    def set_file_aside(self, path: Path, reason: object) -> None:
         """Rename the file to `*.unreadable`, or skip it from now on when renaming fails.
 
         A fault that passes (too many open files) leaves the file for the next time.
         """
-        if isinstance(reason, OSError) and reason.errno in PASSING:
+        if isinstance(reason, OSError) and reason.errno in TRANSIENT_ERRNOS:
             self._log_once(path, f"{path} cannot be read now and is left for later: {reason}")
             return
-        unreadable = path.with_name(path.name + UNREADABLE)
+        unreadable = path.with_name(path.name + UNREADABLE_SUFFIX)
         if unreadable.exists():
-            unreadable = path.with_name(f"{path.name}.{os.urandom(4).hex()}{UNREADABLE}")
+            unreadable = path.with_name(f"{path.name}.{os.urandom(4).hex()}{UNREADABLE_SUFFIX}")
         try:
             path.rename(unreadable)
         except FileNotFoundError:
@@ -133,7 +133,7 @@ class SetAside:
             self._logged.add(name)
             logger.error("%s", message)
 
-    def remove(self, path: Path) -> None:
+    def delete_written_file(self, path: Path) -> None:
         """Delete a file whose rows are written, or skip it from now on when deleting fails."""
         try:
             path.unlink(missing_ok=True)

@@ -2,9 +2,9 @@
 
 Each process has a small memory-mapped file. Each request has a slot in it (two bytes of length,
 then JSON) from its acceptance until its row is committed. Data in the page cache survives the
-process. A living process keeps its file locked; `orphans` lists the files, and those that nobody
-locks belong to dead processes. When a finished row cannot be written anywhere, its slot says how
-the request ended: the disk space of the slot is already allocated.
+process. A living process keeps its file locked; `list_journals` lists the files, and those that
+nobody locks belong to dead processes. When a finished row cannot be written anywhere, its slot says
+how the request ended: the disk space of the slot is already allocated.
 """
 
 import fcntl
@@ -17,8 +17,8 @@ import orjson
 
 SLOT_BYTES = 512
 FIRST_SLOTS = 128
-FACTS = 7  # values of a running request: id, start, key, user, endpoint, model, stream
-ENDED = 16  # with how it ended, as `usage_rows.to_journal` makes them
+FACT_COUNT = 7  # values of a running request: id, start, key, user, endpoint, model, stream
+ENDED_FACT_COUNT = 16  # with how it ended, as `usage_rows.facts_from_row` makes them
 
 
 class Journal:
@@ -31,32 +31,32 @@ class Journal:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = directory / f"{os.getpid()}-{os.urandom(4).hex()}.journal"
         draft = self.path.with_suffix(".draft")  # no sweep sees it unlocked
-        self._file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(
-                self._file, 0, FIRST_SLOTS * SLOT_BYTES
+                self._descriptor, 0, FIRST_SLOTS * SLOT_BYTES
             )  # so a full disk is an error here, not a signal later
             draft.rename(self.path)
         except OSError:
-            os.close(self._file)
+            os.close(self._descriptor)
             draft.unlink(missing_ok=True)
             raise
-        self._map = mmap.mmap(self._file, FIRST_SLOTS * SLOT_BYTES)
-        self._free = list(range(FIRST_SLOTS))
-        self._slots = FIRST_SLOTS
+        self._map = mmap.mmap(self._descriptor, FIRST_SLOTS * SLOT_BYTES)
+        self._free_slots = list(range(FIRST_SLOTS))
+        self._slot_count = FIRST_SLOTS
 
-    def write(self, facts: list[Any]) -> int:
+    def write_facts(self, facts: list[Any]) -> int:
         """Write a request's facts to a free slot and return the slot.
 
         Raises OSError when the disk is full.
         """
-        self.make_room()
-        slot = self._free.pop()
-        self.rewrite(slot, facts)
+        self.ensure_free_slot()
+        slot = self._free_slots.pop()
+        self.replace_facts(slot, facts)
         return slot
 
-    def rewrite(self, slot: int, facts: list[Any]) -> None:
+    def replace_facts(self, slot: int, facts: list[Any]) -> None:
         """Replace the facts in a request's slot.
 
         The texts among facts that do not fit are cut to 64 characters, then to 44 ASCII characters.
@@ -73,49 +73,49 @@ class Journal:
         self._map[start + 2 : start + 2 + len(data)] = data
         self._map[start : start + 2] = len(data).to_bytes(2, "big")
 
-    def read(self, slot: int) -> list[Any]:
+    def read_facts(self, slot: int) -> list[Any]:
         """Return the facts in a request's slot."""
         start = slot * SLOT_BYTES
         length = int.from_bytes(self._map[start : start + 2], "big")
         facts: list[Any] = orjson.loads(self._map[start + 2 : start + 2 + length])
         return facts
 
-    def erase(self, slot: int) -> None:
+    def release_slot(self, slot: int) -> None:
         """Free the slot of a request whose row is committed."""
         start = slot * SLOT_BYTES
         self._map[start : start + 2] = b"\0\0"
-        self._free.append(slot)
+        self._free_slots.append(slot)
 
-    def make_room(self) -> None:
+    def ensure_free_slot(self) -> None:
         """Make sure that there is a free slot: double the file when there is none.
 
         Raises OSError when the disk is full.
         """
-        if not self._free:
-            self._grow()
+        if not self._free_slots:
+            self._double_file()
 
-    def _grow(self) -> None:
-        more = self._slots * 2
-        os.posix_fallocate(self._file, 0, more * SLOT_BYTES)
+    def _double_file(self) -> None:
+        more = self._slot_count * 2
+        os.posix_fallocate(self._descriptor, 0, more * SLOT_BYTES)
         self._map.resize(more * SLOT_BYTES)
-        self._free.extend(range(self._slots, more))
-        self._slots = more
+        self._free_slots.extend(range(self._slot_count, more))
+        self._slot_count = more
 
     def close(self) -> None:
-        if len(self._free) == self._slots:
+        if len(self._free_slots) == self._slot_count:
             self.path.unlink(missing_ok=True)
         self._map.close()
-        os.close(self._file)
+        os.close(self._descriptor)
 
 
-class Contents(NamedTuple):
+class JournalContents(NamedTuple):
     """The requests in a journal, and how many of its slots cannot be read."""
 
     entries: list[list[Any]]
     unreadable_slots: int
 
 
-def read_slots(data: bytes) -> Contents:
+def parse_journal(data: bytes) -> JournalContents:
     """Return the requests in a journal's bytes; an entry has FACTS values, or ENDED."""
     found = []
     unreadable = 0
@@ -127,14 +127,18 @@ def read_slots(data: bytes) -> Contents:
             facts = orjson.loads(data[start + 2 : start + 2 + min(length, SLOT_BYTES - 2)])
         except orjson.JSONDecodeError:
             facts = None
-        if isinstance(facts, list) and len(facts) in (FACTS, ENDED) and length <= SLOT_BYTES - 2:
+        if (
+            isinstance(facts, list)
+            and len(facts) in (FACT_COUNT, ENDED_FACT_COUNT)
+            and length <= SLOT_BYTES - 2
+        ):
             found.append(facts)
         else:
             unreadable += 1
-    return Contents(found, unreadable)
+    return JournalContents(found, unreadable)
 
 
-def require_room(directory: Path) -> None:
+def require_journal_writable(directory: Path) -> None:
     """Raise OSError unless a journal can be created here.
 
     The disk may be full, or the directory belong to another user.
@@ -142,9 +146,9 @@ def require_room(directory: Path) -> None:
     Journal(directory).close()
 
 
-def orphans(directory: Path) -> list[Path]:
+def list_journals(directory: Path) -> list[Path]:
     """Return all journals in the directory, those of living processes included.
 
-    `file_locks.claimed` tells them apart.
+    `file_locks.lock_and_read` tells them apart.
     """
     return sorted(directory.glob("*.journal"))

@@ -1,7 +1,7 @@
 """The ledger: exactly one usage record for each accepted request, committed before its last byte.
 
-`open` writes a request to the journal. `recorded` passes its chunks through and writes its row
-once, however they end. Rows are committed in groups: while one batch commits, the next one
+`open_record` writes a request to the journal. `record_batches` passes its chunks through and writes
+its row once, however they end. Rows are committed in groups: while one batch commits, the next one
 collects. While the database is away, rows go to the spool and new requests are refused. Rows that
 the spool cannot take, on a full disk, are kept in memory and tried again.
 `api/accounting/recovery.py` writes the rows of requests that dead processes left.
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from api.accounting import journal, token_count, usage_rows
-from api.accounting.recovery import REPLAYED_AT_ONCE, Recovery, RowWriter
+from api.accounting.recovery import REPLAY_BATCH_ROWS, Recovery, RowWriter
 from api.accounting.spool import Row, Spool, SpoolFull
-from api.accounting.unwritten import Unwritten
+from api.accounting.unwritten import UnwrittenRows
 from api.accounting.write_errors import DISK_FULL, WriteFailed, is_disk_full
 from api.accounting.writers import Writer
 from api.models import Status
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5  # pause between two attempts to reach the database
 DATABASE_AWAY = "the database does not answer"
 JOURNAL_FAILS = "the journal cannot be written"
-CODE_LENGTH = 64
-CLIENT_CLOSED = 499  # nginx's status for a client that closed the connection
+ERROR_CODE_LENGTH = 64
+CLIENT_CLOSED_STATUS = 499  # nginx's status for a client that closed the connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,103 +48,104 @@ class Ending:
     error_code: str = ""
 
 
-def ending(error: BaseException | None, begun: bool) -> Ending:
+def classify_ending(error: BaseException | None, has_begun: bool) -> Ending:
     """Return the ending that stands for the exception that ended the answer, or for None.
 
-    `begun` is true when chunks had come before.
+    `has_begun` is true when chunks had come before.
     """
     if error is None:
         return Ending(Status.COMPLETE, 200)
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return Ending(Status.ABANDONED, CLIENT_CLOSED)
-    status = Status.TRUNCATED if begun else Status.ERROR
+        return Ending(Status.ABANDONED, CLIENT_CLOSED_STATUS)
+    status = Status.TRUNCATED if has_begun else Status.ERROR
     if isinstance(error, GatewayError):
         code = "".join(
             filter(str.isprintable, error.shown_code or "")
         )  # an upstream may have chosen the code
-        return Ending(status, error.shown_status, code[:CODE_LENGTH])
+        return Ending(status, error.shown_status, code[:ERROR_CODE_LENGTH])
     return Ending(status, 500, "internal_error")
 
 
-class Waiting(NamedTuple):
+class WaitingRow(NamedTuple):
     """A finished request whose row is not committed yet."""
 
     row: Row
     slot: int
-    done: "asyncio.Future[None]"
+    commit_future: "asyncio.Future[None]"
 
 
 class Ledger:
     """The ledger of this process.
 
-    `reason` says why no request can be recorded now. It is empty while requests are accepted.
+    `refusal_reason` says why no request can be recorded now. It is empty while requests are
+    accepted.
     """
 
-    def __init__(self, writer: Writer, spool: Spool, journals: Path) -> None:
+    def __init__(self, writer: Writer, spool: Spool, journal_directory: Path) -> None:
         self._writer = writer
         self._spool = spool
-        self._rows = RowWriter(writer, spool)
-        self._recovery = Recovery(self._rows, spool, journals)
-        self._journals = journals
-        self._journal = journal.Journal(journals)
-        self._slots: dict[str, int] = {}
-        self._waiting: list[Waiting] = []
-        self._unwritten = Unwritten(self._journal, settings.UNWRITTEN_LIMIT_BYTES)
-        self._work = asyncio.Event()
-        self._keeping = True
-        self.reason = ""
+        self._row_writer = RowWriter(writer, spool)
+        self._recovery = Recovery(self._row_writer, spool, journal_directory)
+        self._journal_directory = journal_directory
+        self._journal = journal.Journal(journal_directory)
+        self._slots_by_request: dict[str, int] = {}
+        self._waiting_rows: list[WaitingRow] = []
+        self._unwritten_rows = UnwrittenRows(self._journal, settings.UNWRITTEN_LIMIT_BYTES)
+        self._wake_event = asyncio.Event()
+        self._is_writing = True
+        self.refusal_reason = ""
 
     @property
-    def away(self) -> bool:
+    def is_suspended(self) -> bool:
         """Return whether requests cannot be recorded now."""
-        return bool(self.reason)
+        return bool(self.refusal_reason)
 
     # --- one request ------------------------------------------------------------------------------
-    def require(self) -> None:
+    def require_available(self) -> None:
         """Raise DatabaseUnavailable while requests cannot be recorded.
 
         A request that cannot be accounted for is not begun.
         """
-        if self.reason:
+        if self.refusal_reason:
             raise DatabaseUnavailable(
-                f"Requests cannot be recorded now: {self.reason}. Nothing was sent on.",
+                f"Requests cannot be recorded now: {self.refusal_reason}. Nothing was sent on.",
                 retry_after_seconds=2,
             )
 
-    def suspend(self) -> None:
-        """Refuse requests because the database was found away; `keep` notices its return."""
-        if not self.away:
+    def suspend_requests(self) -> None:
+        """Refuse requests, as the database is away; `write_until_cancelled` notices its return."""
+        if not self.is_suspended:
             self._refuse_requests(DATABASE_AWAY)
 
     def _refuse_requests(self, reason: str, detail: object = "") -> None:
         """Refuse requests from now on; the log gets one line for each new reason."""
-        if reason != self.reason:
+        if reason != self.refusal_reason:
             logger.warning("requests are refused and rows kept for later: %s %s", reason, detail)
-        self.reason = reason
-        self._work.set()
+        self.refusal_reason = reason
+        self._wake_event.set()
 
-    def open(self, trace: Trace) -> None:
+    def open_record(self, trace: Trace) -> None:
         """Write an accepted request to the journal: from now on it will have a usage record.
 
         Raises DatabaseUnavailable.
         """
-        self.require()
+        self.require_available()
         request = trace.request
         facts = [
             request.id,
             trace.started_at,
             trace.key_id,
             trace.user_id,
-            request.asked_at,
+            request.ledger_endpoint,
             request.model,
         ]
         try:
-            self._slots[request.id] = self._journal.write([*facts, request.stream])
+            self._slots_by_request[request.id] = self._journal.write_facts([*facts, request.stream])
         except OSError as error:
             self._refuse_requests(DISK_FULL if is_disk_full(error) else JOURNAL_FAILS, error)
-            self.require()
+            self.require_available()
 
-    async def recorded(self, trace: Trace, batches: Batches) -> Batches:
+    async def record_batches(self, trace: Trace, batches: Batches) -> Batches:
         """Pass the chunks through, and write the usage record when they end, however they end.
 
         The record is committed (or kept for later) when this generator has ended.
@@ -155,12 +156,12 @@ class Ledger:
                 async for batch in batches:
                     if not begun:
                         begun = True
-                        trace.first_byte_ms = (time.perf_counter() - trace.began) * 1000
+                        trace.first_byte_ms = (time.perf_counter() - trace.started_seconds) * 1000
                     yield batch
         finally:
-            await self.close(trace, ending(sys.exc_info()[1], begun))
+            await self.close_record(trace, classify_ending(sys.exc_info()[1], begun))
 
-    async def close(self, trace: Trace, end: Ending) -> None:
+    async def close_record(self, trace: Trace, ending: Ending) -> None:
         """Count the request's tokens and write its usage record.
 
         Returns when the record is committed, or kept for later. When the caller leaves meanwhile,
@@ -170,69 +171,73 @@ class Ledger:
             trace.meter.counted = await token_count.count_request(trace.meter)
         except asyncio.CancelledError:
             trace.meter.counted = token_count.estimate_request(trace.meter)
-            self._queue(trace, end)
+            self._queue_row(trace, ending)
             raise
         except Exception:
             logger.exception("the tokens of a request could not be counted")
             trace.meter.counted = TokenUsage(estimated=True)
-        await self._queue(trace, end)
+        await self._queue_row(trace, ending)
 
-    def _queue(self, trace: Trace, end: Ending) -> "asyncio.Future[None]":
+    def _queue_row(self, trace: Trace, ending: Ending) -> "asyncio.Future[None]":
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        row = usage_rows.finished(trace, end.status, end.http_status, end.error_code)
-        self._waiting.append(Waiting(row, self._slots.pop(trace.request.id), waiter))
-        self._work.set()
-        if not self._keeping:
+        row = usage_rows.build_finished_row(
+            trace, ending.status, ending.http_status, ending.error_code
+        )
+        self._waiting_rows.append(
+            WaitingRow(row, self._slots_by_request.pop(trace.request.id), waiter)
+        )
+        self._wake_event.set()
+        if not self._is_writing:
             waiter.set_result(None)
         return waiter
 
     # --- the writing task -------------------------------------------------------------------------
-    async def keep(self) -> None:
+    async def write_until_cancelled(self) -> None:
         """Write batches until cancelled; after that, no request waits for a commit."""
-        self._keeping = True
+        self._is_writing = True
         try:
             while True:
-                if self.away:
-                    await self._return()
+                if self.is_suspended:
+                    await self._try_to_resume()
                 else:
-                    await self._work.wait()
+                    await self._wake_event.wait()
                     await asyncio.sleep(0)  # requests that end in this turn of the loop join
-                await self.flush()
+                await self.write_waiting_rows()
         finally:
-            self._keeping = False
-            for waiting in self._waiting:
-                if not waiting.done.done():
-                    waiting.done.set_result(None)
+            self._is_writing = False
+            for waiting in self._waiting_rows:
+                if not waiting.commit_future.done():
+                    waiting.commit_future.set_result(None)
 
-    async def flush(self) -> None:
+    async def write_waiting_rows(self) -> None:
         """Write the rows that wait, and wake the requests that wait for them."""
-        self._work.clear()
-        batch = self._waiting
-        self._waiting = []
+        self._wake_event.clear()
+        batch = self._waiting_rows
+        self._waiting_rows = []
         if not batch:
             return
         rows = [waiting.row for waiting in batch]
         try:
-            if not self.away:
-                await self._rows.write(rows)
+            if not self.is_suspended:
+                await self._row_writer.write_rows(rows)
         except WriteFailed as error:
             self._refuse_requests(DISK_FULL if error.disk_full else DATABASE_AWAY, error)
         except Exception as error:
             logger.exception("rows could not be written by a fault of ours")
             self._refuse_requests(DATABASE_AWAY, error)
         except BaseException:
-            self._waiting = batch + self._waiting
+            self._waiting_rows = batch + self._waiting_rows
             raise
-        if self.away:
-            await self._set_aside(batch)
+        if self.is_suspended:
+            await self._store_for_later(batch)
         else:
             for waiting in batch:
-                self._journal.erase(waiting.slot)
+                self._journal.release_slot(waiting.slot)
         for waiting in batch:
-            if not waiting.done.done():
-                waiting.done.set_result(None)
+            if not waiting.commit_future.done():
+                waiting.commit_future.set_result(None)
 
-    async def _set_aside(self, batch: list[Waiting]) -> None:
+    async def _store_for_later(self, batch: list[WaitingRow]) -> None:
         """Write rows to the spool, or keep them in memory when it cannot take them."""
         try:
             await self._add_to_spool([waiting.row for waiting in batch])
@@ -240,34 +245,34 @@ class Ledger:
             if is_disk_full(error):
                 self._refuse_requests(DISK_FULL, error)
             for waiting in batch:
-                self._unwritten.add(waiting.row, waiting.slot, error)
+                self._unwritten_rows.add_row(waiting.row, waiting.slot, error)
         else:
             for waiting in batch:
-                self._journal.erase(waiting.slot)
+                self._journal.release_slot(waiting.slot)
 
     async def _add_to_spool(self, rows: list[Row]) -> None:
         """Write rows to the spool in a thread.
 
         Raises SpoolFull, OSError.
         """
-        await asyncio.get_running_loop().run_in_executor(None, self._spool.add, rows)
+        await asyncio.get_running_loop().run_in_executor(None, self._spool.append_rows, rows)
 
-    async def _return(self) -> None:
+    async def _try_to_resume(self) -> None:
         """Try to write all rows kept for later; accept requests again when that succeeds."""
         try:
-            await self.replay()
-            await self._write_unwritten(self._rows.write)
-            self._journal.make_room()
+            await self.replay_spools()
+            await self._write_unwritten(self._row_writer.write_rows)
+            self._journal.ensure_free_slot()
         except WriteFailed as error:
             await self._spool_unwritten()
-            if error.disk_full or not self._unwritten:
+            if error.disk_full or not self._unwritten_rows:
                 self._refuse_requests(DISK_FULL if error.disk_full else DATABASE_AWAY, error)
             await asyncio.sleep(RETRY_SECONDS)
         except OSError as error:
             self._refuse_requests(DISK_FULL if is_disk_full(error) else JOURNAL_FAILS, error)
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            self.reason = ""
+            self.refusal_reason = ""
             logger.warning("requests are taken again")
 
     async def _write_unwritten(self, write: Callable[[list[Row]], Awaitable[None]]) -> None:
@@ -275,9 +280,9 @@ class Ledger:
 
         Raises the errors of `write`.
         """
-        while some := self._unwritten.first(REPLAYED_AT_ONCE):
+        while some := self._unwritten_rows.oldest_rows(REPLAY_BATCH_ROWS):
             await write([kept.row for kept in some])
-            self._unwritten.remove(some)
+            self._unwritten_rows.remove_rows(some)
 
     async def _spool_unwritten(self) -> None:
         """Move rows from memory to the spool, as far as the disk takes them."""
@@ -285,25 +290,25 @@ class Ledger:
             await self._write_unwritten(self._add_to_spool)
 
     # --- rows of dead processes -------------------------------------------------------------------
-    async def replay(self) -> int:
+    async def replay_spools(self) -> int:
         """Write the rows of all spools and return how many.
 
         Raises WriteFailed.
         """
-        return await self._recovery.replay()
+        return await self._recovery.replay_spools()
 
-    async def sweep(self) -> int:
+    async def sweep_journals(self) -> int:
         """Write rows for requests that dead processes left in their journals; return how many.
 
         Raises WriteFailed.
         """
-        return await self._recovery.sweep()
+        return await self._recovery.sweep_journals()
 
-    async def shut(self) -> None:
+    async def write_rest_and_close(self) -> None:
         """Write all that waits, and close writer and journal; no request may be running."""
-        await self.flush()
+        await self.write_waiting_rows()
         with suppress(WriteFailed):
-            await self._write_unwritten(self._rows.write)
+            await self._write_unwritten(self._row_writer.write_rows)
         await self._spool_unwritten()
         await self._writer.close()
         self._journal.close()

@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from api.accounting import journal, usage_rows
-from api.accounting.file_locks import SetAside, claimed
+from api.accounting.file_locks import UnreadableFiles, lock_and_read
 from api.accounting.spool import Row, Spool, SpoolFull
 from api.accounting.write_errors import RowsRefused, WriteFailed
 from api.accounting.writers import Writer
 
 logger = logging.getLogger(__name__)
 
-REPLAYED_AT_ONCE = 1_000
+REPLAY_BATCH_ROWS = 1_000
 
 
 class RowWriter:
@@ -27,18 +27,18 @@ class RowWriter:
         self._writer = writer
         self._spool = spool
 
-    async def write(self, rows: list[Row]) -> None:
+    async def write_rows(self, rows: list[Row]) -> None:
         """Write a batch to the database; a row that it cannot accept does not hold up the others.
 
         Raises WriteFailed.
         """
         try:
-            await self._writer.write(rows)
+            await self._writer.write_rows(rows)
         except RowsRefused as error:
             if len(rows) > 1:
                 half = len(rows) // 2
-                await self.write(rows[:half])
-                await self.write(rows[half:])
+                await self.write_rows(rows[:half])
+                await self.write_rows(rows[half:])
             elif rows:
                 await self._write_repaired(rows[0], str(error))
 
@@ -48,13 +48,13 @@ class RowWriter:
         Raises WriteFailed.
         """
         try:
-            attempts = [usage_rows.repair_row(row)[0], usage_rows.facts_alone(row)]
+            attempts = [usage_rows.repair_row(row)[0], usage_rows.strip_upstream_values(row)]
         except (ValueError, TypeError) as error:
-            await self.refuse(row, f"{reason}; {error}")
+            await self.store_refused_row(row, f"{reason}; {error}")
             return
         for repaired in attempts:
             try:
-                await self._writer.write([repaired])
+                await self._writer.write_rows([repaired])
             except RowsRefused as error:
                 last = error
             else:
@@ -64,24 +64,24 @@ class RowWriter:
                     reason,
                 )
                 return
-        await self.refuse(row, f"{reason}; {last}")
+        await self.store_refused_row(row, f"{reason}; {last}")
 
     async def write_from_file(self, rows: list[Row]) -> None:
         """Check, repair and write rows that were read from a file.
 
         Raises WriteFailed.
         """
-        for start in range(0, len(rows), REPLAYED_AT_ONCE):
-            await self.write(await self._sound_rows(rows[start : start + REPLAYED_AT_ONCE]))
+        for start in range(0, len(rows), REPLAY_BATCH_ROWS):
+            await self.write_rows(await self._repair_rows(rows[start : start + REPLAY_BATCH_ROWS]))
 
-    async def _sound_rows(self, rows: list[Row]) -> list[Row]:
+    async def _repair_rows(self, rows: list[Row]) -> list[Row]:
         """Return the rows as the database accepts them; write the others to a file."""
         sound = []
         for row in rows:
             try:
                 repaired, refused = usage_rows.repair_row(row)
             except (ValueError, TypeError) as error:
-                await self.refuse(row, str(error))
+                await self.store_refused_row(row, str(error))
                 continue
             if refused:
                 logger.error(
@@ -92,11 +92,11 @@ class RowWriter:
             sound.append(repaired)
         return sound
 
-    async def refuse(self, row: Row, reason: str) -> None:
+    async def store_refused_row(self, row: Row, reason: str) -> None:
         """Write a row that no database accepts to the file of refused rows."""
         try:
             await asyncio.get_running_loop().run_in_executor(
-                None, self._spool.add_refused, row, reason
+                None, self._spool.append_refused_row, row, reason
             )
         except (SpoolFull, OSError) as error:
             logger.error(
@@ -111,29 +111,31 @@ class RowWriter:
 class Recovery:
     """The recovery of the spools and journals of one home."""
 
-    def __init__(self, rows: RowWriter, spool: Spool, journals: Path) -> None:
-        self._rows = rows
+    def __init__(self, row_writer: RowWriter, spool: Spool, journal_directory: Path) -> None:
+        self._row_writer = row_writer
         self._spool = spool
-        self._journals = journals
-        self._set_aside = SetAside()
+        self._journal_directory = journal_directory
+        self._unreadable_files = UnreadableFiles()
 
-    async def replay(self) -> int:
+    async def replay_spools(self) -> int:
         """Write the rows of all spools and return how many.
 
         Raises WriteFailed.
         """
-        await self._rows.write([])
-        return await self._each(self._spool.waiting, self._replay_file)
+        await self._row_writer.write_rows([])
+        return await self._finish_files(self._spool.list_waiting_files, self._replay_file)
 
-    async def sweep(self) -> int:
+    async def sweep_journals(self) -> int:
         """Write a row for each request that a dead process left in its journal; return how many.
 
         Raises WriteFailed.
         """
-        return await self._each(lambda: journal.orphans(self._journals), self._sweep_file)
+        return await self._finish_files(
+            lambda: journal.list_journals(self._journal_directory), self._sweep_journal
+        )
 
-    async def _each(
-        self, find: Callable[[], list[Path]], finish: Callable[[Path], Awaitable[int]]
+    async def _finish_files(
+        self, list_files: Callable[[], list[Path]], finish_file: Callable[[Path], Awaitable[int]]
     ) -> int:
         """Finish each file, set aside those that cannot be finished, and return the rows written.
 
@@ -141,61 +143,69 @@ class Recovery:
         """
         written = 0
         try:
-            paths = self._set_aside.among(find())
+            paths = self._unreadable_files.exclude_skipped(list_files())
         except OSError as error:
             logger.error("what was left cannot be listed: %s", error)
             return 0
         for path in paths:
-            written += await self._finish_or_set_aside(path, finish)
+            written += await self._finish_or_set_aside(path, finish_file)
         return written
 
     async def _finish_or_set_aside(
-        self, path: Path, finish: Callable[[Path], Awaitable[int]]
+        self, path: Path, finish_file: Callable[[Path], Awaitable[int]]
     ) -> int:
         """Finish one file or set it aside, and return how many rows were written.
 
         Raises WriteFailed.
         """
         try:
-            return await finish(path)
+            return await finish_file(path)
         except WriteFailed:
             raise
         except FileNotFoundError:
             return 0  # another process has already written it
         except OSError as error:
-            self._set_aside.add(path, error)
+            self._unreadable_files.set_file_aside(path, error)
         except Exception as error:
             logger.exception("a file that was left is met by a fault of ours")
-            self._set_aside.add(path, error)
+            self._unreadable_files.set_file_aside(path, error)
         return 0
 
     async def _replay_file(self, path: Path) -> int:
-        taken = self._spool.take(path)
-        return 0 if taken is None else await self._finish_or_set_aside(taken, self._replay_taken)
+        taken = self._spool.claim_file(path)
+        return (
+            0
+            if taken is None
+            else await self._finish_or_set_aside(taken, self._replay_claimed_file)
+        )
 
-    async def _replay_taken(self, taken: Path) -> int:
-        found = await asyncio.get_running_loop().run_in_executor(None, self._spool.read, taken)
-        await self._rows.write_from_file(found.rows)
-        self._finish(taken, found.unreadable_lines, "lines")
+    async def _replay_claimed_file(self, claimed_path: Path) -> int:
+        found = await asyncio.get_running_loop().run_in_executor(
+            None, self._spool.read_spool_file, claimed_path
+        )
+        await self._row_writer.write_from_file(found.rows)
+        self._delete_or_set_aside(claimed_path, found.unreadable_lines, "lines")
         return len(found.rows)
 
-    async def _sweep_file(self, path: Path) -> int:
-        with claimed(path) as data:
+    async def _sweep_journal(self, path: Path) -> int:
+        with lock_and_read(path) as data:
             if data is None:
                 return 0
-            entries, unreadable_slots = journal.read_slots(data)
-            rows = [usage_rows.from_journal(entry) for entry in entries]
+            entries, unreadable_slots = journal.parse_journal(data)
+            rows = [usage_rows.row_from_facts(entry) for entry in entries]
             if rows:
-                await self._rows.write_from_file(rows)
+                await self._row_writer.write_from_file(rows)
                 logger.warning(
                     "%d requests that an ended process had not written are recorded", len(rows)
                 )
-            self._finish(path, unreadable_slots, "slots")
+            self._delete_or_set_aside(path, unreadable_slots, "slots")
             return len(rows)
 
-    def _finish(self, path: Path, unreadable: int, what: str) -> None:
+    def _delete_or_set_aside(self, path: Path, unreadable_count: int, part_name: str) -> None:
         """Delete a file whose readable rows are written, or set it aside when it holds more."""
-        if unreadable:
-            self._set_aside.add(path, f"{unreadable} of its {what}; all others are written")
+        if unreadable_count:
+            self._unreadable_files.set_file_aside(
+                path, f"{unreadable_count} of its {part_name}; all others are written"
+            )
         else:
-            self._set_aside.remove(path)
+            self._unreadable_files.delete_written_file(path)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from api.accounting.file_locks import read_regular_file, still_at
+from api.accounting.file_locks import is_still_at, read_regular_file
 from providers.durable_files import sync_directory
 
 Row = list[Any]
@@ -39,9 +39,9 @@ class Spool:
         self.directory = directory
         self.refused_path = directory / "refused.jsonl"
         self._path = directory / f"{os.getpid()}-{os.urandom(4).hex()}.spool"
-        self._limit = limit_bytes
+        self._limit_bytes = limit_bytes
 
-    def add(self, rows: list[Row]) -> None:
+    def append_rows(self, rows: list[Row]) -> None:
         """Write rows to the spool file; they are on disk when this returns.
 
         Raises SpoolFull or OSError; then nothing was written.
@@ -53,31 +53,31 @@ class Spool:
         while taken:
             file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                self._append(file, data)
-                taken = not still_at(self._path, file)
+                self._append_durably(file, data)
+                taken = not is_still_at(self._path, file)
             finally:
                 os.close(file)
 
-    def _append(self, file: int, data: bytes) -> None:
+    def _append_durably(self, descriptor: int, data: bytes) -> None:
         """Write `data` at the end of an open file and wait until it is on disk, with the file name.
 
         `write_durable_file` is not used: it would write the whole file again for each row. Raises
         SpoolFull or OSError; then nothing was written.
         """
-        before = os.fstat(file).st_size
-        if before + len(data) > self._limit:
-            raise SpoolFull(f"it has reached {self._limit} bytes")
+        before = os.fstat(descriptor).st_size
+        if before + len(data) > self._limit_bytes:
+            raise SpoolFull(f"it has reached {self._limit_bytes} bytes")
         try:
             while data:
-                data = data[os.write(file, data) :]
-            os.fsync(file)
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
             if not before:
                 sync_directory(self.directory)
         except OSError:
-            os.ftruncate(file, before)  # otherwise the next row would follow half a row
+            os.ftruncate(descriptor, before)  # otherwise the next row would follow half a row
             raise
 
-    def add_refused(self, row: Any, reason: str) -> None:
+    def append_refused_row(self, row: Any, reason: str) -> None:
         """Write a row that no database accepts, and the reason, to the file for the operator.
 
         Raises SpoolFull, OSError.
@@ -90,15 +90,15 @@ class Spool:
             self.refused_path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600
         )
         try:
-            self._append(file, data + b"\n")
+            self._append_durably(file, data + b"\n")
         finally:
             os.close(file)
 
-    def waiting(self) -> list[Path]:
+    def list_waiting_files(self) -> list[Path]:
         """Return the files of this home that wait for replay, those of dead processes included."""
         return sorted((*self.directory.glob("*.spool"), *self.directory.glob("*.taken")))
 
-    def take(self, path: Path) -> Path | None:
+    def claim_file(self, path: Path) -> Path | None:
         """Rename a file for replay, so that nothing is added to it.
 
         Returns the new path, or None when another process has taken the file.
@@ -113,7 +113,7 @@ class Spool:
         return taken
 
     @staticmethod
-    def read(path: Path) -> SpoolFile:
+    def read_spool_file(path: Path) -> SpoolFile:
         """Return the rows of a file and the number of lines that are no row, such as a cut one.
 
         Raises OSError.

@@ -22,32 +22,32 @@ Measure = Callable[[Sequence[str]], int]  # texts -> their tokens
 
 @dataclass(slots=True)
 class Prompt:
-    """The input that upstreams read: texts, and `tokens` for everything that is not text."""
+    """The input that upstreams read: texts, and `non_text_tokens` for everything else."""
 
     texts: list[str] = field(default_factory=list)
-    tokens: int = 0
+    non_text_tokens: int = 0
 
     @property
-    def chars(self) -> int:
+    def char_count(self) -> int:
         """Return the number of characters of the texts."""
         return sum(map(len, self.texts))
 
     def add_body(self, body: Mapping[str, Any]) -> None:
         """Add the input of a request body: messages, tools, prompt or input."""
-        self.tokens += MESSAGE_TOKENS * len(body.get("messages") or ())
+        self.non_text_tokens += MESSAGE_TOKENS * len(body.get("messages") or ())
         self.texts += list_prompt_texts(body)
         self._add_input(body.get("prompt"))
         self._add_input(body.get("input"))
 
-    def _add_input(self, given: Any) -> None:
+    def _add_input(self, value: Any) -> None:
         """Add a text, a list of texts, or lists of token numbers."""
-        for item in given if isinstance(given, list) else [given]:
+        for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str):
                 self.texts.append(item)
             elif isinstance(item, list):
-                self.tokens += len(item)
+                self.non_text_tokens += len(item)
             elif item:
-                self.tokens += 1
+                self.non_text_tokens += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Uncounted:
     @property
     def chars(self) -> int:
         """Return the number of characters that are to be counted."""
-        return self.prompt.chars + sum(map(len, (*self.call.texts, *self.call.thinking)))
+        return self.prompt.char_count + sum(map(len, (*self.call.texts, *self.call.thinking)))
 
 
 def split_calls(meter: UsageMeter) -> tuple[TokenUsage, list[Uncounted]]:
@@ -71,9 +71,9 @@ def split_calls(meter: UsageMeter) -> tuple[TokenUsage, list[Uncounted]]:
     total = TokenUsage()
     uncounted = []
     for call in meter.answered_calls():
-        reported = parse_usage(call.reported)
-        if reported is not None:
-            total += reported
+        parse_reported_usage = parse_usage(call.reported)
+        if parse_reported_usage is not None:
+            total += parse_reported_usage
         else:
             prompt = Prompt()
             prompt.add_body(call.body)
@@ -88,17 +88,17 @@ async def count_request(meter: UsageMeter) -> TokenUsage:
         return total
     size = sum(call.chars for call in uncounted)
     if size <= settings.COUNT_INLINE_BYTES and tokenizer.is_ready():
-        return total + measure_calls(uncounted, tokenizer.count_short)
-    return total + await tokenizer.in_thread(partial(count_in_thread, uncounted))
+        return total + measure_calls(uncounted, tokenizer.count_short_texts)
+    return total + await tokenizer.run_in_counting_thread(partial(count_in_thread, uncounted))
 
 
 def count_in_thread(uncounted: Sequence[Uncounted], most_chars: int) -> TokenUsage:
     """Count texts of any size in the counting thread; `most_chars` is for `tokenizer.count_all`."""
 
-    def measure(texts: Sequence[str]) -> int:
-        return tokenizer.count_all(texts, most_chars).tokens
+    def measure_texts(texts: Sequence[str]) -> int:
+        return tokenizer.count_texts(texts, most_chars).tokens
 
-    return measure_calls(uncounted, measure)
+    return measure_calls(uncounted, measure_texts)
 
 
 def estimate_request(meter: UsageMeter) -> TokenUsage:
@@ -119,28 +119,34 @@ def measure_calls(uncounted: Sequence[Uncounted], measure: Measure) -> TokenUsag
 def measure_call(uncounted: Uncounted, measure: Measure) -> TokenUsage:
     """Return the tokens of one call whose texts are counted by `measure`."""
     call = uncounted.call
-    prompt = measure(uncounted.prompt.texts) + uncounted.prompt.tokens
+    prompt = measure(uncounted.prompt.texts) + uncounted.prompt.non_text_tokens
     text = measure(["".join(call.texts)])
-    text += extrapolate(text, call.texts, call.unkept_text)
+    text += extrapolate_tokens(text, call.texts, call.unkept_text)
     thinking = call.thinking
     reasoning = measure(["".join(thinking)])
-    reasoning += extrapolate(reasoning, thinking, call.unkept_reasoning)
+    reasoning += extrapolate_tokens(reasoning, thinking, call.unkept_reasoning)
     return TokenUsage(prompt, text + reasoning, reasoning, estimated=True)
 
 
-def extrapolate(tokens: int, kept: list[str], chars: int) -> int:
-    """Estimate the tokens of `chars` characters that were not kept, from the kept texts."""
-    if not chars:
+def extrapolate_tokens(tokens: int, counted_texts: list[str], uncounted_chars: int) -> int:
+    """Estimate the tokens of `uncounted_chars` characters from the texts that were counted."""
+    if not uncounted_chars:
         return 0
-    kept_chars = sum(map(len, kept))
-    return round(tokens * chars / kept_chars) if kept_chars else chars // CHARS_PER_TOKEN
+    kept_chars = sum(map(len, counted_texts))
+    return (
+        round(tokens * uncounted_chars / kept_chars)
+        if kept_chars
+        else uncounted_chars // CHARS_PER_TOKEN
+    )
 
 
-async def count_body(body: Mapping[str, Any]) -> tokenizer.Count:
+async def count_body(body: Mapping[str, Any]) -> tokenizer.TokenCount:
     """Count the tokens of a chat body in the same way as those of a request."""
     prompt = Prompt()
     prompt.add_body(body)
-    if prompt.chars <= settings.COUNT_INLINE_BYTES and tokenizer.is_ready():
-        return tokenizer.Count(tokenizer.count_short(prompt.texts) + prompt.tokens)
-    found = await tokenizer.in_thread(partial(tokenizer.count_all, prompt.texts))
-    return tokenizer.Count(found.tokens + prompt.tokens, found.exact)
+    if prompt.char_count <= settings.COUNT_INLINE_BYTES and tokenizer.is_ready():
+        return tokenizer.TokenCount(
+            tokenizer.count_short_texts(prompt.texts) + prompt.non_text_tokens
+        )
+    found = await tokenizer.run_in_counting_thread(partial(tokenizer.count_texts, prompt.texts))
+    return tokenizer.TokenCount(found.tokens + prompt.non_text_tokens, found.is_exact)

@@ -20,64 +20,66 @@ T = TypeVar("T")
 SLICE_CHARS = 2_048
 SLICES_AT_ONCE = 64  # encoded in one call: about 10 ms of work
 SAMPLE_SLICES = 128  # number of slices counted of a very long text
-MOST_WAITING = 8  # with so many waiting callers, only samples are counted
+MOST_WAITING_CALLERS = 8  # with so many waiting callers, only samples are counted
 
-_thread = ThreadPoolExecutor(1, thread_name_prefix="counting")
-_waiting = 0
-_ready = False
-_chars_kept = 0  # characters encoded since the tokenizer's cache was emptied
+_executor = ThreadPoolExecutor(1, thread_name_prefix="counting")
+_waiting_callers = 0
+_is_loaded = False
+_cached_chars = 0  # characters encoded since the tokenizer's cache was emptied
 
 
-class Count(NamedTuple):
-    """The tokens of a text; not `exact` when they were estimated from a sample."""
+class TokenCount(NamedTuple):
+    """The tokens of a text; not `is_exact` when they were estimated from a sample."""
 
     tokens: int
-    exact: bool = True
+    is_exact: bool = True
 
 
 def is_ready() -> bool:
     """Return whether the tokenizer is loaded; loading takes too long for the event loop."""
-    return _ready
+    return _is_loaded
 
 
 @cache
-def vocabulary() -> Any:
+def load_vocabulary() -> Any:
     """Return the tokenizer, which takes about 30 MB and is loaded at its first use."""
     from splintr import Tokenizer
 
     return Tokenizer.from_pretrained("o200k_base")
 
 
-def count(text: str) -> int:
+def count_text(text: str) -> int:
     """Count the tokens of a short text in this thread."""
     if not text:
         return 0
     limit_cache(len(text))
-    return len(vocabulary().encode_ordinary(text))
+    return len(load_vocabulary().encode_ordinary(text))
 
 
-def count_short(texts: Sequence[str]) -> int:
+def count_short_texts(texts: Sequence[str]) -> int:
     """Count the tokens of a few short texts in this thread."""
-    return sum(map(count, texts))
+    return sum(map(count_text, texts))
 
 
-def count_all(texts: Sequence[str], most_chars: int) -> Count:
+def count_texts(texts: Sequence[str], most_chars: int) -> TokenCount:
     """Count the tokens of texts of any size; beyond `most_chars`, only those of a sample."""
     total = sum(map(len, texts))
     exact = total <= most_chars
     slices = (
-        (piece for text in texts for piece in slices_of(text)) if exact else sample(texts, total)
+        (piece for text in texts for piece in slice_text(text))
+        if exact
+        else sample_slices(texts, total)
     )
     chars = tokens = 0
     while batch := list(islice(slices, SLICES_AT_ONCE)):
         size = sum(map(len, batch))
         limit_cache(size)
         chars += size
-        tokens += len(vocabulary().encode_batch_flat(batch)[0]) // 4  # 32-bit ids
-    return Count(tokens if exact or not chars else round(tokens * total / chars), exact)
+        tokens += len(load_vocabulary().encode_batch_flat(batch)[0]) // 4  # 32-bit ids
+    return TokenCount(tokens if exact or not chars else round(tokens * total / chars), exact)
 
 
-def slices_of(text: str) -> Iterator[str]:
+def slice_text(text: str) -> Iterator[str]:
     """Yield slices of a text, cut before a word when one begins in the second half of the slice."""
     start = 0
     while start < len(text):
@@ -90,9 +92,9 @@ def slices_of(text: str) -> Iterator[str]:
         start = end
 
 
-def sample(texts: Sequence[str], total: int) -> Iterator[str]:
-    """Yield evenly spread slices of texts that have `total` characters together."""
-    step = max(total // SAMPLE_SLICES, SLICE_CHARS)
+def sample_slices(texts: Sequence[str], total_chars: int) -> Iterator[str]:
+    """Yield evenly spread slices of texts that have `total_chars` characters together."""
+    step = max(total_chars // SAMPLE_SLICES, SLICE_CHARS)
     skip = 0  # characters until the next slice
     for text in texts:
         at = skip
@@ -107,32 +109,32 @@ def limit_cache(chars: int) -> None:
 
     `chars` is the number of characters that are about to be encoded.
     """
-    global _chars_kept
-    _chars_kept += chars
-    if _chars_kept > settings.COUNT_CACHE_CHARS:
-        vocabulary().clear_cache()
-        _chars_kept = chars
+    global _cached_chars
+    _cached_chars += chars
+    if _cached_chars > settings.COUNT_CACHE_CHARS:
+        load_vocabulary().clear_cache()
+        _cached_chars = chars
 
 
-def load() -> None:
+def load_tokenizer() -> None:
     """Load the tokenizer and let it build the tables that it builds at its first use."""
-    global _ready
-    vocabulary().encode_batch_flat(["to be or not to be"])
-    _ready = True
+    global _is_loaded
+    load_vocabulary().encode_batch_flat(["to be or not to be"])
+    _is_loaded = True
 
 
-async def in_thread(function: Callable[[int], T]) -> T:
+async def run_in_counting_thread(function: Callable[[int], T]) -> T:
     """Return `function(most_chars)`, called in the counting thread.
 
-    `most_chars` is the limit for `count_all`; it is 0 while MOST_WAITING callers wait.
+    `most_chars` is the limit for `count_texts`; it is 0 while MOST_WAITING callers wait.
     """
-    global _waiting
+    global _waiting_callers
     loop = asyncio.get_running_loop()
-    if not _ready:
-        await loop.run_in_executor(_thread, load)
-    most_chars = settings.COUNT_EXACT_CHARS if _waiting < MOST_WAITING else 0
-    _waiting += 1
+    if not _is_loaded:
+        await loop.run_in_executor(_executor, load_tokenizer)
+    most_chars = settings.COUNT_EXACT_CHARS if _waiting_callers < MOST_WAITING_CALLERS else 0
+    _waiting_callers += 1
     try:
-        return await loop.run_in_executor(_thread, function, most_chars)
+        return await loop.run_in_executor(_executor, function, most_chars)
     finally:
-        _waiting -= 1
+        _waiting_callers -= 1

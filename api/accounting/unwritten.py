@@ -17,7 +17,7 @@ from api.accounting.spool import Row
 logger = logging.getLogger(__name__)
 
 
-class Kept(NamedTuple):
+class KeptRow(NamedTuple):
     """A row in memory, its size, and the journal slot of its request."""
 
     row: Row
@@ -25,7 +25,7 @@ class Kept(NamedTuple):
     slot: int
 
 
-class Unwritten:
+class UnwrittenRows:
     """The unwritten rows of one process, at most `limit_bytes` of them in memory.
 
     Of rows beyond the limit only the facts in the journal are left.
@@ -33,48 +33,48 @@ class Unwritten:
 
     def __init__(self, journal: Journal, limit_bytes: int) -> None:
         self._journal = journal
-        self._limit = limit_bytes
-        self._kept: list[Kept] = []
-        self._slots: list[int] = []  # slots of the rows that only the journal has
-        self._size = 0
+        self._limit_bytes = limit_bytes
+        self._kept_rows: list[KeptRow] = []
+        self._journal_only_slots: list[int] = []  # slots of the rows that only the journal has
+        self._size_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._kept) + len(self._slots)
+        return len(self._kept_rows) + len(self._journal_only_slots)
 
-    def add(self, row: Row, slot: int, reason: object) -> None:
+    def add_row(self, row: Row, slot: int, reason: object) -> None:
         """Keep a row in memory, or only in the journal when the limit is reached.
 
         Writes the facts of the row to its journal slot.
         """
-        self._journal.rewrite(slot, usage_rows.to_journal(row))
-        kept = Kept(row, len(orjson.dumps(row, default=str)), slot)
-        if self._size + kept.size_bytes > self._limit:
-            if not self._slots:
+        self._journal.replace_facts(slot, usage_rows.facts_from_row(row))
+        kept = KeptRow(row, len(orjson.dumps(row, default=str)), slot)
+        if self._size_bytes + kept.size_bytes > self._limit_bytes:
+            if not self._journal_only_slots:
                 logger.error(
                     "no room for more rows in memory, the journal has their facts: %s", reason
                 )
-            self._slots.append(slot)
+            self._journal_only_slots.append(slot)
             return
-        if not self._kept:
+        if not self._kept_rows:
             logger.error("rows are kept in memory: %s", reason)
-        self._kept.append(kept)
-        self._size += kept.size_bytes
+        self._kept_rows.append(kept)
+        self._size_bytes += kept.size_bytes
 
-    def first(self, most: int) -> list[Kept]:
-        """Return at most `most` of the oldest rows."""
-        if self._kept:
-            return self._kept[:most]
+    def oldest_rows(self, limit: int) -> list[KeptRow]:
+        """Return at most `limit` of the oldest rows."""
+        if self._kept_rows:
+            return self._kept_rows[:limit]
         return [
-            Kept(usage_rows.from_journal(self._journal.read(slot)), 0, slot)
-            for slot in self._slots[:most]
+            KeptRow(usage_rows.row_from_facts(self._journal.read_facts(slot)), 0, slot)
+            for slot in self._journal_only_slots[:limit]
         ]
 
-    def remove(self, written: list[Kept]) -> None:
+    def remove_rows(self, written_rows: list[KeptRow]) -> None:
         """Remove rows that are written now, and erase their journal slots.
 
-        `written` must be the oldest rows, as `first` returned them.
+        `written_rows` must be the oldest rows, as `oldest_rows` returned them.
         """
-        del (self._kept or self._slots)[: len(written)]
-        for kept in written:
-            self._size -= kept.size_bytes
-            self._journal.erase(kept.slot)
+        del (self._kept_rows or self._journal_only_slots)[: len(written_rows)]
+        for kept in written_rows:
+            self._size_bytes -= kept.size_bytes
+            self._journal.release_slot(kept.slot)

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import orjson
 
-from api.accounting.journal import FACTS
+from api.accounting.journal import FACT_COUNT
 from api.accounting.spool import Row
-from api.accounting.writers import ATTEMPTS, COLUMNS
+from api.accounting.writers import ATTEMPTS_INDEX, COLUMNS
 from api.models import Status
 from providers.protocol.trace import Trace
 from providers.protocol.usage_meter import TokenUsage
@@ -24,18 +24,18 @@ from providers.protocol.usage_meter import TokenUsage
 HIGHEST_ID = 2**63 - 1
 HIGHEST_COUNT = 2**31 - 1
 HIGHEST_STATUS = 2**15 - 1
-ERROR_CODE = COLUMNS.index("error_code")
-ESTIMATED = COLUMNS.index("estimated")
+ERROR_CODE_INDEX = COLUMNS.index("error_code")
+ESTIMATED_INDEX = COLUMNS.index("estimated")
 TEXT_LENGTHS = {"endpoint": 32, "model": 200, "error_code": 64}
-TIMES = ("queue_ms", "connect_ms", "first_byte_ms", "total_ms")
-COUNTS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
+TIME_COLUMNS = ("queue_ms", "connect_ms", "first_byte_ms", "total_ms")
+COUNT_COLUMNS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
 
 
-def finished(trace: Trace, status: Status, http_status: int, error_code: str) -> Row:
+def build_finished_row(trace: Trace, status: Status, http_status: int, error_code: str) -> Row:
     """Return the row of a request that ended in this process."""
     request = trace.request
     usage = trace.meter.counted or TokenUsage()
-    answered = trace.answered_by
+    answered = trace.answering_attempt
     token = answered.token_id if answered else None
     return [
         request.id,
@@ -44,7 +44,7 @@ def finished(trace: Trace, status: Status, http_status: int, error_code: str) ->
         trace.user_id,
         answered.provider_id if answered else None,
         token.hex if token else None,
-        request.asked_at,
+        request.ledger_endpoint,
         request.model,
         request.stream,
         status.value,
@@ -59,21 +59,21 @@ def finished(trace: Trace, status: Status, http_status: int, error_code: str) ->
         trace.queue_ms,
         answered.connect_ms if answered else None,
         trace.first_byte_ms,
-        (time.perf_counter() - trace.began) * 1000,
+        (time.perf_counter() - trace.started_seconds) * 1000,
     ]
 
 
-def from_journal(entry: list[Any]) -> Row:
+def row_from_facts(facts: list[Any]) -> Row:
     """Return the row of a request from the facts in its journal slot, and its ending if it has one.
 
     The attempts, the provider and some times are missing there. A request without an ending is
     marked as interrupted.
     """
-    if len(entry) == FACTS:
-        entry = [*entry, Status.INTERRUPTED.value, None, "interrupted", 0, 0, 0, 0, False, None]
-    request_id, started_at, key_id, user_id, endpoint, model, stream = entry[:7]
-    status, http_status, error_code, prompt, completion, reasoning, cached = entry[7:14]
-    estimated, total_ms = entry[14:]
+    if len(facts) == FACT_COUNT:
+        facts = [*facts, Status.INTERRUPTED.value, None, "interrupted", 0, 0, 0, 0, False, None]
+    request_id, started_at, key_id, user_id, endpoint, model, stream = facts[:7]
+    status, http_status, error_code, prompt, completion, reasoning, cached = facts[7:14]
+    estimated, total_ms = facts[14:]
     return [
         request_id,
         started_at,
@@ -100,8 +100,8 @@ def from_journal(entry: list[Any]) -> Row:
     ]
 
 
-def to_journal(row: Row) -> list[Any]:
-    """Return the values of a finished row that go into the journal; `from_journal` reads them."""
+def facts_from_row(row: Row) -> list[Any]:
+    """Return the values of a finished row that go into the journal; `row_from_facts` reads them."""
     facts = [*row[:4], *row[6:9]]
     return [*facts, *row[9:12], *row[13:18], row[-1]]
 
@@ -116,14 +116,14 @@ def repair_row(row: Row) -> tuple[Row, list[str]]:
     if len(row) != len(COLUMNS):
         raise ValueError(f"it has {len(row)} columns, not {len(COLUMNS)}")
     require_identity(row)
-    repaired = [CHECKS[name](value) for name, value in zip(COLUMNS, row, strict=True)]
+    repaired = [COLUMN_REPAIRS[name](value) for name, value in zip(COLUMNS, row, strict=True)]
     refused = [
         name
         for name, before, after in zip(COLUMNS, row, repaired, strict=True)
         if before is not after and (before != after or type(before) is not type(after))
     ]
-    if any(name in refused for name in COUNTS):
-        repaired[ESTIMATED] = True
+    if any(name in refused for name in COUNT_COLUMNS):
+        repaired[ESTIMATED_INDEX] = True
     return repaired, refused
 
 
@@ -142,29 +142,29 @@ def require_identity(row: Row) -> None:
         raise ValueError("its time has no offset")
 
 
-def keep(value: Any) -> Any:
+def keep_value(value: Any) -> Any:
     """Return the value unchanged: `require_identity` has checked it."""
     return value
 
 
-def whole_number(lowest: int, highest: int, otherwise: int | None) -> Callable[[Any], Any]:
-    """Return a check that passes whole numbers in the range and replaces others by `otherwise`."""
+def make_integer_repair(lowest: int, highest: int, fallback: int | None) -> Callable[[Any], Any]:
+    """Return a check that passes whole numbers in the range and replaces others by `fallback`."""
 
-    def check(value: Any) -> Any:
+    def repair_integer(value: Any) -> Any:
         is_number = isinstance(value, int) and not isinstance(value, bool)
-        return value if is_number and lowest <= value <= highest else otherwise
+        return value if is_number and lowest <= value <= highest else fallback
 
-    return check
+    return repair_integer
 
 
-def text_of(length: int) -> Callable[[Any], str]:
+def make_text_repair(length: int) -> Callable[[Any], str]:
     """Return a check that makes a text of at most `length` characters for every database."""
 
-    def check(value: Any) -> str:
+    def repair_text(value: Any) -> str:
         text = value if isinstance(value, str) else ""
         return storable_text(text)[:length]
 
-    return check
+    return repair_text
 
 
 def storable_text(text: str) -> str:
@@ -172,14 +172,14 @@ def storable_text(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def token_id(value: Any) -> str | None:
+def repair_token_id(value: Any) -> str | None:
     try:
         return UUID(value).hex if isinstance(value, str) else None
     except ValueError:
         return None
 
 
-def milliseconds(value: Any) -> float | None:
+def repair_milliseconds(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     try:
         return value if is_number and math.isfinite(value) else None
@@ -187,15 +187,15 @@ def milliseconds(value: Any) -> float | None:
         return None
 
 
-def boolean(value: Any) -> bool:
+def repair_boolean(value: Any) -> bool:
     return value if isinstance(value, bool) else False
 
 
-def known_status(value: Any) -> str:
+def repair_status(value: Any) -> str:
     return str(value) if value in Status.values else Status.ERROR.value
 
 
-def attempts(value: Any) -> list[Any]:
+def repair_attempts(value: Any) -> list[Any]:
     """Return the attempts if they are JSON that both databases can hold, else an empty list."""
     try:
         data = orjson.dumps(value)
@@ -204,28 +204,28 @@ def attempts(value: Any) -> list[Any]:
     return value if isinstance(value, list) and b"\\u0000" not in data else []
 
 
-CHECKS: dict[str, Callable[[Any], Any]] = {
-    "id": keep,
-    "started_at": keep,
-    "key_id": whole_number(0, HIGHEST_ID, None),
-    "user_id": whole_number(0, HIGHEST_ID, None),
-    "provider_id": whole_number(0, HIGHEST_ID, None),
-    "token_id": token_id,
-    "stream": boolean,
-    "status": known_status,
-    "http_status": whole_number(0, HIGHEST_STATUS, None),
-    "attempts": attempts,
-    "estimated": boolean,
-    **{name: text_of(length) for name, length in TEXT_LENGTHS.items()},
-    **dict.fromkeys(COUNTS, whole_number(0, HIGHEST_COUNT, 0)),
-    **dict.fromkeys(TIMES, milliseconds),
+COLUMN_REPAIRS: dict[str, Callable[[Any], Any]] = {
+    "id": keep_value,
+    "started_at": keep_value,
+    "key_id": make_integer_repair(0, HIGHEST_ID, None),
+    "user_id": make_integer_repair(0, HIGHEST_ID, None),
+    "provider_id": make_integer_repair(0, HIGHEST_ID, None),
+    "token_id": repair_token_id,
+    "stream": repair_boolean,
+    "status": repair_status,
+    "http_status": make_integer_repair(0, HIGHEST_STATUS, None),
+    "attempts": repair_attempts,
+    "estimated": repair_boolean,
+    **{name: make_text_repair(length) for name, length in TEXT_LENGTHS.items()},
+    **dict.fromkeys(COUNT_COLUMNS, make_integer_repair(0, HIGHEST_COUNT, 0)),
+    **dict.fromkeys(TIME_COLUMNS, repair_milliseconds),
 }
 
 
-def facts_alone(row: Row) -> Row:
+def strip_upstream_values(row: Row) -> Row:
     """Return the row without anything that an upstream said; its counts are zero and estimated."""
     repaired, _ = repair_row(row)
-    repaired[ATTEMPTS], repaired[ERROR_CODE], repaired[ESTIMATED] = [], "", True
-    for name in (*COUNTS, *TIMES):
-        repaired[COLUMNS.index(name)] = 0 if name in COUNTS else None
+    repaired[ATTEMPTS_INDEX], repaired[ERROR_CODE_INDEX], repaired[ESTIMATED_INDEX] = [], "", True
+    for name in (*COUNT_COLUMNS, *TIME_COLUMNS):
+        repaired[COLUMNS.index(name)] = 0 if name in COUNT_COLUMNS else None
     return repaired

@@ -1,10 +1,10 @@
 """The writers of usage records: one transaction per batch, on the ledger's own connection.
 
 A row is a list of values in the order of COLUMNS; ids are UUIDs as 32 hex digits, times ISO 8601,
-attempts a list. `write` returns when the batch is committed. Inserting an id twice changes nothing.
-Only WriteFailed and RowsRefused are raised: on any error the transaction is rolled back and the
-waiting caller gets an answer. Values are converted before the transaction begins, so that a row of
-the wrong kind never holds the write lock.
+attempts a list. `write_rows` returns when the batch is committed. Inserting an id twice changes
+nothing. Only WriteFailed and RowsRefused are raised: on any error the transaction is rolled back
+and the waiting caller gets an answer. Values are converted before the transaction begins, so that a
+row of the wrong kind never holds the write lock.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from django.db import connection
 
 from api.accounting.spool import Row
 from api.accounting.write_errors import RowsRefused, WriteFailed, is_disk_full
-from providers.database.deadlines import Patience
+from providers.database.deadlines import TimeLimit
 from providers.queued_sqlite3.write_queue import write_queue
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-SMALLEST_ROOM_BYTES = 64 * 2**10
+LEAST_FREE_BYTES = 64 * 2**10
 COLUMNS = (
     *(
         "id",
@@ -54,44 +54,44 @@ COLUMNS = (
     ),
     *("estimated", "queue_ms", "connect_ms", "first_byte_ms", "total_ms"),
 )
-ATTEMPTS = COLUMNS.index("attempts")
+ATTEMPTS_INDEX = COLUMNS.index("attempts")
 TABLE = "api_usagerecord"
-NAMES = ", ".join(COLUMNS)
-ONCE = "ON CONFLICT (id) DO NOTHING"  # a row that exists is left unchanged
-NO_ROW = (
+COLUMN_NAMES = ", ".join(COLUMNS)
+SKIP_EXISTING = "ON CONFLICT (id) DO NOTHING"  # a row that exists is left unchanged
+CONVERSION_ERRORS = (
     TypeError,
     ValueError,
     OverflowError,
 )  # raised by drivers on a value that they cannot send
-REFUSALS = (
+REFUSAL_ERRORS = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
     sqlite3.InterfaceError,
     sqlite3.ProgrammingError,  # a value of a type that SQLite does not have
-    *NO_ROW,
+    *CONVERSION_ERRORS,
 )
 
 
-def refuse_misshapen(rows: list[Row]) -> None:
+def require_column_count(rows: list[Row]) -> None:
     """Raise RowsRefused unless every row has as many values as COLUMNS."""
     if any(len(row) != len(COLUMNS) for row in rows):
         raise RowsRefused("a row has not the columns of this version")
 
 
-def convert_rows(rows: list[Row], convert: Callable[[Row], T]) -> list[T]:
-    """Return each row as `convert` makes it for a driver.
+def convert_rows(rows: list[Row], convert_row: Callable[[Row], T]) -> list[T]:
+    """Return each row as `convert_row` makes it for a driver.
 
     Raises RowsRefused on any error in a row.
     """
-    refuse_misshapen(rows)
+    require_column_count(rows)
     try:
-        return [convert(row) for row in rows]
+        return [convert_row(row) for row in rows]
     except Exception as error:
         raise RowsRefused(f"{type(error).__name__}: {error}") from error
 
 
 class Writer(Protocol):
-    def write(self, rows: list[Row]) -> Awaitable[None]: ...
+    def write_rows(self, rows: list[Row]) -> Awaitable[None]: ...
     def close(self) -> Awaitable[None]: ...
 
 
@@ -101,29 +101,29 @@ class SqliteWriter:
     It runs `executemany` between BEGIN IMMEDIATE and COMMIT.
     """
 
-    PLACES = ", ".join("?" * len(COLUMNS))
-    INSERT = f"INSERT INTO {TABLE} ({NAMES}) VALUES ({PLACES}) {ONCE}"  # noqa: S608
+    PLACEHOLDERS = ", ".join("?" * len(COLUMNS))
+    INSERT_SQL = f"INSERT INTO {TABLE} ({COLUMN_NAMES}) VALUES ({PLACEHOLDERS}) {SKIP_EXISTING}"  # noqa: S608
 
     def __init__(self, path: str, timeout_seconds: float) -> None:
         self._path = path
-        self._timeout = timeout_seconds
+        self._timeout_seconds = timeout_seconds
         self._connection: sqlite3.Connection | None = None
         self._loop = asyncio.get_running_loop()
         self._batches: SimpleQueue[tuple[list[Row] | None, asyncio.Future[None]]] = SimpleQueue()
-        threading.Thread(target=self._work, name="ledger", daemon=True).start()
+        threading.Thread(target=self._write_batches, name="ledger", daemon=True).start()
 
-    def write(self, rows: list[Row]) -> "asyncio.Future[None]":
-        return self._ask(rows)
+    def write_rows(self, rows: list[Row]) -> "asyncio.Future[None]":
+        return self._queue_batch(rows)
 
     def close(self) -> "asyncio.Future[None]":
-        return self._ask(None)
+        return self._queue_batch(None)
 
-    def _ask(self, rows: list[Row] | None) -> "asyncio.Future[None]":
+    def _queue_batch(self, rows: list[Row] | None) -> "asyncio.Future[None]":
         done = self._loop.create_future()
         self._batches.put((rows, done))
         return done
 
-    def _work(self) -> None:
+    def _write_batches(self) -> None:
         """Write the batches of the queue one after the other, in the writer's own thread.
 
         A queue and one callback per batch cost half as much as the futures of an executor.
@@ -133,36 +133,36 @@ class SqliteWriter:
             problem: Exception | None = None
             try:
                 if rows is None:
-                    self._drop()
+                    self._close_connection()
                 else:
-                    self._write(rows)
+                    self._write_batch(rows)
             except (WriteFailed, RowsRefused) as error:
                 problem = error
             except Exception as error:
                 logger.exception("the ledger's thread met an error that it did not expect")
-                self._drop()
+                self._close_connection()
                 problem = WriteFailed(f"{type(error).__name__}: {error}")
             try:
-                self._loop.call_soon_threadsafe(_settle, done, problem)
+                self._loop.call_soon_threadsafe(_resolve_future, done, problem)
             except RuntimeError:  # the loop is closed, so nobody waits any more
-                self._drop()
+                self._close_connection()
                 return
             if rows is None:
                 return
 
-    def _write(self, rows: list[Row]) -> None:
-        values = convert_rows(rows, self._values)
+    def _write_batch(self, rows: list[Row]) -> None:
+        values = convert_rows(rows, self._row_values)
         try:
-            db = self._connection or self._open()
-            self._insert(db, values)
-        except REFUSALS as error:
+            db = self._connection or self._open_connection()
+            self._insert_rows(db, values)
+        except REFUSAL_ERRORS as error:
             raise RowsRefused(str(error)) from error
         except (sqlite3.Error, OSError, MemoryError) as error:
-            self._drop()
-            disk_full = is_disk_full(error) or self._has_no_room()
+            self._close_connection()
+            disk_full = is_disk_full(error) or self._has_no_disk_space()
             raise WriteFailed(str(error) or type(error).__name__, disk_full=disk_full) from error
 
-    def _has_no_room(self) -> bool:
+    def _has_no_disk_space(self) -> bool:
         """Return whether the disk of the database file is full.
 
         SQLite reports a full disk as an I/O error when it concerns its index.
@@ -171,24 +171,24 @@ class SqliteWriter:
             found = os.statvfs(os.path.dirname(self._path) or ".")
         except OSError:
             return False
-        return found.f_bavail * found.f_frsize < SMALLEST_ROOM_BYTES
+        return found.f_bavail * found.f_frsize < LEAST_FREE_BYTES
 
-    def _insert(self, db: sqlite3.Connection, values: list[Row]) -> None:
-        with write_queue.held(self._timeout, first=True):
+    def _insert_rows(self, db: sqlite3.Connection, values: list[Row]) -> None:
+        with write_queue.hold_lock(self._timeout_seconds, first=True):
             db.execute("BEGIN IMMEDIATE")
             try:
-                db.executemany(self.INSERT, values)
+                db.executemany(self.INSERT_SQL, values)
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:  # SQLite has rolled back by itself when the disk is full
                     db.execute("ROLLBACK")
                 raise
 
-    def _open(self) -> sqlite3.Connection:
+    def _open_connection(self) -> sqlite3.Connection:
         uri = self._path.startswith("file:")
         db = sqlite3.connect(
             self._path,
-            timeout=self._timeout,
+            timeout=self._timeout_seconds,
             isolation_level=None,
             check_same_thread=False,
             uri=uri,
@@ -198,7 +198,7 @@ class SqliteWriter:
         self._connection = db
         return db
 
-    def _drop(self) -> None:
+    def _close_connection(self) -> None:
         db = self._connection
         self._connection = None
         if db is not None:
@@ -206,20 +206,20 @@ class SqliteWriter:
                 db.close()
 
     @staticmethod
-    def _values(row: Row) -> Row:
+    def _row_values(row: Row) -> Row:
         values = list(row)
-        values[ATTEMPTS] = orjson.dumps(row[ATTEMPTS]).decode()
+        values[ATTEMPTS_INDEX] = orjson.dumps(row[ATTEMPTS_INDEX]).decode()
         values[1] = row[1].replace("T", " ").removesuffix("+00:00")
         return values
 
 
-def _settle(done: "asyncio.Future[None]", problem: Exception | None) -> None:
-    if done.done():
+def _resolve_future(future: "asyncio.Future[None]", error: Exception | None) -> None:
+    if future.done():
         return
-    if problem is None:
-        done.set_result(None)
+    if error is None:
+        future.set_result(None)
     else:
-        done.set_exception(problem)
+        future.set_exception(error)
 
 
 class PostgresWriter:
@@ -228,28 +228,28 @@ class PostgresWriter:
     A batch with a row that already exists is written with INSERT … ON CONFLICT instead.
     """
 
-    COPY = f"COPY {TABLE} ({NAMES}) FROM STDIN"
-    PLACES = ", ".join(["%s"] * len(COLUMNS))
-    INSERT = f"INSERT INTO {TABLE} ({NAMES}) VALUES ({PLACES}) {ONCE}"  # noqa: S608
+    COPY_SQL = f"COPY {TABLE} ({COLUMN_NAMES}) FROM STDIN"
+    PLACEHOLDERS = ", ".join(["%s"] * len(COLUMNS))
+    INSERT_SQL = f"INSERT INTO {TABLE} ({COLUMN_NAMES}) VALUES ({PLACEHOLDERS}) {SKIP_EXISTING}"  # noqa: S608
     ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
     def __init__(self, parameters: dict[str, Any], timeout_seconds: float) -> None:
         self._parameters = parameters
-        self._patience = Patience(timeout_seconds)
+        self._patience = TimeLimit(timeout_seconds)
         self._connection: Any = None
 
-    async def write(self, rows: list[Row]) -> None:
+    async def write_rows(self, rows: list[Row]) -> None:
         import psycopg
 
-        lines = convert_rows(rows, self._line)
+        lines = convert_rows(rows, self._format_line)
         try:
-            db = self._connection or await self._open()
+            db = self._connection or await self._open_connection()
             try:
-                await self._patience.wait(self._copy(db, lines), db)
+                await self._patience.wait_for_work(self._copy_lines(db, lines), db)
             except psycopg.errors.UniqueViolation:
-                values = convert_rows(rows, self._values)
-                await self._patience.wait(self._insert(db, values), db)
-        except (psycopg.DataError, psycopg.IntegrityError, *NO_ROW) as error:
+                values = convert_rows(rows, self._row_values)
+                await self._patience.wait_for_work(self._insert_rows(db, values), db)
+        except (psycopg.DataError, psycopg.IntegrityError, *CONVERSION_ERRORS) as error:
             raise RowsRefused(str(error)) from error
         except (TimeoutError, asyncio.CancelledError) as error:
             self._connection = None  # Patience closes it when the late call has ended
@@ -261,11 +261,11 @@ class PostgresWriter:
         except Exception as error:
             if not isinstance(error, psycopg.Error | OSError):
                 logger.exception("the ledger's writer met an error that it did not expect")
-            await self._drop()
+            await self._close_connection()
             message = str(error) or type(error).__name__
             raise WriteFailed(message, disk_full=is_disk_full(error)) from error
 
-    async def _open(self) -> Any:
+    async def _open_connection(self) -> Any:
         import psycopg
 
         self._connection = await psycopg.AsyncConnection.connect(
@@ -273,17 +273,17 @@ class PostgresWriter:
         )
         return self._connection
 
-    async def _copy(self, db: Any, lines: list[str]) -> None:
-        async with db.cursor().copy(self.COPY) as copy:
+    async def _copy_lines(self, db: Any, lines: list[str]) -> None:
+        async with db.cursor().copy(self.COPY_SQL) as copy:
             await copy.write("".join(lines))
 
-    async def _insert(self, db: Any, values: list[Row]) -> None:
-        await db.cursor().executemany(self.INSERT, values)
+    async def _insert_rows(self, db: Any, values: list[Row]) -> None:
+        await db.cursor().executemany(self.INSERT_SQL, values)
 
-    def _line(self, row: Row) -> str:
-        return "\t".join(map(self._text, row)) + "\n"
+    def _format_line(self, row: Row) -> str:
+        return "\t".join(map(self._format_value, row)) + "\n"
 
-    def _text(self, value: Any) -> str:
+    def _format_value(self, value: Any) -> str:
         if value is None:
             return "\\N"
         if isinstance(value, str):
@@ -295,16 +295,16 @@ class PostgresWriter:
         return str(value)
 
     @staticmethod
-    def _values(row: Row) -> Row:
+    def _row_values(row: Row) -> Row:
         values = list(row)
-        values[ATTEMPTS] = orjson.dumps(row[ATTEMPTS]).decode()
+        values[ATTEMPTS_INDEX] = orjson.dumps(row[ATTEMPTS_INDEX]).decode()
         return values
 
     async def close(self) -> None:
-        await self._patience.end()
-        await self._drop()
+        await self._patience.end_late_work()
+        await self._close_connection()
 
-    async def _drop(self) -> None:
+    async def _close_connection(self) -> None:
         db = self._connection
         self._connection = None
         if db is not None:
@@ -312,7 +312,7 @@ class PostgresWriter:
                 await db.close()
 
 
-def writer() -> Writer:
+def make_writer() -> Writer:
     """Return the writer for the configured database."""
     timeout = settings.DATABASE_TIMEOUT_SECONDS
     if connection.vendor == "sqlite":

@@ -16,11 +16,11 @@ from api.models import IdempotentRequest, IdempotentRequestQuerySet
 from providers.database.leases import is_expired, time_from_now
 from providers.exceptions import IdempotencyInFlight, IdempotencyKeyReused
 
-TRIES = 5  # a row may be deleted between two statements
-DELETED_AT_ONCE = 500
+CLAIM_TRIES = 5  # a row may be deleted between two statements
+DELETE_BATCH_ROWS = 500
 
 
-class Asked(NamedTuple):
+class KeyedRequest(NamedTuple):
     """A request with a key.
 
     `digest` is that of its path and body, `holder` the request's own id.
@@ -40,57 +40,63 @@ class Claim(NamedTuple):
     holder: str
 
 
-class Answer(NamedTuple):
+class StoredAnswer(NamedTuple):
     """A stored answer."""
 
     status: int
     content: bytes
 
 
-def claim_key(asked: Asked) -> Claim | Answer:
+def claim_key(keyed_request: KeyedRequest) -> Claim | StoredAnswer:
     """Write a claim of the request's key, or return the answer that is stored for it.
 
     Raises IdempotencyKeyReused, IdempotencyInFlight.
     """
-    for _ in range(TRIES):
-        create_claim(asked)
-        row = IdempotentRequest.objects.filter(user=asked.user_id, key=asked.key).first()
+    for _ in range(CLAIM_TRIES):
+        create_claim(keyed_request)
+        row = IdempotentRequest.objects.filter(
+            user=keyed_request.user_id, key=keyed_request.key
+        ).first()
         if row is None:
             continue  # it was released just now
-        if row.holder == asked.holder or take_over_claim(row, asked):
-            return Claim(row.pk, asked.user_id, asked.holder)
-        return answer_of(row, asked)
-    raise in_flight()
+        if row.holder == keyed_request.holder or take_over_claim(row, keyed_request):
+            return Claim(row.pk, keyed_request.user_id, keyed_request.holder)
+        return read_stored_answer(row, keyed_request)
+    raise in_flight_error()
 
 
-def create_claim(asked: Asked) -> None:
+def create_claim(keyed_request: KeyedRequest) -> None:
     """Write a claim unless there is a row with this key.
 
     `claim_lease` is not used: a free key has no row.
     """
     IdempotentRequest.objects.bulk_create(
-        [IdempotentRequest(user_id=asked.user_id, key=asked.key, **claim_fields(asked))],
+        [
+            IdempotentRequest(
+                user_id=keyed_request.user_id, key=keyed_request.key, **claim_fields(keyed_request)
+            )
+        ],
         ignore_conflicts=True,
     )
 
 
-def take_over_claim(row: IdempotentRequest, asked: Asked) -> bool:
+def take_over_claim(row: IdempotentRequest, keyed_request: KeyedRequest) -> bool:
     """Claim a row that has expired, or whose process is dead; return whether it was one.
 
     `claim_lease` is not used: an expired row is free although its answer is stored, and a free
     lease is not enough for another request with the same key.
     """
     is_over = Q(expires_at__lte=Now())
-    is_left = Q(status=None, digest=asked.digest) & is_expired("claimed_until")
+    is_left = Q(status=None, digest=keyed_request.digest) & is_expired("claimed_until")
     found = IdempotentRequest.objects.filter(is_over | is_left, pk=row.pk, holder=row.holder)
-    return bool(found.update(**claim_fields(asked), created_at=Now()))
+    return bool(found.update(**claim_fields(keyed_request), created_at=Now()))
 
 
-def claim_fields(asked: Asked) -> dict[str, Any]:
+def claim_fields(keyed_request: KeyedRequest) -> dict[str, Any]:
     """Return the columns of a row that is claimed now."""
     return {
-        "digest": asked.digest,
-        "holder": asked.holder,
+        "digest": keyed_request.digest,
+        "holder": keyed_request.holder,
         "status": None,
         "content": None,
         "size_bytes": 0,
@@ -99,21 +105,21 @@ def claim_fields(asked: Asked) -> dict[str, Any]:
     }
 
 
-def answer_of(row: IdempotentRequest, asked: Asked) -> Answer:
+def read_stored_answer(row: IdempotentRequest, keyed_request: KeyedRequest) -> StoredAnswer:
     """Return the stored answer.
 
     Raises IdempotencyKeyReused, IdempotencyInFlight.
     """
-    if row.digest != asked.digest:
+    if row.digest != keyed_request.digest:
         raise IdempotencyKeyReused(
             "This Idempotency-Key was used for another request: the body or the endpoint differs."
         )
     if row.status is None:
-        raise in_flight()
-    return Answer(row.status, bytes(row.content or b""))
+        raise in_flight_error()
+    return StoredAnswer(row.status, bytes(row.content or b""))
 
 
-def in_flight() -> IdempotencyInFlight:
+def in_flight_error() -> IdempotencyInFlight:
     return IdempotencyInFlight(
         "The first request with this Idempotency-Key is still being answered.",
         retry_after_seconds=1,
@@ -121,7 +127,7 @@ def in_flight() -> IdempotencyInFlight:
 
 
 # --- the end of a claim ---------------------------------------------------------------------------
-def keep_answer(claim: Claim, answer: Answer) -> bool:
+def store_answer(claim: Claim, answer: StoredAnswer) -> bool:
     """Write the answer to its row, and return whether it is stored.
 
     An answer that is too large is not stored, and its key is released.
@@ -137,7 +143,7 @@ def keep_answer(claim: Claim, answer: Answer) -> bool:
         expires_at=time_from_now(settings.IDEMPOTENCY_SECONDS),
     )
     if kept:
-        delete_surplus(claim.user_id)
+        delete_surplus_answers(claim.user_id)
     return bool(kept)
 
 
@@ -146,10 +152,10 @@ def release_key(claim: Claim) -> None:
     delete_rows(claimed_rows(claim))
 
 
-def renew_claims(running: Mapping[str, int]) -> None:
-    """Renew the claims that this process works on; `running` maps holders to their rows."""
+def renew_claims(rows_by_holder: Mapping[str, int]) -> None:
+    """Renew the claims that this process works on; `rows_by_holder` maps holders to their rows."""
     unanswered = IdempotentRequest.objects.filter(status=None)
-    rows = unanswered.filter(pk__in=running.values(), holder__in=running.keys())
+    rows = unanswered.filter(pk__in=rows_by_holder.values(), holder__in=rows_by_holder.keys())
     rows.renew_lease("claimed_until", settings.IDEMPOTENCY_LEASE_SECONDS)
 
 
@@ -159,7 +165,7 @@ def claimed_rows(claim: Claim) -> IdempotentRequestQuerySet:
 
 
 # --- limits ---------------------------------------------------------------------------------------
-def delete_surplus(user_id: int) -> None:
+def delete_surplus_answers(user_id: int) -> None:
     """Delete a user's oldest answers beyond the limits of number and bytes."""
     kept = IdempotentRequest.objects.filter(user=user_id).exclude(status=None)
     found = kept.aggregate(keys=Count("pk"), size=Sum("size_bytes"))
@@ -174,22 +180,22 @@ def delete_surplus(user_id: int) -> None:
         size += size_bytes
         if number > most_keys or size > most_bytes:
             surplus.append(row_id)
-    for start in range(0, len(surplus), DELETED_AT_ONCE):
+    for start in range(0, len(surplus), DELETE_BATCH_ROWS):
         delete_rows(
-            IdempotentRequest.objects.filter(pk__in=surplus[start : start + DELETED_AT_ONCE])
+            IdempotentRequest.objects.filter(pk__in=surplus[start : start + DELETE_BATCH_ROWS])
         )
 
 
-def delete_expired() -> int:
+def delete_expired_answers() -> int:
     """Delete the expired rows, DELETED_AT_ONCE in each transaction; return how many."""
     deleted = 0
     while True:
         with transaction.atomic():
             expired = IdempotentRequest.objects.filter(expires_at__lte=Now()).order_by("expires_at")
-            some = list(expired.values_list("pk", flat=True)[:DELETED_AT_ONCE])
+            some = list(expired.values_list("pk", flat=True)[:DELETE_BATCH_ROWS])
             still_expired = IdempotentRequest.objects.filter(pk__in=some, expires_at__lte=Now())
             deleted += delete_rows(still_expired)
-        if len(some) < DELETED_AT_ONCE:
+        if len(some) < DELETE_BATCH_ROWS:
             return deleted
 
 

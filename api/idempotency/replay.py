@@ -20,9 +20,9 @@ from django.http import HttpResponse, HttpResponseBase
 
 from api import exceptions
 from api.idempotency import claims
-from api.idempotency.claims import Answer, Asked, Claim
+from api.idempotency.claims import Claim, KeyedRequest, StoredAnswer
 from api.streaming.stream_answer import JsonAnswer
-from providers.database.database_threads import HOUSEKEEPING, in_time, off_loop
+from providers.database.database_threads import HOUSEKEEPING, await_in_time, run_in_thread
 from providers.exceptions import (
     CallerError,
     DatabaseUnavailable,
@@ -39,25 +39,25 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 View = Callable[Concatenate["LeanRequest", P], Coroutine[Any, Any, HttpResponseBase]]
 
-HEADER = "HTTP_IDEMPOTENCY_KEY"
+KEY_HEADER = "HTTP_IDEMPOTENCY_KEY"
 KEY_LENGTH = 255
 FINAL_STATUSES = (400, 404, 413, 415, 422)  # the request itself is at fault and would fail again
 HASHED_INLINE_BYTES = 256 * 2**10
-SHORTEST_SECONDS = 0.05  # shortest pause between two renewals of the claims
+SHORTEST_RENEWAL_SECONDS = 0.05  # shortest pause between two renewals of the claims
 
 
-def idempotent(view: View[P]) -> View[P]:
+def make_idempotent(view: View[P]) -> View[P]:
     """Decorate an async view: a request with an Idempotency-Key is answered once."""
 
     @wraps(view, updated=())
-    async def wrapped(
+    async def call_view(
         request: "LeanRequest", *args: P.args, **kwargs: P.kwargs
     ) -> HttpResponseBase:
-        if HEADER not in request.META:
+        if KEY_HEADER not in request.META:
             return await view(request, *args, **kwargs)
         return await answer_once(request, partial(view, request, *args, **kwargs))
 
-    return cast(View[P], wrapped)
+    return cast(View[P], call_view)
 
 
 async def answer_once(
@@ -69,31 +69,35 @@ async def answer_once(
     """
     gateway = request.gateway
     began = time.monotonic()
-    gateway.ledger.require()
-    caller = await gateway.keyring.caller(request.META)
+    gateway.ledger.require_available()
+    caller = await gateway.keyring.identify_caller(request.META)
     raw = await read_body_once(request)
     if caller.user_id is None or not wants_whole_answer(raw):
         return await answer()
-    key = require_key(request.META[HEADER])
-    digest = await digest_of(f"{request.path}\n".encode(), raw)
-    found = await gateway.idempotency.claim(Asked(caller.user_id, key, digest, request.request_id))
-    if isinstance(found, Answer):
-        return replayed(found, request.request_id, began)
-    return await gateway.idempotency.run(gateway, found, answer, keeps=caller.stores)
+    key = require_key(request.META[KEY_HEADER])
+    digest = await digest_request(f"{request.path}\n".encode(), raw)
+    found = await gateway.idempotency.claim_key(
+        KeyedRequest(caller.user_id, key, digest, request.request_id)
+    )
+    if isinstance(found, StoredAnswer):
+        return render_stored_answer(found, request.request_id, began)
+    return await gateway.idempotency.answer_request(
+        gateway, found, answer, can_store=caller.can_store
+    )
 
 
 async def read_body_once(request: "LeanRequest") -> bytes:
     """Return the body, and keep it for the view to read again."""
-    raw = await request.whole_body()
+    raw = await request.receive_body()
 
-    async def body_again(*args: Any, **kwargs: Any) -> bytes:
+    async def return_body(*args: Any, **kwargs: Any) -> bytes:
         return raw
 
-    request.whole_body = body_again  # type: ignore[method-assign]
+    request.receive_body = return_body  # type: ignore[method-assign]
     return raw
 
 
-class Wanted(msgspec.Struct):
+class WantedAnswer(msgspec.Struct):
     """The fields of a body that say how its answer is wanted."""
 
     stream: Any = None
@@ -103,7 +107,7 @@ class Wanted(msgspec.Struct):
 def wants_whole_answer(raw: bytes) -> bool:
     """Return whether the body asks for one JSON answer; the view reports errors of the body."""
     try:
-        wanted = msgspec.json.decode(raw, type=Wanted)
+        wanted = msgspec.json.decode(raw, type=WantedAnswer)
     except (msgspec.DecodeError, RecursionError):
         return False
     return not wanted.stream and not wanted.background
@@ -122,7 +126,7 @@ def require_key(key: str) -> str:
     return key
 
 
-async def digest_of(*parts: bytes) -> str:
+async def digest_request(*parts: bytes) -> str:
     """Return a digest that only this server can make, so that it reveals nothing about the body."""
     text = b"".join(parts)
     pepper = f"idempotency:{settings.KEY_PEPPER}".encode()
@@ -134,10 +138,12 @@ async def digest_of(*parts: bytes) -> str:
     return found.hex()
 
 
-def replayed(kept: Answer, request_id: str, began: float) -> HttpResponse:
+def render_stored_answer(
+    stored_answer: StoredAnswer, request_id: str, began: float
+) -> HttpResponse:
     """Return a stored answer with a header that says it is a repeated one."""
-    response = JsonAnswer(kept.content, request_id, began)
-    response.status_code = kept.status
+    response = JsonAnswer(stored_answer.content, request_id, began)
+    response.status_code = stored_answer.status
     response["idempotent-replayed"] = "true"
     return response
 
@@ -148,123 +154,132 @@ def is_final(error: GatewayError) -> bool:
 
 
 class Idempotency:
-    """The requests with keys that this process answers; `running` maps holders to their rows."""
+    """The requests with keys that this process answers.
+
+    `running_claims` maps holders to their rows.
+    """
 
     def __init__(self) -> None:
-        self.running: dict[str, int] = {}
-        self._left: set[asyncio.Task[HttpResponseBase]] = set()  # tasks whose callers have left
-        self._releasing: set[asyncio.Task[None]] = set()
+        self.running_claims: dict[str, int] = {}
+        self._callerless_tasks: set[asyncio.Task[HttpResponseBase]] = (
+            set()
+        )  # tasks whose callers have left
+        self._release_tasks: set[asyncio.Task[None]] = set()
 
-    async def claim(self, asked: Asked) -> Claim | Answer:
+    async def claim_key(self, keyed_request: KeyedRequest) -> Claim | StoredAnswer:
         """Claim a key, or return its stored answer.
 
         Raises CallerError, DatabaseUnavailable.
         """
-        work = asyncio.ensure_future(off_loop(claims.claim_key, asked))
+        work = asyncio.ensure_future(run_in_thread(claims.claim_key, keyed_request))
         try:
-            return await in_time(asyncio.shield(work))
+            return await await_in_time(asyncio.shield(work))
         except (DatabaseUnavailable, asyncio.CancelledError):
-            work.add_done_callback(self._release_late)
+            work.add_done_callback(self._release_late_claim)
             raise
 
-    def _release_late(self, work: "asyncio.Future[Claim | Answer]") -> None:
+    def _release_late_claim(self, work: "asyncio.Future[Claim | StoredAnswer]") -> None:
         """Release a claim that came too late: its request does not wait any more."""
         if not work.cancelled() and work.exception() is None and isinstance(work.result(), Claim):
-            self._release(work.result())  # type: ignore[arg-type]
+            self._start_release(work.result())  # type: ignore[arg-type]
 
-    async def run(
+    async def answer_request(
         self,
         gateway: "Gateway",
         claim: Claim,
         answer: Callable[[], Coroutine[Any, Any, HttpResponseBase]],
         *,
-        keeps: bool,
+        can_store: bool,
     ) -> HttpResponseBase:
         """Answer the request and store the answer.
 
-        When the caller leaves and the answer may be stored (`keeps`), the work goes on.
+        When the caller leaves and the answer may be stored (`can_store`), the work goes on.
         """
-        self.running[claim.holder] = claim.row_id
-        task = asyncio.create_task(self._answer_and_keep(claim, answer, keeps=keeps))
-        task.add_done_callback(lambda done: self.running.pop(claim.holder, None))
+        self.running_claims[claim.holder] = claim.row_id
+        task = asyncio.create_task(self._answer_and_store(claim, answer, can_store=can_store))
+        task.add_done_callback(lambda done: self.running_claims.pop(claim.holder, None))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError as cancelled:
-            if keeps and not cancelled.args:  # with arguments, the server is shutting down
-                gateway.in_flight += 1
-                self._left.add(task)
-                task.add_done_callback(partial(self._forget, gateway))
+            if can_store and not cancelled.args:  # with arguments, the server is shutting down
+                gateway.requests_in_flight += 1
+                self._callerless_tasks.add(task)
+                task.add_done_callback(partial(self._forget_task, gateway))
             else:
                 task.cancel(*cancelled.args)
                 await asyncio.wait([task])
             raise
 
-    def _forget(self, gateway: "Gateway", task: "asyncio.Task[HttpResponseBase]") -> None:
-        gateway.in_flight -= 1
-        self._left.discard(task)
+    def _forget_task(self, gateway: "Gateway", task: "asyncio.Task[HttpResponseBase]") -> None:
+        gateway.requests_in_flight -= 1
+        self._callerless_tasks.discard(task)
         if not task.cancelled():
             task.exception()  # read, so that asyncio does not report it
 
-    async def _answer_and_keep(
-        self, claim: Claim, answer: Callable[[], Awaitable[HttpResponseBase]], *, keeps: bool
+    async def _answer_and_store(
+        self, claim: Claim, answer: Callable[[], Awaitable[HttpResponseBase]], *, can_store: bool
     ) -> HttpResponseBase:
         try:
             response = await answer()
         except GatewayError as error:
-            if keeps and is_final(error):
-                whole = exceptions.answer(error, claim.holder)
-                await self._keep(claim, Answer(whole.status_code, whole.content))
+            if can_store and is_final(error):
+                whole = exceptions.render_error(error, claim.holder)
+                await self._store_answer(claim, StoredAnswer(whole.status_code, whole.content))
             else:
-                self._release(claim)
+                self._start_release(claim)
             raise
         except BaseException:
-            self._release(claim)
+            self._start_release(claim)
             raise
-        if not keeps or not isinstance(response, HttpResponse):
-            self._release(claim)
-        elif not await self._keep(claim, Answer(response.status_code, response.content)):
+        if not can_store or not isinstance(response, HttpResponse):
+            self._start_release(claim)
+        elif not await self._store_answer(
+            claim, StoredAnswer(response.status_code, response.content)
+        ):
             response["idempotent-stored"] = "false"
         return response
 
-    async def _keep(self, claim: Claim, answer: Answer) -> bool:
+    async def _store_answer(self, claim: Claim, answer: StoredAnswer) -> bool:
         """Store the answer, and return whether it is stored.
 
         An answer that cannot be stored is sent all the same, as it is paid for.
         """
         try:
-            return await in_time(off_loop(claims.keep_answer, claim, answer))
+            return await await_in_time(run_in_thread(claims.store_answer, claim, answer))
         except DatabaseUnavailable as error:
             logger.warning("the answer to an idempotent request is not kept: %s", error)
             return False
 
-    def _release(self, claim: Claim) -> None:
-        task = asyncio.ensure_future(self._release_now(claim))
-        self._releasing.add(task)
-        task.add_done_callback(self._releasing.discard)
+    def _start_release(self, claim: Claim) -> None:
+        task = asyncio.ensure_future(self._release_claim(claim))
+        self._release_tasks.add(task)
+        task.add_done_callback(self._release_tasks.discard)
 
     @staticmethod
-    async def _release_now(claim: Claim) -> None:
+    async def _release_claim(claim: Claim) -> None:
         try:
-            await off_loop(claims.release_key, claim)
+            await run_in_thread(claims.release_key, claim)
         except DatabaseError as error:
             logger.warning("an idempotency key is released only when its lease ends: %s", error)
 
     # --- housekeeping -----------------------------------------------------------------------------
-    async def keep(self) -> None:
+    async def renew_until_cancelled(self) -> None:
         """Renew the claims of running requests, until cancelled."""
         while True:
-            await asyncio.sleep(max(SHORTEST_SECONDS, settings.IDEMPOTENCY_LEASE_SECONDS / 3))
-            if self.running:
+            await asyncio.sleep(
+                max(SHORTEST_RENEWAL_SECONDS, settings.IDEMPOTENCY_LEASE_SECONDS / 3)
+            )
+            if self.running_claims:
                 try:
-                    await HOUSEKEEPING.run(claims.renew_claims, dict(self.running))
+                    await HOUSEKEEPING.run_work(claims.renew_claims, dict(self.running_claims))
                 except DatabaseError as error:
                     logger.warning("the claims of idempotency keys were not renewed: %s", error)
 
-    async def stop(self, seconds: float) -> None:
+    async def stop_tasks(self, seconds: float) -> None:
         """Let work without a caller end within so many seconds, then cancel it."""
-        if self._left:
-            await asyncio.wait(set(self._left), timeout=seconds)
-        for task in self._left:
+        if self._callerless_tasks:
+            await asyncio.wait(set(self._callerless_tasks), timeout=seconds)
+        for task in self._callerless_tasks:
             task.cancel("shutdown")
-        await asyncio.gather(*self._left, return_exceptions=True)
-        await asyncio.gather(*self._releasing, return_exceptions=True)
+        await asyncio.gather(*self._callerless_tasks, return_exceptions=True)
+        await asyncio.gather(*self._release_tasks, return_exceptions=True)

@@ -15,21 +15,25 @@ from api.authentication import Caller
 from api.relay.gateway import LeanRequest
 from api.schemas import item_inputs
 from api.schemas.json_body import call_beside_loop
-from conversations.history.conversation_lookup import Asked
-from conversations.history.recorder import Recalled
+from conversations.history.conversation_lookup import TurnRequest
+from conversations.history.recorder import RecalledTurn
 from conversations.messages import items
-from conversations.models import Door
-from conversations.prompts.token_budget import prompt_tokens
-from providers.catalogue import Meaning
+from conversations.models import TurnEndpoint
+from conversations.prompts.token_budget import prompt_token_budget
+from providers.catalogue import ResolvedModel
 from providers.exceptions import InvalidRequest
 
 LONGEST_NAME = 200
-OPENAI_IDS = {"conv_": "conversation_id", "resp_": "previous_id", "chatcmpl-": "previous_id"}
+OPENAI_ID_FIELDS = {"conv_": "conversation_id", "resp_": "previous_id", "chatcmpl-": "previous_id"}
 
 
-async def recalled(
-    request: LeanRequest, caller: Caller, body: dict[str, Any], meant: Meaning, size_bytes: int
-) -> Recalled | None:
+async def start_chat_turn(
+    request: LeanRequest,
+    caller: Caller,
+    body: dict[str, Any],
+    meaning: ResolvedModel,
+    size_bytes: int,
+) -> RecalledTurn | None:
     """Start the request's turn, or return None when nothing of the request is to be kept.
 
     Writes the turn to the database. With a conversation, `body["messages"]` is replaced by all
@@ -37,33 +41,39 @@ async def recalled(
     stored. `size_bytes` is the size of the body. Raises InvalidRequest, Forbidden, UnknownUrl,
     ConversationBusy.
     """
-    name, session = name_in(body)
-    stored = bool(body.get("store")) and caller.stores and caller.user_id is not None
+    name, session = read_conversation_name(body)
+    stored = bool(body.get("store")) and caller.can_store and caller.user_id is not None
     if not name and not stored:
         return None
     caller.require_storing()
     if name and (body.get("n") or 1) > 1:
         raise InvalidRequest("A conversation goes on with one answer: n is 1.", param="n")
-    asked = Asked(
+    asked = TurnRequest(
         request_id=request.request_id.removeprefix("req_"),
         user_id=caller.user_id or 0,
-        door=Door.CHAT,
+        endpoint=TurnEndpoint.CHAT,
         model=body["model"],
-        entries=await call_beside_loop(size_bytes, partial(items.of_messages, body["messages"])),
-        **place(name),
+        entries=await call_beside_loop(
+            size_bytes, partial(items.entries_from_messages, body["messages"])
+        ),
+        **lookup_argument(name),
         stored=stored,
-        idle_seconds=idle(name, session=session),
-        metadata=item_inputs.metadata(body.pop("metadata", None)) if stored else {},
-        settings={field: body[field] for field in REPEATED if body.get(field) is not None},
-        budget=budget(request.gateway.catalogue.window(meant.public_id), body),
+        idle_seconds=idle_limit_seconds(name, is_session=session),
+        metadata=item_inputs.validate_metadata(body.pop("metadata", None)) if stored else {},
+        settings={
+            field: body[field] for field in STORED_SETTING_FIELDS if body.get(field) is not None
+        },
+        budget_tokens=prompt_budget_tokens(
+            request.gateway.catalogue.find_context_window(meaning.public_id), body
+        ),
     )
-    begun = await request.gateway.history.recall(asked)
+    begun = await request.gateway.history.recall_turn(asked)
     if name:
         body["messages"] = begun.messages
     return begun
 
 
-REPEATED = (
+STORED_SETTING_FIELDS = (
     *(
         "temperature",
         "top_p",
@@ -85,7 +95,7 @@ REPEATED = (
 )
 
 
-def name_in(body: dict[str, Any]) -> tuple[str, bool]:
+def read_conversation_name(body: dict[str, Any]) -> tuple[str, bool]:
     """Return the conversation that the body names, and whether it is a session.
 
     The name is "" when there is none. Raises InvalidRequest.
@@ -101,25 +111,27 @@ def name_in(body: dict[str, Any]) -> tuple[str, bool]:
     return next(iter(names.values()), ""), "session_id" in names
 
 
-def shown(body: dict[str, Any]) -> dict[str, str] | None:
+def read_conversation_fields(body: dict[str, Any]) -> dict[str, str] | None:
     """Return the conversation as the answer names it: in the fields of the request."""
     names = {field: body[field] for field in ("conversation_id", "session_id") if body.get(field)}
     return names or None
 
 
-def place(name: str) -> dict[str, Any]:
-    """Return the name as a keyword argument of `Asked`: its field depends on the name's prefix."""
-    field = next((field for prefix, field in OPENAI_IDS.items() if name.startswith(prefix)), "name")
+def lookup_argument(name: str) -> dict[str, Any]:
+    """Return the name as a keyword argument of `TurnRequest`, which depends on its prefix."""
+    field = next(
+        (field for prefix, field in OPENAI_ID_FIELDS.items() if name.startswith(prefix)), "name"
+    )
     return {field: name} if name else {}
 
 
-def idle(name: str, *, session: bool) -> int:
+def idle_limit_seconds(name: str, *, is_session: bool) -> int:
     """Return the seconds without use after which the conversation is deleted; 0 means never."""
     if not name:
         return int(settings.RESPONSE_KEEP_SECONDS)
-    return int(settings.SESSION_IDLE_SECONDS if session else settings.CONVERSATION_IDLE_SECONDS)
+    return int(settings.SESSION_IDLE_SECONDS if is_session else settings.CONVERSATION_IDLE_SECONDS)
 
 
-def budget(window: int | None, body: dict[str, Any]) -> int:
+def prompt_budget_tokens(window_tokens: int | None, body: dict[str, Any]) -> int:
     """Return the tokens that the whole prompt may have: the window less the room for the answer."""
-    return prompt_tokens(window or settings.CONTEXT_TOKENS, body)
+    return prompt_token_budget(window_tokens or settings.CONTEXT_TOKENS, body)

@@ -15,37 +15,37 @@ from api.accounting import writers
 from api.accounting.ledger import Ledger
 from api.accounting.spool import Spool
 from api.accounting.write_errors import WriteFailed
-from api.authentication import Caller, Keyring, touch
+from api.authentication import Caller, Keyring, record_last_uses
 from api.idempotency.replay import Idempotency
 from api.relay import loop_watchdog
 from api.relay.in_flight import KeyRequests
-from api.responses.background_follower import Elsewhere
-from api.responses.background_runner import Background
+from api.responses.background_follower import BackgroundFollower
+from api.responses.background_runner import BackgroundRunner
 from api.streaming.stream_answer import Heartbeat
 from conversations.documents import embeddings, ingest
-from conversations.documents.ranking import Embed
+from conversations.documents.ranking import EmbedTexts
 from conversations.history import finish_turn
 from conversations.history.recorder import History
 from providers.catalogue import Catalogue
 from providers.database.database_errors import is_outage, log_unless_outage
 from providers.database.database_threads import HOUSEKEEPING
 from providers.network.clients import Clients
-from tokens.outcomes.breaker_sharing import Sharing
+from tokens.outcomes.breaker_sharing import BreakerSharing
 from tokens.pool import state_writer
 from tokens.pool.pool import Pool
 from tokens.renewal import renew_pool, renew_token
 
 logger = logging.getLogger(__name__)
 
-AGAIN_SECONDS = 0.5  # pause before failed housekeeping starts again
-MOST_SECONDS = 10.0  # longest pause before work that keeps failing
+RESTART_SECONDS = 0.5  # pause before failed housekeeping starts again
+LONGEST_RESTART_SECONDS = 10.0  # longest pause before work that keeps failing
 SWEEP_SECONDS = 30
-TOUCH_SECONDS = 5
+LAST_USE_WRITE_SECONDS = 5
 
 
 @dataclass(slots=True)
 class Gateway:
-    """The objects that all views of this process share; `start` runs its housekeeping."""
+    """The objects that all views of this process share, and its housekeeping tasks."""
 
     clients: Clients
     catalogue: Catalogue
@@ -54,18 +54,18 @@ class Gateway:
     ledger: Ledger
     heartbeat: Heartbeat
     history: History
-    background: Background
-    elsewhere: Elsewhere
-    breaker_sharing: Sharing
+    background: BackgroundRunner
+    background_follower: BackgroundFollower
+    breaker_sharing: BreakerSharing
     idempotency: Idempotency
-    embed: Embed | None = None
-    in_flight: int = 0
+    embed: EmbedTexts | None = None
+    requests_in_flight: int = 0
     key_requests: KeyRequests = field(default_factory=KeyRequests)
-    draining: bool = False
+    is_draining: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     @classmethod
-    def make(cls) -> "Gateway":
+    def from_settings(cls) -> "Gateway":
         clients = Clients(settings.UPSTREAM_IDLE_SECONDS)
         spool = Spool(settings.HOME.root / "spool", settings.SPOOL_LIMIT_BYTES)
         catalogue = Catalogue(clients)
@@ -75,124 +75,134 @@ class Gateway:
             catalogue=catalogue,
             pool=pool,
             keyring=Keyring(settings.KEY_CACHE_SIZE),
-            ledger=Ledger(writers.writer(), spool, settings.HOME.root / "journal"),
+            ledger=Ledger(writers.make_writer(), spool, settings.HOME.root / "journal"),
             heartbeat=Heartbeat(settings.PING_SECONDS),
             history=History(),
-            background=Background(),
-            elsewhere=Elsewhere(),
-            breaker_sharing=Sharing(pool),
+            background=BackgroundRunner(),
+            background_follower=BackgroundFollower(),
+            breaker_sharing=BreakerSharing(pool),
             idempotency=Idempotency(),
-            embed=embeddings.embedder(catalogue, pool),
+            embed=embeddings.build_embedder(catalogue, pool),
         )
 
-    async def start(self) -> None:
+    async def start_housekeeping(self) -> None:
         """Recover the work of dead processes, then start the housekeeping tasks.
 
         Writes the usage records that dead processes left in spools and journals.
         """
-        for recover in (self.ledger.replay, self.ledger.sweep):
-            await self._try(recover)
+        for recover in (self.ledger.replay_spools, self.ledger.sweep_journals):
+            await self._try_work(recover)
         works: list[Callable[[], Coroutine[Any, Any, None]]] = [
             *(
-                self.ledger.keep,
-                self.heartbeat.keep,
-                partial(state_writer.keep, self.pool),
-                self._sweep,
-                self._touch,
+                self.ledger.write_until_cancelled,
+                self.heartbeat.ping_until_cancelled,
+                partial(state_writer.write_pool_until_cancelled, self.pool),
+                self._sweep_periodically,
+                self._write_last_uses,
             ),
-            self.breaker_sharing.keep,
-            *(self.history.keep, self.background.keep, self.elsewhere.keep, self.idempotency.keep),
-            loop_watchdog.keep,
+            self.breaker_sharing.write_until_cancelled,
             *(
-                renew_token.keep,
-                self.pool.claims.keep,
-                partial(renew_pool.keep, self.pool.troubles),
+                self.history.maintain_running_turns,
+                self.background.write_until_cancelled,
+                self.background_follower.poll_until_cancelled,
+                self.idempotency.renew_until_cancelled,
+            ),
+            loop_watchdog.watch_until_cancelled,
+            *(
+                renew_token.apply_files_until_cancelled,
+                self.pool.stream_claims.renew_until_cancelled,
+                partial(renew_pool.queue_requested_renewals, self.pool.failure_counts),
             ),
         ]
         if self.embed is not None:
-            works.append(partial(embeddings.keep, self.embed))
-        self._tasks = [asyncio.create_task(again_and_again(work)) for work in works]
+            works.append(partial(embeddings.embed_documents_forever, self.embed))
+        self._tasks = [asyncio.create_task(repeat_forever(work)) for work in works]
 
-    def drain(self) -> None:
+    def begin_shutdown(self) -> None:
         """Begin the shutdown: from now on running work has GRACE_SECONDS to end."""
-        if not self.draining:
-            self.draining = True
-            asyncio.get_running_loop().call_later(self.background.drain(), self.elsewhere.stop)
+        if not self.is_draining:
+            self.is_draining = True
+            asyncio.get_running_loop().call_later(
+                self.background.start_draining(), self.background_follower.stop_following
+            )
 
-    async def stop(self) -> None:
+    async def finish_shutdown(self) -> None:
         """End the housekeeping, wait for renewals, and write everything that is still in memory."""
-        self.drain()
-        await asyncio.gather(self.background.stop(), self.idempotency.stop(self.background.drain()))
+        self.begin_shutdown()
+        await asyncio.gather(
+            self.background.drain_and_stop(),
+            self.idempotency.stop_tasks(self.background.start_draining()),
+        )
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await ingest.settle()
-        await self.history.settle()
-        await self.pool.renewals.settle()
-        await self.pool.claims.settle()
-        await state_writer.write(self.pool, len(self.pool.used))
-        await self.ledger.shut()
+        await ingest.wait_for_texts()
+        await self.history.wait_for_writes()
+        await self.pool.renewals.wait_for_renewals()
+        await self.pool.stream_claims.wait_for_releases()
+        await state_writer.write_pool(self.pool, len(self.pool.unwritten_uses))
+        await self.ledger.write_rest_and_close()
         await self.clients.close()
 
-    async def _sweep(self) -> None:
+    async def _sweep_periodically(self) -> None:
         """Finish the work of dead processes every SWEEP_SECONDS; no failure stops the others."""
         works: list[Callable[[], Coroutine[Any, Any, object]]] = [
-            self.ledger.replay,
-            self.ledger.sweep,
-            partial(HOUSEKEEPING.run, finish_turn.sweep),
+            self.ledger.replay_spools,
+            self.ledger.sweep_journals,
+            partial(HOUSEKEEPING.run_work, finish_turn.mark_all_dead_turns),
         ]
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             for work in works:
-                if not self.ledger.away:
-                    await self._try(work)
+                if not self.ledger.is_suspended:
+                    await self._try_work(work)
 
-    async def _try(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    async def _try_work(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Run the work once and log its failure; an outage of the database suspends the ledger."""
         from django.db import DatabaseError
 
         try:
             await work()
         except WriteFailed:
-            self.ledger.suspend()
+            self.ledger.suspend_requests()
         except DatabaseError as error:
             log_unless_outage(error)
             if is_outage(error):
-                self.ledger.suspend()
+                self.ledger.suspend_requests()
         except Exception:
             logger.exception("housekeeping failed and is tried again later")
 
-    async def _touch(self) -> None:
+    async def _write_last_uses(self) -> None:
         from django.db import DatabaseError
 
         while True:
-            await asyncio.sleep(TOUCH_SECONDS)
-            used = self.keyring.used
-            self.keyring.used = {}
+            await asyncio.sleep(LAST_USE_WRITE_SECONDS)
+            used = self.keyring.unwritten_uses
+            self.keyring.unwritten_uses = {}
             if used:
                 try:
-                    await HOUSEKEEPING.run(touch, used)
+                    await HOUSEKEEPING.run_work(record_last_uses, used)
                 except DatabaseError as error:
                     log_unless_outage(error)
                     if is_outage(error):
-                        self.keyring.used = used | self.keyring.used
+                        self.keyring.unwritten_uses = used | self.keyring.unwritten_uses
 
 
-async def again_and_again(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def repeat_forever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run housekeeping for ever: log each unexpected error and start again.
 
     Work that fails again at once is retried less and less often, so that the log stays readable.
     """
-    pause = AGAIN_SECONDS
+    pause = RESTART_SECONDS
     while True:
         began = time.monotonic()
         try:
             await work()
         except Exception:
             logger.exception("housekeeping failed and begins anew")
-            long_ago = time.monotonic() - began > 2 * MOST_SECONDS
-            await asyncio.sleep(AGAIN_SECONDS if long_ago else pause)
-            pause = AGAIN_SECONDS if long_ago else min(2 * pause, MOST_SECONDS)
+            long_ago = time.monotonic() - began > 2 * LONGEST_RESTART_SECONDS
+            await asyncio.sleep(RESTART_SECONDS if long_ago else pause)
+            pause = RESTART_SECONDS if long_ago else min(2 * pause, LONGEST_RESTART_SECONDS)
 
 
 class LeanRequest(ASGIRequest):
@@ -210,20 +220,20 @@ class LeanRequest(ASGIRequest):
 
         Raises InvalidKey, InvalidRequest, KeyLimitExceeded, DatabaseUnavailable.
         """
-        caller = await self.gateway.keyring.caller(self.META)
+        caller = await self.gateway.keyring.identify_caller(self.META)
         if caller.key_id is not None:
-            self.gateway.key_requests.enter(caller.key_id)
+            self.gateway.key_requests.add_request(caller.key_id)
         self.caller = caller
         return caller
 
-    async def whole_body(self) -> bytes:
+    async def receive_body(self) -> bytes:
         """Return the body, which has at most BODY_LIMIT_BYTES and arrives within BODY_SECONDS.
 
         The lean handler sets this method. Raises BodyTooLarge, RequestTimeout.
         """
         raise NotImplementedError
 
-    def keep_body(self) -> Callable[[object], None]:
+    def hold_body_memory(self) -> Callable[[object], None]:
         """Count the body's memory until the returned function is called.
 
         Used where the body is needed longer than the request lasts.

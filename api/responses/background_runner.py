@@ -22,12 +22,12 @@ from django.conf import settings
 from django.db import DatabaseError, DataError
 
 from api.responses import event_log
-from api.responses.events import Events
-from api.responses.objects import usage_of
+from api.responses.events import ResponseEvents
+from api.responses.objects import render_usage
 from api.responses.part_events import Event
-from conversations.history.recorder import SHUT_DOWN, OpenTurn
-from conversations.messages.items import storable
-from providers.database.database_threads import HOUSEKEEPING, in_time, off_loop
+from conversations.history.recorder import SHUT_DOWN_ERROR, OpenTurn
+from conversations.messages.items import replace_unstorable
+from providers.database.database_threads import HOUSEKEEPING, await_in_time, run_in_thread
 from providers.exceptions import (
     DatabaseUnavailable,
     GatewayError,
@@ -44,73 +44,73 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 FLUSH_SECONDS = 0.1
-AGAIN_SECONDS = 0.5  # pause before the database is tried again
-PATIENCE_SECONDS = 30.0  # how long listeners wait for a database that is away
-LOOK_SECONDS = 0.05  # pause between two looks at the row of a stopped answer
-RETRY_SECONDS = 5  # retry-after for a user who has too many responses
-EARLIER_SECONDS = 0.5  # before the grace is over, so that listeners still get the end
+DATABASE_RETRY_SECONDS = 0.5  # pause before the database is tried again
+DATABASE_WAIT_SECONDS = 30.0  # how long listeners wait for a database that is away
+ROW_POLL_SECONDS = 0.05  # pause between two looks at the row of a stopped answer
+USER_RETRY_AFTER_SECONDS = 5  # retry-after for a user who has too many responses
+CANCEL_MARGIN_SECONDS = 0.5  # before the grace is over, so that listeners still get the end
 
 
 # --- one response ---------------------------------------------------------------------------------
 @dataclass(slots=True)
 class Feed:
-    """The newest events of one response; all before the number `first` are rows.
+    """The newest events of one response; all before the number `first_number` are rows.
 
-    `stop` is set when somebody asks for its end. `error` says why no more events come here, though
-    more may come elsewhere.
+    `stop_requested` is set when somebody asks for its end. `error` says why no more events come
+    here, though more may come elsewhere.
     """
 
-    id: str  # id of the turn
-    first: int = 0
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    turn_id: str  # id of the turn
+    first_number: int = 0
+    stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
     events: list[Event] = field(default_factory=list)
-    over: bool = False
+    is_over: bool = False
     error: GatewayError | None = None
-    listeners: int = 0
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    listener_count: int = 0
+    _change_signal: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def next(self) -> int:
+    def next_event_number(self) -> int:
         """Return the number of the next event."""
-        return self.first + len(self.events)
+        return self.first_number + len(self.events)
 
-    def add(
-        self, events: Sequence[Event], *, over: bool = False, error: GatewayError | None = None
+    def add_events(
+        self, events: Sequence[Event], *, is_over: bool = False, error: GatewayError | None = None
     ) -> None:
-        self.events += map(clean, events)
-        self.over = self.over or over
+        self.events += map(clean_event, events)
+        self.is_over = self.is_over or is_over
         self.error = error
-        self._news.set()
-        self._news = asyncio.Event()
+        self._change_signal.set()
+        self._change_signal = asyncio.Event()
 
-    def forget(self, number: int) -> None:
+    def drop_events(self, before_number: int) -> None:
         """Drop the events before this number: they are rows now, or will never be."""
-        del self.events[: number - self.first]
-        self.first = number
+        del self.events[: before_number - self.first_number]
+        self.first_number = before_number
 
-    async def since(
-        self, after: int = -1, quiet_seconds: float | None = None
+    async def follow_events(
+        self, after_number: int = -1, quiet_seconds: float | None = None
     ) -> AsyncGenerator[list[Event], None]:
-        """Yield the events with numbers above `after` as they come, up to the last one.
+        """Yield the events with numbers above `after_number` as they come, up to the last one.
 
         Yields an empty list when none came for `quiet_seconds`. Raises DatabaseUnavailable,
         ShuttingDown, InternalError.
         """
-        at = after + 1
+        at = after_number + 1
         while True:
-            news = self._news
-            over = self.over
+            news = self._change_signal
+            over = self.is_over
             error = self.error
-            first = self.first
+            first = self.first_number
             if at < first:  # a listener that came late, or reads slowly
-                found = await patiently(event_log.following, UUID(self.id), at)
+                found = await query_with_retries(event_log.load_events_from, UUID(self.turn_id), at)
                 at = found[-1]["sequence_number"] + 1 if found else first
-            elif at < self.next:
+            elif at < self.next_event_number:
                 found = self.events[at - first :]
-                at = self.next
+                at = self.next_event_number
             elif error is not None:
                 raise error
-            elif over or await happens(news, quiet_seconds):
+            elif over or await wait_for_signal(news, quiet_seconds):
                 if over:
                     return
                 continue
@@ -119,130 +119,132 @@ class Feed:
             yield found
 
 
-def clean(event: Event) -> Event:
+def clean_event(event: Event) -> Event:
     """Return the event without characters that no database can hold."""
     try:
         if b"\\u0000" not in orjson.dumps(event):
             return event
     except orjson.JSONEncodeError:  # a lone surrogate
         pass
-    cleaned: Event = storable(event)
+    cleaned: Event = replace_unstorable(event)
     return cleaned
 
 
-async def happens(event: asyncio.Event, seconds: float | None) -> bool:
+async def wait_for_signal(signal: asyncio.Event, timeout_seconds: float | None) -> bool:
     """Wait for an event for so many seconds, and return whether it happened."""
     try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
+        async with asyncio.timeout(timeout_seconds):
+            return await signal.wait()
     except TimeoutError:
         return False
 
 
-async def patiently(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def query_with_retries(query: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return the database's answer, trying again for PATIENCE_SECONDS while it is away.
 
     Raises DatabaseUnavailable.
     """
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + DATABASE_WAIT_SECONDS
     while True:
         try:
-            return await in_time(off_loop(question, *args, **kwargs))
+            return await await_in_time(run_in_thread(query, *args, **kwargs))
         except DatabaseUnavailable:
             if time.monotonic() >= until:
                 raise
-        await asyncio.sleep(AGAIN_SECONDS)
+        await asyncio.sleep(DATABASE_RETRY_SECONDS)
 
 
-class Place:
+class ResponseSlot:
     """A user's place for one response; a context that frees it at the end unless it was kept."""
 
-    def __init__(self, user_id: int, places: dict[int, int]) -> None:
+    def __init__(self, user_id: int, slots_by_user: dict[int, int]) -> None:
         self._user_id = user_id
-        self._places = places
-        self._kept = False
+        self._slots_by_user = slots_by_user
+        self._is_held = False
 
-    def __enter__(self) -> "Place":
+    def __enter__(self) -> "ResponseSlot":
         return self
 
     def __exit__(self, *error: object) -> None:
-        if not self._kept:
-            self.free()
+        if not self._is_held:
+            self.release_response_slot()
 
-    def keep(self) -> Callable[[object], None]:
+    def hold_response_slot(self) -> Callable[[object], None]:
         """Keep the place until the returned function is called, for example when a task ends."""
-        self._kept = True
-        return lambda done: self.free()
+        self._is_held = True
+        return lambda done: self.release_response_slot()
 
-    def free(self) -> None:
-        left = self._places.get(self._user_id, 0) - 1
+    def release_response_slot(self) -> None:
+        left = self._slots_by_user.get(self._user_id, 0) - 1
         if left > 0:
-            self._places[self._user_id] = left
+            self._slots_by_user[self._user_id] = left
         else:
-            self._places.pop(self._user_id, None)
+            self._slots_by_user.pop(self._user_id, None)
 
 
 # --- all responses of a process -------------------------------------------------------------------
-class Background:
+class BackgroundRunner:
     """The background responses of this process; `feeds` is keyed by turn id."""
 
     def __init__(self) -> None:
         self.feeds: dict[str, Feed] = {}
-        self._answering: set[asyncio.Task[None]] = set()
-        self._stopping: set[asyncio.Task[None]] = set()
-        self._flushing = asyncio.Lock()
-        self._places: dict[int, int] = {}  # taken places by user id
+        self._answer_tasks: set[asyncio.Task[None]] = set()
+        self._stop_tasks: set[asyncio.Task[None]] = set()
+        self._write_lock = asyncio.Lock()
+        self._slots_by_user: dict[int, int] = {}  # taken places by user id
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._until: float | None = None  # end of the grace while draining, on the monotonic clock
+        self._drain_deadline: float | None = (
+            None  # end of the grace while draining, on the monotonic clock
+        )
 
-    def take_place(self, user_id: int, in_flight: int) -> "Place":
+    def reserve_response_slot(self, user_id: int, in_flight: int) -> "ResponseSlot":
         """Take a place for one more response of the user, and return it.
 
         The caller has to free it. Raises KeyLimitExceeded when the user has none left; Saturated
         when there is no room beside the running responses and the requests in flight, this one
         among them; ShuttingDown when the process no longer begins responses.
         """
-        if self._until is not None:
+        if self._drain_deadline is not None:
             raise ShuttingDown("The server is shutting down.", retry_after_seconds=1)
-        if len(self._answering) + in_flight > settings.REQUESTS_IN_FLIGHT:
+        if len(self._answer_tasks) + in_flight > settings.REQUESTS_IN_FLIGHT:
             raise Saturated(
                 "Too many responses are running in the background.", retry_after_seconds=1
             )
         most = settings.BACKGROUND_PER_USER
-        if most and self._places.get(user_id, 0) >= most:
+        if most and self._slots_by_user.get(user_id, 0) >= most:
             message = (
                 f"You have {most} responses running in the background; wait until some have ended."
             )
-            raise KeyLimitExceeded(message, retry_after_seconds=RETRY_SECONDS)
-        self._places[user_id] = self._places.get(user_id, 0) + 1
-        return Place(user_id, self._places)
+            raise KeyLimitExceeded(message, retry_after_seconds=USER_RETRY_AFTER_SECONDS)
+        self._slots_by_user[user_id] = self._slots_by_user.get(user_id, 0) + 1
+        return ResponseSlot(user_id, self._slots_by_user)
 
-    def begin(
+    def start_response(
         self,
         turn: OpenTurn,
         trace: Trace,
-        answer: tuple[Batches, Events],
-        *when_over: Callable[[object], None],
+        batches_and_events: tuple[Batches, ResponseEvents],
+        *end_callbacks: Callable[[object], None],
     ) -> Feed:
         """Start the task that answers, and return its feed.
 
-        Each function of `when_over` is called when the answer has ended.
+        Each function of `end_callbacks` is called when the answer has ended.
         """
-        batches, events = answer
+        batches, events = batches_and_events
         self._loop = asyncio.get_running_loop()
-        feed = self.feeds[turn.id] = Feed(turn.id, stop=turn.stop)
-        feed.add(events.begin())
-        answering = asyncio.create_task(answered(feed, trace, batches, events))
-        stopping = asyncio.create_task(stopped(feed, answering))
-        for task, tasks in ((answering, self._answering), (stopping, self._stopping)):
+        feed = self.feeds[turn.id] = Feed(turn.id, stop_requested=turn.stop_event)
+        feed.add_events(events.make_opening_events())
+        answering = asyncio.create_task(feed_answer_events(feed, trace, batches, events))
+        stopping = asyncio.create_task(cancel_when_requested(feed, answering))
+        for task, tasks in ((answering, self._answer_tasks), (stopping, self._stop_tasks)):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         answering.add_done_callback(lambda done: stopping.cancel())
-        for callback in when_over:
+        for callback in end_callbacks:
             answering.add_done_callback(callback)
         return feed
 
-    def end_soon(self, turn_id: str) -> None:
+    def request_stop(self, turn_id: str) -> None:
         """Stop a response if it runs here; can be called in any thread.
 
         Otherwise the process would notice the request to stop only later, in the turn's row.
@@ -250,98 +252,102 @@ class Background:
         feed = self.feeds.get(turn_id)
         loop = self._loop
         if feed is not None and loop is not None:
-            loop.call_soon_threadsafe(feed.stop.set)
+            loop.call_soon_threadsafe(feed.stop_requested.set)
 
-    async def keep(self) -> None:
+    async def write_until_cancelled(self) -> None:
         """Write new events every FLUSH_SECONDS, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             if self.feeds:
-                await self.flush()
+                await self.write_pending_events()
 
-    async def flush(self) -> None:
+    async def write_pending_events(self) -> None:
         """Write the events that are no rows yet; after a database error, try them again later."""
-        async with self._flushing:
-            found = [(feed, feed.next, feed.over) for feed in self.feeds.values()]
-            fresh = [(UUID(feed.id), list(feed.events)) for feed, _, _ in found if feed.events]
+        async with self._write_lock:
+            found = [(feed, feed.next_event_number, feed.is_over) for feed in self.feeds.values()]
+            fresh = [(UUID(feed.turn_id), list(feed.events)) for feed, _, _ in found if feed.events]
             try:
                 if fresh:
-                    await kept(fresh)
+                    await write_acceptable_events(fresh)
             except DatabaseError as error:
                 logger.warning(
                     "events of responses in the background are not written yet: %s", error
                 )
                 return
             for feed, end, over in found:
-                feed.forget(end)
+                feed.drop_events(end)
                 if over:
-                    self.feeds.pop(feed.id, None)
+                    self.feeds.pop(feed.turn_id, None)
 
     # --- the end ----------------------------------------------------------------------------------
-    def drain(self) -> float:
+    def start_draining(self) -> float:
         """Begin no more responses, and cut off the running ones when the grace is over.
 
         Returns the seconds that are left: GRACE_SECONDS less a moment in which listeners get the
         end.
         """
         grace: float = settings.GRACE_SECONDS
-        grace -= min(EARLIER_SECONDS, grace / 4)
-        if self._until is None:
-            self._until = time.monotonic() + grace
-            asyncio.get_running_loop().call_later(grace, self._cut_off)
-        return max(0.0, self._until - time.monotonic())
+        grace -= min(CANCEL_MARGIN_SECONDS, grace / 4)
+        if self._drain_deadline is None:
+            self._drain_deadline = time.monotonic() + grace
+            asyncio.get_running_loop().call_later(grace, self._cancel_answers)
+        return max(0.0, self._drain_deadline - time.monotonic())
 
-    def _cut_off(self) -> None:
-        for task in self._answering:
+    def _cancel_answers(self) -> None:
+        for task in self._answer_tasks:
             if not task.cancelling():
                 task.cancel("shutdown")
 
-    async def stop(self) -> None:
+    async def drain_and_stop(self) -> None:
         """Drain, cut off responses that do not end, and write their last events."""
-        left = self.drain()
-        if self._answering:
-            await asyncio.wait(self._answering, timeout=left)
-        self._cut_off()
-        await asyncio.gather(*self._answering, *self._stopping, return_exceptions=True)
-        await self.flush()
+        left = self.start_draining()
+        if self._answer_tasks:
+            await asyncio.wait(self._answer_tasks, timeout=left)
+        self._cancel_answers()
+        await asyncio.gather(*self._answer_tasks, *self._stop_tasks, return_exceptions=True)
+        await self.write_pending_events()
 
 
-async def kept(fresh: Sequence[tuple[UUID, list[Event]]]) -> None:
+async def write_acceptable_events(events_by_turn: Sequence[tuple[UUID, list[Event]]]) -> None:
     """Write events; a response whose events the database refuses is left out."""
     try:
-        await HOUSEKEEPING.run(event_log.write, fresh)
+        await HOUSEKEEPING.run_work(event_log.write_event_batches, events_by_turn)
     except (DataError, TypeError, ValueError) as error:
-        if len(fresh) == 1:
+        if len(events_by_turn) == 1:
             logger.warning("events of a response in the background cannot be written: %s", error)
             return
-        for one in fresh:
-            await kept([one])
+        for one in events_by_turn:
+            await write_acceptable_events([one])
 
 
-async def answered(feed: Feed, trace: Trace, batches: Batches, events: Events) -> None:
+async def feed_answer_events(
+    feed: Feed, trace: Trace, batches: Batches, events: ResponseEvents
+) -> None:
     """Add the events of the answer to the feed, up to its end."""
     try:
         async with aclosing(batches):
             async for _ in batches:
-                feed.add(events.news())
-        feed.add(events.end(usage_of(trace.meter.counted)))
+                feed.add_events(events.make_new_events())
+        feed.add_events(events.make_final_events(render_usage(trace.meter.counted)))
     except GatewayError as error:
-        feed.add(events.fail(error))
+        feed.add_events(events.make_failure_events(error))
     except asyncio.CancelledError as cancelled:
         if cancelled.args:  # the server shuts down; the written turn has the same error
-            usage = usage_of(trace.meter.counted)
-            feed.add(events.fail(ShuttingDown(SHUT_DOWN["message"]), usage))
+            usage = render_usage(trace.meter.counted)
+            feed.add_events(
+                events.make_failure_events(ShuttingDown(SHUT_DOWN_ERROR["message"]), usage)
+            )
         else:
-            feed.add(await broken_off(feed, events))
+            feed.add_events(await wait_for_final_events(feed, events))
         raise
     except Exception:
-        feed.add(events.fail(InternalError("Something went wrong here.")))
+        feed.add_events(events.make_failure_events(InternalError("Something went wrong here.")))
         raise
     finally:
-        feed.add((), over=True)
+        feed.add_events((), is_over=True)
 
 
-async def broken_off(feed: Feed, events: Events) -> list[Event]:
+async def wait_for_final_events(feed: Feed, events: ResponseEvents) -> list[Event]:
     """Return the final event of a stopped answer, made from its turn's row.
 
     There is none for a response that was deleted. When the row does not have the end within
@@ -350,16 +356,22 @@ async def broken_off(feed: Feed, events: Events) -> list[Event]:
     until = time.monotonic() + settings.DATABASE_TIMEOUT_SECONDS
     while time.monotonic() < until:
         with suppress(DatabaseUnavailable):
-            found = await in_time(off_loop(event_log.ending, UUID(feed.id), feed.next))
-            if found.over:
+            found = await await_in_time(
+                run_in_thread(
+                    event_log.load_final_event, UUID(feed.turn_id), feed.next_event_number
+                )
+            )
+            if found.is_over:
                 return found.events
-        await asyncio.sleep(LOOK_SECONDS)
-    return events.fail(DatabaseUnavailable("The end of the answer could not be written."))
+        await asyncio.sleep(ROW_POLL_SECONDS)
+    return events.make_failure_events(
+        DatabaseUnavailable("The end of the answer could not be written.")
+    )
 
 
-async def stopped(feed: Feed, answering: "asyncio.Task[None]") -> None:
+async def cancel_when_requested(feed: Feed, answer_task: "asyncio.Task[None]") -> None:
     """Cancel the answer when somebody asks for its end."""
     with suppress(asyncio.CancelledError):
-        await feed.stop.wait()
-        if not answering.cancelling():
-            answering.cancel()
+        await feed.stop_requested.wait()
+        if not answer_task.cancelling():
+            answer_task.cancel()

@@ -1,14 +1,14 @@
 """The request fields that a response object repeats, in OpenAI's form: the value of Turn.settings.
 
-Only fields that the request gave are kept; `DEFAULTS` has the values of all others. Source:
+Only fields that the request gave are kept; `ECHOED_DEFAULTS` has the values of all others. Source:
 OpenAI's API reference, "The response object".
 """
 
 from typing import Any
 
-Shown = dict[str, Any]
+JsonObject = dict[str, Any]
 
-DEFAULTS: Shown = {
+ECHOED_DEFAULTS: JsonObject = {
     "instructions": None,
     "max_output_tokens": None,
     "max_tool_calls": None,
@@ -29,13 +29,13 @@ DEFAULTS: Shown = {
 }
 
 
-def repeated(body: Shown) -> Shown:
+def echo_fields(body: JsonObject) -> JsonObject:
     """Return the fields of the request that the response object repeats, a part of DEFAULTS."""
-    found = {name: body[name] for name in DEFAULTS if body.get(name) is not None}
+    found = {name: body[name] for name in ECHOED_DEFAULTS if body.get(name) is not None}
     if "tools" in found:
-        found["tools"] = [shown_tool(tool) for tool in found["tools"]]
+        found["tools"] = [echo_tool(tool) for tool in found["tools"]]
     if "reasoning" in found:
-        found["reasoning"] = DEFAULTS["reasoning"] | found["reasoning"]
+        found["reasoning"] = ECHOED_DEFAULTS["reasoning"] | found["reasoning"]
     if "text" in found:
         form = found["text"].get("format") or {"type": "text"}
         rest = {name: value for name, value in found["text"].items() if value is not None}
@@ -45,7 +45,7 @@ def repeated(body: Shown) -> Shown:
     return found
 
 
-def shown_tool(tool: Shown) -> Shown:
+def echo_tool(tool: JsonObject) -> JsonObject:
     """Return the tool with all fields of a function, because strict clients require them.
 
     A function is strict only when the request says so.
@@ -56,6 +56,6 @@ def shown_tool(tool: Shown) -> Shown:
     return {"description": None, "parameters": None, "strict": False} | given
 
 
-def summarised(settings: Shown) -> bool:
+def is_summary_requested(settings: JsonObject) -> bool:
     asked = settings.get("reasoning") or {}
     return bool(asked.get("summary") or asked.get("generate_summary"))

@@ -8,131 +8,159 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from api.responses.objects import REASONS, Head, Outcome, response_object, shown_error
-from api.responses.part_events import KINDS, Event, PartEvents
-from conversations.messages.answer_builder import Answer
+from api.responses.objects import (
+    INCOMPLETE_REASONS,
+    ResponseHead,
+    ResponseOutcome,
+    build_response_object,
+    render_error_object,
+)
+from api.responses.part_events import EVENTS_BY_PART_TYPE, Event, PartEvents
+from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import GatewayError
 
 
-class Events:
+class ResponseEvents:
     """The events of one response, made from an answer that another object builds.
 
     Each event is returned once.
     """
 
-    def __init__(self, head: Head, answer: Answer) -> None:
+    def __init__(self, head: ResponseHead, answer: CollectedAnswer) -> None:
         self._head = head
         self._answer = answer
-        self._number = 0  # number of the next event
-        self._at = 0  # index of the current part
-        self._telling: PartEvents | None = None
-        self._output: list[dict[str, Any]] = []  # items of closed parts
+        self._next_event_number = 0  # number of the next event
+        self._part_index = 0  # index of the current part
+        self._current_part: PartEvents | None = None
+        self._closed_items: list[dict[str, Any]] = []  # items of closed parts
 
     @property
-    def begun(self) -> bool:
-        return self._number > 0
+    def has_begun(self) -> bool:
+        return self._next_event_number > 0
 
-    def begin(self) -> list[Event]:
+    def make_opening_events(self) -> list[Event]:
         """Return the events before the first part, or none if they were returned before."""
-        if self.begun:
+        if self.has_begun:
             return []
         if not self._head.background:
-            return self._numbered([self._life("created"), self._life("in_progress")])
-        queued = Outcome(status="queued")
+            return self._number_events(
+                [self._build_response_event("created"), self._build_response_event("in_progress")]
+            )
+        queued = ResponseOutcome(status="queued")
         told = [
-            self._life("created", queued),
-            self._life("queued", queued),
-            self._life("in_progress"),
+            self._build_response_event("created", queued),
+            self._build_response_event("queued", queued),
+            self._build_response_event("in_progress"),
         ]
-        return self._numbered(told)
+        return self._number_events(told)
 
-    def news(self) -> list[Event]:
+    def make_new_events(self) -> list[Event]:
         """Return the events for everything that the answer brought since the last call."""
         parts = self._answer.parts
-        found = self.begin()
-        while self._at < len(parts):
-            telling = self._current()
-            found += self._numbered(telling.news())
-            if self._at == len(parts) - 1 or not telling.complete:
+        found = self.make_opening_events()
+        while self._part_index < len(parts):
+            telling = self._open_current_part()
+            found += self._number_events(telling.make_new_events())
+            if self._part_index == len(parts) - 1 or not telling.is_complete:
                 break
-            found += self._close("completed")
+            found += self._close_current_part("completed")
         return found
 
-    def end(self, usage: dict[str, Any] | None) -> list[Event]:
+    def make_final_events(self, usage: dict[str, Any] | None) -> list[Event]:
         """Return the remaining events of an answer that ended well.
 
         The response is completed, or incomplete when the model was cut off.
         """
         parts = self._answer.parts
-        found = self.begin()
+        found = self.make_opening_events()
         reason = self._answer.finish_reason
-        status = "incomplete" if reason in REASONS else "completed"
-        while self._at < len(parts):
-            found += self._close(status if self._at == len(parts) - 1 else "completed")
-        return found + self._numbered(
-            [self._life(status, self._outcome(status, self._output, usage))]
+        status = "incomplete" if reason in INCOMPLETE_REASONS else "completed"
+        while self._part_index < len(parts):
+            found += self._close_current_part(
+                status if self._part_index == len(parts) - 1 else "completed"
+            )
+        return found + self._number_events(
+            [
+                self._build_response_event(
+                    status, self._build_outcome(status, self._closed_items, usage)
+                )
+            ]
         )
 
-    def fail(self, error: GatewayError, usage: dict[str, Any] | None = None) -> list[Event]:
+    def make_failure_events(
+        self, error: GatewayError, usage: dict[str, Any] | None = None
+    ) -> list[Event]:
         """Return the final events of an answer that broke off.
 
         The response object holds the incomplete output until then.
         """
-        found = self.begin()
-        failure = shown_error(error.shown_code, error.message)
-        begun = [self._telling] if self._telling else []
-        begun += [self._made(at) for at in range(self._at + len(begun), len(self._answer.parts))]
+        found = self.make_opening_events()
+        failure = render_error_object(error.shown_code, error.message)
+        begun = [self._current_part] if self._current_part else []
+        begun += [
+            self._build_part_events(at)
+            for at in range(self._part_index + len(begun), len(self._answer.parts))
+        ]
         cut = [
-            part.item("completed" if part.complete and part is not begun[-1] else "incomplete")
+            part.build_item(
+                "completed" if part.is_complete and part is not begun[-1] else "incomplete"
+            )
             for part in begun
         ]
-        failed = Outcome(
-            "failed", [*self._output, *cut], usage, error=failure, extras=self._answer.extras
+        failed = ResponseOutcome(
+            "failed", [*self._closed_items, *cut], usage, error=failure, extras=self._answer.extras
         )
-        return found + self._numbered([self._life("failed", failed)])
+        return found + self._number_events([self._build_response_event("failed", failed)])
 
-    def whole(self, usage: dict[str, Any] | None) -> dict[str, Any]:
+    def build_whole_response(self, usage: dict[str, Any] | None) -> dict[str, Any]:
         """Return the response object of an answer that was not streamed."""
-        status = "incomplete" if self._answer.finish_reason in REASONS else "completed"
-        parts = [self._made(at) for at in range(len(self._answer.parts))]
-        output = [part.item(status if part is parts[-1] else "completed") for part in parts]
-        return response_object(self._head, self._outcome(status, output, usage))
+        status = "incomplete" if self._answer.finish_reason in INCOMPLETE_REASONS else "completed"
+        parts = [self._build_part_events(at) for at in range(len(self._answer.parts))]
+        output = [part.build_item(status if part is parts[-1] else "completed") for part in parts]
+        return build_response_object(self._head, self._build_outcome(status, output, usage))
 
-    def _outcome(
+    def _build_outcome(
         self, status: str, output: list[dict[str, Any]], usage: dict[str, Any] | None
-    ) -> Outcome:
+    ) -> ResponseOutcome:
         answer = self._answer
         done = int(time.time()) if status == "completed" else None
-        return Outcome(status, output, usage, None, answer.finish_reason, done, answer.extras)
-
-    def _made(self, at: int) -> PartEvents:
-        part = self._answer.parts[at]
-        return KINDS[part.type](
-            part, at, as_summary=self._head.summarised, sealed=self._head.sealed
+        return ResponseOutcome(
+            status, output, usage, None, answer.finish_reason, done, answer.extras
         )
 
-    def _current(self) -> PartEvents:
-        if self._telling is None:
-            self._telling = self._made(self._at)
-        return self._telling
+    def _build_part_events(self, part_index: int) -> PartEvents:
+        part = self._answer.parts[part_index]
+        return EVENTS_BY_PART_TYPE[part.type](
+            part,
+            part_index,
+            as_summary=self._head.wants_summary,
+            wants_encrypted_content=self._head.wants_encrypted_content,
+        )
 
-    def _close(self, status: str) -> list[Event]:
+    def _open_current_part(self) -> PartEvents:
+        if self._current_part is None:
+            self._current_part = self._build_part_events(self._part_index)
+        return self._current_part
+
+    def _close_current_part(self, status: str) -> list[Event]:
         """Return the events that close the current part."""
-        found = self._numbered(self._current().close(status))
-        self._output.append(found[-1]["item"])
-        self._telling = None
-        self._at = self._at + 1
+        found = self._number_events(self._open_current_part().close_item(status))
+        self._closed_items.append(found[-1]["item"])
+        self._current_part = None
+        self._part_index = self._part_index + 1
         return found
 
-    def _life(self, what: str, outcome: Outcome | None = None) -> Event:
+    def _build_response_event(
+        self, event_name: str, outcome: ResponseOutcome | None = None
+    ) -> Event:
         return {
-            "type": f"response.{what}",
-            "response": response_object(self._head, outcome or Outcome()),
+            "type": f"response.{event_name}",
+            "response": build_response_object(self._head, outcome or ResponseOutcome()),
         }
 
-    def _numbered(self, events: Iterable[Event]) -> list[Event]:
+    def _number_events(self, events: Iterable[Event]) -> list[Event]:
         found = list(events)
         for event in found:
-            event["sequence_number"] = self._number
-            self._number += 1
+            event["sequence_number"] = self._next_event_number
+            self._next_event_number += 1
         return found

@@ -12,53 +12,58 @@ from api.schemas.item_inputs import check_item
 from providers.exceptions import InvalidRequest, UnknownUrl
 
 Item = dict[str, Any]
-TAKEN = ("message", "function_call", "function_call_output", "reasoning")
-LONGEST_ID = 200
+ACCEPTED_ITEM_TYPES = ("message", "function_call", "function_call_output", "reasoning")
+LONGEST_ID_CHARS = 200
 
 
-def check(items: list[Item]) -> None:
+def check_input_items(items: list[Item]) -> None:
     """Raise InvalidRequest, with the place in `param`, unless all items are accepted."""
     for position, item in enumerate(items):
         place = f"input[{position}]"
         kind = item.get("type", "message")
-        if refers(item):
-            if not isinstance(given := item.get("id"), str) or not 1 <= len(given) <= LONGEST_ID:
+        if is_item_reference(item):
+            if (
+                not isinstance(given := item.get("id"), str)
+                or not 1 <= len(given) <= LONGEST_ID_CHARS
+            ):
                 raise InvalidRequest("A reference has the id of an item.", param=f"{place}.id")
             continue
-        if isinstance(kind, str) and kind not in TAKEN:
+        if isinstance(kind, str) and kind not in ACCEPTED_ITEM_TYPES:
             why = f"Items of the type {kind[:64]!r} are not supported here."
             raise InvalidRequest(why, param=place, code="unsupported_parameter")
         check_item(item, place)
 
 
-def refers(item: Item) -> bool:
+def is_item_reference(item: Item) -> bool:
     if item.get("type") is None:
         return "role" not in item and "id" in item
     return bool(item["type"] == "item_reference")
 
 
-def references(body: Mapping[str, Any]) -> dict[str, str]:
+def find_item_references(body: Mapping[str, Any]) -> dict[str, str]:
     """Return the ids of items that the input only refers to, by their places."""
-    return {f"input[{at}].id": item["id"] for at, item in referring(body)}
+    return {f"input[{at}].id": item["id"] for at, item in iterate_item_references(body)}
 
 
-def resolved(body: Mapping[str, Any], found: Mapping[str, Item]) -> dict[str, Any]:
+def resolve_item_references(
+    body: Mapping[str, Any], items_by_id: Mapping[str, Item]
+) -> dict[str, Any]:
     """Return the body with the caller's own items in place of references.
 
-    `found` has the items by their ids. Raises UnknownUrl for an id that is not among them.
+    `items_by_id` has the items by their ids. Raises UnknownUrl for an id that is not among them.
     """
     known: dict[int, Item] = {}
-    for at, item in referring(body):
-        if item["id"] not in found:
+    for at, item in iterate_item_references(body):
+        if item["id"] not in items_by_id:
             why = f"There is no item {item['id']!r}."
             raise UnknownUrl(why, param=f"input[{at}].id", code="item_not_found")
-        known[at] = found[item["id"]]
+        known[at] = items_by_id[item["id"]]
     if not known:
         return dict(body)
     return {**body, "input": [known.get(at, item) for at, item in enumerate(body["input"])]}
 
 
-def referring(body: Mapping[str, Any]) -> Iterator[tuple[int, Item]]:
+def iterate_item_references(body: Mapping[str, Any]) -> Iterator[tuple[int, Item]]:
     given = body.get("input")
     if isinstance(given, list):
-        yield from ((at, item) for at, item in enumerate(given) if refers(item))
+        yield from ((at, item) for at, item in enumerate(given) if is_item_reference(item))

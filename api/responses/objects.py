@@ -1,8 +1,8 @@
 """The response object, made while the answer comes in or from its rows.
 
-`Head` is the part that does not change: ids, and the request fields that the object repeats.
-`Outcome` is the part that the answer brings. Source: OpenAI's API reference, "The response object";
-the types of the openai package.
+`ResponseHead` is the part that does not change: ids, and the request fields that the object
+repeats. `ResponseOutcome` is the part that the answer brings. Source: OpenAI's API reference, "The
+response object"; the types of the openai package.
 """
 
 from collections.abc import Iterable
@@ -10,19 +10,27 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from api.responses import encrypted_reasoning
-from api.responses.echoed_fields import DEFAULTS, Shown, repeated, summarised
-from api.responses.output_items import shown_item
-from api.responses.schema import conversation_id
+from api.responses.echoed_fields import (
+    ECHOED_DEFAULTS,
+    JsonObject,
+    echo_fields,
+    is_summary_requested,
+)
+from api.responses.output_items import render_output_item
+from api.responses.schema import find_conversation_id
 from conversations.models import Item, Turn
-from conversations.models.log import Door, Kind, TurnStatus
+from conversations.models.log import ConversationKind, TurnEndpoint, TurnStatus
 from providers.protocol.usage_meter import TokenUsage, parse_usage
 
-REASONS = {
+INCOMPLETE_REASONS = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
 }  # finish reason -> reason of an incomplete response
-UNHEARD = ("abandoned", "interrupted")  # error codes of turns whose caller or process went away
-CODES = {  # our error code -> OpenAI's; every other one is a server_error
+ABANDONED_CODES = (
+    "abandoned",
+    "interrupted",
+)  # error codes of turns whose caller or process went away
+OPENAI_ERROR_CODES = {  # our error code -> OpenAI's; every other one is a server_error
     "rate_limit_exceeded": "rate_limit_exceeded",
     "invalid_value": "invalid_prompt",
     "invalid_type": "invalid_prompt",
@@ -30,7 +38,7 @@ CODES = {  # our error code -> OpenAI's; every other one is a server_error
 }
 
 
-class Head(Struct, frozen=True):
+class ResponseHead(Struct, frozen=True):
     """The facts known when the request is accepted.
 
     `id` has 32 hex digits; `created_at` is in Unix seconds.
@@ -39,54 +47,59 @@ class Head(Struct, frozen=True):
     id: str
     created_at: int
     model: str
-    settings: Shown = {}  # fields of DEFAULTS that the request gave
+    settings: JsonObject = {}  # fields of DEFAULTS that the request gave
     metadata: dict[str, str] = {}
     conversation_id: str = ""
     background: bool = False
     stored: bool = True
-    sealed: bool = False  # thinking is also sent as encrypted_content
+    wants_encrypted_content: bool = False  # thinking is also sent as encrypted_content
 
     @property
-    def summarised(self) -> bool:
+    def wants_summary(self) -> bool:
         """Return whether thinking is shown as a summary.
 
         Clients that ask for a summary read nothing else.
         """
-        return summarised(self.settings)
+        return is_summary_requested(self.settings)
 
 
-class Outcome(Struct, frozen=True):
-    """The outcome of the request so far; `reason` is the finish reason of the answer."""
+class ResponseOutcome(Struct, frozen=True):
+    """The outcome of the request so far; `finish_reason` is the finish reason of the answer."""
 
     status: str = "in_progress"
-    output: list[Shown] = []
-    usage: Shown | None = None
-    error: Shown | None = None
-    reason: str = ""
+    output: list[JsonObject] = []
+    usage: JsonObject | None = None
+    error: JsonObject | None = None
+    finish_reason: str = ""
     completed_at: int | None = None
-    extras: Shown = {}  # fields beside OpenAI's, about how the answer was produced
+    extras: JsonObject = {}  # fields beside OpenAI's, about how the answer was produced
 
 
-def head_of(body: Shown, request: str, created_at: int, *, stored: bool) -> Head:
+def build_response_head(
+    body: JsonObject, turn_hex: str, created_at: int, *, stored: bool
+) -> ResponseHead:
     """Return the head of an accepted request.
 
-    `body` is the result of schema.read, `request` the request's 32 hex digits.
+    `body` is the result of schema.read_response_body, `turn_hex` the request's 32 hex digits.
     """
-    return Head(
-        id=request,
+    return ResponseHead(
+        id=turn_hex,
         created_at=created_at,
         model=body["model"],
-        settings=repeated(body),
+        settings=echo_fields(body),
         metadata=body.get("metadata") or {},
-        conversation_id=conversation_id(body),
+        conversation_id=find_conversation_id(body),
         background=bool(body.get("background")),
         stored=stored,
-        sealed=not stored and encrypted_reasoning.WANTED in (body.get("include") or ()),
+        wants_encrypted_content=not stored
+        and encrypted_reasoning.INCLUDE_VALUE in (body.get("include") or ()),
     )
 
 
-def response_object(head: Head, outcome: Outcome) -> Shown:
-    reason = REASONS.get(outcome.reason) if outcome.status == "incomplete" else None
+def build_response_object(head: ResponseHead, outcome: ResponseOutcome) -> JsonObject:
+    reason = (
+        INCOMPLETE_REASONS.get(outcome.finish_reason) if outcome.status == "incomplete" else None
+    )
     found = {
         "id": f"resp_{head.id}",
         "object": "response",
@@ -102,21 +115,21 @@ def response_object(head: Head, outcome: Outcome) -> Shown:
         "output": outcome.output,
         "store": head.stored,
         "usage": outcome.usage,
-        **DEFAULTS,
+        **ECHOED_DEFAULTS,
         **head.settings,
     }
     return found | {name: value for name, value in outcome.extras.items() if name not in found}
 
 
-def of_turn(turn: Turn, items: Iterable[Item]) -> Shown:
+def build_turn_response(turn: Turn, items: Iterable[Item]) -> JsonObject:
     """Return the response object of a turn.
 
     `items` are those of its output, in their order. A turn of another endpoint is shown as well as
     possible. With `turn.conversation` loaded there is no query.
     """
-    settings: Shown = turn.settings if turn.door == Door.RESPONSE else {}
-    known = turn.conversation.kind != Kind.THREAD
-    head = Head(
+    settings: JsonObject = turn.settings if turn.door == TurnEndpoint.RESPONSE else {}
+    known = turn.conversation.kind != ConversationKind.THREAD
+    head = ResponseHead(
         id=turn.pk.hex,
         created_at=int(turn.created_at.timestamp()),
         model=turn.model,
@@ -127,49 +140,51 @@ def of_turn(turn: Turn, items: Iterable[Item]) -> Shown:
         stored=turn.stored,
     )
     finished = turn.finished_at if turn.status == "completed" else None
-    outcome = Outcome(
-        status=shown_status(turn),
-        output=[shown_item(item.as_openai(), as_summary=head.summarised) for item in items],
-        usage=usage_of(parse_usage(turn.usage)),
-        error=shown_error(turn.error.get("code"), turn.error.get("message") or "")
+    outcome = ResponseOutcome(
+        status=render_turn_status(turn),
+        output=[
+            render_output_item(item.as_openai(), as_summary=head.wants_summary) for item in items
+        ],
+        usage=render_usage(parse_usage(turn.usage)),
+        error=render_error_object(turn.error.get("code"), turn.error.get("message") or "")
         if turn.error
         else None,
-        reason=turn.finish_reason,
+        finish_reason=turn.finish_reason,
         completed_at=int(finished.timestamp()) if finished else None,
         extras=turn.extras,
     )
-    return response_object(head, outcome)
+    return build_response_object(head, outcome)
 
 
-def shown_status(turn: Turn) -> str:
+def render_turn_status(turn: Turn) -> str:
     """Return OpenAI's status of a turn.
 
     An answer that an error broke off has failed; one whose caller or process went away is
     incomplete.
     """
-    broken = turn.error is not None and turn.error.get("code") not in UNHEARD
+    broken = turn.error is not None and turn.error.get("code") not in ABANDONED_CODES
     return "failed" if broken and turn.status == TurnStatus.INCOMPLETE else turn.status
 
 
-def shown_error(code: str | None, message: str) -> Shown:
+def render_error_object(code: str | None, message: str) -> JsonObject:
     """Return OpenAI's error object; `reason` is our own code where OpenAI has none for it."""
-    known = CODES.get(code or "", "server_error")
+    known = OPENAI_ERROR_CODES.get(code or "", "server_error")
     return {"code": known, "message": message} | (
         {"reason": code} if code and code != known else {}
     )
 
 
-def usage_of(counted: TokenUsage | None) -> Shown | None:
+def render_usage(usage: TokenUsage | None) -> JsonObject | None:
     """Return token counts in the form of responses."""
-    if counted is None:
+    if usage is None:
         return None
     return {
-        "input_tokens": counted.prompt,
+        "input_tokens": usage.prompt,
         "input_tokens_details": {
-            "cached_tokens": counted.cached,
-            "cache_write_tokens": counted.cache_write,
+            "cached_tokens": usage.cached,
+            "cache_write_tokens": usage.cache_write,
         },
-        "output_tokens": counted.completion,
-        "output_tokens_details": {"reasoning_tokens": counted.reasoning},
-        "total_tokens": counted.prompt + counted.completion,
+        "output_tokens": usage.completion,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "total_tokens": usage.prompt + usage.completion,
     }

@@ -8,10 +8,10 @@ from typing import Any
 
 from providers.protocol.usage_meter import parse_count
 
-Shown = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def shown_item(item: Shown, *, as_summary: bool = False) -> Shown:
+def render_output_item(item: JsonObject, *, as_summary: bool = False) -> JsonObject:
     """Return an output item in OpenAI's form, with thinking as a summary if asked for."""
     if item["type"] == "reasoning" and as_summary:
         told = [
@@ -23,20 +23,20 @@ def shown_item(item: Shown, *, as_summary: bool = False) -> Shown:
         }
     if item["type"] != "message":
         return item
-    return item | {"content": [shown_part(part) for part in item["content"]]}
+    return item | {"content": [render_content_part(part) for part in item["content"]]}
 
 
-def shown_part(part: Shown) -> Shown:
+def render_content_part(part: JsonObject) -> JsonObject:
     if part["type"] != "output_text":
         return part
-    annotations = shown_annotations(part.get("annotations") or ())
+    annotations = render_annotations(part.get("annotations") or ())
     return part | {
         "annotations": annotations,
-        "logprobs": shown_logprobs(part.get("logprobs") or []),
+        "logprobs": render_logprobs(part.get("logprobs") or []),
     }
 
 
-def shown_annotations(annotations: Iterable[Any]) -> list[Shown]:
+def render_annotations(annotations: Iterable[Any]) -> list[JsonObject]:
     """Return the citations of URLs in the flat form of responses.
 
     Chat completions have them nested. Other annotations are left out.
@@ -53,15 +53,19 @@ def shown_annotations(annotations: Iterable[Any]) -> list[Shown]:
     return found
 
 
-def shown_logprobs(logprobs: list[Any]) -> list[Shown]:
+def render_logprobs(logprobs: list[Any]) -> list[JsonObject]:
     return [
-        shown_logprob(entry)
-        | {"top_logprobs": [shown_logprob(top) for top in told(entry.get("top_logprobs"))]}
-        for entry in told(logprobs)
+        render_logprob(entry)
+        | {
+            "top_logprobs": [
+                render_logprob(top) for top in select_logprob_entries(entry.get("top_logprobs"))
+            ]
+        }
+        for entry in select_logprob_entries(logprobs)
     ]
 
 
-def told(entries: Any) -> list[Shown]:
+def select_logprob_entries(entries: Any) -> list[JsonObject]:
     """Return the entries that have a token and its log probability."""
     return [
         entry
@@ -72,7 +76,7 @@ def told(entries: Any) -> list[Shown]:
     ]
 
 
-def shown_logprob(entry: Shown) -> Shown:
+def render_logprob(entry: JsonObject) -> JsonObject:
     """Return the entry with the bytes of its token, which some upstreams leave out."""
     given = entry.get("bytes")
     token = entry["token"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from api.responses.encrypted_reasoning import seal
-from api.responses.output_items import shown_annotations, shown_item, shown_logprobs
-from conversations.messages.answer_builder import Part
+from api.responses.encrypted_reasoning import encode_reasoning
+from api.responses.output_items import render_annotations, render_logprobs, render_output_item
+from conversations.messages.answer_builder import AnswerPart
 
 Event = dict[str, Any]
 
@@ -21,75 +21,80 @@ class PartEvents:
     """The base of all kinds of parts; `output_index` is the part's place in the answer."""
 
     def __init__(
-        self, part: Part, output_index: int, *, as_summary: bool = False, sealed: bool = False
+        self,
+        part: AnswerPart,
+        output_index: int,
+        *,
+        as_summary: bool = False,
+        wants_encrypted_content: bool = False,
     ) -> None:
         self.part = part
         self._as_summary = as_summary
-        self._sealed = sealed
-        self._where: Event = {"item_id": part.id, "output_index": output_index}
-        self._told = 0  # number of pieces that were sent
-        self._begun = False
+        self._wants_encrypted_content = wants_encrypted_content
+        self._position_fields: Event = {"item_id": part.id, "output_index": output_index}
+        self._sent_piece_count = 0  # number of pieces that were sent
+        self._is_open = False
 
     @property
-    def ready(self) -> bool:
+    def can_open(self) -> bool:
         """Return whether enough has come to open the item."""
         return True
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Return whether nothing can follow, now that another part has begun."""
         return True
 
-    def news(self) -> Iterator[Event]:
+    def make_new_events(self) -> Iterator[Event]:
         """Yield the events for everything that came since the last call."""
-        if not self._begun and self.ready:
-            yield from self.open()
-        if self._begun:
-            yield from self.grow()
+        if not self._is_open and self.can_open:
+            yield from self.open_item()
+        if self._is_open:
+            yield from self.make_delta_events()
 
-    def close(self, status: str) -> Iterator[Event]:
+    def close_item(self, status: str) -> Iterator[Event]:
         """Yield the rest, and the end of the item; `status` is completed or incomplete."""
-        if not self._begun:
-            yield from self.open()
-        yield from self.grow()
-        yield from self.finish()
-        yield self._of_item("done", self.item(status))
+        if not self._is_open:
+            yield from self.open_item()
+        yield from self.make_delta_events()
+        yield from self.make_done_events()
+        yield self._build_item_event("done", self.build_item(status))
 
-    def item(self, status: str) -> Event:
+    def build_item(self, status: str) -> Event:
         """Return the item in its present state, as it will be stored."""
-        entry = self.part.entry(whole=status == "completed")
-        return shown_item(
+        entry = self.part.make_entry(is_whole=status == "completed")
+        return render_output_item(
             {"id": self.part.id, **entry.data, "status": status}, as_summary=self._as_summary
         )
 
-    def open(self) -> Iterator[Event]:
-        self._begun = True
-        yield self._of_item("added", self.beginning())
+    def open_item(self) -> Iterator[Event]:
+        self._is_open = True
+        yield self._build_item_event("added", self.build_empty_item())
 
-    def _of_item(self, what: str, item: Event) -> Event:
+    def _build_item_event(self, action: str, item: Event) -> Event:
         return {
-            "type": f"response.output_item.{what}",
-            "output_index": self._where["output_index"],
+            "type": f"response.output_item.{action}",
+            "output_index": self._position_fields["output_index"],
             "item": item,
         }
 
-    def _fresh(self, pieces: list[str]) -> str:
+    def _take_unsent_text(self, pieces: list[str]) -> str:
         """Return the text of the pieces that were not sent yet, and count them as sent."""
-        if self._told == len(pieces):
+        if self._sent_piece_count == len(pieces):
             return ""
-        fresh = "".join(pieces[self._told :])
-        self._told = len(pieces)
+        fresh = "".join(pieces[self._sent_piece_count :])
+        self._sent_piece_count = len(pieces)
         return fresh
 
     # --- for each kind of part --------------------------------------------------------------------
-    def beginning(self) -> Event:
+    def build_empty_item(self) -> Event:
         """Return the item before it has any content."""
         raise NotImplementedError
 
-    def grow(self) -> Iterator[Event]:
+    def make_delta_events(self) -> Iterator[Event]:
         raise NotImplementedError
 
-    def finish(self) -> Iterator[Event]:
+    def make_done_events(self) -> Iterator[Event]:
         raise NotImplementedError
 
 
@@ -97,23 +102,39 @@ class ThinkingEvents(PartEvents):
     """Thinking, as the content of a reasoning item or as its summary."""
 
     def __init__(
-        self, part: Part, output_index: int, *, as_summary: bool = False, sealed: bool = False
+        self,
+        part: AnswerPart,
+        output_index: int,
+        *,
+        as_summary: bool = False,
+        wants_encrypted_content: bool = False,
     ) -> None:
-        super().__init__(part, output_index, as_summary=as_summary, sealed=sealed)
-        self._where |= {"summary_index" if as_summary else "content_index": 0}
-        self._part = "response.reasoning_summary_part" if as_summary else "response.content_part"
-        self._text = "response.reasoning_summary_text" if as_summary else "response.reasoning_text"
-
-    def _shown(self, text: str) -> Event:
-        return {"type": "summary_text" if self._as_summary else "reasoning_text", "text": text}
-
-    def item(self, status: str) -> Event:
-        shown = super().item(status)
-        return (
-            {**shown, "encrypted_content": seal("".join(self.part.text))} if self._sealed else shown
+        super().__init__(
+            part,
+            output_index,
+            as_summary=as_summary,
+            wants_encrypted_content=wants_encrypted_content,
+        )
+        self._position_fields |= {"summary_index" if as_summary else "content_index": 0}
+        self._part_event_prefix = (
+            "response.reasoning_summary_part" if as_summary else "response.content_part"
+        )
+        self._text_event_prefix = (
+            "response.reasoning_summary_text" if as_summary else "response.reasoning_text"
         )
 
-    def beginning(self) -> Event:
+    def _build_text_part(self, text: str) -> Event:
+        return {"type": "summary_text" if self._as_summary else "reasoning_text", "text": text}
+
+    def build_item(self, status: str) -> Event:
+        shown = super().build_item(status)
+        return (
+            {**shown, "encrypted_content": encode_reasoning("".join(self.part.text))}
+            if self._wants_encrypted_content
+            else shown
+        )
+
+    def build_empty_item(self) -> Event:
         content: Event = {} if self._as_summary else {"content": []}
         return {
             "id": self.part.id,
@@ -123,18 +144,30 @@ class ThinkingEvents(PartEvents):
             "status": "in_progress",
         }
 
-    def open(self) -> Iterator[Event]:
-        yield from super().open()
-        yield {"type": f"{self._part}.added", **self._where, "part": self._shown("")}
+    def open_item(self) -> Iterator[Event]:
+        yield from super().open_item()
+        yield {
+            "type": f"{self._part_event_prefix}.added",
+            **self._position_fields,
+            "part": self._build_text_part(""),
+        }
 
-    def grow(self) -> Iterator[Event]:
-        if fresh := self._fresh(self.part.text):
-            yield {"type": f"{self._text}.delta", **self._where, "delta": fresh}
+    def make_delta_events(self) -> Iterator[Event]:
+        if fresh := self._take_unsent_text(self.part.text):
+            yield {
+                "type": f"{self._text_event_prefix}.delta",
+                **self._position_fields,
+                "delta": fresh,
+            }
 
-    def finish(self) -> Iterator[Event]:
+    def make_done_events(self) -> Iterator[Event]:
         text = "".join(self.part.text)
-        yield {"type": f"{self._text}.done", **self._where, "text": text}
-        yield {"type": f"{self._part}.done", **self._where, "part": self._shown(text)}
+        yield {"type": f"{self._text_event_prefix}.done", **self._position_fields, "text": text}
+        yield {
+            "type": f"{self._part_event_prefix}.done",
+            **self._position_fields,
+            "part": self._build_text_part(text),
+        }
 
 
 class MessageEvents(PartEvents):
@@ -144,13 +177,25 @@ class MessageEvents(PartEvents):
     """
 
     def __init__(
-        self, part: Part, output_index: int, *, as_summary: bool = False, sealed: bool = False
+        self,
+        part: AnswerPart,
+        output_index: int,
+        *,
+        as_summary: bool = False,
+        wants_encrypted_content: bool = False,
     ) -> None:
-        super().__init__(part, output_index, as_summary=as_summary, sealed=sealed)
-        self._kinds: list[str] = []  # kinds of the content parts that have begun
-        self._cited = self._weighed = 0  # annotations and log probabilities sent
+        super().__init__(
+            part,
+            output_index,
+            as_summary=as_summary,
+            wants_encrypted_content=wants_encrypted_content,
+        )
+        self._opened_part_types: list[str] = []  # kinds of the content parts that have begun
+        self._sent_annotation_count = self._sent_logprob_count = (
+            0  # annotations and log probabilities sent
+        )
 
-    def beginning(self) -> Event:
+    def build_empty_item(self) -> Event:
         return {
             "id": self.part.id,
             "type": "message",
@@ -159,36 +204,41 @@ class MessageEvents(PartEvents):
             "status": "in_progress",
         }
 
-    def item(self, status: str) -> Event:
-        shown = super().item(status)
-        if self._kinds[:1] == ["refusal"]:
+    def build_item(self, status: str) -> Event:
+        shown = super().build_item(status)
+        if self._opened_part_types[:1] == ["refusal"]:
             shown["content"].sort(key=lambda part: part["type"] != "refusal")
         return shown
 
-    def grow(self) -> Iterator[Event]:
+    def make_delta_events(self) -> Iterator[Event]:
         part = self.part
-        if not self._kinds:
+        if not self._opened_part_types:
             if not (part.text or part.refusal):
                 return
-            yield self._begin("refusal" if part.refusal and not part.text else "output_text")
-        yield from self._tell()
+            yield self._open_content_part(
+                "refusal" if part.refusal and not part.text else "output_text"
+            )
+        yield from self._make_content_deltas()
 
-    def finish(self) -> Iterator[Event]:
-        if not self._kinds:
-            yield self._begin("output_text")
-            yield from self._tell()
-        yield from self._end()
-        first = self._kinds[0]
+    def make_done_events(self) -> Iterator[Event]:
+        if not self._opened_part_types:
+            yield self._open_content_part("output_text")
+            yield from self._make_content_deltas()
+        yield from self._close_content_part()
+        first = self._opened_part_types[0]
         pieces = {"output_text": self.part.text, "refusal": self.part.refusal}
         other = "refusal" if first == "output_text" else "output_text"
         if pieces[other]:
-            yield self._begin(other)
-            yield from self._tell()
-            yield from self._end()
+            yield self._open_content_part(other)
+            yield from self._make_content_deltas()
+            yield from self._close_content_part()
 
-    def _begin(self, kind: str) -> Event:
-        self._told, self._where["content_index"] = 0, len(self._kinds)
-        self._kinds.append(kind)
+    def _open_content_part(self, kind: str) -> Event:
+        self._sent_piece_count, self._position_fields["content_index"] = (
+            0,
+            len(self._opened_part_types),
+        )
+        self._opened_part_types.append(kind)
         empty = (
             {"text": "", "annotations": [], "logprobs": []}
             if kind == "output_text"
@@ -196,86 +246,92 @@ class MessageEvents(PartEvents):
         )
         return {
             "type": "response.content_part.added",
-            **self._where,
+            **self._position_fields,
             "part": {"type": kind, **empty},
         }
 
-    def _tell(self) -> Iterator[Event]:
+    def _make_content_deltas(self) -> Iterator[Event]:
         part = self.part
-        if self._kinds[-1] == "refusal":
-            if fresh := self._fresh(part.refusal):
-                yield {"type": "response.refusal.delta", **self._where, "delta": fresh}
+        if self._opened_part_types[-1] == "refusal":
+            if fresh := self._take_unsent_text(part.refusal):
+                yield {"type": "response.refusal.delta", **self._position_fields, "delta": fresh}
             return
-        if fresh := self._fresh(part.text):
-            weighed = part.logprobs[self._weighed :]
-            self._weighed = len(part.logprobs)
-            shown = shown_logprobs(weighed) if weighed else []
+        if fresh := self._take_unsent_text(part.text):
+            weighed = part.logprobs[self._sent_logprob_count :]
+            self._sent_logprob_count = len(part.logprobs)
+            shown = render_logprobs(weighed) if weighed else []
             yield {
                 "type": "response.output_text.delta",
-                **self._where,
+                **self._position_fields,
                 "delta": fresh,
                 "logprobs": shown,
             }
         if part.annotations:
-            cited = shown_annotations(part.annotations)
-            for index in range(self._cited, len(cited)):
+            cited = render_annotations(part.annotations)
+            for index in range(self._sent_annotation_count, len(cited)):
                 what = "response.output_text.annotation.added"
                 yield {
                     "type": what,
-                    **self._where,
+                    **self._position_fields,
                     "annotation_index": index,
                     "annotation": cited[index],
                 }
-            self._cited = len(cited)
+            self._sent_annotation_count = len(cited)
 
-    def _end(self) -> Iterator[Event]:
-        kind = self._kinds[-1]
-        [shown] = [part for part in super().item("completed")["content"] if part["type"] == kind]
+    def _close_content_part(self) -> Iterator[Event]:
+        kind = self._opened_part_types[-1]
+        [shown] = [
+            part for part in super().build_item("completed")["content"] if part["type"] == kind
+        ]
         rest = {name: shown[name] for name in ("text", "logprobs", "refusal") if name in shown}
-        yield {"type": f"response.{kind}.done", **self._where, **rest}
-        yield {"type": "response.content_part.done", **self._where, "part": shown}
+        yield {"type": f"response.{kind}.done", **self._position_fields, **rest}
+        yield {"type": "response.content_part.done", **self._position_fields, "part": shown}
 
 
 class CallEvents(PartEvents):
     """A function call."""
 
-    _looked = -1  # number of argument pieces at the last check of `complete`
-    _whole = False
+    _checked_piece_count = -1  # number of argument pieces at the last check of `is_complete`
+    _has_complete_arguments = False
 
     @property
-    def ready(self) -> bool:
+    def can_open(self) -> bool:
         """Return whether name and arguments have begun: no piece of a name follows arguments."""
         return bool(self.part.name and self.part.arguments)
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Return whether the arguments are complete JSON, which cannot grow.
 
         Upstreams may continue an earlier call after a later one has begun.
         """
-        if self._looked != len(self.part.arguments):
-            self._looked = len(self.part.arguments)
+        if self._checked_piece_count != len(self.part.arguments):
+            self._checked_piece_count = len(self.part.arguments)
             try:
                 orjson.loads("".join(self.part.arguments))
-                self._whole = True
+                self._has_complete_arguments = True
             except orjson.JSONDecodeError:
-                self._whole = False
-        return self._whole and bool(self.part.name)
+                self._has_complete_arguments = False
+        return self._has_complete_arguments and bool(self.part.name)
 
-    def beginning(self) -> Event:
+    def build_empty_item(self) -> Event:
         call = {"call_id": self.part.call_id, "name": self.part.name, "arguments": ""}
         return {"id": self.part.id, "type": "function_call", **call, "status": "in_progress"}
 
-    def grow(self) -> Iterator[Event]:
-        if fresh := self._fresh(self.part.arguments):
-            yield {"type": "response.function_call_arguments.delta", **self._where, "delta": fresh}
+    def make_delta_events(self) -> Iterator[Event]:
+        if fresh := self._take_unsent_text(self.part.arguments):
+            yield {
+                "type": "response.function_call_arguments.delta",
+                **self._position_fields,
+                "delta": fresh,
+            }
 
-    def finish(self) -> Iterator[Event]:
+    def make_done_events(self) -> Iterator[Event]:
         said = {"name": self.part.name, "arguments": "".join(self.part.arguments)}
-        yield {"type": "response.function_call_arguments.done", **self._where, **said}
+        yield {"type": "response.function_call_arguments.done", **self._position_fields, **said}
 
 
-KINDS: dict[str, type[PartEvents]] = {
+EVENTS_BY_PART_TYPE: dict[str, type[PartEvents]] = {
     "reasoning": ThinkingEvents,
     "message": MessageEvents,
     "function_call": CallEvents,

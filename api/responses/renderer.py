@@ -1,6 +1,6 @@
 """The renderer of responses: SSE lines, or one JSON object.
 
-OpenAI sends no [DONE] here. The methods are those of `api.streaming.chat_renderer.Renderer`.
+OpenAI sends no [DONE] here. The methods are those of `api.streaming.chat_renderer.ChatRenderer`.
 """
 
 from collections.abc import Iterable
@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from api.responses.events import Events
-from api.responses.objects import Head, usage_of
+from api.responses.events import ResponseEvents
+from api.responses.objects import ResponseHead, render_usage
 from api.responses.part_events import Event
-from conversations.messages.answer_builder import Answer
+from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import GatewayError
 from providers.protocol.chunks import Chunk
 from providers.protocol.trace import Trace
@@ -24,42 +24,44 @@ class EventRenderer:
     renderer adds the batches to an answer of its own.
     """
 
-    __slots__ = ("_answer", "_events", "_folds", "_trace")
+    __slots__ = ("_adds_batches", "_answer", "_events", "_trace")
 
-    def __init__(self, trace: Trace, head: Head, answer: Answer | None = None) -> None:
+    def __init__(
+        self, trace: Trace, head: ResponseHead, answer: CollectedAnswer | None = None
+    ) -> None:
         self._trace = trace
-        self._folds = answer is None
-        self._answer = answer or Answer(head.id)
-        self._events = Events(head, self._answer)
+        self._adds_batches = answer is None
+        self._answer = answer or CollectedAnswer(head.id)
+        self._events = ResponseEvents(head, self._answer)
 
-    def events(self, batch: list[Chunk]) -> bytes:
+    def render_batch(self, batch: list[Chunk]) -> bytes:
         """Return the lines for this batch; the first lines say that the response began."""
-        if self._folds:
-            self._answer.take(batch)
-        return lines(self._events.news())
+        if self._adds_batches:
+            self._answer.add_chunks(batch)
+        return render_event_lines(self._events.make_new_events())
 
-    def end(self) -> bytes:
+    def render_end(self) -> bytes:
         """Return the lines after the last chunk of an answer that ended well.
 
         The ledger must have counted the answer.
         """
-        return lines(self._events.end(self._usage()))
+        return render_event_lines(self._events.make_final_events(self._render_own_usage()))
 
-    def failed(self, error: GatewayError) -> bytes:
+    def render_failure(self, error: GatewayError) -> bytes:
         """Return the last lines of an answer that broke off after something was sent."""
-        return lines(self._events.fail(error))
+        return render_event_lines(self._events.make_failure_events(error))
 
-    def whole(self, answer: Chunk) -> bytes:
+    def render_whole(self, answer: Chunk) -> bytes:
         """Return the body of an answer that does not stream; it must have been counted."""
-        if self._folds:
-            self._answer.take([answer])
-        return orjson.dumps(self._events.whole(self._usage()))
+        if self._adds_batches:
+            self._answer.add_chunks([answer])
+        return orjson.dumps(self._events.build_whole_response(self._render_own_usage()))
 
-    def _usage(self) -> dict[str, Any] | None:
-        return usage_of(self._trace.meter.counted)
+    def _render_own_usage(self) -> dict[str, Any] | None:
+        return render_usage(self._trace.meter.counted)
 
 
-def lines(events: Iterable[Event]) -> bytes:
+def render_event_lines(events: Iterable[Event]) -> bytes:
     """Return the events as SSE lines."""
     return b"".join(
         b"event: %b\ndata: %b\n\n" % (event["type"].encode("ascii"), orjson.dumps(event))

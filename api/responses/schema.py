@@ -12,12 +12,12 @@ from msgspec import UNSET, Meta, Struct
 
 from api.responses import input_items, tools
 from api.schemas.chat_request_body import Name, StreamOptions, Tokens
-from api.schemas.item_inputs import metadata
-from api.schemas.json_body import Maybe, missing, refuse_long, well_formed
+from api.schemas.item_inputs import validate_metadata
+from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
 from conversations.reasoning.sampling_paths import CandidateCount
 from providers.exceptions import InvalidRequest
 
-MOVED = {
+RENAMED_FIELDS = {
     "messages": "input",
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
@@ -29,15 +29,15 @@ MOVED = {
     "function_call": "tool_choice",
     "web_search_options": "tools",
 }
-UNSERVED = (
+UNSUPPORTED_FIELDS = (
     "prompt",
     "context_management",
     "audio",
     "modalities",
 )  # fields that no chat completion can serve
-BEGINNINGS = ("input", "instructions", "previous_response_id", "conversation")
+INPUT_SOURCE_FIELDS = ("input", "instructions", "previous_response_id", "conversation")
 
-Included = Literal[
+IncludeValue = Literal[
     "file_search_call.results",
     "web_search_call.results",
     "web_search_call.action.sources",
@@ -49,13 +49,13 @@ Included = Literal[
 ]
 
 
-class Reasoning(Struct):
+class ReasoningOptions(Struct):
     effort: str | Maybe = UNSET
     summary: Literal["auto", "concise", "detailed"] | Maybe = UNSET
     generate_summary: Literal["auto", "concise", "detailed"] | Maybe = UNSET  # its older name
 
 
-class Format(Struct):
+class TextFormat(Struct):
     type: Literal["text", "json_object", "json_schema"]
     name: str | Maybe = UNSET
     schema: dict[str, Any] | Maybe = UNSET
@@ -63,8 +63,8 @@ class Format(Struct):
     strict: bool | Maybe = UNSET
 
 
-class Text(Struct):
-    format: Format | Maybe = UNSET
+class TextOptions(Struct):
+    format: TextFormat | Maybe = UNSET
     verbosity: str | Maybe = UNSET
 
 
@@ -72,7 +72,7 @@ class ResponseBody(Struct, kw_only=True):
     model: Name
     background: bool | Maybe = UNSET
     conversation: str | dict[str, Any] | Maybe = UNSET
-    include: list[Included] | Maybe = UNSET
+    include: list[IncludeValue] | Maybe = UNSET
     input: str | list[dict[str, Any]] | Maybe = UNSET
     instructions: str | Maybe = UNSET
     max_output_tokens: Tokens | Maybe = UNSET
@@ -82,14 +82,14 @@ class ResponseBody(Struct, kw_only=True):
     parallel_tool_calls: bool | Maybe = UNSET
     previous_response_id: Name | Maybe = UNSET
     prompt_cache_key: str | Maybe = UNSET
-    reasoning: Reasoning | Maybe = UNSET
+    reasoning: ReasoningOptions | Maybe = UNSET
     safety_identifier: str | Maybe = UNSET
     service_tier: str | Maybe = UNSET
     store: bool | Maybe = UNSET
     stream: bool | Maybe = UNSET
     stream_options: StreamOptions | Maybe = UNSET
     temperature: Annotated[float, Meta(ge=0, le=2)] | Maybe = UNSET
-    text: Text | Maybe = UNSET
+    text: TextOptions | Maybe = UNSET
     tool_choice: str | dict[str, Any] | Maybe = UNSET
     tools: list[dict[str, Any]] | Maybe = UNSET
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | Maybe = UNSET
@@ -100,57 +100,58 @@ class ResponseBody(Struct, kw_only=True):
     mpr_candidates: CandidateCount | Maybe = UNSET
 
 
-class CountBody(ResponseBody, kw_only=True):
+class TokenCountBody(ResponseBody, kw_only=True):
     """The body of a request that is only counted."""
 
     model: Name | Maybe = UNSET  # type: ignore[assignment]
 
 
-def read(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> dict[str, Any]:
+def read_response_body(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> dict[str, Any]:
     """Return the validated body.
 
     Raises InvalidJson or InvalidRequest, with `param` when one field is at fault.
     """
-    body = well_formed(raw, shape)
-    refuse_long(body, "input", settings.MESSAGES_LIMIT)
-    refuse_long(body, "tools", settings.TOOLS_LIMIT)
-    refuse_unserved(body)
-    check_state(body)
-    metadata(body.get("metadata"))
+    body = parse_json_body(raw, shape)
+    refuse_long_list(body, "input", settings.MESSAGES_LIMIT)
+    refuse_long_list(body, "tools", settings.TOOLS_LIMIT)
+    refuse_unsupported_fields(body)
+    check_state_fields(body)
+    validate_metadata(body.get("metadata"))
     format_ = (body.get("text") or {}).get("format") or {}
     for name in ("name", "schema") if format_.get("type") == "json_schema" else ():
         if format_.get(name) is None:
-            raise missing(f"text.format.{name}")
-    tools.check(body)
+            raise missing_parameter_error(f"text.format.{name}")
+    tools.check_tools(body)
     if isinstance(body.get("input"), list):
-        input_items.check(body["input"])
+        input_items.check_input_items(body["input"])
     return body
 
 
-def conversation_id(body: dict[str, Any]) -> str:
+def find_conversation_id(body: dict[str, Any]) -> str:
     """Return the conversation that the request is part of, or an empty string."""
     given = body.get("conversation")
     return given if isinstance(given, str) else (given or {}).get("id") or ""
 
 
-def refuse_unserved(body: dict[str, Any]) -> None:
-    for name in MOVED:
+def refuse_unsupported_fields(body: dict[str, Any]) -> None:
+    for name in RENAMED_FIELDS:
         if body.get(name) is not None:
-            why = f"Unsupported parameter: {name!r}. In the Responses API it is {MOVED[name]!r}."
+            newer = RENAMED_FIELDS[name]
+            why = f"Unsupported parameter: {name!r}. In the Responses API it is {newer!r}."
             raise InvalidRequest(why, param=name, code="unsupported_parameter")
-    for name in UNSERVED:
+    for name in UNSUPPORTED_FIELDS:
         if body.get(name) is not None:
             raise InvalidRequest(
                 f"{name!r} is not supported here.", param=name, code="unsupported_parameter"
             )
 
 
-def check_state(body: dict[str, Any]) -> None:
+def check_state_fields(body: dict[str, Any]) -> None:
     """Raise InvalidRequest when fields about other responses, storing or streaming contradict."""
     given = body.get("conversation")
     if isinstance(given, dict) and not isinstance(given.get("id"), str):
-        raise missing("conversation.id")
-    if given is not None and not conversation_id(body):
+        raise missing_parameter_error("conversation.id")
+    if given is not None and not find_conversation_id(body):
         raise InvalidRequest("The id of a conversation cannot be empty.", param="conversation")
     if given is not None and body.get("previous_response_id") is not None:
         raise InvalidRequest(
@@ -158,8 +159,8 @@ def check_state(body: dict[str, Any]) -> None:
             param="previous_response_id",
             code="mutually_exclusive_parameters",
         )
-    if all(body.get(name) is None for name in BEGINNINGS):
-        raise missing(
+    if all(body.get(name) is None for name in INPUT_SOURCE_FIELDS):
+        raise missing_parameter_error(
             "input",
             "One of input, instructions, previous_response_id and conversation must be given.",
         )

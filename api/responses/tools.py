@@ -12,16 +12,16 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from api.schemas.chat_request_body import FunctionName
-from api.schemas.item_inputs import located
-from api.schemas.json_body import Maybe, invalid, missing
+from api.schemas.item_inputs import prefix_error_path
+from api.schemas.json_body import Maybe, invalid_value_error, missing_parameter_error
 from providers.exceptions import InvalidRequest
 
 Tool = dict[str, Any]
-SEARCHING = frozenset(
+WEB_SEARCH_TYPES = frozenset(
     ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
 )  # fmt: skip
-MODES = ("none", "auto", "required")
-PLACE = ("city", "country", "region", "timezone")
+CHOICE_MODES = ("none", "auto", "required")
+LOCATION_FIELDS = ("city", "country", "region", "timezone")
 
 
 class FunctionTool(Struct):
@@ -37,18 +37,18 @@ class SearchTool(Struct):
     filters: dict[str, Any] | Maybe = UNSET
 
 
-class Allowed(Struct):
+class AllowedToolsChoice(Struct):
     mode: Literal["auto", "required"]
     tools: list[dict[str, Any]]
 
 
-def check(body: dict[str, Any]) -> None:
+def check_tools(body: dict[str, Any]) -> None:
     """Raise InvalidRequest when a tool, or the choice among them, is wrong or cannot be served."""
     tools = body.get("tools") or []
     for position, tool in enumerate(tools):
         check_tool(tool, f"tools[{position}]")
     choice = body.get("tool_choice")
-    if isinstance(choice, str) and choice not in MODES:
+    if isinstance(choice, str) and choice not in CHOICE_MODES:
         raise InvalidRequest(
             "tool_choice is none, auto, required, or names a tool.", param="tool_choice"
         )
@@ -57,60 +57,60 @@ def check(body: dict[str, Any]) -> None:
             "tool_choice is only allowed when tools are given.", param="tool_choice"
         )
     if isinstance(choice, dict):
-        check_choice(choice, tools)
+        check_tool_choice(choice, tools)
 
 
-def check_tool(tool: Tool, place: str) -> None:
-    kind = known_kind(tool, place)
+def check_tool(tool: Tool, field_path: str) -> None:
+    kind = find_served_type(tool, field_path)
     try:
         msgspec.convert(tool, FunctionTool if kind == "function" else SearchTool)
     except msgspec.ValidationError as error:
-        raise invalid(located(str(error), place)) from None
-    if kind in SEARCHING and any((tool.get("filters") or {}).values()):
+        raise invalid_value_error(prefix_error_path(str(error), field_path)) from None
+    if kind in WEB_SEARCH_TYPES and any((tool.get("filters") or {}).values()):
         why = "A search cannot be kept to some domains here."
-        raise InvalidRequest(why, param=f"{place}.filters", code="unsupported_parameter")
+        raise InvalidRequest(why, param=f"{field_path}.filters", code="unsupported_parameter")
 
 
-def known_kind(tool: Tool, place: str) -> str:
+def find_served_type(tool: Tool, field_path: str) -> str:
     """Return the type of a tool that can be served.
 
     Raises InvalidRequest for any other.
     """
     kind = tool.get("type")
     if kind is None:
-        raise missing(f"{place}.type")
-    if isinstance(kind, str) and (kind == "function" or kind in SEARCHING):
+        raise missing_parameter_error(f"{field_path}.type")
+    if isinstance(kind, str) and (kind == "function" or kind in WEB_SEARCH_TYPES):
         return kind
     why = f"Tools of the type {kind!r} are not supported here: only functions and web search are."
-    raise InvalidRequest(why, param=place, code="unsupported_parameter")
+    raise InvalidRequest(why, param=field_path, code="unsupported_parameter")
 
 
-def check_choice(choice: dict[str, Any], tools: list[Tool]) -> None:
+def check_tool_choice(choice: dict[str, Any], tools: list[Tool]) -> None:
     if choice.get("type") != "allowed_tools":
-        check_named(choice, tools, "tool_choice")
+        check_named_tool(choice, tools, "tool_choice")
         return
     try:
-        msgspec.convert(choice, Allowed)
+        msgspec.convert(choice, AllowedToolsChoice)
     except msgspec.ValidationError as error:
-        raise invalid(located(str(error), "tool_choice")) from None
+        raise invalid_value_error(prefix_error_path(str(error), "tool_choice")) from None
     for position, named in enumerate(choice["tools"]):
-        check_named(named, tools, f"tool_choice.tools[{position}]")
+        check_named_tool(named, tools, f"tool_choice.tools[{position}]")
 
 
-def check_named(named: dict[str, Any], tools: list[Tool], place: str) -> None:
-    name = named.get("name")
-    if known_kind(named, place) == "function":
+def check_named_tool(named_tool: dict[str, Any], tools: list[Tool], field_path: str) -> None:
+    name = named_tool.get("name")
+    if find_served_type(named_tool, field_path) == "function":
         if any(tool["type"] == "function" and tool["name"] == name for tool in tools):
             return
         why = f"tool_choice names {name!r}, which is not among the tools."
-        raise InvalidRequest(why, param=place)
-    if not any(tool["type"] in SEARCHING for tool in tools):
+        raise InvalidRequest(why, param=field_path)
+    if not any(tool["type"] in WEB_SEARCH_TYPES for tool in tools):
         raise InvalidRequest(
-            "tool_choice names a web search, which is not among the tools.", param=place
+            "tool_choice names a web search, which is not among the tools.", param=field_path
         )
 
 
-def chat_fields(body: dict[str, Any]) -> dict[str, Any]:
+def build_tool_fields(body: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a chat body for the tools of the validated `body`.
 
     When only some tools are allowed, the others are not sent: that works at every upstream. A
@@ -119,10 +119,12 @@ def chat_fields(body: dict[str, Any]) -> dict[str, Any]:
     tools = body.get("tools") or []
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and choice["type"] == "allowed_tools":
-        tools = [tool for tool in tools if any(same(tool, named) for named in choice["tools"])]
+        tools = [
+            tool for tool in tools if any(is_chosen_tool(tool, named) for named in choice["tools"])
+        ]
         choice = choice["mode"]
     found: dict[str, Any] = {}
-    if functions := [chat_tool(tool) for tool in tools if tool["type"] == "function"]:
+    if functions := [build_chat_tool(tool) for tool in tools if tool["type"] == "function"]:
         found["tools"] = functions
         if isinstance(choice, dict):
             choice = (
@@ -132,20 +134,20 @@ def chat_fields(body: dict[str, Any]) -> dict[str, Any]:
             )
         given = {"tool_choice": choice, "parallel_tool_calls": body.get("parallel_tool_calls")}
         found |= {name: value for name, value in given.items() if value is not None}
-    searching = next((tool for tool in tools if tool["type"] in SEARCHING), None)
+    searching = next((tool for tool in tools if tool["type"] in WEB_SEARCH_TYPES), None)
     if searching is not None and choice != "none":
-        found["web_search_options"] = search_options(searching)
+        found["web_search_options"] = build_search_options(searching)
     return found
 
 
-def same(tool: Tool, named: dict[str, Any]) -> bool:
+def is_chosen_tool(tool: Tool, named_tool: dict[str, Any]) -> bool:
     """Return whether a choice means this tool."""
     if tool["type"] == "function":
-        return bool(named["type"] == "function" and named.get("name") == tool["name"])
-    return named["type"] in SEARCHING
+        return bool(named_tool["type"] == "function" and named_tool.get("name") == tool["name"])
+    return named_tool["type"] in WEB_SEARCH_TYPES
 
 
-def chat_tool(tool: Tool) -> Tool:
+def build_chat_tool(tool: Tool) -> Tool:
     fields = ("name", "description", "parameters", "strict")
     return {
         "type": "function",
@@ -153,11 +155,11 @@ def chat_tool(tool: Tool) -> Tool:
     }
 
 
-def search_options(tool: Tool) -> dict[str, Any]:
+def build_search_options(tool: Tool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if tool.get("search_context_size"):
         found["search_context_size"] = tool["search_context_size"]
     if location := tool.get("user_location"):
-        where = {name: location[name] for name in PLACE if location.get(name) is not None}
+        where = {name: location[name] for name in LOCATION_FIELDS if location.get(name) is not None}
         found["user_location"] = {"type": "approximate", "approximate": where}
     return found

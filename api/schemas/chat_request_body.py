@@ -10,26 +10,26 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct
 
-from api.schemas.json_body import Maybe, missing, refuse_long, well_formed
+from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
 from conversations.reasoning.sampling_paths import CandidateCount
 from providers.exceptions import InvalidRequest
 from providers.fast_settings import settings
 from providers.protocol.message_text import SYSTEM_ROLES
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 
-OWN = (
+OWN_FIELDS = (
     "conversation_id",
     "session_id",
     "store",
     "reasoning_format",
     "mpr_candidates",
 )  # our own fields, never sent on
-REMEMBERED = frozenset(
+CONVERSATION_FIELDS = frozenset(
     ("conversation_id", "session_id", "store")
 )  # fields that can make a request part of a conversation
 # Roles whose messages need content, and fields that other messages may have instead.
-NEED_CONTENT = (*SYSTEM_ROLES, "user", "tool")
-SPEAKS = frozenset(
+ROLES_WITH_CONTENT = (*SYSTEM_ROLES, "user", "tool")
+CONTENT_SUBSTITUTES = frozenset(
     ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
 )
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -183,27 +183,27 @@ class EmbeddingBody(Struct):
     user: str | Maybe = UNSET
 
 
-BODIES: dict[str, type[Struct]] = {
+BODY_TYPES: dict[str, type[Struct]] = {
     CHAT: ChatBody,
     COMPLETIONS: CompletionBody,
     EMBEDDINGS: EmbeddingBody,
 }
 
 
-def read(endpoint: str, raw: bytes) -> dict[str, Any]:
+def read_request_body(endpoint: str, raw: bytes) -> dict[str, Any]:
     """Return the validated body of a request to this endpoint.
 
     Raises InvalidJson or InvalidRequest, with `param` when one field is at fault.
     """
-    body = well_formed(raw, BODIES[endpoint])
+    body = parse_json_body(raw, BODY_TYPES[endpoint])
     if endpoint == CHAT:
-        check_chat(body)
+        check_chat_body(body)
     else:
-        check_items(body, "prompt" if endpoint == COMPLETIONS else "input")
+        check_prompt_items(body, "prompt" if endpoint == COMPLETIONS else "input")
     return body
 
 
-def check_items(body: dict[str, Any], field: str) -> None:
+def check_prompt_items(body: dict[str, Any], field: str) -> None:
     """Raise InvalidRequest unless the prompts or inputs are of one kind, and not too many.
 
     They are all texts, all token numbers, or all lists of token numbers. A list of token numbers is
@@ -211,7 +211,7 @@ def check_items(body: dict[str, Any], field: str) -> None:
     """
     items = body[field]
     if isinstance(items, list) and items and not isinstance(items[0], int):
-        refuse_long(
+        refuse_long_list(
             body, field, settings.MESSAGES_LIMIT if field == "prompt" else settings.INPUTS_LIMIT
         )
     if isinstance(items, list) and len({type(item) for item in items}) > 1:
@@ -220,24 +220,26 @@ def check_items(body: dict[str, Any], field: str) -> None:
         )
 
 
-def check_chat(body: dict[str, Any]) -> None:
+def check_chat_body(body: dict[str, Any]) -> None:
     """Raise InvalidRequest where a chat body breaks a rule that its types cannot express."""
-    refuse_long(body, "messages", settings.MESSAGES_LIMIT)
+    refuse_long_list(body, "messages", settings.MESSAGES_LIMIT)
     for field in ("tools", "functions"):
-        refuse_long(body, field, settings.TOOLS_LIMIT)
+        refuse_long_list(body, field, settings.TOOLS_LIMIT)
     for position, message in enumerate(body["messages"]):
         role = message["role"]
         content = message.get("content")
-        if content is None and (role in NEED_CONTENT or not message.keys() & SPEAKS):
-            raise missing(
+        if content is None and (
+            role in ROLES_WITH_CONTENT or not message.keys() & CONTENT_SUBSTITUTES
+        ):
+            raise missing_parameter_error(
                 f"messages[{position}].content", f"A message of the role {role!r} needs content."
             )
         if role == "tool" and not message.get("tool_call_id"):
-            raise missing(
+            raise missing_parameter_error(
                 f"messages[{position}].tool_call_id", "A tool's message names the call it answers."
             )
         if isinstance(content, list):
-            check_parts(content, f"messages[{position}].content")
+            check_message_parts(content, f"messages[{position}].content")
     choice = body.get("tool_choice")
     tools = body.get("tools") or ()
     if choice not in (None, "none", "auto") and not tools:
@@ -257,7 +259,7 @@ def check_chat(body: dict[str, Any]) -> None:
         raise InvalidRequest("top_logprobs needs logprobs to be true.", param="top_logprobs")
     format_ = body.get("response_format")
     if format_ and format_["type"] == "json_schema" and not format_.get("json_schema"):
-        raise missing("response_format.json_schema")
+        raise missing_parameter_error("response_format.json_schema")
     if body.get("stream_options") and not body.get("stream"):
         raise InvalidRequest(
             "stream_options is only allowed when stream is true.", param="stream_options"
@@ -272,11 +274,11 @@ PART_FIELDS = {
 }
 
 
-def check_parts(parts: list[dict[str, Any]], path: str) -> None:
+def check_message_parts(parts: list[dict[str, Any]], path: str) -> None:
     for position, part in enumerate(parts):
         field = PART_FIELDS.get(part["type"])
         if field is not None and part.get(field) is None:
-            raise missing(f"{path}[{position}].{field}")
+            raise missing_parameter_error(f"{path}[{position}].{field}")
         image = part.get("image_url") if field == "image_url" else None
         if isinstance(image, dict) and not isinstance(image.get("url"), str):
-            raise missing(f"{path}[{position}].image_url.url")
+            raise missing_parameter_error(f"{path}[{position}].image_url.url")

@@ -7,7 +7,7 @@ from typing import IO, Any
 from rest_framework.parsers import JSONParser
 
 from api.schemas.json_body import NUL, refuse_nul
-from api.schemas.json_cost import measure
+from api.schemas.json_cost import measure_structure
 
 
 class BoundedJSONParser(JSONParser):
@@ -20,7 +20,7 @@ class BoundedJSONParser(JSONParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         raw = stream.read()
-        measure(raw)
+        measure_structure(raw)
         body = super().parse(io.BytesIO(raw), media_type, parser_context)
         if NUL in raw:
             refuse_nul(body, "")

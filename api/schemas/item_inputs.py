@@ -12,13 +12,18 @@ import msgspec
 from msgspec import UNSET, Meta, Struct
 from rest_framework.request import Request
 
-from api.schemas.json_body import Maybe, invalid, missing, well_formed
+from api.schemas.json_body import (
+    Maybe,
+    invalid_value_error,
+    missing_parameter_error,
+    parse_json_body,
+)
 from providers.exceptions import InvalidRequest, UnsupportedMediaType
 
-PAIRS = 16
-KEY_CHARS = 64
-VALUE_CHARS = 512  # of one value of metadata
-ITEMS = 20  # most items in one request
+MOST_METADATA_PAIRS = 16
+METADATA_KEY_CHARS = 64
+METADATA_VALUE_CHARS = 512  # of one value of metadata
+MOST_ITEMS = 20  # most items in one request
 Text = Annotated[str, Meta(min_length=1)]
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -57,11 +62,11 @@ class Reasoning(Struct):
     encrypted_content: str | Maybe = UNSET
 
 
-class Kept(Struct):
+class UncheckedItem(Struct):
     """An item that is kept unchanged."""
 
 
-SHAPES: dict[str, type[Struct]] = {
+ITEM_SHAPES: dict[str, type[Struct]] = {
     "message": Message,
     "function_call": FunctionCall,
     "function_call_output": FunctionCallOutput,
@@ -75,22 +80,22 @@ SHAPES: dict[str, type[Struct]] = {
         mcp_approval_response mcp_call custom_tool_call custom_tool_call_output program
         program_output
         """.split(),
-        Kept,
+        UncheckedItem,
     ),
 }
-Kinds = dict[str, tuple[str, ...]]  # kind of part -> fields, one of which it needs
-TOLD: Kinds = {
+PartKinds = dict[str, tuple[str, ...]]  # kind of part -> fields, one of which it needs
+INPUT_PARTS: PartKinds = {
     "input_text": ("text",),
     "input_image": ("image_url", "file_id"),
     "input_file": ("file_id", "file_data"),
     "input_audio": ("input_audio",),
 }
-SAID: Kinds = {"output_text": ("text",), "refusal": ("refusal",)}
-SUMMED_UP: Kinds = {"summary_text": ("text",)}
-THOUGHT: Kinds = {"reasoning_text": ("text",)}
+OUTPUT_PARTS: PartKinds = {"output_text": ("text",), "refusal": ("refusal",)}
+SUMMARY_PARTS: PartKinds = {"summary_text": ("text",)}
+REASONING_PARTS: PartKinds = {"reasoning_text": ("text",)}
 
 
-def read(request: Request, shape: type[Struct]) -> dict[str, Any]:
+def read_drf_body(request: Request, shape: type[Struct]) -> dict[str, Any]:
     """Return the validated JSON body; an empty body is {}.
 
     Raises UnsupportedMediaType, InvalidJson or InvalidRequest, with `param` when one field is at
@@ -98,97 +103,103 @@ def read(request: Request, shape: type[Struct]) -> dict[str, Any]:
     """
     if (request.content_type or "").partition(";")[0].strip() not in ("application/json", ""):
         raise UnsupportedMediaType("Send the body as application/json.")
-    return well_formed(request.body or b"{}", shape)
+    return parse_json_body(request.body or b"{}", shape)
 
 
-def metadata(value: dict[str, Any] | None) -> dict[str, str]:
+def validate_metadata(value: dict[str, Any] | None) -> dict[str, str]:
     """Return the metadata: at most 16 pairs of texts.
 
     Raises InvalidRequest.
     """
     found = value or {}
-    if len(found) > PAIRS:
+    if len(found) > MOST_METADATA_PAIRS:
         raise InvalidRequest(
-            f"metadata has at most {PAIRS} pairs, not {len(found)}.", param="metadata"
+            f"metadata has at most {MOST_METADATA_PAIRS} pairs, not {len(found)}.", param="metadata"
         )
     for name, text in found.items():
-        if not 1 <= len(name) <= KEY_CHARS:
+        if not 1 <= len(name) <= METADATA_KEY_CHARS:
             raise InvalidRequest(
-                f"A key of metadata has 1 to {KEY_CHARS} characters.", param="metadata"
+                f"A key of metadata has 1 to {METADATA_KEY_CHARS} characters.", param="metadata"
             )
         at = f"metadata.{name}"
         if not isinstance(text, str):
             raise InvalidRequest("A value of metadata is a text.", param=at, code="invalid_type")
-        if len(text) > VALUE_CHARS:
+        if len(text) > METADATA_VALUE_CHARS:
             raise InvalidRequest(
-                f"A value of metadata has at most {VALUE_CHARS} characters.", param=at
+                f"A value of metadata has at most {METADATA_VALUE_CHARS} characters.", param=at
             )
     return found
 
 
-def check_items(items: list[Any], at: str = "items") -> None:
+def check_items(items: list[Any], field_path: str = "items") -> None:
     """Raise InvalidRequest unless these are items that a caller may put into a conversation."""
-    if len(items) > ITEMS:
+    if len(items) > MOST_ITEMS:
         raise InvalidRequest(
-            f"At most {ITEMS} items are taken at a time, not {len(items)}.", param=at
+            f"At most {MOST_ITEMS} items are taken at a time, not {len(items)}.", param=field_path
         )
     for place, item in enumerate(items):
-        check_item(item, f"{at}[{place}]")
+        check_item(item, f"{field_path}[{place}]")
 
 
-def check_item(item: Any, at: str) -> None:
-    """Raise InvalidRequest unless this is an item; `at` is its place in the body."""
+def check_item(item: Any, field_path: str) -> None:
+    """Raise InvalidRequest unless this is an item; `field_path` is its place in the body."""
     if not isinstance(item, dict):
-        raise InvalidRequest("An item is an object.", param=at, code="invalid_type")
+        raise InvalidRequest("An item is an object.", param=field_path, code="invalid_type")
     kind = item.get("type", "message" if "role" in item else None)
     if kind is None:
-        raise missing(f"{at}.type")
-    shape = SHAPES.get(kind) if isinstance(kind, str) else None
+        raise missing_parameter_error(f"{field_path}.type")
+    shape = ITEM_SHAPES.get(kind) if isinstance(kind, str) else None
     if shape is None:
         raise InvalidRequest(
-            f"Items of the type {str(kind)[:64]!r} are not taken.", param=f"{at}.type"
+            f"Items of the type {str(kind)[:64]!r} are not taken.", param=f"{field_path}.type"
         )
     try:
         msgspec.convert(item, shape)
     except msgspec.ValidationError as error:
-        raise invalid(located(str(error), at)) from None
+        raise invalid_value_error(prefix_error_path(str(error), field_path)) from None
     if shape is Message:
-        check_parts(item["content"], f"{at}.content", SAID if item["role"] == "assistant" else TOLD)
+        check_item_parts(
+            item["content"],
+            f"{field_path}.content",
+            OUTPUT_PARTS if item["role"] == "assistant" else INPUT_PARTS,
+        )
     elif shape is FunctionCallOutput:
-        check_parts(item["output"], f"{at}.output", TOLD)
+        check_item_parts(item["output"], f"{field_path}.output", INPUT_PARTS)
     elif shape is Reasoning:
-        check_parts(item.get("summary"), f"{at}.summary", SUMMED_UP)
-        check_parts(item.get("content"), f"{at}.content", THOUGHT)
+        check_item_parts(item.get("summary"), f"{field_path}.summary", SUMMARY_PARTS)
+        check_item_parts(item.get("content"), f"{field_path}.content", REASONING_PARTS)
 
 
-def located(message: str, at: str) -> str:
+def prefix_error_path(message: str, field_path: str) -> str:
     """Return msgspec's message about an item with the path from the body to the item in it."""
     text, _, path = message.partition(" - at `$")
-    return f"{text} - at `$.{at}{path or '`'}"
+    return f"{text} - at `$.{field_path}{path or '`'}"
 
 
-def check_parts(parts: Any, at: str, kinds: Kinds) -> None:
+def check_item_parts(parts: Any, field_path: str, kinds: PartKinds) -> None:
     """Raise InvalidRequest unless each part is of one of these kinds and complete."""
     for place, part in enumerate(parts if isinstance(parts, list) else ()):
         needed = kinds.get(part["type"])
         if needed is None:
             raise InvalidRequest(
                 f"{part['type'][:64]!r} cannot stand here; one of {', '.join(kinds)} can.",
-                param=f"{at}[{place}].type",
+                param=f"{field_path}[{place}].type",
             )
         if part.get("file_url") is not None:
             why = "A file at a URL is not fetched: give it by file_id or file_data."
-            raise InvalidRequest(why, param=f"{at}[{place}].file_url", code="unsupported_parameter")
+            raise InvalidRequest(
+                why, param=f"{field_path}[{place}].file_url", code="unsupported_parameter"
+            )
         if all(part.get(field) is None for field in needed):
-            raise missing(f"{at}[{place}].{needed[0]}")
+            raise missing_parameter_error(f"{field_path}[{place}].{needed[0]}")
 
 
-def wanted(values: Iterable[str], known: Iterable[str]) -> frozenset[str]:
+def validate_include_values(values: Iterable[str], allowed_values: Iterable[str]) -> frozenset[str]:
     """Return the values of `include`.
 
     Raises InvalidRequest when one of them is not known.
     """
     found = frozenset(values)
-    if strange := sorted(found.difference(known)):
+    if strange := sorted(found.difference(allowed_values)):
         raise InvalidRequest(f"{strange[0][:64]!r} cannot be included.", param="include")
     return found

@@ -15,32 +15,32 @@ import msgspec
 import orjson
 from msgspec import Struct, UnsetType
 
-from api.schemas.json_cost import Structure, measure
+from api.schemas.json_cost import Structure, measure_structure
 from providers.exceptions import InvalidJson, InvalidRequest
 from providers.fast_settings import settings
 
 T = TypeVar("T")
 # fields that would let a caller choose the upstream or its credential
-ROUTING = frozenset(
+ROUTING_FIELDS = frozenset(
     """
     api_base base_url api_key api_version api_type extra_headers extra_body extra_query headers
     custom_host custom_llm_provider organization proxy aws_region_name vertex_credentials
     """.split()
 )
-TOO_BIG = 2.0**63
+INTEGER_BOUND = 2.0**63
 NUL = b"\\u0000"
-TWICE = "The body has an object with a name given twice."
+REPEATED_NAME_MESSAGE = "The body has an object with a name given twice."
 Maybe = UnsetType | None
-_thread = ThreadPoolExecutor(
+_executor = ThreadPoolExecutor(
     1, thread_name_prefix="json"
 )  # more threads would only compete with the event loop
 
 
-async def read_beside_loop(read: Callable[[bytes], dict[str, Any]], raw: bytes) -> dict[str, Any]:
-    """Return `read(raw)`; a large body is read in a thread, so that the event loop goes on."""
+async def read_beside_loop(reader: Callable[[bytes], dict[str, Any]], raw: bytes) -> dict[str, Any]:
+    """Return `reader(raw)`; a large body is read in a thread, so that the event loop goes on."""
     if len(raw) <= settings.JSON_INLINE_BYTES:
-        return read(raw)
-    return await asyncio.get_running_loop().run_in_executor(_thread, read, raw)
+        return reader(raw)
+    return await asyncio.get_running_loop().run_in_executor(_executor, reader, raw)
 
 
 async def call_beside_loop(size_bytes: int, function: Callable[[], T]) -> T:
@@ -50,15 +50,15 @@ async def call_beside_loop(size_bytes: int, function: Callable[[], T]) -> T:
     """
     if size_bytes <= settings.JSON_INLINE_BYTES:
         return function()
-    return await asyncio.get_running_loop().run_in_executor(_thread, function)
+    return await asyncio.get_running_loop().run_in_executor(_executor, function)
 
 
-def well_formed(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
+def parse_json_body(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
     """Return the body, checked against this shape.
 
     Raises InvalidJson, or InvalidRequest, also for fields that would choose where the request goes.
     """
-    structure = measure(raw) if may_be_costly(raw) else None
+    structure = measure_structure(raw) if may_be_costly(raw) else None
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -70,10 +70,10 @@ def well_formed(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
     try:
         msgspec.convert(body, shape)
     except msgspec.ValidationError as error:
-        raise invalid(str(error)) from None
+        raise invalid_value_error(str(error)) from None
     refuse_lossy(body, raw, structure)
-    if not ROUTING.isdisjoint(body):
-        field = min(ROUTING & body.keys())
+    if not ROUTING_FIELDS.isdisjoint(body):
+        field = min(ROUTING_FIELDS & body.keys())
         raise InvalidRequest(
             f"The field {field!r} is not accepted here.", param=field, code="unknown_parameter"
         )
@@ -87,26 +87,26 @@ def may_be_costly(raw: bytes) -> bool:
     return bool(raw.count(b"[") + raw.count(b"{") > settings.JSON_DEPTH)
 
 
-def refuse_long(body: dict[str, Any], field: str, limit: int) -> None:
+def refuse_long_list(body: dict[str, Any], field: str, limit: int) -> None:
     """Raise InvalidRequest when the list in this field has more than `limit` items."""
     items = body.get(field)
     if isinstance(items, list) and len(items) > limit:
         raise InvalidRequest(f"{field!r} has at most {limit} items, not {len(items)}.", param=field)
 
 
-def missing(param: str, message: str = "") -> InvalidRequest:
+def missing_parameter_error(param: str, message: str = "") -> InvalidRequest:
     message = message or f"Missing required parameter: {param!r}."
     return InvalidRequest(message, param=param, code="missing_required_parameter")
 
 
-def invalid(message: str) -> InvalidRequest:
+def invalid_value_error(message: str) -> InvalidRequest:
     """Return the error for msgspec's message (`Expected … - at `$.messages[0].role``)."""
     text, _, path = message.partition(" - at `")
     param = path.rstrip("`").removeprefix("$").lstrip(".").replace("[...]", "") or None
     if text.startswith("Object missing required field"):
         name = text.split("`")[1]
         param = f"{param}.{name}" if param else name
-        return missing(param)
+        return missing_parameter_error(param)
     where = f" for {param!r}" if param else ""
     kind = "invalid_type" if text.startswith("Expected `") and " got " in text else "invalid_value"
     return InvalidRequest(
@@ -130,18 +130,18 @@ def refuse_lossy(body: dict[str, Any], raw: bytes, structure: Structure | None) 
             left.extend(value.values())
         elif type(value) is list:
             left.extend(value)
-        elif type(value) is float and not -TOO_BIG < value < TOO_BIG:
+        elif type(value) is float and not -INTEGER_BOUND < value < INTEGER_BOUND:
             raise InvalidJson("The body has a number beyond 64 bits.")
     if structure is not None:
         if names != structure.names:
-            raise InvalidJson(TWICE)
+            raise InvalidJson(REPEATED_NAME_MESSAGE)
     elif names != raw.count(b'":') - raw.count(b'\\":') or b'" :' in raw or b'\\\\":' in raw:
-        json.loads(raw, object_pairs_hook=refuse_twice)
+        json.loads(raw, object_pairs_hook=refuse_repeated_names)
 
 
-def refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+def refuse_repeated_names(pairs: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in pairs}) != len(pairs):
-        raise InvalidJson(TWICE)
+        raise InvalidJson(REPEATED_NAME_MESSAGE)
 
 
 def refuse_nul(value: Any, path: str) -> None:

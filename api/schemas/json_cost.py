@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from providers.exceptions import InvalidJson
-from providers.wire.json_reader import DEEPEST
+from providers.wire.json_reader import MOST_NESTING_LEVELS
 
 WINDOW_BYTES = 2**18  # searched at a time, as other threads wait that long
 ITEM_MARKS = (b"[", b"{", b",", b":")
 BRACKETS = b"[]{}"
-OPENING = (ord("["), ord("{"))
+OPENING_BRACKETS = (ord("["), ord("{"))
 NO_BRACKETS = bytes(set(range(256)) - set(BRACKETS))
 
 
@@ -26,18 +26,18 @@ class Structure:
     items: int = 0
     names: int = 0
     depth: int = 0
-    deepest: int = 0
+    deepest_level: int = 0
     escapes: int = 0
 
 
-def measure(raw: bytes) -> Structure:
+def measure_structure(raw: bytes) -> Structure:
     """Count the values, names, levels and backslashes of a body.
 
     Raises InvalidJson when they are more than the settings allow.
     """
     found = Structure()
-    deepest = min(settings.JSON_DEPTH, DEEPEST)
-    for window, marks in structural_parts(raw):
+    deepest = min(settings.JSON_DEPTH, MOST_NESTING_LEVELS)
+    for window, marks in iterate_windows(raw):
         found.escapes += window.count(b"\\")
         found.items += sum(marks.count(mark) for mark in ITEM_MARKS)
         found.names += marks.count(b":")
@@ -48,33 +48,33 @@ def measure(raw: bytes) -> Structure:
             )
         if found.escapes > settings.JSON_ESCAPES:
             raise InvalidJson(f"The body has more than {settings.JSON_ESCAPES} backslashes.")
-        follow_depth(found, marks.translate(None, delete=NO_BRACKETS))
-        if found.deepest > deepest:
+        update_depth(found, marks.translate(None, delete=NO_BRACKETS))
+        if found.deepest_level > deepest:
             raise InvalidJson(f"The body is nested deeper than {deepest} levels.")
     return found
 
 
-def follow_depth(found: Structure, brackets: bytes) -> None:
-    """Follow the brackets and update the depth and the deepest level in `found`."""
-    depth = found.depth
-    deepest = found.deepest
+def update_depth(structure: Structure, brackets: bytes) -> None:
+    """Follow the brackets and update the depth and the deepest level in `structure`."""
+    depth = structure.depth
+    deepest = structure.deepest_level
     for bracket in brackets:
-        if bracket in OPENING:
+        if bracket in OPENING_BRACKETS:
             depth += 1
             if depth > deepest:
                 deepest = depth
         else:
             depth -= 1
-    found.depth = depth
-    found.deepest = deepest
+    structure.depth = depth
+    structure.deepest_level = deepest
 
 
-def structural_parts(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
+def iterate_windows(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the body in windows, each with its characters outside of texts."""
     start = 0
     in_text = False
     while start < len(raw):
-        end = end_of_window(raw, start)
+        end = find_window_end(raw, start)
         window = raw[start:end]
         plain = window.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in window else window
         parts = plain.split(b'"')
@@ -83,7 +83,7 @@ def structural_parts(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = end
 
 
-def end_of_window(raw: bytes, start: int) -> int:
+def find_window_end(raw: bytes, start: int) -> int:
     """Return the end of a window, never between a backslash and the character it escapes."""
     end = start + WINDOW_BYTES
     if raw[end - 1 : end] != b"\\":

@@ -16,8 +16,8 @@ from providers.protocol.trace import Trace
 
 DONE = b"data: [DONE]\n\n"
 PING = b": ping\n\n"
-PREFIX = {CHAT: "chatcmpl-", COMPLETIONS: "cmpl-"}
-OBJECT = {
+ANSWER_ID_PREFIXES = {CHAT: "chatcmpl-", COMPLETIONS: "cmpl-"}
+OBJECT_NAMES = {
     (CHAT, False): "chat.completion",
     (CHAT, True): "chat.completion.chunk",
     (COMPLETIONS, False): "text_completion",
@@ -26,32 +26,32 @@ OBJECT = {
 }
 
 
-class Renderer:
-    """The renderer of one answer, with the extra fields `also`.
+class ChatRenderer:
+    """The renderer of one answer, with the extra fields `extra_fields`.
 
     The answer's id contains the request's id, so that a caller can find its usage record.
     """
 
     __slots__ = ("_base", "_include_usage", "_trace")
-    failed = staticmethod(
-        exceptions.event
+    render_failure = staticmethod(
+        exceptions.render_error_event
     )  # the end of an answer that broke off after it had begun
 
-    def __init__(self, trace: Trace, also: dict[str, Any] | None = None) -> None:
+    def __init__(self, trace: Trace, extra_fields: dict[str, Any] | None = None) -> None:
         request = trace.request
         self._trace = trace
         self._include_usage = request.include_usage
         self._base: dict[str, Any] = {
             "model": request.model,
-            "object": OBJECT[request.endpoint, request.stream],
+            "object": OBJECT_NAMES[request.endpoint, request.stream],
         }
         if request.endpoint != EMBEDDINGS:
-            self._base["id"] = PREFIX[request.endpoint] + request.id
+            self._base["id"] = ANSWER_ID_PREFIXES[request.endpoint] + request.id
             self._base["created"] = int(time.time())
-        if also:
-            self._base.update(also)
+        if extra_fields:
+            self._base.update(extra_fields)
 
-    def events(self, batch: list[Chunk]) -> bytes:
+    def render_batch(self, batch: list[Chunk]) -> bytes:
         """Return the SSE lines of one batch; usage is left out until the end."""
         base = self._base
         parts = []
@@ -64,20 +64,20 @@ class Renderer:
                 parts.append(b"data: %b\n\n" % orjson.dumps(chunk))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def end(self) -> bytes:
+    def render_end(self) -> bytes:
         """Return the lines after the last chunk: usage if asked for, then [DONE]."""
         if not self._include_usage:
             return DONE
-        chunk = {**self._base, "choices": [], "usage": self._usage()}
+        chunk = {**self._base, "choices": [], "usage": self._build_usage()}
         return b"data: %b\n\n%b" % (orjson.dumps(chunk), DONE)
 
-    def whole(self, answer: Chunk) -> bytes:
+    def render_whole(self, answer: Chunk) -> bytes:
         """Return the JSON body of an answer that does not stream; it must have been counted."""
         answer.update(self._base)
-        answer["usage"] = self._usage()
+        answer["usage"] = self._build_usage()
         return orjson.dumps(answer)
 
-    def _usage(self) -> dict[str, Any]:
+    def _build_usage(self) -> dict[str, Any]:
         """Return the usage that the ledger recorded."""
         usage = self._trace.meter.as_openai() or {}
         if self._trace.request.endpoint == EMBEDDINGS and self._trace.meter.is_estimated:

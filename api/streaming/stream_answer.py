@@ -15,7 +15,7 @@ from urllib.parse import quote
 from django.http import HttpResponse, StreamingHttpResponse
 
 from api import exceptions
-from api.relay.error_fields import OwnPlaces
+from api.relay.error_fields import MessagePositions
 from api.streaming.chat_renderer import PING
 from providers.exceptions import GatewayError, InternalError, ShuttingDown
 from providers.fast_settings import settings
@@ -31,29 +31,29 @@ SSE_HEADERS = (
 SLICE_BYTES = 256 * 2**10  # largest write: parts of a longer one would be copied again and again
 
 
-class Rendering(Protocol):
+class StreamRenderer(Protocol):
     """A renderer: makes bytes of a batch, of the end, and of an error in a begun answer."""
 
-    def events(self, batch: list[Chunk], /) -> bytes: ...
-    def end(self) -> bytes: ...
-    def failed(self, error: GatewayError, /) -> bytes: ...
+    def render_batch(self, batch: list[Chunk], /) -> bytes: ...
+    def render_end(self) -> bytes: ...
+    def render_failure(self, error: GatewayError, /) -> bytes: ...
 
 
 class Heartbeat:
-    """All open streams of the process; `keep` pings those that have been silent for `seconds`."""
+    """All open streams of the process; those that were silent for `seconds` get pings."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._streams: set[StreamAnswer] = set()
         self._pings: set[asyncio.Task[None]] = set()
 
-    def add(self, stream: "StreamAnswer") -> None:
+    def add_stream(self, stream: "StreamAnswer") -> None:
         self._streams.add(stream)
 
-    def remove(self, stream: "StreamAnswer") -> None:
+    def remove_stream(self, stream: "StreamAnswer") -> None:
         self._streams.discard(stream)
 
-    async def keep(self) -> None:
+    async def ping_until_cancelled(self) -> None:
         """Ping silent streams until cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self._seconds / 4))
@@ -61,26 +61,26 @@ class Heartbeat:
             for stream in [
                 stream
                 for stream in self._streams
-                if stream.written_at <= silent_since and not stream.writing
+                if stream.written_at <= silent_since and not stream.is_writing
             ]:
-                task = asyncio.create_task(stream.ping())
+                task = asyncio.create_task(stream.send_ping())
                 self._pings.add(task)
                 task.add_done_callback(self._pings.discard)
 
 
-async def unsent(message: dict[str, Any]) -> None:
+async def refuse_send(message: dict[str, Any]) -> None:
     """Raise RuntimeError: the place holder for the server's `send` until the answer begins."""
     raise RuntimeError("the answer has not begun")
 
 
 class StreamAnswer(StreamingHttpResponse):
-    """An SSE answer that the lean handler sends with `relay`.
+    """An SSE answer that the lean handler sends with `send_answer`.
 
     It is a Django response, so that middleware can add headers.
     """
 
     def __init__(
-        self, batches: Batches, renderer: Rendering, heartbeat: Heartbeat, request_id: str
+        self, batches: Batches, renderer: StreamRenderer, heartbeat: Heartbeat, request_id: str
     ) -> None:
         super().__init__(())
         del self.headers["content-type"]
@@ -88,49 +88,49 @@ class StreamAnswer(StreamingHttpResponse):
         self._renderer = renderer
         self._heartbeat = heartbeat
         self._request_id = request_id
-        self._send: Send = unsent
+        self._send: Send = refuse_send
         self._began = self.written_at = time.monotonic()
-        self._head_sent = self._over = False
-        self.writing = False
-        self.places: OwnPlaces | None = None  # renames the field of an error
+        self._head_sent = self._is_over = False
+        self.is_writing = False
+        self.message_positions: MessagePositions | None = None  # renames the field of an error
         self.trace: Trace | None = None  # set when upstreams make the answer now
 
-    async def relay(self, send: Send) -> None:
+    async def send_answer(self, send: Send) -> None:
         """Send the answer and return when it is sent.
 
         Raises CancelledError when the caller left.
         """
         self._send = send
-        self._heartbeat.add(self)
+        self._heartbeat.add_stream(self)
         try:
             async with aclosing(self._batches) as batches:
                 async for batch in batches:
-                    if data := self._renderer.events(batch):
-                        await self._write(data)
-            await self._write(self._renderer.end(), last=True)
+                    if data := self._renderer.render_batch(batch):
+                        await self._send_data(data)
+            await self._send_data(self._renderer.render_end(), last=True)
         except GatewayError as error:
-            await self._fail(error)
+            await self._send_error(error)
         except asyncio.CancelledError as cancelled:
             if cancelled.args:  # a reason means that the server is shutting down
-                await self._fail(ShuttingDown("The server is shutting down."))
+                await self._send_error(ShuttingDown("The server is shutting down."))
             raise
         except Exception:
-            await self._fail(InternalError("Something went wrong here."))
+            await self._send_error(InternalError("Something went wrong here."))
             raise
         finally:
-            self._over = True
-            self._heartbeat.remove(self)
+            self._is_over = True
+            self._heartbeat.remove_stream(self)
 
-    async def ping(self) -> None:
+    async def send_ping(self) -> None:
         """Send a ping, so that the caller and the proxies in between keep the connection open."""
-        if not self._over and not self.writing:
-            await self._write(PING)
+        if not self._is_over and not self.is_writing:
+            await self._send_data(PING)
 
-    async def _write(self, data: bytes, last: bool = False) -> None:
-        self.writing = True
-        self._over = self._over or last
+    async def _send_data(self, data: bytes, last: bool = False) -> None:
+        self.is_writing = True
+        self._is_over = self._is_over or last
         if not self._head_sent:
-            await self._head(200, SSE_HEADERS)
+            await self._send_head(200, SSE_HEADERS)
         if len(data) > SLICE_BYTES:
             for start in range(0, len(data), SLICE_BYTES):
                 slice_ = data[start : start + SLICE_BYTES]
@@ -139,9 +139,9 @@ class StreamAnswer(StreamingHttpResponse):
         if data or last:
             await self._send({"type": "http.response.body", "body": data, "more_body": not last})
         self.written_at = time.monotonic()
-        self.writing = False
+        self.is_writing = False
 
-    async def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    async def _send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._head_sent = True
         own = [
             (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in self.items()
@@ -151,17 +151,19 @@ class StreamAnswer(StreamingHttpResponse):
             ours += upstream_headers(self.trace)
         await self._send({"type": "http.response.start", "status": status, "headers": ours})
 
-    async def _fail(self, error: GatewayError) -> None:
-        if self.places is not None:
-            self.places.rename(error)
+    async def _send_error(self, error: GatewayError) -> None:
+        if self.message_positions is not None:
+            self.message_positions.rename_param(error)
         if self._head_sent:
-            await self._write(self._renderer.failed(error), last=True)
+            await self._send_data(self._renderer.render_failure(error), last=True)
             return
-        whole = exceptions.answer(error, self._request_id)
+        whole = exceptions.render_error(error, self._request_id)
         names = [
             (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in whole.items()
         ]
-        await self._head(whole.status_code, [pair for pair in names if pair[0] != b"x-request-id"])
+        await self._send_head(
+            whole.status_code, [pair for pair in names if pair[0] != b"x-request-id"]
+        )
         await self._send({"type": "http.response.body", "body": whole.content})
 
 
@@ -180,7 +182,7 @@ def upstream_headers(trace: Trace) -> list[tuple[bytes, bytes]]:
 
     There are none before the answer has begun, or when NAME_UPSTREAMS is off.
     """
-    attempt = trace.answered_by if settings.NAME_UPSTREAMS else None
+    attempt = trace.answering_attempt if settings.NAME_UPSTREAMS else None
     if attempt is None or attempt.first_byte_ms is None:
         return []
     model = attempt.model if attempt.model.isascii() else quote(attempt.model)

@@ -18,7 +18,7 @@ def retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
     """A ledger at work in a directory of its own."""
     found = Kept(tmp_path)
-    task = asyncio.create_task(found.ledger.keep())
+    task = asyncio.create_task(found.ledger.write_until_cancelled())
     yield found
     assert not task.done(), "the writing task has died"
     task.cancel()

@@ -41,7 +41,7 @@ def provider() -> Provider:
 
 @pytest.fixture
 def row(alice: User) -> ApiKey:
-    return keys.issue(alice, name="laptop")[0]
+    return keys.create_key(alice, name="laptop")[0]
 
 
 def change(row: Any, view: str = "change") -> str:
@@ -78,9 +78,9 @@ def test_a_key_is_shown_once_and_works(
     assert answer.status_code == 200
     assert "no-store" in answer.headers["cache-control"]
     (key,) = set(re.findall(r"sk-ps-[0-9A-Za-z]{49}", answer.content.decode()))
-    caller = authentication.find(keys.digest(key))
+    caller = authentication.load_caller(keys.digest_key(key))
     assert caller is not None
-    assert (caller.user_id, caller.models) == (alice.pk, {"echo", "gpt-4o"})
+    assert (caller.user_id, caller.allowed_models) == (alice.pk, {"echo", "gpt-4o"})
 
     row = ApiKey.objects.get()
     kept = [f"{entry.object_repr} {entry.change_message}" for entry in LogEntry.objects.all()]
@@ -151,7 +151,7 @@ def test_saving_a_key_does_not_undo_a_revocation_made_meanwhile(
 def test_a_model_that_went_stays_allowed_until_somebody_unticks_it(
     admin_client: Client, alice: User
 ) -> None:
-    row, _ = keys.issue(alice, models=["gone"])
+    row, _ = keys.create_key(alice, models=["gone"])
     assert re.search(r'value="gone"[^>]*checked', admin_client.get(change(row)).content.decode())
     admin_client.post(change(row), form(name="desk", allowed_models=["gone"]))
     assert ApiKey.objects.get().allowed_models == ["gone"]
@@ -160,11 +160,11 @@ def test_a_model_that_went_stays_allowed_until_somebody_unticks_it(
 def test_keys_are_revoked_by_an_action_that_is_noted(
     admin_client: Client, row: ApiKey, alice: User
 ) -> None:
-    keys.issue(alice)
+    keys.create_key(alice)
     posted = {"action": "revoke", "_selected_action": [row.pk], "index": 0}
     answer = admin_client.post(KEYS, posted, follow=True)
     assert "1 API key revoked." in answer.content.decode()
-    assert authentication.find(row.digest) is None
+    assert authentication.load_caller(row.digest) is None
     assert ApiKey.objects.valid().count() == 1
     assert [entry.change_message for entry in LogEntry.objects.all()] == ["Revoked."]
     assert b"delete_selected" not in answer.content
@@ -197,7 +197,7 @@ def test_the_list_says_how_keys_stand_and_filters_by_it(admin_client: Client, al
         "user inactive": {},
     }
     for name, fields in names.items():
-        row, _ = keys.issue(bob if "user" in name else alice, name=name)
+        row, _ = keys.create_key(bob if "user" in name else alice, name=name)
         ApiKey.objects.filter(pk=row.pk).update(**fields)
     html = admin_client.get(KEYS).content.decode()
     for name in names:
@@ -209,8 +209,8 @@ def test_the_list_says_how_keys_stand_and_filters_by_it(admin_client: Client, al
 def test_keys_are_found_by_their_beginning_and_by_user_name(
     admin_client: Client, alice: User
 ) -> None:
-    row, key = keys.issue(alice)
-    keys.issue(User.objects.create_user("mallory"))
+    row, key = keys.create_key(alice)
+    keys.create_key(User.objects.create_user("mallory"))
     for term in (key, row.prefix, f"{row.prefix}…", key[:9], "alice"):
         assert listed(admin_client, KEYS, q=term) == [row]
     for term in ("ali", "%", "_", "sk-ps-nothing"):
@@ -219,7 +219,7 @@ def test_keys_are_found_by_their_beginning_and_by_user_name(
 
 # --- usage ----------------------------------------------------------------------------------------
 def test_a_record_tells_its_story(admin_client: Client, row: ApiKey, provider: Provider) -> None:
-    token = UpstreamToken.of(provider, "sk-0123456789abcdefghij")
+    token = UpstreamToken.from_secret(provider, "sk-0123456789abcdefghij")
     token.save()
     attempts = [
         {
@@ -301,7 +301,7 @@ def test_what_callers_and_upstreams_wrote_is_shown_as_text(
         "status": 500,
     }
     entry = record(model=MARKUP, error_code=MARKUP, attempts=[attempt])
-    row, _ = keys.issue(alice, name=MARKUP, models=[MARKUP])
+    row, _ = keys.create_key(alice, name=MARKUP, models=[MARKUP])
     for address in (
         USAGE,
         KEYS,
@@ -415,11 +415,13 @@ def test_two_clicks_at_once_make_one_key(
 
 # --- searching ------------------------------------------------------------------------------------
 def test_a_key_is_found_by_itself_and_is_in_no_address(admin_client: Client, alice: User) -> None:
-    row, key = keys.issue(alice)
-    keys.issue(alice)
+    row, key = keys.create_key(alice)
+    keys.create_key(alice)
     answer = admin_client.post(f"{KEYS}search/", {"q": f" {key}\n"})
     assert answer.headers["location"] == change(row)
-    assert admin_client.post(f"{KEYS}search/", {"q": keys.generate()}).headers["location"] == KEYS
+    assert (
+        admin_client.post(f"{KEYS}search/", {"q": keys.generate_key()}).headers["location"] == KEYS
+    )
     cut = admin_client.post(f"{KEYS}search/", {"q": key[:-1]})
     assert cut.headers["location"] == f"{KEYS}?q={row.prefix}", "no more of it than the list shows"
     answer = admin_client.post(f"{KEYS}search/", {"q": row.prefix, "is": "valid"})

@@ -13,17 +13,17 @@ from rest_framework.request import Request
 
 from api import authentication, keys
 from api.authentication import (
-    UNKNOWN,
+    INVALID_KEY_TEXT,
     Caller,
     KeyAuthentication,
     Keyring,
     StaffAuthentication,
-    presented_key,
     read_changed_keys,
-    touch,
+    read_credential,
+    record_last_uses,
 )
 from api.models import ApiKey
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import Forbidden, GatewayError, InvalidKey, InvalidRequest
 
 committed = pytest.mark.django_db(transaction=True)
@@ -49,7 +49,7 @@ def headers(authorization: str | None = None, x_api_key: str | None = None) -> d
     ids=str,
 )
 def test_one_credential_is_found_wherever_it_stands(given: dict[str, Any]) -> None:
-    assert presented_key(given) == "KEY"
+    assert read_credential(given) == "KEY"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_missing_or_unusable_credential_is_a_401_that_repeats_nothing(
     given: dict[str, Any],
 ) -> None:
     with pytest.raises(InvalidKey) as caught:
-        presented_key(given)
+        read_credential(given)
     assert (caught.value.shown_status, caught.value.shown_code) == (401, "invalid_api_key")
     assert "KKK" not in caught.value.message
     assert "dXNlcjpwYXNz" not in caught.value.message
@@ -90,19 +90,19 @@ def test_a_missing_or_unusable_credential_is_a_401_that_repeats_nothing(
 
 def test_two_different_keys_are_a_400() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        presented_key(headers("Bearer KEY", "OTHER"))
+        read_credential(headers("Bearer KEY", "OTHER"))
     assert (caught.value.shown_status, caught.value.shown_code) == (400, "ambiguous_credentials")
 
 
 # --- a caller -------------------------------------------------------------------------------------
 def test_a_caller_without_a_list_of_models_may_use_all() -> None:
-    Caller(1, 1, frozenset(), float("inf")).require("any alias", "anything")
+    Caller(1, 1, frozenset(), float("inf")).require_model("any alias", "anything")
 
 
 def test_a_caller_with_a_list_may_use_the_models_it_names_by_public_id_or_alias() -> None:
     caller = Caller(1, 1, frozenset({"kimi-k2", "fast"}), float("inf"))
     for name, public_id in (("kimi-k2", "kimi-k2"), ("alias", "kimi-k2"), ("fast", "another")):
-        caller.require(name, public_id)
+        caller.require_model(name, public_id)
     for name, public_id in (
         ("another", "another"),
         ("alias", "another"),
@@ -110,7 +110,7 @@ def test_a_caller_with_a_list_may_use_the_models_it_names_by_public_id_or_alias(
         ("FAST", "another"),
     ):
         with pytest.raises(Forbidden) as caught:
-            caller.require(name, public_id)
+            caller.require_model(name, public_id)
         assert (caught.value.shown_status, caught.value.shown_code) == (403, "model_not_allowed")
         assert (caught.value.param, caught.value.type) == ("model", "permission_error")
         assert public_id == name or public_id not in caught.value.message
@@ -119,7 +119,7 @@ def test_a_caller_with_a_list_may_use_the_models_it_names_by_public_id_or_alias(
 # --- the keyring ----------------------------------------------------------------------------------
 def issued(name: str = "alice", **fields: Any) -> tuple[ApiKey, dict[str, Any]]:
     user, _ = get_user_model().objects.get_or_create(username=name)
-    row, key = keys.issue(user, **fields)
+    row, key = keys.create_key(user, **fields)
     return row, headers(f"Bearer {key}")
 
 
@@ -131,8 +131,8 @@ class Watched:
         self.gate = threading.Event()
         self.gate.set()
         self.reached = threading.Event()
-        self._find = authentication.find
-        monkeypatch.setattr(authentication, "find", self)
+        self._find = authentication.load_caller
+        monkeypatch.setattr(authentication, "load_caller", self)
 
     def __call__(self, digest: str) -> Caller | None:
         self.asked.append(digest)
@@ -149,10 +149,10 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 @committed
 async def test_a_key_is_asked_for_once_and_then_known(watched: Watched) -> None:
-    row, meta = await off_loop(issued, models=["echo"])
+    row, meta = await run_in_thread(issued, models=["echo"])
     ring = Keyring(10)
-    callers = [await ring.caller(meta) for _ in range(5)]
-    assert {(caller.key_id, caller.user_id, caller.models) for caller in callers} == {
+    callers = [await ring.identify_caller(meta) for _ in range(5)]
+    assert {(caller.key_id, caller.user_id, caller.allowed_models) for caller in callers} == {
         (row.pk, row.user_id, frozenset({"echo"}))
     }
     assert len(watched.asked) == 1
@@ -160,10 +160,10 @@ async def test_a_key_is_asked_for_once_and_then_known(watched: Watched) -> None:
 
 @committed
 async def test_a_hundred_who_ask_at_once_cost_one_query(watched: Watched) -> None:
-    row, meta = await off_loop(issued)
+    row, meta = await run_in_thread(issued)
     ring = Keyring(10)
     watched.gate.clear()
-    asking = [asyncio.create_task(ring.caller(meta)) for _ in range(100)]
+    asking = [asyncio.create_task(ring.identify_caller(meta)) for _ in range(100)]
     await asyncio.sleep(0)
     watched.gate.set()
     assert {caller.key_id for caller in await asyncio.gather(*asking)} == {row.pk}
@@ -174,10 +174,10 @@ async def test_a_hundred_who_ask_at_once_cost_one_query(watched: Watched) -> Non
 async def test_one_who_leaves_while_all_wait_does_not_take_the_answer_from_the_others(
     watched: Watched,
 ) -> None:
-    row, meta = await off_loop(issued)
+    row, meta = await run_in_thread(issued)
     ring = Keyring(10)
     watched.gate.clear()
-    first, second = (asyncio.create_task(ring.caller(meta)) for _ in range(2))
+    first, second = (asyncio.create_task(ring.identify_caller(meta)) for _ in range(2))
     await asyncio.to_thread(watched.reached.wait, 20)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -192,8 +192,8 @@ async def test_an_unknown_key_is_a_401_and_is_not_kept(watched: Watched) -> None
     ring = Keyring(10)
     for _ in range(3):
         with pytest.raises(InvalidKey) as caught:
-            await ring.caller(headers("Bearer sk-ps-unknown"))
-        assert caught.value.message == UNKNOWN
+            await ring.identify_caller(headers("Bearer sk-ps-unknown"))
+        assert caught.value.message == INVALID_KEY_TEXT
     assert len(watched.asked) == 3
 
 
@@ -210,98 +210,101 @@ ENDS: dict[str, Callable[[ApiKey], object]] = {
 @committed
 @pytest.mark.parametrize("end", ENDS)
 async def test_a_key_that_ended_is_refused_once_the_ring_was_told_to_forget(end: str) -> None:
-    row, meta = await off_loop(issued)
+    row, meta = await run_in_thread(issued)
     ring = Keyring(10)
-    assert (await ring.caller(meta)).key_id == row.pk
-    await off_loop(ENDS[end], row)
-    ring.forget()
+    assert (await ring.identify_caller(meta)).key_id == row.pk
+    await run_in_thread(ENDS[end], row)
+    ring.clear_callers()
     with pytest.raises(InvalidKey) as caught:
-        await ring.caller(meta)
-    assert caught.value.message == UNKNOWN  # the same text as for an unknown one
+        await ring.identify_caller(meta)
+    assert caught.value.message == INVALID_KEY_TEXT  # the same text as for an unknown one
 
 
 @committed
 @pytest.mark.parametrize("end", ENDS)
 async def test_of_changed_keys_the_ring_drops_those_alone(end: str, watched: Watched) -> None:
-    (row, meta), (other, others_meta) = await off_loop(issued), await off_loop(issued, "mallory")
+    (row, meta), (other, others_meta) = (
+        await run_in_thread(issued),
+        await run_in_thread(issued, "mallory"),
+    )
     ring = Keyring(10)
-    ring.take(await off_loop(read_changed_keys, ring.seen))
+    ring.apply_changes(await run_in_thread(read_changed_keys, ring.version_in_force))
     for each in (meta, others_meta):
-        await ring.caller(each)
-    await off_loop(ENDS[end], row)
-    await off_loop(issued, "a third")
-    ring.take(await off_loop(read_changed_keys, ring.seen))
+        await ring.identify_caller(each)
+    await run_in_thread(ENDS[end], row)
+    await run_in_thread(issued, "a third")
+    ring.apply_changes(await run_in_thread(read_changed_keys, ring.version_in_force))
     watched.asked.clear()
-    assert (await ring.caller(others_meta)).key_id == other.pk
+    assert (await ring.identify_caller(others_meta)).key_id == other.pk
     assert watched.asked == []
     with pytest.raises(InvalidKey):
-        await ring.caller(meta)
+        await ring.identify_caller(meta)
     assert len(watched.asked) == 1
 
 
 @committed
 async def test_a_user_who_is_switched_on_again_is_let_in_again() -> None:
-    row, meta = await off_loop(issued)
+    row, meta = await run_in_thread(issued)
     ring = Keyring(10)
     users = get_user_model().objects
     for active in (False, True):
-        await off_loop(users.filter(pk=row.user_id).update, is_active=active)
-        ring.take(await off_loop(read_changed_keys, ring.seen))
+        await run_in_thread(users.filter(pk=row.user_id).update, is_active=active)
+        ring.apply_changes(await run_in_thread(read_changed_keys, ring.version_in_force))
         if not active:
             with pytest.raises(InvalidKey):
-                await ring.caller(meta)
-    assert (await ring.caller(meta)).key_id == row.pk
+                await ring.identify_caller(meta)
+    assert (await ring.identify_caller(meta)).key_id == row.pk
 
 
 @committed
 async def test_an_answer_that_was_on_its_way_when_its_key_changed_is_not_kept(
     watched: Watched,
 ) -> None:
-    row, meta = await off_loop(issued)
+    row, meta = await run_in_thread(issued)
     ring = Keyring(10)
-    ring.take(await off_loop(read_changed_keys, ring.seen))
+    ring.apply_changes(await run_in_thread(read_changed_keys, ring.version_in_force))
     watched.gate.clear()
-    asking = asyncio.create_task(ring.caller(meta))
+    asking = asyncio.create_task(ring.identify_caller(meta))
     await asyncio.to_thread(watched.reached.wait, 20)
     watched.gate.set()
-    await off_loop(ENDS["revoked"], row)
-    ring.take(await off_loop(read_changed_keys, ring.seen))
+    await run_in_thread(ENDS["revoked"], row)
+    ring.apply_changes(await run_in_thread(read_changed_keys, ring.version_in_force))
     assert (await asking).key_id == row.pk
     with pytest.raises(InvalidKey):
-        await ring.caller(meta)
+        await ring.identify_caller(meta)
 
 
 @committed
 async def test_an_answer_that_was_on_its_way_when_the_key_was_revoked_is_not_kept(
     watched: Watched,
 ) -> None:
-    row, meta = await off_loop(issued)
+    row, meta = await run_in_thread(issued)
     ring = Keyring(10)
     watched.gate.clear()
-    asking = asyncio.create_task(ring.caller(meta))
+    asking = asyncio.create_task(ring.identify_caller(meta))
     await asyncio.to_thread(
         watched.reached.wait, 20
     )  # the query has been answered with the key still good
     watched.gate.set()
-    await off_loop(ENDS["revoked"], row)
-    ring.forget()
+    await run_in_thread(ENDS["revoked"], row)
+    ring.clear_callers()
     assert (await asking).key_id == row.pk  # this one began before
     with pytest.raises(InvalidKey):
-        await ring.caller(meta)
+        await ring.identify_caller(meta)
 
 
 @committed
 async def test_who_asks_after_the_forgetting_does_not_join_a_query_from_before(
     watched: Watched,
 ) -> None:
-    row, meta = await off_loop(issued)
+    row, meta = await run_in_thread(issued)
     ring = Keyring(10)
     watched.gate.clear()
-    before = asyncio.create_task(ring.caller(meta))
+    before = asyncio.create_task(ring.identify_caller(meta))
     await asyncio.to_thread(watched.reached.wait, 20)
-    await off_loop(ENDS["revoked"], row)
-    ring.forget()
-    after = asyncio.create_task(ring.caller(meta))
+    await run_in_thread(ENDS["revoked"], row)
+    ring.clear_callers()
+    after = asyncio.create_task(ring.identify_caller(meta))
     await asyncio.sleep(0)
     watched.gate.set()
     assert (await before).key_id == row.pk
@@ -311,15 +314,15 @@ async def test_who_asks_after_the_forgetting_does_not_join_a_query_from_before(
 
 @committed
 async def test_a_key_expires_although_it_is_kept() -> None:
-    row, meta = await off_loop(issued, expires_at=timezone.now() + timedelta(hours=1))
+    row, meta = await run_in_thread(issued, expires_at=timezone.now() + timedelta(hours=1))
     ring = Keyring(10)
-    assert (await ring.caller(meta)).key_id == row.pk
+    assert (await ring.identify_caller(meta)).key_id == row.pk
     known = next(iter(ring._callers))
     ring._callers[known] = Caller(
         row.pk, row.user_id, frozenset(), timezone.now().timestamp() - 0.001
     )
     with pytest.raises(InvalidKey):
-        await ring.caller(meta)
+        await ring.identify_caller(meta)
 
 
 @committed
@@ -329,14 +332,14 @@ async def test_the_ring_is_bounded_and_those_it_dropped_are_asked_for_again(
     def several() -> list[dict[str, Any]]:
         return [issued()[1] for _ in range(6)]
 
-    metas = await off_loop(several)
+    metas = await run_in_thread(several)
     ring = Keyring(4)
     for meta in metas:
-        await ring.caller(meta)
+        await ring.identify_caller(meta)
     assert len(ring._callers) == 4
-    await ring.caller(metas[-1])
+    await ring.identify_caller(metas[-1])
     assert len(watched.asked) == 6
-    await ring.caller(metas[0])
+    await ring.identify_caller(metas[0])
     assert len(watched.asked) == 7
 
 
@@ -344,34 +347,34 @@ async def test_the_ring_is_bounded_and_those_it_dropped_are_asked_for_again(
 async def test_a_database_that_fails_is_no_401_and_the_next_one_asks_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    row, meta = await off_loop(issued)
+    row, meta = await run_in_thread(issued)
     ring = Keyring(10)
 
     def away(digest: str) -> None:
         raise DatabaseError("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(authentication, "find", away)
+        patched.setattr(authentication, "load_caller", away)
         for _ in range(2):
             with pytest.raises((DatabaseError, GatewayError)) as caught:
-                await ring.caller(meta)
+                await ring.identify_caller(meta)
             assert not isinstance(caught.value, InvalidKey)
-    assert (await ring.caller(meta)).key_id == row.pk
+    assert (await ring.identify_caller(meta)).key_id == row.pk
 
 
 @committed
 async def test_the_last_use_is_noted_at_most_once_a_minute_and_written() -> None:
-    row, meta = await off_loop(issued)
+    row, meta = await run_in_thread(issued)
     ring = Keyring(10)
-    await ring.caller(meta)
-    used, ring.used = ring.used, {}
+    await ring.identify_caller(meta)
+    used, ring.unwritten_uses = ring.unwritten_uses, {}
     assert set(used) == {row.pk}
-    await ring.caller(meta)
-    ring.forget()
-    await ring.caller(meta)
-    assert ring.used == {}
-    await off_loop(touch, used)
-    found = await off_loop(ApiKey.objects.get, pk=row.pk)
+    await ring.identify_caller(meta)
+    ring.clear_callers()
+    await ring.identify_caller(meta)
+    assert ring.unwritten_uses == {}
+    await run_in_thread(record_last_uses, used)
+    found = await run_in_thread(ApiKey.objects.get, pk=row.pk)
     assert found.last_used_at == used[row.pk]
 
 
@@ -381,10 +384,10 @@ def test_last_uses_are_written_in_one_statement(django_assert_num_queries: Any) 
     now = timezone.now()
     used = {row.pk: now + timedelta(seconds=row.pk) for row in reversed(rows)}
     with django_assert_num_queries(1):
-        touch(used | {0: now})
+        record_last_uses(used | {0: now})
     assert dict(ApiKey.objects.values_list("pk", "last_used_at")) == used
     seen = {row.pk: row.changed for row in ApiKey.objects.all()}
-    touch(used)
+    record_last_uses(used)
     assert {row.pk: row.changed for row in ApiKey.objects.all()} == seen
 
 

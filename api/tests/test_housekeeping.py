@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from api.relay import gateway as module
-from api.relay.gateway import again_and_again
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually, rows
-from proxysite.testing.upstream import say
+from api.relay.gateway import repeat_forever
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.upstream import answer_honestly
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(module, "MOST_SECONDS", 0.02)
+    monkeypatch.setattr(module, "RESTART_SECONDS", 0.01)
+    monkeypatch.setattr(module, "LONGEST_RESTART_SECONDS", 0.02)
     monkeypatch.setattr(module, "SWEEP_SECONDS", 0.01)
 
 
@@ -35,7 +35,7 @@ async def test_work_begins_anew_after_any_fault(
         done.set()
         await asyncio.sleep(60)
 
-    task = asyncio.create_task(again_and_again(work))
+    task = asyncio.create_task(repeat_forever(work))
     await asyncio.wait_for(done.wait(), 10)
     task.cancel()
     await asyncio.wait([task])
@@ -60,11 +60,13 @@ async def test_each_kind_of_leftover_is_finished_whatever_becomes_of_the_others(
     async def sweep() -> None:
         count("sweep")
 
-    monkeypatch.setattr(gateway.inner.ledger, "replay", replay)
-    monkeypatch.setattr(gateway.inner.ledger, "sweep", sweep)
-    monkeypatch.setattr("conversations.history.finish_turn.sweep", lambda: count("turns"))
-    task = asyncio.create_task(gateway.inner._sweep())
-    await eventually(lambda: min(counts.values()) >= 3)
+    monkeypatch.setattr(gateway.inner.ledger, "replay_spools", replay)
+    monkeypatch.setattr(gateway.inner.ledger, "sweep_journals", sweep)
+    monkeypatch.setattr(
+        "conversations.history.finish_turn.mark_all_dead_turns", lambda: count("turns")
+    )
+    task = asyncio.create_task(gateway.inner._sweep_periodically())
+    await wait_until_true(lambda: min(counts.values()) >= 3)
     assert not task.done()
     task.cancel()
     await asyncio.wait([task])
@@ -79,7 +81,7 @@ async def test_changes_are_seen_again_after_a_row_could_not_be_read(
     monkeypatch: pytest.MonkeyPatch,
     caplog: Any,
 ) -> None:
-    read, faults = gateway.inner.catalogue.read, []
+    read, faults = gateway.inner.catalogue.read_catalogue_rows, []
 
     def read_or_fail() -> Any:
         faults.append(1)
@@ -87,14 +89,14 @@ async def test_changes_are_seen_again_after_a_row_could_not_be_read(
             raise ValueError("a row that nobody foresaw")
         return read()
 
-    monkeypatch.setattr(gateway.inner.catalogue, "read", read_or_fail)
-    upstream.always(say())
-    await off_loop(rows.model, provider, "later")
+    monkeypatch.setattr(gateway.inner.catalogue, "read_catalogue_rows", read_or_fail)
+    upstream.set_default_script(answer_honestly())
+    await run_in_thread(rows.create_model, provider, "later")
 
     async def answered() -> bool:
-        return bool((await gateway.chat(alice.key, model="later")).status == 200)
+        return bool((await gateway.request_chat(alice.key, model="later")).status == 200)
 
-    await eventually(answered)
+    await wait_until_true(answered)
     assert len(faults) >= 3
     caplog.clear()
 
@@ -107,8 +109,8 @@ async def test_a_gateway_starts_though_a_recovery_meets_a_fault_of_ours(
 
     await gateway.stop()
     with monkeypatch.context() as patch:
-        patch.setattr("api.accounting.ledger.Ledger.replay", broken)
-        patch.setattr("api.accounting.ledger.Ledger.sweep", broken)
+        patch.setattr("api.accounting.ledger.Ledger.replay_spools", broken)
+        patch.setattr("api.accounting.ledger.Ledger.sweep_journals", broken)
         await gateway.start()
-    assert (await gateway.chat(alice.key)).status == 200
+    assert (await gateway.request_chat(alice.key)).status == 200
     caplog.clear()

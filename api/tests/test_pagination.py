@@ -15,14 +15,16 @@ def test_a_number_outside_its_range_is_refused_by_its_name(given: object) -> Non
 
 
 def test_where_a_query_string_says_nothing_the_defaults_count() -> None:
-    assert pagination.window({}) == pagination.Window("", 20, descending=True)
-    assert pagination.window({}, limit=5, order="asc") == pagination.Window("", 5, descending=False)
+    assert pagination.parse_page_query({}) == pagination.PageQuery("", 20, descending=True)
+    assert pagination.parse_page_query({}, limit=5, order="asc") == pagination.PageQuery(
+        "", 5, descending=False
+    )
     asked = {"limit": "7", "order": "asc", "after": "a"}
-    assert pagination.window(asked) == pagination.Window("a", 7, descending=False)
+    assert pagination.parse_page_query(asked) == pagination.PageQuery("a", 7, descending=False)
 
 
 def test_a_page_of_a_list_that_goes_on_says_so() -> None:
     rows = [{"id": "a"}, {"id": "b"}, {"id": "c"}]
-    page = pagination.page(rows, pagination.Window("", 2, descending=True))
+    page = pagination.render_page(rows, pagination.PageQuery("", 2, descending=True))
     assert (page["first_id"], page["last_id"], page["has_more"]) == ("a", "b", True)
-    assert not pagination.page([], pagination.Window("", 2, descending=True))["has_more"]
+    assert not pagination.render_page([], pagination.PageQuery("", 2, descending=True))["has_more"]

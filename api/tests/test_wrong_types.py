@@ -12,7 +12,7 @@ from api.accounting import token_count
 from api.responses import input_items, schema, to_chat
 from api.schemas import chat_request_body
 from conversations.messages import items
-from conversations.messages.tool_order import paired
+from conversations.messages.tool_order import pair_tool_calls
 from providers.exceptions import CallerError, InvalidJson
 from providers.filters import file_parts
 from providers.filters.prompted_tools import tool_prompt, tool_request
@@ -197,12 +197,16 @@ def mutations(body):
 def work_with(chat):
     """What reads a chat body on its way up, and can be called without a gateway."""
     messages = chat["messages"]
-    list(file_parts.file_parts(messages))
-    tool_prompt.demands_call(chat)
-    tool_prompt.offer(chat)
-    orjson.dumps(tool_request.rewrite(chat))
+    list(file_parts.find_file_parts(messages))
+    tool_prompt.may_require_call(chat)
+    tool_prompt.read_tool_offer(chat)
+    orjson.dumps(tool_request.rewrite_tool_request(chat))
     orjson.dumps(
-        paired(items.to_messages([entry.clean() for entry in items.of_messages(messages)]))
+        pair_tool_calls(
+            items.entries_to_messages(
+                [entry.make_storable() for entry in items.entries_from_messages(messages)]
+            )
+        )
     )
     prompt = token_count.Prompt()
     prompt.add_body(chat)
@@ -210,13 +214,13 @@ def work_with(chat):
 
 
 def read_chat(raw):
-    return chat_request_body.read(CHAT, raw)
+    return chat_request_body.read_request_body(CHAT, raw)
 
 
 def read_response(raw):
-    body = schema.read(raw)
-    input_items.references(body)
-    return to_chat.chat_body(body, to_chat.own_messages(body))
+    body = schema.read_response_body(raw)
+    input_items.find_item_references(body)
+    return to_chat.build_chat_body(body, to_chat.build_input_messages(body))
 
 
 @pytest.mark.parametrize(

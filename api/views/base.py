@@ -8,12 +8,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.authentication import Caller
-from api.exceptions import request_id
+from api.exceptions import get_request_id
 from api.relay.gateway import LeanRequest
 from providers.exceptions import UnsupportedMediaType
 
 
-class Door(APIView):
+class ApiView(APIView):
     """A DRF view whose answers have a request id and are stored by no cache."""
 
     def finalize_response(
@@ -25,13 +25,13 @@ class Door(APIView):
     ) -> Response:
         """Add the headers that every answer has."""
         final: Response = super().finalize_response(request, response, *args, **kwargs)
-        final.headers.setdefault("x-request-id", request_id(request._request))
+        final.headers.setdefault("x-request-id", get_request_id(request._request))
         final["cache-control"] = "no-store"
         final["vary"] = "Authorization"
         return final
 
 
-class AnyAccept(BaseContentNegotiation):
+class SingleFormatNegotiation(BaseContentNegotiation):
     """Content negotiation that answers in the only form there is, whatever the caller accepts.
 
     OpenAI's own client asks for `application/binary` when it fetches a file.

@@ -12,15 +12,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import pagination
-from api.views.base import AnyAccept, Door, owner_id
+from api.views.base import ApiView, SingleFormatNegotiation, owner_id
 from conversations.models import Conversation, Item
 from conversations.search import item_search
-from conversations.search.item_search import Hit
+from conversations.search.item_search import ItemHit
 from conversations.stored import conversation_export, stored_resources
 from providers.exceptions import InvalidRequest
 
 
-class Search(Door):
+class ConversationSearch(ApiView):
     def get(self, request: Request) -> Response:
         asked = request.query_params
         query = asked.get("q", "")
@@ -35,32 +35,32 @@ class Search(Door):
         user_id = owner_id(request)
         last_id = asked.get("before")
         before = find_item_row_id(user_id, last_id) if last_id else None
-        hits = item_search.find(user_id, query, limit + 1, before)
-        window = pagination.Window("", limit, descending=True)
-        return Response(pagination.page([shown(hit) for hit in hits], window))
+        hits = item_search.search_items(user_id, query, limit + 1, before)
+        window = pagination.PageQuery("", limit, descending=True)
+        return Response(pagination.render_page([render_search_hit(hit) for hit in hits], window))
 
 
-class ExportAll(Door):
-    content_negotiation_class = AnyAccept
+class ConversationsExport(ApiView):
+    content_negotiation_class = SingleFormatNegotiation
 
     def get(self, request: Request) -> HttpResponseBase:
-        found = Conversation.objects.of(owner_id(request))
-        return exported(found, form_of(request), "conversations")
+        found = Conversation.objects.of_user(owner_id(request))
+        return build_export_response(found, read_export_format(request), "conversations")
 
 
-class Export(Door):
-    content_negotiation_class = AnyAccept
+class ConversationExport(ApiView):
+    content_negotiation_class = SingleFormatNegotiation
 
     def get(self, request: Request, conversation_id: str) -> HttpResponseBase:
-        form = form_of(request)
-        own = Conversation.objects.of(owner_id(request))  # includes threads of responses
+        form = read_export_format(request)
+        own = Conversation.objects.of_user(owner_id(request))  # includes threads of responses
         found = own.filter(pk=conversation_id)
         if not stored_resources.CONVERSATION_ID.fullmatch(conversation_id) or not found.exists():
             raise stored_resources.unknown_conversation(conversation_id)
-        return exported(found, form, conversation_id)
+        return build_export_response(found, form, conversation_id)
 
 
-def shown(hit: Hit) -> dict[str, Any]:
+def render_search_hit(hit: ItemHit) -> dict[str, Any]:
     return {
         "id": hit.item.public_id,
         "object": "conversation.hit",
@@ -76,19 +76,21 @@ def shown(hit: Hit) -> dict[str, Any]:
     }
 
 
-def exported(
-    conversations: QuerySet[Conversation], form: conversation_export.Form, name: str
+def build_export_response(
+    conversations: QuerySet[Conversation],
+    export_format: conversation_export.ExportFormat,
+    name: str,
 ) -> HttpResponseBase:
-    headers = {"content-disposition": f'attachment; filename="{name}.{form.suffix}"'}
-    pieces = conversation_export.streamed(conversations, form)
-    return StreamingHttpResponse(pieces, content_type=form.content_type, headers=headers)
+    headers = {"content-disposition": f'attachment; filename="{name}.{export_format.suffix}"'}
+    pieces = conversation_export.stream_export(conversations, export_format)
+    return StreamingHttpResponse(pieces, content_type=export_format.content_type, headers=headers)
 
 
-def form_of(request: Request) -> conversation_export.Form:
-    form = conversation_export.FORMS.get(request.query_params.get("format", "jsonl"))
+def read_export_format(request: Request) -> conversation_export.ExportFormat:
+    form = conversation_export.EXPORT_FORMATS.get(request.query_params.get("format", "jsonl"))
     if form is None:
         raise InvalidRequest(
-            f"format is one of: {', '.join(conversation_export.FORMS)}.", param="format"
+            f"format is one of: {', '.join(conversation_export.EXPORT_FORMATS)}.", param="format"
         )
     return form
 
@@ -98,5 +100,5 @@ def find_item_row_id(user_id: int, public_id: str) -> int:
 
     Raises UnknownUrl, with the same text for another user's item as for a missing one.
     """
-    own_items = Item.objects.filter(conversation__in=Conversation.objects.of(user_id))
+    own_items = Item.objects.filter(conversation__in=Conversation.objects.of_user(user_id))
     return stored_resources.find_item_among(own_items.only("pk"), public_id, "before").pk

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from api import pagination
 from api.schemas import item_inputs
 from api.schemas.json_body import Maybe
-from api.views.base import Door, owner_id, require_storing
+from api.views.base import ApiView, owner_id, require_storing
 from conversations import retention
 from conversations.messages import items
 from conversations.messages.items import Entry
@@ -35,10 +35,10 @@ PAUSES_SECONDS = (
     0.4,
 )  # pauses before a busy conversation is tried again, all within the request
 LOGPROBS = "message.output_text.logprobs"
-ENCRYPTED = "reasoning.encrypted_content"
-INCLUDED = (  # values that `include` may have; all but the first two are always included
+ENCRYPTED_CONTENT = "reasoning.encrypted_content"
+INCLUDE_VALUES = (  # values that `include` may have; all but the first two are always included
     LOGPROBS,
-    ENCRYPTED,
+    ENCRYPTED_CONTENT,
     "message.input_image.image_url",
     "web_search_call.action.sources",
     "web_search_call.results",
@@ -61,77 +61,99 @@ class NewItems(Struct):
     items: list[Any]
 
 
-class Conversations(Door):
+class Conversations(ApiView):
     def post(self, request: Request) -> Response:
         require_storing(request)
-        body = item_inputs.read(request, NewConversation)
-        conversation = stored_resources.open_conversation(
+        body = item_inputs.read_drf_body(request, NewConversation)
+        conversation = stored_resources.create_open_conversation(
             owner_id(request),
-            item_inputs.metadata(body.get("metadata")),
-            taken(body.get("items") or []),
+            item_inputs.validate_metadata(body.get("metadata")),
+            read_new_entries(body.get("items") or []),
             settings.CONVERSATION_IDLE_SECONDS,
         )
         return Response(conversation.as_openai())
 
     def get(self, request: Request) -> Response:
-        asked = pagination.window(request.query_params)
-        last = stored_resources.find(owner_id(request), asked.after) if asked.after else None
+        asked = pagination.parse_page_query(request.query_params)
+        last = (
+            stored_resources.find_conversation(owner_id(request), asked.after)
+            if asked.after
+            else None
+        )
         own = stored_resources.conversations_of(owner_id(request))
-        found = pagination.rows(own, asked, last, "used_at", "id")
-        return Response(pagination.page([listed(row) for row in found], asked))
+        found = pagination.select_page_rows(own, asked, last, "used_at", "id")
+        return Response(
+            pagination.render_page([render_listed_conversation(row) for row in found], asked)
+        )
 
 
-class OneConversation(Door):
+class OneConversation(ApiView):
     def get(self, request: Request, conversation_id: str) -> Response:
-        return Response(stored_resources.find(owner_id(request), conversation_id).as_openai())
+        return Response(
+            stored_resources.find_conversation(owner_id(request), conversation_id).as_openai()
+        )
 
     def post(self, request: Request, conversation_id: str) -> Response:
         require_storing(request)
-        conversation = stored_resources.find(owner_id(request), conversation_id)
-        conversation.metadata = item_inputs.metadata(
-            item_inputs.read(request, NewMetadata)["metadata"]
+        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        conversation.metadata = item_inputs.validate_metadata(
+            item_inputs.read_drf_body(request, NewMetadata)["metadata"]
         )
         conversation.save(update_fields=["metadata"])
         return Response(conversation.as_openai())
 
     def delete(self, request: Request, conversation_id: str) -> Response:
-        conversation = stored_resources.find(owner_id(request), conversation_id)
-        retention.delete(Conversation.objects.filter(pk=conversation.pk))
+        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        retention.delete_conversations(Conversation.objects.filter(pk=conversation.pk))
         return Response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
 
-class Items(Door):
+class ConversationItems(ApiView):
     def post(self, request: Request, conversation_id: str) -> Response:
         require_storing(request)
-        include = included(request)
-        conversation = stored_resources.find(owner_id(request), conversation_id)
-        entries = taken(item_inputs.read(request, NewItems)["items"])
+        include = read_include_values(request)
+        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        entries = read_new_entries(item_inputs.read_drf_body(request, NewItems)["items"])
         made = (
-            patiently(partial(stored_resources.add_items, conversation, entries)) if entries else []
+            retry_while_busy(partial(stored_resources.add_items, conversation, entries))
+            if entries
+            else []
         )
-        asked = pagination.Window("", item_inputs.ITEMS, descending=False)
-        return Response(pagination.page([shown(item, include) for item in made], asked))
+        asked = pagination.PageQuery("", item_inputs.MOST_ITEMS, descending=False)
+        return Response(
+            pagination.render_page(
+                [render_conversation_item(item, include) for item in made], asked
+            )
+        )
 
     def get(self, request: Request, conversation_id: str) -> Response:
-        include = included(request)
-        asked = pagination.window(request.query_params)
-        conversation = stored_resources.find(owner_id(request), conversation_id)
+        include = read_include_values(request)
+        asked = pagination.parse_page_query(request.query_params)
+        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
         last = stored_resources.find_item(conversation, asked.after) if asked.after else None
-        found = pagination.rows(stored_resources.items_of(conversation), asked, last, "id")
-        return Response(pagination.page([shown(item, include) for item in found], asked))
+        found = pagination.select_page_rows(
+            stored_resources.items_of(conversation), asked, last, "id"
+        )
+        return Response(
+            pagination.render_page(
+                [render_conversation_item(item, include) for item in found], asked
+            )
+        )
 
 
-class OneItem(Door):
+class OneConversationItem(ApiView):
     def get(self, request: Request, conversation_id: str, item_id: str) -> Response:
-        include = included(request)
-        conversation = stored_resources.find(owner_id(request), conversation_id)
-        return Response(shown(stored_resources.find_item(conversation, item_id), include))
+        include = read_include_values(request)
+        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        return Response(
+            render_conversation_item(stored_resources.find_item(conversation, item_id), include)
+        )
 
     def delete(self, request: Request, conversation_id: str, item_id: str) -> Response:
-        conversation = stored_resources.find(owner_id(request), conversation_id)
-        patiently(
+        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        retry_while_busy(
             partial(
-                stored_resources.take_out,
+                stored_resources.delete_item,
                 conversation,
                 stored_resources.find_item(conversation, item_id),
             )
@@ -139,30 +161,30 @@ class OneItem(Door):
         return Response(conversation.as_openai())
 
 
-def taken(given: list[Any]) -> list[Entry]:
+def read_new_entries(raw_items: list[Any]) -> list[Entry]:
     """Return the items that a caller sent, checked.
 
     Raises InvalidRequest.
     """
-    item_inputs.check_items(given)
-    return items.of_input(given)
+    item_inputs.check_items(raw_items)
+    return items.entries_from_input(raw_items)
 
 
-def patiently(deed: Callable[[], T]) -> T:
-    """Call `deed` when no turn is running, trying again for a moment, and return its result.
+def retry_while_busy(operation: Callable[[], T]) -> T:
+    """Call `operation` when no turn is running, trying again for a moment, and return its result.
 
     Raises ConversationBusy.
     """
     for pause_seconds in PAUSES_SECONDS:
         try:
-            return deed()
+            return operation()
         except ConversationBusy:
             connection.close()  # free for other requests during the pause
             time.sleep(pause_seconds)
-    return deed()
+    return operation()
 
 
-def included(request: Request) -> frozenset[str]:
+def read_include_values(request: Request) -> frozenset[str]:
     """Return the extra fields that `include` asks for.
 
     Some clients write a list as `include[]` or `include[0]`. Raises InvalidRequest.
@@ -171,19 +193,19 @@ def included(request: Request) -> frozenset[str]:
         one
         for name in request.query_params
         if name.split("[")[0] == "include"
-        for one in every(request, name)
+        for one in read_query_values(request, name)
     ]
-    return item_inputs.wanted(values, INCLUDED)
+    return item_inputs.validate_include_values(values, INCLUDE_VALUES)
 
 
-def every(request: Request, name: str) -> list[str]:
+def read_query_values(request: Request, name: str) -> list[str]:
     return [str(value) for value in request.query_params.getlist(name)]
 
 
-def shown(item: Item, include: frozenset[str]) -> dict[str, object]:
+def render_conversation_item(item: Item, include: frozenset[str]) -> dict[str, object]:
     """Return the item in OpenAI's form, with the big fields only when they are asked for."""
     found = item.as_openai()
-    if item.type == "reasoning" and ENCRYPTED not in include:
+    if item.type == "reasoning" and ENCRYPTED_CONTENT not in include:
         found.pop("encrypted_content", None)
     if item.type == "message" and LOGPROBS not in include:
         found["content"] = [without_logprobs(part) for part in item.data["content"]]
@@ -194,7 +216,7 @@ def without_logprobs(part: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in part.items() if name != "logprobs"}
 
 
-def listed(row: Conversation) -> dict[str, object]:
+def render_listed_conversation(row: Conversation) -> dict[str, object]:
     """Return a conversation as the list shows it: with its client's name, title and last use."""
     more = {
         "name": row.name or None,

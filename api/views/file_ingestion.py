@@ -13,41 +13,47 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.schemas import item_inputs
-from api.views.base import Door, owner_id, require_storing
-from api.views.files import sent, upload_of
+from api.views.base import ApiView, owner_id, require_storing
+from api.views.files import build_upload, read_upload_form
 from conversations.documents import ingest
 from conversations.files import file_storage
-from conversations.models import Document, DocumentState, Purpose, StoredFile
+from conversations.models import Document, DocumentState, FilePurpose, StoredFile
 
 
-class Upload(Door):
+class FileUpload(ApiView):
     parser_classes = (MultiPartParser,)
 
     def post(self, request: Request) -> Response:
         require_storing(request)
-        _, file = sent(request)
-        upload = upload_of(file, Purpose.USER_DATA)
-        return Response(shown(file_storage.store(owner_id(request), upload), None))
+        _, file = read_upload_form(request)
+        upload = build_upload(file, FilePurpose.USER_DATA)
+        return Response(
+            render_file_status(file_storage.store_file(owner_id(request), upload), None)
+        )
 
 
-class Named(Struct):
+class IngestBody(Struct):
     file_id: Annotated[str, Meta(min_length=1)]
 
 
-class Ingest(Door):
+class FileIngestion(ApiView):
     def post(self, request: Request) -> Response:
         require_storing(request)
-        file = file_storage.find(owner_id(request), item_inputs.read(request, Named)["file_id"])
-        return Response(shown(file, ingest.begin(file)))
+        file = file_storage.find_stored_file(
+            owner_id(request), item_inputs.read_drf_body(request, IngestBody)["file_id"]
+        )
+        return Response(render_file_status(file, ingest.start_file_ingestion(file)))
 
 
-class Status(Door):
+class IngestionStatus(ApiView):
     def get(self, request: Request, file_id: str) -> Response:
-        file = file_storage.find(owner_id(request), file_id)
-        return Response(shown(file, Document.objects.light().filter(file=file).first()))
+        file = file_storage.find_stored_file(owner_id(request), file_id)
+        return Response(
+            render_file_status(file, Document.objects.without_index().filter(file=file).first())
+        )
 
 
-def shown(file: StoredFile, document: Document | None) -> dict[str, Any]:
+def render_file_status(file: StoredFile, document: Document | None) -> dict[str, Any]:
     """Return OpenKimi's answer about a file.
 
     A document that waits in the queue counts as being processed.

@@ -18,64 +18,68 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import pagination
-from api.schemas.json_body import missing
-from api.views.base import AnyAccept, Door, owner_id, require_storing
+from api.schemas.json_body import missing_parameter_error
+from api.views.base import ApiView, SingleFormatNegotiation, owner_id, require_storing
 from conversations.files import file_storage
-from conversations.models import Purpose, StoredFile
+from conversations.models import FilePurpose, StoredFile
 from providers.exceptions import InternalError, InvalidRequest, UnsupportedMediaType
 
 LONGEST_PAGE = 10_000
-SHORTEST = 3_600
-LONGEST = 2_592_000  # bounds of a file's lifetime, in seconds
+SHORTEST_LIFETIME_SECONDS = 3_600
+LONGEST_LIFETIME_SECONDS = 2_592_000  # bounds of a file's lifetime, in seconds
 
 
-class Files(Door):
+class Files(ApiView):
     parser_classes = (MultiPartParser,)
 
     def post(self, request: Request) -> Response:
         require_storing(request)
-        form, file = sent(request)
+        form, file = read_upload_form(request)
         purpose = form.get("purpose")
         if not isinstance(purpose, str):
-            raise missing("purpose")
-        upload = upload_of(file, purpose, expiry(form))
-        return Response(file_storage.store(owner_id(request), upload).as_openai())
+            raise missing_parameter_error("purpose")
+        upload = build_upload(file, purpose, read_expiry_seconds(form))
+        return Response(file_storage.store_file(owner_id(request), upload).as_openai())
 
     def get(self, request: Request) -> Response:
-        asked = pagination.window(request.query_params, limit=LONGEST_PAGE, longest=LONGEST_PAGE)
-        found = StoredFile.objects.of(owner_id(request))
+        asked = pagination.parse_page_query(
+            request.query_params, limit=LONGEST_PAGE, most_rows=LONGEST_PAGE
+        )
+        found = StoredFile.objects.of_user(owner_id(request))
         if purpose := request.query_params.get("purpose"):
-            found = found.filter(purpose=purpose) if purpose in Purpose.values else found.none()
-        last = file_storage.find(owner_id(request), asked.after) if asked.after else None
-        rows = pagination.rows(found, asked, last, "created_at", "id")
-        return Response(pagination.page([row.as_openai() for row in rows], asked))
+            found = found.filter(purpose=purpose) if purpose in FilePurpose.values else found.none()
+        last = (
+            file_storage.find_stored_file(owner_id(request), asked.after) if asked.after else None
+        )
+        rows = pagination.select_page_rows(found, asked, last, "created_at", "id")
+        return Response(pagination.render_page([row.as_openai() for row in rows], asked))
 
 
-class File(Door):
+class File(ApiView):
     def get(self, request: Request, file_id: str) -> Response:
-        return Response(file_storage.find(owner_id(request), file_id).as_openai())
+        return Response(file_storage.find_stored_file(owner_id(request), file_id).as_openai())
 
     def delete(self, request: Request, file_id: str) -> Response:
-        file_storage.find(owner_id(request), file_id).delete()
+        file_storage.find_stored_file(owner_id(request), file_id).delete()
         return Response({"id": file_id, "object": "file", "deleted": True})
 
 
-class Content(Door):
-    content_negotiation_class = AnyAccept
+class FileContent(ApiView):
+    content_negotiation_class = SingleFormatNegotiation
 
     def get(self, request: Request, file_id: str) -> HttpResponseBase:
-        row = file_storage.find(owner_id(request), file_id)
+        row = file_storage.find_stored_file(owner_id(request), file_id)
         path = file_storage.path_of(row.pk)
         if not path.is_file():
             raise InternalError("The bytes of this file are not here.")
         # never the file's own type: a browser must not show it as a page of this site
         headers = {"content-length": str(row.size_bytes), "content-disposition": "attachment"}
         return StreamingHttpResponse(
-            read(path), content_type="application/octet-stream", headers=headers
+            read_file_pieces(path), content_type="application/octet-stream", headers=headers
         )
 
 
-def expiry(form: QueryDict) -> int | None:
+def read_expiry_seconds(form: QueryDict) -> int | None:
     """Return the seconds after which the file expires, or None.
 
     Raises InvalidRequest.
@@ -88,10 +92,12 @@ def expiry(form: QueryDict) -> int | None:
         raise InvalidRequest(
             "A file expires after the anchor created_at.", param="expires_after.anchor"
         )
-    return pagination.read_integer(seconds, "expires_after.seconds", SHORTEST, LONGEST)
+    return pagination.read_integer(
+        seconds, "expires_after.seconds", SHORTEST_LIFETIME_SECONDS, LONGEST_LIFETIME_SECONDS
+    )
 
 
-def sent(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
+def read_upload_form(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
     """Return the form of an upload, and the file in it.
 
     Raises UnsupportedMediaType, InvalidRequest.
@@ -104,11 +110,11 @@ def sent(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
         raise InvalidRequest("The form cannot be read.", code="invalid_form") from None
     file: Any = form.get("file")
     if not isinstance(file, UploadedFile):
-        raise missing("file")
+        raise missing_parameter_error("file")
     return form, file
 
 
-def upload_of(
+def build_upload(
     file: "UploadedFile[Any]", purpose: str, expires_seconds: int | None = None
 ) -> file_storage.Upload:
     pieces = file.chunks(file_storage.PIECE_BYTES)
@@ -117,7 +123,7 @@ def upload_of(
     )
 
 
-async def read(path: Path) -> AsyncIterator[bytes]:
+async def read_file_pieces(path: Path) -> AsyncIterator[bytes]:
     """Yield the file in pieces; it is opened when the first piece is read."""
     with await asyncio.to_thread(path.open, "rb") as file:
         while piece := await asyncio.to_thread(file.read, file_storage.PIECE_BYTES):

@@ -12,15 +12,15 @@ from rest_framework.response import Response
 from api import exceptions
 from api.authentication import KeyAuthentication, StaffAuthentication
 from api.relay.gateway import LeanRequest
-from api.views.base import Door
-from api.views.staff.staff_access import TOKENS, may_view
+from api.views.base import ApiView
+from api.views.staff.staff_access import TOKEN_MODEL, can_view_models
 from providers.exceptions import UnknownUrl
 from tokens.models import UpstreamToken
 
-PARTS = ("worker", "beat")  # parts of Celery that run inside `serve`
+CELERY_PARTS = ("worker", "beat")  # parts of Celery that run inside `serve`
 
 
-class Health(Door):
+class Health(ApiView):
     """/health: open to everybody, with token counts for staff that may view tokens.
 
     Staff show an API key or a session. `worker` and `beat` are "ok" or "failed", where they run
@@ -31,56 +31,59 @@ class Health(Door):
     permission_classes: list[Any] = []
 
     def perform_authentication(self, request: Request) -> None:
-        """Do nothing, as DRF's own step would forget the session's user; see `may_count`."""
+        """Do nothing, as DRF's own step would forget the session's user; see `can_view_counts`."""
 
     def get(self, request: Request) -> Response:
         answer: dict[str, Any] = {"status": "ok", "version": settings.VERSION}
         if settings.EMBEDDED_WORKER:
-            answer |= {part: "failed" if failed(part).exists() else "ok" for part in PARTS}
-        if self.may_count(request):
-            answer["tokens"] = UpstreamToken.objects.all().counts()
+            answer |= {
+                part: "failed" if failure_marker_path(part).exists() else "ok"
+                for part in CELERY_PARTS
+            }
+        if self.can_view_counts(request):
+            answer["tokens"] = UpstreamToken.objects.all().count_by_activity()
         return Response(answer)
 
     @staticmethod
-    def may_count(request: Request) -> bool:
+    def can_view_counts(request: Request) -> bool:
         """Return whether the caller is staff that may view tokens.
 
         Raises InvalidKey on a key that is not valid.
         """
         if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
             user, caller = KeyAuthentication().authenticate(request)
-            return not caller.models and may_view(user, TOKENS)
+            return not caller.allowed_models and can_view_models(user, TOKEN_MODEL)
         found = StaffAuthentication().authenticate(request)
-        return found is not None and may_view(found[0], TOKENS)
+        return found is not None and can_view_models(found[0], TOKEN_MODEL)
 
 
-def failed(part: str) -> Path:
+def failure_marker_path(part: str) -> Path:
     """Return the path of the file that exists while this part of Celery has failed.
 
     All processes can see it.
     """
-    path: Path = settings.HOME.path(f"{part}.failed")
+    path: Path = settings.HOME.make_path(f"{part}.failed")
     return path
 
 
-def healthz(request: HttpRequest) -> HttpResponse:
+def answer_healthz(request: HttpRequest) -> HttpResponse:
     """Answer that the process lives."""
     return HttpResponse(b"ok\n", content_type="text/plain")
 
 
-async def readyz(request: LeanRequest) -> HttpResponse:
+async def answer_readyz(request: LeanRequest) -> HttpResponse:
     """Answer whether the process can take requests, which means that it can record them.
 
     The lean handler runs it, where no query can hang.
     """
-    if reason := request.gateway.ledger.reason:
+    if reason := request.gateway.ledger.refusal_reason:
         return HttpResponse(
             f"not ready: {reason}\n".encode(), content_type="text/plain", status=503
         )
     return HttpResponse(b"ready\n", content_type="text/plain")
 
 
-def home(request: HttpRequest) -> HttpResponse:
+def render_home_page(request: HttpRequest) -> HttpResponse:
     """Say what this is and where its endpoints are: a page for browsers, JSON for programs."""
     if "text/html" in request.headers.get("accept", ""):
         base_url = request.build_absolute_uri("/v1")
@@ -102,7 +105,7 @@ def home(request: HttpRequest) -> HttpResponse:
     )
 
 
-def unknown(request: HttpRequest, path: str = "") -> HttpResponse:
+def answer_unknown_url(request: HttpRequest, path: str = "") -> HttpResponse:
     """Answer a request to an address under /v1/ that is no endpoint."""
     error = UnknownUrl(f"Unknown request URL: {request.method} {request.path}.")
-    return exceptions.answer(error, exceptions.request_id(request))
+    return exceptions.render_error(error, exceptions.get_request_id(request))

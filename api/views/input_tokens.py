@@ -15,65 +15,75 @@ from django.http import HttpResponseBase
 
 from api.accounting import token_count
 from api.authentication import Caller
-from api.exceptions import door
+from api.exceptions import api_endpoint
 from api.relay import conversation_options
 from api.relay.gateway import LeanRequest
 from api.responses import encrypted_reasoning, input_items, schema, to_chat
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer
 from api.views.base import require_json
-from api.views.chat import meaning
-from api.views.responses import own_items
+from api.views.chat import resolve_model
+from api.views.responses import find_own_items
 from conversations.history import start_turn
-from conversations.history.conversation_lookup import Asked
+from conversations.history.conversation_lookup import TurnRequest
 from conversations.messages import items
-from conversations.models import Door
-from providers.database.database_threads import TURNS, in_time
+from conversations.models import TurnEndpoint
+from providers.database.database_threads import TURNS, await_in_time
 
 
-@door("POST")
-async def count(request: LeanRequest) -> HttpResponseBase:
+@api_endpoint("POST")
+async def count_input_tokens(request: LeanRequest) -> HttpResponseBase:
     gateway = request.gateway
     began = time.monotonic()
     caller = await request.authenticate()
     require_json(request)
-    raw = await request.whole_body()
+    raw = await request.receive_body()
     size_bytes = len(raw)
-    body = await read_beside_loop(partial(schema.read, shape=schema.CountBody), raw)
+    body = await read_beside_loop(
+        partial(schema.read_response_body, shape=schema.TokenCountBody), raw
+    )
     name = body.get("model")
-    window = gateway.catalogue.window(meaning(gateway, caller, name).public_id) if name else None
-    if named := input_items.references(body):
-        body = input_items.resolved(
+    window = (
+        gateway.catalogue.find_context_window(resolve_model(gateway, caller, name).public_id)
+        if name
+        else None
+    )
+    if named := input_items.find_item_references(body):
+        body = input_items.resolve_item_references(
             body,
-            await in_time(
-                await TURNS.start_for(caller.user_id, own_items, caller, list(named.values()))
+            await await_in_time(
+                await TURNS.start_work(caller.user_id, find_own_items, caller, list(named.values()))
             ),
         )
-    body = encrypted_reasoning.opened(body)
-    said = await call_beside_loop(size_bytes, partial(to_chat.own_messages, body))
-    if schema.conversation_id(body) or body.get("previous_response_id"):
+    body = encrypted_reasoning.decode_input_reasoning(body)
+    said = await call_beside_loop(size_bytes, partial(to_chat.build_input_messages, body))
+    if schema.find_conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
-        budget = conversation_options.budget(window, body)
+        budget = conversation_options.prompt_budget_tokens(window, body)
         asked = await call_beside_loop(
-            size_bytes, partial(asked_of, caller, request.request_id, body, budget)
+            size_bytes, partial(build_lookup_request, caller, request.request_id, body, budget)
         )
-        said = await in_time(await TURNS.start_for(caller.user_id, start_turn.look_up, asked))
-    chat = await call_beside_loop(size_bytes, partial(to_chat.chat_body, body, said))
+        said = await await_in_time(
+            await TURNS.start_work(caller.user_id, start_turn.compose_unsaved_messages, asked)
+        )
+    chat = await call_beside_loop(size_bytes, partial(to_chat.build_chat_body, body, said))
     found = await token_count.count_body(chat)
     counted: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": found.tokens}
-    if not found.exact:
+    if not found.is_exact:
         counted["estimated"] = True  # counted from a sample
     return JsonAnswer(orjson.dumps(counted), request.request_id, began)
 
 
-def asked_of(caller: Caller, request_id: str, body: dict[str, Any], budget: int) -> Asked:
-    return Asked(
+def build_lookup_request(
+    caller: Caller, request_id: str, body: dict[str, Any], budget: int
+) -> TurnRequest:
+    return TurnRequest(
         request_id=request_id.removeprefix("req_"),
         user_id=caller.user_id or 0,
-        door=Door.RESPONSE,
+        endpoint=TurnEndpoint.RESPONSE,
         model=body.get("model") or "",
-        entries=items.of_input(body.get("input") or []),
-        conversation_id=schema.conversation_id(body),
+        entries=items.entries_from_input(body.get("input") or []),
+        conversation_id=schema.find_conversation_id(body),
         previous_id=body.get("previous_response_id") or "",
-        budget=budget,
+        budget_tokens=budget,
     )

@@ -7,12 +7,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.authentication import Caller
-from api.views.base import Door
+from api.views.base import ApiView
 from providers.exceptions import ModelNotFound
 from providers.models import ChatModel, ModelAlias, VirtualModel
 
 
-def entries(caller: Caller) -> dict[str, dict[str, Any]]:
+def list_model_objects(caller: Caller) -> dict[str, dict[str, Any]]:
     """Return OpenAI's model objects by id, sorted, with aliases among them."""
     found: dict[str, dict[str, Any]] = {}
     models = ChatModel.objects.served().select_related("provider")
@@ -40,31 +40,34 @@ def entries(caller: Caller) -> dict[str, dict[str, Any]]:
     return {
         name: found[name]
         for name in sorted(found)
-        if caller.may_use(name, str(found[name].get("root", name)))
+        if caller.can_use_model(name, str(found[name].get("root", name)))
     }
 
 
-class Known(BasePermission):
+class HasCaller(BasePermission):
     """A permission for callers with an API key, or with upstream tokens of their own."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return isinstance(request.auth, Caller)
 
 
-class Models(Door):
-    permission_classes = (Known,)
+class ModelList(ApiView):
+    permission_classes = (HasCaller,)
 
     def get(self, request: Request) -> Response:
         return Response(
-            {"object": "list", "data": list(entries(cast(Caller, request.auth)).values())}
+            {
+                "object": "list",
+                "data": list(list_model_objects(cast(Caller, request.auth)).values()),
+            }
         )
 
 
-class Model(Door):
-    permission_classes = (Known,)
+class ModelDetail(ApiView):
+    permission_classes = (HasCaller,)
 
     def get(self, request: Request, model: str) -> Response:
-        found = entries(cast(Caller, request.auth)).get(model)
+        found = list_model_objects(cast(Caller, request.auth)).get(model)
         if found is None:
             raise ModelNotFound(
                 f"The model {model!r} does not exist or you have no access to it.", param="model"

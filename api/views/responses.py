@@ -18,205 +18,238 @@ from django.conf import settings
 from django.http import HttpResponseBase
 
 from api.authentication import Caller
-from api.exceptions import door
-from api.idempotency.replay import idempotent
+from api.exceptions import api_endpoint
+from api.idempotency.replay import make_idempotent
 from api.relay import conversation_options, error_fields
 from api.relay.gateway import Gateway, LeanRequest
 from api.responses import encrypted_reasoning, input_items, schema, to_chat
-from api.responses.background_runner import Feed, Place
-from api.responses.echoed_fields import repeated
-from api.responses.events import Events
-from api.responses.objects import Head, Outcome, head_of, response_object
+from api.responses.background_runner import Feed, ResponseSlot
+from api.responses.echoed_fields import echo_fields
+from api.responses.events import ResponseEvents
+from api.responses.objects import (
+    ResponseHead,
+    ResponseOutcome,
+    build_response_head,
+    build_response_object,
+)
 from api.responses.part_events import Event
-from api.responses.renderer import EventRenderer, lines
+from api.responses.renderer import EventRenderer, render_event_lines
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer, StreamAnswer
 from api.views.base import require_json
-from api.views.chat import Thinking, answering, chat_request, meaning, render_answer
+from api.views.chat import (
+    AnswerOptions,
+    build_chat_request,
+    render_answer,
+    resolve_model,
+    start_answer,
+)
 from conversations.history import start_turn
-from conversations.history.conversation_lookup import Asked
-from conversations.history.recorder import Recalled
+from conversations.history.conversation_lookup import TurnRequest
+from conversations.history.recorder import RecalledTurn
 from conversations.messages import items
-from conversations.models import Conversation, Door, Item
-from providers.catalogue import Meaning
-from providers.database.database_threads import TURNS, in_time
+from conversations.models import Conversation, Item, TurnEndpoint
+from providers.catalogue import ResolvedModel
+from providers.database.database_threads import TURNS, await_in_time
 from providers.exceptions import GatewayError
 from providers.protocol.chunks import Batches
 from providers.protocol.request import CHAT
 
-DOOR = "responses"
+ENDPOINT_NAME = "responses"
 
 
-async def create(request: LeanRequest) -> HttpResponseBase:
+async def create_response(request: LeanRequest) -> HttpResponseBase:
     """Answer one response request.
 
     Raises GatewayError.
     """
     gateway = request.gateway
     began = time.monotonic()
-    gateway.ledger.require()
+    gateway.ledger.require_available()
     caller = await request.authenticate()
     require_json(request)
-    raw = await request.whole_body()
-    body = await read_beside_loop(schema.read, raw)
-    asked_for = Requested(body, len(raw), began)
+    raw = await request.receive_body()
+    body = await read_beside_loop(schema.read_response_body, raw)
+    asked_for = ReceivedRequest(body, len(raw), began)
     if not body.get("background"):
-        return await answer(request, caller, asked_for, None)
-    with gateway.background.take_place(caller.user_id or 0, gateway.in_flight) as place:
-        return await answer(request, caller, asked_for, place)
+        return await answer_response_request(request, caller, asked_for, None)
+    with gateway.background.reserve_response_slot(
+        caller.user_id or 0, gateway.requests_in_flight
+    ) as place:
+        return await answer_response_request(request, caller, asked_for, place)
 
 
 @dataclass(frozen=True, slots=True)
-class Requested:
+class ReceivedRequest:
     """A request's body, its size in bytes, and the time when it came, on the monotonic clock."""
 
     body: dict[str, Any]
     size_bytes: int
-    began: float
+    start_time: float
 
 
-async def answer(
-    request: LeanRequest, caller: Caller, asked_for: Requested, place: Place | None
+async def answer_response_request(
+    request: LeanRequest,
+    caller: Caller,
+    received_request: ReceivedRequest,
+    slot: ResponseSlot | None,
 ) -> HttpResponseBase:
-    """Answer the request; in the background when it has a `place` there.
+    """Answer the request; in the background when it has a `slot` there.
 
     Writes the usage record, and the turn when the response is to be remembered. Raises
     GatewayError.
     """
     gateway = request.gateway
-    body = asked_for.body
-    began = asked_for.began
-    meant = meaning(gateway, caller, body["model"])
-    caller.require_own_choice(body)
-    if named := input_items.references(body):
-        body = input_items.resolved(
+    body = received_request.body
+    began = received_request.start_time
+    meant = resolve_model(gateway, caller, body["model"])
+    caller.reject_model_choice(body)
+    if named := input_items.find_item_references(body):
+        body = input_items.resolve_item_references(
             body,
-            await in_time(
-                await TURNS.start_for(caller.user_id, own_items, caller, list(named.values()))
+            await await_in_time(
+                await TURNS.start_work(caller.user_id, find_own_items, caller, list(named.values()))
             ),
         )
-    body = encrypted_reasoning.opened(body)
-    places = error_fields.of_response(body)
+    body = encrypted_reasoning.decode_input_reasoning(body)
+    places = error_fields.locate_response_items(body)
     try:
-        size_bytes = asked_for.size_bytes
-        asking_of = partial(asked_of, gateway, caller, request.request_id, body, meant)
+        size_bytes = received_request.size_bytes
+        asking_of = partial(build_turn_request, gateway, caller, request.request_id, body, meant)
         asked = await call_beside_loop(size_bytes, asking_of)
-        recalled, said = await recall(gateway, asked, body)
-        chat = await call_beside_loop(size_bytes, partial(to_chat.chat_body, body, said))
+        recalled, said = await create_turn_if_remembered(gateway, asked, body)
+        chat = await call_beside_loop(size_bytes, partial(to_chat.build_chat_body, body, said))
         if body.get("background"):
             chat["stream"] = True
-        created_at = recalled.turn.begun.created_at if recalled else int(time.time())
-        head = head_of(body, asked.request_id, created_at, stored=asked.stored)
-        thinking = Thinking(meant.public_id, asked_for.size_bytes, paths=body.get("mpr_candidates"))
-        question = msgspec.structs.replace(
-            chat_request(request.request_id, CHAT, chat, meant, recalled), door=DOOR
+        created_at = recalled.turn.turn_start.created_at if recalled else int(time.time())
+        head = build_response_head(body, asked.request_id, created_at, stored=asked.stored)
+        thinking = AnswerOptions(
+            meant.public_id, received_request.size_bytes, path_count=body.get("mpr_candidates")
         )
-        places.told = chat
-        answered = await answering(gateway, caller, question, thinking, recalled)
+        question = msgspec.structs.replace(
+            build_chat_request(request.request_id, CHAT, chat, meant, recalled),
+            caller_endpoint=ENDPOINT_NAME,
+        )
+        places.full_body = chat
+        answered = await start_answer(gateway, caller, question, thinking, recalled)
         trace, batches = answered
-        if recalled is not None and place is not None:
-            events = Events(head, recalled.turn.answer)
-            ends = place.keep(), request.keep_body()
-            feed = gateway.background.begin(recalled.turn, trace, (batches, events), *ends)
-            return in_background(request, feed, head, began, streamed=bool(body.get("stream")))
+        if recalled is not None and slot is not None:
+            events = ResponseEvents(head, recalled.turn.answer)
+            ends = slot.hold_response_slot(), request.hold_body_memory()
+            feed = gateway.background.start_response(recalled.turn, trace, (batches, events), *ends)
+            return render_background_answer(
+                request, feed, head, began, wants_stream=bool(body.get("stream"))
+            )
         renderer = EventRenderer(trace, head, recalled.turn.answer if recalled else None)
         return await render_answer(request, answered, renderer, places, began)
     except GatewayError as error:
-        places.rename(error)
+        places.rename_param(error)
         raise
 
 
-responses = door("POST")(idempotent(create))
+responses = api_endpoint("POST")(make_idempotent(create_response))
 
 
-def asked_of(
-    gateway: Gateway, caller: Caller, request_id: str, body: dict[str, Any], meant: Meaning
-) -> Asked:
+def build_turn_request(
+    gateway: Gateway,
+    caller: Caller,
+    request_id: str,
+    body: dict[str, Any],
+    resolved_model: ResolvedModel,
+) -> TurnRequest:
     """Return the request in the form in which the conversation history takes it.
 
     Raises Forbidden when it needs storing and the key may not store.
     """
-    conversation = schema.conversation_id(body)
+    conversation = schema.find_conversation_id(body)
     previous = body.get("previous_response_id") or ""
     if conversation or previous or body.get("background"):
         caller.require_storing()
-    stored = body.get("store") is not False and caller.stores and caller.user_id is not None
-    return Asked(
+    stored = body.get("store") is not False and caller.can_store and caller.user_id is not None
+    return TurnRequest(
         request_id=request_id.removeprefix("req_"),
         user_id=caller.user_id or 0,
-        door=Door.RESPONSE,
+        endpoint=TurnEndpoint.RESPONSE,
         model=body["model"],
-        entries=items.of_input(body.get("input") or []),
+        entries=items.entries_from_input(body.get("input") or []),
         conversation_id=conversation,
         previous_id=previous,
         stored=stored,
         background=bool(body.get("background")),
         idle_seconds=int(settings.RESPONSE_KEEP_SECONDS),
         metadata=body.get("metadata") or {},
-        settings=repeated(body),
-        budget=conversation_options.budget(gateway.catalogue.window(meant.public_id), body),
+        settings=echo_fields(body),
+        budget_tokens=conversation_options.prompt_budget_tokens(
+            gateway.catalogue.find_context_window(resolved_model.public_id), body
+        ),
     )
 
 
-async def recall(
-    gateway: Gateway, asked: Asked, body: dict[str, Any]
-) -> tuple[Recalled | None, list[dict[str, Any]]]:
+async def create_turn_if_remembered(
+    gateway: Gateway, turn_request: TurnRequest, body: dict[str, Any]
+) -> tuple[RecalledTurn | None, list[dict[str, Any]]]:
     """Return the turn, if the request is to be remembered, and all messages for the upstream.
 
     Writes the turn when the response is stored or part of a conversation.
     """
-    if asked.stored or asked.conversation_id:
-        recalled = await gateway.history.recall(asked)
+    if turn_request.stored or turn_request.conversation_id:
+        recalled = await gateway.history.recall_turn(turn_request)
         return recalled, recalled.messages
-    if asked.previous_id:
-        return None, await in_time(await TURNS.start_for(asked.user_id, start_turn.look_up, asked))
-    return None, to_chat.own_messages(body)
+    if turn_request.previous_id:
+        return None, await await_in_time(
+            await TURNS.start_work(
+                turn_request.user_id, start_turn.compose_unsaved_messages, turn_request
+            )
+        )
+    return None, to_chat.build_input_messages(body)
 
 
-def own_items(caller: Caller, ids: list[str]) -> dict[str, dict[str, Any]]:
+def find_own_items(caller: Caller, item_ids: list[str]) -> dict[str, dict[str, Any]]:
     """Return a user's own items by their ids; runs in a database thread."""
-    mine = Conversation.objects.of(caller.user_id or 0)
-    found = Item.objects.filter(public_id__in=ids, conversation__in=mine)
+    mine = Conversation.objects.of_user(caller.user_id or 0)
+    found = Item.objects.filter(public_id__in=item_ids, conversation__in=mine)
     return {item.public_id: dict(item.as_openai()) for item in found}
 
 
 # --- in the background ----------------------------------------------------------------------------
-def in_background(
-    request: LeanRequest, feed: Feed, head: Head, began: float, *, streamed: bool
+def render_background_answer(
+    request: LeanRequest, feed: Feed, head: ResponseHead, start_time: float, *, wants_stream: bool
 ) -> HttpResponseBase:
     """Return the answer to a background request: its events, or its state "queued"."""
-    if streamed:
+    if wants_stream:
         return StreamAnswer(
-            batches_of(feed), Listening(), request.gateway.heartbeat, request.request_id
+            stream_feed(feed), FeedRenderer(), request.gateway.heartbeat, request.request_id
         )
     return JsonAnswer(
-        orjson.dumps(response_object(head, Outcome(status="queued"))), request.request_id, began
+        orjson.dumps(build_response_object(head, ResponseOutcome(status="queued"))),
+        request.request_id,
+        start_time,
     )
 
 
-async def batches_of(feed: Feed) -> Batches:
-    async with aclosing(feed.since()) as events:
+async def stream_feed(feed: Feed) -> Batches:
+    async with aclosing(feed.follow_events()) as events:
         async for some in events:
             yield some
 
 
-class Listening:
+class FeedRenderer:
     """A renderer of events that the background task has made."""
 
     @staticmethod
-    def events(batch: list[Event]) -> bytes:
-        return lines(batch)
+    def render_batch(batch: list[Event]) -> bytes:
+        return render_event_lines(batch)
 
     @staticmethod
-    def end() -> bytes:
+    def render_end() -> bytes:
         return b""
 
     @staticmethod
-    def failed(error: GatewayError) -> bytes:
-        return lines(failure(error))
+    def render_failure(error: GatewayError) -> bytes:
+        return render_event_lines(make_error_events(error))
 
 
-def failure(error: GatewayError) -> Iterator[Event]:
+def make_error_events(error: GatewayError) -> Iterator[Event]:
     """Yield the error event of a request that has no response object."""
     said = {"code": error.shown_code, "message": error.message, "param": error.param}
     yield {"type": "error", **said, "sequence_number": 0}

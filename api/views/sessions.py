@@ -15,70 +15,76 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import pagination
-from api.relay.conversation_options import LONGEST_NAME, OPENAI_IDS
+from api.relay.conversation_options import LONGEST_NAME, OPENAI_ID_FIELDS
 from api.schemas import item_inputs
 from api.schemas.json_body import Maybe
-from api.views.base import Door, owner_id, require_storing
+from api.views.base import ApiView, owner_id, require_storing
 from conversations import retention
 from conversations.models import Conversation
 from conversations.stored import stored_resources
 from providers.exceptions import InvalidRequest
 
-UNREACHABLE = {"", ".", ".."}  # path segments that clients and proxies remove
+UNREACHABLE_SEGMENTS = {"", ".", ".."}  # path segments that clients and proxies remove
 
 
 class NewSession(Struct):
     session_id: Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)] | Maybe = UNSET
 
 
-class Sessions(Door):
+class Sessions(ApiView):
     def post(self, request: Request) -> Response:
         require_storing(request)
-        name = item_inputs.read(request, NewSession).get("session_id") or str(uuid.uuid4())
-        if not name.isprintable() or name.startswith(tuple(OPENAI_IDS)):
+        name = item_inputs.read_drf_body(request, NewSession).get("session_id") or str(uuid.uuid4())
+        if not name.isprintable() or name.startswith(tuple(OPENAI_ID_FIELDS)):
             raise InvalidRequest(
-                f"A session_id is printable and does not begin with {', '.join(OPENAI_IDS)}.",
+                f"A session_id is printable and does not begin with {', '.join(OPENAI_ID_FIELDS)}.",
                 param="session_id",
             )
-        if UNREACHABLE.intersection(name.split("/")):
+        if UNREACHABLE_SEGMENTS.intersection(name.split("/")):
             raise InvalidRequest(
                 "No part of a session_id between slashes is empty, . or ..", param="session_id"
             )
         idle_seconds = settings.SESSION_IDLE_SECONDS
         return Response(
-            shown(stored_resources.begin_session(owner_id(request), name, idle_seconds))
+            render_session(
+                stored_resources.find_or_create_session(owner_id(request), name, idle_seconds)
+            )
         )
 
     def get(self, request: Request) -> Response:
-        asked = pagination.window(request.query_params)
+        asked = pagination.parse_page_query(request.query_params)
         last = (
             stored_resources.find_session(owner_id(request), asked.after) if asked.after else None
         )
-        found = pagination.rows(
+        found = pagination.select_page_rows(
             stored_resources.sessions_of(owner_id(request)), asked, last, "used_at", "id"
         )
-        return Response(pagination.page([shown(row) for row in found], asked, "session_id"))
+        return Response(
+            pagination.render_page([render_session(row) for row in found], asked, "session_id")
+        )
 
 
-class Session(Door):
+class Session(ApiView):
     def get(self, request: Request, session_id: str) -> Response:
-        return Response(shown(stored_resources.find_session(owner_id(request), session_id)))
+        return Response(
+            render_session(stored_resources.find_session(owner_id(request), session_id))
+        )
 
     def delete(self, request: Request, session_id: str) -> Response:
         session = stored_resources.find_session(owner_id(request), session_id)
-        retention.delete(Conversation.objects.filter(pk=session.pk))
+        retention.delete_conversations(Conversation.objects.filter(pk=session.pk))
         return Response({"session_id": session_id, "deleted": True})
 
 
-def shown(session: Conversation) -> dict[str, Any]:
+def render_session(session: Conversation) -> dict[str, Any]:
     return {
         "session_id": session.name,
-        "created_at": iso(session.created_at),
-        "last_accessed": iso(session.used_at),
-        "expires_at": iso(session.expires_at) if session.expires_at else None,
+        "created_at": format_utc_time(session.created_at),
+        "last_accessed": format_utc_time(session.used_at),
+        "expires_at": format_utc_time(session.expires_at) if session.expires_at else None,
     }
 
 
-def iso(at: datetime) -> str:
+def format_utc_time(at: datetime) -> str:
     """Return the time in UTC, such as 2026-01-31T12:00:00.123456Z."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

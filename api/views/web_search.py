@@ -11,15 +11,15 @@ import orjson
 from django.http import HttpResponse, HttpResponseBase
 from msgspec import UNSET, Meta, Struct
 
-from api.authentication import UNKNOWN
-from api.exceptions import door
+from api.authentication import INVALID_KEY_TEXT
+from api.exceptions import api_endpoint
 from api.relay.gateway import LeanRequest
-from api.schemas.json_body import Maybe, missing, read_beside_loop, well_formed
+from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, read_beside_loop
 from api.views.base import require_json
 from providers.exceptions import InvalidKey, InvalidRequest
-from providers.web_search import MOST_RESULTS, QUERY_CHARS, configured, search
+from providers.web_search import MOST_RESULTS, QUERY_CHARS, get_configured_backend, search_web
 
-COUNT = 10  # default number of results
+DEFAULT_RESULT_COUNT = 10  # default number of results
 
 
 class SearchBody(Struct):
@@ -27,21 +27,23 @@ class SearchBody(Struct):
     count: Annotated[int, Meta(ge=1, le=MOST_RESULTS)] | Maybe = UNSET
 
 
-@door("POST")
+@api_endpoint("POST")
 async def web_search(request: LeanRequest) -> HttpResponseBase:
     caller = await request.authenticate()
     if caller.key_id is None:  # upstream tokens of the caller are no API key
-        raise InvalidKey(UNKNOWN)
-    backend = configured()
+        raise InvalidKey(INVALID_KEY_TEXT)
+    backend = get_configured_backend()
     require_json(request)
-    read = partial(well_formed, shape=SearchBody)
-    body = await read_beside_loop(read, await request.whole_body())
+    read = partial(parse_json_body, shape=SearchBody)
+    body = await read_beside_loop(read, await request.receive_body())
     query = " ".join(body["query"].split())
     if not query:
-        raise missing("query", "The query is empty.")
+        raise missing_parameter_error("query", "The query is empty.")
     if len(query.split(" ")) > backend.most_words:
         raise InvalidRequest(f"A query has at most {backend.most_words} words.", param="query")
-    results = await search(request.gateway.clients.api, query, body.get("count") or COUNT)
+    results = await search_web(
+        request.gateway.clients.api, query, body.get("count") or DEFAULT_RESULT_COUNT
+    )
     answer = {"status": "success", "query": body["query"], "results": results}
     headers = {"x-request-id": request.request_id, "cache-control": "no-store"}
     return HttpResponse(orjson.dumps(answer), content_type="application/json", headers=headers)

@@ -13,8 +13,8 @@ from django.views.decorators.csrf import csrf_protect
 
 from conversations.documents import ingest
 from conversations.files import file_storage
-from conversations.models import Document, DocumentState, Purpose
-from providers.admin.big_tables import BigTableAdmin, badge, moment
+from conversations.models import Document, DocumentState, FilePurpose
+from providers.admin.big_tables import BigTableAdmin, make_time_column, render_badge
 from providers.exceptions import GatewayError
 
 COLOURS = {
@@ -30,7 +30,7 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
     It is one of the user's files, so the user can name it in chat.
     """
 
-    made: Document
+    ingested_document: Document
     user = forms.ModelChoiceField(get_user_model().objects.all(), help_text="Whose it will be.")
     upload = forms.FileField(
         label="File", help_text="Plain text, Markdown, HTML, PDF or Word (.docx)."
@@ -46,11 +46,11 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
             given = cleaned["upload"]
             pieces = given.chunks(file_storage.PIECE_BYTES)
             sent = file_storage.Upload(
-                given.name, given.content_type or "", Purpose.USER_DATA, pieces
+                given.name, given.content_type or "", FilePurpose.USER_DATA, pieces
             )
             try:
-                self.instance.file = file_storage.store(cleaned["user"].pk, sent)
-                self.made = ingest.begin(self.instance.file)
+                self.instance.file = file_storage.store_file(cleaned["user"].pk, sent)
+                self.ingested_document = ingest.start_file_ingestion(self.instance.file)
             except GatewayError as error:
                 self.add_error("upload", error.message)
                 if self.instance.file is not None:
@@ -61,7 +61,7 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Document)
 class DocumentAdmin(BigTableAdmin):
     form = DocumentForm
-    list_display = ("shown", "user", "status", "chars", "created", "used")
+    list_display = ("title_or_id", "user", "status", "chars", "created", "used")
     list_select_related = ("user",)
     list_filter = ("state",)
     sortable_by = ()
@@ -71,9 +71,9 @@ class DocumentAdmin(BigTableAdmin):
         *("id", "title", "user", "file", "status", "reason"),
         *("chars", "passage_count", "created", "used", "expires"),
     )
-    created = moment("created_at", "created")
-    used = moment("used_at", "used")
-    expires = moment("expires_at", "expires")
+    created = make_time_column("created_at", "created")
+    used = make_time_column("used_at", "used")
+    expires = make_time_column("expires_at", "expires")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("index")
@@ -101,22 +101,22 @@ class DocumentAdmin(BigTableAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Point to the document that the form has already written."""
-        obj.pk = form.made.pk
-        obj.title = form.made.title
+        obj.pk = form.ingested_document.pk
+        obj.title = form.ingested_document.title
 
-    def called_in_history(self, row: Document) -> str:
+    def get_history_name(self, row: Document) -> str:
         return row.pk
 
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(Q(pk=term) | Q(file=term) | Q(user__username=term))
 
     @admin.display(description="title")
-    def shown(self, document: Document) -> str:
+    def title_or_id(self, document: Document) -> str:
         return document.title or document.pk
 
     @admin.display(description="state", ordering="state")
     def status(self, document: Document) -> SafeString:
-        return badge(COLOURS.get(DocumentState(document.state), "wait"), document.state)
+        return render_badge(COLOURS.get(DocumentState(document.state), "wait"), document.state)
 
     @admin.display(description="passages")
     def passage_count(self, document: Document) -> int:

@@ -12,7 +12,7 @@ from django.template.defaultfilters import filesizeformat
 from conversations import strategies
 from conversations.models import StoredFile
 from conversations.profiles import profile_reader
-from providers.admin.big_tables import BigTableAdmin, moment
+from providers.admin.big_tables import BigTableAdmin, make_time_column
 from providers.models import ChatModel, VirtualModel
 
 
@@ -37,10 +37,10 @@ class StoredFileAdmin(BigTableAdmin):
         "created",
         "expires",
     )
-    created = moment("created_at", "created")
-    expires = moment("expires_at", "expires")
+    created = make_time_column("created_at", "created")
+    expires = make_time_column("expires_at", "expires")
 
-    def called_in_history(self, row: Any) -> str:
+    def get_history_name(self, row: Any) -> str:
         return str(row.pk)  # the admin's log outlives the files, so it has no filenames
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -49,7 +49,7 @@ class StoredFileAdmin(BigTableAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(Q(pk=term) | Q(user__username=term))
 
     @admin.display(description="size", ordering="size_bytes")
@@ -66,7 +66,7 @@ class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        form = profile_reader.OPTIONS.get(cleaned.get("strategy", ""))
+        form = profile_reader.OPTIONS_BY_STRATEGY.get(cleaned.get("strategy", ""))
         if form is not None and "options" in cleaned:
             try:
                 msgspec.convert(cleaned["options"], form)
@@ -76,7 +76,10 @@ class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = {"strategy": strategies.names(), "base": ChatModel.objects.all().public_ids()}
+        choices = {
+            "strategy": strategies.list_strategies(),
+            "base": ChatModel.objects.all().public_ids(),
+        }
         for name, found in choices.items():
             if name in self.fields:  # absent for users who may only view
                 there = sorted({*found, getattr(self.instance, name)} - {""})

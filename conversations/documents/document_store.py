@@ -16,55 +16,60 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from conversations.documents.index_worker import Divided, Indivisible, Splitting, divide
+from conversations.documents.index_worker import (
+    IndivisibleText,
+    Splitting,
+    TextDivision,
+    divide_text,
+)
 from conversations.models import Document, DocumentQuerySet, DocumentState, Passage, StoredFile
 
 ROWS_AT_A_TIME = 500
-LEASE_TIMES = 2  # a lease is held for so many times DOCUMENT_SECONDS
-NO_TEXT = ("There is no text in it.", "It is empty.")  # messages of extract.py
-TOUCH_SECONDS = 60.0  # between two writes of a document's last use
+LEASE_MULTIPLIER = 2  # a lease is held for so many times DOCUMENT_SECONDS
+NO_TEXT_REASONS = ("There is no text in it.", "It is empty.")  # messages of extract.py
+USE_WRITE_INTERVAL_SECONDS = 60.0  # between two writes of a document's last use
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to process a document until `until`."""
+class DocumentLease:
+    """The right to process a document until `ends_at`."""
 
     document_id: str
-    until: datetime
+    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class SourceText:
     """A text to be taken in.
 
     `digest` is a hash of the text and of how it is divided.
     """
 
-    said: str
+    content: str
     digest: str
     splitting: Splitting
 
     @classmethod
-    def of(cls, said: str, splitting: Splitting) -> "Text":
-        return cls(said, splitting.digest(said), splitting)
+    def from_content(cls, content: str, splitting: Splitting) -> "SourceText":
+        return cls(content, splitting.compute_digest(content), splitting)
 
-    def divided(self) -> Divided:
+    def make_division(self) -> TextDivision:
         """Divide the text; this takes up to DOCUMENT_SECONDS. Raises Indivisible."""
-        return divide(self.said, self.splitting, settings.DOCUMENT_SECONDS)
+        return divide_text(self.content, self.splitting, settings.DOCUMENT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredDocument:
     """The state of a text's document, and a lease when the caller is to process it."""
 
     document_id: str
     state: str
     reason: str = ""
-    lease: Lease | None = None
+    lease: DocumentLease | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DocumentKey:
     """The owner of a text's document.
 
     It is a user, or a stored file of that user; the document is deleted with the file.
@@ -76,65 +81,75 @@ class Place:
     file_id: str = ""
 
 
-def look(place: Place) -> Found | None:
+def find_and_record_use(document_key: DocumentKey) -> StoredDocument | None:
     """Return the document of a text without claiming it, or None; write that it was used.
 
     None also when the document is free to be taken in now. The use of a file's document is not
     written.
     """
-    row = best(place)
+    row = find_best_document(document_key)
     if row is None:
         return None
     if row.file_id is None:
-        touch(row)
+        record_document_use(row)
     done = row.state in (DocumentState.INGESTED, DocumentState.EMPTY)
-    if not done and Document.objects.free().filter(pk=row.pk).exists():
+    if not done and Document.objects.claimable().filter(pk=row.pk).exists():
         return None
-    return Found(row.pk, row.state, row.reason)
+    return StoredDocument(row.pk, row.state, row.reason)
 
 
-def best(place: Place) -> Document | None:
+def find_best_document(document_key: DocumentKey) -> Document | None:
     """Return the best document of a text: the one of its file, else one of the same content."""
-    mine = Document.objects.of(place.user_id)
-    if place.file_id:
-        row = mine.filter(file=place.file_id).first()
+    mine = Document.objects.of_user(document_key.user_id)
+    if document_key.file_id:
+        row = mine.filter(file=document_key.file_id).first()
         if row is not None and not (
-            row.state == DocumentState.INGESTED and row.chars != place.chars
+            row.state == DocumentState.INGESTED and row.chars != document_key.chars
         ):
             return row
-    same = mine.filter(digest=place.digest)
+    same = mine.filter(digest=document_key.digest)
     done = same.filter(state=DocumentState.INGESTED).first()
-    return done or (None if place.file_id else same.filter(file=None).first())
+    return done or (None if document_key.file_id else same.filter(file=None).first())
 
 
 @transaction.atomic
-def claim(place: Place) -> Found | None:
+def create_or_claim_document(document_key: DocumentKey) -> StoredDocument | None:
     """Find or create the text's document and lease it if it is unprocessed.
 
     None when the user's quota is full or the file is missing. A new document is created and leased
     in one transaction; otherwise quota eviction could delete it.
     """
-    row = best(place)
+    row = find_best_document(document_key)
     if row is None:
-        if place.file_id:
-            file = StoredFile.objects.of(place.user_id).filter(pk=place.file_id).first()
+        if document_key.file_id:
+            file = (
+                StoredFile.objects.of_user(document_key.user_id)
+                .filter(pk=document_key.file_id)
+                .first()
+            )
             row = (
                 None
                 if file is None or Document.objects.filter(file=file).exists()
-                else made_for(file)
+                else create_file_document(file)
             )
         else:
-            row = made(place.user_id, {"digest": place.digest, "file": None}, expiry())
+            row = get_or_create_document(
+                document_key.user_id,
+                {"digest": document_key.digest, "file": None},
+                build_expiry_fields(),
+            )
         if row is None:
             return None
     elif row.file_id is None:
-        touch(row)
+        record_document_use(row)
     is_done = row.state in (DocumentState.INGESTED, DocumentState.EMPTY)
     lease = None if is_done else claim_document(row.pk)
-    return Found(row.pk, row.state, row.reason, lease)
+    return StoredDocument(row.pk, row.state, row.reason, lease)
 
 
-def made(user_id: int, of: dict[str, Any], fields: dict[str, Any]) -> Document | None:
+def get_or_create_document(
+    user_id: int, lookup_fields: dict[str, Any], new_fields: dict[str, Any]
+) -> Document | None:
     """Return the user's document of this kind; create it if there is none.
 
     None when the user's quota is full; the quota may delete the oldest unused documents. The user's
@@ -147,24 +162,24 @@ def made(user_id: int, of: dict[str, Any], fields: dict[str, Any]) -> Document |
             .filter(pk=user_id)
             .values_list("pk")
         )
-        row = Document.objects.light().filter(user_id=user_id, **of).first()
-        if row is None and make_room(user_id):
-            row = Document.objects.create(user_id=user_id, **of, **fields)
+        row = Document.objects.without_index().filter(user_id=user_id, **lookup_fields).first()
+        if row is None and delete_to_make_room(user_id):
+            row = Document.objects.create(user_id=user_id, **lookup_fields, **new_fields)
         return row
 
 
-def made_for(file: StoredFile) -> Document | None:
-    """Return the document of a file; create it like `made`."""
-    return made(file.user_id, {"file": file}, {"title": file.filename})
+def create_file_document(file: StoredFile) -> Document | None:
+    """Return the document of a file; create it like `get_or_create_document`."""
+    return get_or_create_document(file.user_id, {"file": file}, {"title": file.filename})
 
 
-def text_of_rows(document_id: str) -> str:
+def read_document_text(document_id: str) -> str:
     """Join the text of a document's passages, which must not overlap."""
     rows = Passage.objects.filter(document_id=document_id).order_by("number")
     return "".join(rows.values_list("text", flat=True))
 
 
-def make_room(user_id: int) -> bool:
+def delete_to_make_room(user_id: int) -> bool:
     """Return whether the user may have one more document; delete unused ones to make room.
 
     Only texts of requests are deleted, those unused for the longest time first.
@@ -180,42 +195,42 @@ def make_room(user_id: int) -> bool:
     return len(oldest) == excess
 
 
-def expiry() -> dict[str, datetime]:
+def build_expiry_fields() -> dict[str, datetime]:
     return {"expires_at": timezone.now() + timedelta(seconds=settings.DOCUMENT_IDLE_SECONDS)}
 
 
-def touch(row: Document) -> None:
+def record_document_use(row: Document) -> None:
     """Write that a request's text was used now, which puts off its expiry."""
     now = timezone.now()
-    if row.used_at < now - timedelta(seconds=TOUCH_SECONDS):
-        Document.objects.filter(pk=row.pk).update(used_at=now, **expiry())
+    if row.used_at < now - timedelta(seconds=USE_WRITE_INTERVAL_SECONDS):
+        Document.objects.filter(pk=row.pk).update(used_at=now, **build_expiry_fields())
 
 
-def claim_document(document_id: str) -> Lease | None:
+def claim_document(document_id: str) -> DocumentLease | None:
     """Claim a document that no process works on, or return None. Writes state and lease."""
-    free = Document.objects.free().filter(pk=document_id)
-    seconds = LEASE_TIMES * settings.DOCUMENT_SECONDS
+    free = Document.objects.claimable().filter(pk=document_id)
+    seconds = LEASE_MULTIPLIER * settings.DOCUMENT_SECONDS
     if not free.claim_lease("alive_until", seconds, state=DocumentState.PROCESSING, reason=""):
         return None
     return read_lease(document_id)
 
 
-def renew_claim(lease: Lease) -> Lease | None:
+def renew_claim(lease: DocumentLease) -> DocumentLease | None:
     """Renew the lease and return it with its new end, or None when it is lost."""
-    seconds = LEASE_TIMES * settings.DOCUMENT_SECONDS
+    seconds = LEASE_MULTIPLIER * settings.DOCUMENT_SECONDS
     if not leased_rows(lease).renew_lease("alive_until", seconds):
         return None
     return read_lease(lease.document_id)
 
 
-def read_lease(document_id: str) -> Lease | None:
+def read_lease(document_id: str) -> DocumentLease | None:
     """Return the lease just claimed or renewed, with the end that the database has set."""
     until = Document.objects.filter(pk=document_id).values_list("alive_until", flat=True).first()
-    return Lease(document_id, until) if until else None
+    return DocumentLease(document_id, until) if until else None
 
 
 @contextmanager
-def returned(lease: Lease | None) -> Iterator[None]:
+def release_on_failure(lease: DocumentLease | None) -> Iterator[None]:
     """Release the lease if the block fails, or mark the document as empty or failed.
 
     The document is marked when the block raises Indivisible; on any other error it can be claimed
@@ -223,11 +238,11 @@ def returned(lease: Lease | None) -> Iterator[None]:
     """
     try:
         yield
-    except Indivisible as error:
+    except IndivisibleText as error:
         if lease is not None:
-            fail(
+            mark_document_failed(
                 lease,
-                DocumentState.EMPTY if str(error) in NO_TEXT else DocumentState.ERROR,
+                DocumentState.EMPTY if str(error) in NO_TEXT_REASONS else DocumentState.ERROR,
                 str(error),
             )
         raise
@@ -238,46 +253,46 @@ def returned(lease: Lease | None) -> Iterator[None]:
         raise
 
 
-def write(lease: Lease, text: Text, divided: Divided) -> bool:
+def write_passages(lease: DocumentLease, source_text: SourceText, division: TextDivision) -> bool:
     """Write passages and index of a text, all or nothing; return whether the lease still held."""
     with transaction.atomic():
         if not leased_rows(lease).select_for_update().exists():
             return False
         Passage.objects.filter(document_id=lease.document_id).delete()
-        rows = passages(lease.document_id, text.said, divided)
+        rows = build_passage_rows(lease.document_id, source_text.content, division)
         while some := list(islice(rows, ROWS_AT_A_TIME)):
             Passage.objects.bulk_create(some)
-        state = DocumentState.INGESTED if divided.spans else DocumentState.EMPTY
+        state = DocumentState.INGESTED if division.scored_spans else DocumentState.EMPTY
         done = {
             "state": state,
-            "digest": text.digest,
-            "chars": len(text.said),
-            "index": divided.packed,
+            "digest": source_text.digest,
+            "chars": len(source_text.content),
+            "index": division.packed_outline,
         }
         leased_rows(lease).release_lease("alive_until", **done)
     return True
 
 
-def leased_rows(lease: Lease) -> DocumentQuerySet:
+def leased_rows(lease: DocumentLease) -> DocumentQuerySet:
     """Return the document of a lease while the lease is held; its end identifies the holder."""
     return Document.objects.filter(
-        pk=lease.document_id, state=DocumentState.PROCESSING, alive_until=lease.until
+        pk=lease.document_id, state=DocumentState.PROCESSING, alive_until=lease.ends_at
     )
 
 
-def passages(document_id: str, text: str, divided: Divided) -> Iterator[Passage]:
-    for number, (start, end, score) in enumerate(divided.spans):
+def build_passage_rows(document_id: str, text: str, division: TextDivision) -> Iterator[Passage]:
+    for number, (start, end, score) in enumerate(division.scored_spans):
         said = text[start:end].replace("\0", "\ufffd")  # Postgres cannot store NUL
         yield Passage(
             document_id=document_id, number=number, start=start, end=end, score=score, text=said
         )
 
 
-def fail(lease: Lease, state: DocumentState, reason: str) -> None:
+def mark_document_failed(lease: DocumentLease, state: DocumentState, reason: str) -> None:
     """Write why there are no passages; keep the lease, so that requests do not retry at once."""
     leased_rows(lease).update(state=state, reason=reason[:200])
 
 
-def release_document(lease: Lease) -> None:
+def release_document(lease: DocumentLease) -> None:
     """Release the lease, so that the document can be claimed again at once."""
     leased_rows(lease).release_lease("alive_until", state=DocumentState.UPLOADED)

@@ -1,10 +1,11 @@
 """Compute embeddings of passages and questions by the model that EMBEDDING_MODEL names, if any.
 
-`embedder` returns the function that does it: a model of an upstream, called like the embeddings
-endpoint calls it, or the local one (`minilm.py`). Passages are embedded in the background (`keep`),
-one document at a time in all processes together by its lease, and no request waits for it. Until
-all passages of a document have embeddings, they are found by their words alone. Embeddings of
-another model than the present one are useless and are made again.
+`build_embedder` returns the function that does it: a model of an upstream, called like the
+embeddings endpoint calls it, or the local one (`minilm.py`). Passages are embedded in the
+background (`embed_documents_forever`), one document at a time in all processes together by its
+lease, and no request waits for it. Until all passages of a document have embeddings, they are found
+by their words alone. Embeddings of another model than the present one are useless and are made
+again.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 
 from conversations.documents.index import vectors
-from conversations.documents.index.minilm import WIDTH, MiniLM, Missing
-from conversations.documents.ranking import Embed, Vector
+from conversations.documents.index.minilm import EMBEDDING_WIDTH, LocalModelMissing, MiniLM
+from conversations.documents.ranking import EmbedTexts, Vector
 from conversations.models import Document, DocumentState, Passage
 from providers.catalogue import Catalogue
 from providers.database.database_threads import LONG
@@ -32,48 +33,48 @@ from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 
 logger = logging.getLogger(__name__)
-LOCAL = "local"
-BATCH = 64  # passages that are embedded by one call
-LOOK_SECONDS = 15.0  # between two searches for documents without embeddings
+LOCAL_MODEL = "local"
+BATCH_PASSAGES = 64  # passages that are embedded by one call
+POLL_SECONDS = 15.0  # between two searches for documents without embeddings
 LEASE_SECONDS = 300.0  # for one batch
-LARGEST = 1e30  # bound of a vector's numbers, so that their squares stay finite
+LARGEST_NUMBER = 1e30  # bound of a vector's numbers, so that their squares stay finite
 LAST_LATIN = "\u024f"
-FOREIGN = 5  # one letter in so many may be of another script
+LETTERS_PER_FOREIGN = 5  # one letter in so many may be of another script
 
 
-def embedder(catalogue: Catalogue, pool: Pool) -> Embed | None:
+def build_embedder(catalogue: Catalogue, pool: Pool) -> EmbedTexts | None:
     """Return the function that embeds texts, or None when EMBEDDING_MODEL is not set."""
     if not settings.EMBEDDING_MODEL:
         return None
-    if settings.EMBEDDING_MODEL == LOCAL:
-        return Local()
-    return partial(by_upstream, catalogue, pool)
+    if settings.EMBEDDING_MODEL == LOCAL_MODEL:
+        return LocalEmbedder()
+    return partial(embed_by_upstream, catalogue, pool)
 
 
-async def by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[str]) -> list[Vector]:
+async def embed_by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[str]) -> list[Vector]:
     """Return one vector for each text, in order, from whichever upstream serves the model.
 
     The call goes with failover through the client of the request path, because a caller waits for
     the vector of a question. Raises GatewayError.
     """
     name = settings.EMBEDDING_MODEL
-    meant = catalogue.meaning(name)
+    meant = catalogue.resolve_name(name)
     if meant is None:
         raise ModelNotFound(f"The model {name!r} of EMBEDDING_MODEL does not exist.")
     body = {"model": name, "input": list(texts), "encoding_format": "float"}
     request = ChatRequest(id=uuid4().hex, endpoint=EMBEDDINGS, model=name, body=body)
-    candidates = catalogue.candidates(meant.public_id, request)
+    candidates = catalogue.find_candidates(meant.public_id, request)
     found: dict[int, Vector] = {}
     async with aclosing(failover.answer(request, candidates, pool, Trace(request))) as batches:
         async for answer, *_ in batches:
-            found = vectors_in(answer)
+            found = parse_embeddings(answer)
     ordered = [found[at] for at in range(len(texts)) if at in found]
     if len(ordered) != len(texts) or len({len(vector) for vector in ordered}) > 1:
         raise BadResponse("The upstream gave no embeddings, or not all.")
     return ordered
 
 
-def vectors_in(answer: Chunk) -> dict[int, Vector]:
+def parse_embeddings(answer: Chunk) -> dict[int, Vector]:
     """Return the valid embeddings of an answer, by their index."""
     data = answer.get("data")
     found: dict[int, Vector] = {}
@@ -92,10 +93,14 @@ def vectors_in(answer: Chunk) -> dict[int, Vector]:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < LARGEST_NUMBER
+    )
 
 
-class Local:
+class LocalEmbedder:
     """MiniLM in a thread, loaded when it is first needed.
 
     The model knows English. A text in another script gets a null vector, which is near to nothing,
@@ -104,47 +109,47 @@ class Local:
 
     def __init__(self) -> None:
         self._model: MiniLM | None = None
-        self._one = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def __call__(self, texts: Sequence[str]) -> list[Vector]:
-        async with self._one:
+        async with self._lock:
             if self._model is None:
                 try:
                     self._model = await asyncio.to_thread(MiniLM)
-                except Missing as error:
+                except LocalModelMissing as error:
                     raise ModelNotFound(str(error)) from None
-            known = [text for text in texts if latin(text)]
+            known = [text for text in texts if is_mostly_latin(text)]
             found = iter(await asyncio.to_thread(self._model, known))
-        return [next(found) if latin(text) else [0.0] * WIDTH for text in texts]
+        return [next(found) if is_mostly_latin(text) else [0.0] * EMBEDDING_WIDTH for text in texts]
 
 
-def latin(text: str) -> bool:
+def is_mostly_latin(text: str) -> bool:
     """Return whether a text is in Latin letters, but for a word here and there."""
     letters = [char for char in text if char.isalpha()]
-    return sum(char > LAST_LATIN for char in letters) * FOREIGN <= len(letters)
+    return sum(char > LAST_LATIN for char in letters) * LETTERS_PER_FOREIGN <= len(letters)
 
 
 # --- in the background ----------------------------------------------------------------------------
-async def keep(embed: Embed) -> None:
+async def embed_documents_forever(embed: EmbedTexts) -> None:
     """Embed documents without embeddings of the present model, for ever. Writes their passages."""
     maker = ""
     while True:
         try:
-            if not maker and await LONG.run(
+            if not maker and await LONG.run_work(
                 Document.objects.filter(state=DocumentState.INGESTED).exists
             ):
-                maker = await maker_of(embed)
-                await LONG.run(outdate, maker)
-            document_id = await LONG.run(claim_next_document, maker) if maker else None
+                maker = await identify_embedding_model(embed)
+                await LONG.run_work(mark_embeddings_outdated, maker)
+            document_id = await LONG.run_work(claim_next_document, maker) if maker else None
             while document_id is not None:
-                await document(embed, document_id)
-                document_id = await LONG.run(claim_next_document, maker)
+                await embed_document(embed, document_id)
+                document_id = await LONG.run_work(claim_next_document, maker)
         except (GatewayError, DatabaseError) as error:
             logger.warning("documents are not embedded now: %s", type(error).__name__)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-async def maker_of(embed: Embed) -> str:
+async def identify_embedding_model(embed: EmbedTexts) -> str:
     """Return the model's name and the length of its vectors.
 
     The length changes when another model is put behind the name. Raises GatewayError.
@@ -153,18 +158,18 @@ async def maker_of(embed: Embed) -> str:
     return f"{settings.EMBEDDING_MODEL} {len(vector)}"
 
 
-def outdate(maker: str) -> None:
+def mark_embeddings_outdated(embedding_model: str) -> None:
     """Delete the first passage's embedding of documents that another model has embedded.
 
     The first passage is written last, so these documents count as incomplete.
     """
-    others = Document.objects.exclude(embedding_model=maker).values("pk")
+    others = Document.objects.exclude(embedding_model=embedding_model).values("pk")
     Passage.objects.filter(number=0, embedding__isnull=False, document__in=others).update(
         embedding=None
     )
 
 
-def claim_next_document(maker: str) -> str | None:
+def claim_next_document(embedding_model: str) -> str | None:
     """Claim a document that lacks embeddings; return its id, None when there is none.
 
     Writes its lease. When its embeddings are of another model, deletes them. For a database thread.
@@ -173,41 +178,43 @@ def claim_next_document(maker: str) -> str | None:
     found = lacking.order_by("created_at").values_list("pk", flat=True).first()
     if found is None or not lacking.filter(pk=found).claim_lease("alive_until", LEASE_SECONDS):
         return None
-    others = Document.objects.filter(pk=found).exclude(embedding_model=maker)
+    others = Document.objects.filter(pk=found).exclude(embedding_model=embedding_model)
     if others.exists():
         with transaction.atomic():
             Passage.objects.filter(document_id=found, embedding__isnull=False).update(
                 embedding=None
             )
-            others.update(embedding_model=maker)
+            others.update(embedding_model=embedding_model)
     return found
 
 
-async def document(embed: Embed, document_id: str) -> None:
+async def embed_document(embed: EmbedTexts, document_id: str) -> None:
     """Embed and write a document's passages, the last first.
 
     So the first passage has an embedding only when all have one. Raises GatewayError,
     DatabaseError.
     """
-    while rows := await LONG.run(lacking, document_id):
+    while rows := await LONG.run_work(renew_and_list_passages, document_id):
         found = await embed([text for _, text in rows])
-        await LONG.run(write, document_id, [number for number, _ in rows], found)
-    await LONG.run(Document.objects.filter(pk=document_id).release_lease, "alive_until")
+        await LONG.run_work(write_embeddings, document_id, [number for number, _ in rows], found)
+    await LONG.run_work(Document.objects.filter(pk=document_id).release_lease, "alive_until")
 
 
-def lacking(document_id: str) -> list[tuple[int, str]]:
+def renew_and_list_passages(document_id: str) -> list[tuple[int, str]]:
     """Renew the lease and return the last passages without an embedding as (number, text)."""
     Document.objects.filter(pk=document_id).renew_lease("alive_until", LEASE_SECONDS)
     rows = Passage.objects.filter(document_id=document_id, embedding=None).order_by("-number")
-    return list(rows.values_list("number", "text")[:BATCH])
+    return list(rows.values_list("number", "text")[:BATCH_PASSAGES])
 
 
-def write(document_id: str, numbers: Sequence[int], found: Sequence[Vector]) -> None:
+def write_embeddings(
+    document_id: str, numbers: Sequence[int], passage_vectors: Sequence[Vector]
+) -> None:
     with transaction.atomic():
         rows = list(
             Passage.objects.filter(document_id=document_id, number__in=numbers).only("pk", "number")
         )
-        by_number = dict(zip(numbers, found, strict=True))
+        by_number = dict(zip(numbers, passage_vectors, strict=True))
         for row in rows:
-            row.embedding = vectors.pack(by_number[row.number])
+            row.embedding = vectors.pack_vector(by_number[row.number])
         Passage.objects.bulk_update(rows, ["embedding"])

@@ -23,34 +23,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conversations.documents.index.bm25 import Hit, Index
+from conversations.documents.index.bm25 import MemoryIndex, PassageHit
 from conversations.documents.index.packed_postings import (
-    Packed,
-    from_bytes,
-    numbers,
-    packed,
-    to_bytes,
+    PackedIndex,
+    numbers_from_bytes,
+    numbers_to_bytes,
+    pack_index,
+    uint32_array,
 )
-from conversations.text.density import METHODS, density
-from conversations.text.split import SIZE, split
-from conversations.text.terms import terms
+from conversations.text.density import METHODS, score_density
+from conversations.text.split import PASSAGE_CHARS, split_passages
+from conversations.text.terms import extract_terms
 
-ROOT = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from conversations.documents.index_worker "
     "import main; main()"
 )
-FORM = "2"  # of packed outlines; a text with an outline of another form is divided again
+FORMAT_VERSION = "2"  # of packed outlines; a text with an outline of another form is divided again
 INLINE_CHARS = 4_000  # shorter texts are divided in place, which is faster than starting a process
-SMALLEST = 100
-LARGEST = 8_000  # characters of a passage
+LEAST_PASSAGE_CHARS = 100
+MOST_PASSAGE_CHARS = 8_000  # characters of a passage
 MEMORY_BYTES = 3 * 2**30  # of address space, for one text's division
 NICENESS = 5  # answers have priority
 WATCH_SECONDS = 1.0  # between two checks whether the parent process still runs
-HEADER = 8  # two counts: passages, bytes of the table
+HEADER_BYTES = 8  # two counts: passages, bytes of the table
 
 
-class Indivisible(Exception):
+class IndivisibleText(Exception):
     """A text that takes too much time or memory; the message is a sentence for its owner."""
 
 
@@ -62,31 +62,36 @@ class Splitting:
     before. They are scored by `method` of density.METHODS.
     """
 
-    size: int = SIZE
+    size: int = PASSAGE_CHARS
     overlap: int = 0
     method: str = "weighted"
 
     @classmethod
-    def of(cls, options: dict[str, Any]) -> "Splitting":
+    def from_options(cls, options: dict[str, Any]) -> "Splitting":
         """Return the way of dividing that OpenKimi's `processor` options ask for, within limits.
 
         A missing or senseless value is replaced by the default.
         """
         given = options.get("processor")
         given = given if isinstance(given, dict) else {}
-        size = min(max(whole(given.get("batch_size"), SIZE), SMALLEST), LARGEST)
-        overlap = min(max(whole(given.get("overlap_size"), 0), 0), size // 2)
+        size = min(
+            max(int_or_default(given.get("batch_size"), PASSAGE_CHARS), LEAST_PASSAGE_CHARS),
+            MOST_PASSAGE_CHARS,
+        )
+        overlap = min(max(int_or_default(given.get("overlap_size"), 0), 0), size // 2)
         method = given.get("entropy_method")
         return cls(size, overlap, method if method in METHODS else "weighted")
 
-    def digest(self, text: str) -> str:
+    def compute_digest(self, text: str) -> str:
         """Return the SHA-256 of the text and of how it is divided, which identifies equal work."""
-        mark = hashlib.sha256(f"{FORM} {self.size} {self.overlap} {self.method}\n".encode())
+        mark = hashlib.sha256(
+            f"{FORMAT_VERSION} {self.size} {self.overlap} {self.method}\n".encode()
+        )
         mark.update(text.encode("utf-8", "replace"))
         return mark.hexdigest()
 
 
-def whole(value: Any, default: int) -> int:
+def int_or_default(value: Any, default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
@@ -100,85 +105,85 @@ class Outline:
     starts: Sequence[int]
     ends: Sequence[int]
     scores: Sequence[float]
-    index: Packed = field(repr=False)
+    index: PackedIndex = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def length(self, number: int) -> int:
+    def passage_length(self, number: int) -> int:
         return self.ends[number] - self.starts[number]
 
-    def densest(self) -> list[Hit]:
+    def rank_by_density(self) -> list[PassageHit]:
         """Return all passages: the opening first, because it introduces the text, then by score."""
         order = heapq.nsmallest(
             len(self), range(len(self)), key=lambda at: (at > 0, -self.scores[at], at)
         )
-        return [Hit(at, self.scores[at]) for at in order]
+        return [PassageHit(at, self.scores[at]) for at in order]
 
     @classmethod
-    def unpack(cls, data: bytes) -> "Outline":
-        """Return the outline that `outline` packed; its index stays in these bytes.
+    def from_packed(cls, data: bytes) -> "Outline":
+        """Return the outline that `build_packed_outline` packed; its index stays in these bytes.
 
         Raises ValueError, zlib.error for other bytes.
         """
-        passages, size = from_bytes(data[:HEADER])
-        end = HEADER + size
-        table = zlib.decompress(data[HEADER:end])
-        starts = from_bytes(table[: 4 * passages])
-        ends = from_bytes(table[4 * passages : 8 * passages])
+        passages, size = numbers_from_bytes(data[:HEADER_BYTES])
+        end = HEADER_BYTES + size
+        table = zlib.decompress(data[HEADER_BYTES:end])
+        starts = numbers_from_bytes(table[: 4 * passages])
+        ends = numbers_from_bytes(table[4 * passages : 8 * passages])
         scores = array("d")
         scores.frombytes(table[8 * passages :])
         if sys.byteorder == "big":
             scores.byteswap()
         if not len(ends) == len(scores) == passages:
             raise ValueError("the table has another length than its count says")
-        return cls(starts, ends, scores, Packed(data[end:]))
+        return cls(starts, ends, scores, PackedIndex(data[end:]))
 
 
 @dataclass(frozen=True, slots=True)
-class Divided:
+class TextDivision:
     """The stored form of a text's division: its packed outline."""
 
-    packed: bytes
+    packed_outline: bytes
 
     @property
-    def spans(self) -> list[tuple[int, int, float]]:
+    def scored_spans(self) -> list[tuple[int, int, float]]:
         """The (start, end, score) of each passage."""
-        made = Outline.unpack(self.packed)
+        made = Outline.from_packed(self.packed_outline)
         return list(zip(made.starts, made.ends, made.scores, strict=True))
 
 
-def outline(text: str, splitting: Splitting) -> bytes:
+def build_packed_outline(text: str, splitting: Splitting) -> bytes:
     """Return the packed outline of a text; it has no passages when the text is blank.
 
     The form: two counts (passages, bytes of the table), the table (zlib: starts, ends, scores), the
     index.
     """
-    passages = split(text, splitting.size, splitting.overlap)
+    passages = split_passages(text, splitting.size, splitting.overlap)
     pieces = [passage.text for passage in passages]
-    words = [terms(piece) for piece in pieces]
-    index = Index()
+    words = [extract_terms(piece) for piece in pieces]
+    index = MemoryIndex()
     for number, found in enumerate(words):
-        index.add(number, found)
-    said = density(pieces, splitting.method, words, index.postings)
+        index.add_passage(number, found)
+    said = score_density(pieces, splitting.method, words, index.postings)
     scores = array("d", [round(score, 6) for score in said])
     if sys.byteorder == "big":
         scores.byteswap()
     spans = (
-        numbers([passage.start for passage in passages]),
-        numbers([passage.end for passage in passages]),
+        uint32_array([passage.start for passage in passages]),
+        uint32_array([passage.end for passage in passages]),
     )
-    table = zlib.compress(b"".join(map(to_bytes, spans)) + scores.tobytes())
-    return to_bytes(numbers([len(passages), len(table)])) + table + packed(index)
+    table = zlib.compress(b"".join(map(numbers_to_bytes, spans)) + scores.tobytes())
+    return numbers_to_bytes(uint32_array([len(passages), len(table)])) + table + pack_index(index)
 
 
-def divide(text: str, splitting: Splitting, seconds: float) -> Divided:
+def divide_text(text: str, splitting: Splitting, seconds: float) -> TextDivision:
     """Divide a text, in a process of its own when it is long. Run it in a thread.
 
     Raises Indivisible, and OSError when no process can be started.
     """
     if len(text) <= INLINE_CHARS:
-        return Divided(outline(text, splitting))
+        return TextDivision(build_packed_outline(text, splitting))
     limits = (
         os.getpid(),
         max(1, round(seconds)),
@@ -186,17 +191,17 @@ def divide(text: str, splitting: Splitting, seconds: float) -> Divided:
         splitting.overlap,
         splitting.method,
     )
-    command = [sys.executable, "-I", "-B", "-c", PROGRAM, str(ROOT), *map(str, limits)]
+    command = [sys.executable, "-I", "-B", "-c", PROGRAM, str(PROJECT_ROOT), *map(str, limits)]
     given = text.encode("utf-8", "replace")
     try:
         done = subprocess.run(  # noqa: S603
             command, input=given, capture_output=True, timeout=seconds, env={}, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Indivisible(f"Dividing it takes longer than {seconds:g} seconds.") from None
+        raise IndivisibleText(f"Dividing it takes longer than {seconds:g} seconds.") from None
     if done.returncode:
-        raise Indivisible("Dividing it takes too much time or memory.")
-    return Divided(done.stdout)
+        raise IndivisibleText("Dividing it takes too much time or memory.")
+    return TextDivision(done.stdout)
 
 
 def main() -> None:
@@ -205,19 +210,21 @@ def main() -> None:
     Its exit status is not 0 when it takes too much time or memory.
     """
     parent, seconds, size, overlap, method = sys.argv[2:7]
-    threading.Thread(target=watch, args=(int(parent),), daemon=True).start()
+    threading.Thread(target=exit_with_parent, args=(int(parent),), daemon=True).start()
     for what, most in ((resource.RLIMIT_CPU, int(seconds)), (resource.RLIMIT_AS, MEMORY_BYTES)):
         with suppress(ValueError, OSError):  # the parent process has a time limit of its own
             resource.setrlimit(what, (most, most))
     os.nice(NICENESS)
     gc.disable()  # there is no garbage before the end
-    made = outline(sys.stdin.buffer.read().decode(), Splitting(int(size), int(overlap), method))
+    made = build_packed_outline(
+        sys.stdin.buffer.read().decode(), Splitting(int(size), int(overlap), method)
+    )
     sys.stdout.buffer.write(made)
     sys.stdout.buffer.flush()
 
 
-def watch(parent: int) -> None:
+def exit_with_parent(parent_pid: int) -> None:
     """End this process when its parent has ended, because nobody reads the answer then."""
-    while os.getppid() == parent:
+    while os.getppid() == parent_pid:
         time.sleep(WATCH_SECONDS)
     os._exit(1)

@@ -11,85 +11,87 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from conversations.documents.index_worker import Indivisible
+from conversations.documents.index_worker import IndivisibleText
 from providers.database.keyed_locks import KeyedLocks
 from providers.exceptions import Saturated
 
 logger = logging.getLogger(__name__)
-LONGEST = 8  # jobs in one queue
+MOST_JOBS = 8  # jobs in one queue
 T = TypeVar("T")
-Begun = Callable[[], None]
+MarkBegun = Callable[[], None]
 
 
 @dataclass(slots=True, eq=False)
-class Piece(Generic[T]):
+class QueuedJob(Generic[T]):
     """One job: how many callers wait for it, and whether it has begun."""
 
-    line: Hashable
+    queue_name: Hashable
     task: "asyncio.Task[T]"
-    waiters: int = 0
-    begun: bool = False
+    waiter_count: int = 0
+    has_begun: bool = False
 
-    def begin(self) -> None:
+    def mark_begun(self) -> None:
         """Mark the job as begun, from any thread."""
-        self.begun = True
+        self.has_begun = True
 
 
-class Line(Generic[T]):
+class JobQueues(Generic[T]):
     """The job queues of a process by name, for its event loop only."""
 
     def __init__(self) -> None:
         self._locks = KeyedLocks(asyncio.Lock)  # by the name of the queue
-        self._pieces: dict[Hashable, Piece[T]] = {}
+        self._jobs: dict[Hashable, QueuedJob[T]] = {}
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self._jobs)
 
-    async def join(self, line: Hashable, key: Hashable, work: Callable[[Begun], Awaitable[T]]) -> T:
+    async def join_job(
+        self, queue_name: Hashable, key: Hashable, work: Callable[[MarkBegun], Awaitable[T]]
+    ) -> T:
         """Return the result of the job, when its turn has come.
 
         `work` gets a function that it calls when it begins. Raises Saturated when the queue is too
         long, and the errors of the job.
         """
-        piece = self._pieces.get((line, key)) or self._new(line, key, work)
-        piece.waiters += 1
+        piece = self._jobs.get((queue_name, key)) or self._create_job(queue_name, key, work)
+        piece.waiter_count += 1
         try:
             return await asyncio.shield(piece.task)
         finally:
-            piece.waiters -= 1
-            if not piece.waiters and not piece.begun and not piece.task.done():
+            piece.waiter_count -= 1
+            if not piece.waiter_count and not piece.has_begun and not piece.task.done():
                 piece.task.cancel()
-                self._forget((line, key), piece)
+                self._remove_job((queue_name, key), piece)
 
-    def _new(
-        self, line: Hashable, key: Hashable, work: Callable[[Begun], Awaitable[T]]
-    ) -> Piece[T]:
-        if sum(piece.line == line for piece in self._pieces.values()) >= LONGEST:
+    def _create_job(
+        self, queue_name: Hashable, key: Hashable, work: Callable[[MarkBegun], Awaitable[T]]
+    ) -> QueuedJob[T]:
+        if sum(piece.queue_name == queue_name for piece in self._jobs.values()) >= MOST_JOBS:
             raise Saturated("Too many of your documents are being taken in.", retry_after_seconds=5)
 
-        async def in_turn() -> T:
-            async with self._locks.get_lock(line):
-                return await work(piece.begin)
+        async def run_in_turn() -> T:
+            async with self._locks.get_lock(queue_name):
+                return await work(piece.mark_begun)
 
-        piece: Piece[T] = Piece(line, asyncio.create_task(in_turn()))
-        self._pieces[line, key] = piece
-        piece.task.add_done_callback(lambda task: self._ended((line, key), piece))
+        piece: QueuedJob[T] = QueuedJob(queue_name, asyncio.create_task(run_in_turn()))
+        self._jobs[queue_name, key] = piece
+        piece.task.add_done_callback(lambda task: self._handle_job_end((queue_name, key), piece))
         return piece
 
-    def _forget(self, key: Hashable, piece: Piece[T]) -> None:
-        if self._pieces.get(key) is piece:
-            del self._pieces[key]
+    def _remove_job(self, key: Hashable, job: QueuedJob[T]) -> None:
+        if self._jobs.get(key) is job:
+            del self._jobs[key]
 
-    def _ended(self, key: Hashable, piece: Piece[T]) -> None:
-        self._forget(key, piece)
-        if piece.task.cancelled():
+    def _handle_job_end(self, key: Hashable, job: QueuedJob[T]) -> None:
+        self._remove_job(key, job)
+        if job.task.cancelled():
             return
-        error = piece.task.exception()
-        if error is not None and not piece.waiters and not isinstance(error, Indivisible):
+        error = job.task.exception()
+        if error is not None and not job.waiter_count and not isinstance(error, IndivisibleText):
             logger.error("a text was not taken in", exc_info=error)
 
-    async def settle(self, seconds: float) -> None:
+    async def wait_for_jobs(self, seconds: float) -> None:
         """Wait for all jobs to end, at most so many seconds."""
-        tasks = [piece.task for piece in self._pieces.values()]
+        tasks = [piece.task for piece in self._jobs.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)

@@ -20,14 +20,14 @@ from conversations.files import file_storage
 from conversations.models import StoredFile
 from conversations.text import extract
 from providers.catalogue import Candidate
-from providers.database.database_threads import in_time, off_loop
+from providers.database.database_threads import await_in_time, run_in_thread
 from providers.database.keyed_locks import KeyedLocks
 from providers.exceptions import InternalError, InvalidRequest, Saturated
-from providers.filters.file_parts import FILE_ID, TEXT, file_parts
+from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD, find_file_parts
 
 MOST_PARTS = 20
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
-ENDINGS = {
+DEFAULT_FILENAMES = {
     "application/pdf": "document.pdf",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "document.docx",
     "text/html": "document.html",
@@ -35,7 +35,7 @@ ENDINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class AttachedFile:
     """One file of a request; `problem` says why there is no text."""
 
     filename: str
@@ -47,18 +47,18 @@ class Document:
 
 
 # a user's requests read documents one at a time, so that one user cannot take all readers
-request_locks = KeyedLocks(asyncio.Lock)  # by user id
+request_read_locks = KeyedLocks(asyncio.Lock)  # by user id
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedForms:
     """The forms of a file that the candidates need."""
 
-    data: bool
-    text: bool
+    wants_file_data: bool
+    wants_file_text: bool
 
 
-async def attach(
+async def attach_files(
     body: dict[str, Any], user_id: int | None, candidates: Sequence[Candidate]
 ) -> list[Candidate]:
     """Put the files into the body's parts, in place; return the candidates that can answer.
@@ -69,29 +69,31 @@ async def attach(
         raise InvalidRequest(
             "Files need an API key.", param="messages", code="unsupported_parameter"
         )
-    parts = list(file_parts(body["messages"]))
+    parts = list(find_file_parts(body["messages"]))
     if len(parts) > MOST_PARTS:
         raise InvalidRequest(f"A request has at most {MOST_PARTS} files.", param="messages")
     takers = [candidate for candidate in candidates if candidate.model.files]
-    wanted = Wanted(data=bool(takers), text=len(takers) < len(candidates))
-    documents = await gathered(parts, user_id, wanted)
+    wanted = WantedForms(
+        wants_file_data=bool(takers), wants_file_text=len(takers) < len(candidates)
+    )
+    documents = await load_attached_files(parts, user_id, wanted)
     if (
-        wanted.data
+        wanted.wants_file_data
         and sum(document.size_bytes for document in documents) > settings.FILE_LIMIT_BYTES
     ):
         problem = f"The files of a request have at most {settings.FILE_LIMIT_BYTES} bytes together."
         raise InvalidRequest(problem, param="messages", code="files_too_large")
     for (_, part), document in zip(parts, documents, strict=True):
         given = {"filename": document.filename} | (
-            {"file_data": document.data_url} if wanted.data else {}
+            {"file_data": document.data_url} if wanted.wants_file_data else {}
         )
-        part["file"], part[TEXT] = given, document.text
-        part.pop(FILE_ID, None)
+        part["file"], part[TEXT_FIELD] = given, document.text
+        part.pop(FILE_ID_FIELD, None)
         if document.file_id:
-            part[FILE_ID] = document.file_id
+            part[FILE_ID_FIELD] = document.file_id
     fitted = all(candidate.context_window for candidate in candidates if not candidate.model.files)
     most = settings.FILE_TEXT_CHARS if fitted else settings.UNFITTED_TEXT_CHARS
-    refused = trouble(parts, documents, most) if wanted.text else None
+    refused = find_text_refusal(parts, documents, most) if wanted.wants_file_text else None
     if refused is None:
         return list(candidates)
     if not takers:
@@ -99,58 +101,60 @@ async def attach(
     return takers
 
 
-def trouble(
-    parts: list[tuple[str, dict[str, Any]]], documents: list[Document], most: int
+def find_text_refusal(
+    parts: list[tuple[str, dict[str, Any]]], attached_files: list[AttachedFile], most_chars: int
 ) -> InvalidRequest | None:
     """Return why the texts of these files cannot go into the prompt, or None.
 
-    Together they may have `most` characters. The number is large where the window is known, because
-    long texts are then shortened to fit (`conversations/prompts/fit_prompt.py`).
+    Together they may have `most_chars` characters. The number is large where the window is known,
+    because long texts are then shortened to fit (`conversations/prompts/fit_prompt.py`).
     """
-    for (place, _), document in zip(parts, documents, strict=True):
+    for (place, _), document in zip(parts, attached_files, strict=True):
         if document.problem:
             why = f"The file {document.filename!r} cannot be read: {document.problem}"
             return InvalidRequest(why, param=f"{place}.file", code="unreadable_file")
-    total = sum(len(document.text) for document in documents)
-    if total <= most:
+    total = sum(len(document.text) for document in attached_files)
+    if total <= most_chars:
         return None
-    why = f"The files have {total} characters of text together; at most {most} go into a request."
+    why = f"The files have {total} characters of text; at most {most_chars} go into a request."
     return InvalidRequest(why, param="messages", code="files_too_large")
 
 
-async def gathered(
-    parts: list[tuple[str, dict[str, Any]]], user_id: int | None, wanted: Wanted
-) -> list[Document]:
+async def load_attached_files(
+    parts: list[tuple[str, dict[str, Any]]], user_id: int | None, wanted: WantedForms
+) -> list[AttachedFile]:
     """Return the document of each part, in their order.
 
     Raises InvalidRequest, InternalError, DatabaseUnavailable, Saturated.
     """
-    named = {place: file_id for place, part in parts if (file_id := id_in(place, part["file"]))}
-    found: dict[str, Document] = {}
+    named = {
+        place: file_id for place, part in parts if (file_id := read_file_id(place, part["file"]))
+    }
+    found: dict[str, AttachedFile] = {}
     if named:
-        by_id = await in_time(off_loop(stored, named, user_id, wanted))
+        by_id = await await_in_time(run_in_thread(load_own_files, named, user_id, wanted))
         found |= {place: by_id[file_id] for place, file_id in named.items()}
     if inline := {place: part["file"] for place, part in parts if place not in found}:
         patience = 2 * settings.FILE_TEXT_SECONDS
         try:
-            async with asyncio.timeout(patience), request_locks.get_lock(user_id or 0):
+            async with asyncio.timeout(patience), request_read_locks.get_lock(user_id or 0):
                 until = time.monotonic() + patience
                 loop = asyncio.get_running_loop()
                 found |= await loop.run_in_executor(
-                    file_storage.readers, unpacked, inline, wanted, until
+                    file_storage.reader_threads, decode_inline_files, inline, wanted, until
                 )
         except TimeoutError:
             raise Saturated("Too many documents are being read.", retry_after_seconds=5) from None
     return [found[place] for place, _ in parts]
 
 
-def id_in(place: str, given: dict[str, Any]) -> str:
+def read_file_id(place: str, file_fields: dict[str, Any]) -> str:
     """Return the file's id, or an empty string for a file inside the request.
 
     Raises InvalidRequest.
     """
-    file_id = given.get("file_id")
-    data = given.get("file_data")
+    file_id = file_fields.get("file_id")
+    data = file_fields.get("file_data")
     if isinstance(file_id, str) and file_id and data is None:
         return file_id
     if isinstance(data, str) and data and file_id is None:
@@ -162,65 +166,73 @@ def id_in(place: str, given: dict[str, Any]) -> str:
     )
 
 
-def stored(named: dict[str, str], user_id: int | None, wanted: Wanted) -> dict[str, Document]:
+def load_own_files(
+    file_id_by_place: dict[str, str], user_id: int | None, wanted: WantedForms
+) -> dict[str, AttachedFile]:
     """Return the documents of stored files by id. For a database thread.
 
     Raises InvalidRequest, InternalError.
     """
-    ids = set(named.values())
-    own = StoredFile.objects.none() if user_id is None else StoredFile.objects.of(user_id)
-    mine = {row.pk: row for row in own.filter(pk__in=filter(file_storage.ID.fullmatch, ids))}
-    for place, file_id in named.items():
+    ids = set(file_id_by_place.values())
+    own = StoredFile.objects.none() if user_id is None else StoredFile.objects.of_user(user_id)
+    mine = {
+        row.pk: row
+        for row in own.filter(pk__in=filter(file_storage.FILE_ID_PATTERN.fullmatch, ids))
+    }
+    for place, file_id in file_id_by_place.items():
         if file_id not in mine:
             param = f"{place}.file.file_id"
             raise InvalidRequest(
                 f"There is no file {file_id[:48]!r}.", param=param, code="file_not_found"
             )
     if (
-        wanted.data
-        and sum(mine[file_id].size_bytes for file_id in named.values()) > settings.FILE_LIMIT_BYTES
+        wanted.wants_file_data
+        and sum(mine[file_id].size_bytes for file_id in file_id_by_place.values())
+        > settings.FILE_LIMIT_BYTES
     ):
         # `attach` refuses the request, so the data is not needed
-        wanted = Wanted(data=False, text=wanted.text)
+        wanted = WantedForms(wants_file_data=False, wants_file_text=wanted.wants_file_text)
     try:
-        return {file_id: kept(row, wanted) for file_id, row in mine.items()}
+        return {file_id: read_stored_file(row, wanted) for file_id, row in mine.items()}
     except FileNotFoundError:
         raise InternalError("The bytes of this file are not here.") from None
 
 
-def kept(row: StoredFile, wanted: Wanted) -> Document:
+def read_stored_file(row: StoredFile, wanted: WantedForms) -> AttachedFile:
     """Return a stored file's document. Raises FileNotFoundError."""
     url = ""
     text = ""
     problem = row.reason
-    if wanted.data:
-        with file_storage.opened(row) as file:
-            url = data_url(row.content_type, file.read())
-    if wanted.text and not problem:
-        if extract.kind(row.filename, row.content_type) in extract.IMAGES:
+    if wanted.wants_file_data:
+        with file_storage.open_stored_file(row) as file:
+            url = encode_data_url(row.content_type, file.read())
+    if wanted.wants_file_text and not problem:
+        if extract.detect_file_type(row.filename, row.content_type) in extract.IMAGE_TYPES:
             problem = "It is an image: it has no text."
         else:
             text = file_storage.text_path_of(row.pk).read_text(encoding="utf-8")
-    return Document(row.filename, url, text, problem, row.size_bytes, row.pk)
+    return AttachedFile(row.filename, url, text, problem, row.size_bytes, row.pk)
 
 
-def unpacked(
-    inline: dict[str, dict[str, Any]], wanted: Wanted, until: float
-) -> dict[str, Document]:
+def decode_inline_files(
+    inline_files: dict[str, dict[str, Any]], wanted: WantedForms, deadline: float
+) -> dict[str, AttachedFile]:
     """Return the documents that came with the request, by place. For a reader's thread.
 
     Raises InvalidRequest, TimeoutError.
     """
     found = {}
-    for place, given in inline.items():
-        if time.monotonic() > until:
+    for place, given in inline_files.items():
+        if time.monotonic() > deadline:
             raise TimeoutError
-        found[place] = unpack(place, given, wanted)
+        found[place] = decode_inline_file(place, given, wanted)
     return found
 
 
-def unpack(place: str, given: dict[str, Any], wanted: Wanted) -> Document:
-    head, comma, encoded = given["file_data"].partition(",")
+def decode_inline_file(
+    place: str, file_fields: dict[str, Any], wanted: WantedForms
+) -> AttachedFile:
+    head, comma, encoded = file_fields["file_data"].partition(",")
     if not comma:
         head, encoded = "", head
     declared = head.removeprefix("data:").partition(";")[0]
@@ -229,25 +241,29 @@ def unpack(place: str, given: dict[str, Any], wanted: Wanted) -> Document:
     except ValueError:
         problem = "file_data must be base64, or a data URL with base64."
         raise InvalidRequest(problem, param=f"{place}.file.file_data") from None
-    name = given.get("filename")
-    filename = file_storage.line(name, 255) if isinstance(name, str) else ""
+    name = file_fields.get("filename")
+    filename = file_storage.sanitize_line(name, 255) if isinstance(name, str) else ""
     filename = (
         filename
-        or ENDINGS.get(declared)
+        or DEFAULT_FILENAMES.get(declared)
         or ("document.pdf" if data.startswith(b"%PDF-") else "document.txt")
     )
     text = ""
     problem = ""
-    if wanted.text:
+    if wanted.wants_file_text:
         try:
-            text = extract.text_of(filename, declared, data)
-        except extract.Unreadable as error:
+            text = extract.extract_document_text(filename, declared, data)
+        except extract.UnreadableDocument as error:
             problem = str(error)
-    return Document(
-        filename, data_url(declared, data) if wanted.data else "", text, problem, len(data)
+    return AttachedFile(
+        filename,
+        encode_data_url(declared, data) if wanted.wants_file_data else "",
+        text,
+        problem,
+        len(data),
     )
 
 
-def data_url(content_type: str, data: bytes) -> str:
+def encode_data_url(content_type: str, data: bytes) -> str:
     declared = found[0] if (found := MEDIA_TYPE.match(content_type)) else "application/octet-stream"
     return f"data:{declared};base64,{b64encode(data).decode()}"

@@ -28,45 +28,46 @@ MOST_USERS = 10_000  # users whose sums are remembered
 ROW_BYTES = 512  # of an item, in addition to its content
 
 
-class Used(Struct):
+class MeasuredSize(Struct):
     """The size of a user's contents: the measured sum and the writes since then."""
 
-    bytes: int
+    size_bytes: int
     measured_at: float
 
 
-_used: dict[int, Used] = {}
+_size_by_user: dict[int, MeasuredSize] = {}
 
 
-def require_room(user_id: int, size_bytes: int) -> None:
+def require_storage_room(user_id: int, size_bytes: int) -> None:
     """Raise InvalidRequest when the user may not store `size_bytes` more."""
     most = settings.STORED_BYTES_PER_USER
     if not most:
         return
-    used = used_by(user_id, MEASURE_SECONDS)
+    used = get_stored_size(user_id, MEASURE_SECONDS)
     if used + size_bytes > most:
-        used = used_by(user_id, MEASURE_AGAIN_SECONDS)
+        used = get_stored_size(user_id, MEASURE_AGAIN_SECONDS)
     if used + size_bytes > most:
         raise InvalidRequest(
-            f"You have stored {shown(used)} of the {shown(most)} that you may store, and this needs"
-            f" {shown(size_bytes)} more. Delete conversations, responses, stored completions or "
-            "files,"
-            " or send store: false.",
+            f"You have stored {format_size(used)} of the {format_size(most)} that you may store, "
+            f"and this needs {format_size(size_bytes)} more. Delete conversations, responses, "
+            "stored completions or files, or send store: false.",
             code="storage_limit_exceeded",
         )
 
 
-def used_by(user_id: int, seconds: float) -> int:
-    """Return the bytes of the user's contents, measured at most `seconds` ago."""
-    found = _used.get(user_id)
-    if found is None or time.monotonic() - found.measured_at > seconds:
-        while len(_used) >= MOST_USERS:
-            _used.pop(next(iter(_used)), None)
-        found = _used[user_id] = Used(measured(user_id), time.monotonic())
-    return found.bytes
+def get_stored_size(user_id: int, most_age_seconds: float) -> int:
+    """Return the bytes of the user's contents, measured at most `most_age_seconds` ago."""
+    found = _size_by_user.get(user_id)
+    if found is None or time.monotonic() - found.measured_at > most_age_seconds:
+        while len(_size_by_user) >= MOST_USERS:
+            _size_by_user.pop(next(iter(_size_by_user)), None)
+        found = _size_by_user[user_id] = MeasuredSize(
+            measure_stored_size(user_id), time.monotonic()
+        )
+    return found.size_bytes
 
 
-def measured(user_id: int) -> int:
+def measure_stored_size(user_id: int) -> int:
     """Return the bytes that the user's contents take, from the database."""
     turns = Turn.objects.filter(user_id=user_id).aggregate(total=Coalesce(Sum("stored_bytes"), 0))
     texts = Document.objects.filter(user_id=user_id).aggregate(total=Coalesce(Sum("chars"), 0))
@@ -76,19 +77,19 @@ def measured(user_id: int) -> int:
     return int(turns["total"] + texts["total"] + files["total"])
 
 
-def add(user_id: int, size_bytes: int) -> None:
+def add_stored_bytes(user_id: int, size_bytes: int) -> None:
     """Add to the remembered size of the user's contents; writes nothing to the database."""
-    found = _used.get(user_id)
+    found = _size_by_user.get(user_id)
     if found is not None:
-        found.bytes += size_bytes
+        found.size_bytes += size_bytes
 
 
-def add_on_commit(user_id: int, size_bytes: int) -> None:
+def add_bytes_on_commit(user_id: int, size_bytes: int) -> None:
     """Add bytes to the user's sum when the transaction is committed; a rollback adds nothing."""
-    transaction.on_commit(partial(add, user_id, size_bytes))
+    transaction.on_commit(partial(add_stored_bytes, user_id, size_bytes))
 
 
-def size_of(entries: Iterable[Entry | Item]) -> int:
+def estimate_items_bytes(entries: Iterable[Entry | Item]) -> int:
     """Estimate the bytes that items take in the database: their object and their text."""
     return sum(ROW_BYTES + len(entry.text) + json_size(entry.data) for entry in entries)
 
@@ -98,7 +99,7 @@ def json_size(value: Any) -> int:
     return len(orjson.dumps(value)) if value else 0
 
 
-def shown(size_bytes: int) -> str:
+def format_size(size_bytes: int) -> str:
     """Format a size for people, with its unit."""
     size = float(size_bytes)
     units = ["bytes", "KiB", "MiB", "GiB", "TiB"]

@@ -14,15 +14,15 @@ from django.db.models import QuerySet
 from msgspec import Struct
 
 from conversations.models import Conversation, Item, Turn
-from conversations.models.log import told_of
+from conversations.models.log import is_in_history
 from conversations.text.token_estimate import estimate_tokens
 from providers.protocol.message_text import SYSTEM_ROLES
 
-PAGE = 100  # turns that one query reads
-LONGEST = 2_000  # turns at most, even if more would fit
+TURNS_PER_PAGE = 100  # turns that one query reads
+MAX_TURNS = 2_000  # turns at most, even if more would fit
 
 
-class Line(Struct):
+class ItemRow(Struct):
     """One stored item as it is sent again.
 
     It has only the needed columns of the row, at a quarter of the cost of a model instance.
@@ -38,38 +38,40 @@ class Line(Struct):
     data: dict[str, Any]
 
 
-def lines(rows: QuerySet[Item]) -> list[Line]:
-    return [Line(*row) for row in rows.values_list(*Line.__struct_fields__)]
+def read_item_rows(rows: QuerySet[Item]) -> list[ItemRow]:
+    return [ItemRow(*row) for row in rows.values_list(*ItemRow.__struct_fields__)]
 
 
 @dataclass(slots=True)
-class Earlier:
+class EarlierItems:
     """The earlier items of a conversation.
 
     `items` are those without instructions, `system` are the instructions. `unanswered` are the last
     of `items` when they never got an answer.
     """
 
-    items: list[Line] = field(default_factory=list)
-    system: list[Line] = field(default_factory=list)
-    unanswered: list[Line] = field(default_factory=list)
+    items: list[ItemRow] = field(default_factory=list)
+    system: list[ItemRow] = field(default_factory=list)
+    unanswered: list[ItemRow] = field(default_factory=list)
 
 
-def read(conversation: Conversation, room: int, *, own_system: int = 0, least: int = 0) -> Earlier:
-    """Return the earlier turns that fit into `room` tokens, but at least `least` turns.
+def load_context(
+    conversation: Conversation, room_tokens: int, *, own_system_tokens: int = 0, min_turns: int = 0
+) -> EarlierItems:
+    """Return the earlier turns that fit into `room_tokens` tokens, but at least `min_turns` turns.
 
-    Instructions take room too: those in force, or the request's own (`own_system` tokens). Long
-    ones take at most half of the room; they are shortened to the rest later.
+    Instructions take room too: those in force, or the request's own (`own_system_tokens` tokens).
+    Long ones take at most half of the room; they are shortened to the rest later.
     """
     if not conversation.last and conversation.base_id is None:
-        return Earlier()
-    told = Earlier(system=instructions(conversation))
-    instructed = own_system or sum(estimate_tokens(item.text) for item in told.system)
-    room -= min(instructed, max(0, room) // 2)
-    ids = list(fitting(conversation, room, least))
+        return EarlierItems()
+    told = EarlierItems(system=load_instructions(conversation))
+    instructed = own_system_tokens or sum(estimate_tokens(item.text) for item in told.system)
+    room_tokens -= min(instructed, max(0, room_tokens) // 2)
+    ids = list(find_fitting_turns(conversation, room_tokens, min_turns))
     if not ids:
         return told
-    said = lines(Item.objects.filter(turn_id__in=ids).order_by("id"))
+    said = read_item_rows(Item.objects.filter(turn_id__in=ids).order_by("id"))
     told.items = [line for line in said if line.role not in SYSTEM_ROLES]
     if told.items and not told.items[-1].output:
         last = told.items[-1].turn_id
@@ -77,74 +79,82 @@ def read(conversation: Conversation, room: int, *, own_system: int = 0, least: i
     return told
 
 
-def instructions(conversation: Conversation) -> list[Line]:
+def load_instructions(conversation: Conversation) -> list[ItemRow]:
     """Return the system messages in force: those of the latest turn that had any."""
     if conversation.system_id is None:
         return []
-    return lines(
+    return read_item_rows(
         Item.objects.filter(turn_id=conversation.system_id, role__in=SYSTEM_ROLES).order_by("id")
     )
 
 
-def instructed_by(conversation: Conversation, upto: int) -> UUID | None:
-    """Return the turn whose instructions were in force at turn number `upto`, or None.
+def find_instructing_turn(conversation: Conversation, last_number: int) -> UUID | None:
+    """Return the turn whose instructions were in force at turn number `last_number`, or None.
 
     It is that turn or an older one, in this conversation or in one that it branched off from.
     """
     at: Conversation | None = conversation
     while at is not None:
-        said = spoken(at).filter(turn__number__lte=upto, role__in=SYSTEM_ROLES)
+        said = select_history_items(at).filter(turn__number__lte=last_number, role__in=SYSTEM_ROLES)
         if (found := said.order_by("-id").values_list("turn_id", flat=True).first()) is not None:
             return found
-        base = base_of(at)
-        at, upto = (base.conversation, base.number) if base is not None else (None, 0)
+        base = find_base_turn(at)
+        at, last_number = (base.conversation, base.number) if base is not None else (None, 0)
     return None
 
 
-def spoken(conversation: Conversation) -> QuerySet[Item]:
+def select_history_items(conversation: Conversation) -> QuerySet[Item]:
     """Return the items of the conversation that later turns include."""
-    return Item.objects.filter(told_of("turn"), conversation=conversation)
+    return Item.objects.filter(is_in_history("turn"), conversation=conversation)
 
 
-def last_and_first(conversation: Conversation, count: int) -> tuple[list[Line], list[Line]]:
+def load_last_and_first(
+    conversation: Conversation, count: int
+) -> tuple[list[ItemRow], list[ItemRow]]:
     """Return up to `count` of the last and of the first items, each list in conversation order.
 
     Instructions and reasoning are left out.
     """
-    said = spoken(conversation).exclude(role__in=SYSTEM_ROLES).exclude(type="reasoning")
-    return lines(said.order_by("-id")[:count])[::-1], lines(said.order_by("id")[:count])
+    said = (
+        select_history_items(conversation).exclude(role__in=SYSTEM_ROLES).exclude(type="reasoning")
+    )
+    return read_item_rows(said.order_by("-id")[:count])[::-1], read_item_rows(
+        said.order_by("id")[:count]
+    )
 
 
-def base_of(conversation: Conversation) -> Turn | None:
+def find_base_turn(conversation: Conversation) -> Turn | None:
     """Return the turn after which the conversation branched off, with its conversation, or None."""
     if conversation.base_id is None:
         return None
     return Turn.objects.select_related("conversation").filter(pk=conversation.base_id).first()
 
 
-def fitting(conversation: Conversation, room: int, least: int) -> Iterator[UUID]:
-    """Yield the ids of the newest turns that fit together into `room` tokens, newest first."""
-    for number, (turn_id, size) in enumerate(islice(newest(conversation), LONGEST)):
-        room -= size
-        if room < 0 and number >= least:
+def find_fitting_turns(
+    conversation: Conversation, room_tokens: int, min_turns: int
+) -> Iterator[UUID]:
+    """Yield the ids of the newest turns that fit into `room_tokens` tokens, newest first."""
+    for number, (turn_id, size) in enumerate(islice(iterate_newest_turns(conversation), MAX_TURNS)):
+        room_tokens -= size
+        if room_tokens < 0 and number >= min_turns:
             return
         yield turn_id
 
 
-def newest(conversation: Conversation) -> Iterator[tuple[UUID, int]]:
+def iterate_newest_turns(conversation: Conversation) -> Iterator[tuple[UUID, int]]:
     """Yield (id, tokens) of the turns to include, newest first, through all branches."""
     at = conversation
     below = conversation.last + 1
     while True:
-        said = Turn.objects.filter(told_of(), conversation=at).order_by("-number")
+        said = Turn.objects.filter(is_in_history(), conversation=at).order_by("-number")
         while page := list(
-            said.filter(number__lt=below).values_list("pk", "tokens", "number")[:PAGE]
+            said.filter(number__lt=below).values_list("pk", "tokens", "number")[:TURNS_PER_PAGE]
         ):
             yield from ((turn_id, size) for turn_id, size, _ in page)
             below = page[-1][2]
-            if len(page) < PAGE:
+            if len(page) < TURNS_PER_PAGE:
                 break
-        base = base_of(at)
+        base = find_base_turn(at)
         if base is None:
             return
         at = base.conversation

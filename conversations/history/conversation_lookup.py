@@ -17,16 +17,26 @@ from django.db.models.functions import Now
 from conversations import retention
 from conversations.history import context
 from conversations.messages.items import Entry
-from conversations.models import RUNNING, Conversation, Door, Kind, Turn, TurnStatus
-from conversations.models.log import SAID, TurnQuerySet
+from conversations.models import (
+    RUNNING_STATUSES,
+    Conversation,
+    ConversationKind,
+    Turn,
+    TurnEndpoint,
+    TurnStatus,
+)
+from conversations.models.log import HISTORY_STATUSES, TurnQuerySet
 from providers.database.leases import is_expired, is_held
 from providers.exceptions import InvalidRequest, UnknownUrl
 
-INTERRUPTED = {"code": "interrupted", "message": "The process that made this answer has ended."}
+INTERRUPTED_ERROR = {
+    "code": "interrupted",
+    "message": "The process that made this answer has ended.",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TurnRequest:
     """A request to be remembered, as its endpoint describes it.
 
     `entries` are the request's items; they may repeat the end of the history. At most one of
@@ -35,7 +45,7 @@ class Asked:
 
     request_id: str  # 32 hex digits
     user_id: int
-    door: Door
+    endpoint: TurnEndpoint
     model: str
     entries: list[Entry]
     name: str = ""  # the client's own id; the first use creates the conversation
@@ -46,110 +56,132 @@ class Asked:
     idle_seconds: int = 0  # a new conversation is deleted after so long; 0: never
     metadata: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    budget: int = 0  # tokens that the whole prompt may have
+    budget_tokens: int = 0  # tokens that the whole prompt may have
 
 
-class Busy(Exception):
+class TurnRunning(Exception):
     """Another turn of the conversation is running."""
 
 
-def place_of(asked: Asked) -> tuple[Conversation, bool]:
+def find_or_create_conversation(turn_request: TurnRequest) -> tuple[Conversation, bool]:
     """Find or create the conversation of a turn, lock it, and return it with whether it is new.
 
     An expired conversation of the same name is deleted first. Raises UnknownUrl, InvalidRequest.
     """
-    mine = Conversation.objects.of(asked.user_id).select_for_update()
-    if asked.name:
-        found = mine.filter(name=asked.name).first()
-        return (found, False) if found is not None else (begun_by_name(asked), True)
-    if asked.conversation_id:
-        return known(asked, mine), False
-    if asked.previous_id:
-        return after(asked)
-    return started(asked, Kind.THREAD), True
+    mine = Conversation.objects.of_user(turn_request.user_id).select_for_update()
+    if turn_request.name:
+        found = mine.filter(name=turn_request.name).first()
+        return (
+            (found, False) if found is not None else (create_named_conversation(turn_request), True)
+        )
+    if turn_request.conversation_id:
+        return find_by_conversation_id(turn_request, mine), False
+    if turn_request.previous_id:
+        return find_or_create_thread(turn_request)
+    return create_conversation(turn_request, ConversationKind.THREAD), True
 
 
-def begun_by_name(asked: Asked) -> Conversation:
-    retention.delete(Conversation.objects.filter(user_id=asked.user_id, name=asked.name).expired())
-    return started(asked, Kind.NAMED)
+def create_named_conversation(turn_request: TurnRequest) -> Conversation:
+    retention.delete_conversations(
+        Conversation.objects.filter(user_id=turn_request.user_id, name=turn_request.name).expired()
+    )
+    return create_conversation(turn_request, ConversationKind.NAMED)
 
 
-def started(asked: Asked, kind: Kind, base: Turn | None = None) -> Conversation:
-    idle = asked.idle_seconds or None
-    name = asked.name if kind == Kind.NAMED else ""
+def create_conversation(
+    turn_request: TurnRequest, kind: ConversationKind, base: Turn | None = None
+) -> Conversation:
+    idle = turn_request.idle_seconds or None
+    name = turn_request.name if kind == ConversationKind.NAMED else ""
     return Conversation.objects.create(
-        user_id=asked.user_id, kind=kind, name=name, base=base, idle_seconds=idle
+        user_id=turn_request.user_id, kind=kind, name=name, base=base, idle_seconds=idle
     )
 
 
-def after(asked: Asked) -> tuple[Conversation, bool]:
+def find_or_create_thread(turn_request: TurnRequest) -> tuple[Conversation, bool]:
     """Find or create the conversation for a turn that follows an older one.
 
     Returns it with whether it is new. It is the same thread, locked, when the older turn is its
     last one; otherwise a branch is created. Raises UnknownUrl, InvalidRequest.
     """
-    previous = previous_of(asked)
+    previous = find_previous_turn(turn_request)
     thread = Conversation.objects.select_for_update().filter(pk=previous.conversation_id).first()
     if thread is None:
-        raise unknown_previous(asked)
+        raise unknown_previous(turn_request)
     later = Turn.objects.filter(conversation=thread, number__gt=previous.number)
-    if thread.kind == Kind.THREAD and not later.filter(status__in=(*SAID, *RUNNING)).exists():
+    if (
+        thread.kind == ConversationKind.THREAD
+        and not later.filter(status__in=(*HISTORY_STATUSES, *RUNNING_STATUSES)).exists()
+    ):
         return thread, False  # later turns that failed do not count
-    branch = started(asked, Kind.THREAD, previous)
-    branch.system_id = context.instructed_by(thread, previous.number)
+    branch = create_conversation(turn_request, ConversationKind.THREAD, previous)
+    branch.system_id = context.find_instructing_turn(thread, previous.number)
     return branch, True
 
 
-def known(asked: Asked, mine: QuerySet[Conversation]) -> Conversation:
+def find_by_conversation_id(
+    turn_request: TurnRequest, own_conversations: QuerySet[Conversation]
+) -> Conversation:
     """Return the conversation with OpenAI's id. Raises UnknownUrl."""
-    found = mine.filter(pk=asked.conversation_id).exclude(kind=Kind.THREAD).first()
+    found = (
+        own_conversations.filter(pk=turn_request.conversation_id)
+        .exclude(kind=ConversationKind.THREAD)
+        .first()
+    )
     if found is None:
         raise UnknownUrl(
-            f"There is no conversation {asked.conversation_id[:64]!r}.",
+            f"There is no conversation {turn_request.conversation_id[:64]!r}.",
             param="conversation",
             code="conversation_not_found",
         )
     return found
 
 
-def behind(asked: Asked) -> Conversation:
+def find_continued_conversation(turn_request: TurnRequest) -> Conversation:
     """Return the conversation to continue, for reading; mark a dead previous turn as ended.
 
     After an older turn it is an unsaved branch of that turn. Raises UnknownUrl, InvalidRequest.
     """
-    if asked.conversation_id:
-        return known(asked, Conversation.objects.of(asked.user_id))
-    previous = previous_of(asked)
-    system_id = context.instructed_by(previous.conversation, previous.number)
-    return Conversation(user_id=asked.user_id, kind=Kind.THREAD, base=previous, system_id=system_id)
+    if turn_request.conversation_id:
+        return find_by_conversation_id(
+            turn_request, Conversation.objects.of_user(turn_request.user_id)
+        )
+    previous = find_previous_turn(turn_request)
+    system_id = context.find_instructing_turn(previous.conversation, previous.number)
+    return Conversation(
+        user_id=turn_request.user_id,
+        kind=ConversationKind.THREAD,
+        base=previous,
+        system_id=system_id,
+    )
 
 
-def previous_of(asked: Asked) -> Turn:
+def find_previous_turn(turn_request: TurnRequest) -> Turn:
     """Return the turn that the request follows; mark it as ended if its process has died.
 
     Raises UnknownUrl, and InvalidRequest when the turn is still running.
     """
-    previous = turn_of(asked.user_id, asked.previous_id)
+    previous = find_stored_turn(turn_request.user_id, turn_request.previous_id)
     if previous is None:
-        raise unknown_previous(asked)
-    if as_it_stands(previous).status in RUNNING:
+        raise unknown_previous(turn_request)
+    if mark_turn_if_dead(previous).status in RUNNING_STATUSES:
         raise InvalidRequest(
             "The previous response has not ended yet.", param="previous_response_id"
         )
     return previous
 
 
-def unknown_previous(asked: Asked) -> UnknownUrl:
+def unknown_previous(turn_request: TurnRequest) -> UnknownUrl:
     return UnknownUrl(
-        f"There is no response {asked.previous_id[:64]!r}.",
+        f"There is no response {turn_request.previous_id[:64]!r}.",
         param="previous_response_id",
         code="previous_response_not_found",
     )
 
 
-def turn_of(user_id: int, public_id: str) -> Turn | None:
+def find_stored_turn(user_id: int, public_id: str) -> Turn | None:
     """Return a user's stored turn by its public id (resp_…, chatcmpl-…), or None."""
-    for prefix, door in (("resp_", Door.RESPONSE), ("chatcmpl-", Door.CHAT)):
+    for prefix, door in (("resp_", TurnEndpoint.RESPONSE), ("chatcmpl-", TurnEndpoint.CHAT)):
         if public_id.startswith(prefix):
             try:
                 key = UUID(hex=public_id.removeprefix(prefix))
@@ -157,30 +189,30 @@ def turn_of(user_id: int, public_id: str) -> Turn | None:
                 return None
             if public_id != f"{prefix}{key.hex}":
                 return None
-            mine = Turn.objects.filter(conversation__in=Conversation.objects.of(user_id))
+            mine = Turn.objects.filter(conversation__in=Conversation.objects.of_user(user_id))
             return mine.filter(pk=key, door=door, stored=True).first()
     return None
 
 
-def as_it_stands(turn: Turn) -> Turn:
+def mark_turn_if_dead(turn: Turn) -> Turn:
     """Return the turn with its present status; mark it as ended if its process has died."""
     rows = Turn.objects.filter(pk=turn.pk)
-    is_dead = turn.status in RUNNING and rows.filter(is_expired("alive_until")).exists()
-    if is_dead and interrupt(rows):
+    is_dead = turn.status in RUNNING_STATUSES and rows.filter(is_expired("alive_until")).exists()
+    if is_dead and mark_dead_turns(rows):
         turn.refresh_from_db()
     return turn
 
 
-def require_free(conversation: Conversation) -> None:
+def require_no_running_turn(conversation: Conversation) -> None:
     """Raise Busy while another turn runs; mark running turns of dead processes as ended."""
     running = Turn.objects.running().filter(conversation=conversation)
     if running.exists():
         if running.filter(is_held("alive_until")).exists():
-            raise Busy
-        interrupt(running)
+            raise TurnRunning
+        mark_dead_turns(running)
 
 
-def interrupt(turns: TurnQuerySet) -> int:
+def mark_dead_turns(turns: TurnQuerySet) -> int:
     """Mark those of the turns as ended whose process is dead; return how many there were.
 
     A running turn becomes incomplete: its items stay, its answer is not known. A queued turn
@@ -191,4 +223,6 @@ def interrupt(turns: TurnQuerySet) -> int:
         When(status=TurnStatus.QUEUED, then=Value(TurnStatus.FAILED)),
         default=Value(TurnStatus.INCOMPLETE),
     )
-    return dead.release_lease("alive_until", status=status, error=INTERRUPTED, finished_at=Now())
+    return dead.release_lease(
+        "alive_until", status=status, error=INTERRUPTED_ERROR, finished_at=Now()
+    )

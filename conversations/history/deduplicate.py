@@ -12,105 +12,108 @@ from uuid import UUID
 
 import orjson
 
-from conversations.history.context import Line
-from conversations.messages.items import Entry, Said
+from conversations.history.context import ItemRow
+from conversations.messages.items import Entry, ItemLike
 from providers.protocol.message_text import SYSTEM_ROLES, join_texts
 
-Mark = tuple[Any, ...]
+ItemKey = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class NewRequestItems:
     """The new items of a request.
 
-    `after` is the turn from which the conversation continues when later turns are to be replaced.
+    `continues_after` is the turn from which the conversation continues when later turns are to be
+    replaced.
     """
 
-    new: list[Entry]
-    after: UUID | None = None
+    entries: list[Entry]
+    continues_after: UUID | None = None
 
 
-def counts(said: Said) -> bool:
+def is_compared(item: ItemLike) -> bool:
     """Return whether an item is compared.
 
     Instructions are handled on their own, and clients rarely send reasoning back.
     """
-    return said.type != "reasoning" and said.role not in SYSTEM_ROLES
+    return item.type != "reasoning" and item.role not in SYSTEM_ROLES
 
 
-def digest(text: str) -> str:
+def hash_text(text: str) -> str:
     return hashlib.sha256(text.strip().encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def mark(said: Said, text: str, told: str = "") -> Mark:
+def make_item_key(item: ItemLike, text: str, received_digest: str = "") -> ItemKey:
     """Return a value that is equal for two items that are the same.
 
-    For an assistant message only the text counts, as the caller received it. `told` is the SHA-256
-    of that text when it differs from the stored text.
+    For an assistant message only the text counts, as the caller received it. `received_digest` is
+    the SHA-256 of that text when it differs from the stored text.
     """
-    data = said.data
-    if said.type == "function_call":
-        return said.type, data["call_id"], data["name"]
-    if said.type == "function_call_output":
-        return said.type, data.get("call_id"), join_texts(data.get("output"))
-    if said.type == "message" and said.role == "assistant":
-        return said.type, said.role, told or digest(text)
-    return said.type, said.role, orjson.dumps(data.get("content"), option=orjson.OPT_SORT_KEYS)
+    data = item.data
+    if item.type == "function_call":
+        return item.type, data["call_id"], data["name"]
+    if item.type == "function_call_output":
+        return item.type, data.get("call_id"), join_texts(data.get("output"))
+    if item.type == "message" and item.role == "assistant":
+        return item.type, item.role, received_digest or hash_text(text)
+    return item.type, item.role, orjson.dumps(data.get("content"), option=orjson.OPT_SORT_KEYS)
 
 
-def of_line(item: Line) -> Mark:
-    return mark(item, item.text, item.told)
+def make_row_key(row: ItemRow) -> ItemKey:
+    return make_item_key(row, row.text, row.told)
 
 
-def of_entry(entry: Entry) -> Mark:
-    return mark(entry, entry.text)
+def make_entry_key(entry: Entry) -> ItemKey:
+    return make_item_key(entry, entry.text)
 
 
-def same(known: Sequence[Line], told: Sequence[Entry]) -> bool:
+def repeats_items(known: Sequence[ItemRow], entries: Sequence[Entry]) -> bool:
     """Return whether the new items repeat the known ones exactly."""
-    return [of_line(item) for item in known] == [of_entry(entry) for entry in told]
+    return [make_row_key(item) for item in known] == [make_entry_key(entry) for entry in entries]
 
 
-def beyond(last: Sequence[Line], first: Sequence[Line], told: Sequence[Entry]) -> Heard:
-    """Return which items of `told`, the request's items, are new.
+def find_new_items(
+    last: Sequence[ItemRow], first: Sequence[ItemRow], entries: Sequence[Entry]
+) -> NewRequestItems:
+    """Return which items of `entries`, the request's items, are new.
 
     `last` and `first` are the last and the first items of the conversation, each in their order, as
-    many as there are in `told`. At least the last item of `told` is always new.
+    many as there are in `entries`. At least the last item of `entries` is always new.
     """
-    heard = [entry for entry in told if entry.role not in SYSTEM_ROLES]
-    counted = [at for at, entry in enumerate(heard) if counts(entry)]
-    marks = [of_entry(heard[at]) for at in counted]
-    if length := longest(marks[:-1], [of_line(item) for item in last]):
-        return Heard(heard[counted[length - 1] + 1 :])
-    kept = turned_back(first, marks[:-1])
+    heard = [entry for entry in entries if entry.role not in SYSTEM_ROLES]
+    counted = [at for at, entry in enumerate(heard) if is_compared(entry)]
+    marks = [make_entry_key(heard[at]) for at in counted]
+    if length := measure_overlap(marks[:-1], [make_row_key(item) for item in last]):
+        return NewRequestItems(heard[counted[length - 1] + 1 :])
+    kept = count_repeated_items(first, marks[:-1])
     if kept:
-        return Heard(heard[counted[kept - 1] + 1 :], first[kept - 1].turn_id)
-    return Heard(heard)
+        return NewRequestItems(heard[counted[kept - 1] + 1 :], first[kept - 1].turn_id)
+    return NewRequestItems(heard)
 
 
-def longest(prefix: Sequence[Mark], text: Sequence[Mark]) -> int:
-    """Return the length of the longest start of `prefix` with which `text` ends.
+def measure_overlap(prefix: Sequence[ItemKey], keys: Sequence[ItemKey]) -> int:
+    """Return the length of the longest start of `prefix` with which `keys` ends.
 
     Uses the failure function of Knuth, Morris and Pratt.
     """
-    joined: list[Mark | None] = [*prefix, None, *text]
+    joined: list[ItemKey | None] = [*prefix, None, *keys]
     fails = [0] * len(joined)
     for at in range(1, len(joined)):
         length = fails[at - 1]
         while length and joined[at] != joined[length]:
             length = fails[length - 1]
         fails[at] = length + (joined[at] == joined[length])
-    return fails[-1] if text and prefix else 0
+    return fails[-1] if keys and prefix else 0
 
 
-def turned_back(first: Sequence[Line], marks: Sequence[Mark]) -> int:
+def count_repeated_items(first: Sequence[ItemRow], keys: Sequence[ItemKey]) -> int:
     """Return how many of the conversation's first items the request repeats.
 
     Only whole answered turns count; the result is 0 when not even one is repeated.
     """
     kept = 0
-    for at, (item, told) in enumerate(zip(first, marks, strict=False), 1):
-        if of_line(item) != told:
+    for at, (item, told) in enumerate(zip(first, keys, strict=False), 1):
+        if make_row_key(item) != told:
             break
         ends = at == len(first) or first[at].turn_id != item.turn_id
         if item.output and ends:

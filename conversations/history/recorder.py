@@ -24,13 +24,13 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from conversations.history import deduplicate, finish_turn, start_turn
-from conversations.history.conversation_lookup import Asked, Busy
-from conversations.history.finish_turn import Begun, Finished, Lost
+from conversations.history.conversation_lookup import TurnRequest, TurnRunning
+from conversations.history.finish_turn import TurnLost, TurnOutcome, TurnStart
 from conversations.history.turn_batches import TurnBatches
-from conversations.messages.answer_builder import Answer
+from conversations.messages.answer_builder import CollectedAnswer
 from conversations.messages.items import Entry
-from conversations.models import Door, TurnStatus
-from providers.database.database_threads import HOUSEKEEPING, TURNS, in_time, off_loop
+from conversations.models import TurnEndpoint, TurnStatus
+from providers.database.database_threads import HOUSEKEEPING, TURNS, await_in_time, run_in_thread
 from providers.database.keyed_locks import KeyedLocks
 from providers.exceptions import ConversationBusy, DatabaseUnavailable, GatewayError
 from providers.protocol.chunks import Batches
@@ -41,37 +41,40 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1  # while another process has the conversation
 TICK_SECONDS = 0.5
-CUT_SHORT = ("length", "content_filter")
-UNWRITTEN = {
+CUT_OFF_REASONS = ("length", "content_filter")
+UNWRITTEN_ERROR = {
     "code": "database_unavailable",
     "message": "The database was away at the end of this answer.",
 }
-TOO_LONG = {"code": "answer_too_long", "message": "Only the beginning of this answer was stored."}
-SHUT_DOWN = {"code": "server_shutdown", "message": "The server was shutting down."}
-ABANDONED = {"code": "abandoned", "message": "The caller left before the end."}
+TOO_LONG_ERROR = {
+    "code": "answer_too_long",
+    "message": "Only the beginning of this answer was stored.",
+}
+SHUT_DOWN_ERROR = {"code": "server_shutdown", "message": "The server was shutting down."}
+ABANDONED_ERROR = {"code": "abandoned", "message": "The caller left before the end."}
 
 
 @dataclass(slots=True)
 class OpenTurn:
     """A turn that is being answered.
 
-    `answer` is the answer so far; `stop` is set when a user asks to stop the turn.
+    `answer` is the answer so far; `stop_event` is set when a user asks to stop the turn.
     """
 
-    begun: Begun
-    door: Door
+    turn_start: TurnStart
+    endpoint: TurnEndpoint
     background: bool
-    answer: Answer
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: CollectedAnswer
+    stop_event: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock | None = None
 
     @property
     def id(self) -> str:
-        return self.begun.id
+        return self.turn_start.id
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class RecalledTurn:
     """A turn that has begun.
 
     `messages` are all messages for its upstream.
@@ -80,81 +83,91 @@ class Recalled:
     turn: OpenTurn
     messages: list[dict[str, Any]]
     resume: Resume | None
-    goes_on: bool  # the request names a conversation or an older response
+    continues_conversation: bool  # the request names a conversation or an older response
 
 
 class History:
     def __init__(self) -> None:
         self._locks = KeyedLocks(asyncio.Lock)  # by user and conversation
-        self._writing: set[asyncio.Task[None]] = set()
-        self._unwritten: list[Finished] = []
+        self._write_tasks: set[asyncio.Task[None]] = set()
+        self._unwritten_outcomes: list[TurnOutcome] = []
         self._batches = TurnBatches()
-        self.running: dict[str, OpenTurn] = {}
+        self.running_turns: dict[str, OpenTurn] = {}
 
     # --- before -----------------------------------------------------------------------------------
-    async def recall(self, asked: Asked) -> Recalled:
+    async def recall_turn(self, turn_request: TurnRequest) -> RecalledTurn:
         """Start the request's turn and load its history. Writes the turn.
 
         Raises UnknownUrl, InvalidRequest, ConversationBusy, DatabaseUnavailable.
         """
         until = time.monotonic() + settings.CONVERSATION_WAIT_SECONDS
-        lock = await self._turn_in_line(asked, until)
+        lock = await self._acquire_lock(turn_request, until)
         try:
-            begun = await self._begun(asked, until)
+            begun = await self._begin_when_free(turn_request, until)
         except BaseException:
             if lock is not None:
                 lock.release()
             raise
-        turn = OpenTurn(begun, asked.door, asked.background, Answer(begun.id), lock=lock)
-        self.running[turn.id] = turn
-        goes_on = bool(asked.name or asked.conversation_id or asked.previous_id)
-        return Recalled(turn, begun.messages, begun.resume, goes_on)
+        turn = OpenTurn(
+            begun,
+            turn_request.endpoint,
+            turn_request.background,
+            CollectedAnswer(begun.id),
+            lock=lock,
+        )
+        self.running_turns[turn.id] = turn
+        goes_on = bool(
+            turn_request.name or turn_request.conversation_id or turn_request.previous_id
+        )
+        return RecalledTurn(turn, begun.messages, begun.resume, goes_on)
 
-    async def _turn_in_line(self, asked: Asked, until: float) -> asyncio.Lock | None:
+    async def _acquire_lock(self, turn_request: TurnRequest, until: float) -> asyncio.Lock | None:
         """Acquire this process's lock for the request's conversation, or return None without one.
 
         Raises ConversationBusy when it takes longer than `until`.
         """
-        wanted = asked.name or asked.conversation_id
+        wanted = turn_request.name or turn_request.conversation_id
         if not wanted:
             return None
-        lock = self._locks.get_lock((asked.user_id, wanted))
+        lock = self._locks.get_lock((turn_request.user_id, wanted))
         try:
             async with asyncio.timeout(until - time.monotonic()):
                 await lock.acquire()
         except TimeoutError:
-            raise busy() from None
+            raise make_busy_error() from None
         return lock
 
-    async def _begun(self, asked: Asked, until: float) -> Begun:
+    async def _begin_when_free(self, turn_request: TurnRequest, until: float) -> TurnStart:
         while True:
             try:
-                return await self._begin(asked)
-            except Busy:
+                return await self._begin_in_thread(turn_request)
+            except TurnRunning:
                 if time.monotonic() >= until:
-                    raise busy() from None
+                    raise make_busy_error() from None
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _begin(self, asked: Asked) -> Begun:
+    async def _begin_in_thread(self, turn_request: TurnRequest) -> TurnStart:
         """Start the turn in a database thread; take it back when nobody waits for it any more."""
         seconds = settings.DATABASE_TIMEOUT_SECONDS
-        work = await TURNS.start_for(asked.user_id, start_turn.begin_within, asked, seconds)
+        work = await TURNS.start_work(
+            turn_request.user_id, start_turn.begin_turn_within, turn_request, seconds
+        )
         try:
-            return await in_time(asyncio.shield(work))
+            return await await_in_time(asyncio.shield(work))
         except (DatabaseUnavailable, asyncio.CancelledError):
-            work.add_done_callback(self._take_back)
+            work.add_done_callback(self._delete_unwanted_turn)
             raise
 
-    def _take_back(self, work: "asyncio.Future[Begun]") -> None:
+    def _delete_unwanted_turn(self, work: "asyncio.Future[TurnStart]") -> None:
         if not work.cancelled() and work.exception() is None:
-            self._later(off_loop(finish_turn.drop, work.result()))
+            self._start_write(run_in_thread(finish_turn.delete_turn, work.result()))
 
-    async def drop(self, turn: OpenTurn) -> None:
+    async def delete_refused_turn(self, turn: OpenTurn) -> None:
         """Delete a turn that was refused after it had started."""
-        await self._settled(turn, off_loop(finish_turn.drop, turn.begun))
+        await self._run_to_end(turn, run_in_thread(finish_turn.delete_turn, turn.turn_start))
 
     # --- after ------------------------------------------------------------------------------------
-    async def remember(self, turn: OpenTurn, trace: Trace, batches: Batches) -> Batches:
+    async def record_turn(self, turn: OpenTurn, trace: Trace, batches: Batches) -> Batches:
         """Relay the chunks; save the turn before this generator ends, however it ends.
 
         Raises DatabaseUnavailable in place of a good end when the turn cannot be saved.
@@ -162,121 +175,136 @@ class History:
         try:
             async with aclosing(batches):
                 async for batch in batches:
-                    turn.answer.take(batch)
+                    turn.answer.add_chunks(batch)
                     yield batch
         finally:
-            await self._settled(turn, self._write(outcome(turn, trace, sys.exc_info()[1])))
+            await self._run_to_end(
+                turn, self._write_outcome(determine_outcome(turn, trace, sys.exc_info()[1]))
+            )
 
-    async def _write(self, finished: Finished) -> None:
+    async def _write_outcome(self, outcome: TurnOutcome) -> None:
         """Write a finished turn.
 
         If the database is unavailable, keep the turn for a later retry, marked incomplete because
         its caller was told of an error, and raise. Raises DatabaseUnavailable, ConversationBusy.
         """
-        is_cut_off = finished.error is SHUT_DOWN  # a shutdown ends all turns at once
+        is_cut_off = outcome.error is SHUT_DOWN_ERROR  # a shutdown ends all turns at once
         try:
-            await (self._batches.write(finished) if is_cut_off else write(finished))
+            await (
+                self._batches.write_in_batch(outcome)
+                if is_cut_off
+                else write_outcome_in_thread(outcome)
+            )
         except DatabaseUnavailable:
-            self._unwritten.append(untold(finished))
+            self._unwritten_outcomes.append(make_undelivered(outcome))
             raise
 
-    async def _settled(self, turn: OpenTurn, work: Any) -> None:
+    async def _run_to_end(self, turn: OpenTurn, work: Any) -> None:
         """Run the work to its end even if the caller leaves, then let the next turn start."""
-        task = self._later(work)
-        task.add_done_callback(lambda done: self._left(turn))
+        task = self._start_write(work)
+        task.add_done_callback(lambda done: self._release_turn(turn))
         await asyncio.shield(task)
 
-    def _later(self, work: Any) -> "asyncio.Task[None]":
+    def _start_write(self, work: Any) -> "asyncio.Task[None]":
         task: asyncio.Task[None] = asyncio.ensure_future(work)
-        self._writing.add(task)
-        task.add_done_callback(self._written)
+        self._write_tasks.add(task)
+        task.add_done_callback(self._log_failed_write)
         return task
 
-    def _written(self, task: "asyncio.Task[None]") -> None:
-        self._writing.discard(task)
+    def _log_failed_write(self, task: "asyncio.Task[None]") -> None:
+        self._write_tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("a turn was not written: %s", error)
 
-    def _left(self, turn: OpenTurn) -> None:
-        self.running.pop(turn.id, None)
+    def _release_turn(self, turn: OpenTurn) -> None:
+        self.running_turns.pop(turn.id, None)
         if turn.lock is not None:
             turn.lock.release()
             turn.lock = None
 
     # --- housekeeping -----------------------------------------------------------------------------
-    async def keep(self) -> None:
+    async def maintain_running_turns(self) -> None:
         """Renew the leases of running turns and set the stop events, until cancelled."""
         renewed_at = time.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
                 for turn_id in (
-                    await HOUSEKEEPING.run(finish_turn.to_stop, self._stoppable())
-                    if self._stoppable()
+                    await HOUSEKEEPING.run_work(
+                        finish_turn.list_turns_to_stop, self._list_stoppable_ids()
+                    )
+                    if self._list_stoppable_ids()
                     else ()
                 ):
-                    if turn := self.running.get(turn_id):
-                        turn.stop.set()
-                await self._write_late()
-                if self.running and time.monotonic() - renewed_at > settings.TURN_LEASE_SECONDS / 3:
+                    if turn := self.running_turns.get(turn_id):
+                        turn.stop_event.set()
+                await self._write_late_outcomes()
+                if (
+                    self.running_turns
+                    and time.monotonic() - renewed_at > settings.TURN_LEASE_SECONDS / 3
+                ):
                     renewed_at = time.monotonic()
-                    await HOUSEKEEPING.run(finish_turn.renew_leases, list(self.running))
+                    await HOUSEKEEPING.run_work(finish_turn.renew_leases, list(self.running_turns))
             except DatabaseError as error:
                 logger.warning("the leases of running turns were not renewed: %s", error)
 
-    async def _write_late(self) -> None:
+    async def _write_late_outcomes(self) -> None:
         """Write the turns that the database did not take before.
 
         Raises DatabaseError while the database is unavailable. A turn that can never be written is
         logged and dropped, so that it does not block the others.
         """
-        while self._unwritten:
-            late = self._unwritten[0]
+        while self._unwritten_outcomes:
+            late = self._unwritten_outcomes[0]
             try:
-                await HOUSEKEEPING.run(finish_turn.finish, late)
-            except Lost:
+                await HOUSEKEEPING.run_work(finish_turn.write_turn_outcome, late)
+            except TurnLost:
                 pass  # it was written after all, or taken for dead
-            except finish_turn.UNWRITABLE as error:
+            except finish_turn.UNWRITABLE_ERRORS as error:
                 logger.error("the database never takes the turn %s: %s", late.id, error)
-            self._unwritten.pop(0)
+            self._unwritten_outcomes.pop(0)
 
-    def _stoppable(self) -> list[str]:
-        return [turn.id for turn in self.running.values() if turn.background]
+    def _list_stoppable_ids(self) -> list[str]:
+        return [turn.id for turn in self.running_turns.values() if turn.background]
 
-    async def settle(self) -> None:
+    async def wait_for_writes(self) -> None:
         """Wait until all pending writes are done, and retry the failed ones once."""
-        while self._writing:
-            await asyncio.wait(set(self._writing))
+        while self._write_tasks:
+            await asyncio.wait(set(self._write_tasks))
         with suppress(DatabaseError):
-            await self._write_late()
+            await self._write_late_outcomes()
 
 
-def busy() -> ConversationBusy:
+def make_busy_error() -> ConversationBusy:
     return ConversationBusy(
         "Another request of this conversation is still being answered.", retry_after_seconds=1
     )
 
 
-async def write(finished: Finished) -> None:
+async def write_outcome_in_thread(outcome: TurnOutcome) -> None:
     """Finish one turn in a database thread. Raises DatabaseUnavailable, ConversationBusy."""
-    work: Callable[[Finished], None] = finish_turn.finish
+    work: Callable[[TurnOutcome], None] = finish_turn.write_turn_outcome
     try:
-        await in_time(off_loop(work, finished))
-    except Lost:
+        await await_in_time(run_in_thread(work, outcome))
+    except TurnLost:
         raise ConversationBusy(
             "This answer took so long that its conversation went on without it."
         ) from None
 
 
-def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finished:
+def determine_outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> TurnOutcome:
     """Return the outcome of a turn that ended with this exception, or well for None."""
     answer = turn.answer
-    problem = problem_of(error)
+    problem = describe_turn_error(error)
     if error is None:
-        cut = answer.cut or (turn.door == Door.RESPONSE and answer.finish_reason in CUT_SHORT)
-        problem = TOO_LONG if answer.cut and turn.door != Door.RESPONSE else None
+        cut = answer.is_cut_off or (
+            turn.endpoint == TurnEndpoint.RESPONSE and answer.finish_reason in CUT_OFF_REASONS
+        )
+        problem = (
+            TOO_LONG_ERROR if answer.is_cut_off and turn.endpoint != TurnEndpoint.RESPONSE else None
+        )
         status = TurnStatus.INCOMPLETE if cut else TurnStatus.COMPLETED
-    elif turn.stop.is_set():
+    elif turn.stop_event.is_set():
         status = TurnStatus.CANCELLED
         problem = None
     elif answer.parts or not isinstance(error, GatewayError):
@@ -285,18 +313,18 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
         status = TurnStatus.FAILED
     whole = status == TurnStatus.COMPLETED
     extras = answer.extras
-    if choices := answer.choices():
+    if choices := answer.render_other_choices():
         extras |= {"choices": choices}
-    asked = trace.answered_by
+    asked = trace.answering_attempt
     usage = trace.meter.counted
     chat = None
     if error is None and asked is not None and asked.chat_id and asked.token_id is not None:
         chat = Resume(asked.token_id, asked.chat_id, asked.parent_id)
-    return Finished(
+    return TurnOutcome(
         id=turn.id,
-        conversation_id=turn.begun.conversation_id,
+        conversation_id=turn.turn_start.conversation_id,
         status=status,
-        entries=without(answer.entries(whole=whole), trace.strategy_result.preface),
+        entries=strip_preface(answer.make_entries(is_whole=whole), trace.strategy_result.preface),
         finish_reason=answer.finish_reason,
         usage=usage.as_openai() if usage is not None else None,
         error=problem,
@@ -306,24 +334,24 @@ def outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> Finish
     )
 
 
-def untold(finished: Finished) -> Finished:
+def make_undelivered(outcome: TurnOutcome) -> TurnOutcome:
     """Return the outcome to store for a caller who got an error in place of the answer's end."""
-    if finished.status != TurnStatus.COMPLETED:
-        return finished
-    return replace(finished, status=TurnStatus.INCOMPLETE, error=UNWRITTEN)
+    if outcome.status != TurnStatus.COMPLETED:
+        return outcome
+    return replace(outcome, status=TurnStatus.INCOMPLETE, error=UNWRITTEN_ERROR)
 
 
-def problem_of(error: BaseException | None) -> dict[str, str] | None:
+def describe_turn_error(error: BaseException | None) -> dict[str, str] | None:
     if error is None:
         return None
     if isinstance(error, GatewayError):
         return {"code": error.shown_code or error.type, "message": error.message}
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return SHUT_DOWN if error.args else ABANDONED
+        return SHUT_DOWN_ERROR if error.args else ABANDONED_ERROR
     return {"code": "internal_error", "message": "Something went wrong here."}
 
 
-def without(entries: Sequence[Entry], preface: str) -> Sequence[Entry]:
+def strip_preface(entries: Sequence[Entry], preface: str) -> Sequence[Entry]:
     """Return the items of an answer without the thinking in front of its text.
 
     `preface` is that thinking. The message item is changed in place; its `told` keeps the digest of
@@ -331,7 +359,7 @@ def without(entries: Sequence[Entry], preface: str) -> Sequence[Entry]:
     """
     said = next((entry for entry in entries if entry.type == "message"), None)
     if preface and said is not None and said.text.startswith(preface):
-        said.told = deduplicate.digest(said.text)
+        said.received_digest = deduplicate.hash_text(said.text)
         said.text = said.text[len(preface) :]
         for part in said.data["content"][:1]:
             part["text"] = part["text"].removeprefix(preface)

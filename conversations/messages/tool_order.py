@@ -14,13 +14,13 @@ from providers.exceptions import InvalidRequest
 Message = dict[str, Any]
 
 
-def paired(messages: Sequence[Message], fresh: int = 0) -> list[Message]:
+def pair_tool_calls(messages: Sequence[Message], first_own: int = 0) -> list[Message]:
     """Return the messages in that order.
 
-    Those from index `fresh` on are the request's own: an answer among them that belongs to no call
-    raises InvalidRequest; an older one is left out.
+    Those from index `first_own` on are the request's own: an answer among them that belongs to no
+    call raises InvalidRequest; an older one is left out.
     """
-    places = answered(messages, fresh)
+    places = match_tool_answers(messages, first_own)
     told: list[Message] = []
     for at, message in enumerate(messages):
         calls = message.get("tool_calls")
@@ -37,21 +37,21 @@ def paired(messages: Sequence[Message], fresh: int = 0) -> list[Message]:
             told.append({**message, "tool_calls": [call for call, _ in left]})
             told += [messages[place] for _, place in left]
         elif message.get("content"):
-            told.append({name: value for name, value in message.items() if name not in UNCALLED})
+            told.append({name: value for name, value in message.items() if name not in CALL_FIELDS})
     return told
 
 
 # fields that are left out of a message whose calls have no answer
-UNCALLED = (
+CALL_FIELDS = (
     "tool_calls",
     "reasoning_content",
 )
 
 
-def answered(messages: Sequence[Message], fresh: int) -> dict[tuple[int, int], int]:
+def match_tool_answers(messages: Sequence[Message], first_own: int) -> dict[tuple[int, int], int]:
     """Return the answer of each call: (message, number of the call) -> message.
 
-    Raises InvalidRequest for an answer from `fresh` on without a call.
+    Raises InvalidRequest for an answer from `first_own` on without a call.
     """
     calls: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for at, message in enumerate(messages):
@@ -65,7 +65,7 @@ def answered(messages: Sequence[Message], fresh: int) -> dict[tuple[int, int], i
         before = [place for place in free if place[0] < at]
         if before or free:
             found[before[-1] if before else free[0]] = at
-        elif at >= fresh:
+        elif at >= first_own:
             named = str(message.get("tool_call_id"))[:64]
             raise InvalidRequest(
                 f"No tool call was made with the id {named!r}.",

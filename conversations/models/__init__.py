@@ -6,36 +6,36 @@ Passage, uploaded files are StoredFile. Farewell is an upstream chat to be delet
 
 from conversations.models.documents import Document, DocumentQuerySet, DocumentState, Passage
 from conversations.models.farewells import Farewell, FarewellQuerySet
-from conversations.models.files import FileQuerySet, Purpose, Status, StoredFile, new_id
+from conversations.models.files import FilePurpose, FileQuerySet, FileStatus, StoredFile, new_id
 from conversations.models.log import (
-    RUNNING,
+    RUNNING_STATUSES,
     Conversation,
-    Door,
+    ConversationKind,
     EventBatch,
     Item,
-    Kind,
     Turn,
+    TurnEndpoint,
     TurnStatus,
 )
 
 __all__ = [
-    "RUNNING",
+    "RUNNING_STATUSES",
     "Conversation",
+    "ConversationKind",
     "Document",
     "DocumentQuerySet",
     "DocumentState",
-    "Door",
     "EventBatch",
     "Farewell",
     "FarewellQuerySet",
+    "FilePurpose",
     "FileQuerySet",
+    "FileStatus",
     "Item",
-    "Kind",
     "Passage",
-    "Purpose",
-    "Status",
     "StoredFile",
     "Turn",
+    "TurnEndpoint",
     "TurnStatus",
     "new_id",
 ]

@@ -29,13 +29,13 @@ def new_document_id() -> str:
 
 
 class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
-    def of(self, user_id: int) -> "DocumentQuerySet":
+    def of_user(self, user_id: int) -> "DocumentQuerySet":
         """Return a user's own documents, without those of files that have expired."""
         gone = Q(file__expires_at__isnull=False, file__expires_at__lte=Now())
         gone |= Q(source__expires_at__isnull=False, source__expires_at__lte=Now())
-        return self.light().filter(~gone, user_id=user_id)
+        return self.without_index().filter(~gone, user_id=user_id)
 
-    def light(self) -> "DocumentQuerySet":
+    def without_index(self) -> "DocumentQuerySet":
         """Leave out the indexes, which are large and loaded on demand."""
         return self.defer("index")
 
@@ -44,7 +44,7 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
         processed = Q(state=DocumentState.PROCESSING) & is_held("alive_until")
         return self.filter(expires_at__lte=Now()).exclude(processed)
 
-    def free(self) -> "DocumentQuerySet":
+    def claimable(self) -> "DocumentQuerySet":
         """Return the documents that may be claimed now.
 
         They are new ones, and those whose processing was broken off or failed, once the lease is
@@ -54,9 +54,9 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
         begun = Q(state__in=(DocumentState.PROCESSING, DocumentState.ERROR))
         return self.filter(Q(state=DocumentState.UPLOADED) | (begun & over))
 
-    def left(self) -> "DocumentQuerySet":
+    def awaiting_processing(self) -> "DocumentQuerySet":
         """Return the documents that should be taken in and are not."""
-        return self.free().exclude(state=DocumentState.ERROR)
+        return self.claimable().exclude(state=DocumentState.ERROR)
 
     def lacking_embeddings(self) -> "DocumentQuerySet":
         """Return ingested documents without embeddings that no process is embedding.

@@ -13,7 +13,7 @@ from django.db.models import Min
 from django.db.models.functions import Now
 
 # pause after the first try; doubled after each, so that eight tries take about a day
-PAUSE = timedelta(minutes=10)
+FIRST_PAUSE = timedelta(minutes=10)
 MOST_DOUBLINGS = 7  # then the pause is about a day
 
 
@@ -21,9 +21,11 @@ class FarewellQuerySet(models.QuerySet["Farewell"]):
     def due(self) -> "FarewellQuerySet":
         return self.filter(due_at__lte=Now())
 
-    def one_each(self, count: int, but: Collection[UUID] = ()) -> "FarewellQuerySet":
-        """Return the first chat of each of `count` tokens, without the tokens in `but`."""
-        tokens = self.exclude(token_id__in=but).values("token_id")
+    def first_of_each_token(
+        self, count: int, excluded_token_ids: Collection[UUID] = ()
+    ) -> "FarewellQuerySet":
+        """Return the first chat of each of `count` tokens, except `excluded_token_ids`."""
+        tokens = self.exclude(token_id__in=excluded_token_ids).values("token_id")
         first = tokens.annotate(first=Min("pk")).order_by("first").values_list("first", flat=True)
         return self.filter(pk__in=list(first[:count]))
 
@@ -56,7 +58,8 @@ class Farewell(models.Model):
         same = Farewell.objects.filter(pk=self.pk, tries=self.tries)
         mine = (
             same.update(
-                tries=self.tries + 1, due_at=Now() + PAUSE * 2 ** min(self.tries, MOST_DOUBLINGS)
+                tries=self.tries + 1,
+                due_at=Now() + FIRST_PAUSE * 2 ** min(self.tries, MOST_DOUBLINGS),
             )
             == 1
         )

@@ -12,7 +12,7 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 
-class Purpose(models.TextChoices):
+class FilePurpose(models.TextChoices):
     """The purpose of a file, in OpenAI's and Moonshot's words.
 
     Purposes of services that are not offered here are left out.
@@ -24,17 +24,17 @@ class Purpose(models.TextChoices):
     FILE_EXTRACT = "file-extract", "file extract"
 
 
-class Status(models.TextChoices):
+class FileStatus(models.TextChoices):
     PROCESSED = "processed", "processed"
     ERROR = "error", "no text could be read"
 
 
 class FileQuerySet(models.QuerySet["StoredFile"]):
-    def of(self, user_id: int) -> "FileQuerySet":
+    def of_user(self, user_id: int) -> "FileQuerySet":
         """Return a user's own files that have not expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), user_id=user_id)
 
-    def sizes(self) -> int:
+    def total_bytes(self) -> int:
         """Return the bytes of all of them together."""
         found: int | None = self.aggregate(total=Sum("size_bytes"))["total"]
         return found or 0
@@ -53,11 +53,11 @@ class StoredFile(models.Model):
     )
     filename = models.CharField(max_length=255, editable=False)
     content_type = models.CharField(max_length=100, blank=True, editable=False)
-    purpose = models.CharField(max_length=16, choices=Purpose, editable=False)
+    purpose = models.CharField(max_length=16, choices=FilePurpose, editable=False)
     size_bytes = models.BigIntegerField(editable=False)
     sha256 = models.CharField(max_length=64, editable=False)
     status = models.CharField(
-        max_length=16, choices=Status, default=Status.PROCESSED, editable=False
+        max_length=16, choices=FileStatus, default=FileStatus.PROCESSED, editable=False
     )
     reason = models.CharField(max_length=200, blank=True, editable=False)  # why there is no text
     created_at = models.DateTimeField(auto_now_add=True)
@@ -69,10 +69,10 @@ class StoredFile(models.Model):
         ordering = ["-created_at", "-id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(status__in=Status.values), name="storedfile_status_known"
+                condition=Q(status__in=FileStatus.values), name="storedfile_status_known"
             ),
             models.CheckConstraint(
-                condition=Q(purpose__in=Purpose.values), name="storedfile_purpose_known"
+                condition=Q(purpose__in=FilePurpose.values), name="storedfile_purpose_known"
             ),
             models.CheckConstraint(condition=Q(size_bytes__gte=0), name="storedfile_size_positive"),
         ]

@@ -19,7 +19,7 @@ from conversations.models.documents import Document
 from providers.database.leases import LeaseQuerySet, is_held
 
 
-class Kind(models.TextChoices):
+class ConversationKind(models.TextChoices):
     """How a conversation was created, and so which ids lead to it."""
 
     # by path, conversation_id or session_id; created on first use
@@ -31,7 +31,7 @@ class Kind(models.TextChoices):
     THREAD = "thread", "responses and stored completions"
 
 
-class Door(models.TextChoices):
+class TurnEndpoint(models.TextChoices):
     CHAT = "chat", "chat completion"
     RESPONSE = "response", "response"
     ITEMS = "items", "items put in by the client"
@@ -48,17 +48,17 @@ class TurnStatus(models.TextChoices):
     CANCELLED = "cancelled", "cancelled"
 
 
-RUNNING = (TurnStatus.QUEUED, TurnStatus.IN_PROGRESS)
-SAID = (TurnStatus.COMPLETED, TurnStatus.INCOMPLETE)
+RUNNING_STATUSES = (TurnStatus.QUEUED, TurnStatus.IN_PROGRESS)
+HISTORY_STATUSES = (TurnStatus.COMPLETED, TurnStatus.INCOMPLETE)
 
 
-def told_of(turn: str = "") -> Q:
+def is_in_history(turn: str = "") -> Q:
     """Return a condition for the turns that later turns include.
 
     `turn` is the name of the field that leads to the turn, if any.
     """
     at = f"{turn}__" if turn else ""
-    return Q(**{f"{at}status__in": SAID, f"{at}replaced": False})
+    return Q(**{f"{at}status__in": HISTORY_STATUSES, f"{at}replaced": False})
 
 
 def new_conversation_id() -> str:
@@ -66,13 +66,13 @@ def new_conversation_id() -> str:
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
-    def of(self, user_id: int) -> "ConversationQuerySet":
+    def of_user(self, user_id: int) -> "ConversationQuerySet":
         """Return a user's own conversations that have not expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), user_id=user_id)
 
-    def named(self) -> "ConversationQuerySet":
+    def without_threads(self) -> "ConversationQuerySet":
         """Return the conversations that have an id of their own, which are all but threads."""
-        return self.exclude(kind=Kind.THREAD)
+        return self.exclude(kind=ConversationKind.THREAD)
 
     def expired(self) -> "ConversationQuerySet":
         """Return expired conversations without a running turn and without a living branch."""
@@ -95,7 +95,7 @@ class Conversation(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="conversations", db_index=False
     )
-    kind = models.CharField(max_length=8, choices=Kind, editable=False)
+    kind = models.CharField(max_length=8, choices=ConversationKind, editable=False)
     # the client's own id; unique for its user
     name = models.CharField(max_length=200, blank=True, editable=False)
     title = models.CharField(max_length=200, blank=True)
@@ -128,17 +128,18 @@ class Conversation(models.Model):
                 fields=["user", "name"], condition=~Q(name=""), name="conversation_name_of_user"
             ),
             models.CheckConstraint(
-                condition=Q(kind__in=Kind.values), name="conversation_kind_known"
+                condition=Q(kind__in=ConversationKind.values), name="conversation_kind_known"
             ),
             models.CheckConstraint(
-                condition=(Q(kind=Kind.NAMED) & ~Q(name="")) | (~Q(kind=Kind.NAMED) & Q(name="")),
+                condition=(Q(kind=ConversationKind.NAMED) & ~Q(name=""))
+                | (~Q(kind=ConversationKind.NAMED) & Q(name="")),
                 name="conversation_named_has_name",
             ),
         ]
         indexes = [
             models.Index(
                 fields=["user", "-used_at", "-id"],
-                condition=~Q(kind=Kind.THREAD),
+                condition=~Q(kind=ConversationKind.THREAD),
                 name="conversation_user_used",
             ),
             models.Index(fields=["-used_at", "-id"], name="conversation_used"),
@@ -167,7 +168,7 @@ class TurnQuerySet(LeaseQuerySet, models.QuerySet["Turn"]):
 
     def running(self) -> "TurnQuerySet":
         """Return the turns that have not ended, whether their process is alive or not."""
-        return self.filter(status__in=RUNNING)
+        return self.filter(status__in=RUNNING_STATUSES)
 
 
 class Turn(models.Model):
@@ -188,7 +189,7 @@ class Turn(models.Model):
         db_constraint=False,
     )
     number = models.PositiveIntegerField()  # 1.. in its conversation
-    door = models.CharField(max_length=8, choices=Door)
+    door = models.CharField(max_length=8, choices=TurnEndpoint)
     status = models.CharField(max_length=12, choices=TurnStatus)
     model = models.CharField(max_length=200, blank=True)
     stored = models.BooleanField(default=False)  # can be retrieved by its own id
@@ -220,14 +221,18 @@ class Turn(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["conversation", "number"], name="turn_number_once"),
             models.UniqueConstraint(
-                fields=["conversation"], condition=Q(status__in=RUNNING), name="turn_one_at_a_time"
+                fields=["conversation"],
+                condition=Q(status__in=RUNNING_STATUSES),
+                name="turn_one_at_a_time",
             ),
             models.CheckConstraint(
                 condition=Q(status__in=TurnStatus.values), name="turn_status_known"
             ),
-            models.CheckConstraint(condition=Q(door__in=Door.values), name="turn_door_known"),
             models.CheckConstraint(
-                condition=~Q(status__in=RUNNING) | Q(alive_until__isnull=False),
+                condition=Q(door__in=TurnEndpoint.values), name="turn_door_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=RUNNING_STATUSES) | Q(alive_until__isnull=False),
                 name="turn_running_is_alive",
             ),
         ]
@@ -237,7 +242,9 @@ class Turn(models.Model):
             ),
             models.Index(fields=["user", "stored_bytes"], name="turn_stored_bytes"),
             models.Index(
-                fields=["alive_until"], condition=Q(status__in=RUNNING), name="turn_running"
+                fields=["alive_until"],
+                condition=Q(status__in=RUNNING_STATUSES),
+                name="turn_running",
             ),
         ]
 

@@ -27,13 +27,13 @@ O1_KEYS = frozenset(
 )
 KIMI_KEYS = frozenset(("llm", "processor", "rag", "mpr_candidates", "mcp_candidates", "framework"))
 # values of two sections that go into the row's options, with their types
-PROCESSOR = {
+PROCESSOR_TYPES = {
     "batch_size": int,
     "overlap_size": int,
     "entropy_threshold": float,
     "entropy_method": str,
 }
-RAG = {"top_k": int}
+RAG_TYPES = {"top_k": int}
 RANGES = {
     "batch_size": (1, 1_000_000),
     "overlap_size": (0, 1_000_000),
@@ -41,10 +41,13 @@ RANGES = {
     "top_k": (0, 1_000),
 }
 # middle of the scale of densities (conversations/text/density.py); half of a text is above it
-MIDDLE = 0.5
+MIDDLE_DENSITY = 0.5
 METHODS = ("word", "ngram", "semantic", "structural", "weighted")
-LONGEST = 100_000_000  # tokens of a window
-OPTIONS: dict[str, Any] = {"stepwise": step_format.Options, "multipath": sampling_paths.Options}
+MOST_WINDOW_TOKENS = 100_000_000  # tokens of a window
+OPTIONS_BY_STRATEGY: dict[str, Any] = {
+    "stepwise": step_format.Options,
+    "multipath": sampling_paths.Options,
+}
 
 
 class ProfileRefused(Exception):
@@ -66,14 +69,14 @@ class Profile:
     model: str = ""
     secret: str = ""
     key_name: str = ""  # where in the file the secret stands
-    window: int | None = None  # of the model, in tokens
+    window_tokens: int | None = None  # of the model, in tokens
     notes: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"Profile({self.strategy}, {self.model})"
 
 
-def read(text: str, environ: Mapping[str, str]) -> Profile:
+def read_profile(text: str, environ: Mapping[str, str]) -> Profile:
     """Return the profile of a file's text. Raises ProfileRefused.
 
     OpenKimi takes key and address from the environment when the file has none.
@@ -86,13 +89,13 @@ def read(text: str, environ: Mapping[str, str]) -> Profile:
             raise ProfileRefused(
                 "This is neither a config.json of OpenKimi nor a config.yaml of O1-API."
             )
-        profile = openkimi(config, environ)
+        profile = read_openkimi_profile(config, environ)
         known = KIMI_KEYS
     else:
-        profile = o1(config)
+        profile = read_o1_profile(config)
         known = O1_KEYS
     profile.notes += [f"{name}: not known, left out." for name in config if name not in known]
-    profile.notes = [printable(note) for note in profile.notes]
+    profile.notes = [escape_unprintable(note) for note in profile.notes]
     for what, text in (
         ("address", profile.url),
         ("model's name", profile.model),
@@ -101,7 +104,7 @@ def read(text: str, environ: Mapping[str, str]) -> Profile:
         if not text.isprintable():
             raise ProfileRefused(f"The {what} has a character that cannot be printed.")
     try:
-        msgspec.convert(profile.options, OPTIONS[profile.strategy])
+        msgspec.convert(profile.options, OPTIONS_BY_STRATEGY[profile.strategy])
     except msgspec.ValidationError as error:
         raise ProfileRefused(f"The file has a value that cannot be used: {error}.") from None
     return profile
@@ -149,7 +152,7 @@ def locate_yaml_error(error: yaml.YAMLError, text: str) -> str:
     return f"{place} is not valid YAML: {problem}"
 
 
-def o1(config: Mapping[str, Any]) -> Profile:
+def read_o1_profile(config: Mapping[str, Any]) -> Profile:
     """Return the profile of O1-API's file: steps over one model.
 
     The form is Markdown, or HTML where the file turns `use_regex_processing` off.
@@ -162,8 +165,11 @@ def o1(config: Mapping[str, Any]) -> Profile:
         "format": "markdown" if config.get("use_regex_processing", True) else "details",
     }
     profile = Profile("o1-", "stepwise", options, key_name="model_provider_api_key")
-    profile.url, profile.model = worded(config, "default_api_url"), worded(config, "default_model")
-    profile.secret = worded(config, "model_provider_api_key")
+    profile.url, profile.model = (
+        read_text_option(config, "default_api_url"),
+        read_text_option(config, "default_model"),
+    )
+    profile.secret = read_text_option(config, "model_provider_api_key")
     if config.get("api_bearer_token"):
         profile.notes.append(
             "api_bearer_token: not taken; callers get keys of their own: manage.py issue_key USER."
@@ -171,27 +177,27 @@ def o1(config: Mapping[str, Any]) -> Profile:
     return profile
 
 
-def openkimi(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
+def read_openkimi_profile(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
     """Return the profile of OpenKimi's file: several paths over one model.
 
     With one candidate there are only a plan and a solution, as in OpenKimi.
     """
-    llm = section(config, "llm")
+    llm = read_section(config, "llm")
     count = config.get("mpr_candidates", config.get("mcp_candidates", 1))
     options: dict[str, Any] = {"candidates": count, "framework": True}
     profile = Profile("openkimi-", "multipath", options, key_name="llm.api_key")
-    for name, kept in (("processor", PROCESSOR), ("rag", RAG)):
-        given = section(config, name)
+    for name, kept in (("processor", PROCESSOR_TYPES), ("rag", RAG_TYPES)):
+        given = read_section(config, name)
         values = {key: value for key, value in given.items() if key in kept}
         for key, value in values.items():
-            check(name, key, value, kept[key])
+            check_option(name, key, value, kept[key])
         if values.get("entropy_method", METHODS[0]) not in METHODS:
             raise ProfileRefused(f"processor.entropy_method must be one of: {', '.join(METHODS)}.")
         if values.get("entropy_threshold", 0) > 1:
-            bits, values["entropy_threshold"] = values["entropy_threshold"], MIDDLE
+            bits, values["entropy_threshold"] = values["entropy_threshold"], MIDDLE_DENSITY
             profile.notes.append(
-                f"{name}.entropy_threshold: {bits} bits; here scores go from 0 to 1: {MIDDLE} "
-                "taken."
+                f"{name}.entropy_threshold: {bits} bits; here scores go from 0 to 1: "
+                f"{MIDDLE_DENSITY} taken."
             )
         if values:
             options[name] = values
@@ -200,7 +206,7 @@ def openkimi(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
         ]
     if "framework" in config:
         profile.notes.append("framework: was never used, left out.")
-    profile.window = tokens(llm, "context_length")
+    profile.window_tokens = read_window_tokens(llm, "context_length")
     kind = llm.get("type", "dummy")
     if kind not in ("dummy", "local", "api"):
         raise ProfileRefused("llm.type must be api, local or dummy.")
@@ -210,43 +216,43 @@ def openkimi(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
     elif kind == "local":
         profile.kind = "local"
     else:
-        profile.model = worded(llm, "model_name") or "gpt-3.5-turbo"
-        profile.url = worded(llm, "api_url") or environ.get("OPENAI_API_BASE", "")
-        profile.secret = worded(llm, "api_key") or environ.get("OPENAI_API_KEY", "")
+        profile.model = read_text_option(llm, "model_name") or "gpt-3.5-turbo"
+        profile.url = read_text_option(llm, "api_url") or environ.get("OPENAI_API_BASE", "")
+        profile.secret = read_text_option(llm, "api_key") or environ.get("OPENAI_API_KEY", "")
     return profile
 
 
-def check(name: str, key: str, value: Any, kind: type) -> None:
+def check_option(section_name: str, key: str, value: Any, expected_type: type) -> None:
     """Raise ProfileRefused unless a section's value has its type and, as a number, its range."""
     number = type(value) in (int, float)
-    if not (number if kind is float else type(value) is kind):
-        raise ProfileRefused(f"{name}.{key} must be of the type {kind.__name__}.")
+    if not (number if expected_type is float else type(value) is expected_type):
+        raise ProfileRefused(f"{section_name}.{key} must be of the type {expected_type.__name__}.")
     least, most = RANGES.get(key, (0, 0))
     if number and not least <= value <= most:  # also when it is no number at all (NaN)
-        raise ProfileRefused(f"{name}.{key} must be a number from {least} to {most}.")
+        raise ProfileRefused(f"{section_name}.{key} must be a number from {least} to {most}.")
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Return the text with unprintable characters written as Python escapes."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+def read_section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = config.get(name) or {}
     if not isinstance(found, dict):
         raise ProfileRefused(f"{name} must be an object.")
     return found
 
 
-def worded(config: Mapping[str, Any], name: str) -> str:
+def read_text_option(config: Mapping[str, Any], name: str) -> str:
     found = config.get(name)
     if found is not None and not isinstance(found, str):
         raise ProfileRefused(f"{name} must be a text.")
     return (found or "").strip()
 
 
-def tokens(config: Mapping[str, Any], name: str) -> int | None:
+def read_window_tokens(config: Mapping[str, Any], name: str) -> int | None:
     found = config.get(name)
-    if found is not None and (type(found) is not int or not 0 < found <= LONGEST):
-        raise ProfileRefused(f"llm.{name} must be a number from 1 to {LONGEST}.")
+    if found is not None and (type(found) is not int or not 0 < found <= MOST_WINDOW_TOKENS):
+        raise ProfileRefused(f"llm.{name} must be a number from 1 to {MOST_WINDOW_TOKENS}.")
     return found

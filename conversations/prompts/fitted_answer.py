@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from conversations.documents.ranking import Embed
+from conversations.documents.ranking import EmbedTexts
 from conversations.history import finish_turn
 from conversations.prompts import summaries
-from conversations.prompts.fit_prompt import Means, fit
-from conversations.prompts.summaries import Summaries
-from conversations.strategies import strategy
-from conversations.upstream_calls.strategy_calls import Asking
-from providers.catalogue import Candidate, smallest_window
-from providers.database.database_threads import in_time, off_loop
+from conversations.prompts.fit_prompt import FitHelpers, shorten_prompt
+from conversations.prompts.summaries import ModelSummariser
+from conversations.strategies import find_strategy
+from conversations.upstream_calls.strategy_calls import StrategyCalls
+from providers.catalogue import Candidate, find_smallest_window
+from providers.database.database_threads import await_in_time, run_in_thread
 from providers.fast_settings import settings
 from providers.protocol.chunks import Batches
 from providers.protocol.request import ChatRequest
@@ -27,18 +27,18 @@ from tokens.pool.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PromptScope:
     """The owner and the place of a prompt.
 
     `user_id` None: nothing is stored. `conversation_id` is its conversation, empty without one.
-    `embed` makes embeddings of questions. `queue` is the key of the job queue for texts that belong
-    to no user.
+    `embed` makes embeddings of questions. `queue_key` is the key of the job queue for texts that
+    belong to no user.
     """
 
     user_id: int | None
     conversation_id: str = ""
-    embed: Embed | None = None
-    queue: object = None
+    embed: EmbedTexts | None = None
+    queue_key: object = None
 
 
 def may_be_long(size_bytes: int, candidates: Sequence[Candidate]) -> bool:
@@ -46,28 +46,42 @@ def may_be_long(size_bytes: int, candidates: Sequence[Candidate]) -> bool:
 
     A token has at least one byte, and the answer may need half of the window.
     """
-    window = smallest_window(candidates) or 0
+    window = find_smallest_window(candidates) or 0
     return bool(0 < window * min(settings.PROMPT_SHARE, 0.5) < size_bytes)
 
 
-async def answer(
-    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace, place: Place
+async def answer_fitted_prompt(
+    request: ChatRequest,
+    candidates: Sequence[Candidate],
+    pool: Pool,
+    trace: Trace,
+    scope: PromptScope,
 ) -> Batches:
     """Yield the answer to the request, shortened to fit. Raises GatewayError.
 
     Links the documents that were used to the conversation.
     """
     options = candidates[0].options
-    window = smallest_window(candidates)
-    asking = Asking(request, candidates, pool, trace, summaries.MOST)
-    means = Means(place.embed, Summaries(asking, candidates[0].public_id), place.queue)
-    fitted = await fit(request.body, place.user_id, window, options, means) if window else None
+    window = find_smallest_window(candidates)
+    asking = StrategyCalls(request, candidates, pool, trace, summaries.MAX_SUMMARY_CALLS)
+    means = FitHelpers(
+        scope.embed, ModelSummariser(asking, candidates[0].public_id), scope.queue_key
+    )
+    fitted = (
+        await shorten_prompt(request.body, scope.user_id, window, options, means)
+        if window
+        else None
+    )
     # an upstream that keeps the chat has other passages: it gets the whole prompt again
     if fitted is not None:
         request = msgspec.structs.replace(request, body=fitted.body, resume=None)
-        if place.conversation_id and fitted.documents:
-            await in_time(off_loop(finish_turn.link, place.conversation_id, fitted.documents))
-    batches = strategy(candidates[0].strategy)(request, candidates, pool, trace)
+        if scope.conversation_id and fitted.document_ids:
+            await await_in_time(
+                run_in_thread(
+                    finish_turn.add_document_links, scope.conversation_id, fitted.document_ids
+                )
+            )
+    batches = find_strategy(candidates[0].strategy)(request, candidates, pool, trace)
     async with aclosing(batches):
         async for batch in batches:
             yield batch

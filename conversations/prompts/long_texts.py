@@ -8,34 +8,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conversations.text.terms import terms
+from conversations.text.terms import extract_terms
 from conversations.text.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
-from providers.filters.file_parts import FILE_ID, TEXT
+from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD
 from providers.protocol.message_text import SYSTEM_ROLES, join_typed_texts, list_prompt_texts
 
 SHORT_CHARS = 2_000  # a text of at most so many characters is never shortened
 FEW_TERMS = 3  # a question with fewer terms is joined with the earlier ones
-MOST_ASKED = 3  # user messages at most that form one question
+MAX_QUESTION_MESSAGES = 3  # user messages at most that form one question
 TERM_CHARS = 2_000  # of a message that are searched for terms
 
 
 @dataclass(frozen=True, slots=True)
-class Long:
+class LongText:
     """A long text and its place in the messages.
 
-    `message` and `part` are indexes; `part` None means the whole content. `tokens` is an estimate.
-    `file_id` is the stored file that the text comes from. `instructs` is true for a system message.
+    `message_index` and `part_index` are indexes; `part_index` None means the whole content.
+    `tokens` is an estimate. `file_id` is the stored file that the text comes from. `is_instruction`
+    is true for a system message.
     """
 
-    message: int
-    part: int | None
+    message_index: int
+    part_index: int | None
     text: str
     tokens: int
-    instructs: bool
+    is_instruction: bool
     file_id: str = ""
 
 
-def long_texts(messages: Sequence[dict[str, Any]]) -> list[Long]:
+def list_long_texts(messages: Sequence[dict[str, Any]]) -> list[LongText]:
     """List the texts of messages that may be shortened."""
     found = []
     for at, message in enumerate(messages):
@@ -43,35 +44,39 @@ def long_texts(messages: Sequence[dict[str, Any]]) -> list[Long]:
         system = message.get("role") in SYSTEM_ROLES
         if isinstance(content, str):
             if system and len(content) > SHORT_CHARS:
-                found.append(Long(at, None, content, estimate_tokens(content), instructs=True))
+                found.append(
+                    LongText(at, None, content, estimate_tokens(content), is_instruction=True)
+                )
         elif isinstance(content, list):
             for place, part in enumerate(content):
-                text = part.get(TEXT)
+                text = part.get(TEXT_FIELD)
                 filed = part.get("type") == "file"
                 if isinstance(text, str) and (system or filed) and len(text) > SHORT_CHARS:
-                    file_id = (part.get(FILE_ID) or "") if filed else ""
+                    file_id = (part.get(FILE_ID_FIELD) or "") if filed else ""
                     size = estimate_tokens(text)
-                    found.append(Long(at, place, text, size, instructs=not filed, file_id=file_id))
+                    found.append(
+                        LongText(at, place, text, size, is_instruction=not filed, file_id=file_id)
+                    )
     return found
 
 
-def changed(
-    messages: Sequence[dict[str, Any]], replaced: dict[tuple[int, int | None], str]
+def replace_texts(
+    messages: Sequence[dict[str, Any]], replacements: dict[tuple[int, int | None], str]
 ) -> list[dict[str, Any]]:
     """Return a copy of the messages with these texts replaced, by (message, part)."""
     new = list(messages)
-    for (at, place), text in replaced.items():
+    for (at, place), text in replacements.items():
         if place is None:
             new[at] = new[at] | {"content": text}
         else:
             parts = list(new[at]["content"])
-            parts[place] = parts[place] | {TEXT: text}
+            parts[place] = parts[place] | {TEXT_FIELD: text}
             new[at] = new[at] | {"content": parts}
     return new
 
 
 # --- what is asked --------------------------------------------------------------------------------
-def question_of(messages: Sequence[dict[str, Any]]) -> str:
+def extract_question(messages: Sequence[dict[str, Any]]) -> str:
     """Return the user's last message, without the texts of files.
 
     When it has few terms, up to MOST_ASKED of the last user messages are joined.
@@ -81,8 +86,9 @@ def question_of(messages: Sequence[dict[str, Any]]) -> str:
         if message["role"] == "user":
             said.insert(0, join_typed_texts(message.get("content")))
             if (
-                len(said) == MOST_ASKED
-                or len({word for text in said for word in terms(text[:TERM_CHARS])}) >= FEW_TERMS
+                len(said) == MAX_QUESTION_MESSAGES
+                or len({word for text in said for word in extract_terms(text[:TERM_CHARS])})
+                >= FEW_TERMS
             ):
                 break
     return "\n".join(filter(None, said))

@@ -1,6 +1,6 @@
 """Summarise the less dense parts of a long text by a model, once, and store the result.
 
-`brief` takes a long text with its outline and a summariser. It returns the text within its
+`store_summary` takes a long text with its outline and a summariser. It returns the text within its
 characters, stored as a document of its own that is deleted with the file of the text. A summary
 that is incomplete (the model fails, time or calls are used up) is used as far as it goes and not
 stored.
@@ -16,19 +16,19 @@ from typing import Protocol
 from django.db import IntegrityError
 
 from conversations.documents import ingest
-from conversations.documents.compress import Plan, acompress
-from conversations.documents.index_worker import Indivisible, Outline, Splitting
+from conversations.documents.compress import CompressionPlan, compress_text
+from conversations.documents.index_worker import IndivisibleText, Outline, Splitting
 from conversations.models import Document
-from conversations.prompts.long_texts import Long
-from conversations.upstream_calls.strategy_calls import Asking
-from providers.database.database_threads import in_time, off_loop
+from conversations.prompts.long_texts import LongText
+from conversations.upstream_calls.strategy_calls import StrategyCalls
+from providers.database.database_threads import await_in_time, run_in_thread
 from providers.exceptions import GatewayError, Saturated
 
 logger = logging.getLogger(__name__)
-MOST = 64  # upstream calls for one request
-AT_ONCE = 4
-ANSWER_TOKENS = 200
-PROMPT = (
+MAX_SUMMARY_CALLS = 64  # upstream calls for one request
+SUMMARIES_AT_ONCE = 4
+SUMMARY_TOKENS = 200
+SUMMARY_PROMPT = (
     "Say in at most three sentences what the following passage says. Keep names, numbers, dates "
     "and terms as they are, "
     "use the language of the passage, and add nothing."
@@ -38,29 +38,29 @@ PROMPT = (
 class Summarise(Protocol):
     """An async callable from texts to as many summaries, None for those that failed.
 
-    `left` is how many more it can make; `model` names the model that makes them.
+    `calls_left` is how many more it can make; `model` names the model that makes them.
     """
 
     model: str
 
     @property
-    def left(self) -> int: ...
+    def calls_left(self) -> int: ...
 
     async def __call__(self, texts: list[str], /) -> Sequence[str | None]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SummaryRequest:
     """A text to be summarised, its user (None: nothing is stored) and its length in characters."""
 
     user_id: int | None
-    long: Long
+    long_text: LongText
     splitting: Splitting
-    chars: int
+    max_chars: int
     threshold: float
 
 
-class Unfinished(Exception):
+class SummaryUnfinished(Exception):
     """Not all summaries were made; `text` is the text as far as it was."""
 
     def __init__(self, text: str) -> None:
@@ -68,49 +68,56 @@ class Unfinished(Exception):
         self.text = text
 
 
-class Summaries:
+class ModelSummariser:
     """A summariser that uses the request's model, a few passages at a time.
 
     After one failed call it makes no more.
     """
 
-    def __init__(self, asking: Asking, model: str) -> None:
+    def __init__(self, calls: StrategyCalls, model: str) -> None:
         self.model = model
-        self._asking = asking
-        self._failed = False
+        self._calls = calls
+        self._has_failed = False
 
     @property
-    def left(self) -> int:
-        return 0 if self._failed else max(0, self._asking.left)
+    def calls_left(self) -> int:
+        return 0 if self._has_failed else max(0, self._calls.calls_left)
 
     async def __call__(self, texts: list[str], /) -> list[str | None]:
         found: list[str | None] = [None] * len(texts)
         waiting = iter(range(len(texts)))
 
-        async def work() -> None:
+        async def summarise_next() -> None:
             for at in waiting:
-                if self.left < 1:
+                if self.calls_left < 1:
                     return
-                found[at] = await self._summary(texts[at])
+                found[at] = await self._summarise_passage(texts[at])
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(work())
+            for _ in range(SUMMARIES_AT_ONCE):
+                group.create_task(summarise_next())
         return found
 
-    async def _summary(self, text: str) -> str | None:
-        messages = [{"role": "system", "content": PROMPT}, {"role": "user", "content": text}]
+    async def _summarise_passage(self, text: str) -> str | None:
+        messages = [
+            {"role": "system", "content": SUMMARY_PROMPT},
+            {"role": "user", "content": text},
+        ]
         try:
             return (
-                await self._asking.whole("summary", messages, max_tokens=ANSWER_TOKENS)
+                await self._calls.request_intermediate_answer(
+                    "summary", messages, max_tokens=SUMMARY_TOKENS
+                )
             ).text or text
         except GatewayError as error:
             logger.warning("a long text is not summarised: %s", type(error).__name__)
-            self._failed = True
+            self._has_failed = True
             return None
 
 
-async def brief(wanted: Wanted, outline: Outline, summarise: Summarise) -> tuple[str, str]:
+async def store_summary(
+    summary_request: SummaryRequest, outline: Outline, summarise: Summarise
+) -> tuple[str, str]:
     """Write the summarised text as a document; return the text and the document's id.
 
     Both may be empty.
@@ -118,32 +125,42 @@ async def brief(wanted: Wanted, outline: Outline, summarise: Summarise) -> tuple
     It is made once for each size (a power of two), model and way of choosing passages. Raises
     DatabaseUnavailable.
     """
-    plan = Plan(
-        1 << max(wanted.chars, 1).bit_length() - 1,
-        threshold=wanted.threshold or 0.5,
-        most=summarise.left,
+    plan = CompressionPlan(
+        1 << max(summary_request.max_chars, 1).bit_length() - 1,
+        threshold=summary_request.threshold or 0.5,
+        most_summaries=summarise.calls_left,
     )
-    text = await asyncio.to_thread(wanted.splitting.digest, wanted.long.text)
-    mark = f"summaries {plan.budget} {plan.threshold} {plan.most} {summarise.model} {text}"
+    text = await asyncio.to_thread(
+        summary_request.splitting.compute_digest, summary_request.long_text.text
+    )
+    options = f"{plan.budget_chars} {plan.threshold} {plan.most_summaries}"
+    mark = f"summaries {options} {summarise.model} {text}"
     digest = hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()
 
-    async def make() -> str:
-        if wanted.user_id is not None and wanted.long.file_id:
-            await in_time(off_loop(belongs, wanted.user_id, digest, wanted.long.file_id))
-        fitted = await acompress(wanted.long.text, plan, summarise, outline)
-        if not fitted.whole or not fitted.rounds:
-            raise Unfinished(fitted.text if fitted.rounds else "")
+    async def make_summary() -> str:
+        if summary_request.user_id is not None and summary_request.long_text.file_id:
+            await await_in_time(
+                run_in_thread(
+                    record_source_file,
+                    summary_request.user_id,
+                    digest,
+                    summary_request.long_text.file_id,
+                )
+            )
+        fitted = await compress_text(summary_request.long_text.text, plan, summarise, outline)
+        if not fitted.has_all_summaries or not fitted.round_count:
+            raise SummaryUnfinished(fitted.text if fitted.round_count else "")
         return fitted.text
 
     try:
-        return await ingest.made_once(wanted.user_id, digest, make)
-    except Unfinished as error:
+        return await ingest.create_text_once(summary_request.user_id, digest, make_summary)
+    except SummaryUnfinished as error:
         return error.text, ""
-    except (Indivisible, Saturated):
+    except (IndivisibleText, Saturated):
         return "", ""
 
 
-def belongs(user_id: int, digest: str, file_id: str) -> None:
+def record_source_file(user_id: int, digest: str, file_id: str) -> None:
     """Link a document to the file that its text comes from, before any of its text is written.
 
     It is deleted with the file. For a database thread. Raises Unfinished when the file is gone.
@@ -151,4 +168,4 @@ def belongs(user_id: int, digest: str, file_id: str) -> None:
     try:
         Document.objects.filter(user_id=user_id, digest=digest, file=None).update(source_id=file_id)
     except IntegrityError:
-        raise Unfinished("") from None
+        raise SummaryUnfinished("") from None

@@ -5,15 +5,15 @@ from typing import Any
 from django.conf import settings
 
 
-def prompt_tokens(window: int, body: dict[str, Any]) -> int:
+def prompt_token_budget(window: int, body: dict[str, Any]) -> int:
     """Return the most tokens that the whole prompt may have.
 
     It is PROMPT_SHARE of the window, or less when the answer needs more than the rest.
     """
-    return int(min(window * settings.PROMPT_SHARE, window - answer_tokens(window, body)))
+    return int(min(window * settings.PROMPT_SHARE, window - answer_token_budget(window, body)))
 
 
-def answer_tokens(window: int, body: dict[str, Any]) -> int:
+def answer_token_budget(window: int, body: dict[str, Any]) -> int:
     """Return the tokens that the body asks for, at most half of the window.
 
     With more there would be no room for the prompt.

@@ -9,10 +9,10 @@ import json
 import re
 from typing import Any
 
-from providers.wire.json_reader import DEEPEST
+from providers.wire.json_reader import MOST_NESTING_LEVELS
 
 DECODER = json.JSONDecoder(strict=False)  # models break lines in strings
-OBJECT = re.compile(r'\{\s*"')
+OBJECT_START = re.compile(r'\{\s*"')
 LEFT_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+"?)|,(?=\s*[}\]])', re.DOTALL)  # or a whole string
 TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\],]', re.DOTALL)
 HALF_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*+)\\(?:u[0-9a-fA-F]{0,3})?\Z")
@@ -21,7 +21,7 @@ CLOSERS = {"{": "}", "[": "]"}
 
 def read_cut_object(text: str) -> Any:
     """Return the first object of `text`, without its unfinished end; None when there is none."""
-    begin = OBJECT.search(text)
+    begin = OBJECT_START.search(text)
     for closed in close_json(text[begin.start() :]) if begin else ():
         try:
             return DECODER.raw_decode(closed)[0]
@@ -42,7 +42,7 @@ def close_json(text: str) -> tuple[str, ...]:
         sign = token[0]
         if sign in CLOSERS:
             closers = CLOSERS[sign] + closers
-            if len(closers) > DEEPEST:
+            if len(closers) > MOST_NESTING_LEVELS:
                 return ()
         elif sign in "}]":
             closers = closers[1:]

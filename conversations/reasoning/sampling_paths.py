@@ -14,25 +14,26 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from conversations.text.density import entropy
-from conversations.text.split import split, split_sentences
-from conversations.text.terms import terms
+from conversations.text.density import shannon_entropy
+from conversations.text.split import split_passages, split_sentences
+from conversations.text.terms import extract_terms
 
 MAX_CANDIDATES = 8
 CandidateCount = Annotated[int, Meta(ge=1, le=MAX_CANDIDATES)]
 PASSAGE_CHARS = 1_500
-ALIKE = 0.5  # share of common terms from which two texts count as the same
+MIN_LIKENESS = 0.5  # share of common terms from which two texts count as the same
 
-FRAMEWORK = """Before anybody answers the question above, plan the answer. Write briefly, in the \
+FRAMEWORK_PROMPT = """\
+Before anybody answers the question above, plan the answer. Write briefly, in the \
 language of the question: what exactly is asked; what decides the answer; the steps that lead to \
 it, in order; what is hard about it; how to recognise a good answer. Do not answer the question \
 itself."""
-CANDIDATE = "Answer the question above, completely and for its reader."
-PLAN = "This plan was made for it; leave it where it is wrong:\n\n{plan}"
-PASSAGE = (
+CANDIDATE_PROMPT = "Answer the question above, completely and for its reader."
+PLAN_PROMPT = "This plan was made for it; leave it where it is wrong:\n\n{plan}"
+PASSAGE_PROMPT = (
     "Start from this passage of what you were given, and check the rest against it:\n\n{passage}"
 )
-SYNTHESIS = """Here are {count} independent drafts of an answer to the question above.
+SYNTHESIS_PROMPT = """Here are {count} independent drafts of an answer to the question above.
 
 {drafts}
 
@@ -66,7 +67,7 @@ class Options(Struct, frozen=True):
     show_candidates: bool = False  # in the answer's field of that name
 
     @property
-    def plans(self) -> bool:
+    def wants_plan(self) -> bool:
         return self.candidates > 1 if self.framework is None else self.framework
 
 
@@ -74,18 +75,18 @@ class Options(Struct, frozen=True):
 FENCE = re.compile(r" {0,3}(```|~~~)")
 
 
-def likeness(first: set[str], second: set[str]) -> float:
+def measure_likeness(first: set[str], second: set[str]) -> float:
     """Return the share of terms that two texts have in common (Jaccard index)."""
     return len(first & second) / len(first | second) if first | second else 0.0
 
 
 def measure_entropy(text: str) -> float:
     """Return the entropy of a text's terms in bits: how varied they are."""
-    counts = Counter(terms(text))
-    return entropy(counts.values(), counts.total())
+    counts = Counter(extract_terms(text))
+    return shannon_entropy(counts.values(), counts.total())
 
 
-def paragraphs(text: str) -> list[str]:
+def split_paragraphs(text: str) -> list[str]:
     """Split an answer at blank lines outside fenced code."""
     found: list[list[str]] = [[]]
     fence = ""
@@ -108,77 +109,85 @@ def list_sentences(paragraph: str) -> list[str]:
 # --- sampling -------------------------------------------------------------------------------------
 def list_passages(text: str) -> list[str]:
     """Split a text into passages of up to PASSAGE_CHARS characters."""
-    passages = (passage.text.strip() for passage in split(text, PASSAGE_CHARS))
+    passages = (passage.text.strip() for passage in split_passages(text, PASSAGE_CHARS))
     return [passage for passage in passages if passage]
 
 
-def sample(
+def sample_passages(
     strategy: str, passages: Sequence[str], question: str, count: int, rng: random.Random
 ) -> list[str]:
     """Choose `count` passages by `strategy`, different ones while there are enough."""
     if not passages:
         return []
-    chosen = CHOICES[strategy](list(passages), question, min(count, len(passages)), rng)
+    chosen = SAMPLERS[strategy](list(passages), question, min(count, len(passages)), rng)
     return [chosen[at % len(chosen)] for at in range(count)]
 
 
-def by_chance(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+def choose_by_chance(
+    passages: list[str], question: str, count: int, rng: random.Random
+) -> list[str]:
     """Choose passages at random."""
     return rng.sample(passages, count)
 
 
-def by_entropy(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+def choose_by_entropy(
+    passages: list[str], question: str, count: int, rng: random.Random
+) -> list[str]:
     """Choose the passages with the most varied terms."""
     return sorted(passages, key=measure_entropy, reverse=True)[:count]
 
 
-def by_relevance(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+def choose_by_relevance(
+    passages: list[str], question: str, count: int, rng: random.Random
+) -> list[str]:
     """Choose the passages that have the most terms of the question."""
-    asked = set(terms(question))
-    common = [len(asked.intersection(terms(passage))) for passage in passages]
+    asked = set(extract_terms(question))
+    common = [len(asked.intersection(extract_terms(passage))) for passage in passages]
     best_first = sorted(range(len(passages)), key=common.__getitem__, reverse=True)
     return [passages[number] for number in best_first[:count]]
 
 
-def by_diversity(passages: list[str], question: str, count: int, rng: random.Random) -> list[str]:
+def choose_by_diversity(
+    passages: list[str], question: str, count: int, rng: random.Random
+) -> list[str]:
     """Choose the first at random, then each time the passage that is least like the chosen ones."""
-    left = [(passage, set(terms(passage))) for passage in passages]
+    left = [(passage, set(extract_terms(passage))) for passage in passages]
     chosen = [left.pop(rng.randrange(len(left)))]
     while left and len(chosen) < count:
-        nearest = [max(likeness(known, other) for _, other in chosen) for _, known in left]
+        nearest = [max(measure_likeness(known, other) for _, other in chosen) for _, known in left]
         chosen.append(left.pop(nearest.index(min(nearest))))
     return [passage for passage, _ in chosen]
 
 
-CHOICES: dict[str, Callable[[list[str], str, int, random.Random], list[str]]] = {
-    "random": by_chance,
-    "entropy": by_entropy,
-    "relevance": by_relevance,
-    "diversity": by_diversity,
+SAMPLERS: dict[str, Callable[[list[str], str, int, random.Random], list[str]]] = {
+    "random": choose_by_chance,
+    "entropy": choose_by_entropy,
+    "relevance": choose_by_relevance,
+    "diversity": choose_by_diversity,
 }
 
 
 # --- synthesis ------------------------------------------------------------------------------------
-def synthesise(strategy: str, texts: Sequence[str]) -> str:
+def merge_texts(strategy: str, texts: Sequence[str]) -> str:
     """Merge several texts into one by `strategy` (not "model"); a single one stays as it is."""
     texts = [text.strip() for text in texts if text.strip()]
     if len(texts) < 2:
         return "".join(texts)
-    return MERGES[strategy](texts)
+    return MERGERS[strategy](texts)
 
 
-def agreement(items: Sequence[str]) -> list[float]:
+def measure_agreement(items: Sequence[str]) -> list[float]:
     """Return how much each item is like the others, on average."""
-    known = [set(terms(item)) for item in items]
+    known = [set(extract_terms(item)) for item in items]
     others = max(1, len(items) - 1)
     return [
-        sum(likeness(mine, other) for at, other in enumerate(known) if at != own) / others
+        sum(measure_likeness(mine, other) for at, other in enumerate(known) if at != own) / others
         for own, mine in enumerate(known)
     ]
 
 
-def elected(rows: Sequence[Sequence[str]], weights: Sequence[float], joint: str) -> str:
-    """Return at each position the item with the most support, joined by `joint`.
+def elect_items(rows: Sequence[Sequence[str]], weights: Sequence[float], separator: str) -> str:
+    """Return at each position the item with the most support, joined by `separator`.
 
     Support is an item's likeness to the others, times its text's weight. A position that fewer than
     half of the texts have is left out.
@@ -192,26 +201,26 @@ def elected(rows: Sequence[Sequence[str]], weights: Sequence[float], joint: str)
         ]
         if len(there) * 2 < len(rows):
             break
-        support = agreement([item for item, _ in there])
+        support = measure_agreement([item for item, _ in there])
         votes = [(1 + vote) * weight for vote, (_, weight) in zip(support, there, strict=True)]
         best = there[votes.index(max(votes))][0]
         if best not in chosen:
             chosen.append(best)
-    return joint.join(chosen)
+    return separator.join(chosen)
 
 
-def majority(texts: Sequence[str]) -> str:
+def merge_by_majority(texts: Sequence[str]) -> str:
     """Take at each position the paragraph that the others agree with most."""
-    return elected([paragraphs(text) for text in texts], [1.0] * len(texts), "\n\n")
+    return elect_items([split_paragraphs(text) for text in texts], [1.0] * len(texts), "\n\n")
 
 
-def weighted(texts: Sequence[str]) -> str:
+def merge_by_weight(texts: Sequence[str]) -> str:
     """Take at each position of each paragraph the sentence with the most support.
 
     A text weighs as much as the others agree with it.
     """
-    weights = [0.1 + share for share in agreement(texts)]
-    rows = [paragraphs(text) for text in texts]
+    weights = [0.1 + share for share in measure_agreement(texts)]
+    rows = [split_paragraphs(text) for text in texts]
     merged: list[str] = []
     for position in range(max(map(len, rows))):
         there = [
@@ -223,16 +232,16 @@ def weighted(texts: Sequence[str]) -> str:
             break
         parts = [list_sentences(paragraph) for paragraph, _ in there]
         dense = any(char >= "\u2e80" for char in there[0][0][-1:])
-        merged.append(elected(parts, [weight for _, weight in there], "" if dense else " "))
+        merged.append(elect_items(parts, [weight for _, weight in there], "" if dense else " "))
     return "\n\n".join(merged)
 
 
-def hierarchical(texts: Sequence[str]) -> str:
+def merge_by_hierarchy(texts: Sequence[str]) -> str:
     """Arrange the paragraphs as overview, details and recommendations; each thing once.
 
     First paragraphs are the overview, last ones the recommendations, all others the details.
     """
-    rows = [paragraphs(text) for text in texts]
+    rows = [split_paragraphs(text) for text in texts]
     parts = (
         ("Overview", [row[0] for row in rows]),
         ("Details", [paragraph for row in rows for paragraph in row[1:-1]]),
@@ -241,20 +250,25 @@ def hierarchical(texts: Sequence[str]) -> str:
     told: list[str] = []
     merged = []
     for title, items in parts:
-        new = [item for item in items if novel(item, told)]
+        new = [item for item in items if add_if_novel(item, told)]
         if new:
             merged.append("\n\n".join([f"## {title}", *new]))
     return "\n\n".join(merged)
 
 
-def consensus(texts: Sequence[str]) -> str:
+def merge_by_consensus(texts: Sequence[str]) -> str:
     """Take all paragraphs, each thing once, first those that several texts have."""
     rows = [
-        [(paragraph, set(terms(paragraph))) for paragraph in paragraphs(text)] for text in texts
+        [(paragraph, set(extract_terms(paragraph))) for paragraph in split_paragraphs(text)]
+        for text in texts
     ]
     every = [
         (
-            sum(any(likeness(known, other) >= ALIKE for _, other in row) for row in rows) > 1,
+            sum(
+                any(measure_likeness(known, other) >= MIN_LIKENESS for _, other in row)
+                for row in rows
+            )
+            > 1,
             paragraph,
         )
         for row in rows
@@ -262,21 +276,24 @@ def consensus(texts: Sequence[str]) -> str:
     ]
     told: list[str] = []
     ordered = sorted(every, key=lambda entry: not entry[0])
-    return "\n\n".join(paragraph for _, paragraph in ordered if novel(paragraph, told))
+    return "\n\n".join(paragraph for _, paragraph in ordered if add_if_novel(paragraph, told))
 
 
-def novel(item: str, told: list[str]) -> bool:
-    """Return whether nothing like `item` is in `told`, and add it to `told` if so."""
-    mine = set(terms(item))
-    if any(item == other or likeness(mine, set(terms(other))) >= ALIKE for other in told):
+def add_if_novel(item: str, known_items: list[str]) -> bool:
+    """Return whether nothing like `item` is in `known_items`, and add it to `known_items` if so."""
+    mine = set(extract_terms(item))
+    if any(
+        item == other or measure_likeness(mine, set(extract_terms(other))) >= MIN_LIKENESS
+        for other in known_items
+    ):
         return False
-    told.append(item)
+    known_items.append(item)
     return True
 
 
-MERGES: dict[str, Callable[[Sequence[str]], str]] = {
-    "majority": majority,
-    "weighted": weighted,
-    "hierarchical": hierarchical,
-    "consensus": consensus,
+MERGERS: dict[str, Callable[[Sequence[str]], str]] = {
+    "majority": merge_by_majority,
+    "weighted": merge_by_weight,
+    "hierarchical": merge_by_hierarchy,
+    "consensus": merge_by_consensus,
 }

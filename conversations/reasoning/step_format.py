@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from conversations.reasoning.cut_json import DECODER, read_cut_object
-from providers.wire.json_reader import DEEPEST, deeper_than, readable
+from providers.wire.json_reader import MOST_NESTING_LEVELS, is_deeper_than, repair_surrogates
 
-PROMPT = """You solve problems by thinking in the open, one step at a time, before you answer.
+THINKING_PROMPT = """\
+You solve problems by thinking in the open, one step at a time, before you answer.
 
 Each of your messages is exactly one step, written as one JSON object with these keys and nothing \
 around it:
@@ -35,18 +36,18 @@ than before.
 
 Example: {{"title": "What is asked", "content": "The question wants …, given …", \
 "next_action": "continue"}}"""
-FORM = (
+FORM_PROMPT = (
     'Write exactly one JSON object with the keys "title", "content" and "next_action" '
     '("continue" or "final_answer"), '
     "and nothing around it."
 )
-GO_ON = "Go on with step {number}."
-TOO_FEW = (
+NEXT_STEP_PROMPT = "Go on with step {number}."
+TOO_FEW_PROMPT = (
     "That was step {number}, and at least {min_steps} are needed. Examine it from another side "
     "in the next step."
 )
-UNREADABLE = "Your last message was no step. " + FORM
-FINAL = (
+UNREADABLE_PROMPT = "Your last message was no step. " + FORM_PROMPT
+FINAL_PROMPT = (
     "The thinking is done. Now write the final answer to my question for the reader, resting on "
     "that thinking: "
     "complete by itself, in the form I asked for, and without speaking of steps."
@@ -67,23 +68,25 @@ class Options(Struct, frozen=True):
     feedback: bool = True  # streamed chunks with the number of the step in progress
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
 
-    def instruction(self) -> str:
+    def render_system_prompt(self) -> str:
         """Return the system prompt; the operator's own is followed by the required form."""
         return (
-            f"{self.prompt}\n\n{FORM}" if self.prompt else PROMPT.format(min_steps=self.min_steps)
+            f"{self.prompt}\n\n{FORM_PROMPT}"
+            if self.prompt
+            else THINKING_PROMPT.format(min_steps=self.min_steps)
         )
 
 
 class Step(Struct, frozen=True):
     title: str
     content: str
-    final: bool = False  # the model is ready to answer
+    is_final: bool = False  # the model is ready to answer
     seconds: float = 0.0
-    failed: bool = False
+    has_failed: bool = False
 
     def as_json(self) -> str:
         """Return the step as the model wrote it, for its next call."""
-        action = "final_answer" if self.final else "continue"
+        action = "final_answer" if self.is_final else "continue"
         said = {"title": self.title, "content": self.content, "next_action": action}
         return json.dumps(said, ensure_ascii=False)
 
@@ -96,21 +99,21 @@ class Step(Struct, frozen=True):
 THOUGHT_END = "</think>"
 FENCE = "```"
 STEP_CHARS = 65_536  # of an answer, after its thinking, that are parsed
-MOST_BRACES = 50  # places where an object may begin
+MAX_OBJECT_STARTS = 50  # places where an object may begin
 TITLE_LENGTH = 200
 
 
-def parse(text: str) -> Step | None:
+def parse_step(text: str) -> Step | None:
     """Return the step in a model's answer, repaired where possible; None when there is none."""
-    bare = unfenced(text)[:STEP_CHARS]
+    bare = strip_fence(text)[:STEP_CHARS]
     begins = bare.startswith("{")  # then THOUGHT_END may be part of the step's text
-    if begins and (step := as_step(whole(bare))):
+    if begins and (step := read_step(decode_json_text(bare))):
         return step
     _, ended, answer = text.rpartition(THOUGHT_END)
-    return stepped(answer[:STEP_CHARS]) or (stepped(bare) if begins and ended else None)
+    return find_step(answer[:STEP_CHARS]) or (find_step(bare) if begins and ended else None)
 
 
-def unfenced(text: str) -> str:
+def strip_fence(text: str) -> str:
     """Return the text without the fence around it and the word (json) behind the fence."""
     text = text.strip()
     if text.startswith(FENCE):
@@ -118,12 +121,12 @@ def unfenced(text: str) -> str:
     return text.removesuffix(FENCE).strip()
 
 
-def stepped(text: str) -> Step | None:
-    found = next((step for value in objects(text) if (step := as_step(value))), None)
-    return found or as_step(read_cut_object(text))
+def find_step(text: str) -> Step | None:
+    found = next((step for value in list_json_objects(text) if (step := read_step(value))), None)
+    return found or read_step(read_cut_object(text))
 
 
-def whole(text: str) -> Any:
+def decode_json_text(text: str) -> Any:
     """Return the value of a text that is JSON and nothing else, else None."""
     try:
         return DECODER.decode(text)
@@ -131,11 +134,11 @@ def whole(text: str) -> Any:
         return None
 
 
-def objects(text: str) -> list[Any]:
+def list_json_objects(text: str) -> list[Any]:
     """Return the JSON objects in `text`, outer ones only."""
     found = []
     at = text.find("{")
-    for _ in range(MOST_BRACES):
+    for _ in range(MAX_OBJECT_STARTS):
         if at < 0:
             break
         try:
@@ -147,22 +150,26 @@ def objects(text: str) -> list[Any]:
     return found
 
 
-def as_step(value: Any) -> Step | None:
+def read_step(value: Any) -> Step | None:
     """Return the value as a step; None when it has another shape or no content."""
-    if not isinstance(value, dict) or deeper_than(value, DEEPEST):
+    if not isinstance(value, dict) or is_deeper_than(value, MOST_NESTING_LEVELS):
         return None
     known = {
         str(name).lower().replace("_", "").replace(" ", ""): found for name, found in value.items()
     }
-    title = prose(known.get("title"))
-    content = prose(known.get("content"))
+    title = join_prose(known.get("title"))
+    content = join_prose(known.get("content"))
     if not content.strip():
         return None
-    title = readable(" ".join(title.split())[:TITLE_LENGTH]) or "Thinking"
-    return Step(title, readable(content.strip()), "final" in prose(known.get("nextaction")).lower())
+    title = repair_surrogates(" ".join(title.split())[:TITLE_LENGTH]) or "Thinking"
+    return Step(
+        title,
+        repair_surrogates(content.strip()),
+        "final" in join_prose(known.get("nextaction")).lower(),
+    )
 
 
-def prose(value: Any) -> str:
+def join_prose(value: Any) -> str:
     """Return a value as text; some models write a list of lines or an object."""
     if isinstance(value, str):
         return value
@@ -176,7 +183,7 @@ INLINE = "inline"
 HIDDEN = "hidden"  # two more forms than in the options, which only a caller may ask for
 
 
-def shown(step: Step, number: int, form: str) -> str:
+def render_step(step: Step, number: int, form: str) -> str:
     """Return the text of one finished step in its form."""
     if form == HIDDEN:
         return ""
@@ -188,12 +195,12 @@ def shown(step: Step, number: int, form: str) -> str:
     return f"{level} Step {number}: {step.title}\n\n{step.content}\n\n"
 
 
-def opening(form: str) -> str:
+def render_opening(form: str) -> str:
     """Return the text before the first step."""
     return "<think>\n" if form == INLINE else ""
 
 
-def closing(form: str) -> str:
+def render_closing(form: str) -> str:
     """Return the text between the steps and the final answer."""
     return {
         INLINE: "</think>\n\n",
@@ -202,6 +209,8 @@ def closing(form: str) -> str:
     }.get(form, "")
 
 
-def thinking(steps: Sequence[Step]) -> str:
+def render_thinking(steps: Sequence[Step]) -> str:
     """Return all steps as one text, for the call that writes the final answer."""
-    return "".join(shown(step, number, "reasoning") for number, step in enumerate(steps, 1)).strip()
+    return "".join(
+        render_step(step, number, "reasoning") for number, step in enumerate(steps, 1)
+    ).strip()

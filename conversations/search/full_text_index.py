@@ -16,7 +16,7 @@ from typing import Any, cast
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from conversations.text.terms import RUNS, terms
+from conversations.text.terms import UNSPACED_RUNS, extract_terms
 from providers.database.triggers import (
     Trigger,
     TriggerSet,
@@ -26,17 +26,17 @@ from providers.database.triggers import (
 )
 
 LONGEST_CHARS = 100_000  # a tsvector can hold the words of so much text in any language
-AT_A_TIME = 200  # rows of one statement
-RECENT = 2_000  # newest items that are scanned before the index is used
+ROWS_AT_A_TIME = 200  # rows of one statement
+RECENT_ITEMS = 2_000  # newest items that are scanned before the index is used
 SPAN_BITS = 16  # a span is 65,536 item ids; in Postgres it can be searched by itself
-SPANS = 16  # newest spans that are searched one by one, before all older ones together
+RECENT_SPANS = 16  # newest spans that are searched one by one, before all older ones together
 MERGED_PAGES = 200  # of SQLite's index in one go, so that other writers do not wait long
 # from 3.42 on, FTS5 can erase deleted words at once; older versions do it when merging
-ERASES = sqlite3.sqlite_version_info >= (
+HAS_SECURE_DELETE = sqlite3.sqlite_version_info >= (
     3,
     42,
 )
-POSTGRES = (
+POSTGRES_STATEMENTS = (
     (
         "CREATE TABLE conversations_words (item_id bigint PRIMARY KEY, user_id bigint NOT NULL, "
         "words tsvector NOT NULL)"
@@ -51,7 +51,7 @@ POSTGRES = (
     # `find_postgres` handles frequent words better than a planner that knows which these are
     "ALTER TABLE conversations_words ALTER COLUMN words SET STATISTICS 0",
 )
-SQLITE = (
+SQLITE_STATEMENTS = (
     (
         "CREATE TABLE conversations_words (item_id integer PRIMARY KEY, user_id integer NOT NULL, "
         "words text NOT NULL)"
@@ -65,14 +65,14 @@ SQLITE = (
     ),
 )
 SQLITE_TABLES = ("conversations_words_index", "conversations_words_left", "conversations_words")
-ERASING = (
+SECURE_DELETE_SQL = (
     "INSERT INTO conversations_words_index (conversations_words_index, rank) VALUES "
     "('secure-delete', 1)"
 )
-ITEMS = "conversations_item"
-FORGET = "DELETE FROM conversations_words WHERE item_id = OLD.id;"
-CALL = "FOR EACH STATEMENT EXECUTE FUNCTION conversations_forget_words()"
-FUNCTION = """
+ITEMS_TABLE = "conversations_item"
+DELETE_WORDS_SQL = "DELETE FROM conversations_words WHERE item_id = OLD.id;"
+TRIGGER_CALL_SQL = "FOR EACH STATEMENT EXECUTE FUNCTION conversations_forget_words()"
+TRIGGER_FUNCTION_SQL = """
 CREATE OR REPLACE FUNCTION conversations_forget_words() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
@@ -84,12 +84,12 @@ BEGIN
 END $$
 """
 TRIGGERS = TriggerSet(
-    frozenset((ITEMS, "conversations_words")),
+    frozenset((ITEMS_TABLE, "conversations_words")),
     sqlite=(
         Trigger(
             "conversations_item_words",
-            ITEMS,
-            f"AFTER DELETE ON {ITEMS} BEGIN {FORGET} END",
+            ITEMS_TABLE,
+            f"AFTER DELETE ON {ITEMS_TABLE} BEGIN {DELETE_WORDS_SQL} END",
         ),
         Trigger(
             "conversations_words_insert",
@@ -110,19 +110,19 @@ TRIGGERS = TriggerSet(
     postgres=(
         Trigger(
             "conversations_words_delete",
-            ITEMS,
-            f"AFTER DELETE ON {ITEMS} REFERENCING OLD TABLE AS gone {CALL}",
+            ITEMS_TABLE,
+            f"AFTER DELETE ON {ITEMS_TABLE} REFERENCING OLD TABLE AS gone {TRIGGER_CALL_SQL}",
         ),
         Trigger(
             "conversations_words_truncate",
-            ITEMS,
-            f"AFTER TRUNCATE ON {ITEMS} {CALL}",
+            ITEMS_TABLE,
+            f"AFTER TRUNCATE ON {ITEMS_TABLE} {TRIGGER_CALL_SQL}",
         ),
     ),
-    functions={"conversations_forget_words": FUNCTION},
-    sqlite_settings=(ERASING,) if ERASES else (),
+    functions={"conversations_forget_words": TRIGGER_FUNCTION_SQL},
+    sqlite_settings=(SECURE_DELETE_SQL,) if HAS_SECURE_DELETE else (),
 )
-MERGE = (
+MERGE_SQL = (
     "INSERT INTO conversations_words_index (conversations_words_index, rank) VALUES ('merge', %s)"
 )
 
@@ -130,7 +130,9 @@ MERGE = (
 # --- the tables -----------------------------------------------------------------------------------
 def create(database: BaseDatabaseWrapper) -> None:
     """Create the tables and their triggers, for the migration. Writes the schema alone."""
-    execute_statements(database, POSTGRES if database.vendor == "postgresql" else SQLITE)
+    execute_statements(
+        database, POSTGRES_STATEMENTS if database.vendor == "postgresql" else SQLITE_STATEMENTS
+    )
     install_triggers(database, [TRIGGERS])
 
 
@@ -142,38 +144,40 @@ def drop(database: BaseDatabaseWrapper) -> None:
 
 
 # --- words ----------------------------------------------------------------------------------------
-def of_text(text: str) -> list[str]:
+def text_words(text: str) -> list[str]:
     """Return the words by which a text is found, each once."""
     text = text[:LONGEST_CHARS]
-    alone = () if text.isascii() else chain.from_iterable(RUNS.findall(text))
-    return sorted({word for word in chain(terms(text), alone) if word})
+    alone = () if text.isascii() else chain.from_iterable(UNSPACED_RUNS.findall(text))
+    return sorted({word for word in chain(extract_terms(text), alone) if word})
 
 
-def of_user(user_id: int) -> str:
+def user_word(user_id: int) -> str:
     return f"§{user_id}"
 
 
-def of_span(user_id: int, item_id: int) -> str:
+def span_word(user_id: int, item_id: int) -> str:
     return f"§{user_id}/{item_id >> SPAN_BITS}"
 
 
-def of_query(text: str) -> list[str]:
+def query_words(text: str) -> list[str]:
     """Return the words of a query; an item must have all of them."""
-    return [word for word in dict.fromkeys(terms(text)) if word]
+    return [word for word in dict.fromkeys(extract_terms(text)) if word]
 
 
 # --- rows -----------------------------------------------------------------------------------------
-def insert(user_id: int, texts: Iterable[tuple[int, str]]) -> None:
+def insert_words(user_id: int, texts: Iterable[tuple[int, str]]) -> None:
     """Write the words of texts, given as (item id, text), AT_A_TIME rows in one statement."""
     rows = [
-        (item_id, [of_user(user_id), *words]) for item_id, text in texts if (words := of_text(text))
+        (item_id, [user_word(user_id), *words])
+        for item_id, text in texts
+        if (words := text_words(text))
     ]
     postgres = connection.vendor == "postgresql"
     if postgres:
-        rows = [(item_id, [of_span(user_id, item_id), *words]) for item_id, words in rows]
+        rows = [(item_id, [span_word(user_id, item_id), *words]) for item_id, words in rows]
     value = "(%s, %s, array_to_tsvector(%s::text[]))" if postgres else "(%s, %s, %s)"
-    for start in range(0, len(rows), AT_A_TIME):
-        some = rows[start : start + AT_A_TIME]
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        some = rows[start : start + ROWS_AT_A_TIME]
         given = (
             (item_id, user_id, words if postgres else " ".join(words)) for item_id, words in some
         )
@@ -185,30 +189,32 @@ def insert(user_id: int, texts: Iterable[tuple[int, str]]) -> None:
 
 
 # --- finding --------------------------------------------------------------------------------------
-def find(user_id: int | None, wanted: Sequence[str], limit: int, before: int) -> list[int]:
-    """Return the ids of items that have all `wanted` words (`of_query`), newest first.
+def find_item_ids(
+    user_id: int | None, wanted_words: Sequence[str], limit: int, before_id: int
+) -> list[int]:
+    """Return the ids of items that have all `wanted_words` words (`query_words`), newest first.
 
-    Only ids below `before`, at most `limit`; the items of all users for None.
+    Only ids below `before_id`, at most `limit`; the items of all users for None.
     """
     seek = find_postgres if connection.vendor == "postgresql" else find_sqlite
-    return seek(user_id, wanted, limit, before)
+    return seek(user_id, wanted_words, limit, before_id)
 
 
 # A scan of the newest items soon finds frequent words; the index has few rows of rare ones. Spans
 # are for words that were frequent in the past: the index returns all rows of a word, which would
 # be too many to fetch.
-MET = """
+RECENT_SCAN_SQL = """
     SELECT item_id FROM (
         SELECT item_id, words FROM conversations_words
         WHERE {mine} item_id < %s ORDER BY item_id DESC LIMIT %s
     ) recent WHERE words @@ %s::tsquery ORDER BY item_id DESC LIMIT %s
 """
-INDEXED = """
+POSTGRES_SEARCH_SQL = """
     WITH found AS MATERIALIZED (
         SELECT item_id FROM conversations_words WHERE words @@ %s::tsquery AND {mine} item_id < %s
     ) SELECT item_id FROM found ORDER BY item_id DESC LIMIT %s
 """
-MATCHED = """
+SQLITE_SEARCH_SQL = """
     SELECT item_id FROM conversations_words_index
     JOIN conversations_words ON item_id = conversations_words_index.rowid
     WHERE conversations_words_index MATCH %s AND {mine} conversations_words_index.rowid < %s
@@ -216,60 +222,70 @@ MATCHED = """
 """
 
 
-def find_postgres(user_id: int | None, wanted: Sequence[str], limit: int, before: int) -> list[int]:
-    mine, who = whose(user_id)
-    query = " & ".join(f"'{word}'" for word in wanted)
+def find_postgres(
+    user_id: int | None, wanted_words: Sequence[str], limit: int, before_id: int
+) -> list[int]:
+    mine, who = owner_condition(user_id)
+    query = " & ".join(f"'{word}'" for word in wanted_words)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL jit = off")
-        cursor.execute(MET.format(mine=mine), [*who, before, RECENT, query, limit])
+        cursor.execute(
+            RECENT_SCAN_SQL.format(mine=mine), [*who, before_id, RECENT_ITEMS, query, limit]
+        )
         found = [item_id for (item_id,) in cursor.fetchall()]
         if len(found) == limit:
             return found
         found = []
-        for owned, below in spans(cursor, user_id, before):
+        for owned, below in list_span_searches(cursor, user_id, before_id):
             asked = f"{owned}{query}"
-            cursor.execute(INDEXED.format(mine=mine), [asked, *who, below, limit - len(found)])
+            cursor.execute(
+                POSTGRES_SEARCH_SQL.format(mine=mine), [asked, *who, below, limit - len(found)]
+            )
             found += [item_id for (item_id,) in cursor.fetchall()]
             if len(found) == limit:
                 break
     return found
 
 
-def spans(cursor: Any, user_id: int | None, before: int) -> Iterator[tuple[str, int]]:
+def list_span_searches(
+    cursor: Any, user_id: int | None, before_id: int
+) -> Iterator[tuple[str, int]]:
     """Yield the index searches to make, newest first.
 
     Each is the beginning of a query and the id below which to search.
     """
     if user_id is None:
-        yield "", before
+        yield "", before_id
         return
     cursor.execute(
         "SELECT max(item_id) FROM conversations_words WHERE user_id = %s AND item_id < %s",
-        [user_id, before],
+        [user_id, before_id],
     )
     newest = cursor.fetchone()[0] or 0
     last = newest >> SPAN_BITS
-    for span in range(last, max(-1, last - SPANS), -1):
-        yield f"'{of_span(user_id, span << SPAN_BITS)}' & ", before
-    if last >= SPANS:
-        yield f"'{of_user(user_id)}' & ", min(before, last - SPANS + 1 << SPAN_BITS)
+    for span in range(last, max(-1, last - RECENT_SPANS), -1):
+        yield f"'{span_word(user_id, span << SPAN_BITS)}' & ", before_id
+    if last >= RECENT_SPANS:
+        yield f"'{user_word(user_id)}' & ", min(before_id, last - RECENT_SPANS + 1 << SPAN_BITS)
 
 
-def find_sqlite(user_id: int | None, wanted: Sequence[str], limit: int, before: int) -> list[int]:
-    mine, who = whose(user_id)
-    words = wanted if user_id is None else [of_user(user_id), *wanted]
+def find_sqlite(
+    user_id: int | None, wanted_words: Sequence[str], limit: int, before_id: int
+) -> list[int]:
+    mine, who = owner_condition(user_id)
+    words = wanted_words if user_id is None else [user_word(user_id), *wanted_words]
     query = " AND ".join(f'"{word}"' for word in words)
     with connection.cursor() as cursor:
-        cursor.execute(MATCHED.format(mine=mine), [query, *who, before, limit])
+        cursor.execute(SQLITE_SEARCH_SQL.format(mine=mine), [query, *who, before_id, limit])
         return [item_id for (item_id,) in cursor.fetchall()]
 
 
-def whose(user_id: int | None) -> tuple[str, list[int]]:
+def owner_condition(user_id: int | None) -> tuple[str, list[int]]:
     return ("", []) if user_id is None else ("user_id = %s AND", [user_id])
 
 
 # --- what deleted words leave ---------------------------------------------------------------------
-def purge(seconds: float) -> bool:
+def remove_deleted_words(seconds: float) -> bool:
     """Merge SQLite's index to erase deleted words, for at most `seconds`.
 
     Returns whether nothing is left to do. SQLite before 3.42 keeps deleted words in its index until
@@ -284,7 +300,7 @@ def purge(seconds: float) -> bool:
         end = time.monotonic() + seconds
         pages = -MERGED_PAGES
         cursor.execute("DELETE FROM conversations_words_left")
-        while merged(cursor, pages):
+        while merge_pages(cursor, pages):
             pages = MERGED_PAGES
             if time.monotonic() > end:
                 cursor.execute("INSERT OR IGNORE INTO conversations_words_left (id) VALUES (1)")
@@ -292,12 +308,12 @@ def purge(seconds: float) -> bool:
     return True
 
 
-def merged(cursor: Any, pages: int) -> bool:
+def merge_pages(cursor: Any, pages: int) -> bool:
     """Merge some pages and return whether there was something to do.
 
     A negative number of pages starts a merge of the whole index.
     """
     own = cast(sqlite3.Connection, connection.connection)
     before = own.total_changes
-    cursor.execute(MERGE, [pages])
+    cursor.execute(MERGE_SQL, [pages])
     return own.total_changes - before > 1

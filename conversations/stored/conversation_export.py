@@ -25,23 +25,25 @@ Row = Conversation | Turn | Item
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """A format of exports; `write` returns the bytes of one row."""
+class ExportFormat:
+    """A format of exports; `render_row` returns the bytes of one row."""
 
     content_type: str
     suffix: str
-    write: Callable[[Row], bytes]
+    render_row: Callable[[Row], bytes]
 
 
-def pieces(conversations: QuerySet[Conversation], form: Form) -> Iterator[bytes]:
+def render_export(
+    conversations: QuerySet[Conversation], export_format: ExportFormat
+) -> Iterator[bytes]:
     """Yield the file of these conversations, in pieces of about PIECE_BYTES.
 
     For a database thread.
     """
     held: list[bytes] = []
     size = 0
-    for row in rows(conversations):
-        held.append(form.write(row))
+    for row in iterate_export_rows(conversations):
+        held.append(export_format.render_row(row))
         size += len(held[-1])
         if size >= PIECE_BYTES:
             yield b"".join(held)
@@ -50,68 +52,72 @@ def pieces(conversations: QuerySet[Conversation], form: Form) -> Iterator[bytes]
     yield b"".join(held)
 
 
-async def streamed(conversations: QuerySet[Conversation], form: Form) -> AsyncIterator[bytes]:
-    """Yield the same pieces as `pieces`, for the event loop."""
-    made = pieces(conversations, form)
-    while (piece := await LONG.run(next, made, None)) is not None:
+async def stream_export(
+    conversations: QuerySet[Conversation], export_format: ExportFormat
+) -> AsyncIterator[bytes]:
+    """Yield the same pieces as `render_export`, for the event loop."""
+    made = render_export(conversations, export_format)
+    while (piece := await LONG.run_work(next, made, None)) is not None:
         yield piece
 
 
 # --- rows -----------------------------------------------------------------------------------------
-def rows(conversations: QuerySet[Conversation]) -> Iterator[Row]:
+def iterate_export_rows(conversations: QuerySet[Conversation]) -> Iterator[Row]:
     """Yield each conversation, followed by each of its turns, each followed by its items."""
-    for conversation in kept(conversations, "pk", CONVERSATIONS_AT_ONCE):
+    for conversation in iterate_in_pages(conversations, "pk", CONVERSATIONS_AT_ONCE):
         yield conversation
         turns = list[Turn]()
-        for turn in kept(conversation.turns.all(), "number"):
+        for turn in iterate_in_pages(conversation.turns.all(), "number"):
             turns.append(turn)
             if len(turns) == ROWS_AT_ONCE:
-                yield from with_items(turns)
+                yield from iterate_turns_with_items(turns)
                 turns = []
-        yield from with_items(turns)
+        yield from iterate_turns_with_items(turns)
 
 
-def with_items(turns: Iterable[Turn]) -> Iterator[Row]:
+def iterate_turns_with_items(turns: Iterable[Turn]) -> Iterator[Row]:
     """Yield each turn followed by its items.
 
     Item ids follow the order of the turns, because a conversation has one turn at a time.
     """
     left = {turn.pk: turn for turn in turns}
-    for item in kept(Item.objects.filter(turn__in=list(left)), "pk"):
+    for item in iterate_in_pages(Item.objects.filter(turn__in=list(left)), "pk"):
         while item.turn_id in left:
             yield left.pop(next(iter(left)))
         yield item
     yield from left.values()
 
 
-def kept(found: QuerySet[Any], key: str, at_once: int = ROWS_AT_ONCE) -> Iterator[Any]:
+def iterate_in_pages(
+    queryset: QuerySet[Any], key: str, at_once: int = ROWS_AT_ONCE
+) -> Iterator[Any]:
     """Yield the rows in the order of the unique `key`, read page by page."""
-    found = found.order_by(key)
-    page = list(found[:at_once])
+    queryset = queryset.order_by(key)
+    page = list(queryset[:at_once])
     while page:
         yield from page
         if len(page) < at_once:
             return
-        page = list(found.filter(**{f"{key}__gt": getattr(page[-1], key)})[:at_once])
+        page = list(queryset.filter(**{f"{key}__gt": getattr(page[-1], key)})[:at_once])
 
 
 # --- JSON lines -----------------------------------------------------------------------------------
-def json_line(row: Row) -> bytes:
+def render_json_line(row: Row) -> bytes:
     if isinstance(row, Item):
         record: dict[str, Any] = {
             "object": "item",
             "conversation_id": row.conversation_id,
             "turn_id": row.turn_id.hex,
             "output": row.output,
-            "created_at": unix(row.created_at),
+            "created_at": to_unix_seconds(row.created_at),
             "item": row.as_openai(),
         }
     else:
-        record = of_turn(row) if isinstance(row, Turn) else of_conversation(row)
+        record = make_turn_record(row) if isinstance(row, Turn) else make_conversation_record(row)
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def of_conversation(row: Conversation) -> dict[str, Any]:
+def make_conversation_record(row: Conversation) -> dict[str, Any]:
     return row.as_openai() | {
         "kind": row.kind,
         "name": row.name or None,
@@ -119,12 +125,12 @@ def of_conversation(row: Conversation) -> dict[str, Any]:
         "base_turn_id": row.base_id.hex
         if row.base_id
         else None,  # the turn after which it branches off
-        "last_used_at": unix(row.used_at),
-        "expires_at": unix(row.expires_at),
+        "last_used_at": to_unix_seconds(row.used_at),
+        "expires_at": to_unix_seconds(row.expires_at),
     }
 
 
-def of_turn(row: Turn) -> dict[str, Any]:
+def make_turn_record(row: Turn) -> dict[str, Any]:
     plain = (
         "number",
         "door",
@@ -143,40 +149,42 @@ def of_turn(row: Turn) -> dict[str, Any]:
         "conversation_id": row.conversation_id,
         **{name: getattr(row, name) for name in plain},
         "finish_reason": row.finish_reason or None,
-        "created_at": unix(row.created_at),
-        "finished_at": unix(row.finished_at),
+        "created_at": to_unix_seconds(row.created_at),
+        "finished_at": to_unix_seconds(row.finished_at),
     }
 
 
-def unix(at: datetime | None) -> int | None:
+def to_unix_seconds(at: datetime | None) -> int | None:
     return int(at.timestamp()) if at else None
 
 
 # --- Markdown -------------------------------------------------------------------------------------
-def markdown(row: Row) -> bytes:
+def render_markdown(row: Row) -> bytes:
     text = (
-        told(row)
+        render_item_section(row)
         if isinstance(row, Item)
-        else headed(row)
+        else render_turn_heading(row)
         if isinstance(row, Turn)
-        else titled(row)
+        else render_conversation_heading(row)
     )
     return f"{text}\n\n".encode()
 
 
-def titled(row: Conversation) -> str:
+def render_conversation_heading(row: Conversation) -> str:
     title = " ".join((row.title or row.name or row.pk).split())
-    return f"# {title}\n\n`{row.pk}`, begun {when(row.created_at)}, last used {when(row.used_at)}"
+    created = format_minute(row.created_at)
+    used = format_minute(row.used_at)
+    return f"# {title}\n\n`{row.pk}`, begun {created}, last used {used}"
 
 
-def headed(row: Turn) -> str:
-    facts = [when(row.created_at), *([f"`{row.model}`"] if row.model else [])]
+def render_turn_heading(row: Turn) -> str:
+    facts = [format_minute(row.created_at), *([f"`{row.model}`"] if row.model else [])]
     if row.status != TurnStatus.COMPLETED:
         facts.append(f"**{row.get_status_display()}**")
     return f"## {row.number}\n\n{', '.join(facts)}"
 
 
-def told(row: Item) -> str:
+def render_item_section(row: Item) -> str:
     cut = "" if row.status == TurnStatus.COMPLETED else f" ({row.get_status_display()})"
     text = row.text.strip()
     if row.type == "message" and text:
@@ -184,10 +192,10 @@ def told(row: Item) -> str:
     if row.type == "reasoning" and text:
         return f"<details><summary>reasoning{cut}</summary>\n\n{text}\n\n</details>"
     whole = orjson.dumps(row.data, option=orjson.OPT_INDENT_2).decode()
-    return f"### {row.type.replace('_', ' ')}{cut}\n\n{fenced(text or whole)}"
+    return f"### {row.type.replace('_', ' ')}{cut}\n\n{fence_text(text or whole)}"
 
 
-def fenced(text: str) -> str:
+def fence_text(text: str) -> str:
     """Return the text in a code fence that the text cannot close."""
     fence = "```"
     while fence in text:
@@ -195,11 +203,11 @@ def fenced(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
-def when(at: datetime) -> str:
+def format_minute(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M UTC")
 
 
-FORMS = {
-    "jsonl": Form("application/jsonl", "jsonl", json_line),
-    "markdown": Form("text/markdown; charset=utf-8", "md", markdown),
+EXPORT_FORMATS = {
+    "jsonl": ExportFormat("application/jsonl", "jsonl", render_json_line),
+    "markdown": ExportFormat("text/markdown; charset=utf-8", "md", render_markdown),
 }

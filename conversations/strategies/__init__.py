@@ -19,15 +19,15 @@ Strategy = Callable[[ChatRequest, Sequence[Candidate], Pool, Trace], Batches]
 
 
 @cache
-def names() -> tuple[str, ...]:
+def list_strategies() -> tuple[str, ...]:
     """Return the names of all strategies, sorted."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 @cache
-def strategy(name: str) -> Strategy:
+def find_strategy(name: str) -> Strategy:
     """Return the strategy of that name. Raises KeyError when there is none."""
-    if name not in names():
+    if name not in list_strategies():
         raise KeyError(name)
     found: Strategy = import_module(f"{__name__}.{name}").answer
     return found

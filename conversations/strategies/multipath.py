@@ -13,18 +13,18 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
-from conversations.prompts.long_texts import question_of
+from conversations.prompts.long_texts import extract_question
 from conversations.reasoning import sampling_paths
 from conversations.upstream_calls.strategy_calls import (
-    HOPELESS,
-    Asking,
-    instructed,
-    only_text,
-    options_of,
+    UNRETRYABLE_ERRORS,
+    StrategyCalls,
+    prepend_instructions,
+    read_strategy_options,
+    wants_plain_text,
 )
 from providers.catalogue import Candidate
 from providers.exceptions import BadResponse, GatewayError
-from providers.protocol.chunks import Batches, Chunk, completion, delta
+from providers.protocol.chunks import Batches, Chunk, make_completion, make_delta
 from providers.protocol.message_text import join_texts
 from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
@@ -39,106 +39,119 @@ def answer(
 ) -> Batches:
     if request.endpoint != CHAT:
         return failover.answer(request, candidates, pool, trace)
-    return merged(request, candidates, pool, trace)
+    return answer_by_merging(request, candidates, pool, trace)
 
 
-async def merged(
+async def answer_by_merging(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
 ) -> Batches:
     """Yield the merged answer. Raises GatewayError."""
-    options = options_of(sampling_paths.Options, candidates)
-    asking = Asking(request, candidates, pool, trace, options.max_calls)
-    plan = await framework(asking) if options.plans and asking.left > 0 else ""
-    count = min(options.candidates, asking.left)
+    options = read_strategy_options(sampling_paths.Options, candidates)
+    asking = StrategyCalls(request, candidates, pool, trace, options.max_calls)
+    plan = await request_plan(asking) if options.wants_plan and asking.calls_left > 0 else ""
+    count = min(options.candidates, asking.calls_left)
     messages = request.body["messages"]
     result = trace.strategy_result
     result.thinking = {"framework": plan, "candidates": [], "synthesis": ""}
     if count < 2:
-        messages = instructed(messages, sampling_paths.PLAN.format(plan=plan)) if plan else messages
+        messages = (
+            prepend_instructions(messages, sampling_paths.PLAN_PROMPT.format(plan=plan))
+            if plan
+            else messages
+        )
         drafts: list[str] = []
     else:
-        drafts = await drafted(asking, options, plan, count)
-        ruled = only_text(request.body) and (options.synthesis != "model" or len(drafts) == 1)
+        drafts = await request_drafts(asking, options, plan, count)
+        ruled = wants_plain_text(request.body) and (
+            options.synthesis != "model" or len(drafts) == 1
+        )
         way = "model" if not ruled else options.synthesis if len(drafts) > 1 else ""
         result.thinking |= {"candidates": drafts, "synthesis": way}
         if ruled:
-            text = sampling_paths.synthesise(options.synthesis, drafts)
-            batch = told(request, text)
-            yield shown(request, batch, drafts) if options.show_candidates else batch
+            text = sampling_paths.merge_texts(options.synthesis, drafts)
+            batch = render_merged_answer(request, text)
+            yield attach_candidates(request, batch, drafts) if options.show_candidates else batch
             return
-        messages = synthesised(messages, drafts)
+        messages = make_synthesis_messages(messages, drafts)
     async with aclosing(
-        asking.last("synthesis", messages, temperature=options.final_temperature)
+        asking.stream_final_answer("synthesis", messages, temperature=options.final_temperature)
     ) as batches:
         async for batch in batches:
-            yield shown(request, batch, drafts) if options.show_candidates else batch
+            yield attach_candidates(request, batch, drafts) if options.show_candidates else batch
 
 
-def asked_last(messages: Messages, words: str) -> Messages:
+def with_user_message(messages: Messages, text: str) -> Messages:
     """Return the caller's messages and one more user message."""
-    return [*messages, {"role": "user", "content": words}]
+    return [*messages, {"role": "user", "content": text}]
 
 
-def synthesised(messages: Messages, drafts: Sequence[str]) -> Messages:
+def make_synthesis_messages(messages: Messages, drafts: Sequence[str]) -> Messages:
     marked = "\n\n".join(
         f"<draft_{at}>\n{text}\n</draft_{at}>" for at, text in enumerate(drafts, 1)
     )
-    return asked_last(messages, sampling_paths.SYNTHESIS.format(count=len(drafts), drafts=marked))
+    return with_user_message(
+        messages, sampling_paths.SYNTHESIS_PROMPT.format(count=len(drafts), drafts=marked)
+    )
 
 
-async def framework(asking: Asking) -> str:
+async def request_plan(calls: StrategyCalls) -> str:
     """Return the plan, or an empty string when the upstream failed, as a plan is optional.
 
     Raises GatewayError only when further calls would fail too.
     """
     try:
-        said = await asking.whole(
-            "framework", asked_last(asking.request.body["messages"], sampling_paths.FRAMEWORK)
+        said = await calls.request_intermediate_answer(
+            "framework",
+            with_user_message(calls.request.body["messages"], sampling_paths.FRAMEWORK_PROMPT),
         )
-    except HOPELESS:
+    except UNRETRYABLE_ERRORS:
         raise
     except GatewayError:
         return ""
     return said.text
 
 
-async def drafted(
-    asking: Asking, options: sampling_paths.Options, plan: str, count: int
+async def request_drafts(
+    calls: StrategyCalls, options: sampling_paths.Options, plan: str, count: int
 ) -> list[str]:
     """Return the candidates, requested all at once; failed ones are left out.
 
     Raises GatewayError when all failed.
     """
-    messages = asking.request.body["messages"]
-    starts = await asyncio.to_thread(passages, messages, options.sampling, count)
+    messages = calls.request.body["messages"]
+    starts = await asyncio.to_thread(choose_starting_points, messages, options.sampling, count)
     fields: dict[str, Any] = {"max_tokens": options.candidate_tokens}
     if options.temperature is not None:
         fields["temperature"] = options.temperature
     errors: list[GatewayError] = []
 
-    async def draft(number: int, hint: str) -> str:
+    async def request_draft(number: int, hint: str) -> str:
         words = [
-            sampling_paths.CANDIDATE,
-            sampling_paths.PLAN.format(plan=plan) if plan else "",
+            sampling_paths.CANDIDATE_PROMPT,
+            sampling_paths.PLAN_PROMPT.format(plan=plan) if plan else "",
             hint,
         ]
-        told = instructed(messages, "\n\n".join(filter(None, words)))
+        told = prepend_instructions(messages, "\n\n".join(filter(None, words)))
         try:
-            return (await asking.whole(f"candidate {number}", told, **fields)).text
+            return (
+                await calls.request_intermediate_answer(f"candidate {number}", told, **fields)
+            ).text
         except GatewayError as error:
             errors.append(error)
             return ""
 
-    asking.reserve(count)
+    calls.reserve_calls(count)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(draft(number, hint)) for number, hint in enumerate(starts, 1)]
+        tasks = [
+            group.create_task(request_draft(number, hint)) for number, hint in enumerate(starts, 1)
+        ]
     drafts = [text for task in tasks if (text := task.result()).strip()]
     if not drafts:
         raise errors[-1] if errors else BadResponse("No candidate of the answer has text.")
     return drafts
 
 
-def passages(messages: Messages, sampling: str, count: int) -> list[str]:
+def choose_starting_points(messages: Messages, sampling: str, count: int) -> list[str]:
     """Return the starting point of each candidate.
 
     It is a passage of the caller's texts or, where these are a single passage, an angle from which
@@ -149,24 +162,26 @@ def passages(messages: Messages, sampling: str, count: int) -> list[str]:
     found = sampling_paths.list_passages(given)
     rng = random.Random()  # noqa: S311 - nothing secret depends on it
     if len(found) < 2:
-        return sampling_paths.sample(
-            sampling, sampling_paths.ANGLES, question_of(messages), count, rng
+        return sampling_paths.sample_passages(
+            sampling, sampling_paths.ANGLES, extract_question(messages), count, rng
         )
-    chosen = sampling_paths.sample(sampling, found, question_of(messages), count, rng)
-    return [sampling_paths.PASSAGE.format(passage=passage) for passage in chosen]
+    chosen = sampling_paths.sample_passages(sampling, found, extract_question(messages), count, rng)
+    return [sampling_paths.PASSAGE_PROMPT.format(passage=passage) for passage in chosen]
 
 
-def told(request: ChatRequest, text: str) -> list[Chunk]:
+def render_merged_answer(request: ChatRequest, text: str) -> list[Chunk]:
     """Return the answer that the rules made, whole or as a stream."""
     if not request.stream:
-        return [completion(request, {"content": text}, None)]
+        return [make_completion(request, {"content": text}, None)]
     return [
-        delta(request, role="assistant", content=text),
-        delta(request, finish_reason="stop"),
+        make_delta(request, role="assistant", content=text),
+        make_delta(request, finish_reason="stop"),
     ]
 
 
-def shown(request: ChatRequest, batch: list[Chunk], drafts: Sequence[str]) -> list[Chunk]:
+def attach_candidates(
+    request: ChatRequest, batch: list[Chunk], drafts: Sequence[str]
+) -> list[Chunk]:
     """Return the batch with the candidates as an additional field.
 
     The field is in the whole answer, or in a chunk before the finish reason.
@@ -176,6 +191,6 @@ def shown(request: ChatRequest, batch: list[Chunk], drafts: Sequence[str]) -> li
     out: list[Chunk] = []
     for chunk in batch:
         if any(choice["index"] == 0 and choice.get("finish_reason") for choice in chunk["choices"]):
-            out.append(delta(request) | {"candidates": list(drafts)})
+            out.append(make_delta(request) | {"candidates": list(drafts)})
         out.append(chunk)
     return out

@@ -17,24 +17,24 @@ from typing import Any
 from conversations.reasoning import step_format
 from conversations.reasoning.step_format import Step
 from conversations.upstream_calls.strategy_calls import (
-    HOPELESS,
-    Asking,
-    Said,
-    instructed,
-    options_of,
+    UNRETRYABLE_ERRORS,
+    IntermediateAnswer,
+    StrategyCalls,
+    prepend_instructions,
+    read_strategy_options,
 )
 from providers.catalogue import Candidate
 from providers.exceptions import GatewayError, Rejected
-from providers.protocol.chunks import Batches, Chunk, delta
+from providers.protocol.chunks import Batches, Chunk, make_delta
 from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
 from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 
-TRIES = 3  # of one step
+STEP_TRIES = 3  # of one step
 PAUSE_SECONDS = 1.0  # between them
-LONGEST = 4  # a step that was cut may get up to so many times its tokens
-FORMS = {
+MAX_TOKENS_FACTOR = 4  # a step that was cut may get up to so many times its tokens
+CALLER_FORMS = {
     "inline": step_format.INLINE,
     "hidden": step_format.HIDDEN,
 }  # forms of thinking that a caller may ask for
@@ -45,67 +45,75 @@ def answer(
 ) -> Batches:
     if request.endpoint != CHAT:
         return failover.answer(request, candidates, pool, trace)
-    return thought_through(request, candidates, pool, trace)
+    return answer_in_steps(request, candidates, pool, trace)
 
 
-async def thought_through(
+async def answer_in_steps(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
 ) -> Batches:
     """Yield the steps as they finish, then the final answer. Raises GatewayError."""
-    options = options_of(step_format.Options, candidates)
-    asking = Asking(request, candidates, pool, trace, options.max_calls)
+    options = read_strategy_options(step_format.Options, candidates)
+    asking = StrategyCalls(request, candidates, pool, trace, options.max_calls)
     json_mode = all(candidate.adapter.upstream.native_tools for candidate in candidates)
-    thread = Thread(asking, options, json_mode=json_mode)
-    telling = Telling(request, FORMS.get(request.thinking, options.format))
+    thread = StepSequence(asking, options, json_mode=json_mode)
+    telling = StepRenderer(request, CALLER_FORMS.get(request.thinking, options.format))
     result = trace.strategy_result
-    while not thread.over:
-        if request.stream and options.feedback and telling.begun:
-            yield [telling.status(len(thread.steps) + 1)]
-        step = await thread.next()
-        said = telling.step(step)
-        result.thinking = telling.thought()
+    while not thread.is_over:
+        if request.stream and options.feedback and telling.has_begun:
+            yield [telling.render_status(len(thread.steps) + 1)]
+        step = await thread.make_next_step()
+        said = telling.render_finished_step(step)
+        result.thinking = telling.stored_steps()
         result.preface = telling.preface
         # nothing is sent before the first good step, so that an error keeps its HTTP status
-        if request.stream and not step.failed:
+        if request.stream and not step.has_failed:
             yield said
-    if request.stream and options.feedback and telling.begun:
-        yield [telling.status(None)]
-    result.preface = telling.preface + telling.closing
-    last = asking.last(
+    if request.stream and options.feedback and telling.has_begun:
+        yield [telling.render_status(None)]
+    result.preface = telling.preface + telling.closing_text
+    last = asking.stream_final_answer(
         "final answer",
-        thread.closing(),
-        **limit(request, options.final_tokens),
+        thread.make_final_messages(),
+        **final_token_limit(request, options.final_tokens),
         temperature=options.temperature,
     )
     async with aclosing(last) as batches:
         async for batch in batches:
-            yield telling.streamed(batch) if request.stream else [telling.whole(batch[0])]
+            yield (
+                telling.render_final_batch(batch)
+                if request.stream
+                else [telling.render_whole_answer(batch[0])]
+            )
 
 
-def limit(request: ChatRequest, tokens: int | None) -> dict[str, int]:
+def final_token_limit(request: ChatRequest, tokens: int | None) -> dict[str, int]:
     """Return the token limit of the final answer, if the caller sets none."""
     named = request.body.get("max_completion_tokens") or request.body.get("max_tokens")
     return {} if named or tokens is None else {"max_tokens": tokens}
 
 
-class Thread:
+class StepSequence:
     """The steps so far, and the messages that ask for the next one."""
 
-    def __init__(self, asking: Asking, options: step_format.Options, *, json_mode: bool) -> None:
-        self._asking = asking
+    def __init__(
+        self, calls: StrategyCalls, options: step_format.Options, *, json_mode: bool
+    ) -> None:
+        self._calls = calls
         self._options = options
         self._json_mode = json_mode
-        self._messages = instructed(asking.request.body["messages"], options.instruction())
+        self._messages = prepend_instructions(
+            calls.request.body["messages"], options.render_system_prompt()
+        )
         self.steps: list[Step] = []
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """True when the final answer is due: the model is ready, or no more steps are allowed."""
-        if len(self.steps) >= self._options.max_steps or self._asking.left < 1:
+        if len(self.steps) >= self._options.max_steps or self._calls.calls_left < 1:
             return True
-        return bool(self.steps) and self.steps[-1].final
+        return bool(self.steps) and self.steps[-1].is_final
 
-    async def next(self) -> Step:
+    async def make_next_step(self) -> Step:
         """Make the next step and return it; a failed step is final.
 
         Raises GatewayError when the first step fails and further calls would fail too.
@@ -113,18 +121,20 @@ class Thread:
         options = self._options
         number = len(self.steps) + 1
         began = time.perf_counter()
-        step = await self._tried(number)
+        step = await self._try_step(number)
         if (
-            step.final
-            and not step.failed
+            step.is_final
+            and not step.has_failed
             and number < options.min_steps
             and number < options.max_steps
         ):
             step = Step(step.title, step.content)
-            go_on = step_format.TOO_FEW.format(number=number, min_steps=options.min_steps)
+            go_on = step_format.TOO_FEW_PROMPT.format(number=number, min_steps=options.min_steps)
         else:
-            go_on = step_format.GO_ON.format(number=number + 1)
-        step = Step(step.title, step.content, step.final, time.perf_counter() - began, step.failed)
+            go_on = step_format.NEXT_STEP_PROMPT.format(number=number + 1)
+        step = Step(
+            step.title, step.content, step.is_final, time.perf_counter() - began, step.has_failed
+        )
         self._messages += [
             {"role": "assistant", "content": step.as_json()},
             {"role": "user", "content": go_on},
@@ -132,19 +142,19 @@ class Thread:
         self.steps.append(step)
         return step
 
-    async def _tried(self, number: int) -> Step:
+    async def _try_step(self, number: int) -> Step:
         """Return the step, or a step with the reason why there is none."""
         reason = "The model gave no readable step."
         tokens = self._options.step_tokens
         correction: list[dict[str, Any]] = []
-        for attempt in range(TRIES):
-            if attempt and self._asking.left < 1:
+        for attempt in range(STEP_TRIES):
+            if attempt and self._calls.calls_left < 1:
                 break
             if attempt:
                 await asyncio.sleep(PAUSE_SECONDS)
             try:
-                said = await self._said(number, [*self._messages, *correction], tokens)
-            except HOPELESS as error:
+                said = await self._request_step(number, [*self._messages, *correction], tokens)
+            except UNRETRYABLE_ERRORS as error:
                 if not self.steps:
                     raise
                 reason = error.message
@@ -152,16 +162,18 @@ class Thread:
             except GatewayError as error:
                 reason = error.message
                 continue
-            if step := step_format.parse(said.text):
+            if step := step_format.parse_step(said.text):
                 return step
-            if said.cut:
-                tokens = min(tokens * 2, self._options.step_tokens * LONGEST)
+            if said.is_cut_off:
+                tokens = min(tokens * 2, self._options.step_tokens * MAX_TOKENS_FACTOR)
             elif said.text:
                 wrong = {"role": "assistant", "content": said.text}
-                correction = [wrong, {"role": "user", "content": step_format.UNREADABLE}]
-        return Step("Error", reason, final=True, failed=True)
+                correction = [wrong, {"role": "user", "content": step_format.UNREADABLE_PROMPT}]
+        return Step("Error", reason, is_final=True, has_failed=True)
 
-    async def _said(self, number: int, messages: list[dict[str, Any]], tokens: int) -> Said:
+    async def _request_step(
+        self, number: int, messages: list[dict[str, Any]], tokens: int
+    ) -> IntermediateAnswer:
         """Return the model's answer.
 
         When the upstream refuses JSON mode, the call is repeated without it, and JSON mode stays
@@ -173,26 +185,26 @@ class Thread:
         label = f"step {number}"
         if self._json_mode:
             try:
-                return await self._asking.whole(
+                return await self._calls.request_intermediate_answer(
                     label, messages, response_format={"type": "json_object"}, **fields
                 )
             except Rejected:
                 self._json_mode = False
-                if self._asking.left < 1:
+                if self._calls.calls_left < 1:
                     raise
-        return await self._asking.whole(label, messages, **fields)
+        return await self._calls.request_intermediate_answer(label, messages, **fields)
 
-    def closing(self) -> list[dict[str, Any]]:
+    def make_final_messages(self) -> list[dict[str, Any]]:
         """Return the messages for the final answer: the caller's own, and the good steps."""
-        messages: list[dict[str, Any]] = self._asking.request.body["messages"]
-        good = [step for step in self.steps if not step.failed]
+        messages: list[dict[str, Any]] = self._calls.request.body["messages"]
+        good = [step for step in self.steps if not step.has_failed]
         if not good:
             return messages
-        thought = {"role": "assistant", "content": step_format.thinking(good)}
-        return [*messages, thought, {"role": "user", "content": step_format.FINAL}]
+        thought = {"role": "assistant", "content": step_format.render_thinking(good)}
+        return [*messages, thought, {"role": "user", "content": step_format.FINAL_PROMPT}]
 
 
-class Telling:
+class StepRenderer:
     """The chunks for the caller, in the chosen form: they look like one answer."""
 
     def __init__(self, request: ChatRequest, form: str) -> None:
@@ -200,84 +212,84 @@ class Telling:
         self._form = form
         self._field = "reasoning_content" if form == "reasoning" else "content"
         self._steps: list[Step] = []
-        self._text = ""  # text of the steps, as the caller sees it
-        self._held = ""  # the end of it that is not sent yet
-        self.begun = self._closed = False
+        self._steps_text = ""  # text of the steps, as the caller sees it
+        self._held_text = ""  # the end of it that is not sent yet
+        self.has_begun = self._is_closed = False
 
-    def step(self, step: Step) -> list[Chunk]:
+    def render_finished_step(self, step: Step) -> list[Chunk]:
         """Return the chunks that show a finished step.
 
         The chunks of a failed step are held back until the answer begins.
         """
         self._steps.append(step)
-        text = step_format.shown(step, len(self._steps), self._form)
+        text = step_format.render_step(step, len(self._steps), self._form)
         if text and len(self._steps) == 1:
-            text = step_format.opening(self._form) + text
-        self._text += text
-        self._held += text
-        return [] if step.failed else self._taken()
+            text = step_format.render_opening(self._form) + text
+        self._steps_text += text
+        self._held_text += text
+        return [] if step.has_failed else self._flush_held_text()
 
-    def _taken(self) -> list[Chunk]:
+    def _flush_held_text(self) -> list[Chunk]:
         """Return the text that was held back as a chunk."""
-        text = self._held
-        self._held = ""
-        head = {} if self.begun else {"role": "assistant"}
-        self.begun = True
-        return [delta(self._request, **head, **({self._field: text} if text else {}))]
+        text = self._held_text
+        self._held_text = ""
+        head = {} if self.has_begun else {"role": "assistant"}
+        self.has_begun = True
+        return [make_delta(self._request, **head, **({self._field: text} if text else {}))]
 
-    def status(self, number: int | None) -> Chunk:
+    def render_status(self, number: int | None) -> Chunk:
         """Return a chunk with the number of the step in progress; None means the final answer."""
         told = (
             {"state": "thinking", "step": number}
             if number
             else {"state": "answering", "step": None}
         )
-        return delta(self._request) | {"status": told}
+        return make_delta(self._request) | {"status": told}
 
     @property
     def preface(self) -> str:
         """The steps so far, if they are part of the answer's text."""
-        return self._text if self._field == "content" else ""
+        return self._steps_text if self._field == "content" else ""
 
     @property
-    def closing(self) -> str:
-        return step_format.closing(self._form)
+    def closing_text(self) -> str:
+        return step_format.render_closing(self._form)
 
-    def thought(self) -> dict[str, Any]:
+    def stored_steps(self) -> dict[str, Any]:
         """Return the steps so far, as they are stored."""
         seconds = round(sum(step.seconds for step in self._steps), 3)
         return {"steps": [step.as_dict() for step in self._steps], "total_thinking_time": seconds}
 
-    def extras(self) -> dict[str, Any]:
+    def extra_fields(self) -> dict[str, Any]:
         """Return the answer's fields beside OpenAI's."""
-        return self.thought() | ({"steps": []} if self._form == step_format.HIDDEN else {})
+        return self.stored_steps() | ({"steps": []} if self._form == step_format.HIDDEN else {})
 
-    def streamed(self, batch: list[Chunk]) -> list[Chunk]:
+    def render_final_batch(self, batch: list[Chunk]) -> list[Chunk]:
         """Return a batch of the final answer with the additional chunks.
 
         These are the steps held back before it, and the extra fields before its end.
         """
         told: list[Chunk] = []
-        if not self._closed:
-            self._closed = True
-            self._held += self.closing
-            if self._held:
-                told += self._taken()
+        if not self._is_closed:
+            self._is_closed = True
+            self._held_text += self.closing_text
+            if self._held_text:
+                told += self._flush_held_text()
         for chunk in batch:
             for choice in chunk["choices"]:
-                if choice["index"] == 0 and self.begun:
+                if choice["index"] == 0 and self.has_begun:
                     (choice.get("delta") or {}).pop("role", None)
                 if choice["index"] == 0 and choice.get("finish_reason"):
-                    told.append(delta(self._request) | self.extras())
-                self.begun = True
+                    told.append(make_delta(self._request) | self.extra_fields())
+                self.has_begun = True
             told.append(chunk)
         return told
 
-    def whole(self, answer: Chunk) -> Chunk:
+    def render_whole_answer(self, answer: Chunk) -> Chunk:
         """Return the whole final answer with the steps in front and the extra fields."""
-        text = self._text + self.closing
+        text = self._steps_text + self.closing_text
         for choice in answer["choices"]:
             message = choice["message"]
             if choice["index"] == 0 and text:
                 message[self._field] = text + (message.get(self._field) or "")
-        return answer | self.extras()
+        return answer | self.extra_fields()

@@ -3,7 +3,7 @@
 import pytest
 
 from conversations.documents import document_store
-from conversations.documents.index_worker import divide
+from conversations.documents.index_worker import divide_text
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def divisions(monkeypatch):
 
     def counted(text, splitting, seconds):
         found.append(text)
-        return divide(text, splitting, seconds)
+        return divide_text(text, splitting, seconds)
 
-    monkeypatch.setattr(document_store, "divide", counted)
+    monkeypatch.setattr(document_store, "divide_text", counted)
     return found

@@ -13,15 +13,15 @@ from django.utils import timezone
 from conversations import retention, tasks
 from conversations.models import (
     Conversation,
+    ConversationKind,
     Document,
-    Door,
     EventBatch,
+    FilePurpose,
     Item,
-    Kind,
     Passage,
-    Purpose,
     StoredFile,
     Turn,
+    TurnEndpoint,
     TurnStatus,
 )
 from conversations.search import full_text_index, item_search
@@ -43,14 +43,14 @@ def document(user, **fields):
 def conversation(user, count=3, **fields):
     """A conversation with everything that can hang on one, all of it saying the canary's name."""
     row = Conversation.objects.create(
-        user=user, kind=Kind.OPEN, title=CANARY, metadata={"a": CANARY}, **fields
+        user=user, kind=ConversationKind.OPEN, title=CANARY, metadata={"a": CANARY}, **fields
     )
     for number in (1, 2):
         turn = Turn.objects.create(
             conversation=row,
             user=user,
             number=number,
-            door=Door.RESPONSE,
+            door=TurnEndpoint.RESPONSE,
             status=TurnStatus.COMPLETED,
             extras={"steps": [CANARY]},
             error={"message": CANARY},
@@ -68,7 +68,7 @@ def conversation(user, count=3, **fields):
             )
             for n in range(count)
         )
-        item_search.add(user.pk, made)
+        item_search.add_items_to_index(user.pk, made)
     row.system, row.last = turn, 2
     row.save()
     return row
@@ -95,9 +95,9 @@ def everything():
 def test_nothing_is_left_of_a_deleted_conversation(alice, mallory):
     row = conversation(alice.user)
     row.documents.add(document(alice.user))
-    kept = Conversation.objects.create(user=mallory.user, kind=Kind.OPEN)
+    kept = Conversation.objects.create(user=mallory.user, kind=ConversationKind.OPEN)
     assert everything().count(CANARY) > 20
-    assert retention.delete(Conversation.objects.filter(pk=row.pk)) == 1
+    assert retention.delete_conversations(Conversation.objects.filter(pk=row.pk)) == 1
     assert CANARY not in everything()
     assert list(Conversation.objects.all()) == [kept]
     with connection.cursor() as cursor:
@@ -118,23 +118,27 @@ def test_what_another_conversation_needs_stays(alice):
     row, other = conversation(alice.user), conversation(alice.user)
     shared, own = document(alice.user), document(alice.user)
     file = StoredFile.objects.create(
-        user=alice.user, filename="a.txt", purpose=Purpose.USER_DATA, size_bytes=1, sha256="0" * 64
+        user=alice.user,
+        filename="a.txt",
+        purpose=FilePurpose.USER_DATA,
+        size_bytes=1,
+        sha256="0" * 64,
     )
     of_file = document(alice.user, file=file)
     loose = document(alice.user)
     row.documents.add(shared, own, of_file)
     other.documents.add(shared)
-    retention.delete(Conversation.objects.filter(pk=row.pk))
+    retention.delete_conversations(Conversation.objects.filter(pk=row.pk))
     assert set(Document.objects.all()) == {shared, of_file, loose}
     assert Item.objects.count() == 6
-    assert item_search.find(alice.user.pk, CANARY, 100) != []
+    assert item_search.search_items(alice.user.pk, CANARY, 100) != []
     assert Conversation.objects.get().system is not None
 
 
 def test_a_branch_outlives_what_it_branches_off_from(alice):
     row = conversation(alice.user)
     branch = conversation(alice.user, base=row.turns.first())
-    retention.delete(Conversation.objects.filter(pk=row.pk))
+    retention.delete_conversations(Conversation.objects.filter(pk=row.pk))
     branch.refresh_from_db()
     assert branch.base is None
 
@@ -144,7 +148,7 @@ def test_many_conversations_go_in_batches(alice, monkeypatch):
     monkeypatch.setattr(retention, "ITEMS_AT_ONCE", 3)
     for _ in range(5):
         conversation(alice.user)
-    assert retention.delete(Conversation.objects.of(alice.user.pk)) == 5
+    assert retention.delete_conversations(Conversation.objects.of_user(alice.user.pk)) == 5
     assert CANARY not in everything()
 
 
@@ -155,7 +159,7 @@ def test_a_long_conversation_is_deleted_without_being_read(alice, monkeypatch):
     with connection.execute_wrapper(
         lambda run, sql, *rest: (statements.append(sql), run(sql, *rest))[1]
     ):
-        retention.delete(Conversation.objects.filter(pk=row.pk))
+        retention.delete_conversations(Conversation.objects.filter(pk=row.pk))
     read = [sql for sql in statements if sql.startswith("SELECT") and "conversations_item" in sql]
     assert len(read) == 3
     assert all('"text"' not in sql and '"data"' not in sql for sql in read)
@@ -168,13 +172,13 @@ def test_a_conversation_is_gone_for_its_user_before_its_items_are(alice, monkeyp
     def die(ids):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(retention, "clear", die)
+    monkeypatch.setattr(retention, "delete_conversation_items", die)
     with pytest.raises(KeyboardInterrupt):
-        retention.delete(Conversation.objects.filter(pk=row.pk))
+        retention.delete_conversations(Conversation.objects.filter(pk=row.pk))
     monkeypatch.undo()
-    assert item_search.find(alice.user.pk, CANARY, 10) == []
-    assert not Conversation.objects.of(alice.user.pk).exists()
-    assert retention.expire() == (1, 0)
+    assert item_search.search_items(alice.user.pk, CANARY, 10) == []
+    assert not Conversation.objects.of_user(alice.user.pk).exists()
+    assert retention.delete_all_expired() == (1, 0)
     assert CANARY not in everything()
 
 
@@ -184,9 +188,9 @@ def expired_and_alive(user):
     conversation(user, expires_at=now - timedelta(seconds=1))
     document(user, expires_at=now - timedelta(seconds=1))
     alive = Conversation.objects.create(
-        user=user, kind=Kind.OPEN, expires_at=now + timedelta(hours=1)
+        user=user, kind=ConversationKind.OPEN, expires_at=now + timedelta(hours=1)
     )
-    endless = Conversation.objects.create(user=user, kind=Kind.OPEN)
+    endless = Conversation.objects.create(user=user, kind=ConversationKind.OPEN)
     return {alive, endless}
 
 
@@ -211,7 +215,7 @@ def test_the_task_expires_too_and_merges_the_index(alice):
     kept = expired_and_alive(alice.user)
     tasks.expire_conversations()
     assert set(Conversation.objects.all()) == kept
-    assert full_text_index.purge(0)
+    assert full_text_index.remove_deleted_words(0)
 
 
 def test_the_schedule_names_the_task():

@@ -13,14 +13,16 @@ def test_a_stored_answer_is_the_message_that_its_caller_got():
         "reasoning_content": "Hm.",
         "tool_calls": [CALL, CUSTOM],
     }
-    assert render_answer(items.of_messages([answer])) == answer
+    assert render_answer(items.entries_from_messages([answer])) == answer
 
 
 def test_a_call_that_was_cut_off_is_shown_to_its_caller_and_not_told_to_an_upstream():
-    entries = items.of_messages([{"role": "assistant", "content": None, "tool_calls": [CALL]}])
+    entries = items.entries_from_messages(
+        [{"role": "assistant", "content": None, "tool_calls": [CALL]}]
+    )
     entries[0].status = "incomplete"
     assert render_answer(entries)["tool_calls"] == [CALL]
-    assert items.to_messages(entries) == []
+    assert items.entries_to_messages(entries) == []
 
 
 def test_an_answer_of_nothing_has_neither_text_nor_refusal():

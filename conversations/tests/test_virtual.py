@@ -2,16 +2,16 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.urls import reverse
 
-from conversations.checks import virtual_models_can_answer
-from providers.database.database_threads import off_loop
+from conversations.checks import check_virtual_models
+from providers.database.database_threads import run_in_thread
 from providers.models import VirtualModel
 from proxysite.testing import rows
 
 
 @pytest.mark.django_db
 def test_a_strategy_of_strategies_is_refused_with_a_clear_word() -> None:
-    rows.model(rows.provider("https://api.example/v1", models=()), "m")
-    rows.virtual("o1-m", "m", "direct")
+    rows.create_model(rows.create_provider("https://api.example/v1", models=()), "m")
+    rows.create_virtual_model("o1-m", "m", "direct")
     for fields, word in (
         ({"public_id": "o1-o1-m", "base": "o1-m"}, "name the model below it"),
         ({"public_id": "x", "base": "x"}, "name the model below it"),
@@ -22,16 +22,16 @@ def test_a_strategy_of_strategies_is_refused_with_a_clear_word() -> None:
 
 
 async def test_a_virtual_model_answers_with_what_its_base_has(gateway, upstream, alice):
-    await off_loop(rows.virtual, "also-m", "m", "direct")
-    await off_loop(rows.virtual, "nothing-below", "no-such-model", "direct")
-    await gateway.reload()
-    answer = await gateway.chat(alice.key, model="also-m")
+    await run_in_thread(rows.create_virtual_model, "also-m", "m", "direct")
+    await run_in_thread(rows.create_virtual_model, "nothing-below", "no-such-model", "direct")
+    await gateway.reload_rows()
+    answer = await gateway.request_chat(alice.key, model="also-m")
     assert (answer.status, answer.text, answer.json["model"]) == (200, "Hello there!", "also-m")
-    assert upstream.last.request.json["model"] == "upstream-model"
-    assert (await gateway.chat(alice.key, model="nothing-below")).status == 404
+    assert upstream.last_exchange.request.json["model"] == "upstream-model"
+    assert (await gateway.request_chat(alice.key, model="nothing-below")).status == 404
     listed = {
         model["id"]: model
-        for model in (await gateway.ask("GET", "/v1/models", alice.key)).json["data"]
+        for model in (await gateway.send_request("GET", "/v1/models", alice.key)).json["data"]
     }
     assert listed["also-m"]["strategy"] == "direct"
     assert "nothing-below" not in listed
@@ -39,11 +39,11 @@ async def test_a_virtual_model_answers_with_what_its_base_has(gateway, upstream,
 
 @pytest.mark.django_db
 def test_rows_that_could_not_answer_are_found_at_the_start() -> None:
-    rows.virtual("good", "m", "stepwise", max_steps=5)
-    assert virtual_models_can_answer(databases=["default"]) == []
-    rows.virtual("odd", "m", "mindreading")
-    rows.virtual("wrong", "m", "stepwise", max_steps="many")
-    found = virtual_models_can_answer(databases=["default"])
+    rows.create_virtual_model("good", "m", "stepwise", max_steps=5)
+    assert check_virtual_models(databases=["default"]) == []
+    rows.create_virtual_model("odd", "m", "mindreading")
+    rows.create_virtual_model("wrong", "m", "stepwise", max_steps="many")
+    found = check_virtual_models(databases=["default"])
     assert [
         (problem.id, "odd" in problem.msg, "max_steps" in problem.msg) for problem in found
     ] == [
@@ -53,7 +53,7 @@ def test_rows_that_could_not_answer_are_found_at_the_start() -> None:
 
 
 def test_the_admin_takes_no_options_that_cannot_be_used(admin_client) -> None:
-    rows.model(rows.provider("https://api.example/v1", models=()), "m")
+    rows.create_model(rows.create_provider("https://api.example/v1", models=()), "m")
     address = reverse("admin:providers_virtualmodel_add")
     posted = {"public_id": "o1-m", "base": "m", "strategy": "stepwise", "enabled": "on"}
     assert (

@@ -16,16 +16,18 @@ from typing import Any
 
 from django.conf import settings
 
-PARSE = Path(__file__).with_name("extract_worker.py")
+WORKER_PATH = Path(__file__).with_name("extract_worker.py")
 MEMORY_BYTES = 1536 * 2**20  # of address space, to read one document
 UTF8_BYTES = 4  # of one character, at most
 SAMPLE_BYTES = 32_768
-SOUND = 8  # non-ASCII characters of valid UTF-8 for each error, else it is another encoding
-FOREIGN = re.compile("[^\x00-\x7f\ufffd]")
-READ_BYTES = 64 * 2**20  # a larger document is not read
+LEAST_VALID_PER_ERROR = (
+    8  # non-ASCII characters of valid UTF-8 for each error, else it is another encoding
+)
+NON_ASCII = re.compile("[^\x00-\x7f\ufffd]")
+MOST_READ_BYTES = 64 * 2**20  # a larger document is not read
 STATUS_UNREADABLE = 3  # of extract_worker.py
 
-PLAIN = frozenset(
+PLAIN_TYPES = frozenset(
     """
     txt text md markdown rst adoc csv tsv json jsonl ndjson yaml yml toml ini cfg conf env log xml
     svg tex bib srt vtt sql graphql proto py pyi ipynb js mjs cjs jsx ts tsx vue svelte css scss
@@ -34,9 +36,9 @@ PLAIN = frozenset(
     diff patch po asm s v vhd sol tf nix
     """.split()
 )
-PARSED = {"pdf": "pdf", "docx": "docx", "html": "html", "htm": "html", "xhtml": "html"}
-IMAGES = frozenset(("png", "jpg", "jpeg", "webp", "gif"))
-BY_TYPE = {
+WORKER_FORMATS = {"pdf": "pdf", "docx": "docx", "html": "html", "htm": "html", "xhtml": "html"}
+IMAGE_TYPES = frozenset(("png", "jpg", "jpeg", "webp", "gif"))
+TYPE_BY_MEDIA_TYPE = {
     "application/pdf": "pdf",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
     "text/html": "html",
@@ -49,7 +51,7 @@ BY_TYPE = {
     "image/webp": "webp",
     "image/gif": "gif",
 }
-MARKS = {
+BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is the beginning of this one
     codecs.BOM_UTF32_BE: "utf-32",
@@ -58,75 +60,79 @@ MARKS = {
 }
 
 
-class Unreadable(Exception):
+class UnreadableDocument(Exception):
     """A document without readable text; the message is a sentence for the sender."""
 
 
-def kind(filename: str, content_type: str = "") -> str | None:
+def detect_file_type(filename: str, content_type: str = "") -> str | None:
     """Return the type of a file by its name, else by its declared type.
 
     It is an entry of PLAIN, PARSED or IMAGES, or None when such files are not accepted.
     """
     path = PurePath(filename.lower())
     ending = path.suffix[1:] or path.stem.lstrip(".")
-    if ending in PLAIN or ending in PARSED or ending in IMAGES:
+    if ending in PLAIN_TYPES or ending in WORKER_FORMATS or ending in IMAGE_TYPES:
         return ending
     declared = content_type.partition(";")[0].strip().lower()
     if path.suffix:
         return None
-    return BY_TYPE.get(declared) or ("txt" if declared.startswith("text/") else None)
+    return TYPE_BY_MEDIA_TYPE.get(declared) or ("txt" if declared.startswith("text/") else None)
 
 
-def text_of(filename: str, content_type: str, document: bytes | Path) -> str:
+def extract_document_text(filename: str, content_type: str, document: bytes | Path) -> str:
     """Return the text of a document or of the file that holds it, at most FILE_TEXT_CHARS.
 
     Takes up to FILE_TEXT_SECONDS: run it in a thread. Raises Unreadable.
     """
-    what = kind(filename, content_type)
+    what = detect_file_type(filename, content_type)
     if what is None:
-        raise Unreadable("Files of this type cannot be read.")
-    if what in IMAGES:
-        raise Unreadable("It is an image: it has no text.")
-    refuse_size(
+        raise UnreadableDocument("Files of this type cannot be read.")
+    if what in IMAGE_TYPES:
+        raise UnreadableDocument("It is an image: it has no text.")
+    require_readable_size(
         document.stat().st_size if isinstance(document, Path) else len(document),
-        plain=what in PLAIN,
+        is_plain=what in PLAIN_TYPES,
     )
-    form = PARSED.get(what)
-    text = parsed(form, document) if form else decoded(bytes_of(document))
+    form = WORKER_FORMATS.get(what)
+    text = (
+        run_extract_worker(form, document)
+        if form
+        else decode_plain_text(read_document_bytes(document))
+    )
     if len(text) > settings.FILE_TEXT_CHARS:
-        raise Unreadable(f"It has more than {settings.FILE_TEXT_CHARS} characters of text.")
+        raise UnreadableDocument(f"It has more than {settings.FILE_TEXT_CHARS} characters of text.")
     if not text.strip():
-        raise Unreadable("There is no text in it.")
+        raise UnreadableDocument("There is no text in it.")
     return text
 
 
-def refuse_size(size_bytes: int, *, plain: bool) -> None:
+def require_readable_size(size_bytes: int, *, is_plain: bool) -> None:
     """Raise Unreadable for a document whose size alone makes it unreadable."""
     if not size_bytes:
-        raise Unreadable("It is empty.")
-    if plain and size_bytes > UTF8_BYTES * settings.FILE_TEXT_CHARS:
-        raise Unreadable(f"It has more than {settings.FILE_TEXT_CHARS} characters of text.")
-    if size_bytes > READ_BYTES:
-        raise Unreadable("It is too large to be read.")
+        raise UnreadableDocument("It is empty.")
+    if is_plain and size_bytes > UTF8_BYTES * settings.FILE_TEXT_CHARS:
+        raise UnreadableDocument(f"It has more than {settings.FILE_TEXT_CHARS} characters of text.")
+    if size_bytes > MOST_READ_BYTES:
+        raise UnreadableDocument("It is too large to be read.")
 
 
-def bytes_of(document: bytes | Path) -> bytes:
+def read_document_bytes(document: bytes | Path) -> bytes:
     return document.read_bytes() if isinstance(document, Path) else document
 
 
-def decoded(data: bytes) -> str:
+def decode_plain_text(data: bytes) -> str:
     """Decode the bytes of a plain text. Raises Unreadable."""
-    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    marked = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), None)
     try:
         text = data.decode(marked or "utf-8")
     except UnicodeDecodeError:
-        text = guessed(data) if marked is None and b"\0" not in data else "\0"
+        text = decode_guessed_encoding(data) if marked is None and b"\0" not in data else "\0"
     if "\0" in text:
-        raise Unreadable("It is not text, whatever its name says.")
+        raise UnreadableDocument("It is not text, whatever its name says.")
     return text
 
 
-def guessed(data: bytes) -> str:
+def decode_guessed_encoding(data: bytes) -> str:
     """Decode UTF-8 with a few errors, or an older encoding that the beginning suggests.
 
     Raises Unreadable.
@@ -135,7 +141,7 @@ def guessed(data: bytes) -> str:
 
     text = data.decode("utf-8", "replace")
     mistakes = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
-    if len(FOREIGN.findall(text)) >= SOUND * mistakes:
+    if len(NON_ASCII.findall(text)) >= LEAST_VALID_PER_ERROR * mistakes:
         return text
     sample = data[:SAMPLE_BYTES]
     if len(data) > SAMPLE_BYTES and (line := sample.rfind(b"\n") + 1) > SAMPLE_BYTES // 2:
@@ -150,28 +156,28 @@ def guessed(data: bytes) -> str:
                 return said
             found = found or said
     if not found:
-        raise Unreadable("It is not text in any encoding that is known here.")
+        raise UnreadableDocument("It is not text in any encoding that is known here.")
     return found
 
 
-def parsed(form: str, document: bytes | Path) -> str:
+def run_extract_worker(document_format: str, document: bytes | Path) -> str:
     """Run extract_worker.py on the document and return its text. Raises Unreadable."""
     seconds = settings.FILE_TEXT_SECONDS
-    if form == "html":
-        document = decoded(bytes_of(document)).encode()
+    if document_format == "html":
+        document = decode_plain_text(read_document_bytes(document)).encode()
     limits = (max(1, round(seconds)), MEMORY_BYTES, UTF8_BYTES * settings.FILE_TEXT_CHARS)
-    command = [sys.executable, "-I", "-B", str(PARSE), form, *map(str, limits)]
+    command = [sys.executable, "-I", "-B", str(WORKER_PATH), document_format, *map(str, limits)]
     try:
         with document.open("rb") if isinstance(document, Path) else nullcontext() as file:
             given: dict[str, Any] = {"stdin": file} if file is not None else {"input": document}
             done = subprocess.run(command, **given, capture_output=True, timeout=seconds, env={})  # noqa: S603
     except subprocess.TimeoutExpired:
-        raise Unreadable(f"Reading it takes longer than {seconds:g} seconds.") from None
+        raise UnreadableDocument(f"Reading it takes longer than {seconds:g} seconds.") from None
     if done.returncode == STATUS_UNREADABLE:
-        raise Unreadable(done.stderr.decode(errors="replace")[:200])
+        raise UnreadableDocument(done.stderr.decode(errors="replace")[:200])
     if done.returncode < 0:
-        raise Unreadable("Reading it takes too much time or memory.")
+        raise UnreadableDocument("Reading it takes too much time or memory.")
     if done.returncode:
-        raise Unreadable("It cannot be read.")
+        raise UnreadableDocument("It cannot be read.")
     text: str = done.stdout.decode()
     return text.replace("\0", "")

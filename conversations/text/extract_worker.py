@@ -17,18 +17,23 @@ from contextlib import suppress
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
-UNREADABLE = 3
-PAGES = 5_000
-WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-BREAKS = {f"{WORD}tab": "\t", f"{WORD}br": "\n", f"{WORD}cr": "\n", f"{WORD}noBreakHyphen": "-"}
-BODY = "document"
-PARTS = (BODY, "footnotes", "endnotes")
-TWICE = (  # a copy of a text box for older programs; moved text in its old place
+STATUS_UNREADABLE = 3
+MOST_PAGES = 5_000
+WORD_NAMESPACE = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+BREAK_CHARACTERS = {
+    f"{WORD_NAMESPACE}tab": "\t",
+    f"{WORD_NAMESPACE}br": "\n",
+    f"{WORD_NAMESPACE}cr": "\n",
+    f"{WORD_NAMESPACE}noBreakHyphen": "-",
+}
+BODY_PART = "document"
+TEXT_PARTS = (BODY_PART, "footnotes", "endnotes")
+DUPLICATE_TAGS = (  # a copy of a text box for older programs; moved text in its old place
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
-    f"{WORD}moveFrom",
+    f"{WORD_NAMESPACE}moveFrom",
 )
-SILENT = frozenset(("script", "style", "head", "template", "noscript", "svg"))
-VOID = frozenset(
+HIDDEN_TAGS = frozenset(("script", "style", "head", "template", "noscript", "svg"))
+VOID_TAGS = frozenset(
     (
         "br",
         "hr",
@@ -45,7 +50,7 @@ VOID = frozenset(
         "wbr",
     )
 )
-BLOCKS = frozenset(
+BLOCK_TAGS = frozenset(
     """
     address article aside blockquote br dd div dl dt fieldset figcaption figure footer form h1 h2 h3
     h4 h5 h6 header hr li main nav ol p pre section table tr ul
@@ -53,11 +58,11 @@ BLOCKS = frozenset(
 )
 
 
-class Unreadable(Exception):
+class UnreadableInput(Exception):
     """A document without readable text; the message is a sentence for its owner."""
 
 
-def docx(data: bytes, most: int) -> Iterator[str]:
+def read_docx(data: bytes, most_bytes: int) -> Iterator[str]:
     """Yield the text of a Word document: the body, then footnotes and endnotes.
 
     Paragraphs are in order, tables row by row. Raises Unreadable.
@@ -67,13 +72,13 @@ def docx(data: bytes, most: int) -> Iterator[str]:
             names = archive.namelist()
             parts = [
                 archive.getinfo(f"word/{part}.xml")
-                for part in PARTS
-                if part == BODY or f"word/{part}.xml" in names
+                for part in TEXT_PARTS
+                if part == BODY_PART or f"word/{part}.xml" in names
             ]
             xmls = []
             for part in parts:
                 with archive.open(part) as file:
-                    xmls.append(file.read(32 * most + 1))
+                    xmls.append(file.read(32 * most_bytes + 1))
     except (
         zipfile.BadZipFile,
         KeyError,
@@ -83,42 +88,42 @@ def docx(data: bytes, most: int) -> Iterator[str]:
         OSError,
         ValueError,
     ):
-        raise Unreadable(
+        raise UnreadableInput(
             "It is not a Word document (.docx), or it is damaged or encrypted."
         ) from None
-    if sum(map(len, xmls)) > 32 * most:
-        raise Unreadable("Unpacked, it is too large.")
+    if sum(map(len, xmls)) > 32 * most_bytes:
+        raise UnreadableInput("Unpacked, it is too large.")
     for xml in xmls:
         # Word writes UTF-8; UTF-16 would hide the others
         if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or b"\0" in xml:
-            raise Unreadable("It is not a Word document (.docx): it declares entities.")
+            raise UnreadableInput("It is not a Word document (.docx): it declares entities.")
     try:
         for xml in xmls:
-            yield from paragraphs(xml)
+            yield from read_docx_part(xml)
     except ElementTree.ParseError:
-        raise Unreadable("It is not a Word document (.docx), or it is damaged.") from None
+        raise UnreadableInput("It is not a Word document (.docx), or it is damaged.") from None
 
 
-def paragraphs(xml: bytes) -> Iterator[str]:
+def read_docx_part(xml: bytes) -> Iterator[str]:
     """Yield the text of one part, without text that it contains twice. Raises ParseError."""
     twice = 0
     for event, element in ElementTree.iterparse(io.BytesIO(xml), ("start", "end")):  # noqa: S314 - entities are refused
-        if element.tag in TWICE:
+        if element.tag in DUPLICATE_TAGS:
             twice += 1 if event == "start" else -1
         elif event == "start":
             continue
-        elif element.tag == f"{WORD}p":
+        elif element.tag == f"{WORD_NAMESPACE}p":
             if not twice:
                 yield "\n"
             element.clear()
         elif not twice:
-            if element.tag == f"{WORD}t":
+            if element.tag == f"{WORD_NAMESPACE}t":
                 yield element.text or ""
-            elif element.tag in BREAKS:
-                yield BREAKS[element.tag]
+            elif element.tag in BREAK_CHARACTERS:
+                yield BREAK_CHARACTERS[element.tag]
 
 
-def pdf(data: bytes, most: int) -> Iterator[str]:
+def read_pdf(data: bytes, most_bytes: int) -> Iterator[str]:
     """Yield the text of a PDF's pages. Raises Unreadable."""
     import logging
 
@@ -129,63 +134,65 @@ def pdf(data: bytes, most: int) -> Iterator[str]:
     try:
         reader = pypdf.PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
-            raise Unreadable("It is encrypted with a password.")
-        if len(reader.pages) > PAGES:
-            raise Unreadable(f"It has more than {PAGES} pages.")
+            raise UnreadableInput("It is encrypted with a password.")
+        if len(reader.pages) > MOST_PAGES:
+            raise UnreadableInput(f"It has more than {MOST_PAGES} pages.")
         for page in reader.pages:
             yield page.extract_text()
             yield "\n\n"
     except (PdfReadError, PyPdfError):
-        raise Unreadable("It is not a PDF, or it is damaged.") from None
+        raise UnreadableInput("It is not a PDF, or it is damaged.") from None
 
 
-class Words(HTMLParser):
+class VisibleTextParser(HTMLParser):
     """A parser that collects the visible text of a page."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.words: list[str] = []
-        self._silent: list[str] = []
+        self.text_pieces: list[str] = []
+        self._hidden_tags: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        if self._silent and (tag == "body" or (self._silent == ["head"] and tag in BLOCKS)):
+        if self._hidden_tags and (
+            tag == "body" or (self._hidden_tags == ["head"] and tag in BLOCK_TAGS)
+        ):
             # elements of the head end with it, even if they are not closed
-            self._silent.clear()
-        if tag in SILENT and tag not in VOID:
-            self._silent.append(tag)
-        elif tag in BLOCKS:
-            self.words.append("\n")
+            self._hidden_tags.clear()
+        if tag in HIDDEN_TAGS and tag not in VOID_TAGS:
+            self._hidden_tags.append(tag)
+        elif tag in BLOCK_TAGS:
+            self.text_pieces.append("\n")
         elif tag in ("td", "th"):
-            self.words.append("\t")
+            self.text_pieces.append("\t")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in self._silent:
-            del self._silent[self._silent.index(tag) :]
-        elif tag in BLOCKS:
-            self.words.append("\n")
+        if tag in self._hidden_tags:
+            del self._hidden_tags[self._hidden_tags.index(tag) :]
+        elif tag in BLOCK_TAGS:
+            self.text_pieces.append("\n")
 
     def handle_data(self, data: str) -> None:
-        if not self._silent and (said := " ".join(data.split())):
+        if not self._hidden_tags and (said := " ".join(data.split())):
             before = " " if data[0].isspace() else ""
-            self.words.append(before + said + (" " if data[-1].isspace() else ""))
+            self.text_pieces.append(before + said + (" " if data[-1].isspace() else ""))
 
 
-def html(data: bytes, most: int) -> Iterator[str]:
+def read_html(data: bytes, most_bytes: int) -> Iterator[str]:
     """Yield the visible text of a page; `data` is UTF-8."""
     text = data.decode()
-    reader = Words()
+    reader = VisibleTextParser()
     for at in range(0, len(text), 65_536):
         reader.feed(text[at : at + 65_536])
-        yield from reader.words
-        reader.words.clear()
+        yield from reader.text_pieces
+        reader.text_pieces.clear()
     reader.close()
-    yield from reader.words
+    yield from reader.text_pieces
 
 
-FORMATS = {"docx": docx, "pdf": pdf, "html": html}
+FORMATS = {"docx": read_docx, "pdf": read_pdf, "html": read_html}
 
 
-def bound(cpu_seconds: int, memory_bytes: int) -> None:
+def set_process_limits(cpu_seconds: int, memory_bytes: int) -> None:
     """Limit the CPU seconds and the memory of this process, and let it write no file.
 
     The kernel ends a process that takes longer, and refuses more memory.
@@ -200,26 +207,26 @@ def bound(cpu_seconds: int, memory_bytes: int) -> None:
             resource.setrlimit(what, (most, most))
 
 
-def main(name: str, cpu_seconds: int, memory_bytes: int, text_bytes: int) -> int:
-    bound(cpu_seconds, memory_bytes)
+def main(format_name: str, cpu_seconds: int, memory_bytes: int, text_bytes: int) -> int:
+    set_process_limits(cpu_seconds, memory_bytes)
     written = 0
     try:
-        for piece in FORMATS[name](sys.stdin.buffer.read(), text_bytes):
+        for piece in FORMATS[format_name](sys.stdin.buffer.read(), text_bytes):
             data = piece.encode("utf-8", "replace")
             written += len(data)
             if written > text_bytes:
-                raise Unreadable("It has too much text.")
+                raise UnreadableInput("It has too much text.")
             sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    except Unreadable as error:
+    except UnreadableInput as error:
         sys.stderr.write(str(error))
-        return UNREADABLE
+        return STATUS_UNREADABLE
     except (MemoryError, RecursionError):
         sys.stderr.write("Reading it takes too much memory.")
-        return UNREADABLE
+        return STATUS_UNREADABLE
     except Exception:  # noqa: BLE001 - whatever a library does with a document that somebody made to break it
         sys.stderr.write("It is damaged, or not what its name says.")
-        return UNREADABLE
+        return STATUS_UNREADABLE
     return 0
 
 

@@ -15,7 +15,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
-SIZE = 500  # characters: a short paragraph of English
+PASSAGE_CHARS = 500  # characters: a short paragraph of English
 # these need no space after them; Western ones are recognised by the text that follows
 FULL_STOPS = "。！？；｡।॥؟۔።။։"
 CLOSERS = "[\"'”’»)\\]］〉》」』】）〕]{0,3}"
@@ -42,7 +42,7 @@ SENTENCES = re.compile(
     rf"|[{FULL_STOPS}](?![{FULL_STOPS}]){CLOSERS}[ \t\u3000]{{0,8}}"
 )
 # Used only where there is no better border: the end of a line, of a clause, of a word.
-WEAKER = tuple(re.compile(pattern) for pattern in (r"\n", r"[,;:]\s|[，、：،؛—–]", r"\s"))
+WEAKER_BORDERS = tuple(re.compile(pattern) for pattern in (r"\n", r"[,;:]\s|[，、：،؛—–]", r"\s"))
 JOINERS = "\u200d\u200c\ufe0e\ufe0f"
 # characters that a hard cut goes back at most to keep an accent or an emoji whole
 LONGEST_CLUSTER = 24
@@ -70,7 +70,7 @@ class Borders:
     sentences: list[int]
 
 
-def split(text: str, size: int = SIZE, overlap: int = 0) -> list[Passage]:
+def split_passages(text: str, size: int = PASSAGE_CHARS, overlap: int = 0) -> list[Passage]:
     """Return the passages of `text` in order, each 1..`size` characters, usually at least half.
 
     `overlap` (0..`size`/2) is the most characters of the passage before that a passage repeats, in
@@ -82,18 +82,18 @@ def split(text: str, size: int = SIZE, overlap: int = 0) -> list[Passage]:
         raise ValueError("the size is at least 1 character, the overlap at most half of the size")
     if not text.strip():
         return []
-    borders = borders_of(text)
+    borders = find_borders(text)
     passages = []
     start = 0
     while len(text) - start > size:
-        end, torn = cut(text, borders, start, (size, overlap))
+        end, torn = find_cut(text, borders, start, (size, overlap))
         passages.append(Passage(start, end, text[start:end]))
-        start = begin(text, borders, end, overlap) if torn and overlap else end
+        start = find_next_start(text, borders, end, overlap) if torn and overlap else end
     passages.append(Passage(start, len(text), text[start:]))
     return passages
 
 
-def borders_of(text: str) -> Borders:
+def find_borders(text: str) -> Borders:
     """Return the good places to cut a text.
 
     They are before a heading, after a title, after a paragraph, after a sentence.
@@ -119,71 +119,73 @@ def split_sentences(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def cut(text: str, borders: Borders, start: int, measures: tuple[int, int]) -> tuple[int, bool]:
+def find_cut(
+    text: str, borders: Borders, start: int, size_and_overlap: tuple[int, int]
+) -> tuple[int, bool]:
     """Return where the passage from `start` ends, and whether that cuts a paragraph.
 
-    `measures` is (size, overlap). The end lies more than a quarter of the size beyond start +
-    overlap (or is start + 1 for tiny sizes), so splitting always ends and is linear.
+    `size_and_overlap` is (size, overlap). The end lies more than a quarter of the size beyond start
+    + overlap (or is start + 1 for tiny sizes), so splitting always ends and is linear.
     """
-    size, overlap = measures
+    size, overlap = size_and_overlap
     limit = min(start + size, len(text) - size // 4)  # leaves no tiny passage at the end
-    if end := last_within(borders.headings, start + size // 4, limit):
+    if end := find_last_border(borders.headings, start + size // 4, limit):
         return end, False
     low = start + max(size // 2, overlap + size // 4)
-    low = max(low, last_within(borders.titles, low, limit - 1))
-    if end := last_within(borders.paragraphs, low, limit):
+    low = max(low, find_last_border(borders.titles, low, limit - 1))
+    if end := find_last_border(borders.paragraphs, low, limit):
         return end, False
-    if end := last_within(borders.sentences, low, limit):
+    if end := find_last_border(borders.sentences, low, limit):
         return end, True
-    for pattern in WEAKER:
+    for pattern in WEAKER_BORDERS:
         for match in pattern.finditer(text, low, limit):
             end = match.end()
         if end:
             return end, True
-    return whole_cluster(text, low, limit), True
+    return find_cluster_border(text, low, limit), True
 
 
-def last_within(borders: list[int], low: int, limit: int) -> int:
+def find_last_border(borders: list[int], low: int, limit: int) -> int:
     """Return the last border in (low, limit], 0 when there is none."""
     at = bisect_right(borders, limit) - 1
     return borders[at] if at >= 0 and borders[at] > low else 0
 
 
-def begin(text: str, borders: Borders, end: int, overlap: int) -> int:
+def find_next_start(text: str, borders: Borders, end: int, overlap: int) -> int:
     """Return where the passage after a cut at `end` begins.
 
     It is at most `overlap` characters before the cut: at a sentence, else at a word, else anywhere.
     """
     low = end - overlap
     for kind in (borders.headings, borders.paragraphs):
-        low = max(low, last_within(kind, low, end))
+        low = max(low, find_last_border(kind, low, end))
     at = bisect_right(borders.sentences, low - 1)
     if at < len(borders.sentences) and borders.sentences[at] < end:
         return borders.sentences[at]
-    space = WEAKER[-1].search(text, low, end)
+    space = WEAKER_BORDERS[-1].search(text, low, end)
     if space:
         return space.end()
-    while low < end and tears(text, low):
+    while low < end and is_inside_cluster(text, low):
         low += 1
     return low
 
 
-def whole_cluster(text: str, low: int, limit: int) -> int:
+def find_cluster_border(text: str, low: int, limit: int) -> int:
     """Return the last offset in (low, limit] that splits no visible character, else the limit.
 
     A visible character may consist of several code points.
     """
     places = range(limit, max(low, limit - LONGEST_CLUSTER), -1)
-    return next((at for at in places if not tears(text, at)), limit)
+    return next((at for at in places if not is_inside_cluster(text, at)), limit)
 
 
-def tears(text: str, at: int) -> bool:
-    """Return whether a cut at `at` splits an accent from its letter, or an emoji.
+def is_inside_cluster(text: str, offset: int) -> bool:
+    """Return whether a cut at `offset` splits an accent from its letter, or an emoji.
 
-    `at` is between 0 and the length, both excluded.
+    `offset` is between 0 and the length, both excluded.
     """
-    mark = text[at]
-    before = text[at - 1]
+    mark = text[offset]
+    before = text[offset - 1]
     if mark in JOINERS or before == "\u200d" or "\U0001f3fb" <= mark <= "\U0001f3ff":
         return True
     return unicodedata.category(mark).startswith("M") or (mark == "\n" and before == "\r")

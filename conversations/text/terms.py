@@ -17,10 +17,10 @@ UNSPACED = (
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"  # Han and Hangul
 )
 # Vowel signs and accents belong to their word, but are no letters for regular expressions.
-MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0963\u0970-\u0dff"
-WORDS = re.compile(rf"(?:[^\W_{UNSPACED}]|[{MARKS}]){{1,64}}")
+COMBINING_MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0963\u0970-\u0dff"
+WORDS = re.compile(rf"(?:[^\W_{UNSPACED}]|[{COMBINING_MARKS}]){{1,64}}")
 ASCII_WORDS = re.compile(r"[a-z0-9]{1,64}")
-RUNS = re.compile(rf"[{UNSPACED}]+")
+UNSPACED_RUNS = re.compile(rf"[{UNSPACED}]+")
 # Normalisation sorts a run of accents, which takes the square of its length; no word has so many in
 # a row. Characters that become accents when normalised count too (halfwidth voiced marks).
 ACCENTS_AT_MOST = 30
@@ -29,37 +29,37 @@ TOO_MANY_ACCENTS = re.compile(
     r"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f])++"
 )
 ACCENTS = re.compile("[\u0300-\u036f]")
-ENDINGS = (("ies", "y"), ("sses", "ss"), ("shes", "sh"), ("ches", "ch"), ("xes", "x"))
-REMEMBERED = 100_000  # words whose stem is remembered: a bound on memory, not on the text
+ENGLISH_ENDINGS = (("ies", "y"), ("sses", "ss"), ("shes", "sh"), ("ches", "ch"), ("xes", "x"))
+MOST_STEMS = 100_000  # words whose stem is remembered: a bound on memory, not on the text
 
 
-class _Stems(dict[str, str]):
+class _StemCache(dict[str, str]):
     """A cache from word to stem, so that a long text costs one lookup for each word."""
 
     def __missing__(self, word: str) -> str:
-        if len(self) >= REMEMBERED:
+        if len(self) >= MOST_STEMS:
             self.clear()
-        found = self[word] = stem(word)
+        found = self[word] = stem_word(word)
         return found
 
 
-_stems = _Stems()
+_stem_cache = _StemCache()
 
 
-def terms(text: str) -> list[str]:
+def extract_terms(text: str) -> list[str]:
     """Return the terms of a text, about one for each word or unspaced character.
 
     A text without letters and digits has none.
     """
     if text.isascii():
-        return list(map(_stems.__getitem__, ASCII_WORDS.findall(text.lower())))
+        return list(map(_stem_cache.__getitem__, ASCII_WORDS.findall(text.lower())))
     text = unicodedata.normalize("NFKC", TOO_MANY_ACCENTS.sub(r"\1", text)).casefold()
-    words = list(map(_stems.__getitem__, WORDS.findall(text)))
-    words.extend(chain.from_iterable(map(pairs, RUNS.findall(text))))
+    words = list(map(_stem_cache.__getitem__, WORDS.findall(text)))
+    words.extend(chain.from_iterable(map(pair_characters, UNSPACED_RUNS.findall(text))))
     return words
 
 
-def pairs(run: str) -> list[str]:
+def pair_characters(run: str) -> list[str]:
     """Return the overlapping pairs of a run of unspaced characters; one alone stays alone.
 
     Example: "中国人" -> 中国, 国人.
@@ -67,7 +67,7 @@ def pairs(run: str) -> list[str]:
     return list(map(add, run, run[1:])) if len(run) > 1 else [run]
 
 
-def stem(word: str) -> str:
+def stem_word(word: str) -> str:
     """Return a casefolded word without accents and the commonest English endings.
 
     So "studies" finds "study".
@@ -76,7 +76,7 @@ def stem(word: str) -> str:
         word = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", word)))
     if len(word) < 4 or not word.isascii():
         return word
-    for ending, instead in ENDINGS:
+    for ending, instead in ENGLISH_ENDINGS:
         if word.endswith(ending):
             return word[: -len(ending)] + instead
     if word[-1] == "s" and word[-2] not in "sui":

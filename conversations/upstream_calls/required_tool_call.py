@@ -19,21 +19,21 @@ from providers.protocol.trace import Trace
 from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 
-THINKING = ("reasoning_content", "reasoning")
+THINKING_KEYS = ("reasoning_content", "reasoning")
 THOUGHT_END = "</think>"  # ends the thinking in a text
 
 
 def answer(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
 ) -> Batches:
-    if not tool_prompt.demands_call(request.body) or all(
+    if not tool_prompt.may_require_call(request.body) or all(
         one.model.tools != "prompt" for one in candidates
     ):
         return failover.answer(request, candidates, pool, trace)
-    return insisting(request, candidates, pool, trace)
+    return answer_with_correction(request, candidates, pool, trace)
 
 
-async def insisting(
+async def answer_with_correction(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
 ) -> Batches:
     """Relay the answer; if it lacks its call, relay its thinking and the answer to a correction.
@@ -45,8 +45,8 @@ async def insisting(
     thoughts: list[Chunk] = []
     async with aclosing(failover.answer(request, candidates, pool, trace)) as batches:
         async for batch in batches:
-            if trace.attempts[-1].lacks_call:
-                thought, rest = parted(batch)
+            if trace.attempts[-1].lacks_tool_call:
+                thought, rest = split_thinking(batch)
                 thoughts += thought
                 first += rest
                 batch = thought if request.stream else []
@@ -54,34 +54,39 @@ async def insisting(
                 yield batch
     if not first:
         return
-    if not trace.may_go_on():
-        yield continued(first, thoughts)
+    if not trace.claim_next_call():
+        yield render_continuation(first, thoughts)
         return
-    said = spoken(first)
+    said = join_answer_text(first)
     begun = False
-    second = corrected(request, trace.attempts[-1], said)
+    second = make_correction_request(request, trace.attempts[-1], said)
     try:
         async with aclosing(failover.answer(second, candidates, pool, trace)) as batches:
             async for batch in batches:
                 begun = True
-                yield continued(batch, thoughts)
+                yield render_continuation(batch, thoughts)
     except GatewayError:
         if begun:
             raise
-        yield continued(first, thoughts)
+        yield render_continuation(first, thoughts)
 
 
-def corrected(request: ChatRequest, attempt: Attempt, said: str) -> ChatRequest:
+def make_correction_request(
+    request: ChatRequest, attempt: Attempt, answer_text: str
+) -> ChatRequest:
     """Return the same request with the model's text and a correction added."""
     messages = [
         *request.body["messages"],
-        *([{"role": "assistant", "content": said}] if said else []),
+        *([{"role": "assistant", "content": answer_text}] if answer_text else []),
     ]
     messages.append(
-        {"role": "user", "content": tool_prompt.correction(tool_prompt.offer(request.body))}
+        {
+            "role": "user",
+            "content": tool_prompt.render_correction(tool_prompt.read_tool_offer(request.body)),
+        }
     )
     resume = None
-    if request.keep and attempt.token_id is not None and attempt.chat_id:
+    if request.wants_stored_chat and attempt.token_id is not None and attempt.chat_id:
         resume = Resume(attempt.token_id, attempt.chat_id, attempt.parent_id)
     return msgspec.structs.replace(
         request, body={**request.body, "messages": messages}, resume=resume
@@ -89,59 +94,69 @@ def corrected(request: ChatRequest, attempt: Attempt, said: str) -> ChatRequest:
 
 
 # --- answers with one choice, streamed or whole ---------------------------------------------------
-def said_in(chunk: Chunk) -> dict[str, Any]:
+def read_choice_message(chunk: Chunk) -> dict[str, Any]:
     """Return the delta or message of the chunk's choice, empty when it has none."""
     choice = chunk["choices"][0] if chunk["choices"] else {}
     found: dict[str, Any] = choice.get("delta") or choice.get("message") or {}
     return found
 
 
-def spoken(chunks: Sequence[Chunk]) -> str:
-    return "".join(said_in(chunk).get("content") or "" for chunk in chunks)
+def join_answer_text(chunks: Sequence[Chunk]) -> str:
+    return "".join(read_choice_message(chunk).get("content") or "" for chunk in chunks)
 
 
-def parted(batch: Sequence[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
+def split_thinking(batch: Sequence[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
     """Split an answer that lacks its call into its thinking, which is relayed, and the rest."""
-    left = spoken(batch).find(THOUGHT_END) + len(THOUGHT_END) if THOUGHT_END in spoken(batch) else 0
+    left = (
+        join_answer_text(batch).find(THOUGHT_END) + len(THOUGHT_END)
+        if THOUGHT_END in join_answer_text(batch)
+        else 0
+    )
     thoughts: list[Chunk] = []
     rest: list[Chunk] = []
     for chunk in batch:
-        said = said_in(chunk)
-        content = said_in(chunk).get("content") or ""
-        thought = {name: value for name, value in said.items() if name in (*THINKING, "role")}
+        said = read_choice_message(chunk)
+        content = read_choice_message(chunk).get("content") or ""
+        thought = {name: value for name, value in said.items() if name in (*THINKING_KEYS, "role")}
         if left and content:
             thought["content"] = content[:left]
         if thought:
-            thoughts.append(saying({**chunk, "usage": None}, thought, ends=False))
-        other = {name: value for name, value in said.items() if name not in THINKING}
-        rest.append(saying(chunk, other | ({"content": content[left:]} if content else {})))
+            thoughts.append(
+                replace_choice_message({**chunk, "usage": None}, thought, keep_finish_reason=False)
+            )
+        other = {name: value for name, value in said.items() if name not in THINKING_KEYS}
+        rest.append(
+            replace_choice_message(chunk, other | ({"content": content[left:]} if content else {}))
+        )
         left = max(0, left - len(content))
     return thoughts, rest
 
 
-def saying(chunk: Chunk, said: dict[str, Any], *, ends: bool = True) -> Chunk:
+def replace_choice_message(
+    chunk: Chunk, new_message: dict[str, Any], *, keep_finish_reason: bool = True
+) -> Chunk:
     """Return the chunk with another delta or message.
 
-    The finish reason is removed unless `ends`.
+    The finish reason is removed unless `keep_finish_reason`.
     """
     if not chunk["choices"]:
         return chunk
     choice, *others = chunk["choices"]
     name = "message" if "message" in choice else "delta"
-    reason = choice["finish_reason"] if ends else None
-    return {**chunk, "choices": [{**choice, name: said, "finish_reason": reason}, *others]}
+    reason = choice["finish_reason"] if keep_finish_reason else None
+    return {**chunk, "choices": [{**choice, name: new_message, "finish_reason": reason}, *others]}
 
 
-def continued(batch: Sequence[Chunk], thoughts: Sequence[Chunk]) -> list[Chunk]:
+def render_continuation(batch: Sequence[Chunk], thoughts: Sequence[Chunk]) -> list[Chunk]:
     """Return the chunks that follow `thoughts` in the same answer."""
     told = []
     for chunk in batch:
-        said = said_in(chunk)
+        said = read_choice_message(chunk)
         if chunk["choices"] and "message" in chunk["choices"][0]:
-            for field in (*THINKING, "content"):
-                if before := "".join(said_in(one).get(field) or "" for one in thoughts):
+            for field in (*THINKING_KEYS, "content"):
+                if before := "".join(read_choice_message(one).get(field) or "" for one in thoughts):
                     said = said | {field: before + (said.get(field) or "")}
         else:  # the role was sent before
             said = {name: value for name, value in said.items() if name != "role"}
-        told.append(saying(chunk, said))
+        told.append(replace_choice_message(chunk, said))
     return told

@@ -1,9 +1,9 @@
 """Make the upstream calls of one request: several intermediate ones, and one final one.
 
 Intermediate answers are read whole; the caller gets the final one. Each call goes through failover
-like a request of its own; its attempts and its usage count as the request's. `Asking` limits the
-number of calls and leaves half of the request's time to the final one. A tool call that the final
-answer must have is insisted upon, as without a strategy.
+like a request of its own; its attempts and its usage count as the request's. `StrategyCalls` limits
+the number of calls and leaves half of the request's time to the final one. A tool call that the
+final answer must have is insisted upon, as without a strategy.
 """
 
 import asyncio
@@ -26,22 +26,22 @@ from tokens.pool.pool import Pool
 
 # fields of the caller's body for intermediate calls too; tools, formats and limits are for the
 # final call only
-KEPT = (
+INTERMEDIATE_FIELDS = (
     *("model", "user", "safety_identifier", "prompt_cache_key", "service_tier"),
     *("reasoning_effort", "temperature", "top_p", "seed"),
 )
-HOPELESS = (Rejected, PoolError)  # an immediate retry would fail in the same way
+UNRETRYABLE_ERRORS = (Rejected, PoolError)  # an immediate retry would fail in the same way
 Options = TypeVar("Options")
 
 
-class Said(msgspec.Struct, frozen=True):
-    """A whole intermediate answer; `cut` is true when it reached its limit of tokens."""
+class IntermediateAnswer(msgspec.Struct, frozen=True):
+    """A whole intermediate answer; `is_cut_off` is true when it reached its limit of tokens."""
 
     text: str
-    cut: bool = False
+    is_cut_off: bool = False
 
 
-class Asking:
+class StrategyCalls:
     """The upstream calls of one request, at most `most`.
 
     The final call is included in that number, and is always made.
@@ -53,46 +53,58 @@ class Asking:
         candidates: Sequence[Candidate],
         pool: Pool,
         trace: Trace,
-        most: int,
+        max_calls: int,
     ) -> None:
         self.request = request
         self._candidates = candidates
         self._pool = pool
         self._trace = trace
-        self._left = most  # upstream calls
-        self._reserved = 0  # of these, for calls that are about to be made
-        self._until = trace.began + candidates[0].adapter.upstream.timeouts.total / 2
+        self._remaining_calls = max_calls  # upstream calls
+        self._reserved_calls = 0  # of these, for calls that are about to be made
+        self._intermediate_deadline = (
+            trace.started_seconds + candidates[0].adapter.upstream.timeouts.total / 2
+        )
 
     @property
-    def left(self) -> int:
+    def calls_left(self) -> int:
         """Upstream calls still allowed before the final answer, retries included.
 
         It is 0 after the time limit.
         """
-        return self._left - self._reserved - 1 if time.perf_counter() < self._until else 0
+        return (
+            self._remaining_calls - self._reserved_calls - 1
+            if time.perf_counter() < self._intermediate_deadline
+            else 0
+        )
 
-    def _more(self, kept: int) -> bool:
+    def _claim_call(self, calls_for_others: int) -> bool:
         """Take one more upstream call if enough remain for others; return whether it was taken.
 
-        `kept` calls and the reserved ones are for others.
+        `calls_for_others` calls and the reserved ones are for others.
         """
-        allowed = self._left - self._reserved > kept
-        self._left -= allowed
+        allowed = self._remaining_calls - self._reserved_calls > calls_for_others
+        self._remaining_calls -= allowed
         return allowed
 
-    def reserve(self, questions: int) -> None:
+    def reserve_calls(self, count: int) -> None:
         """Reserve a call for each of the next calls, so that no failover uses it up.
 
         They are made next and at once.
         """
-        self._reserved = questions
+        self._reserved_calls = count
 
-    async def whole(self, label: str, messages: Sequence[dict[str, Any]], **fields: Any) -> Said:
+    async def request_intermediate_answer(
+        self, label: str, messages: Sequence[dict[str, Any]], **fields: Any
+    ) -> IntermediateAnswer:
         """Make an intermediate call and return its whole answer.
 
         `fields` are added to the body; a field that is None is left out. Raises GatewayError.
         """
-        body = {name: self.request.body[name] for name in KEPT if name in self.request.body}
+        body = {
+            name: self.request.body[name]
+            for name in INTERMEDIATE_FIELDS
+            if name in self.request.body
+        }
         body |= {"messages": list(messages), **fields}
         body = {name: value for name, value in body.items() if value is not None}
         limit = body.pop("max_tokens", None)
@@ -105,14 +117,14 @@ class Asking:
             stream=False,
             include_usage=False,
             thinking="reasoning",
-            keep=False,
+            wants_stored_chat=False,
             resume=None,
         )
         answer: Chunk = {}
         try:
             async with (
-                asyncio.timeout(self._until - time.perf_counter()),
-                aclosing(self._asked(label, inner)) as batches,
+                asyncio.timeout(self._intermediate_deadline - time.perf_counter()),
+                aclosing(self._call_upstream(label, inner)) as batches,
             ):
                 async for batch in batches:
                     answer = batch[0]
@@ -122,9 +134,9 @@ class Asking:
             ) from None
         choice = (answer.get("choices") or [{}])[0]
         text = join_texts((choice.get("message") or {}).get("content"))
-        return Said(text, choice.get("finish_reason") == "length")
+        return IntermediateAnswer(text, choice.get("finish_reason") == "length")
 
-    async def last(
+    async def stream_final_answer(
         self, label: str, messages: Sequence[dict[str, Any]], **defaults: Any
     ) -> Batches:
         """Yield the final answer, in the form that the caller wants.
@@ -133,21 +145,25 @@ class Asking:
         """
         given = {name: value for name, value in defaults.items() if value is not None}
         body = given | self.request.body | {"messages": list(messages)}
-        inner = msgspec.structs.replace(self.request, body=body, keep=False, resume=None)
-        async with aclosing(self._asked(label, inner, kept=0)) as batches:
+        inner = msgspec.structs.replace(
+            self.request, body=body, wants_stored_chat=False, resume=None
+        )
+        async with aclosing(self._call_upstream(label, inner, calls_for_others=0)) as batches:
             async for batch in batches:
                 yield batch
 
-    async def _asked(self, label: str, inner: ChatRequest, kept: int = 1) -> Batches:
+    async def _call_upstream(
+        self, label: str, inner: ChatRequest, calls_for_others: int = 1
+    ) -> Batches:
         """Yield the answer's chunks.
 
-        Attempts are recorded however the call ends. Failover leaves `kept` calls and the reserved
-        ones to others.
+        Attempts are recorded however the call ends. Failover leaves `calls_for_others` calls and
+        the reserved ones to others.
         """
         trace = self._trace
-        own = trace.begin_inner(inner, partial(self._more, kept))
-        self._left -= 1
-        self._reserved = max(0, self._reserved - 1)
+        own = trace.begin_inner(inner, partial(self._claim_call, calls_for_others))
+        self._remaining_calls -= 1
+        self._reserved_calls = max(0, self._reserved_calls - 1)
         try:
             async with aclosing(
                 required_tool_call.answer(inner, self._candidates, self._pool, own)
@@ -158,7 +174,7 @@ class Asking:
             trace.add_attempts(own, label)
 
 
-def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
+def read_strategy_options(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
     """Return the strategy's options from the model's row.
 
     Raises InternalError, which names the wrong option.
@@ -173,7 +189,7 @@ def options_of(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
 
 
 # --- messages -------------------------------------------------------------------------------------
-def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
+def prepend_instructions(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
     """Return the messages with `prompt` in front.
 
     System messages at the beginning are joined with it, in the role of the first.
@@ -186,7 +202,7 @@ def instructed(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str
     return [{"role": role, "content": "\n\n".join([prompt, *told])}, *messages[head:]]
 
 
-def only_text(body: dict[str, Any]) -> bool:
+def wants_plain_text(body: dict[str, Any]) -> bool:
     """Return whether the caller wants one plain text: no tools, no format, no second choice."""
     format_ = (body.get("response_format") or {}).get("type", "text")
     return (

@@ -9,14 +9,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from providers.database.triggers import Trigger, TriggerSet, drop_triggers, install_triggers
 
 TABLE = "conversations_conversation"
-KEPT = "OLD.chat_id <> '' AND OLD.token_id IS NOT NULL"
-LOST = (
-    f"{KEPT} AND (NEW.chat_id <> OLD.chat_id OR NEW.token_id IS NULL OR NEW.token_id <> "
+HAD_CHAT = "OLD.chat_id <> '' AND OLD.token_id IS NOT NULL"
+LOST_CHAT = (
+    f"{HAD_CHAT} AND (NEW.chat_id <> OLD.chat_id OR NEW.token_id IS NULL OR NEW.token_id <> "
     "OLD.token_id)"
 )
-DELETE = "AFTER DELETE ON conversations_conversation FOR EACH ROW"
-UPDATE = "AFTER UPDATE OF chat_id, token_id ON conversations_conversation FOR EACH ROW"
-WRITE = "INSERT INTO conversations_farewell (token_id, chat_id) VALUES (OLD.token_id, OLD.chat_id);"
+AFTER_DELETE = "AFTER DELETE ON conversations_conversation FOR EACH ROW"
+AFTER_UPDATE = "AFTER UPDATE OF chat_id, token_id ON conversations_conversation FOR EACH ROW"
+INSERT_FAREWELL = (
+    "INSERT INTO conversations_farewell (token_id, chat_id) VALUES (OLD.token_id, OLD.chat_id);"
+)
 FUNCTION = f"""
 CREATE OR REPLACE FUNCTION conversations_part() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -24,7 +26,7 @@ BEGIN
         INSERT INTO conversations_farewell (token_id, chat_id) SELECT token_id, chat_id
         FROM conversations_conversation WHERE chat_id <> '' AND token_id IS NOT NULL;
     ELSE
-        {WRITE}
+        {INSERT_FAREWELL}
     END IF;
     RETURN NULL;
 END $$
@@ -35,24 +37,24 @@ TRIGGERS = TriggerSet(
         Trigger(
             "conversations_part_delete",
             TABLE,
-            f"{DELETE} WHEN {KEPT} BEGIN {WRITE} END",
+            f"{AFTER_DELETE} WHEN {HAD_CHAT} BEGIN {INSERT_FAREWELL} END",
         ),
         Trigger(
             "conversations_part_update",
             TABLE,
-            f"{UPDATE} WHEN {LOST} BEGIN {WRITE} END",
+            f"{AFTER_UPDATE} WHEN {LOST_CHAT} BEGIN {INSERT_FAREWELL} END",
         ),
     ),
     postgres=(
         Trigger(
             "conversations_part_delete",
             TABLE,
-            f"{DELETE} WHEN ({KEPT}) EXECUTE FUNCTION conversations_part()",
+            f"{AFTER_DELETE} WHEN ({HAD_CHAT}) EXECUTE FUNCTION conversations_part()",
         ),
         Trigger(
             "conversations_part_update",
             TABLE,
-            f"{UPDATE} WHEN ({LOST}) EXECUTE FUNCTION conversations_part()",
+            f"{AFTER_UPDATE} WHEN ({LOST_CHAT}) EXECUTE FUNCTION conversations_part()",
         ),
         Trigger(
             "conversations_part_truncate",

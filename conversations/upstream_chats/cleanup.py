@@ -21,37 +21,37 @@ from providers.exceptions import ModelMissing, UpstreamError
 from providers.network.clients import Clients
 from tokens.maintenance import token_check
 from tokens.models import State, UpstreamToken
-from tokens.querysets import BY_PERSON
+from tokens.querysets import DISABLED_BY_PERSON
 
 logger = logging.getLogger(__name__)
 RUN_SECONDS = 40.0  # no call of a run begins later
 
 
-def say() -> int:
+def delete_due_chats() -> int:
     """Delete due chats at their upstreams and their rows; return how many chats are gone there."""
     gone = 0
     failing = set[UUID]()
     until = time.monotonic() + RUN_SECONDS
-    while time.monotonic() < until and (batch := taken(failing)):
-        lost, ready = sorted_out(batch)
-        deleted = asyncio.run(outcomes(ready)) if ready else []
+    while time.monotonic() < until and (batch := claim_due_chats(failing)):
+        lost, ready = split_lost_and_ready(batch)
+        deleted = asyncio.run(delete_upstream_chats(ready)) if ready else []
         done = {farewell.pk for (farewell, _), well in zip(ready, deleted, strict=True) if well}
         gone += len(done)
         done |= {farewell.pk for farewell in lost}
         Farewell.objects.filter(pk__in=done).delete()
         failed = [farewell for farewell in batch if farewell.pk not in done]
-        give_up(failed)
+        delete_failed_rows(failed)
         failing |= {farewell.token_id for farewell in failed}
     return gone
 
 
-def taken(but: Collection[UUID]) -> list[Farewell]:
+def claim_due_chats(excluded_token_ids: Collection[UUID]) -> list[Farewell]:
     """Claim the next due chats, each of another token; writes the attempt."""
-    due = Farewell.objects.due().one_each(token_check.AT_ONCE, but)
+    due = Farewell.objects.due().first_of_each_token(token_check.CHECKS_AT_ONCE, excluded_token_ids)
     return [farewell for farewell in due if farewell.claim_try()]
 
 
-def sorted_out(
+def split_lost_and_ready(
     batch: Sequence[Farewell],
 ) -> tuple[list[Farewell], list[tuple[Farewell, UpstreamToken]]]:
     """Return the chats that can never be deleted, and those that can be deleted now.
@@ -60,12 +60,12 @@ def sorted_out(
     their token. All others wait for a later run.
     """
     tokens = UpstreamToken.objects.filter(pk__in=[farewell.token_id for farewell in batch])
-    known = set(tokens.exclude(BY_PERSON).values_list("pk", flat=True))
+    known = set(tokens.exclude(DISABLED_BY_PERSON).values_list("pk", flat=True))
     working = (
-        tokens.watched()
-        .with_access()
+        tokens.filter_maintained()
+        .filter_with_access()
         .exclude(state=State.DISABLED)
-        .filter(provider__kind__in=registry.kinds())
+        .filter(provider__kind__in=registry.list_adapter_kinds())
     )
     ready = {token.pk: token for token in working.select_related("provider")}
     lost = [farewell for farewell in batch if farewell.token_id not in known]
@@ -74,24 +74,25 @@ def sorted_out(
     ]
 
 
-async def outcomes(ready: Sequence[tuple[Farewell, UpstreamToken]]) -> list[bool]:
+async def delete_upstream_chats(ready: Sequence[tuple[Farewell, UpstreamToken]]) -> list[bool]:
     """Delete the chats at their upstreams; return for each whether it is gone.
 
     No transaction is open during the calls.
     """
     async with Clients() as clients, asyncio.TaskGroup() as group:
         asked = [
-            group.create_task(forget(clients, token, farewell.chat_id)) for farewell, token in ready
+            group.create_task(delete_upstream_chat(clients, token, farewell.chat_id))
+            for farewell, token in ready
         ]
     return [task.result() for task in asked]
 
 
-async def forget(clients: Clients, token: UpstreamToken, chat_id: str) -> bool:
+async def delete_upstream_chat(clients: Clients, token: UpstreamToken, chat_id: str) -> bool:
     """Delete a chat at its upstream; return whether it is gone there."""
     try:
-        async with asyncio.timeout(token_check.PATIENCE_SECONDS):
-            adapter = token_check.adapter(token.provider, clients)
-            await adapter.forget(token_check.credential_of(token), chat_id)
+        async with asyncio.timeout(token_check.CHECK_TIMEOUT_SECONDS):
+            adapter = token_check.build_maintenance_adapter(token.provider, clients)
+            await adapter.delete_chat(token_check.open_token_credential(token), chat_id)
     except ModelMissing:
         return True
     except (UpstreamError, vault.VaultError, TimeoutError):
@@ -99,7 +100,7 @@ async def forget(clients: Clients, token: UpstreamToken, chat_id: str) -> bool:
     return True
 
 
-def give_up(failed: Sequence[Farewell]) -> None:
+def delete_failed_rows(failed: Sequence[Farewell]) -> None:
     """Delete the rows of chats that failed FAREWELL_TRIES times."""
     for farewell in failed:
         if farewell.tries >= settings.FAREWELL_TRIES:

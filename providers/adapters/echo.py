@@ -14,51 +14,51 @@ from base64 import b64encode
 from typing import Any
 
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Batches, Chunk, completion, delta
+from providers.protocol.chunks import Batches, Chunk, make_completion, make_delta
 from providers.protocol.message_text import join_texts
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest, Credential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
 
 DIMENSIONS = 64
-NOTHING = "(nothing was said)"
+NO_USER_TEXT = "(nothing was said)"
 
 
 class Adapter(BaseAdapter):
     label = "Echo (offline)"
     has_url = False
 
-    async def relay(
+    async def relay_answer(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
     ) -> Batches:
         attempt.status = 200
         if request.endpoint == EMBEDDINGS:
-            yield [embeddings(request)]
+            yield [make_embeddings(request)]
             return
         said = find_last_text(request.body)
         if not request.stream:
             yield [
-                completion(request, {"content": said}, None)
+                make_completion(request, {"content": said}, None)
                 if request.endpoint == CHAT
-                else text(request, said, "stop")
+                else make_text_completion(request, said, "stop")
             ]
             return
         for position, word in enumerate(re.findall(r"\S+\s*|\s+", said)):
             if request.endpoint != CHAT:
-                yield [text(request, word, None)]
+                yield [make_text_completion(request, word, None)]
             else:
                 yield [
-                    delta(request, role="assistant", content=word)
+                    make_delta(request, role="assistant", content=word)
                     if position == 0
-                    else delta(request, content=word)
+                    else make_delta(request, content=word)
                 ]
             await asyncio.sleep(0)
         yield [
-            delta(request, finish_reason="stop")
+            make_delta(request, finish_reason="stop")
             if request.endpoint == CHAT
-            else text(request, "", "stop")
+            else make_text_completion(request, "", "stop")
         ]
 
-    async def models(self, credential: Credential) -> list[str]:
+    async def list_model_ids(self, credential: Credential) -> list[str]:
         return ["echo"]
 
 
@@ -66,14 +66,14 @@ def find_last_text(body: dict[str, Any]) -> str:
     """Find the text of the last user message, or of the prompt."""
     if "prompt" in body:
         prompt = body["prompt"]
-        return prompt if isinstance(prompt, str) else " ".join(map(str, prompt or [NOTHING]))
+        return prompt if isinstance(prompt, str) else " ".join(map(str, prompt or [NO_USER_TEXT]))
     for message in reversed(body["messages"]):
         if message["role"] == "user":
-            return join_texts(message.get("content")) or NOTHING
-    return NOTHING
+            return join_texts(message.get("content")) or NO_USER_TEXT
+    return NO_USER_TEXT
 
 
-def text(request: ChatRequest, words: str, finish_reason: str | None) -> Chunk:
+def make_text_completion(request: ChatRequest, words: str, finish_reason: str | None) -> Chunk:
     """Return a legacy completion, or one chunk of it: both have this shape."""
     choice = {"index": 0, "text": words, "logprobs": None, "finish_reason": finish_reason}
     return {
@@ -85,7 +85,7 @@ def text(request: ChatRequest, words: str, finish_reason: str | None) -> Chunk:
     }
 
 
-def embeddings(request: ChatRequest) -> Chunk:
+def make_embeddings(request: ChatRequest) -> Chunk:
     given = request.body["input"]
     inputs = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
     as_base64 = request.body.get("encoding_format") == "base64"

@@ -29,42 +29,42 @@ from providers.exceptions import (
 )
 from providers.network.http_client import HttpAnswer, Target
 from providers.protocol.chunks import Chunk
-from providers.protocol.request import CHAT, ChatRequest, Credential, Fresh, UpstreamModel
+from providers.protocol.request import CHAT, ChatRequest, Credential, NewCredential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
 from providers.upstream.stream_reader import DialectReader
 from providers.wire import k2think_dialect
-from providers.wire.json_reader import loads
-from providers.wire.jwt import expires_at
-from providers.wire.sse import Splitter
+from providers.wire.json_reader import read_json
+from providers.wire.jwt import read_expiry
+from providers.wire.sse import EventSplitter
 
-COOKIE = re.compile(r"(?:^|[;,\s])token=([^;,\s]+)")
+TOKEN_COOKIE = re.compile(r"(?:^|[;,\s])token=([^;,\s]+)")
 
 
 class Adapter(BaseAdapter):
     label = "K2-Think web (unofficial)"
-    official = False
+    is_official = False
     modes = ("user", "guest")
-    stream_only = True
-    signs_in = True
+    is_stream_only = True
+    can_sign_in = True
 
     @property
-    def guest(self) -> bool:
+    def is_guest(self) -> bool:
         return self.upstream.mode == Mode.GUEST
 
-    def target(self, path: str) -> Target:
-        return super().target(f"guest/{path}" if self.guest and path == CHAT else path)
+    def get_target(self, path: str) -> Target:
+        return super().get_target(f"guest/{path}" if self.is_guest and path == CHAT else path)
 
-    def headers(self, credential: Credential) -> bytes:
+    def build_headers(self, credential: Credential) -> bytes:
         site = urljoin(self.upstream.base_url, "/")
-        page = f"{site}guest" if self.guest else site
+        page = f"{site}guest" if self.is_guest else site
         own = (
             f"Accept: text/event-stream,application/json\r\nOrigin: {site[:-1]}\r\nReferer: "
             f"{page}\r\n"
         )
-        return super().headers(credential) + own.encode("ascii")
+        return super().build_headers(credential) + own.encode("ascii")
 
-    def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
-        body = super().payload(request, model)
+    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+        body = super().build_payload(request, model)
         sampling = {
             "temperature": body.get("temperature"),
             "top_p": body.get("top_p"),
@@ -74,7 +74,9 @@ class Adapter(BaseAdapter):
         return {
             "stream": True,
             "model": model.name,
-            "messages": k2think_dialect.messages(body["messages"], guest=self.guest),
+            "messages": k2think_dialect.build_site_messages(
+                body["messages"], is_guest=self.is_guest
+            ),
             "params": {name: value for name, value in sampling.items() if value is not None},
             "tool_servers": [],
             "features": {
@@ -82,21 +84,21 @@ class Adapter(BaseAdapter):
                 "code_interpreter": False,
                 "web_search": web_search,
             },
-            "variables": k2think_dialect.variables(datetime.now(UTC)),
-            "model_item": k2think_dialect.model_item(model),
+            "variables": k2think_dialect.build_prompt_variables(datetime.now(UTC)),
+            "model_item": k2think_dialect.build_model_item(model),
             "background_tasks": {"title_generation": True, "tags_generation": True},
             **{name: str(uuid4()) for name in ("chat_id", "id", "session_id")},
         }
 
-    def reader(self, request: ChatRequest, credential: Credential) -> DialectReader:
-        dialect = k2think_dialect.Snapshots(request, credential)
-        return DialectReader(dialect, Splitter(self.upstream.limits.event_bytes))
+    def make_stream_reader(self, request: ChatRequest, credential: Credential) -> DialectReader:
+        dialect = k2think_dialect.K2ThinkAnswer(request, credential)
+        return DialectReader(dialect, EventSplitter(self.upstream.limits.event_bytes))
 
-    def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
+    def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
         try:
-            return super().answer(request, data, credential)
+            return super().parse_answer(request, data, credential)
         except UpstreamError as error:
-            raise k2think_dialect.meant(error) from None
+            raise k2think_dialect.detect_missing_model(error) from None
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
         """Return the error that an unsuccessful answer means.
@@ -104,31 +106,31 @@ class Adapter(BaseAdapter):
         A web page, for example a captcha, says nothing about the token or the model: it is a
         BadResponse.
         """
-        error = k2think_dialect.meant(super().read_refusal(answer, credential))
-        page = "html" in answer.header(b"content-type")
+        error = k2think_dialect.detect_missing_model(super().read_refusal(answer, credential))
+        page = "html" in answer.get_header(b"content-type")
         if page and answer.status != 429 and isinstance(error, TokenError | ModelMissing):
-            return k2think_dialect.instead(
+            return k2think_dialect.replace_error(
                 error, BadResponse("The upstream answered with a web page.")
             )  # for example a captcha
         return error
 
-    async def check(self, credential: Credential) -> None:
+    async def probe_credential(self, credential: Credential) -> None:
         try:
-            await self.models(credential)
+            await self.list_model_ids(credential)
         except AuthRejected:
-            if not self.guest:  # guests may chat even if they may not list models
+            if not self.is_guest:  # guests may chat even if they may not list models
                 raise
 
-    async def sign_in(self, email: str, password: str) -> Fresh:
+    async def sign_in(self, email: str, password: str) -> NewCredential:
         body = orjson.dumps({"email": email, "password": password})
         call = self.build_call("POST", "v1/auths/signin", Credential(None, ""), body=body)
         try:
             answer = await self.make_call(call, Credential(None, password))
         except Rejected as error:
-            raise k2think_dialect.instead(error, AuthRejected(error.message)) from None
-        cookie = COOKIE.search(answer.header(b"set-cookie"))
+            raise k2think_dialect.replace_error(error, AuthRejected(error.message)) from None
+        cookie = TOKEN_COOKIE.search(answer.get_header(b"set-cookie"))
         try:
-            said = loads(answer.body)
+            said = read_json(answer.body)
         except ValueError:
             said = None
         token = (said.get("token") if isinstance(said, dict) else None) or (
@@ -136,4 +138,4 @@ class Adapter(BaseAdapter):
         )
         if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
             raise BadResponse("The upstream signed in without giving a token.")
-        return Fresh(token, expires_at=expires_at(token))
+        return NewCredential(token, expires_at=read_expiry(token))

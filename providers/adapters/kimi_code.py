@@ -11,7 +11,7 @@ and public reports of its error answers.
 from typing import Any
 
 from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError
-from providers.filters.moonshot_usage import lift
+from providers.filters.moonshot_usage import lift_usage
 from providers.network.http_client import HttpAnswer
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
@@ -19,7 +19,7 @@ from providers.upstream.base_adapter import BaseAdapter
 
 # all 403s have one error type: only the message tells a passing limit, a used-up plan and a bad
 # key apart
-FORBIDDEN: tuple[tuple[str, type[UpstreamError]], ...] = (
+FORBIDDEN_ERRORS: tuple[tuple[str, type[UpstreamError]], ...] = (
     ("concurren", RateLimited),
     ("billing cycle", QuotaExhausted),
     ("coding agent", ServerFailed),
@@ -29,8 +29,8 @@ FORBIDDEN: tuple[tuple[str, type[UpstreamError]], ...] = (
 class Adapter(BaseAdapter):
     label = "Kimi Code, official"
 
-    def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
-        body = super().payload(request, model)
+    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+        body = super().build_payload(request, model)
         body.pop("temperature", None)
         if request.endpoint == CHAT and "thinking" in model.options:
             body.setdefault("thinking", model.options["thinking"])
@@ -38,17 +38,17 @@ class Adapter(BaseAdapter):
 
     def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
         chunk = super().read_event(data, credential)
-        return None if chunk is None else lift(chunk)
+        return None if chunk is None else lift_usage(chunk)
 
-    def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
-        return lift(super().answer(request, data, credential))
+    def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
+        return lift_usage(super().parse_answer(request, data, credential))
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
         """Return the error that an unsuccessful answer means, by the words of its message."""
         error = super().read_refusal(answer, credential)
         said = error.message.lower()
         meant = (
-            next((kind for words, kind in FORBIDDEN if words in said), None)
+            next((kind for words, kind in FORBIDDEN_ERRORS if words in said), None)
             if answer.status == 403
             else None
         )

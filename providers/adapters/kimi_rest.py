@@ -22,158 +22,165 @@ import orjson
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, UpstreamTimeout
 from providers.network.api_client import ApiCall
 from providers.protocol.chunks import Batches
-from providers.protocol.request import Credential, Fresh
-from providers.upstream.web_chat import Turn, WebChat
+from providers.protocol.request import Credential, NewCredential
+from providers.upstream.web_chat import WebChat, WebChatTurn
 from providers.wire import kimi_common, kimi_rest_dialect
-from providers.wire.data_urls import Attachment, attachments
-from providers.wire.kimi_rest_dialect import Answer, Reader
-from providers.wire.sse import EventTooLong, Splitter
+from providers.wire.data_urls import Attachment, decode_attachments
+from providers.wire.kimi_rest_dialect import ContinuationReader, KimiRestAnswer
+from providers.wire.sse import EventSplitter, EventTooLong
 
-PRESIGNED = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::([0-9]{1,5}))?)/([!-~]*)")
+PRESIGNED_URL = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::([0-9]{1,5}))?)/([!-~]*)")
 LAST_PORT = 65_535
 PARSE_SECONDS = 30.0
-PARSE_LOOKS = 20
+PARSE_TRIES = 20
 PARSE_PAUSE_SECONDS = 1.0
 
 
 class Adapter(WebChat):
     label = "Kimi web, older interface (unofficial)"
-    one_at_a_time = True
-    refreshes = True
+    has_single_stream = True
+    can_refresh = True
     ERRORS = kimi_common.ERRORS
 
-    def headers(self, credential: Credential) -> bytes:
-        return super().headers(credential) + kimi_common.header_lines(
+    def build_headers(self, credential: Credential) -> bytes:
+        return super().build_headers(credential) + kimi_common.build_header_lines(
             credential.secret, self.upstream.base_url
         )
 
-    def error_in(self, body: Any) -> dict[str, Any] | None:
-        return kimi_common.error_in(body)
+    def read_error_object(self, body: Any) -> dict[str, Any] | None:
+        return kimi_common.read_kimi_error(body)
 
     # --- one answer -------------------------------------------------------------------------------
-    async def turn(self, turn: Turn) -> Batches:
+    async def send_turn(self, turn: WebChatTurn) -> Batches:
         seconds = turn.attempt.deadline - time.perf_counter()
         try:
             async with asyncio.timeout(seconds if seconds < float("inf") else None):
-                body = await self._prepared(turn)
+                body = await self._prepare_question(turn)
         except TimeoutError:
             raise UpstreamTimeout("Preparing the chat took longer than a request may.") from None
         limit_bytes = self.upstream.limits.event_bytes
-        answer = Answer(turn.request, turn.attempt, turn.credential.secret)
-        answer.continuations = kimi_rest_dialect.continuations(turn.model)
-        reader = Reader(answer, Splitter(limit_bytes))
-        target = self.target(f"api/chat/{turn.attempt.chat_id}/completion/stream")
+        answer = KimiRestAnswer(turn.request, turn.attempt, turn.credential.secret)
+        answer.remaining_continuations = kimi_rest_dialect.read_continuation_limit(turn.model)
+        reader = ContinuationReader(answer, EventSplitter(limit_bytes))
+        target = self.get_target(f"api/chat/{turn.attempt.chat_id}/completion/stream")
         while True:
-            async with aclosing(self.speech(turn, target, orjson.dumps(body), reader)) as batches:
+            async with aclosing(
+                self.stream_chunks(turn, target, orjson.dumps(body), reader)
+            ) as batches:
                 async for batch in batches:
                     yield batch
-            if not answer.cut:
+            if not answer.can_continue:
                 break
-            body = kimi_rest_dialect.go_on(turn.model, answer.segment_id)
-            answer.again()
-            reader.again(Splitter(limit_bytes))
-        reader.judge()
+            body = kimi_rest_dialect.build_continuation(turn.model, answer.segment_id)
+            answer.begin_continuation()
+            reader.begin_next_stream(EventSplitter(limit_bytes))
+        reader.require_finish()
 
-    async def _prepared(self, turn: Turn) -> dict[str, Any]:
+    async def _prepare_question(self, turn: WebChatTurn) -> dict[str, Any]:
         """Create the chat if there is none, upload its files, and return the question to send."""
         credential = turn.credential
-        given = attachments(turn.messages)
+        given = decode_attachments(turn.messages)
         if turn.resume is None:
-            made = await self.fetch(
-                "POST", "api/chat", credential, kimi_rest_dialect.new_chat(turn.model)
+            made = await self.fetch_object(
+                "POST", "api/chat", credential, kimi_rest_dialect.build_new_chat(turn.model)
             )
             turn.attempt.chat_id = kimi_common.safe_id(made.get("id"))
             if not turn.attempt.chat_id:
                 raise BadResponse("The upstream did not create a chat.")
-        refs = [await self._uploaded(turn, one) for one in given]
-        return kimi_rest_dialect.question(turn.model, kimi_common.one_text(turn.messages), refs)
+        refs = [await self._upload_attachment(turn, one) for one in given]
+        return kimi_rest_dialect.build_rest_question(
+            turn.model, kimi_common.render_chat_text(turn.messages), refs
+        )
 
     # --- images and files -------------------------------------------------------------------------
-    async def _uploaded(self, turn: Turn, given: Attachment) -> str:
+    async def _upload_attachment(self, turn: WebChatTurn, attachment: Attachment) -> str:
         """Upload an image or file, wait until the site has read it, and return its id."""
         credential = turn.credential
-        place = await self.fetch(
-            "POST", "api/pre-sign-url", credential, {"action": given.kind, "name": given.name}
+        place = await self.fetch_object(
+            "POST",
+            "api/pre-sign-url",
+            credential,
+            {"action": attachment.kind, "name": attachment.name},
         )
-        await self._upload(place.get("url"), given)
-        told = {"type": given.kind, "name": given.name, "file_id": place.get("file_id")}
-        if given.kind == "file":
+        await self._put_attachment_data(place.get("url"), attachment)
+        told = {"type": attachment.kind, "name": attachment.name, "file_id": place.get("file_id")}
+        if attachment.kind == "file":
             told |= {
                 "file_id": "",
                 "object_name": place.get("object_name"),
                 "chat_id": turn.attempt.chat_id,
             }
-        file = await self.fetch("POST", "api/file", credential, told)
+        file = await self.fetch_object("POST", "api/file", credential, told)
         file_id = kimi_common.safe_id(file.get("id"))
         if not file_id:
             raise BadResponse("The upstream did not take the file.")
-        if given.kind == "file":
-            await self._parsed(credential, file_id)
+        if attachment.kind == "file":
+            await self._wait_until_parsed(credential, file_id)
         return file_id
 
-    async def _upload(self, url: Any, given: Attachment) -> None:
+    async def _put_attachment_data(self, url: Any, attachment: Attachment) -> None:
         """Put the data at a presigned address, on whatever host; it gets none of our credentials.
 
         Raises BadResponse if the address is not usable or does not accept the data.
         """
         upstream = self.upstream
-        found = PRESIGNED.fullmatch(url) if isinstance(url, str) else None
+        found = PRESIGNED_URL.fullmatch(url) if isinstance(url, str) else None
         scheme, host, port, path = found.groups() if found else ("", "", "", "")
         schemes = ("https", "http") if upstream.allow_private else ("https",)
         if scheme not in schemes or int(port or 0) > LAST_PORT:
             raise BadResponse("The upstream gave no usable address to upload to.")
-        fields = {"body": given.data, "content_type": given.content_type}
-        call = ApiCall.create("PUT", f"{scheme}://{host}", path, **self.call_limits, **fields)
-        answer = await self.clients.api.call(call)
+        fields = {"body": attachment.data, "content_type": attachment.content_type}
+        call = ApiCall.from_path("PUT", f"{scheme}://{host}", path, **self.call_limits, **fields)
+        answer = await self.clients.api.fetch_answer(call)
         if not 200 <= answer.status < 300:
             raise BadResponse(f"The upload was answered with status {answer.status}.")
 
-    async def _parsed(self, credential: Credential, file_id: str) -> None:
+    async def _wait_until_parsed(self, credential: Credential, file_id: str) -> None:
         """Wait until the site has read the file.
 
         Raises Rejected if it cannot read it, UpstreamTimeout if that takes too long.
         """
         try:
             async with asyncio.timeout(PARSE_SECONDS):
-                for _ in range(PARSE_LOOKS):
-                    if await self._parsing(credential, file_id):
+                for _ in range(PARSE_TRIES):
+                    if await self._ask_if_parsed(credential, file_id):
                         return
                     await asyncio.sleep(PARSE_PAUSE_SECONDS)
         except TimeoutError:
             pass
         raise UpstreamTimeout("The upstream took too long to read the file.")
 
-    async def _parsing(self, credential: Credential, file_id: str) -> bool:
+    async def _ask_if_parsed(self, credential: Credential, file_id: str) -> bool:
         """Ask the site once, and return whether it has read the file.
 
         The answer is a stream of progress events, which may end before the file is read.
         """
-        splitter = Splitter(self.upstream.limits.event_bytes)
+        splitter = EventSplitter(self.upstream.limits.event_bytes)
         data = orjson.dumps({"ids": [file_id]})
         call = self.build_call("POST", "api/file/parse_process", credential, body=data)
-        async with self.clients.api.open(call) as response:
-            await self.accept(response, credential)
+        async with self.clients.api.open_call(call) as response:
+            await self.require_answer_head(response, credential)
             try:
-                async for piece in response.pieces():
-                    if any(map(kimi_rest_dialect.parsed, splitter.feed(piece))):
+                async for piece in response.iterate_body():
+                    if any(map(kimi_rest_dialect.is_file_parsed, splitter.feed(piece))):
                         return True
             except EventTooLong:
                 raise BadResponse("The upstream sent too long an event.") from None
-        return any(map(kimi_rest_dialect.parsed, splitter.finish()))
+        return any(map(kimi_rest_dialect.is_file_parsed, splitter.finish()))
 
     # --- beside the path --------------------------------------------------------------------------
-    async def check(self, credential: Credential) -> None:
-        await self.fetch("GET", "api/user", credential)
+    async def probe_credential(self, credential: Credential) -> None:
+        await self.fetch_object("GET", "api/user", credential)
 
-    async def refresh(self, secret: str) -> Fresh:
+    async def refresh_credential(self, secret: str) -> NewCredential:
         try:
-            return kimi_common.renewed(
-                await self.fetch("GET", kimi_common.REFRESH_PATH, Credential(None, secret))
+            return kimi_common.read_refreshed_tokens(
+                await self.fetch_object("GET", kimi_common.REFRESH_PATH, Credential(None, secret))
             )
         except Rejected as error:
             raise AuthRejected(error.message) from None
 
-    async def forget(self, credential: Credential, chat_id: str) -> None:
+    async def delete_chat(self, credential: Credential, chat_id: str) -> None:
         if not kimi_common.safe_id(chat_id):
             raise ModelMissing("The upstream has no such chat.")
         call = self.build_call("DELETE", f"api/chat/{chat_id}", credential)

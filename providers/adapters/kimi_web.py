@@ -18,11 +18,11 @@ import orjson
 
 from providers.exceptions import AuthRejected, Rejected
 from providers.protocol.chunks import Batches
-from providers.protocol.request import Credential, Fresh
+from providers.protocol.request import Credential, NewCredential
 from providers.upstream.stream_reader import DialectReader
-from providers.upstream.web_chat import Turn, WebChat
+from providers.upstream.web_chat import WebChat, WebChatTurn
 from providers.wire import connect, kimi_common, kimi_web_dialect
-from providers.wire.data_urls import other_parts
+from providers.wire.data_urls import find_non_text_parts
 
 CHAT_PATH = "apiv2/kimi.gateway.chat.v1.ChatService/Chat"
 DELETE_PATH = "apiv2/kimi.chat.v1.ChatService/DeleteChat"
@@ -31,42 +31,44 @@ SUBSCRIPTION_PATH = "apiv2/kimi.gateway.order.v1.SubscriptionService/GetSubscrip
 
 class Adapter(WebChat):
     label = "Kimi web (unofficial)"
-    one_at_a_time = True
-    refreshes = True
+    has_single_stream = True
+    can_refresh = True
     ERRORS = kimi_common.ERRORS
 
-    def headers(self, credential: Credential) -> bytes:
-        lines = super().headers(credential) + b"Connect-Protocol-Version: 1\r\n"
-        return lines + kimi_common.header_lines(credential.secret, self.upstream.base_url)
+    def build_headers(self, credential: Credential) -> bytes:
+        lines = super().build_headers(credential) + b"Connect-Protocol-Version: 1\r\n"
+        return lines + kimi_common.build_header_lines(credential.secret, self.upstream.base_url)
 
-    def error_in(self, body: Any) -> dict[str, Any] | None:
-        return kimi_common.error_in(body)
+    def read_error_object(self, body: Any) -> dict[str, Any] | None:
+        return kimi_common.read_kimi_error(body)
 
-    async def turn(self, turn: Turn) -> Batches:
+    async def send_turn(self, turn: WebChatTurn) -> Batches:
         credential = turn.credential
-        if other_parts(turn.messages):
+        if find_non_text_parts(turn.messages):
             raise Rejected("This model takes no images and no files.", param="messages")
         known = (turn.resume.chat_id, turn.resume.parent_id) if turn.resume else ()
-        asked = kimi_web_dialect.question(turn.model, kimi_common.one_text(turn.messages), *known)
-        answer = kimi_web_dialect.Answer(turn.request, turn.attempt, credential.secret)
-        reader = DialectReader(answer, connect.Splitter(self.upstream.limits.event_bytes))
-        target = self.target(CHAT_PATH, "application/connect+json")
-        body = connect.frame(orjson.dumps(asked))
-        async with aclosing(self.speech(turn, target, body, reader)) as batches:
+        asked = kimi_web_dialect.build_web_question(
+            turn.model, kimi_common.render_chat_text(turn.messages), *known
+        )
+        answer = kimi_web_dialect.KimiWebAnswer(turn.request, turn.attempt, credential.secret)
+        reader = DialectReader(answer, connect.FrameSplitter(self.upstream.limits.event_bytes))
+        target = self.get_target(CHAT_PATH, "application/connect+json")
+        body = connect.build_frame(orjson.dumps(asked))
+        async with aclosing(self.stream_chunks(turn, target, body, reader)) as batches:
             async for batch in batches:
                 yield batch
-        reader.judge()
+        reader.require_finish()
 
-    async def check(self, credential: Credential) -> None:
-        await self.fetch("POST", SUBSCRIPTION_PATH, credential, {})
+    async def probe_credential(self, credential: Credential) -> None:
+        await self.fetch_object("POST", SUBSCRIPTION_PATH, credential, {})
 
-    async def refresh(self, secret: str) -> Fresh:
+    async def refresh_credential(self, secret: str) -> NewCredential:
         try:
-            return kimi_common.renewed(
-                await self.fetch("GET", kimi_common.REFRESH_PATH, Credential(None, secret))
+            return kimi_common.read_refreshed_tokens(
+                await self.fetch_object("GET", kimi_common.REFRESH_PATH, Credential(None, secret))
             )
         except Rejected as error:
             raise AuthRejected(error.message) from None
 
-    async def forget(self, credential: Credential, chat_id: str) -> None:
-        await self.fetch("POST", DELETE_PATH, credential, {"chat_id": chat_id})
+    async def delete_chat(self, credential: Credential, chat_id: str) -> None:
+        await self.fetch_object("POST", DELETE_PATH, credential, {"chat_id": chat_id})

@@ -32,26 +32,26 @@ from providers.exceptions import (
     UpstreamError,
 )
 from providers.filters import builtin_search, file_parts
-from providers.filters.filter_pipeline import shaped
-from providers.filters.moonshot_usage import lift
+from providers.filters.filter_pipeline import apply_filters
+from providers.filters.moonshot_usage import lift_usage
 from providers.network.api_client import ApiCall
 from providers.network.clients import Clients
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Batches, Chunk, usage_chunk
+from providers.protocol.chunks import Batches, Chunk, make_usage_chunk
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter, Upstream
-from providers.upstream.error_mapping import CODES, clean
-from providers.wire.json_reader import loads
+from providers.upstream.error_mapping import ERROR_CODES, clean_message
+from providers.wire.json_reader import read_json
 
-ROUNDS = 5  # searches for one answer; then the model has to answer
-LINKED = ("image_url", "video_url")
-FAREWELL_SECONDS = 10.0
+MOST_SEARCHES = 5  # searches for one answer; then the model has to answer
+LINK_PART_TYPES = ("image_url", "video_url")
+FILE_DELETION_SECONDS = 10.0
 FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 
 class Adapter(BaseAdapter):
     label = "Moonshot AI, official"
-    ERRORS: ClassVar[dict[str, type[UpstreamError]]] = CODES | {
+    ERRORS: ClassVar[dict[str, type[UpstreamError]]] = ERROR_CODES | {
         # it may also mean a low balance, so the key is exhausted for a time, not rejected
         "permission_denied_error": QuotaExhausted,
         "client_closed_request": ServerFailed,
@@ -59,35 +59,37 @@ class Adapter(BaseAdapter):
 
     def __init__(self, upstream: Upstream, clients: Clients) -> None:
         super().__init__(upstream, clients)
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._deletion_tasks: set[asyncio.Task[None]] = set()
 
     # --- chat -------------------------------------------------------------------------------------
-    def payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
-        body = super().payload(request, model)
+    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+        body = super().build_payload(request, model)
         body.pop("web_search_options", None)
-        if searches(request, model):
-            body["tools"] = [*(body.get("tools") or ()), builtin_search.TOOL]
+        if offers_search(request, model):
+            body["tools"] = [*(body.get("tools") or ()), builtin_search.SEARCH_TOOL]
             body["thinking"] = {"type": "disabled"}
         return body
 
-    async def relay(
+    async def relay_answer(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
     ) -> Batches:
         if request.endpoint == CHAT:
-            refuse_addresses(request.body["messages"])
+            refuse_web_addresses(request.body["messages"])
             if model.files:
-                request = await self.with_texts(request, credential, attempt)
-        if searches(request, model):
-            relayed = shaped(
-                self.searched(request, model, credential, attempt), (), stream=request.stream
+                request = await self.add_file_texts(request, credential, attempt)
+        if offers_search(request, model):
+            relayed = apply_filters(
+                self.relay_with_search(request, model, credential, attempt),
+                (),
+                stream=request.stream,
             )
         else:
-            relayed = super().relay(request, model, credential, attempt)
+            relayed = super().relay_answer(request, model, credential, attempt)
         async with aclosing(relayed) as batches:
             async for batch in batches:
                 yield batch
 
-    async def searched(
+    async def relay_with_search(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
     ) -> Batches:
         """Yield the chunks of an answer for which the model may search the web, in several calls.
@@ -96,40 +98,40 @@ class Adapter(BaseAdapter):
         """
         if (request.body.get("n") or 1) > 1:
             raise Rejected("With web search there is one choice only.", param="n")
-        search = builtin_search.Search()
+        search = builtin_search.BuiltinSearch()
         body = request.body | {"stream": True}
-        for number in range(ROUNDS + 1):
-            if number == ROUNDS:
+        for number in range(MOST_SEARCHES + 1):
+            if number == MOST_SEARCHES:
                 body |= {"tool_choice": "none"}
-            search.begin()
+            search.begin_round()
             asked = msgspec.structs.replace(request, stream=True, body=body)
-            async with aclosing(super().relay(asked, model, credential, attempt)) as batches:
+            async with aclosing(super().relay_answer(asked, model, credential, attempt)) as batches:
                 async for batch in batches:
-                    if kept := search.chunks(batch):
+                    if kept := search.filter_chunks(batch):
                         yield kept
-            if not search.again:
-                if usage := search.usage():
-                    yield [usage_chunk(request, usage)]
+            if not search.wants_results:
+                if usage := search.total_usage():
+                    yield [make_usage_chunk(request, usage)]
                 return
-            body = body | {"messages": [*body["messages"], *search.turns()]}
+            body = body | {"messages": [*body["messages"], *search.build_result_messages()]}
         raise BadResponse("The upstream does not stop searching.")
 
     def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
         chunk = super().read_event(data, credential)
-        return None if chunk is None else lift(chunk)
+        return None if chunk is None else lift_usage(chunk)
 
-    def answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
-        return lift(super().answer(request, data, credential))
+    def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
+        return lift_usage(super().parse_answer(request, data, credential))
 
     # --- files ------------------------------------------------------------------------------------
-    async def with_texts(
+    async def add_file_texts(
         self, request: ChatRequest, credential: Credential, attempt: Attempt
     ) -> ChatRequest:
         """Return the request with the text of each file, as Moonshot reads it, in a system message.
 
         The system message stands before the message that has the file. Raises UpstreamError.
         """
-        if next(file_parts.file_parts(request.body["messages"]), None) is None:
+        if next(file_parts.find_file_parts(request.body["messages"]), None) is None:
             return request
         messages: list[dict[str, Any]] = []
         for message in request.body["messages"]:
@@ -137,22 +139,27 @@ class Adapter(BaseAdapter):
             if isinstance(content, list):
                 given = [part["file"] for part in content if part["type"] == "file"]
                 messages += [
-                    {"role": "system", "content": await self.text_of(file, credential, attempt)}
+                    {
+                        "role": "system",
+                        "content": await self.extract_file_text(file, credential, attempt),
+                    }
                     for file in given
                 ]
-                message = message | {"content": [named(part) for part in content]}
+                message = message | {"content": [replace_file_part(part) for part in content]}
             messages.append(message)
         return msgspec.structs.replace(request, body=request.body | {"messages": messages})
 
-    async def text_of(self, file: dict[str, Any], credential: Credential, attempt: Attempt) -> str:
+    async def extract_file_text(
+        self, file: dict[str, Any], credential: Credential, attempt: Attempt
+    ) -> str:
         """Upload a file, read its text and delete it there. Raises UpstreamError."""
         boundary = uuid4().hex
-        form = multipart(file.get("filename") or "file", bytes_in(file), boundary)
+        form = build_upload_form(file.get("filename") or "file", decode_file_data(file), boundary)
         content_type = f"multipart/form-data; boundary={boundary}"
         fields = {"body": form, "content_type": content_type}
         upload = self.build_call("POST", "files", credential, **fields)
         try:
-            entry = loads(await self.fetch(upload, credential, attempt))
+            entry = read_json(await self.fetch_body(upload, credential, attempt))
             file_id = entry["id"]
         except (ValueError, KeyError, TypeError):
             raise BadResponse("The upstream's answer to an upload is not readable.") from None
@@ -160,16 +167,16 @@ class Adapter(BaseAdapter):
             raise BadResponse("The upstream's answer to an upload names no file.")
         try:
             if entry.get("status") == "error":
-                why = clean(str(entry.get("status_details") or ""), credential.secret)
+                why = clean_message(str(entry.get("status_details") or ""), credential.secret)
                 raise Rejected(why or "The file cannot be read.", param="messages")
             read = self.build_call("GET", f"files/{file_id}/content", credential)
-            return (await self.fetch(read, credential, attempt)).decode("utf-8", "replace")
+            return (await self.fetch_body(read, credential, attempt)).decode("utf-8", "replace")
         finally:
-            farewell = asyncio.create_task(self.farewell(file_id, credential))
-            self._farewells.add(farewell)
-            farewell.add_done_callback(self._farewells.discard)
+            farewell = asyncio.create_task(self.delete_file_quietly(file_id, credential))
+            self._deletion_tasks.add(farewell)
+            farewell.add_done_callback(self._deletion_tasks.discard)
 
-    async def fetch(self, call: ApiCall, credential: Credential, attempt: Attempt) -> bytes:
+    async def fetch_body(self, call: ApiCall, credential: Credential, attempt: Attempt) -> bytes:
         """Return the body that one call answers, within the request's deadline.
 
         Raises UpstreamError.
@@ -178,23 +185,23 @@ class Adapter(BaseAdapter):
         call = replace(call, total_seconds=min(call.total_seconds, left_seconds))
         return (await self.make_call(call, credential)).body
 
-    async def farewell(self, file_id: str, credential: Credential) -> None:
+    async def delete_file_quietly(self, file_id: str, credential: Credential) -> None:
         """Delete a file at the upstream; an error is ignored, as the request is not at fault."""
         with suppress(UpstreamError, TimeoutError):
-            async with asyncio.timeout(FAREWELL_SECONDS):
+            async with asyncio.timeout(FILE_DELETION_SECONDS):
                 call = self.build_call("DELETE", f"files/{file_id}", credential)
                 await self.make_call(call, credential)
 
     # --- checks -----------------------------------------------------------------------------------
-    async def check(self, credential: Credential) -> None:
+    async def probe_credential(self, credential: Credential) -> None:
         """Check the key by its balance, which is free to ask for, else by the list of models.
 
         Raises UpstreamError; QuotaExhausted if the balance is used up.
         """
         try:
-            body = await self.call("GET", "users/me/balance", credential)
+            body = await self.fetch_json("GET", "users/me/balance", credential)
         except ModelMissing:
-            await self.models(credential)
+            await self.list_model_ids(credential)
             return
         data = body.get("data") if isinstance(body, dict) else None
         left = data.get("available_balance") if isinstance(data, dict) else None
@@ -202,7 +209,7 @@ class Adapter(BaseAdapter):
             raise QuotaExhausted("The account's balance is used up.")
 
 
-def searches(request: ChatRequest, model: UpstreamModel) -> bool:
+def offers_search(request: ChatRequest, model: UpstreamModel) -> bool:
     """Return whether this adapter offers the web search.
 
     A caller who offers it as a tool answers its calls itself.
@@ -210,16 +217,16 @@ def searches(request: ChatRequest, model: UpstreamModel) -> bool:
     return (
         request.endpoint == CHAT
         and model.search == "on"
-        and not builtin_search.offered(request.body)
+        and not builtin_search.has_search_tool(request.body)
     )
 
 
-def refuse_addresses(messages: list[dict[str, Any]]) -> None:
+def refuse_web_addresses(messages: list[dict[str, Any]]) -> None:
     """Raise Rejected if an image or video is given as a web address."""
     for message in messages:
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
-            given = part.get(part["type"]) if part["type"] in LINKED else None
+            given = part.get(part["type"]) if part["type"] in LINK_PART_TYPES else None
             url = given.get("url") if isinstance(given, dict) else given
             if isinstance(url, str) and url.lower().startswith(("http://", "https://")):
                 raise Rejected(
@@ -228,7 +235,7 @@ def refuse_addresses(messages: list[dict[str, Any]]) -> None:
                 )
 
 
-def named(part: dict[str, Any]) -> dict[str, Any]:
+def replace_file_part(part: dict[str, Any]) -> dict[str, Any]:
     """Return a text part that names the file; its text stands before the message.
 
     Other parts are returned unchanged.
@@ -238,7 +245,7 @@ def named(part: dict[str, Any]) -> dict[str, Any]:
     return {"type": "text", "text": f"[File: {part['file'].get('filename') or 'file'}]"}
 
 
-def bytes_in(file: dict[str, Any]) -> bytes:
+def decode_file_data(file: dict[str, Any]) -> bytes:
     """Decode the file's base64 data. Raises Rejected."""
     try:
         return b64decode(str(file["file_data"]).rpartition(",")[2], validate=True)
@@ -246,7 +253,7 @@ def bytes_in(file: dict[str, Any]) -> bytes:
         raise Rejected("A file's data is not base64.", param="messages") from None
 
 
-def multipart(filename: str, data: bytes, boundary: str) -> bytes:
+def build_upload_form(filename: str, data: bytes, boundary: str) -> bytes:
     """Return a form of RFC 7578 with the file and its purpose."""
     for odd, written in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
         filename = filename.replace(odd, written)

@@ -14,4 +14,4 @@ from providers.upstream.base_adapter import BaseAdapter
 
 class Adapter(BaseAdapter):
     label = "OpenAI-compatible"
-    KEY_CALLS: ClassVar[dict[str, str]] = {"openrouter.ai": "key"}
+    KEY_CHECK_PATHS: ClassVar[dict[str, str]] = {"openrouter.ai": "key"}

@@ -22,66 +22,70 @@ from django.utils.safestring import SafeString
 
 from providers.integers import parse_integer
 
-AHEAD = 4  # how many pages a list looks beyond the one it shows
+PAGES_AHEAD = 4  # how many pages a list looks beyond the one it shows
 # later rows are found by a search or a filter, because skipping so many rows takes seconds
 LAST_PAGE = 1_000
-MOST_TYPED = 9_999_999  # an address with a higher page number shows the first page
-NOTHING = "-"  # shown where there is no value, as in Django's admin
-NAMED = 20  # rows that the page before a deletion names; the others are counted
+MOST_PAGE_NUMBER = 9_999_999  # an address with a higher page number shows the first page
+NO_VALUE = "-"  # shown where there is no value, as in Django's admin
+MOST_NAMED = 20  # rows that the page before a deletion names; the others are counted
 MOST_COUNTED = 10_000  # rows deleted along with others; beyond it the page says “more than”
-DEPTH = 3  # references that are followed to count them
-AUDITED = 1_000  # rows of one action that each get a note in their history
+REFERENCE_DEPTH = 3  # references that are followed to count them
+MOST_AUDITED = 1_000  # rows of one action that each get a note in their history
 SEARCH_LENGTH = 200
 # names, counts, models that the user may not delete, protected rows
-Summary = tuple[list[Any], dict[str, Any], set[str], list[Any]]
+DeletionSummary = tuple[list[Any], dict[str, Any], set[str], list[Any]]
 
 
 # --- shared by all admins -------------------------------------------------------------------------
-def badge(colour: str, text: object) -> SafeString:
+def render_badge(colour: str, text: object) -> SafeString:
     """Return a short state as a coloured badge; `colour` is good, wait, bad or off."""
     return format_html('<span class="badge badge-{}">{}</span>', colour, text)
 
 
-def moment(name: str, label: str) -> Callable[[Any, Any], str]:
+def make_time_column(name: str, label: str) -> Callable[[Any, Any], str]:
     """Return a column or read-only field for the time in the field `name`, to the second."""
 
     @admin.display(description=label, ordering=name)
-    def shown(self: Any, row: Any) -> str:
+    def render_time(self: Any, row: Any) -> str:
         at = getattr(row, name)
-        return date_format(timezone.localtime(at), "Y-m-d H:i:s") if at else NOTHING
+        return date_format(timezone.localtime(at), "Y-m-d H:i:s") if at else NO_VALUE
 
-    return shown
+    return render_time
 
 
-def counted(model: type[Model], count: int) -> str:
+def render_count(model: type[Model], count: int) -> str:
     """Return a number of rows in words: `1 upstream token`, `2 upstream tokens`."""
     return f"{count} {model_ngettext(model._meta, count)}"
 
 
-def audit(
+def record_in_history(
     request: HttpRequest,
     rows: QuerySet[Any],
-    what: str,
+    change_message: str,
     flag: int = CHANGE,
-    called: Callable[[Any], str] = str,
+    get_name: Callable[[Any], str] = str,
 ) -> None:
     """Write a note into the history of rows that are about to be changed or deleted.
 
     Call it before the deed, because the rows may not match their filter afterwards. With more than
-    AUDITED rows a single note is written for all. `called` returns a row's name in the history: an
-    id where the row's own text is private.
+    AUDITED rows a single note is written for all. `get_name` returns a row's name in the history:
+    an id where the row's own text is private.
     """
-    some = list(rows[: AUDITED + 1])
+    some = list(rows[: MOST_AUDITED + 1])
     if not some:
         return
     kind = ContentType.objects.get_for_model(some[0])
-    many = f"more than {counted(type(some[0]), AUDITED)}"
-    notes = [(None, many)] if len(some) > AUDITED else [(row.pk, called(row)[:200]) for row in some]
+    many = f"more than {render_count(type(some[0]), MOST_AUDITED)}"
+    notes = (
+        [(None, many)]
+        if len(some) > MOST_AUDITED
+        else [(row.pk, get_name(row)[:200]) for row in some]
+    )
     entry = {
         "user_id": request.user.pk,
         "content_type": kind,
         "action_flag": flag,
-        "change_message": what,
+        "change_message": change_message,
     }
     LogEntry.objects.bulk_create(
         LogEntry(object_id=pk, object_repr=name, **entry) for pk, name in notes
@@ -91,23 +95,23 @@ def audit(
 class AheadPaginator(Paginator):  # type: ignore[type-arg]
     """A paginator for a table that is never counted.
 
-    `count` is how far it has looked ahead; `more` is True when there are further rows.
+    `count` is how far it has looked ahead; `has_more` is True when there are further rows.
     """
 
     number = 1
-    more = False
+    has_more = False
 
     @cached_property
     def count(self) -> int:
-        seen = self._look((self.number - 1) * self.per_page)
-        return seen or self._look(0)
+        seen = self._find_last_position((self.number - 1) * self.per_page)
+        return seen or self._find_last_position(0)
 
-    def _look(self, start: int) -> int:
+    def _find_last_position(self, start: int) -> int:
         """Return the position of the last row that is visible from `start`; 0 when none is."""
-        reach = self.per_page * (1 + AHEAD)
+        reach = self.per_page * (1 + PAGES_AHEAD)
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
         found = len(rows.values_list("pk")[start : start + reach + 1])
-        self.more = found > reach
+        self.has_more = found > reach
         return start + min(found, reach) if found else 0
 
 
@@ -140,7 +144,7 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any
     ) -> Any:
         paginator = AheadPaginator(queryset, per_page, *args, **kwargs)
-        number = parse_integer(request.GET.get(PAGE_VAR, ""), 1, MOST_TYPED) or 1
+        number = parse_integer(request.GET.get(PAGE_VAR, ""), 1, MOST_PAGE_NUMBER) or 1
         paginator.number = min(number, LAST_PAGE)
         return paginator
 
@@ -151,38 +155,40 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         term = search_term.strip()[:SEARCH_LENGTH]
-        return (self.found(queryset, term) if term else queryset), False
+        return (self.find_rows(queryset, term) if term else queryset), False
 
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         """Return the rows that the search term finds."""
         raise NotImplementedError
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Summary:
-        return summarised(self.admin_site, objs, request)
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> DeletionSummary:
+        return summarize_deletion(self.admin_site, objs, request)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        return audit(request, queryset, "", DELETION, self.called_in_history)
+        return record_in_history(request, queryset, "", DELETION, self.get_history_name)
 
-    def called_in_history(self, row: Any) -> str:
+    def get_history_name(self, row: Any) -> str:
         """Return the name of a row in the history, which outlives the row."""
         return str(row)
 
 
-def bounded_count(rows: QuerySet[Any]) -> int:
+def count_bounded(rows: QuerySet[Any]) -> int:
     """Count rows, up to MOST_COUNTED + 1."""
     return rows.order_by().values("pk")[: MOST_COUNTED + 1].count()
 
 
-def at_most(model: type[Model], count: int) -> str:
+def render_model_count(model: type[Model], count: int) -> str:
     """Return a count in words: `2 upstream tokens`, or `more than 10000 upstream tokens`."""
     return (
-        f"more than {counted(model, MOST_COUNTED)}"
+        f"more than {render_count(model, MOST_COUNTED)}"
         if count > MOST_COUNTED
-        else counted(model, count)
+        else render_count(model, count)
     )
 
 
-def dependents(model: type[Model], path: str = "", depth: int = DEPTH) -> dict[type[Model], str]:
+def find_dependent_models(
+    model: type[Model], path: str = "", depth: int = REFERENCE_DEPTH
+) -> dict[type[Model], str]:
     """Return the models whose rows are deleted along with rows of `model`.
 
     Each has the first lookup that leads from it back to `model`. `depth` is the number of
@@ -196,35 +202,38 @@ def dependents(model: type[Model], path: str = "", depth: int = DEPTH) -> dict[t
     if depth > 1:
         for relation in going:
             found = (
-                dependents(relation.related_model, found[relation.related_model], depth - 1) | found
+                find_dependent_models(
+                    relation.related_model, found[relation.related_model], depth - 1
+                )
+                | found
             )
     return found
 
 
-def summarised(
+def summarize_deletion(
     site: admin.AdminSite, objs: QuerySet[Any] | list[Any], request: HttpRequest
-) -> Summary:
+) -> DeletionSummary:
     """Return a summary of a deletion for the page that asks for confirmation.
 
     It has the names of a few rows, counts of the others and of dependent rows, and the models that
     the user may not delete. No count goes far beyond MOST_COUNTED, however many rows there are.
     """
     opts = objs[0]._meta
-    total = len(objs) if isinstance(objs, list) else bounded_count(objs)
-    names: list[Any] = [str(row) for row in objs[:NAMED]]
-    if total > NAMED:
-        names.append(f"… and {'many' if total > MOST_COUNTED else total - NAMED} more")
-    counts: dict[str, Any] = {str(opts.verbose_name_plural): shown_count(total)}
+    total = len(objs) if isinstance(objs, list) else count_bounded(objs)
+    names: list[Any] = [str(row) for row in objs[:MOST_NAMED]]
+    if total > MOST_NAMED:
+        names.append(f"… and {'many' if total > MOST_COUNTED else total - MOST_NAMED} more")
+    counts: dict[str, Any] = {str(opts.verbose_name_plural): render_bounded_count(total)}
     lacking = set()
-    for dependent, back in dependents(opts.model).items():
-        if count := bounded_count(dependent._base_manager.filter(**{f"{back}__in": objs})):
-            names.append(at_most(dependent, count))
-            counts[str(dependent._meta.verbose_name_plural)] = shown_count(count)
+    for dependent, back in find_dependent_models(opts.model).items():
+        if count := count_bounded(dependent._base_manager.filter(**{f"{back}__in": objs})):
+            names.append(render_model_count(dependent, count))
+            counts[str(dependent._meta.verbose_name_plural)] = render_bounded_count(count)
             registered = site._registry.get(dependent)
             if registered is not None and not registered.has_delete_permission(request):
                 lacking.add(str(dependent._meta.verbose_name))
     return names, counts, lacking, []
 
 
-def shown_count(count: int) -> int | str:
+def render_bounded_count(count: int) -> int | str:
     return f"more than {MOST_COUNTED}" if count > MOST_COUNTED else count

@@ -13,11 +13,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 
-from providers.admin.big_tables import BigTableAdmin, Summary, audit, badge, moment, summarised
+from providers.admin.big_tables import (
+    BigTableAdmin,
+    DeletionSummary,
+    make_time_column,
+    record_in_history,
+    render_badge,
+    summarize_deletion,
+)
 from providers.deletions import deletion_jobs
 from providers.models import Deletion
 
-CHANGE_DELETION = "admin:providers_deletion_changelist"
+DELETION_LIST_URL = "admin:providers_deletion_changelist"
 
 
 class SlicedDeletion:
@@ -38,11 +45,11 @@ class SlicedDeletion:
         ids = list(going.values_list("object_id", flat=True))
         return rows.exclude(pk__in=ids) if ids else rows
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Summary:
-        return summarised(self.admin_site, objs, request)
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> DeletionSummary:
+        return summarize_deletion(self.admin_site, objs, request)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        return audit(request, queryset, "", DELETION)
+        return record_in_history(request, queryset, "", DELETION)
 
     @method_decorator(csrf_protect)
     def delete_view(
@@ -53,48 +60,56 @@ class SlicedDeletion:
         return page
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self.give_up(request, [obj])
+        self.delete_or_leave_rest(request, [obj])
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self.give_up(request, queryset)
+        self.delete_or_leave_rest(request, queryset)
 
-    def give_up(self, request: HttpRequest, rows: Any) -> None:
+    def delete_or_leave_rest(self, request: HttpRequest, rows: Any) -> None:
         """Delete the rows for up to DELETION_WAIT_SECONDS; leave the rest to the worker.
 
         Writes the deletions, and tells the user when rows are left.
         """
-        begun = deletion_jobs.begin(rows, request.user.get_username())
-        deletion_jobs.carry_on_all_of(begun, settings.DELETION_WAIT_SECONDS)
+        begun = deletion_jobs.create_deletions(rows, request.user.get_username())
+        deletion_jobs.continue_deletions(begun, settings.DELETION_WAIT_SECONDS)
         left = Deletion.objects.running().filter(pk__in=[one.pk for one in begun]).count()
         if left:
-            deletion_jobs.order()
+            deletion_jobs.send_deletion_task()
             text = format_html(
                 "It takes longer: out of use already, and removed in the background. <a "
                 'href="{}">See how far</a>',
-                reverse(CHANGE_DELETION),
+                reverse(DELETION_LIST_URL),
             )
             messages.warning(request, text)
 
 
 @admin.register(Deletion)
 class DeletionAdmin(BigTableAdmin):
-    list_display = ("name", "what", "standing", "removed", "requested_by", "requested", "finished")
+    list_display = (
+        "name",
+        "model_kind",
+        "state_badge",
+        "removed",
+        "requested_by",
+        "requested",
+        "finished",
+    )
     sortable_by = ()
     search_fields = ("object_id",)
     search_help_text = "A whole id, or the beginning of a name."
     actions = None
     fields = (
         "name",
-        "what",
+        "model_kind",
         "object_id",
-        "standing",
+        "state_badge",
         "removed",
         "requested_by",
         "requested",
         "finished",
     )
-    requested = moment("requested_at", "requested")
-    finished = moment("finished_at", "finished")
+    requested = make_time_column("requested_at", "requested")
+    finished = make_time_column("finished_at", "finished")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -105,15 +120,15 @@ class DeletionAdmin(BigTableAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def found(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(object_id=term) | queryset.filter(name__startswith=term)
 
     @admin.display(description="kind")
-    def what(self, deletion: Deletion) -> str:
-        return deletion_jobs.kind_of(deletion)
+    def model_kind(self, deletion: Deletion) -> str:
+        return deletion_jobs.name_deleted_kind(deletion)
 
     @admin.display(description="state")
-    def standing(self, deletion: Deletion) -> SafeString:
+    def state_badge(self, deletion: Deletion) -> SafeString:
         if deletion.finished_at is not None:
-            return badge("good", "done")
-        return badge("wait", "running" if deletion.alive_until else "waits for the worker")
+            return render_badge("good", "done")
+        return render_badge("wait", "running" if deletion.alive_until else "waits for the worker")

@@ -39,7 +39,14 @@ class ChatModelForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(ChatModel)
 class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ChatModelForm
-    list_display = ("public_id", "provider", "upstream_name", "enabled", "priority", "abilities")
+    list_display = (
+        "public_id",
+        "provider",
+        "upstream_name",
+        "enabled",
+        "priority",
+        "capability_names",
+    )
     list_select_related = ("provider",)
     list_filter = ("enabled", "provider", "thinking", "search")
     search_fields = ("public_id", "upstream_name")
@@ -58,7 +65,7 @@ class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     )
 
     @admin.display(description="capabilities")
-    def abilities(self, model: ChatModel) -> str:
+    def capability_names(self, model: ChatModel) -> str:
         return ", ".join(model.capabilities) or "not checked"
 
 
@@ -68,9 +75,9 @@ class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "public_id" in self.fields:  # absent for users who may only view
-            self.fields["public_id"].choices = self.choices()  # type: ignore[attr-defined]
+            self.fields["public_id"].choices = self.list_public_id_choices()  # type: ignore[attr-defined]
 
-    def choices(self) -> Iterable[tuple[str, str]]:
+    def list_public_id_choices(self) -> Iterable[tuple[str, str]]:
         """Return every public id, and the alias's present one even when no model has it now."""
         names = {*ChatModel.objects.all().public_ids(), self.instance.public_id} - {""}
         return [("", "---------"), *((name, name) for name in sorted(names))]
@@ -89,7 +96,7 @@ class ModelAliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         (None, {"fields": ("alias", "public_id")}),
         ("What it changes", {"fields": ("thinking", "search")}),
     )
-    list_display = ("alias", "public_id", "thinking", "search", "answers")
+    list_display = ("alias", "public_id", "thinking", "search", "has_model")
     search_fields = ("alias", "public_id")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -98,6 +105,6 @@ class ModelAliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return rows
 
     @admin.display(boolean=True, description="model there")
-    def answers(self, alias: Any) -> bool:
+    def has_model(self, alias: Any) -> bool:
         found: bool = alias.served
         return found

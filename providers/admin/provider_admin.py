@@ -16,18 +16,21 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from providers import registry
-from providers.admin.big_tables import audit, badge
+from providers.admin.big_tables import record_in_history, render_badge
 from providers.admin.deletion_admin import SlicedDeletion
 from providers.choices import Mode
 from providers.models import ChatModel, Provider
 from providers.network import destination
 
 INLINE_MODELS = 50  # beyond it models have a page of their own: a form has a limit of fields
-CHANGE_TOKENS = "tokens.change_upstreamtoken"  # needed to decide where tokens are sent
+CHANGE_TOKENS_PERMISSION = "tokens.change_upstreamtoken"  # needed to decide where tokens are sent
 
 
-def kinds() -> list[tuple[str, str]]:
-    return [(kind, f"{registry.adapter_class(kind).label} – {kind}") for kind in registry.kinds()]
+def list_kind_choices() -> list[tuple[str, str]]:
+    return [
+        (kind, f"{registry.get_adapter_class(kind).label} – {kind}")
+        for kind in registry.list_adapter_kinds()
+    ]
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -39,7 +42,9 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
 
     user: User
     kind = forms.ChoiceField(
-        choices=kinds, initial="openai_compatible", help_text="The dialect that it speaks."
+        choices=list_kind_choices,
+        initial="openai_compatible",
+        help_text="The dialect that it speaks.",
     )
     confirm_tokens = forms.BooleanField(
         required=False,
@@ -65,7 +70,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         ):
             text = "It may be on this machine or network: only a superuser may change its address."
             self.add_error("base_url", text)
-        decides = self.user.has_perm(CHANGE_TOKENS)
+        decides = self.user.has_perm(CHANGE_TOKENS_PERMISSION)
         cleaned["confirm_tokens"] = decides and bool(cleaned.get("confirm_tokens"))
         borrows = settings.PASSTHROUGH_PROVIDER
         if borrows and cleaned.get("name") == borrows != self.instance.name and not decides:
@@ -86,7 +91,7 @@ class ChatModelInline(admin.TabularInline):  # type: ignore[type-arg]
 @admin.register(Provider)
 class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
     form = ProviderForm
-    list_display = ("name", "kind", "base_url", "standing", "asked_as", "model_count")
+    list_display = ("name", "kind", "base_url", "state_badge", "mode_badge", "model_count")
     list_filter = ("enabled", "mode", "kind")
     search_fields = ("name", "base_url")
     fieldsets = (
@@ -118,15 +123,15 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
         if (
             obj is None
-            or not cast(User, request.user).has_perm(CHANGE_TOKENS)
-            or not self.may_change(request, obj)
+            or not cast(User, request.user).has_perm(CHANGE_TOKENS_PERMISSION)
+            or not self.can_change(request, obj)
         ):
             return self.fieldsets
         (_, first), *others = self.fieldsets
         name, kind, base_url, enabled = first["fields"]
         return ((None, {"fields": (name, kind, base_url, "confirm_tokens", enabled)}), *others)
 
-    def may_change(self, request: HttpRequest, obj: Provider) -> bool:
+    def can_change(self, request: HttpRequest, obj: Provider) -> bool:
         return self.has_change_permission(request, obj)
 
     def get_form(
@@ -144,50 +149,50 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
         return made
 
     def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
-        if form.cleaned_data.get("confirm_tokens") and obj.set_aside:
+        if form.cleaned_data.get("confirm_tokens") and obj.set_aside_reason:
             obj.confirm_destination()
-            audit(
+            record_in_history(
                 request,
                 Provider.objects.filter(pk=obj.pk),
                 f"Tokens may be sent to {obj.confirmed_destination}.",
             )
         super().save_model(request, obj, form, change)
-        if obj.set_aside:
+        if obj.set_aside_reason:
             link = format_html(
                 '<a href="{}">confirm</a>',
                 reverse("admin:providers_provider_confirm", args=[obj.pk]),
             )
             text = format_html(
-                "{} Until then it is set aside and not asked. {}", obj.set_aside, link
+                "{} Until then it is set aside and not asked. {}", obj.set_aside_reason, link
             )
             self.message_user(request, text, messages.WARNING)
 
     # --- confirm an address -----------------------------------------------------------------------
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(self.confirm)
+        view = self.admin_site.admin_view(self.confirm_address)
         return [
             path("<int:provider_id>/confirm/", view, name="providers_provider_confirm"),
             *super().get_urls(),
         ]
 
-    def confirm(self, request: HttpRequest, provider_id: int) -> HttpResponse:
+    def confirm_address(self, request: HttpRequest, provider_id: int) -> HttpResponse:
         """Ask whether tokens may be sent to the provider's new address; a POST confirms it."""
-        if not cast(User, request.user).has_perm(CHANGE_TOKENS):
+        if not cast(User, request.user).has_perm(CHANGE_TOKENS_PERMISSION):
             raise PermissionDenied
         provider = get_object_or_404(Provider, pk=provider_id)
-        if request.method == "POST" and provider.set_aside:
-            return self.confirmed(request, provider)
+        if request.method == "POST" and provider.set_aside_reason:
+            return self.save_confirmation(request, provider)
         context = {
             **self.admin_site.each_context(request),
             "title": "Where tokens are sent",
             "opts": self.opts,
             "provider": provider,
-            "before": destination.readable(provider.confirmed_destination),
-            "now": destination.readable(provider.destination),
+            "before": destination.render_origin(provider.confirmed_destination),
+            "now": destination.render_origin(provider.destination),
         }
         return TemplateResponse(request, "admin/providers/provider/confirm.html", context)
 
-    def confirmed(self, request: HttpRequest, provider: Provider) -> HttpResponse:
+    def save_confirmation(self, request: HttpRequest, provider: Provider) -> HttpResponse:
         """Save the confirmation of the address that the user saw; ask again if it changed."""
         again = HttpResponseRedirect(
             reverse("admin:providers_provider_confirm", args=[provider.pk])
@@ -202,23 +207,23 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
         )
         if not same.update(confirmed_destination=provider.destination):
             return again
-        audit(request, same, f"Tokens may be sent to {provider.destination}.")
+        record_in_history(request, same, f"Tokens may be sent to {provider.destination}.")
         self.message_user(request, f"The tokens of {provider} are in use again.", messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:index"))
 
     # --- columns ----------------------------------------------------------------------------------
     @admin.display(description="state", ordering="enabled")
-    def standing(self, provider: Provider) -> SafeString:
+    def state_badge(self, provider: Provider) -> SafeString:
         if not provider.enabled:
-            return badge("off", "off")
-        if not provider.set_aside:
-            return badge("good", "on")
+            return render_badge("off", "off")
+        if not provider.set_aside_reason:
+            return render_badge("good", "on")
         address = reverse("admin:providers_provider_confirm", args=[provider.pk])
-        return format_html('{} <a href="{}">why</a>', badge("bad", "set aside"), address)
+        return format_html('{} <a href="{}">why</a>', render_badge("bad", "set aside"), address)
 
     @admin.display(description="mode", ordering="mode")
-    def asked_as(self, provider: Provider) -> SafeString:
-        return badge("wait" if provider.mode == Mode.GUEST else "good", provider.mode)
+    def mode_badge(self, provider: Provider) -> SafeString:
+        return render_badge("wait" if provider.mode == Mode.GUEST else "good", provider.mode)
 
     @admin.display(description="models", ordering="models_there")
     def model_count(self, provider: Any) -> int:

@@ -22,49 +22,50 @@ SECRET_LENGTH = 32_768  # characters that may be pasted into the search box
 class SecretSearch:
     """A mixin for the admin of rows with secrets. Mix it in before BigTableAdmin.
 
-    `by_secret` finds rows by a secret; `open_name` returns the part of it that a row shows.
+    `find_by_secret` finds rows by a secret; `get_public_name` returns the part of it that a row
+    shows.
     """
 
     searches_by_post = True
     admin_site: Any
     opts: Any
 
-    def by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
+    def find_by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
         """Return the rows that have exactly this secret."""
         raise NotImplementedError
 
-    def open_name(self, row: Any) -> str:
+    def get_public_name(self, row: Any) -> str:
         """Return the text that `row` shows of its secret; the list can be searched for it."""
         raise NotImplementedError
 
-    def open_term(self, term: str) -> str:
+    def get_public_term(self, term: str) -> str:
         """Return the part of a successful search text that may stand in an address."""
         return term
 
     def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_search"
-        view = self.admin_site.admin_view(self.search)
+        view = self.admin_site.admin_view(self.redirect_to_match)
         return [path("search/", view, name=name), *super().get_urls()]  # type: ignore[misc]
 
     @method_decorator(require_POST)
     @method_decorator(sensitive_post_parameters("q"))
-    def search(self, request: HttpRequest) -> HttpResponse:
+    def redirect_to_match(self, request: HttpRequest) -> HttpResponse:
         """Redirect the browser to the row or the rows that the search text finds."""
         if not self.has_view_or_change_permission(request):  # type: ignore[attr-defined]
             raise PermissionDenied
         term = request.POST.get("q", "").strip()[:SECRET_LENGTH]
         rows = self.get_queryset(request)  # type: ignore[attr-defined]
-        exact = list(self.by_secret(rows, term)[:2]) if term else []
+        exact = list(self.find_by_secret(rows, term)[:2]) if term else []
         if len(exact) == 1:
-            return HttpResponseRedirect(self.address("change", exact[0].pk))
+            return HttpResponseRedirect(self.build_address("change", exact[0].pk))
         if exact:
-            return self.to_list(request, self.open_name(exact[0]))
-        if term and not self.found(rows, term).exists():  # type: ignore[attr-defined]
+            return self.redirect_to_list(request, self.get_public_name(exact[0]))
+        if term and not self.find_rows(rows, term).exists():  # type: ignore[attr-defined]
             messages.warning(request, "Nothing has this secret, and nothing bears this name or id.")
             term = ""
-        return self.to_list(request, self.open_term(term))
+        return self.redirect_to_list(request, self.get_public_term(term))
 
-    def to_list(self, request: HttpRequest, term: str) -> HttpResponse:
+    def redirect_to_list(self, request: HttpRequest, term: str) -> HttpResponse:
         """Redirect to the list with its present filters, and `term` as its search."""
         query = request.POST.copy()
         for name in ("csrfmiddlewaretoken", "q"):
@@ -72,7 +73,7 @@ class SecretSearch:
         if term:
             query["q"] = term
         parameters = f"?{query.urlencode()}" if query else ""
-        return HttpResponseRedirect(self.address("changelist") + parameters)
+        return HttpResponseRedirect(self.build_address("changelist") + parameters)
 
-    def address(self, page: str, *args: Any) -> str:
+    def build_address(self, page: str, *args: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)

@@ -22,31 +22,34 @@ ROWS_AT_ONCE = 10_000
 class Changes:
     """The result of one reading.
 
-    With `whole`, `rows` are all rows of the table. Otherwise they are the rows that changed since
-    the version seen before, and `deleted` are the ids of the rows deleted since then.
+    With `has_all_rows`, `rows` are all rows of the table. Otherwise they are the rows that changed
+    since the version seen before, and `deleted_ids` are the ids of the rows deleted since then.
     """
 
     version: int
-    whole: bool
+    has_all_rows: bool
     rows: list[tuple[Any, ...]]
-    deleted: list[str]
+    deleted_ids: list[str]
 
 
 def read_changes(
-    topic: str, table: "QuerySet[Any, Any]", columns: Sequence[str], seen: int
+    topic: str, table: "QuerySet[Any, Any]", columns: Sequence[str], seen_version: int
 ) -> Changes:
-    """Return the changes of a table after version `seen` of its topic.
+    """Return the changes of a table after version `seen_version` of its topic.
 
-    All rows are returned when the changes since `seen` are not known. The version is read before
-    the rows and the floor after them: a change that is made meanwhile is read again next time.
+    All rows are returned when the changes since `seen_version` are not known. The version is read
+    before the rows and the floor after them: a change that is made meanwhile is read again next
+    time.
     """
     rows = table.order_by()
     version = read_version(topic)
-    if 0 <= seen <= version:
-        changed = list(rows.filter(changed__gt=seen).values_list(*columns).iterator(ROWS_AT_ONCE))
-        graves = Tombstone.objects.filter(topic=topic, version__gt=seen)
+    if 0 <= seen_version <= version:
+        changed = list(
+            rows.filter(changed__gt=seen_version).values_list(*columns).iterator(ROWS_AT_ONCE)
+        )
+        graves = Tombstone.objects.filter(topic=topic, version__gt=seen_version)
         deleted = list(graves.values_list("row_id", flat=True).iterator(ROWS_AT_ONCE))
-        if seen >= read_floor(topic):
+        if seen_version >= read_floor(topic):
             return Changes(version, False, changed, deleted)
     return Changes(version, True, list(rows.values_list(*columns).iterator(ROWS_AT_ONCE)), [])
 

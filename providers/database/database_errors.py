@@ -17,7 +17,7 @@ from providers.exceptions import DatabaseUnavailable, GatewayError, InternalErro
 logger = logging.getLogger(__name__)
 
 LOG_AGAIN_SECONDS = 60.0
-KINDS_REMEMBERED = 200
+MOST_LOGGED_KINDS = 200
 MESSAGE_CHARS = 200
 
 # SQLSTATE classes of errors that end by themselves: connection, rollback, resources, operator,
@@ -27,7 +27,7 @@ OUTAGE_STATES = frozenset(("25006", "XX001", "XX002"))  # a read-only standby; d
 # SQLite's primary result codes for files that are locked, full, damaged, missing or read-only
 OUTAGE_CODES = frozenset((5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26))
 
-_logged: dict[tuple[str, str], float] = {}
+_logged_at: dict[tuple[str, str], float] = {}
 
 
 def is_outage(error: BaseException) -> bool:
@@ -75,12 +75,12 @@ def log_fault(error: AnyDatabaseError) -> None:
     state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", "")
     kind = (f"{type(error).__name__} {state}".strip(), f"{place} {first_line(error)}")
     now = time.monotonic()
-    if now - _logged.get(kind, -LOG_AGAIN_SECONDS) < LOG_AGAIN_SECONDS:
+    if now - _logged_at.get(kind, -LOG_AGAIN_SECONDS) < LOG_AGAIN_SECONDS:
         return
-    _logged.pop(kind, None)
-    if len(_logged) >= KINDS_REMEMBERED:
-        _logged.pop(next(iter(_logged)))
-    _logged[kind] = now
+    _logged_at.pop(kind, None)
+    if len(_logged_at) >= MOST_LOGGED_KINDS:
+        _logged_at.pop(next(iter(_logged_at)))
+    _logged_at[kind] = now
     shown = type(error)(first_line(error))
     logger.error(
         "a database error that is no outage (%s); it is logged once a minute",

@@ -4,8 +4,8 @@ The work is a plain function that may use the ORM; connections that are too old 
 and after it. Each kind of work has its own threads, so that no kind can occupy them all: QUICK for
 look-ups that every request may need (API keys, claims of tokens), TURNS for saved conversations,
 LONG for documents, search and exports, HOUSEKEEPING for work that no caller waits for. At most
-`PER_CALLER` pieces of work of one caller run at once. Work that nobody waits for any more is not
-started.
+`WORK_PER_CALLER` pieces of work of one caller run at once. Work that nobody waits for any more is
+not started.
 """
 
 import asyncio
@@ -26,42 +26,42 @@ from providers.exceptions import DatabaseUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
-PER_CALLER = 2  # fewer than the threads of any kind that serves callers
+WORK_PER_CALLER = 2  # fewer than the threads of any kind that serves callers
 
 
 class TooLate(OperationalError):
     """The work took longer than anybody waits for it: its transaction is rolled back."""
 
 
-class Line:
+class CallerQueue:
     """The queue of one caller's work: PER_CALLER pieces run, others wait in the order of arrival.
 
     It is no `KeyedLocks`: several pieces run at once, and the longest wait depends on the position.
     """
 
     def __init__(self) -> None:
-        self._free = asyncio.Semaphore(PER_CALLER)
-        self._waiting = 0
+        self._work_slots = asyncio.Semaphore(WORK_PER_CALLER)
+        self._waiting_count = 0
 
-    async def enter(self) -> None:
+    async def wait_for_work_slot(self) -> None:
         """Wait until the next piece of work may start.
 
         The limit is DATABASE_TIMEOUT_SECONDS, and as much again for each PER_CALLER pieces that
         wait ahead of it. Raises DatabaseUnavailable when that time is over.
         """
-        rounds = 1 + self._waiting // PER_CALLER
-        self._waiting += 1
+        rounds = 1 + self._waiting_count // WORK_PER_CALLER
+        self._waiting_count += 1
         try:
             async with asyncio.timeout(rounds * settings.DATABASE_TIMEOUT_SECONDS):
-                await self._free.acquire()
+                await self._work_slots.acquire()
         except TimeoutError:
-            raise late() from None
+            raise make_late_error() from None
         finally:
-            self._waiting -= 1
+            self._waiting_count -= 1
 
-    def leave(self) -> None:
+    def release_work_slot(self) -> None:
         """Let the next piece of work start, because one has ended."""
-        self._free.release()
+        self._work_slots.release()
 
 
 class Threads:
@@ -69,17 +69,17 @@ class Threads:
 
     def __init__(self, kind: str, size: int) -> None:
         self._executor = ThreadPoolExecutor(size, thread_name_prefix=f"database-{kind}")
-        self._lines: WeakValueDictionary[Hashable, Line] = WeakValueDictionary()
+        self._caller_queues: WeakValueDictionary[Hashable, CallerQueue] = WeakValueDictionary()
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function(*args)` in a thread and return its result.
 
         The function may use the ORM. Any error that it raises is raised here.
         """
 
-        return await asyncio.wrap_future(self._begin(partial(function, *args, **kwargs)))
+        return await asyncio.wrap_future(self._submit_work(partial(function, *args, **kwargs)))
 
-    async def start_for(
+    async def start_work(
         self, caller: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> "asyncio.Future[T]":
         """Start `function(*args)` in a thread, when less than PER_CALLER of the caller's work runs.
@@ -89,30 +89,30 @@ class Threads:
         DatabaseUnavailable when the earlier work takes so long that the database must be in
         trouble.
         """
-        line = self._lines.get(caller)
+        line = self._caller_queues.get(caller)
         if line is None:
-            line = self._lines[caller] = Line()
-        await line.enter()
+            line = self._caller_queues[caller] = CallerQueue()
+        await line.wait_for_work_slot()
         loop = asyncio.get_running_loop()
 
-        def leave(done: Future[T]) -> None:
+        def schedule_release(done: Future[T]) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(line.leave)
+                loop.call_soon_threadsafe(line.release_work_slot)
 
-        work = self._begin(partial(function, *args, **kwargs))
+        work = self._submit_work(partial(function, *args, **kwargs))
         # the thread is busy until the work ends, even if nobody waits for it
-        work.add_done_callback(leave)
+        work.add_done_callback(schedule_release)
         return asyncio.wrap_future(work)
 
-    def _begin(self, function: Callable[[], T]) -> "Future[T]":
-        def work() -> T:
+    def _submit_work(self, function: Callable[[], T]) -> "Future[T]":
+        def run_with_fresh_connections() -> T:
             close_old_connections()
             try:
                 return function()
             finally:
                 close_old_connections()
 
-        return self._executor.submit(work)
+        return self._executor.submit(run_with_fresh_connections)
 
 
 QUICK = Threads("quick", 4)
@@ -121,12 +121,12 @@ LONG = Threads("long", 3)
 HOUSEKEEPING = Threads("housekeeping", 2)
 
 
-async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `function(*args)` in a thread of the kind TURNS and return its result."""
-    return await TURNS.run(function, *args, **kwargs)
+    return await TURNS.run_work(function, *args, **kwargs)
 
 
-async def in_time(answer: Awaitable[T]) -> T:
+async def await_in_time(work: Awaitable[T]) -> T:
     """Return the result of database work, within DATABASE_TIMEOUT_SECONDS.
 
     Raises DatabaseUnavailable when the database is away or takes longer; InternalError when the
@@ -134,23 +134,23 @@ async def in_time(answer: Awaitable[T]) -> T:
     """
     try:
         async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
-            return await heard(answer)
+            return await await_work(work)
     except TimeoutError:
-        raise late() from None
+        raise make_late_error() from None
 
 
-def late() -> DatabaseUnavailable:
+def make_late_error() -> DatabaseUnavailable:
     return DatabaseUnavailable("The database does not answer.", retry_after_seconds=2)
 
 
-async def heard(answer: Awaitable[T]) -> T:
+async def await_work(work: Awaitable[T]) -> T:
     """Return the result of database work, however long it takes.
 
     Raises DatabaseUnavailable when the database is away; InternalError for any other database
     error.
     """
     try:
-        return await answer
+        return await work
     except AnyDatabaseError as error:
         raise explain_database_error(error) from error
 
@@ -162,7 +162,7 @@ def limit_transaction(until: float) -> None:
     `until` is a time of the monotonic clock. On Postgres this sets statement_timeout and
     lock_timeout. Raises TooLate when that time is over.
     """
-    require_time(until)
+    require_time_left(until)
     if until < math.inf and connection.vendor == "postgresql":
         milliseconds = max(1, int((until - time.monotonic()) * 1_000))
         with connection.cursor() as cursor:
@@ -172,7 +172,7 @@ def limit_transaction(until: float) -> None:
             )
 
 
-def require_time(until: float) -> None:
+def require_time_left(until: float) -> None:
     """Raise TooLate after `until`: the rollback then releases the transaction's locks."""
     if time.monotonic() > until:
         raise TooLate("The work took longer than anybody waits for it.")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
-HANG_UP_SECONDS = 1.0  # for late work to notice that its connection is closed
+SHUT_DOWN_SECONDS = 1.0  # for late work to notice that its connection is closed
 
 
 class Connection(Protocol):
@@ -19,7 +19,7 @@ class Connection(Protocol):
     async def close(self) -> None: ...
 
 
-class Patience:
+class TimeLimit:
     """A time limit in seconds for work over a connection.
 
     Late work is not cancelled: psycopg would first ask the server, which does not answer, to cancel
@@ -29,10 +29,10 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._late: dict[asyncio.Task[Any], Connection] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._late_work: dict[asyncio.Task[Any], Connection] = {}
+        self._closing_tasks: set[asyncio.Task[None]] = set()
 
-    async def wait(self, work: Coroutine[Any, Any, T], connection: Connection) -> T:
+    async def wait_for_work(self, work: Coroutine[Any, Any, T], connection: Connection) -> T:
         """Return the result of `work`, which uses the connection.
 
         Raises TimeoutError when the result does not come in time.
@@ -41,48 +41,48 @@ class Patience:
         try:
             done, _ = await asyncio.wait({task}, timeout=self._seconds)
         except asyncio.CancelledError:
-            self._leave(task, connection)
+            self._add_late_work(task, connection)
             raise
         if done:
             return task.result()
-        self._leave(task, connection)
+        self._add_late_work(task, connection)
         raise TimeoutError
 
-    def _leave(self, task: "asyncio.Task[Any]", connection: Connection) -> None:
-        self._late[task] = connection
-        task.add_done_callback(self._ended)
+    def _add_late_work(self, task: "asyncio.Task[Any]", connection: Connection) -> None:
+        self._late_work[task] = connection
+        task.add_done_callback(self._close_after_work)
 
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
-        connection = self._late.pop(task, None)
+    def _close_after_work(self, task: "asyncio.Task[Any]") -> None:
+        connection = self._late_work.pop(task, None)
         if not task.cancelled():
             task.exception()  # else asyncio logs an error that nobody fetched
         if connection is not None:
             closing = asyncio.ensure_future(connection.close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            self._closing_tasks.add(closing)
+            closing.add_done_callback(self._closing_tasks.discard)
 
-    async def end(self) -> None:
+    async def end_late_work(self) -> None:
         """Wait for the end of late work, and close its connections.
 
         No connection is closed under work that waits for it: the event loop would watch a file
         descriptor that is gone, and uvloop ends the process then. Instead the stream is shut down,
         which wakes the work. Work that has not ended after HANG_UP_SECONDS is cancelled.
         """
-        late = self._late
-        self._late = {}
+        late = self._late_work
+        self._late_work = {}
         for connection in late.values():
-            hang_up(connection)
+            shut_down_stream(connection)
         if late:
-            _, stuck = await asyncio.wait(late, timeout=HANG_UP_SECONDS)
+            _, stuck = await asyncio.wait(late, timeout=SHUT_DOWN_SECONDS)
             for task in stuck:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         for connection in late.values():
             await connection.close()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.gather(*self._closing_tasks, return_exceptions=True)
 
 
-def hang_up(connection: Connection) -> None:
+def shut_down_stream(connection: Connection) -> None:
     """Shut down both directions of a connection's stream, which wakes work that waits for it."""
     import psycopg
 

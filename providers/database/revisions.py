@@ -1,8 +1,8 @@
 """Triggers that count changes of the rows that requests read, for SQLite and Postgres.
 
-A `Watch` names a table, its topic in `providers.Revision` and the columns that matter. Every
+A `WatchedTable` names a table, its topic in `providers.Revision` and the columns that matter. Every
 insert, delete or update of those columns raises the topic's version, whoever made it (ORM, bulk
-import, psql); on Postgres it also sends NOTIFY. A `stamped` table keeps the version of its last
+import, psql); on Postgres it also sends NOTIFY. A `is_stamped` table keeps the version of its last
 change in each row (`changed`), and each deleted row leaves a `Tombstone` with the version: a reader
 asks for rows newer than the version it knows (`changed_rows.py`). On Postgres, TRUNCATE and a
 deletion of many rows at once raise the topic's floor instead: a reader with an older version reads
@@ -58,42 +58,44 @@ POSTGRES_FUNCTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class WatchedTable:
     """One table to watch. All names come from this project's code, never from input."""
 
     table: str
     topic: str
     columns: tuple[str, ...] = ()  # empty: any column
-    stamped: bool = False
+    is_stamped: bool = False
 
 
-def list_watch_triggers(watches: Iterable[Watch]) -> list[TriggerSet]:
+def list_watch_triggers(watches: Iterable[WatchedTable]) -> list[TriggerSet]:
     """Return the triggers of the watched tables, and the functions they call."""
     own_tables = frozenset(("providers_tombstone",))
     functions = TriggerSet(own_tables, functions=POSTGRES_FUNCTIONS)
-    return [functions, *(_watch_triggers(watch, own_tables) for watch in watches)]
+    return [functions, *(_make_trigger_set(watch, own_tables) for watch in watches)]
 
 
-def unwatched_table(table: str) -> TriggerSet:
+def make_drop_set(table: str) -> TriggerSet:
     """Return a set that drops the triggers of a table which an earlier release watched."""
     sqlite = tuple(Trigger(_sqlite_name(table, event), table) for event in SQLITE_EVENTS)
-    return TriggerSet(frozenset((table,)), sqlite, _postgres_drops(table))
+    return TriggerSet(frozenset((table,)), sqlite, _list_postgres_drops(table))
 
 
-def _watch_triggers(watch: Watch, own_tables: frozenset[str]) -> TriggerSet:
-    return TriggerSet(own_tables | {watch.table}, _sqlite(watch), _postgres(watch))
+def _make_trigger_set(watch: WatchedTable, own_tables: frozenset[str]) -> TriggerSet:
+    return TriggerSet(
+        own_tables | {watch.table}, _list_sqlite_triggers(watch), _list_postgres_triggers(watch)
+    )
 
 
 def _sqlite_name(table: str, event: str) -> str:
     return f"proxysite_{table}_{event}"
 
 
-def _postgres_drops(table: str) -> tuple[Trigger, ...]:
+def _list_postgres_drops(table: str) -> tuple[Trigger, ...]:
     """Return all triggers that a watched table may have had before, to be dropped."""
     return tuple(Trigger(f"proxysite_{name}", table) for name in POSTGRES_NAMES)
 
 
-def _sqlite(watch: Watch) -> tuple[Trigger, ...]:
+def _list_sqlite_triggers(watch: WatchedTable) -> tuple[Trigger, ...]:
     of = f" OF {', '.join(watch.columns)}" if watch.columns else ""
     version = f"(SELECT version FROM providers_revision WHERE topic = '{watch.topic}')"  # noqa: S608 - own names
     bump = (
@@ -112,13 +114,13 @@ def _sqlite(watch: Watch) -> tuple[Trigger, ...]:
         ("delete", "DELETE", bury),
     ):
         name = _sqlite_name(watch.table, event)
-        body = bump + (more if watch.stamped else "")
+        body = bump + (more if watch.is_stamped else "")
         definition = f"AFTER {when} ON {watch.table} BEGIN {body} END"
         triggers.append(Trigger(name, watch.table, definition))
     return tuple(triggers)
 
 
-def _postgres(watch: Watch) -> tuple[Trigger, ...]:
+def _list_postgres_triggers(watch: WatchedTable) -> tuple[Trigger, ...]:
     table = watch.table
     topic = f"'{watch.topic}'"
     of = f" OF {', '.join(watch.columns)}" if watch.columns else ""
@@ -129,10 +131,10 @@ def _postgres(watch: Watch) -> tuple[Trigger, ...]:
         "write": f"BEFORE INSERT OR DELETE OR UPDATE{of} ON {table} {bump}",
         "truncate": f"AFTER TRUNCATE ON {table} {bump}",
     }
-    if watch.stamped:
+    if watch.is_stamped:
         definitions["stamp"] = f"BEFORE INSERT OR UPDATE{of} ON {table} {stamp}"
         definitions["delete"] = f"AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone {bury}"
     created = (
         Trigger(f"proxysite_{name}", table, definition) for name, definition in definitions.items()
     )
-    return (*_postgres_drops(table), *created)
+    return (*_list_postgres_drops(table), *created)

@@ -60,7 +60,7 @@ def drop_triggers(connection: BaseDatabaseWrapper, trigger_set: TriggerSet) -> N
     """Drop triggers and their functions where they exist. Writes only the schema."""
     vendor = connection.vendor
     triggers = trigger_set.postgres if vendor == "postgresql" else trigger_set.sqlite
-    execute_statements(connection, [drop_statement(vendor, trigger) for trigger in triggers])
+    execute_statements(connection, [render_drop_statement(vendor, trigger) for trigger in triggers])
     if vendor == "postgresql":
         functions = trigger_set.functions
         execute_statements(connection, [f"DROP FUNCTION IF EXISTS {name}" for name in functions])
@@ -78,13 +78,13 @@ def list_install_statements(vendor: str, trigger_set: TriggerSet) -> list[str]:
     is_postgres = vendor == "postgresql"
     statements = list(trigger_set.functions.values()) if is_postgres else []
     for trigger in trigger_set.postgres if is_postgres else trigger_set.sqlite:
-        statements.append(drop_statement(vendor, trigger))
+        statements.append(render_drop_statement(vendor, trigger))
         if trigger.definition:
             statements.append(f"CREATE TRIGGER {trigger.name} {trigger.definition}")
     return statements if is_postgres else [*statements, *trigger_set.sqlite_settings]
 
 
-def drop_statement(vendor: str, trigger: Trigger) -> str:
+def render_drop_statement(vendor: str, trigger: Trigger) -> str:
     """Return the statement that drops a trigger where it exists."""
     table = f" ON {trigger.table}" if vendor == "postgresql" else ""
     return f"DROP TRIGGER IF EXISTS {trigger.name}{table}"
@@ -96,8 +96,8 @@ def install_after_migrate(
 ) -> None:
     """Install an app's triggers after each `migrate`; `list_trigger_sets` is called then."""
 
-    def install(using: str, **signal: object) -> None:
+    def install_for_signal(using: str, **signal: object) -> None:
         install_triggers(connections[using], list_trigger_sets())
 
     uid = f"triggers of {app.label}"
-    post_migrate.connect(install, sender=app, weak=False, dispatch_uid=uid)
+    post_migrate.connect(install_for_signal, sender=app, weak=False, dispatch_uid=uid)

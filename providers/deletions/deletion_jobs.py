@@ -1,13 +1,14 @@
 """Delete rows that millions of other rows depend on, without blocking the database.
 
-`begin` writes a `Deletion` and marks the rows in the same transaction: from that moment an API key
-is rejected, a user cannot sign in and a provider is not called. `carry_on` then removes the
-dependent rows, SLICE rows in each transaction of its own, and finally the row itself, so nobody
-waits for more than one slice. A process works under a lease, so two processes never work at one
-deletion; the next run continues the work of a killed process.
+`create_deletions` writes a `Deletion` and marks the rows in the same transaction: from that moment
+an API key is rejected, a user cannot sign in and a provider is not called. `continue_deletion` then
+removes the dependent rows, SLICE rows in each transaction of its own, and finally the row itself,
+so nobody waits for more than one slice. A process works under a lease, so two processes never work
+at one deletion; the next run continues the work of a killed process.
 
-An app registers in its `ready` the special rules of its models: `mark` is called with the ids when
-their deletion begins, `erase` removes the rows instead of one DELETE (where signals must be sent).
+An app registers in its `ready` the special rules of its models: `mark_rows` is called with the ids
+when their deletion begins, `delete_independent_rows` removes the rows instead of one DELETE (where
+signals must be sent).
 """
 
 import logging
@@ -27,44 +28,45 @@ from kombu.exceptions import OperationalError
 from providers.models import Deletion
 
 logger = logging.getLogger(__name__)
-SLICE = 1_000  # rows of one transaction
+DELETION_SLICE_ROWS = 1_000  # rows of one transaction
 LEASE_SECONDS = 60.0  # a killed process holds a deletion no longer than that
 LONGEST_PAUSE_SECONDS = 0.25  # after a slice, so that others can use the database
-TASK = "proxysite.tasks.carry_on_deletions"
+TASK_NAME = "proxysite.tasks.carry_on_deletions"
 NAME_LENGTH = 200
-TRIES = 5  # somebody may add rows that depend on those being deleted
+MOST_TRIES = 5  # somebody may add rows that depend on those being deleted
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DeletionRules:
     """The special rules of a model's deletion.
 
-    `mark` is called with the ids of the rows when their deletion begins. `erase` removes the rows
-    and returns how many. With `one_by_one` each row has a `Deletion` of its own.
+    `mark_rows` is called with the ids of the rows when their deletion begins. `delete_with_signals`
+    removes the rows and returns how many. With `is_one_by_one` each row has a `Deletion` of its
+    own.
     """
 
-    mark: Callable[[list[Any]], object] = lambda ids: None
-    erase: Callable[[QuerySet[Any]], int] | None = None
-    one_by_one: bool = False
+    mark_rows: Callable[[list[Any]], object] = lambda ids: None
+    delete_with_signals: Callable[[QuerySet[Any]], int] | None = None
+    is_one_by_one: bool = False
 
 
-RULES: dict[str, Rules] = {}
+RULES_BY_MODEL: dict[str, DeletionRules] = {}
 
 
-def register(model: str, rules: Rules) -> None:
+def register_rules(model: str, rules: DeletionRules) -> None:
     """Set the rules of the model with this label, for example `auth.user`."""
-    RULES[model] = rules
+    RULES_BY_MODEL[model] = rules
 
 
-def rules_of(model: type[Model]) -> Rules:
-    return RULES.get(model._meta.label_lower, Rules())
+def get_rules(model: type[Model]) -> DeletionRules:
+    return RULES_BY_MODEL.get(model._meta.label_lower, DeletionRules())
 
 
 # --- begin a deletion -----------------------------------------------------------------------------
-def begin(rows: QuerySet[Any] | Sequence[Any], by: str) -> list[Deletion]:
+def create_deletions(rows: QuerySet[Any] | Sequence[Any], requested_by: str) -> list[Deletion]:
     """Mark rows of one model as deleted, and write the deletions; returns them to be carried on.
 
-    `by` is the name of the user who deletes. Nothing is removed yet.
+    `requested_by` is the name of the user who deletes. Nothing is removed yet.
     """
     if isinstance(rows, QuerySet):
         model = rows.model
@@ -72,35 +74,35 @@ def begin(rows: QuerySet[Any] | Sequence[Any], by: str) -> list[Deletion]:
     else:
         model = type(rows[0])
         ids = [row.pk for row in rows]
-    at_once = 1 if rules_of(model).one_by_one else SLICE
+    at_once = 1 if get_rules(model).is_one_by_one else DELETION_SLICE_ROWS
     parts = [ids[start : start + at_once] for start in range(0, len(ids), at_once)]
-    return [begin_part(model, part, by) for part in parts]
+    return [create_deletion(model, part, requested_by) for part in parts]
 
 
 @transaction.atomic
-def begin_part(model: type[Model], ids: list[Any], by: str) -> Deletion:
+def create_deletion(model: type[Model], ids: list[Any], requested_by: str) -> Deletion:
     first = model._base_manager.filter(pk=ids[0]).first()
     more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
-    rules_of(model).mark(ids)
+    get_rules(model).mark_rows(ids)
     return Deletion.objects.create(
         model=model._meta.label_lower,
         object_id=str(ids[0]) if len(ids) == 1 else "",
         ids=[str(one) for one in ids],
         name=f"{str(first)[: NAME_LENGTH - len(more)]}{more}",
-        requested_by=by,
+        requested_by=requested_by,
     )
 
 
-def order() -> None:
+def send_deletion_task() -> None:
     """Ask a worker to carry on with the deletions; without a broker the next periodic run does."""
     try:
-        current_app.send_task(TASK, retry=False)
+        current_app.send_task(TASK_NAME, retry=False)
     except (OperationalError, OSError) as error:
         logger.warning("deletions wait for the next periodic run: %s", type(error).__name__)
 
 
 # --- carry it on ----------------------------------------------------------------------------------
-def carry_on(deletion: Deletion, seconds: float) -> bool:
+def continue_deletion(deletion: Deletion, seconds: float) -> bool:
     """Remove slice after slice for about `seconds`; returns whether the deletion is finished.
 
     Does nothing while another process has the lease.
@@ -110,7 +112,7 @@ def carry_on(deletion: Deletion, seconds: float) -> bool:
         return not mine.exists()
     until = time.monotonic() + seconds
     try:
-        for removed in slices(apps.get_model(deletion.model), deletion.ids):
+        for removed in delete_in_slices(apps.get_model(deletion.model), deletion.ids):
             mine.renew_lease("alive_until", LEASE_SECONDS, removed=F("removed") + removed)
             if removed and time.monotonic() >= until:
                 return False
@@ -120,7 +122,7 @@ def carry_on(deletion: Deletion, seconds: float) -> bool:
     return True
 
 
-def carry_on_all(seconds: float) -> bool:
+def continue_all_deletions(seconds: float) -> bool:
     """Carry on with all deletions that no process works at, oldest first, for about `seconds`.
 
     Returns whether all of them are finished. One that fails with an IntegrityError is logged and
@@ -129,7 +131,7 @@ def carry_on_all(seconds: float) -> bool:
     until = time.monotonic() + seconds
     for deletion in Deletion.objects.running().free().order_by("pk"):
         try:
-            if not carry_on(deletion, max(until - time.monotonic(), 0)):
+            if not continue_deletion(deletion, max(until - time.monotonic(), 0)):
                 return False
         except IntegrityError:
             logger.exception(
@@ -138,15 +140,15 @@ def carry_on_all(seconds: float) -> bool:
     return True
 
 
-def carry_on_all_of(begun: Sequence[Deletion], seconds: float) -> None:
+def continue_deletions(deletions: Sequence[Deletion], seconds: float) -> None:
     """Carry on with these deletions for about `seconds`."""
     until = time.monotonic() + seconds
-    for deletion in begun:
-        if time.monotonic() >= until or not carry_on(deletion, until - time.monotonic()):
+    for deletion in deletions:
+        if time.monotonic() >= until or not continue_deletion(deletion, until - time.monotonic()):
             return
 
 
-def kind_of(deletion: Deletion) -> str:
+def name_deleted_kind(deletion: Deletion) -> str:
     """Return the name of the model that it deletes, plural unless it is a single row."""
     try:
         model = apps.get_model(deletion.model)
@@ -155,24 +157,24 @@ def kind_of(deletion: Deletion) -> str:
     return str(model._meta.verbose_name if deletion.object_id else model._meta.verbose_name_plural)
 
 
-def slices(model: type[Model], ids: Sequence[Any]) -> Iterator[int]:
+def delete_in_slices(model: type[Model], ids: Sequence[Any]) -> Iterator[int]:
     """Remove the rows that depend on these rows of `model`, then the rows themselves.
 
     Yields the number of rows of each committed transaction.
     """
-    for attempt in range(TRIES):
-        for relation in relations(model):
-            yield from unlink(relation, ids)
+    for attempt in range(MOST_TRIES):
+        for relation in list_dependent_relations(model):
+            yield from remove_dependents(relation, ids)
         try:
-            yield timed(partial(erase, model, ids))
+            yield write_and_pause(partial(delete_independent_rows, model, ids))
         except IntegrityError:  # somebody has just written a row that depends on them
-            if attempt == TRIES - 1:
+            if attempt == MOST_TRIES - 1:
                 raise
         else:
             return
 
 
-def relations(model: type[Model]) -> list[ForeignObjectRel]:
+def list_dependent_relations(model: type[Model]) -> list[ForeignObjectRel]:
     """Return the foreign keys of other tables to `model` that cascade or are set to null."""
     fields = model._meta.get_fields(include_hidden=True)
     return [
@@ -184,7 +186,7 @@ def relations(model: type[Model]) -> list[ForeignObjectRel]:
     ]
 
 
-def unlink(relation: ForeignObjectRel, ids: Sequence[Any]) -> Iterator[int]:
+def remove_dependents(relation: ForeignObjectRel, ids: Sequence[Any]) -> Iterator[int]:
     """Remove the rows that cascade, or clear the reference in those that stay.
 
     Yields the number of rows of each committed transaction.
@@ -192,25 +194,25 @@ def unlink(relation: ForeignObjectRel, ids: Sequence[Any]) -> Iterator[int]:
     child: type[Model] = relation.related_model
     name = relation.field.name
     dependent = child._base_manager.filter(**{f"{name}__in": ids}).order_by()
-    while some := list(dependent.values_list("pk", flat=True)[:SLICE]):
+    while some := list(dependent.values_list("pk", flat=True)[:DELETION_SLICE_ROWS]):
         if relation.on_delete is CASCADE:
-            yield from slices(child, some)
+            yield from delete_in_slices(child, some)
         else:
             rows = child._base_manager.filter(pk__in=some)
-            yield timed(partial(rows.update, **{name: None}))
+            yield write_and_pause(partial(rows.update, **{name: None}))
 
 
-def erase(model: type[Model], ids: Sequence[Any]) -> int:
+def delete_independent_rows(model: type[Model], ids: Sequence[Any]) -> int:
     """Delete the rows themselves and return how many.
 
     No row depends on them any more, so Django need not collect dependent rows.
     """
     rows = model._base_manager.filter(pk__in=ids)
-    own = rules_of(model).erase
+    own = get_rules(model).delete_with_signals
     return own(rows) if own is not None else rows._raw_delete(rows.db)
 
 
-def timed(write: Callable[[], int]) -> int:
+def write_and_pause(write: Callable[[], int]) -> int:
     """Run `write` in a transaction, then sleep as long as it took.
 
     The pause, LONGEST_PAUSE_SECONDS at most, leaves the database to others. Returns the number of

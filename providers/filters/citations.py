@@ -9,130 +9,144 @@ reference, "Web search".
 import re
 from typing import Any
 
-BEGIN = "\ue3a0cite\ue3a3"
-EMPTY = "\ue3a0cite\ue3a8"
-SEPARATOR = "\ue3a3"
-CLOSING = "\ue3a8"
-START = re.compile("\ue3a0(?:\\Z|c(?:\\Z|i(?:\\Z|t(?:\\Z|e(?:\\Z|[\ue3a3\ue3a8])))))")
-INSIDE = re.compile("[\\w.:\\-\ue3a3]*", re.ASCII)
-LONGEST_MARK = 1_000  # characters; references after that are ignored
-LONGEST_URL = 8_192
+MARK_OPENING = "\ue3a0cite\ue3a3"
+EMPTY_MARK = "\ue3a0cite\ue3a8"
+REFERENCE_SEPARATOR = "\ue3a3"
+MARK_CLOSING = "\ue3a8"
+MARK_OPENING_PATTERN = re.compile(
+    "\ue3a0(?:\\Z|c(?:\\Z|i(?:\\Z|t(?:\\Z|e(?:\\Z|[\ue3a3\ue3a8])))))"
+)
+MARK_CONTENT_PATTERN = re.compile("[\\w.:\\-\ue3a3]*", re.ASCII)
+MOST_MARK_CHARS = 1_000  # characters; references after that are ignored
+MOST_URL_CHARS = 8_192
 
 
 class Sources:
     """The search results of one answer by reference, numbered in the order of their citation."""
 
-    __slots__ = ("_cited", "_found")
+    __slots__ = ("_footnote_numbers", "_results")
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[str, str]] = {}
-        self._cited: dict[str, int] = {}
+        self._results: dict[str, tuple[str, str]] = {}
+        self._footnote_numbers: dict[str, int] = {}
 
-    def add(self, reference: Any, url: Any, title: Any) -> None:
+    def add_source(self, reference: Any, url: Any, title: Any) -> None:
         """Add a result; one without a web address or without a reference is ignored."""
         named = isinstance(reference, str | int) and str(reference)
         if (
             named
             and isinstance(url, str)
             and url.startswith(("http://", "https://"))
-            and len(url) <= LONGEST_URL
+            and len(url) <= MOST_URL_CHARS
         ):
-            self._found[str(reference)] = (url, title if isinstance(title, str) and title else url)
+            self._results[str(reference)] = (
+                url,
+                title if isinstance(title, str) and title else url,
+            )
 
-    def number(self, reference: str) -> int | None:
+    def assign_footnote_number(self, reference: str) -> int | None:
         """Return the footnote's number, or None for an unknown result."""
-        if reference not in self._found:
+        if reference not in self._results:
             return None
-        return self._cited.setdefault(reference, len(self._cited) + 1)
+        return self._footnote_numbers.setdefault(reference, len(self._footnote_numbers) + 1)
 
-    def annotation(self, reference: str, start: int, end: int) -> dict[str, Any]:
+    def build_annotation(self, reference: str, start: int, end: int) -> dict[str, Any]:
         """Return the annotation of a known result for the text from `start` to before `end`.
 
         Both are character positions.
         """
-        url, title = self._found[reference]
+        url, title = self._results[reference]
         cited = {"start_index": start, "end_index": end, "url": url, "title": title}
         return {"type": "url_citation", "url_citation": cited}
 
-    def all(self, at: int) -> list[dict[str, Any]]:
-        """Return all results as annotations of the place `at`.
+    def build_all_annotations(self, position: int) -> list[dict[str, Any]]:
+        """Return all results as annotations of the place `position`.
 
         This is for an answer that does not say where it uses them.
         """
-        return [self.annotation(reference, at, at) for reference in self._found]
+        return [self.build_annotation(reference, position, position) for reference in self._results]
 
 
-class Citations:
+class CitationReplacer:
     """The state of one running text.
 
-    `text` returns the text of a piece with its marks replaced. With `cite` off all marks are
-    removed.
+    `replace_marks` returns the text of a piece with its marks replaced. With `wants_footnotes` off
+    all marks are removed.
     """
 
-    __slots__ = ("_cite", "_held", "_inside", "_length", "_sources", "annotations")
+    __slots__ = (
+        "_held_text",
+        "_open_mark",
+        "_returned_chars",
+        "_sources",
+        "_wants_footnotes",
+        "annotations",
+    )
 
-    def __init__(self, sources: Sources, *, cite: bool = True) -> None:
+    def __init__(self, sources: Sources, *, wants_footnotes: bool = True) -> None:
         self._sources = sources
-        self._cite = cite
-        self._held = ""  # text that may be the beginning of a mark
-        self._inside: str | None = None  # the text of the open mark so far
-        self._length = 0  # characters returned so far
+        self._wants_footnotes = wants_footnotes
+        self._held_text = ""  # text that may be the beginning of a mark
+        self._open_mark: str | None = None  # the text of the open mark so far
+        self._returned_chars = 0  # characters returned so far
         self.annotations: list[dict[str, Any]] = []
 
     @property
-    def length(self) -> int:
-        return self._length
+    def returned_chars(self) -> int:
+        return self._returned_chars
 
-    def text(self, piece: str) -> str:
-        text = self._held + piece
-        self._held = ""
+    def replace_marks(self, piece: str) -> str:
+        text = self._held_text + piece
+        self._held_text = ""
         said: list[str] = []
         at = 0
         while at < len(text):
-            if self._inside is not None:
-                at = self._in_mark(text, at, said)
+            if self._open_mark is not None:
+                at = self._read_mark(text, at, said)
                 continue
-            found = START.search(text, at)
+            found = MARK_OPENING_PATTERN.search(text, at)
             if not found:
-                self._say(text[at:], said)
+                self._append_text(text[at:], said)
                 break
             start = found.start()
-            self._say(text[at:start], said)
-            at = self._opening(text, start)
+            self._append_text(text[at:start], said)
+            at = self._begin_mark(text, start)
         return "".join(said)
 
-    def _opening(self, text: str, start: int) -> int:
+    def _begin_mark(self, text: str, start: int) -> int:
         """Handle the beginning of a mark, and return where the text goes on."""
-        head = text[start : start + len(BEGIN)]
-        if head not in (BEGIN, EMPTY):  # its rest has not come yet
-            self._held = head
+        head = text[start : start + len(MARK_OPENING)]
+        if head not in (MARK_OPENING, EMPTY_MARK):  # its rest has not come yet
+            self._held_text = head
             return len(text)
-        if head == BEGIN:
-            self._inside = ""
-        return start + len(BEGIN)
+        if head == MARK_OPENING:
+            self._open_mark = ""
+        return start + len(MARK_OPENING)
 
-    def _in_mark(self, text: str, at: int, said: list[str]) -> int:
-        found = INSIDE.match(text, at)
-        end = found.end() if found else at
-        self._inside = ((self._inside or "") + text[at:end])[:LONGEST_MARK]
+    def _read_mark(self, text: str, position: int, output_pieces: list[str]) -> int:
+        found = MARK_CONTENT_PATTERN.match(text, position)
+        end = found.end() if found else position
+        self._open_mark = ((self._open_mark or "") + text[position:end])[:MOST_MARK_CHARS]
         if end == len(text):
             return end
-        inside = self._inside
-        self._inside = None
-        if text[end] != CLOSING:
+        inside = self._open_mark
+        self._open_mark = None
+        if text[end] != MARK_CLOSING:
             return end  # the mark is broken off
-        if self._cite:
-            self._footnotes(inside.split(SEPARATOR), said)
+        if self._wants_footnotes:
+            self._add_footnotes(inside.split(REFERENCE_SEPARATOR), output_pieces)
         return end + 1
 
-    def _footnotes(self, references: list[str], said: list[str]) -> None:
+    def _add_footnotes(self, references: list[str], output_pieces: list[str]) -> None:
         for reference in dict.fromkeys(references):
-            number = self._sources.number(reference)
+            number = self._sources.assign_footnote_number(reference)
             if number is not None:
-                start = self._length
-                self._say(f"[{number}]", said)
-                self.annotations.append(self._sources.annotation(reference, start, self._length))
+                start = self._returned_chars
+                self._append_text(f"[{number}]", output_pieces)
+                self.annotations.append(
+                    self._sources.build_annotation(reference, start, self._returned_chars)
+                )
 
-    def _say(self, text: str, said: list[str]) -> None:
-        self._length += len(text)
-        said.append(text)
+    def _append_text(self, text: str, output_pieces: list[str]) -> None:
+        self._returned_chars += len(text)
+        output_pieces.append(text)

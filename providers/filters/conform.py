@@ -11,14 +11,14 @@ from base64 import b64decode, b64encode
 from typing import Any
 
 from providers.exceptions import ServerFailed
-from providers.filters.native_calls import CallParts, whole_calls
+from providers.filters.native_calls import CallConformer, conform_whole_calls
 from providers.protocol.chunks import Chunk
 
 FINISH_REASONS = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
 CUT_REASONS = frozenset(
     ("error", "abort", "insufficient_system_resource")
 )  # of OpenRouter, vLLM and DeepSeek: the answer was cut
-OTHER_REASONS = {
+REASON_TRANSLATIONS = {
     "max_tokens": "length",
     "model_length": "length",
     "max_output_tokens": "length",
@@ -31,7 +31,7 @@ OTHER_REASONS = {
 }
 
 
-def finish_reason(value: Any) -> str | None:
+def normalize_finish_reason(value: Any) -> str | None:
     """Return a reason of OpenAI's enum, or None if there is none or the answer was cut.
 
     Unknown ones (`eos`, `end_turn`, `stop_sequence` …) mean that the model stopped by itself.
@@ -43,10 +43,10 @@ def finish_reason(value: Any) -> str | None:
     value = value.lower()
     if value in CUT_REASONS:
         return None
-    return value if value in FINISH_REASONS else OTHER_REASONS.get(value, "stop")
+    return value if value in FINISH_REASONS else REASON_TRANSLATIONS.get(value, "stop")
 
 
-TEXTS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
+TEXT_FIELDS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
 
 
 def as_text(value: Any) -> str | None:
@@ -71,86 +71,102 @@ def as_text(value: Any) -> str | None:
     return "".join(found) if found else None
 
 
-def mend_calls(said: dict[str, Any], reason: str | None, *, called: bool) -> str | None:
+def remove_invalid_function_call(
+    message: dict[str, Any], reason: str | None, *, has_calls: bool
+) -> str | None:
     """Remove a `function_call` that is not an object, and return the finish reason.
 
     A reason that names calls becomes "stop" if there are none.
     """
-    if not isinstance(said.get("function_call"), dict):
-        said.pop("function_call", None)
+    if not isinstance(message.get("function_call"), dict):
+        message.pop("function_call", None)
     return (
-        "stop" if reason in CALL_REASONS and not called and "function_call" not in said else reason
+        "stop"
+        if reason in CALL_REASONS and not has_calls and "function_call" not in message
+        else reason
     )
 
 
 CALL_REASONS = ("tool_calls", "function_call")
 
 
-def as_index(value: Any, otherwise: int) -> int:
-    return value if type(value) is int else otherwise
+def as_index(value: Any, default: int) -> int:
+    return value if type(value) is int else default
 
 
 class StreamConformer:
     """The state of one streamed answer.
 
-    `chunk` returns the conforming chunk, or None for one without content.
+    `conform_chunk` returns the conforming chunk, or None for one without content.
     """
 
-    __slots__ = ("_called", "_calls", "_chat", "_finished", "_opened")
+    __slots__ = (
+        "_begun_choices",
+        "_call_conformers",
+        "_choices_with_calls",
+        "_finished_choices",
+        "_is_chat",
+    )
 
-    def __init__(self, chat: bool = True) -> None:
-        self._chat = chat  # else legacy completions: text instead of deltas
-        self._opened: set[int] = set()
-        self._finished: set[int] = set()
-        self._calls: dict[int, CallParts] = {}
-        self._called: set[int] = set()  # choices that have calls
+    def __init__(self, is_chat: bool = True) -> None:
+        self._is_chat = is_chat  # else legacy completions: text instead of deltas
+        self._begun_choices: set[int] = set()
+        self._finished_choices: set[int] = set()
+        self._call_conformers: dict[int, CallConformer] = {}
+        self._choices_with_calls: set[int] = set()  # choices that have calls
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Return whether every choice that began has its finish reason."""
-        return bool(self._finished) and self._finished >= self._opened
+        return bool(self._finished_choices) and self._finished_choices >= self._begun_choices
 
     @property
-    def ended(self) -> int:
+    def finished_count(self) -> int:
         """Return how many choices have their finish reason."""
-        return len(self._finished)
+        return len(self._finished_choices)
 
-    def chunk(self, chunk: Chunk) -> Chunk | None:
+    def conform_chunk(self, chunk: Chunk) -> Chunk | None:
         choices = chunk.get("choices")
         if not choices or not isinstance(choices, list):
             chunk["choices"] = []
             return chunk if chunk.get("usage") else None
-        kept = [choice for choice in choices if isinstance(choice, dict) and self._choice(choice)]
+        kept = [
+            choice
+            for choice in choices
+            if isinstance(choice, dict) and self._conform_choice(choice)
+        ]
         if len(kept) != len(choices):
             chunk["choices"] = kept
         return chunk if kept or chunk.get("usage") else None
 
-    def _choice(self, choice: dict[str, Any]) -> bool:
+    def _conform_choice(self, choice: dict[str, Any]) -> bool:
         """Make one choice conform, in place; return False if it must be dropped.
 
         It is dropped if the choice has finished already.
         """
         index = choice["index"] = as_index(choice.get("index"), 0)
-        if index in self._finished:
+        if index in self._finished_choices:
             return False
-        if self._chat:
-            self._delta(index, choice)
+        if self._is_chat:
+            self._conform_delta(index, choice)
         elif type(choice.get("text")) is not str:
             choice["text"] = as_text(choice.get("text")) or ""
-        self._opened.add(index)
+        self._begun_choices.add(index)
         reason = choice.get("finish_reason")
-        choice["finish_reason"] = reason = None if reason is None else finish_reason(reason)
+        choice["finish_reason"] = reason = (
+            None if reason is None else normalize_finish_reason(reason)
+        )
         if reason:
-            if reason in CALL_REASONS and index not in self._called:
+            if reason in CALL_REASONS and index not in self._choices_with_calls:
                 choice["finish_reason"] = "stop"
-            self._finished.add(index)
+            self._finished_choices.add(index)
         return True
 
-    def _delta(self, index: int, choice: dict[str, Any]) -> None:
+    def _conform_delta(self, index: int, choice: dict[str, Any]) -> None:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = choice["delta"] = {}
-        if index not in self._opened:
+        if index not in self._begun_choices:
             choice["delta"] = delta = {
                 "content": None,
                 **delta,
@@ -161,61 +177,61 @@ class StreamConformer:
         elif "role" in delta:
             del delta["role"]
         for name, value in delta.items():
-            if name in TEXTS and type(value) is not str and value is not None:
+            if name in TEXT_FIELDS and type(value) is not str and value is not None:
                 delta[name] = as_text(value)
         if "tool_calls" in delta:
-            self._tool_calls(index, delta)
+            self._conform_tool_calls(index, delta)
         if "function_call" in delta:
             if isinstance(delta["function_call"], dict):
-                self._called.add(index)
+                self._choices_with_calls.add(index)
             else:
                 del delta["function_call"]
 
-    def _tool_calls(self, index: int, delta: dict[str, Any]) -> None:
-        calls = self._calls.get(index)
+    def _conform_tool_calls(self, index: int, delta: dict[str, Any]) -> None:
+        calls = self._call_conformers.get(index)
         if calls is None:
-            calls = self._calls[index] = CallParts()
-        delta["tool_calls"] = calls.take(delta["tool_calls"])
-        if calls.told:
-            self._called.add(index)
+            calls = self._call_conformers[index] = CallConformer()
+        delta["tool_calls"] = calls.conform_parts(delta["tool_calls"])
+        if calls.sent_count:
+            self._choices_with_calls.add(index)
         if not delta["tool_calls"]:
             del delta["tool_calls"]
 
 
-def whole(answer: Chunk) -> Chunk:
+def conform_answer(answer: Chunk) -> Chunk:
     """Make a whole `chat.completion` conform, in place. Raises ServerFailed if it was cut."""
     answer["object"] = "chat.completion"
     for position, choice in enumerate(answer["choices"]):
         choice["index"] = as_index(choice.get("index"), position)
         choice.setdefault("logprobs", None)
-        choice["finish_reason"] = whole_reason(choice.get("finish_reason"))
+        choice["finish_reason"] = normalize_final_reason(choice.get("finish_reason"))
         message = choice["message"]
         message["role"] = message.get("role") or "assistant"
         message.setdefault("content", None)
         message.setdefault("refusal", None)
         if "tool_calls" in message:
-            message["tool_calls"] = whole_calls(message["tool_calls"])
+            message["tool_calls"] = conform_whole_calls(message["tool_calls"])
             if not message["tool_calls"]:
                 del message["tool_calls"]
-        for name in TEXTS & message.keys():
+        for name in TEXT_FIELDS & message.keys():
             message[name] = as_text(message[name])
-        choice["finish_reason"] = mend_calls(
-            message, choice["finish_reason"], called="tool_calls" in message
+        choice["finish_reason"] = remove_invalid_function_call(
+            message, choice["finish_reason"], has_calls="tool_calls" in message
         )
     return answer
 
 
-def whole_reason(reason: Any) -> str:
+def normalize_final_reason(reason: Any) -> str:
     """Return the finish reason of a whole answer, "stop" if it has none.
 
     Raises ServerFailed if the reason says that the answer was cut.
     """
     if isinstance(reason, str) and reason.lower() in CUT_REASONS:
         raise ServerFailed("The upstream did not finish its answer.")
-    return finish_reason(reason) or "stop"
+    return normalize_finish_reason(reason) or "stop"
 
 
-def embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
+def conform_embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
     """Return the vectors in the requested encoding, whatever encoding the upstream sent.
 
     OpenAI's own clients ask for base64 (little-endian 32-bit floats) and cannot read a list then.
@@ -230,10 +246,10 @@ def embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
     return answer
 
 
-STREAMED = frozenset(("index", "message", "text", "logprobs", "finish_reason"))
+HANDLED_CHOICE_FIELDS = frozenset(("index", "message", "text", "logprobs", "finish_reason"))
 
 
-def as_stream(answer: Chunk) -> list[Chunk]:
+def convert_to_chunks(answer: Chunk) -> list[Chunk]:
     """Return a whole answer as the chunks of a stream.
 
     This is for an upstream that answered with JSON although a stream was requested.
@@ -244,7 +260,9 @@ def as_stream(answer: Chunk) -> list[Chunk]:
     }
     base["object"] = "chat.completion.chunk" if chat else "text_completion"
     chunks: list[Chunk] = []
-    for position, choice in enumerate(whole(answer)["choices"] if chat else answer["choices"]):
+    for position, choice in enumerate(
+        conform_answer(answer)["choices"] if chat else answer["choices"]
+    ):
         head = {
             "index": as_index(choice.get("index"), position),
             "logprobs": choice.get("logprobs"),
@@ -256,9 +274,9 @@ def as_stream(answer: Chunk) -> list[Chunk]:
                 call["index"] = index
             said = {"delta": message}
         nothing: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
-        reason = whole_reason(choice.get("finish_reason"))
+        reason = normalize_final_reason(choice.get("finish_reason"))
         chunks.append(base | {"choices": [head | said | {"finish_reason": None}]})
-        more = {name: value for name, value in choice.items() if name not in STREAMED}
+        more = {name: value for name, value in choice.items() if name not in HANDLED_CHOICE_FIELDS}
         chunks.append(
             base
             | {"choices": [more | head | nothing | {"logprobs": None, "finish_reason": reason}]}

@@ -12,11 +12,11 @@ from typing import Any
 from providers.exceptions import Rejected
 from providers.protocol.request import UpstreamModel
 
-TEXT = "text"  # our own field of a file part: the text of the file
-FILE_ID = "file_id"  # our own field of a file part: the id of the stored file
+TEXT_FIELD = "text"  # our own field of a file part: the text of the file
+FILE_ID_FIELD = "file_id"  # our own field of a file part: the id of the stored file
 
 
-def file_parts(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def find_file_parts(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every file part with its place, for example `messages[0].content[1]`."""
     for at, message in enumerate(messages):
         content = message.get("content")
@@ -26,33 +26,39 @@ def file_parts(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, 
                     yield f"messages[{at}].content[{position}]", part
 
 
-def rewrite(body: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
+def rewrite_file_parts(body: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
     """Return the chat body with its file parts as `model` takes them. Raises Rejected.
 
     A body without file parts is returned itself.
     """
-    if next(file_parts(body["messages"]), None) is None:
+    if next(find_file_parts(body["messages"]), None) is None:
         return body
-    return body | {"messages": [with_parts(message, model) for message in body["messages"]]}
+    return body | {
+        "messages": [convert_message_files(message, model) for message in body["messages"]]
+    }
 
 
-def with_parts(message: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
+def convert_message_files(message: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
     content = message.get("content")
     if not isinstance(content, list):
         return message
     return message | {
-        "content": [for_model(part, model) if part["type"] == "file" else part for part in content]
+        "content": [
+            convert_file_part(part, model) if part["type"] == "file" else part for part in content
+        ]
     }
 
 
-def for_model(part: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
+def convert_file_part(part: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
     """Return one file part as the model takes it.
 
     Raises Rejected if the model takes no files and there is no text.
     """
     if model.files:
-        return {name: value for name, value in part.items() if name not in (TEXT, FILE_ID)}
-    text = part.get(TEXT)
+        return {
+            name: value for name, value in part.items() if name not in (TEXT_FIELD, FILE_ID_FIELD)
+        }
+    text = part.get(TEXT_FIELD)
     if not isinstance(text, str):
         raise Rejected(
             f"The model {model.name!r} takes no files.",

@@ -1,6 +1,6 @@
 """Pass an answer through filters, as chunks or as one whole answer. No I/O.
 
-A filter is an object with `chunks(batch) -> batch`, made for one answer. Every answer of an
+A filter is an object with `filter_chunks(batch) -> batch`, made for one answer. Every answer of an
 upstream is treated as a stream, filtered, and folded again if the caller wants it whole. So both
 forms are always the same.
 """
@@ -19,49 +19,49 @@ CHUNK_BYTES = 64  # size of a chunk of a whole answer, without its text
 
 
 class Filter(Protocol):
-    def chunks(self, batch: list[Chunk]) -> list[Chunk]:
+    def filter_chunks(self, batch: list[Chunk]) -> list[Chunk]:
         """Return the filtered batch.
 
         All text that was held back must be returned before or with a choice's finish reason.
         """
 
 
-async def shaped(
-    batches: Batches, filters: Sequence[Filter], *, stream: bool, most_bytes: int = 2**26
+async def apply_filters(
+    batches: Batches, filters: Sequence[Filter], *, stream: bool, most_answer_bytes: int = 2**26
 ) -> Batches:
     """Yield the answer through `filters`, in their order; as one whole answer unless `stream`.
 
-    A whole answer may have at most `most_bytes`; BadResponse is raised if it is longer. Other tasks
-    may run between portions of long texts.
+    A whole answer may have at most `most_answer_bytes`; BadResponse is raised if it is longer.
+    Other tasks may run between portions of long texts.
     """
-    folding = Folding(most_bytes)
+    folding = AnswerFolder(most_answer_bytes)
     async with aclosing(batches):
         async for batch in batches:
             if batch[0].get("object") == "chat.completion":
-                batch = conform.as_stream(batch[0])
+                batch = conform.convert_to_chunks(batch[0])
             several = False
-            for portion in portions(batch) if filters else (batch,):
+            for portion in divide_batch(batch) if filters else (batch,):
                 if several:
                     await asyncio.sleep(0)
                 several = True
                 for step in filters:
-                    portion = step.chunks(portion)
+                    portion = step.filter_chunks(portion)
                 if not stream:
-                    folding.add(portion)
+                    folding.add_chunks(portion)
                 elif portion:
                     yield portion
     if not stream:
-        yield [folding.whole()]
+        yield [folding.build_answer()]
 
 
 # --- portions of long texts -----------------------------------------------------------------------
-def portions(batch: list[Chunk]) -> Iterator[list[Chunk]]:
+def divide_batch(batch: list[Chunk]) -> Iterator[list[Chunk]]:
     """Divide a batch so that no portion has much more than PORTION_CHARS of text."""
     portion: list[Chunk] = []
     chars = 0
     for chunk in batch:
-        longest = max((len(text_in(choice)) for choice in chunk["choices"]), default=0)
-        for piece in (chunk,) if longest <= PORTION_CHARS else divided(chunk):
+        longest = max((len(read_delta_text(choice)) for choice in chunk["choices"]), default=0)
+        for piece in (chunk,) if longest <= PORTION_CHARS else divide_chunk(chunk):
             portion.append(piece)
             chars += min(longest, PORTION_CHARS)
             if chars >= PORTION_CHARS:
@@ -72,34 +72,34 @@ def portions(batch: list[Chunk]) -> Iterator[list[Chunk]]:
         yield portion
 
 
-def text_in(choice: dict[str, Any]) -> str:
+def read_delta_text(choice: dict[str, Any]) -> str:
     """Return the text of a choice's delta."""
     text = (choice.get("delta") or {}).get("content")
     return text if isinstance(text, str) else ""
 
 
-def divided(chunk: Chunk) -> Iterator[Chunk]:
+def divide_chunk(chunk: Chunk) -> Iterator[Chunk]:
     """Yield the chunk as several, each with one choice and a part of its text."""
     head = {name: value for name, value in chunk.items() if name not in ("choices", "usage")}
     for choice in chunk["choices"]:
-        for part in parts_of(choice):
+        for part in divide_choice(choice):
             yield head | {"choices": [part]}
     if chunk.get("usage"):
         yield head | {"choices": [], "usage": chunk["usage"]}
 
 
-def parts_of(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def divide_choice(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the choice as several with a part of its text each.
 
     The fields that stand before the text go with the first part, all others with the last.
     """
-    text = text_in(choice)
+    text = read_delta_text(choice)
     if len(text) <= PORTION_CHARS:
         yield choice
         return
     delta = choice["delta"]
-    said = {name: value for name, value in delta.items() if name in BEFORE_TEXT}
-    later = {name: value for name, value in delta.items() if name not in BEFORE_TEXT}
+    said = {name: value for name, value in delta.items() if name in FIELDS_BEFORE_TEXT}
+    later = {name: value for name, value in delta.items() if name not in FIELDS_BEFORE_TEXT}
     bare = {"index": choice["index"], "logprobs": None, "finish_reason": None}
     last = (len(text) - 1) // PORTION_CHARS * PORTION_CHARS
     for start in range(0, last, PORTION_CHARS):
@@ -108,28 +108,28 @@ def parts_of(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield choice | {"delta": later | {"content": text[last:]}}
 
 
-BEFORE_TEXT = frozenset(("role", "reasoning_content", "reasoning", "reasoning_details"))
+FIELDS_BEFORE_TEXT = frozenset(("role", "reasoning_content", "reasoning", "reasoning_details"))
 
 
 # --- whole answers --------------------------------------------------------------------------------
-class Folding:
+class AnswerFolder:
     """One whole `chat.completion`, folded from a stream's chunks.
 
     Texts and arguments are joined; of other fields the last value is kept.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self._bytes_left = most_bytes
-        self._whole: Chunk = {}
+    def __init__(self, most_answer_bytes: int) -> None:
+        self._bytes_left = most_answer_bytes
+        self._answer_fields: Chunk = {}
         self._choices: dict[int, dict[str, Any]] = {}
-        self._texts: dict[tuple[int, str], list[str]] = {}  # by choice and field
-        self._arguments: dict[tuple[int, int], list[str]] = {}  # by choice and call
+        self._text_pieces: dict[tuple[int, str], list[str]] = {}  # by choice and field
+        self._argument_pieces: dict[tuple[int, int], list[str]] = {}  # by choice and call
 
-    def add(self, chunks: Iterable[Chunk]) -> None:
+    def add_chunks(self, chunks: Iterable[Chunk]) -> None:
         """Fold chunks in. Raises BadResponse when the answer becomes too long."""
         for chunk in chunks:
             self._bytes_left -= CHUNK_BYTES
-            self._whole |= {
+            self._answer_fields |= {
                 name: value
                 for name, value in chunk.items()
                 if name != "choices" and value is not None
@@ -146,10 +146,10 @@ class Folding:
         for name, value in (choice.get("delta") or {}).items():
             if name == "tool_calls":
                 for part in value:
-                    self._add_call(index, known["message"].setdefault("tool_calls", {}), part)
-            elif name in JOINED and isinstance(value, str):
+                    self._add_call_part(index, known["message"].setdefault("tool_calls", {}), part)
+            elif name in JOINED_TEXT_FIELDS and isinstance(value, str):
                 self._bytes_left -= len(value)
-                self._texts.setdefault((index, name), []).append(value)
+                self._text_pieces.setdefault((index, name), []).append(value)
                 known["message"][name] = ""  # keeps the order of the fields
             elif value is not None or name not in known["message"]:
                 known["message"][name] = value
@@ -157,43 +157,49 @@ class Folding:
         known |= {
             name: value
             for name, value in choice.items()
-            if name not in FOLDED and value is not None
+            if name not in FOLDED_CHOICE_FIELDS and value is not None
         }
 
-    def _add_call(self, index: int, calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
+    def _add_call_part(
+        self, index: int, calls: dict[int, dict[str, Any]], part: dict[str, Any]
+    ) -> None:
         function = part.get("function") or {}
         arguments = function.get("arguments") or ""
         self._bytes_left -= len(arguments)
         if part["index"] not in calls:
             calls[part["index"]] = part | {"function": dict(function)}
-        self._arguments.setdefault((index, part["index"]), []).append(arguments)
+        self._argument_pieces.setdefault((index, part["index"]), []).append(arguments)
 
-    def whole(self) -> Chunk:
+    def build_answer(self) -> Chunk:
         """Return the whole answer, when all chunks are in it."""
-        for (index, name), texts in self._texts.items():
+        for (index, name), texts in self._text_pieces.items():
             self._choices[index]["message"][name] = "".join(texts)
         for index, choice in self._choices.items():
             calls = choice["message"].get("tool_calls")
             if calls is not None:
                 choice["message"]["tool_calls"] = [
-                    self._call(index, at, calls[at]) for at in sorted(calls)
+                    self._complete_call(index, at, calls[at]) for at in sorted(calls)
                 ]
         choices = [self._choices[index] for index in sorted(self._choices)]
-        return conform.whole(self._whole | {"object": "chat.completion", "choices": choices})
+        return conform.conform_answer(
+            self._answer_fields | {"object": "chat.completion", "choices": choices}
+        )
 
-    def _call(self, index: int, at: int, call: dict[str, Any]) -> dict[str, Any]:
-        call["function"]["arguments"] = "".join(self._arguments[index, at])
+    def _complete_call(
+        self, choice_index: int, call_index: int, call: dict[str, Any]
+    ) -> dict[str, Any]:
+        call["function"]["arguments"] = "".join(self._argument_pieces[choice_index, call_index])
         return {name: value for name, value in call.items() if name != "index"}
 
 
-def fold(chunks: Iterable[Chunk], most_bytes: int = 2**26) -> Chunk:
+def fold_answer(chunks: Iterable[Chunk], most_answer_bytes: int = 2**26) -> Chunk:
     """Return one whole answer made of a stream's chunks."""
-    folding = Folding(most_bytes)
-    folding.add(chunks)
-    return folding.whole()
+    folding = AnswerFolder(most_answer_bytes)
+    folding.add_chunks(chunks)
+    return folding.build_answer()
 
 
-def fold_text(chunks: Iterable[Chunk]) -> Chunk:
+def fold_text_completion(chunks: Iterable[Chunk]) -> Chunk:
     """Return one whole `text_completion` made of a stream's chunks.
 
     Texts are joined; of other fields the last value is kept.
@@ -213,14 +219,14 @@ def fold_text(chunks: Iterable[Chunk]) -> Chunk:
             known |= {
                 name: value
                 for name, value in choice.items()
-                if name not in FOLDED_TEXT and value is not None
+                if name not in FOLDED_COMPLETION_FIELDS and value is not None
             }
     return whole | {"choices": [choices[index] for index in sorted(choices)]}
 
 
-FOLDED_TEXT = frozenset(("text", "logprobs"))
-FOLDED = frozenset(("index", "delta", "logprobs"))
-JOINED = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
+FOLDED_COMPLETION_FIELDS = frozenset(("text", "logprobs"))
+FOLDED_CHOICE_FIELDS = frozenset(("index", "delta", "logprobs"))
+JOINED_TEXT_FIELDS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
 
 
 def add_logprobs(choice: dict[str, Any], logprobs: Any) -> None:

@@ -8,7 +8,7 @@ the other counts instead of below `prompt_tokens_details`. Source: Moonshot's AP
 from providers.protocol.chunks import Chunk
 
 
-def lift(chunk: Chunk) -> Chunk:
+def lift_usage(chunk: Chunk) -> Chunk:
     """Move the usage of a chunk or answer to the top, with `prompt_tokens_details`, in place."""
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():

@@ -8,46 +8,50 @@ other half becomes U+FFFD.
 from typing import Any
 
 from providers.protocol.chunks import Chunk
-from providers.wire.json_reader import readable
+from providers.wire.json_reader import repair_surrogates
 
-TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+TEXT_FIELDS = ("content", "reasoning_content", "reasoning", "refusal")
 
 
-class Halves:
-    """The waiting halves, by choice and field. `mend` repairs a chunk in place."""
+class SurrogateJoiner:
+    """The waiting halves, by choice and field. `join_surrogates` repairs a chunk in place."""
 
-    __slots__ = ("waiting",)
+    __slots__ = ("waiting_surrogates",)
 
     def __init__(self) -> None:
-        self.waiting: dict[tuple[Any, ...], str] = {}
+        self.waiting_surrogates: dict[tuple[Any, ...], str] = {}
 
-    def mend(self, chunk: Chunk) -> Chunk:
+    def join_surrogates(self, chunk: Chunk) -> Chunk:
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
-                self._choice(choice)
-        mended: Chunk = readable(chunk)
+                self._join_choice(choice)
+        mended: Chunk = repair_surrogates(chunk)
         return mended
 
-    def _choice(self, choice: dict[str, Any]) -> None:
+    def _join_choice(self, choice: dict[str, Any]) -> None:
         index = choice.get("index")
         delta = choice.get("delta")
         last = choice.get("finish_reason") is not None
-        self._text((index, "text"), choice, "text", last)
+        self._join_field((index, "text"), choice, "text", last)
         if not isinstance(delta, dict):
             return
-        for field in TEXTS:
-            self._text((index, field), delta, field, last)
+        for field in TEXT_FIELDS:
+            self._join_field((index, field), delta, field, last)
         calls = delta.get("tool_calls")
         for call in calls if isinstance(calls, list) else ():
             if isinstance(call, dict) and isinstance(call.get("function"), dict):
-                self._text((index, "call", call.get("index")), call["function"], "arguments", last)
+                self._join_field(
+                    (index, "call", call.get("index")), call["function"], "arguments", last
+                )
 
-    def _text(self, key: tuple[Any, ...], holder: dict[str, Any], field: str, last: bool) -> None:
+    def _join_field(
+        self, key: tuple[Any, ...], holder: dict[str, Any], field: str, is_last: bool
+    ) -> None:
         said = holder.get(field)
-        if not isinstance(said, str) and not (last and key in self.waiting):
+        if not isinstance(said, str) and not (is_last and key in self.waiting_surrogates):
             return
-        text = self.waiting.pop(key, "") + (said or "")
-        if text and "\ud800" <= text[-1] <= "\udbff" and not last:
-            self.waiting[key], text = text[-1], text[:-1]
+        text = self.waiting_surrogates.pop(key, "") + (said or "")
+        if text and "\ud800" <= text[-1] <= "\udbff" and not is_last:
+            self.waiting_surrogates[key], text = text[-1], text[:-1]
         holder[field] = text

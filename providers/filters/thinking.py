@@ -21,19 +21,19 @@ from providers.wire.tags import (
     END_THINK,
     NO_TAG,
     WAIT,
-    begun,
-    closing,
-    may_become,
-    past_space,
-    past_summary,
-    thinking_tag,
+    choose_closing_tag,
+    find_thinking_tag_end,
+    may_become_tag,
+    partial_tag_chars,
+    skip_space,
+    skip_summary,
 )
 
 # a text without an opening tag that gets so long without a closing one counts as thinking
 IMPLIED_CHARS = 16_384
-AFTER_CHARS = 4_096  # most characters after an </answer> that counts as the last one
+AFTER_ANSWER_CHARS = 4_096  # most characters after an </answer> that counts as the last one
 PIECE_BYTES = 64  # memory that a kept piece of text takes besides its characters
-SHOWN = (
+THINKING_FIELDS = (
     "reasoning_content",
     "reasoning",
     "reasoning_details",
@@ -50,13 +50,13 @@ class ThinkingSplitter:
     """
 
     def __init__(self, thinks: str) -> None:
-        self._implied = thinks == "implied"
-        self._splits: dict[int, Split] = {}
+        self._is_implied = thinks == "implied"
+        self._parsers: dict[int, ThinkingParser] = {}
 
-    def chunks(self, batch: list[Chunk]) -> list[Chunk]:
-        return [out for chunk in batch for out in self._chunk(chunk)]
+    def filter_chunks(self, batch: list[Chunk]) -> list[Chunk]:
+        return [out for chunk in batch for out in self._split_chunk(chunk)]
 
-    def _chunk(self, chunk: Chunk) -> list[Chunk]:
+    def _split_chunk(self, chunk: Chunk) -> list[Chunk]:
         """Return the chunk without thinking in its text, and before it a chunk with the thinking.
 
         Either is left out if it would be empty.
@@ -64,7 +64,7 @@ class ThinkingSplitter:
         thoughts: list[dict[str, Any]] = []
         rest: list[dict[str, Any]] = []
         for choice in chunk["choices"]:
-            thought, left = self._choice(choice)
+            thought, left = self._split_choice(choice)
             if thought:
                 thoughts.append(
                     {
@@ -74,7 +74,7 @@ class ThinkingSplitter:
                         "finish_reason": None,
                     }
                 )
-            if says_something(left):
+            if has_choice_content(left):
                 rest.append(left)
         out = [chunk | {"choices": rest}] if rest or chunk.get("usage") else []
         if thoughts:
@@ -85,19 +85,19 @@ class ThinkingSplitter:
             )
         return out
 
-    def _choice(self, choice: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _split_choice(self, choice: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return a delta with the thinking of this choice, and the choice without it."""
         delta = choice.get("delta") or {}
         last = choice.get("finish_reason") is not None
-        split = self._splits.get(choice["index"])
+        split = self._parsers.get(choice["index"])
         if split is None:
-            split = self._splits[choice["index"]] = Split(implied=self._implied)
-        if any(delta.get(field) for field in SHOWN):
-            split.separated()
-        text = text_of(delta, "content")
+            split = self._parsers[choice["index"]] = ThinkingParser(is_implied=self._is_implied)
+        if any(delta.get(field) for field in THINKING_FIELDS):
+            split.record_separate_thinking()
+        text = read_text_field(delta, "content")
         if not text and not last:
             return {}, choice
-        reasoning, content = split.feed(text, last=last)
+        reasoning, content = split.feed(text, is_last=last)
         rest = {
             name: value
             for name, value in delta.items()
@@ -108,23 +108,23 @@ class ThinkingSplitter:
             return {}, choice | {
                 "delta": nothing | rest | ({"content": content} if content else {})
             }
-        thought = {"reasoning_content": text_of(rest, "reasoning_content") + reasoning}
+        thought = {"reasoning_content": read_text_field(rest, "reasoning_content") + reasoning}
         rest.pop("reasoning_content", None)
         if "role" in rest:
             thought = {"role": rest.pop("role"), "content": None} | thought
         return thought, choice | {"delta": rest | ({"content": content} if content else {})}
 
 
-def text_of(delta: dict[str, Any], field: str) -> str:
+def read_text_field(delta: dict[str, Any], field: str) -> str:
     text = delta.get(field)
     return text if isinstance(text, str) else ""
 
 
-def says_something(choice: dict[str, Any]) -> bool:
+def has_choice_content(choice: dict[str, Any]) -> bool:
     return bool(choice.get("delta") or choice.get("finish_reason") or choice.get("logprobs"))
 
 
-class Split:
+class ThinkingParser:
     """One text, fed in pieces and divided into thinking and answer.
 
     It takes time linear in the length of the text.
@@ -132,231 +132,242 @@ class Split:
 
     __slots__ = (
         "_answer",
-        "_at",
-        "_close",
-        "_implied",
+        "_closing_tag",
+        "_held_text",
+        "_is_implied",
+        "_is_wrapped",
+        "_position",
         "_reasoning",
-        "_seen",
+        "_searched_until",
         "_state",
-        "_text",
-        "_wrapped",
     )
 
-    def __init__(self, *, implied: bool) -> None:
-        self._implied = implied
-        self._text = ""
-        self._at = 0  # position of the current feed in the held text
-        self._seen = 0  # position up to which the held text was searched
-        self._close = ""  # the closing tag of the thinking; empty before any thinking
-        self._wrapped = False  # the answer stands in <answer> tags
-        self._reasoning, self._answer = Part(), Part()
-        self._state: Callable[[Split, bool], bool] = Split._opening
+    def __init__(self, *, is_implied: bool) -> None:
+        self._is_implied = is_implied
+        self._held_text = ""
+        self._position = 0  # position of the current feed in the held text
+        self._searched_until = 0  # position up to which the held text was searched
+        self._closing_tag = ""  # the closing tag of the thinking; empty before any thinking
+        self._is_wrapped = False  # the answer stands in <answer> tags
+        self._reasoning, self._answer = TextBuffer(), TextBuffer()
+        self._state: Callable[[ThinkingParser, bool], bool] = ThinkingParser._find_opening_tag
 
-    def separated(self) -> None:
+    def record_separate_thinking(self) -> None:
         """Note that thinking came in its own field: only an opening tag can make text thinking."""
-        self._implied = False
-        self._close = self._close or END_THINK
+        self._is_implied = False
+        self._closing_tag = self._closing_tag or END_THINK
 
-    def feed(self, piece: str, *, last: bool = False) -> tuple[str, str]:
-        """Return the thinking and the answer that are certain by now; with `last` all of it."""
-        self._text += piece
-        while self._state(self, last):
+    def feed(self, piece: str, *, is_last: bool = False) -> tuple[str, str]:
+        """Return the thinking and the answer that are certain by now; with `is_last` all of it."""
+        self._held_text += piece
+        while self._state(self, is_last):
             pass
-        self._text = self._text[self._at :]
-        self._at = 0
-        return self._reasoning.taken(), self._answer.taken()
+        self._held_text = self._held_text[self._position :]
+        self._position = 0
+        return self._reasoning.take_text(), self._answer.take_text()
 
     # --- the states: they return whether another state can continue, or the next piece is needed
-    def _opening(self, last: bool) -> bool:
+    def _find_opening_tag(self, is_last: bool) -> bool:
         """Find the tag that stands before the answer, or before the kind of text is known."""
-        start = past_space(self._text, self._at)
-        end = NO_TAG if start == NO_TAG else self._tag(start)
-        if end == WAIT and not last:
+        start = skip_space(self._held_text, self._position)
+        end = NO_TAG if start == NO_TAG else self._find_tag_end(start)
+        if end == WAIT and not is_last:
             return False
         if end < 0:
-            return self._untagged()
-        tag = self._text[start:end]
-        self._at = end
+            return self._handle_untagged_text()
+        tag = self._held_text[start:end]
+        self._position = end
         if tag == ANSWER:
-            self._wrapped = True
+            self._is_wrapped = True
             self._begin_answer()
         elif tag != END_THINK:
-            self._begin_thinking(closing(tag))
-            self._state = Split._summary if tag.startswith(DETAILS) else Split._thinking
+            self._begin_thinking(choose_closing_tag(tag))
+            self._state = (
+                ThinkingParser._skip_summary
+                if tag.startswith(DETAILS)
+                else ThinkingParser._pass_thinking
+            )
         return True
 
-    def _untagged(self) -> bool:
-        if self._implied and not self._close:
-            self._state = Split._undecided
-            self._seen = self._at
+    def _handle_untagged_text(self) -> bool:
+        if self._is_implied and not self._closing_tag:
+            self._state = ThinkingParser._decide_untagged_text
+            self._searched_until = self._position
         else:
             self._begin_answer()
         return True
 
-    def _undecided(self, last: bool) -> bool:
+    def _decide_untagged_text(self, is_last: bool) -> bool:
         if (
-            self._text.find(END_THINK, self._seen) >= 0
-            or len(self._text) - self._at > IMPLIED_CHARS
+            self._held_text.find(END_THINK, self._searched_until) >= 0
+            or len(self._held_text) - self._position > IMPLIED_CHARS
         ):
             self._begin_thinking(END_THINK)
-        elif last or not self._implied:
+        elif is_last or not self._is_implied:
             self._begin_answer()
-        self._seen = max(len(self._text) - len(END_THINK) + 1, 0)
-        return self._state is not Split._undecided
+        self._searched_until = max(len(self._held_text) - len(END_THINK) + 1, 0)
+        return self._state is not ThinkingParser._decide_untagged_text
 
-    def _summary(self, last: bool) -> bool:
+    def _skip_summary(self, is_last: bool) -> bool:
         """Skip the heading of a block of details, if it has one."""
-        end = past_summary(self._text, self._at)
-        if end == WAIT and not last:
+        end = skip_summary(self._held_text, self._position)
+        if end == WAIT and not is_last:
             return False
-        self._at = max(end, self._at)
-        self._state = Split._thinking
+        self._position = max(end, self._position)
+        self._state = ThinkingParser._pass_thinking
         return True
 
-    def _thinking(self, last: bool) -> bool:
-        if not self._pass_until(self._close, self._reasoning, last):
+    def _pass_thinking(self, is_last: bool) -> bool:
+        if not self._pass_until_tag(self._closing_tag, self._reasoning, is_last):
             return False
-        self._at += len(self._close)
-        self._state = Split._opening
+        self._position += len(self._closing_tag)
+        self._state = ThinkingParser._find_opening_tag
         return True
 
-    def _answering(self, last: bool) -> bool:
+    def _pass_answer(self, is_last: bool) -> bool:
         """Pass on the answer up to its closing tag.
 
         Only an answer after thinking or after <answer> can have a closing tag of its own.
         """
-        if not self._close and not self._wrapped:
-            self._answer.add(self._text[self._at :])
-            self._at = len(self._text)
-        elif self._pass_until(END_ANSWER, self._answer, last):
-            self._state = Split._after
+        if not self._closing_tag and not self._is_wrapped:
+            self._answer.add_text(self._held_text[self._position :])
+            self._position = len(self._held_text)
+        elif self._pass_until_tag(END_ANSWER, self._answer, is_last):
+            self._state = ThinkingParser._judge_closing_tag
             return True
         return False
 
-    def _after(self, last: bool) -> bool:
+    def _judge_closing_tag(self, is_last: bool) -> bool:
         """Decide whether an </answer> is the last one.
 
         One without its <answer> must stand at the very end.
         """
-        start = self._at + len(END_ANSWER)
-        again = self._text.find(END_ANSWER, start, start + AFTER_CHARS)
-        tail = self._text[start : start + AFTER_CHARS + 1] if again < 0 else ""
-        if again < 0 and len(tail) <= AFTER_CHARS and (self._wrapped or not tail.strip()):
-            if last:
-                self._answer.add(tail if tail.strip() else "")
-                self._at = len(self._text)
+        start = self._position + len(END_ANSWER)
+        again = self._held_text.find(END_ANSWER, start, start + AFTER_ANSWER_CHARS)
+        tail = self._held_text[start : start + AFTER_ANSWER_CHARS + 1] if again < 0 else ""
+        if again < 0 and len(tail) <= AFTER_ANSWER_CHARS and (self._is_wrapped or not tail.strip()):
+            if is_last:
+                self._answer.add_text(tail if tail.strip() else "")
+                self._position = len(self._held_text)
             return False
-        self._answer.add(END_ANSWER)
-        self._at = start
-        self._state = Split._answering
+        self._answer.add_text(END_ANSWER)
+        self._position = start
+        self._state = ThinkingParser._pass_answer
         return True
 
     # --- helpers of the states --------------------------------------------------------------------
-    def _begin_thinking(self, close: str) -> None:
-        if self._close:
-            self._reasoning.add("\n\n")
-        self._close = close
-        self._reasoning.strips = True
-        self._state = Split._thinking
+    def _begin_thinking(self, closing_tag: str) -> None:
+        if self._closing_tag:
+            self._reasoning.add_text("\n\n")
+        self._closing_tag = closing_tag
+        self._reasoning.strips_line_ends = True
+        self._state = ThinkingParser._pass_thinking
 
     def _begin_answer(self) -> None:
-        self._answer.strips = bool(self._close or self._wrapped)
-        self._state = Split._answering
+        self._answer.strips_line_ends = bool(self._closing_tag or self._is_wrapped)
+        self._state = ThinkingParser._pass_answer
 
-    def _pass_until(self, tag: str, part: "Part", last: bool) -> bool:
+    def _pass_until_tag(self, tag: str, part: "TextBuffer", is_last: bool) -> bool:
         """Pass the text before `tag` to `part`, and return whether the tag was found.
 
         If it was not found, a beginning of the tag at the end of the text is held back.
         """
-        found = self._text.find(tag, self._at)
-        end = found if found >= 0 else len(self._text)
-        if found < 0 and not last:
-            end -= begun(tag, self._text, self._at)
-        part.add(self._text[self._at : end])
-        self._at = end
+        found = self._held_text.find(tag, self._position)
+        end = found if found >= 0 else len(self._held_text)
+        if found < 0 and not is_last:
+            end -= partial_tag_chars(tag, self._held_text, self._position)
+        part.add_text(self._held_text[self._position : end])
+        self._position = end
         return found >= 0
 
-    def _tag(self, at: int) -> int:
-        """Return the end of the tag at `at` that may stand before an answer; NO_TAG or WAIT."""
-        for tag in (ANSWER, END_THINK) if self._close else (ANSWER,):
-            if may_become(tag, self._text, at):
-                return at + len(tag) if self._text.startswith(tag, at) else WAIT
-        return thinking_tag(self._text, at)
+    def _find_tag_end(self, position: int) -> int:
+        """Return the end of the tag at `position` before an answer, or NO_TAG or WAIT."""
+        for tag in (ANSWER, END_THINK) if self._closing_tag else (ANSWER,):
+            if may_become_tag(tag, self._held_text, position):
+                return position + len(tag) if self._held_text.startswith(tag, position) else WAIT
+        return find_thinking_tag_end(self._held_text, position)
 
 
-class Part:
-    """The certain text of thinking or answer; `strips`: remove line ends at its beginning."""
+class TextBuffer:
+    """The certain text of thinking or answer, at its start perhaps without line ends."""
 
-    __slots__ = ("_pieces", "strips")
+    __slots__ = ("_pieces", "strips_line_ends")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
-        self.strips = False
+        self.strips_line_ends = False
 
-    def add(self, text: str) -> None:
-        if self.strips:
+    def add_text(self, text: str) -> None:
+        if self.strips_line_ends:
             text = text.lstrip("\r\n")
-            self.strips = not text
+            self.strips_line_ends = not text
         if text:
             self._pieces.append(text)
 
-    def taken(self) -> str:
+    def take_text(self) -> str:
         taken = "".join(self._pieces)
         self._pieces = []
         return taken
 
 
-class ThinkingShown:
+class ThinkingRenderer:
     """A filter that shows thinking the way callers want it, whoever separated it.
 
     `thinking` is "inline" (in the text, between `<think>` and `</think>` and a blank line),
     "hidden" (not shown) or "reasoning" (in its own field, as it comes). Hidden thinking is added to
-    `unshown`.
+    `hidden_thoughts`.
     """
 
     def __init__(
-        self, thinking: str, unshown: list[str] | None = None, kept_bytes: int = 2**22
+        self,
+        thinking: str,
+        hidden_thoughts: list[str] | None = None,
+        most_hidden_bytes: int = 2**22,
     ) -> None:
         self._thinking = thinking
-        self._bytes_left = kept_bytes  # how much more hidden thinking may be kept
-        self._unshown = [] if unshown is None else unshown
-        self._open: set[int] = set()
+        self._bytes_left = most_hidden_bytes  # how much more hidden thinking may be kept
+        self._hidden_thoughts = [] if hidden_thoughts is None else hidden_thoughts
+        self._open_choices: set[int] = set()
 
-    def chunks(self, batch: list[Chunk]) -> list[Chunk]:
+    def filter_chunks(self, batch: list[Chunk]) -> list[Chunk]:
         if self._thinking == "reasoning":
             return batch
-        return [out for chunk in batch if (out := self._chunk(chunk)) is not None]
+        return [out for chunk in batch if (out := self._render_chunk(chunk)) is not None]
 
-    def _chunk(self, chunk: Chunk) -> Chunk | None:
-        choices = [self._choice(choice) for choice in chunk["choices"]]
-        kept = [choice for choice in choices if says_something(choice)]
+    def _render_chunk(self, chunk: Chunk) -> Chunk | None:
+        choices = [self._render_choice(choice) for choice in chunk["choices"]]
+        kept = [choice for choice in choices if has_choice_content(choice)]
         return chunk | {"choices": kept} if kept or chunk.get("usage") else None
 
-    def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
+    def _render_choice(self, choice: dict[str, Any]) -> dict[str, Any]:
         delta = choice.get("delta") or {}
-        rest = {name: value for name, value in delta.items() if name not in SHOWN}
-        thought = text_of(delta, "reasoning_content") or text_of(delta, "reasoning")
+        rest = {name: value for name, value in delta.items() if name not in THINKING_FIELDS}
+        thought = read_text_field(delta, "reasoning_content") or read_text_field(delta, "reasoning")
         if self._thinking == "hidden" and thought:
-            self._hide(thought)
+            self._record_hidden_thought(thought)
         if self._thinking == "inline":
             ends = bool(rest.get("tool_calls")) or choice.get("finish_reason") is not None
-            if text := self._inline(choice["index"], thought, text_of(rest, "content"), ends):
+            if text := self._render_inline_text(
+                choice["index"], thought, read_text_field(rest, "content"), ends
+            ):
                 rest["content"] = text
         return choice | {"delta": rest}
 
-    def _hide(self, thought: str) -> None:
+    def _record_hidden_thought(self, thought: str) -> None:
         """Keep the thought for counting; only the beginning of very long thinking is kept."""
         self._bytes_left -= len(thought) + PIECE_BYTES
         if self._bytes_left >= 0:
-            self._unshown.append(thought)
+            self._hidden_thoughts.append(thought)
 
-    def _inline(self, index: int, thought: str, content: str, ends: bool) -> str:
-        """Return the text with the thinking in it; `ends`: no more thinking comes."""
+    def _render_inline_text(
+        self, index: int, thought: str, content: str, has_thinking_ended: bool
+    ) -> str:
+        """Return the text with the thinking in it; `has_thinking_ended`: no more thinking comes."""
         text = thought
-        if thought and index not in self._open:
-            self._open.add(index)
+        if thought and index not in self._open_choices:
+            self._open_choices.add(index)
             text = "<think>" + thought
-        if index in self._open and (content or ends):
-            self._open.discard(index)
+        if index in self._open_choices and (content or has_thinking_ended):
+            self._open_choices.discard(index)
             text += "</think>\n\n" if content else "</think>"
         return text + content

@@ -12,21 +12,21 @@ import httpx
 from providers.exceptions import Unreachable
 from providers.network import name_lookup
 
-ALLOW = "tick “allow private” (--allow-private)"
+ALLOW_HINT = "tick “allow private” (--allow-private)"
 # Python's ipaddress calls these global, but they lead to other networks
-TUNNELS = [
+TUNNEL_NETWORKS = [
     ip_network(text)
     for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10")
 ]
 
 
-def public(address: str) -> bool:
+def is_public_address(address: str) -> bool:
     """Return whether `address` (text of an IPv4 or IPv6 address) is an ordinary internet host."""
     parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv6Address):
         if parsed.ipv4_mapped is not None:
             parsed = parsed.ipv4_mapped
-        elif any(parsed in network for network in TUNNELS):
+        elif any(parsed in network for network in TUNNEL_NETWORKS):
             return False
     return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
 
@@ -37,13 +37,13 @@ async def find_allowed_addresses(host: str, allow_private: bool) -> list[str]:
     Raises Unreachable when the name does not resolve or no address is allowed.
     """
     addresses = await name_lookup.resolver.find_addresses(host)
-    allowed = [address for address in addresses if allow_private or public(address)]
+    allowed = [address for address in addresses if allow_private or is_public_address(address)]
     if not allowed:
         raise Unreachable("The upstream's address is private and the provider does not allow that.")
     return allowed
 
 
-def base_url_problem(text: str, allow_private: bool) -> str | None:
+def find_base_url_problem(text: str, allow_private: bool) -> str | None:
     """Return the fault in a base URL, as a sentence for the person who typed it, or None."""
     try:
         url = httpx.URL(text)
@@ -54,7 +54,7 @@ def base_url_problem(text: str, allow_private: bool) -> str | None:
     if port is not None and not 0 < port < 65_536:
         return "The port is a number from 1 to 65535."
     if url.scheme not in ("http", "https") or not host:
-        return f"Give an address that begins with https:// (or http://, then {ALLOW})."
+        return f"Give an address that begins with https:// (or http://, then {ALLOW_HINT})."
     if url.userinfo or url.fragment or url.query or "#" in text or "?" in text or "@" in text:
         return "A base URL has no user, query or fragment."
     if (
@@ -71,7 +71,7 @@ def base_url_problem(text: str, allow_private: bool) -> str | None:
         return "Leave /chat/completions out: a base URL is what stands before it."
     if allow_private:
         return None
-    problem = _host_problem(host)
+    problem = _find_host_problem(host)
     if problem is None and url.scheme != "https":
         return (
             "Over plain http everybody on the way can read the token: use https, or allow "
@@ -81,11 +81,11 @@ def base_url_problem(text: str, allow_private: bool) -> str | None:
     return problem
 
 
-def _host_problem(host: str) -> str | None:
+def _find_host_problem(host: str) -> str | None:
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-        return f"This host is private: {ALLOW} if that is meant."
+        return f"This host is private: {ALLOW_HINT} if that is meant."
     try:
-        literal_is_public = public(host)
+        literal_is_public = is_public_address(host)
     except ValueError:
         # a last label of digits or 0x… is another spelling of an IPv4 address
         last = host.rsplit(".", 1)[-1]
@@ -94,4 +94,4 @@ def _host_problem(host: str) -> str | None:
             if last.isdigit() or last.lower().startswith("0x")
             else None
         )
-    return None if literal_is_public else f"This address is private: {ALLOW} if that is meant."
+    return None if literal_is_public else f"This address is private: {ALLOW_HINT} if that is meant."

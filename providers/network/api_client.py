@@ -19,7 +19,7 @@ import httpx
 
 from providers.exceptions import BadResponse, Unreachable, UpstreamTimeout
 from providers.network.guarded_transport import GuardedTransport
-from providers.network.http_client import HttpAnswer, Timeouts, tls_context
+from providers.network.http_client import HttpAnswer, Timeouts, make_tls_context
 
 IDLE_SECONDS = 30.0
 SHUTTING_DOWN = "The gateway is shutting down."
@@ -45,7 +45,7 @@ class ApiCall:
     content_type: str = "application/json"
 
     @classmethod
-    def create(cls, method: str, base_url: str, path: str, **fields: Any) -> "ApiCall":
+    def from_path(cls, method: str, base_url: str, path: str, **fields: Any) -> "ApiCall":
         """Make a call of a path below a base URL, percent-encoded where needed.
 
         Raises BadResponse on an invalid address, because an upstream may have given it.
@@ -70,10 +70,10 @@ class ApiCall:
                 *((name, value) for name, _, value in lines),
             ],
             content=self.body,
-            extensions={"allow_private": self.allow_private, "timeout": self._timeouts()},
+            extensions={"allow_private": self.allow_private, "timeout": self._build_timeouts()},
         )
 
-    def _timeouts(self) -> dict[str, float | None]:
+    def _build_timeouts(self) -> dict[str, float | None]:
         silence = self.timeouts.first_byte
         return httpx.Timeout(silence, connect=self.timeouts.connect).as_dict()
 
@@ -86,19 +86,19 @@ class ApiResponse:
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.raw}
 
-    def pieces(self) -> AsyncIterator[bytes]:
+    def iterate_body(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives."""
         return self._response.aiter_raw()
 
-    def header(self, name: bytes) -> str:
+    def get_header(self, name: bytes) -> str:
         """Return a header's value, or an empty string; names are in lower case."""
         return self.headers.get(name, b"").decode("latin-1")
 
-    async def read(self, limit_bytes: int) -> bytes:
+    async def read_body(self, limit_bytes: int) -> bytes:
         """Read the whole body. Raises BadResponse when it is longer than `limit_bytes`."""
         pieces: list[bytes] = []
         size = 0
-        async for piece in self.pieces():
+        async for piece in self.iterate_body():
             size += len(piece)
             if size > limit_bytes:
                 raise BadResponse(f"The upstream's answer is longer than {limit_bytes} bytes.")
@@ -108,7 +108,7 @@ class ApiResponse:
     async def read_answer(self, limit_bytes: int) -> HttpAnswer:
         """Read the whole answer; the body of a redirect is not read."""
         is_redirect = 300 <= self.status < 400
-        body = b"" if is_redirect else await self.read(limit_bytes)
+        body = b"" if is_redirect else await self.read_body(limit_bytes)
         return HttpAnswer(self.status, self.headers, body)
 
 
@@ -125,7 +125,7 @@ class ApiClient:
     def __init__(
         self,
         idle_seconds: float = IDLE_SECONDS,
-        get_tls: Callable[[], ssl.SSLContext] = tls_context,
+        get_tls: Callable[[], ssl.SSLContext] = make_tls_context,
     ) -> None:
         self._client = httpx.AsyncClient(
             transport=GuardedTransport(idle_seconds, get_tls),
@@ -133,20 +133,20 @@ class ApiClient:
             trust_env=False,
             follow_redirects=False,
         )
-        self._clocks: set[asyncio.Timeout] = set()  # of the running calls
+        self._call_timeouts: set[asyncio.Timeout] = set()  # of the running calls
         self._is_closing = False
         self._is_idle = asyncio.Event()
 
-    async def call(self, call: ApiCall) -> HttpAnswer:
+    async def fetch_answer(self, call: ApiCall) -> HttpAnswer:
         """Make a call and read its whole answer, whatever its status.
 
         The body of a redirect is not read. Raises ProviderError.
         """
-        async with self.open(call) as response:
+        async with self.open_call(call) as response:
             return await response.read_answer(call.answer_bytes)
 
     @asynccontextmanager
-    async def open(self, call: ApiCall) -> AsyncGenerator[ApiResponse, None]:
+    async def open_call(self, call: ApiCall) -> AsyncGenerator[ApiResponse, None]:
         """Make a call whose answer is read as it arrives. Raises ProviderError.
 
         The time limit of the whole call applies until the block is left.
@@ -154,7 +154,7 @@ class ApiClient:
         if self._is_closing:
             raise Unreachable(SHUTTING_DOWN)
         clock = asyncio.timeout(call.total_seconds)
-        self._clocks.add(clock)
+        self._call_timeouts.add(clock)
         try:
             async with clock:
                 response = await self._client.send(call.build_request(), stream=True)
@@ -169,17 +169,17 @@ class ApiClient:
         except httpx.HTTPError as error:
             raise BadResponse("The upstream's answer is not valid HTTP.") from error
         finally:
-            self._clocks.discard(clock)
-            if not self._clocks:
+            self._call_timeouts.discard(clock)
+            if not self._call_timeouts:
                 self._is_idle.set()
 
     async def close(self) -> None:
         """End the running calls, and close all connections."""
         self._is_closing = True
-        if self._clocks:
+        if self._call_timeouts:
             self._is_idle.clear()
             now = asyncio.get_running_loop().time()
-            for clock in self._clocks:
+            for clock in self._call_timeouts:
                 if not clock.expired():
                     clock.reschedule(now)
             await self._is_idle.wait()

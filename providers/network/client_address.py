@@ -13,10 +13,10 @@ from django.http import HttpRequest
 logger = logging.getLogger(__name__)
 IPV6_PREFIX = 64  # bits of the smallest IPv6 network that one customer gets
 Address = IPv4Address | IPv6Address
-_warned = False
+_has_warned = False
 
 
-def parse(text: str) -> Address | None:
+def parse_hop_address(text: str) -> Address | None:
     """Return the address that a hop names, with or without a port; None where it names none."""
     text = text.strip()
     if text.startswith("["):
@@ -30,34 +30,34 @@ def parse(text: str) -> Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def is_trusted(address: Address) -> bool:
+def is_trusted_proxy(address: Address) -> bool:
     return any(address in network for network in settings.TRUSTED_PROXIES)
 
 
-def find_client(request: HttpRequest) -> Address | None:
+def find_caller_address(request: HttpRequest) -> Address | None:
     """Return the address that sent the request; None where the server does not know it."""
-    found = parse(request.META.get("REMOTE_ADDR") or "")
+    found = parse_hop_address(request.META.get("REMOTE_ADDR") or "")
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    if forwarded and found is not None and not is_trusted(found):
-        warn_once(found)
+    if forwarded and found is not None and not is_trusted_proxy(found):
+        warn_of_untrusted_proxy(found)
     for hop in reversed(forwarded.split(",")):
-        if found is None or not is_trusted(found):
+        if found is None or not is_trusted_proxy(found):
             break
-        named = parse(hop)
+        named = parse_hop_address(hop)
         if named is None:
             break
         found = named
     return found
 
 
-def warn_once(peer: Address) -> None:
+def warn_of_untrusted_proxy(peer: Address) -> None:
     """Log once per process that an untrusted proxy seems to stand in front of the gateway.
 
     Only a private address is reported. Until it is trusted, all its callers count as one address.
     """
-    global _warned
-    if not _warned and peer.is_private:
-        _warned = True
+    global _has_warned
+    if not _has_warned and peer.is_private:
+        _has_warned = True
         text = (
             "X-Forwarded-For from %s is not believed: if that is your proxy, name it in "
             "TRUSTED_PROXIES"
@@ -65,9 +65,9 @@ def warn_once(peer: Address) -> None:
         logger.warning(text, peer)
 
 
-def client_address(request: HttpRequest) -> str:
+def render_caller_address(request: HttpRequest) -> str:
     """Return the caller's address as text, for logs; `unknown` where there is none."""
-    return str(find_client(request) or "unknown")
+    return str(find_caller_address(request) or "unknown")
 
 
 def counted_address(request: HttpRequest) -> str | None:
@@ -75,7 +75,7 @@ def counted_address(request: HttpRequest) -> str | None:
 
     For IPv6 it is the network of the first IPV6_PREFIX bits, because one customer has all of it.
     """
-    found = find_client(request)
+    found = find_caller_address(request)
     if isinstance(found, IPv6Address):
         return str(IPv6Network((found, IPV6_PREFIX), strict=False).network_address)
     return str(found) if found is not None else None

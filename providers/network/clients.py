@@ -4,7 +4,7 @@ from functools import cache
 from types import TracebackType
 
 from providers.network.api_client import ApiClient
-from providers.network.http_client import Client, tls_context
+from providers.network.http_client import RelayClient, make_tls_context
 
 IDLE_SECONDS = 30.0
 
@@ -17,8 +17,8 @@ class Clients:
     """
 
     def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
-        get_tls = cache(tls_context)  # reading the certificate authorities takes milliseconds
-        self.relay = Client(idle_seconds, get_tls)
+        get_tls = cache(make_tls_context)  # reading the certificate authorities takes milliseconds
+        self.relay = RelayClient(idle_seconds, get_tls)
         self.api = ApiClient(idle_seconds, get_tls)
 
     async def __aenter__(self) -> "Clients":

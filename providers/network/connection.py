@@ -25,25 +25,27 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.alive = False
-        self.reused = False
+        self.is_alive = False
+        self.is_reused = False
         self.idle_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
-        self._paused = False
-        self.reset()
+        self._is_paused = False
+        self.reset_answer()
 
-    def reset(self) -> None:
+    def reset_answer(self) -> None:
         """Prepare for the next request on this connection."""
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.pieces: list[bytes] = []
-        self._size = self.head_size = 0
-        self._keep = self._headed = self.ended = self.until_close = self._started = False
+        self._unread_bytes = self.head_bytes = 0
+        self._can_keep_alive = self._has_head = self.has_ended = self.ends_at_close = (
+            self._has_started
+        ) = False
         self.error: ProviderError | None = None
-        self._settled: Callable[[], None] | None = None
-        self._deadline = self.final = float("inf")
+        self._end_callback: Callable[[], None] | None = None
+        self._deadline = self.final_deadline = float("inf")
         self._written_at = float("inf")
         self._timeout_text = ""
         self.parser = httptools.HttpResponseParser(self)
@@ -52,15 +54,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are of its own classes
         self.transport = cast(asyncio.Transport, transport)
-        self.alive = True
+        self.is_alive = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.alive = False
-        if not self.ended:
-            if self._headed and self.until_close and exc is None:
-                self.ended = True
+        self.is_alive = False
+        if not self.has_ended:
+            if self._has_head and self.ends_at_close and exc is None:
+                self.has_ended = True
             else:
-                self._fail(
+                self._fail_answer(
                     Disconnected(
                         "The upstream closed the connection before its answer was complete."
                     )
@@ -68,147 +70,147 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._wake()
+        self._wake_reader()
 
     def data_received(self, data: bytes) -> None:
         # bytes after the end of an answer, or an unrequested answer: do not trust this connection
-        if self.ended:
+        if self.has_ended:
             self.close()
             return
-        self._started = True
+        self._has_started = True
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail(BadResponse("The upstream switched protocols."))
+            self._fail_answer(BadResponse("The upstream switched protocols."))
         except httptools.HttpParserError:
-            self._garbled()
-        if not self._headed:
-            self.head_size += len(data)
-            if self.head_size > HEAD_LIMIT_BYTES:
-                self._fail(BadResponse("The upstream's answer has too large a head."))
-        self._wake()
+            self._handle_invalid_bytes()
+        if not self._has_head:
+            self.head_bytes += len(data)
+            if self.head_bytes > HEAD_LIMIT_BYTES:
+                self._fail_answer(BadResponse("The upstream's answer has too large a head."))
+        self._wake_reader()
 
-    def _garbled(self) -> None:
+    def _handle_invalid_bytes(self) -> None:
         """Handle bytes that are not HTTP: close if the answer has ended, else fail it."""
-        if self.ended:
+        if self.has_ended:
             self.close()
         else:
-            self._fail(BadResponse("The upstream's answer is not valid HTTP."))
+            self._fail_answer(BadResponse("The upstream's answer is not valid HTTP."))
 
-    def _fail(self, error: ProviderError) -> None:
+    def _fail_answer(self, error: ProviderError) -> None:
         self.error = self.error or error
-        self.ended = True
+        self.has_ended = True
         self.close()
 
     # --- called by the parser ---------------------------------------------------------------------
     def on_message_begin(self) -> None:
-        if self.ended:  # more than one answer to one request
+        if self.has_ended:  # more than one answer to one request
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.ended:
+        if self.has_ended:
             return
         self.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         status = self.parser.get_status_code()
-        if not self.ended and (status >= 200 or status == 101):
+        if not self.has_ended and (status >= 200 or status == 101):
             headers = self.headers
             self.status = status
-            self._headed = True
-            self.until_close = (
+            self._has_head = True
+            self.ends_at_close = (
                 b"content-length" not in headers
                 and b"transfer-encoding" not in headers
                 and status not in (204, 304)
             )
 
     def on_body(self, body: bytes) -> None:
-        if self._settled is not None or self.ended:
+        if self._end_callback is not None or self.has_ended:
             self.close()
             return
         self.pieces.append(body)
-        self._size += len(body)
-        if self._size > HIGH_WATER_BYTES and not self._paused and self.alive:
-            self._paused = True
+        self._unread_bytes += len(body)
+        if self._unread_bytes > HIGH_WATER_BYTES and not self._is_paused and self.is_alive:
+            self._is_paused = True
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self.ended:
+        if self.has_ended:
             return
-        if self._headed:
-            self.ended = True
-            self._keep = self.parser.should_keep_alive()
-            if self._paused:  # the next answer must be read
-                self._resume()
-            if self._settled is not None:
-                self._loop.call_soon(self._settled)
+        if self._has_head:
+            self.has_ended = True
+            self._can_keep_alive = self.parser.should_keep_alive()
+            if self._is_paused:  # the next answer must be read
+                self._resume_reading()
+            if self._end_callback is not None:
+                self._loop.call_soon(self._end_callback)
         else:  # an interim answer (100, 103): the final one follows
             self.headers = {}
 
     # --- called by the reader ---------------------------------------------------------------------
-    def write(self, message: bytes) -> None:
+    def write_request(self, message: bytes) -> None:
         """Write one whole request."""
         self._written_at = self._loop.time()
         self.transport.write(message)
 
-    def limit(self, seconds: float, text: str) -> None:
+    def limit_silence(self, seconds: float, text: str) -> None:
         """Limit the upstream's silence to `seconds` from now; then fail with UpstreamTimeout(text).
 
-        The whole answer is also limited by `final`, a time of the event loop's clock.
+        The whole answer is also limited by `final_deadline`, a time of the event loop's clock.
         """
-        self._deadline = min(self._loop.time() + seconds, self.final)
+        self._deadline = min(self._loop.time() + seconds, self.final_deadline)
         self._timeout_text = text
         if self._timer is not None and self._timer_at > self._deadline:
             self._timer.cancel()
             self._timer = None
         if self._timer is None:
-            self._look_at(self._deadline)
+            self._set_timer(self._deadline)
 
-    def _look_at(self, when: float) -> None:
+    def _set_timer(self, when: float) -> None:
         """Set the timer, and keep its time: uvloop's timers have no `when` once they are due."""
         self._timer_at = when
         self._timer = self._loop.call_at(when, self._check_deadline)
 
     def _check_deadline(self) -> None:
         self._timer = None
-        if self._deadline == float("inf") or not self.alive:
+        if self._deadline == float("inf") or not self.is_alive:
             return
         if self._loop.time() < self._deadline:
-            self._look_at(self._deadline)
+            self._set_timer(self._deadline)
         # data that waits for a slow reader is no silence of the upstream
         elif self._waiter is not None or not self.pieces:
-            self._fail(UpstreamTimeout(self._timeout_text))
-            self._wake()
+            self._fail_answer(UpstreamTimeout(self._timeout_text))
+            self._wake_reader()
         else:
-            self._look_at(self._loop.time() + 1)
+            self._set_timer(self._loop.time() + 1)
 
-    async def head(self) -> None:
+    async def wait_for_head(self) -> None:
         """Wait for status and headers. Raises Disconnected, UpstreamTimeout, BadResponse."""
-        while not self._headed:
+        while not self._has_head:
             if self.error is not None:
                 raise self.error
-            await self._wait()
+            await self._wait_for_change()
 
-    async def read(self, limit_bytes: int) -> bytes:
+    async def read_body(self, limit_bytes: int) -> bytes:
         """Return the whole body.
 
         Raises BadResponse when it is longer than `limit_bytes`, and any error that ended the
         answer.
         """
-        while not self.ended and self._size <= limit_bytes:
-            if self._paused:
-                self._resume()
-            await self._wait()
+        while not self.has_ended and self._unread_bytes <= limit_bytes:
+            if self._is_paused:
+                self._resume_reading()
+            await self._wait_for_change()
         if self.error is not None:
             raise self.error
-        if self._size > limit_bytes:
+        if self._unread_bytes > limit_bytes:
             raise BadResponse(f"The upstream's answer is longer than {limit_bytes} bytes.")
         pieces = self.pieces
         self.pieces = []
-        self._size = 0
+        self._unread_bytes = 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def body(self, gap_seconds: float) -> AsyncGenerator[bytes, None]:
+    async def iterate_body(self, gap_seconds: float) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of each read, joined, in slices of at most SLICE_BYTES.
 
         The silence between two reads is limited to `gap_seconds`. Raises the error that ended the
@@ -218,10 +220,10 @@ class Connection(asyncio.Protocol):
             if self.pieces:
                 pieces = self.pieces
                 self.pieces = []
-                self._size = 0
-                if self._paused:
-                    self._resume()
-                self.limit(gap_seconds, "The upstream's stream stalled.")
+                self._unread_bytes = 0
+                if self._is_paused:
+                    self._resume_reading()
+                self.limit_silence(gap_seconds, "The upstream's stream stalled.")
                 data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 if len(data) <= SLICE_BYTES:
                     yield data
@@ -231,55 +233,61 @@ class Connection(asyncio.Protocol):
                     await asyncio.sleep(0)
             elif self.error is not None:
                 raise self.error
-            elif self.ended:
+            elif self.has_ended:
                 return
             else:
-                await self._wait()
+                await self._wait_for_change()
 
-    def closed_before_use(self, seconds: float) -> bool:
+    def was_closed_before_use(self, seconds: float) -> bool:
         """Return whether a kept connection was closed within `seconds` of the write, unanswered.
 
         Not one byte of an answer has come then: the upstream closed the connection just as it was
         used again, and did not take the request. If it closes later, it has worked on the request,
         and sending it again could be paid for twice.
         """
-        closed = self.reused and not self._started and isinstance(self.error, Disconnected)
+        closed = self.is_reused and not self._has_started and isinstance(self.error, Disconnected)
         return closed and self._loop.time() - self._written_at < seconds
 
     @property
-    def reusable(self) -> bool:
-        return self.alive and self.ended and self.error is None and self._keep and not self._paused
+    def is_reusable(self) -> bool:
+        return (
+            self.is_alive
+            and self.has_ended
+            and self.error is None
+            and self._can_keep_alive
+            and not self._is_paused
+        )
 
-    def rest(self) -> None:
+    def mark_idle(self) -> None:
         """Note that the answer was read: no deadline applies until the next request."""
         self._deadline = float("inf")
         self.idle_since = self._loop.time()
 
-    def settle(self, seconds: float, settled: Callable[[], None]) -> None:
-        """Wait up to `seconds` for the end of the framing, and call `settled` if it comes in time.
+    def call_at_end(self, seconds: float, end_callback: Callable[[], None]) -> None:
+        """Wait up to `seconds` for the end of the framing; call `end_callback` if it comes in time.
 
         Nobody reads the answer any more.
         """
-        self._settled = settled
-        self.limit(seconds, "The upstream did not end its answer.")
+        self._end_callback = end_callback
+        self.limit_silence(seconds, "The upstream did not end its answer.")
 
     def close(self) -> None:
-        if self.alive:
-            self.alive = False
-            self.transport.abort() if self._paused else self.transport.close()
+        if self.is_alive:
+            self.is_alive = False
+            self.transport.abort() if self._is_paused else self.transport.close()
 
-    def _resume(self) -> None:
-        self._paused = False
-        if self.alive:
+    def _resume_reading(self) -> None:
+        self._is_paused = False
+        if self.is_alive:
             self.transport.resume_reading()
 
-    async def _wait(self) -> None:
+    async def _wait_for_change(self) -> None:
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
 
-    def _wake(self) -> None:
+    def _wake_reader(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def origin(base_url: str) -> str:
+def find_origin(base_url: str) -> str:
     """Return `scheme://host:port` of a base URL, always with the port.
 
     Returns the text itself where it is not a URL.
@@ -34,25 +34,25 @@ def origin(base_url: str) -> str:
 
 def destination(kind: str, base_url: str) -> str:
     """Return the origin that credentials are sent to; empty where the adapter sends nothing."""
-    if kind in registry.kinds() and not registry.adapter_class(kind).has_url:
+    if kind in registry.list_adapter_kinds() and not registry.get_adapter_class(kind).has_url:
         return ""
-    return origin(base_url)
+    return find_origin(base_url)
 
 
-def readable(origin: str) -> str:
+def render_origin(origin: str) -> str:
     """Return an origin for people: `https://` and port 443 are left out, because they are usual."""
     return (
         origin.removeprefix("https://").removesuffix(":443") if origin.endswith(":443") else origin
     )
 
 
-def problem(provider: "Provider") -> str:
+def find_destination_problem(provider: "Provider") -> str:
     """Return why the provider is set aside, as one sentence for the staff; empty when it is not."""
     now = provider.destination
     if not now or now == provider.confirmed_destination:
         return ""
-    before = readable(provider.confirmed_destination) or "nowhere"
+    before = render_origin(provider.confirmed_destination) or "nowhere"
     return (
-        f"The provider's address changed from {before} to {readable(now)}: confirm that its "
+        f"The provider's address changed from {before} to {render_origin(now)}: confirm that its "
         "tokens may be sent there."
     )

@@ -31,7 +31,7 @@ from providers.network import address_guard, name_lookup
 
 IDLE_CONNECTIONS = 100
 # words of httpcore and h11 for an answer that ended too early
-CLOSED = ("disconnected", "closed connection")
+CLOSED_PHRASES = ("disconnected", "closed connection")
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
@@ -65,7 +65,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
                         )
         except TimeoutError:
             raise UpstreamTimeout("Connecting to the upstream took too long.") from None
-        name_lookup.resolver.doubt_addresses(host)
+        name_lookup.resolver.mark_addresses_doubtful(host)
         raise Unreachable("The upstream cannot be reached.")
 
 
@@ -92,7 +92,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             with translate_errors():
                 answer = await pool.handle_async_request(convert_request(request, tries))
         except Disconnected:
-            if not tries.allow_resend():
+            if not tries.can_resend():
                 raise
             with translate_errors():
                 answer = await pool.handle_async_request(convert_request(request, tries))
@@ -142,26 +142,26 @@ class ConnectionTrace:
     """A record of httpcore's `trace` events: was a request sent on a kept connection, and when."""
 
     def __init__(self) -> None:
-        self._connects = False
+        self._has_connected = False
         self._sent_at = float("-inf")
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         """Record one event of httpcore."""
         if event == "connection.connect_tcp.started":
-            self._connects = True
+            self._has_connected = True
         elif event == "http11.send_request_headers.started":
             self._sent_at = time.monotonic()
 
-    def allow_resend(self) -> bool:
+    def can_resend(self) -> bool:
         """Return whether the request went over a kept connection, less than RESEND_SECONDS ago.
 
         Ask when the upstream has closed the connection: it cannot have worked on the request then.
         """
         seconds = time.monotonic() - self._sent_at
-        return not self._connects and seconds < settings.RESEND_SECONDS
+        return not self._has_connected and seconds < settings.RESEND_SECONDS
 
 
-def convert_request(request: httpx.Request, trace: ConnectionTrace) -> httpcore.Request:
+def convert_request(request: httpx.Request, connection_trace: ConnectionTrace) -> httpcore.Request:
     """Convert httpx's request to httpcore's."""
     url = request.url
     return httpcore.Request(
@@ -171,7 +171,7 @@ def convert_request(request: httpx.Request, trace: ConnectionTrace) -> httpcore.
         ),
         headers=request.headers.raw,
         content=request.stream,
-        extensions={**request.extensions, "trace": trace},
+        extensions={**request.extensions, "trace": connection_trace},
     )
 
 
@@ -209,6 +209,6 @@ def read_connect_error(error: BaseException) -> ProviderError:
 
 def read_protocol_error(message: str) -> ProviderError:
     """Return Disconnected for an answer that ended too early, BadResponse for invalid HTTP."""
-    if any(words in message for words in CLOSED):
+    if any(words in message for words in CLOSED_PHRASES):
         return Disconnected("The upstream closed the connection before its answer was complete.")
     return BadResponse("The upstream's answer is not valid HTTP.")

@@ -1,9 +1,10 @@
 """The fast client, for answers that are relayed to callers; `api_client.py` makes all other calls.
 
-`Client.send` uses our own pooled HTTP/1.1 connections (`providers/network/connection.py`): no
-redirects, no proxies from the environment, the address checked when connecting, TLS always
-verified. It raises the errors of `providers.exceptions` only. Measured with the same accounting,
-one core: this client takes 82-93 µs per relayed request, aiohttp 126, httpx 1,300.
+`RelayClient.send_request` uses our own pooled HTTP/1.1 connections
+(`providers/network/connection.py`): no redirects, no proxies from the environment, the address
+checked when connecting, TLS always verified. It raises the errors of `providers.exceptions` only.
+Measured with the same accounting, one core: this client takes 82-93 µs per relayed request, aiohttp
+126, httpx 1,300.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from providers.network.address_guard import find_allowed_addresses
 from providers.network.connection import Connection
 from providers.protocol.attempt import Attempt
 
-SETTLE_SECONDS = 1.0
+FRAMING_END_SECONDS = 1.0
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -53,7 +54,7 @@ class Origin:
     allow_private: bool
 
     @classmethod
-    def of(cls, base_url: str, allow_private: bool) -> "Origin":
+    def from_base_url(cls, base_url: str, allow_private: bool) -> "Origin":
         url = httpx.URL(base_url)
         return cls(
             url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80), allow_private
@@ -78,7 +79,7 @@ class Target:
     head: bytes
 
     @classmethod
-    def of(
+    def from_base_url(
         cls,
         base_url: str,
         path: str,
@@ -91,7 +92,7 @@ class Target:
         Raises BadResponse on an invalid address, because an upstream may have given it.
         """
         try:
-            origin = Origin.of(base_url, allow_private)
+            origin = Origin.from_base_url(base_url, allow_private)
             full = httpx.URL(f"{base_url.rstrip('/')}/{path}").raw_path.decode("ascii")
         except (httpx.InvalidURL, UnicodeError) as error:
             raise BadResponse("The upstream has no usable address.") from error
@@ -110,7 +111,7 @@ class HttpAnswer:
     headers: dict[bytes, bytes]
     body: bytes
 
-    def header(self, name: bytes) -> str:
+    def get_header(self, name: bytes) -> str:
         """Return a header's value, or an empty string."""
         return self.headers.get(name, b"").decode("latin-1")
 
@@ -122,15 +123,15 @@ class Response:
     answer keeps the connection for later requests.
     """
 
-    __slots__ = ("_client", "_connection", "_finished", "_origin", "headers", "status")
+    __slots__ = ("_client", "_connection", "_is_finished", "_origin", "headers", "status")
 
-    def __init__(self, client: "Client", origin: Origin, connection: Connection) -> None:
+    def __init__(self, client: "RelayClient", origin: Origin, connection: Connection) -> None:
         self._client = client
         self._origin = origin
         self._connection = connection
         self.status = connection.status
         self.headers = connection.headers
-        self._finished = False
+        self._is_finished = False
 
     def __enter__(self) -> "Response":
         return self
@@ -141,57 +142,58 @@ class Response:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._finished and not self._connection.ended:
-            self._connection.settle(
-                SETTLE_SECONDS, lambda: self._client.release(self._origin, self._connection)
+        if self._is_finished and not self._connection.has_ended:
+            self._connection.call_at_end(
+                FRAMING_END_SECONDS,
+                lambda: self._client.release_connection(self._origin, self._connection),
             )
         else:
-            self._client.release(self._origin, self._connection)
+            self._client.release_connection(self._origin, self._connection)
 
-    def finish(self) -> None:
+    def mark_finished(self) -> None:
         """Note that the answer is complete and only its framing may follow.
 
         Leaving the block then keeps the connection, if the end of the framing comes within
         SETTLE_SECONDS.
         """
-        self._finished = True
+        self._is_finished = True
 
-    def header(self, name: bytes) -> str:
+    def get_header(self, name: bytes) -> str:
         """Return a header's value, or an empty string; names are in lower case."""
         return self.headers.get(name, b"").decode("latin-1")
 
-    def pieces(self, gap_seconds: float) -> AsyncGenerator[bytes, None]:
+    def iterate_body(self, gap_seconds: float) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives; see Connection.body."""
-        return self._connection.body(gap_seconds)
+        return self._connection.iterate_body(gap_seconds)
 
-    def hurry(self, seconds: float) -> None:
+    def limit_tail(self, seconds: float) -> None:
         """Limit the silence in the rest of the answer to `seconds`."""
-        self._connection.limit(seconds, "The upstream's stream stalled at its end.")
+        self._connection.limit_silence(seconds, "The upstream's stream stalled at its end.")
 
-    async def read(self, limit_bytes: int) -> bytes:
+    async def read_body(self, limit_bytes: int) -> bytes:
         """Return the whole body. Raises BadResponse when it is longer than `limit_bytes`."""
-        return await self._connection.read(limit_bytes)
+        return await self._connection.read_body(limit_bytes)
 
     async def read_answer(self, limit_bytes: int) -> HttpAnswer:
         """Read the whole answer; the body of a redirect is not read."""
         is_redirect = 300 <= self.status < 400
-        body = b"" if is_redirect else await self.read(limit_bytes)
+        body = b"" if is_redirect else await self.read_body(limit_bytes)
         return HttpAnswer(self.status, self.headers, body)
 
 
-class Client:
+class RelayClient:
     """Connections to all upstreams, kept per origin; the most recently used one is used first."""
 
     def __init__(
         self, idle_seconds: float = 30, get_tls: Callable[[], ssl.SSLContext] | None = None
     ) -> None:
-        self._idle: dict[Origin, deque[Connection]] = {}
+        self._idle_connections: dict[Origin, deque[Connection]] = {}
         self._idle_seconds = idle_seconds
         self._resend_seconds = settings.RESEND_SECONDS
-        self._get_tls = get_tls or cache(tls_context)
+        self._get_tls = get_tls or cache(make_tls_context)
         self._loop = asyncio.get_running_loop()
 
-    async def send(
+    async def send_request(
         self,
         method: str,
         target: "Target",
@@ -201,9 +203,9 @@ class Client:
     ) -> Response:
         """Send one request and wait for the head of its answer.
 
-        `headers` are whole, valid lines (`Name: value\\r\\n`); the attempt's `patience` (seconds)
-        replaces the target's `first_byte`, the limit for the head and the first byte of the body.
-        Writes the time to connect into `attempt`. Raises ProviderError.
+        `headers` are whole, valid lines (`Name: value\\r\\n`); the attempt's `patience_seconds`
+        (seconds) replaces the target's `first_byte`, the limit for the head and the first byte of
+        the body. Writes the time to connect into `attempt`. Raises ProviderError.
 
         A kept connection may be closed just as it is used again: within RESEND_SECONDS, and if the
         attempt allows one more call, the request is sent again on a new connection.
@@ -217,64 +219,72 @@ class Client:
         )
         origin = target.origin
         connect_seconds = target.timeouts.connect
-        connection = self._kept(origin) or await self._connect(origin, connect_seconds, attempt)
+        connection = self._take_idle_connection(origin) or await self._connect_to_origin(
+            origin, connect_seconds, attempt
+        )
         while True:
             try:
-                connection.write(message)
-                connection.final = self._loop.time() + attempt.deadline - time.perf_counter()
-                connection.limit(
-                    attempt.patience or target.timeouts.first_byte,
+                connection.write_request(message)
+                connection.final_deadline = (
+                    self._loop.time() + attempt.deadline - time.perf_counter()
+                )
+                connection.limit_silence(
+                    attempt.patience_seconds or target.timeouts.first_byte,
                     "The upstream sent nothing in time.",
                 )
-                await connection.head()
+                await connection.wait_for_head()
                 return Response(self, origin, connection)
             except Disconnected:
                 if (
-                    not connection.closed_before_use(self._resend_seconds)
+                    not connection.was_closed_before_use(self._resend_seconds)
                     or not attempt.begin_resend()
                 ):
                     raise
-                self._close_idle(origin)
+                self._close_idle_connections(origin)
             except BaseException:
                 connection.close()
                 raise
-            connection = await self._connect(origin, connect_seconds, attempt)
+            connection = await self._connect_to_origin(origin, connect_seconds, attempt)
 
-    def _kept(self, origin: Origin) -> Connection | None:
+    def _take_idle_connection(self, origin: Origin) -> Connection | None:
         """Return an idle connection that is still usable, or None."""
-        idle = self._idle.get(origin)
+        idle = self._idle_connections.get(origin)
         while idle:
             connection = idle.pop()
-            if self._fresh(connection):
-                connection.reset()
-                connection.reused = True
+            if self._is_usable(connection):
+                connection.reset_answer()
+                connection.is_reused = True
                 return connection
             connection.close()
         return None
 
-    def _close_idle(self, origin: Origin) -> None:
+    def _close_idle_connections(self, origin: Origin) -> None:
         """Close all idle connections of an origin.
 
         After a closed connection they cannot be trusted: they are older than that one.
         """
-        for connection in self._idle.pop(origin, ()):
+        for connection in self._idle_connections.pop(origin, ()):
             connection.close()
 
-    def release(self, origin: Origin, connection: Connection) -> None:
+    def release_connection(self, origin: Origin, connection: Connection) -> None:
         """Keep the connection when its answer was read to the end, else close it."""
-        if connection.reusable and not connection.pieces:
-            connection.rest()
-            idle = self._idle.setdefault(origin, deque())
+        if connection.is_reusable and not connection.pieces:
+            connection.mark_idle()
+            idle = self._idle_connections.setdefault(origin, deque())
             idle.append(connection)
-            while not self._fresh(idle[0]):
+            while not self._is_usable(idle[0]):
                 idle.popleft().close()
         else:
             connection.close()
 
-    def _fresh(self, connection: Connection) -> bool:
-        return connection.alive and self._loop.time() - connection.idle_since < self._idle_seconds
+    def _is_usable(self, connection: Connection) -> bool:
+        return (
+            connection.is_alive and self._loop.time() - connection.idle_since < self._idle_seconds
+        )
 
-    async def _connect(self, origin: Origin, seconds: float, attempt: Attempt) -> Connection:
+    async def _connect_to_origin(
+        self, origin: Origin, seconds: float, attempt: Attempt
+    ) -> Connection:
         began = time.perf_counter()
         loop = self._loop
         try:
@@ -283,7 +293,7 @@ class Client:
                 problem: Exception = OSError("no address")
                 for address in addresses:
                     try:
-                        connection = await self._open(loop, origin, address)
+                        connection = await self._connect_to_address(loop, origin, address)
                     except ssl.SSLError:
                         raise
                     except OSError as error:
@@ -291,7 +301,7 @@ class Client:
                         continue
                     attempt.connect_ms = (time.perf_counter() - began) * 1000
                     return connection
-                name_lookup.resolver.doubt_addresses(origin.host)
+                name_lookup.resolver.mark_addresses_doubtful(origin.host)
                 raise problem
         except ssl.SSLError as error:
             reason = getattr(error, "verify_message", "") or error.reason or "handshake failed"
@@ -301,7 +311,7 @@ class Client:
         except OSError as error:
             raise Unreachable("The upstream cannot be reached.") from error
 
-    async def _open(
+    async def _connect_to_address(
         self, loop: asyncio.AbstractEventLoop, origin: Origin, address: str
     ) -> Connection:
         if origin.scheme == "http":
@@ -320,11 +330,11 @@ class Client:
 
     def close(self) -> None:
         """Close every idle connection."""
-        for origin in list(self._idle):
-            self._close_idle(origin)
+        for origin in list(self._idle_connections):
+            self._close_idle_connections(origin)
 
 
-def tls_context() -> ssl.SSLContext:
+def make_tls_context() -> ssl.SSLContext:
     """Return a context for verified TLS 1.2 or newer; nothing turns verification off."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2

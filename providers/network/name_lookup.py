@@ -24,15 +24,15 @@ from providers.exceptions import Unreachable
 logger = logging.getLogger(__name__)
 
 MAX_HOSTS = 1_024
-PER_HOST = 2  # look-ups at the same time
+LOOKUPS_PER_HOST = 2  # look-ups at the same time
 # a look-up that takes this long may be stuck: the next request starts another one
-SECOND_SECONDS = 2.0
+SECOND_LOOKUP_SECONDS = 2.0
 STALE_WAIT_SECONDS = 0.5  # after that a look-up is not waited for if addresses are known
 DOUBT_SECONDS = 1.0  # younger addresses are not looked up again
-NOT_FOUND = "The upstream's host name does not resolve."
+NOT_FOUND_TEXT = "The upstream's host name does not resolve."
 
 
-class Host(Struct, eq=False):
+class HostState(Struct, eq=False):
     """The state of one host's look-ups. Times are of `time.monotonic`."""
 
     addresses: list[str] = []
@@ -40,7 +40,7 @@ class Host(Struct, eq=False):
     failed_at: float = float("-inf")
     is_doubtful: bool = False  # no address accepted a connection
     started_at: float = float("-inf")  # the start of the newest look-up
-    lookups: int = 0  # the number that are running
+    running_lookups: int = 0  # the number that are running
     result: Future[list[str]] = field(default_factory=Future)  # of the running look-ups
 
     def is_settled(self, now: float) -> bool:
@@ -50,8 +50,8 @@ class Host(Struct, eq=False):
 
     def wants_lookup(self, now: float) -> bool:
         """Return whether no look-up of this host runs, or only one that seems to be stuck."""
-        is_stuck = now - self.started_at > SECOND_SECONDS
-        return not self.lookups or (self.lookups < PER_HOST and is_stuck)
+        is_stuck = now - self.started_at > SECOND_LOOKUP_SECONDS
+        return not self.running_lookups or (self.running_lookups < LOOKUPS_PER_HOST and is_stuck)
 
 
 class Resolver:
@@ -61,8 +61,8 @@ class Resolver:
     """
 
     def __init__(self) -> None:
-        self._hosts: dict[str, Host] = {}
-        self._lookups = 0
+        self._hosts: dict[str, HostState] = {}
+        self._running_lookups = 0
         self._lock = threading.Lock()
 
     async def find_addresses(self, name: str) -> list[str]:
@@ -89,30 +89,30 @@ class Resolver:
         patience = max(0.0, started_at + STALE_WAIT_SECONDS - now) if known else None
         return await wait_for_result(result, patience) or known or raise_not_found()
 
-    def doubt_addresses(self, name: str) -> None:
+    def mark_addresses_doubtful(self, name: str) -> None:
         """Have a host looked up again early: none of its addresses accepted a connection."""
         with self._lock:
             host = self._hosts.get(name)
             if host is not None and time.monotonic() - host.found_at > DOUBT_SECONDS:
                 host.is_doubtful = True
 
-    def _add_host(self, name: str) -> Host:
+    def _add_host(self, name: str) -> HostState:
         """Add an entry for a host; when there are too many, drop the one that was added first."""
         if len(self._hosts) >= MAX_HOSTS:
             self._hosts.pop(next(iter(self._hosts)))
-        host = self._hosts[name] = Host()
+        host = self._hosts[name] = HostState()
         return host
 
-    def _start_lookup(self, name: str, host: Host, now: float) -> None:
+    def _start_lookup(self, name: str, host: HostState, now: float) -> None:
         """Start a look-up in a thread if one is wanted.
 
         Raises Unreachable when too many look-ups are running or no thread can be started.
         """
         if not host.wants_lookup(now):
             return
-        if self._lookups >= settings.DNS_LOOKUPS:
+        if self._running_lookups >= settings.DNS_LOOKUPS:
             raise Unreachable("Too many look-ups of host names are waiting for their name servers.")
-        if host.result.done() or not host.lookups:
+        if host.result.done() or not host.running_lookups:
             host.result = Future()
             host.result.set_running_or_notify_cancel()  # a caller that leaves cannot cancel it
         work = (name, host, host.result, now)
@@ -121,11 +121,13 @@ class Resolver:
             thread.start()
         except RuntimeError as error:
             raise Unreachable("There is no thread for a look-up of the host name.") from error
-        self._lookups += 1
-        host.lookups += 1
+        self._running_lookups += 1
+        host.running_lookups += 1
         host.started_at = now
 
-    def _look_up(self, name: str, host: Host, result: Future[list[str]], started_at: float) -> None:
+    def _look_up(
+        self, name: str, host: HostState, result: Future[list[str]], started_at: float
+    ) -> None:
         """Ask the system and record the answer; the first of two look-ups to answer counts."""
         addresses: list[str] = []
         try:
@@ -135,14 +137,14 @@ class Resolver:
             logger.warning("looking up the host name %s failed: %s", name, error)
         finally:
             with self._lock:
-                self._lookups -= 1
-                host.lookups -= 1
-                note_result(host, addresses, started_at)
+                self._running_lookups -= 1
+                host.running_lookups -= 1
+                record_lookup_result(host, addresses, started_at)
                 if not result.done():
                     result.set_result(addresses)
 
 
-def note_result(host: Host, addresses: list[str], started_at: float) -> None:
+def record_lookup_result(host: HostState, addresses: list[str], started_at: float) -> None:
     """Write a look-up's result into `host`.
 
     A failure counts unless another look-up has found addresses meanwhile.
@@ -170,7 +172,7 @@ async def wait_for_result(result: Future[list[str]], seconds: float | None) -> l
 
 
 def raise_not_found() -> NoReturn:
-    raise Unreachable(NOT_FOUND)
+    raise Unreachable(NOT_FOUND_TEXT)
 
 
 def is_address(name: str) -> bool:

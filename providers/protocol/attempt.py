@@ -7,11 +7,11 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
-from providers.upstream.rate_limits import Limit
+from providers.upstream.rate_limits import RateLimit
 
-ANSWERING = ("answered", "running", "cut", "abandoned")
+ANSWERING_OUTCOMES = ("answered", "running", "cut", "abandoned")
 # the recorded reason of a call that was sent again
-SENT_AGAIN = "sent again: the kept connection was closed"
+RESEND_REASON = "sent again: the kept connection was closed"
 
 
 class Attempt(Struct):
@@ -19,7 +19,7 @@ class Attempt(Struct):
 
     A request that met a closed connection is sent again on a new one, with the same credential
     (`begin_resend`). These are two upstream calls: `as_dicts` has an entry for each, and code that
-    counts calls adds one for `resent`.
+    counts calls adds one for `is_resent`.
     """
 
     provider: str
@@ -29,24 +29,26 @@ class Attempt(Struct):
     outcome: str = "running"  # "answered", "skipped", or the name of the error class
     reason: str = ""
     status: int | None = None
-    began: float = field(default_factory=time.perf_counter)
+    started_seconds: float = field(default_factory=time.perf_counter)
     deadline: float = float("inf")  # of the whole request, on the clock of `began`
-    patience: float | None = None  # seconds until the first byte must be there
+    patience_seconds: float | None = None  # seconds until the first byte must be there
     connect_ms: float | None = None
     first_byte_ms: float | None = None
     total_ms: float | None = None
-    limit: Limit | None = None  # set when the answer says that the rate limit is used up
-    lacks_call: bool = False  # a tool call was required, and the model made none
+    limit: RateLimit | None = None  # set when the answer says that the rate limit is used up
+    lacks_tool_call: bool = False  # a tool call was required, and the model made none
     chat_id: str = ""  # of the chat that the upstream stores
     parent_id: str = ""  # of the last message in that chat
-    unshown: list[str] | None = None  # thinking that the caller does not get
-    more: Callable[[], bool] | None = None  # as in Trace: called before the request is sent again
+    hidden_thinking: list[str] | None = None  # thinking that the caller does not get
+    claim_call: Callable[[], bool] | None = (
+        None  # as in Trace: called before the request is sent again
+    )
     may_resend: bool = True  # False: no further upstream call may be made for this attempt
     # the call that met a closed connection, as the ledger stores it
     closed_call: dict[str, Any] | None = None
 
     @property
-    def resent(self) -> bool:
+    def is_resent(self) -> bool:
         """Return whether this attempt took two upstream calls."""
         return self.closed_call is not None
 
@@ -55,20 +57,24 @@ class Attempt(Struct):
 
         Returns False when no more calls are allowed; nothing is recorded then.
         """
-        if self.resent or not self.may_resend or (self.more is not None and not self.more()):
+        if (
+            self.is_resent
+            or not self.may_resend
+            or (self.claim_call is not None and not self.claim_call())
+        ):
             return False
-        total_ms = (time.perf_counter() - self.began) * 1000
-        ended = {"outcome": "Disconnected", "reason": SENT_AGAIN, "total_ms": total_ms}
+        total_ms = (time.perf_counter() - self.started_seconds) * 1000
+        ended = {"outcome": "Disconnected", "reason": RESEND_REASON, "total_ms": total_ms}
         self.closed_call = self.as_dict() | ended
-        self.began = time.perf_counter()
+        self.started_seconds = time.perf_counter()
         self.connect_ms = None
         return True
 
-    def end(self, outcome: str, reason: str = "", status: int | None = None) -> None:
+    def record_end(self, outcome: str, reason: str = "", status: int | None = None) -> None:
         self.outcome = outcome
         self.reason = reason
         self.status = status
-        self.total_ms = (time.perf_counter() - self.began) * 1000
+        self.total_ms = (time.perf_counter() - self.started_seconds) * 1000
 
     def as_dict(self) -> dict[str, Any]:
         """Return one entry of the ledger's `attempts`."""

@@ -16,7 +16,7 @@ Chunk = dict[str, Any]
 Batches = AsyncGenerator[list[Chunk], None]
 
 
-def delta(request: ChatRequest, *, finish_reason: str | None = None, **fields: Any) -> Chunk:
+def make_delta(request: ChatRequest, *, finish_reason: str | None = None, **fields: Any) -> Chunk:
     """Make one streamed chunk.
 
     `fields` are those of the delta: role, content, reasoning_content, tool_calls.
@@ -31,16 +31,16 @@ def delta(request: ChatRequest, *, finish_reason: str | None = None, **fields: A
     }
 
 
-def usage_chunk(request: ChatRequest, usage: dict[str, Any]) -> Chunk:
+def make_usage_chunk(request: ChatRequest, usage: dict[str, Any]) -> Chunk:
     """Make the chunk with the usage that follows the last delta: it has no choices."""
-    return delta(request) | {"choices": [], "usage": usage}
+    return make_delta(request) | {"choices": [], "usage": usage}
 
 
-def completion(
+def make_completion(
     request: ChatRequest,
     message: dict[str, Any],
     usage: dict[str, Any] | None,
-    finish: str = "stop",
+    finish_reason: str = "stop",
 ) -> Chunk:
     """Make one whole answer of `message` ({"content": …} and any further fields)."""
     full = {"role": "assistant", "content": None, "refusal": None} | message
@@ -49,6 +49,8 @@ def completion(
         "object": "chat.completion",
         "created": int(time.time()),
         "model": request.model,
-        "choices": [{"index": 0, "message": full, "logprobs": None, "finish_reason": finish}],
+        "choices": [
+            {"index": 0, "message": full, "logprobs": None, "finish_reason": finish_reason}
+        ],
         "usage": usage,
     }

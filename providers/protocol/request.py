@@ -43,14 +43,14 @@ class ChatRequest(Struct, frozen=True):
     search: str = ""  # choices.Search of the alias or the body; empty: as the model's row says
     # user and conversation: its requests use the same token while that is healthy
     conversation: str = ""
-    door: str = ""  # the endpoint that the caller used, where it differs from `endpoint`
-    keep: bool = False  # an upstream that stores chats should keep this one
+    caller_endpoint: str = ""  # the endpoint that the caller used, where it differs from `endpoint`
+    wants_stored_chat: bool = False  # an upstream that stores chats should keep this one
     resume: Resume | None = None
 
     @property
-    def asked_at(self) -> str:
+    def ledger_endpoint(self) -> str:
         """Return the endpoint that the caller used, as the ledger names it."""
-        return self.door or self.endpoint
+        return self.caller_endpoint or self.endpoint
 
 
 class UpstreamModel(Struct, frozen=True):
@@ -80,14 +80,15 @@ class Credential(Struct, frozen=True):
         return f"Credential({self.token_id})"
 
 
-class Fresh(Struct, frozen=True):
+class NewCredential(Struct, frozen=True):
     """The result of a refresh or a sign-in.
 
-    `refresh` is the new refresh token; it is empty when there is none or the old one stays valid.
+    `refresh_token` is the new refresh token; it is empty when there is none or the old one stays
+    valid.
     """
 
     secret: str
-    refresh: str = ""
+    refresh_token: str = ""
     expires_at: datetime | None = None
 
     def __repr__(self) -> str:

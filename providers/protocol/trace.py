@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
-from providers.protocol.attempt import ANSWERING, Attempt
+from providers.protocol.attempt import ANSWERING_OUTCOMES, Attempt
 from providers.protocol.request import ChatRequest
 from providers.protocol.usage_meter import UsageMeter
 
@@ -35,15 +35,15 @@ class Trace(Struct):
     key_id: int | None = None
     user_id: int | None = None
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
-    began: float = field(default_factory=time.perf_counter)
+    started_seconds: float = field(default_factory=time.perf_counter)
     attempts: list[Attempt] = field(default_factory=list)
     queue_ms: float | None = None  # until the first attempt began
     first_byte_ms: float | None = None
     meter: UsageMeter = field(default_factory=UsageMeter)
     strategy_result: StrategyResult = field(default_factory=StrategyResult)
-    more: Callable[[], bool] | None = None  # counts one more upstream call; None: no limit
+    claim_call: Callable[[], bool] | None = None  # counts one more upstream call; None: no limit
 
-    def attempt(
+    def add_attempt(
         self,
         provider: str,
         model: str,
@@ -51,18 +51,20 @@ class Trace(Struct):
         provider_id: int | None = None,
     ) -> Attempt:
         """Create an attempt and add it to the trace."""
-        attempt = Attempt(provider, model, token_id, provider_id, more=self.more)
+        attempt = Attempt(provider, model, token_id, provider_id, claim_call=self.claim_call)
         if self.queue_ms is None:
-            self.queue_ms = (attempt.began - self.began) * 1000
+            self.queue_ms = (attempt.started_seconds - self.started_seconds) * 1000
         self.attempts.append(attempt)
         return attempt
 
     def begin_inner(self, request: ChatRequest, more: Callable[[], bool]) -> "Trace":
         """Return the trace of an inner call, whose usage counts as this request's.
 
-        `more` counts one more upstream call for it, and returns False when there may be none.
+        `claim_call` counts one more upstream call for it, and returns False when there may be none.
         """
-        return Trace(request, began=self.began, meter=self.meter, more=more)
+        return Trace(
+            request, started_seconds=self.started_seconds, meter=self.meter, claim_call=more
+        )
 
     def add_attempts(self, inner: "Trace", label: str) -> None:
         """Add the attempts of an inner call that has ended; `label` says what it was for."""
@@ -73,22 +75,22 @@ class Trace(Struct):
         if self.queue_ms is None:
             self.queue_ms = inner.queue_ms
 
-    def may_go_on(self) -> bool:
+    def claim_next_call(self) -> bool:
         """Return whether one more upstream call may be made.
 
         It is asked before each call but the first. True also counts the call, so the call must be
         made.
         """
-        return self.more is None or self.more()
+        return self.claim_call is None or self.claim_call()
 
     def attempts_as_dicts(self) -> list[dict[str, Any]]:
         """Return the ledger's `attempts`: an entry for each upstream call or skipped candidate."""
         return [entry for attempt in self.attempts for entry in attempt.as_dicts()]
 
     @property
-    def answered_by(self) -> Attempt | None:
+    def answering_attempt(self) -> Attempt | None:
         """Return the attempt that answered the caller, at least in part, or None.
 
         When the caller has left, it is the attempt whose answer was awaited.
         """
-        return next((a for a in reversed(self.attempts) if a.outcome in ANSWERING), None)
+        return next((a for a in reversed(self.attempts) if a.outcome in ANSWERING_OUTCOMES), None)

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from providers.fast_settings import settings
-from providers.protocol.attempt import ANSWERING, Attempt
+from providers.protocol.attempt import ANSWERING_OUTCOMES, Attempt
 from providers.protocol.chunks import Chunk
 
 HIGHEST_COUNT = 10**9  # a larger figure is no token count
@@ -68,12 +68,12 @@ class MeteredCall(Struct):
     @property
     def is_answered(self) -> bool:
         """Return whether an upstream answered, at least in part, or was awaited at the end."""
-        return self.attempt is not None and self.attempt.outcome in ANSWERING
+        return self.attempt is not None and self.attempt.outcome in ANSWERING_OUTCOMES
 
     @property
     def thinking(self) -> list[str]:
         """Return all thinking that was produced, shown to the caller or not."""
-        unshown = self.attempt.unshown if self.attempt is not None else None
+        unshown = self.attempt.hidden_thinking if self.attempt is not None else None
         return [*self.reasoning, *(unshown or ())]
 
     def record_chunks(self, batch: Sequence[Chunk]) -> None:

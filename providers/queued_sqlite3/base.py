@@ -16,33 +16,33 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._has_turn = False
+        self._has_write_lock = False
 
     def _start_transaction_under_autocommit(self) -> None:
         if not write_queue.acquire(self.settings_dict["OPTIONS"].get("timeout", 5)):
             raise OperationalError("database is locked")
-        self._has_turn = True
+        self._has_write_lock = True
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
-            self._end_turn()
+            self._release_write_lock()
             raise
 
     def _commit(self) -> None:
         super()._commit()  # type: ignore[misc]
-        self._end_turn()
+        self._release_write_lock()
 
     def _rollback(self) -> None:
         super()._rollback()  # type: ignore[misc]
-        self._end_turn()
+        self._release_write_lock()
 
     def _close(self) -> None:
         try:
             super()._close()  # type: ignore[misc]
         finally:
-            self._end_turn()
+            self._release_write_lock()
 
-    def _end_turn(self) -> None:
-        if self._has_turn:
-            self._has_turn = False
+    def _release_write_lock(self) -> None:
+        if self._has_write_lock:
+            self._has_write_lock = False
             write_queue.release()

@@ -51,7 +51,7 @@ class WriteQueue:
                 self._is_taken = False
 
     @contextmanager
-    def held(self, timeout_seconds: float, *, first: bool = False) -> Iterator[None]:
+    def hold_lock(self, timeout_seconds: float, *, first: bool = False) -> Iterator[None]:
         """Hold the lock during the block. Raises TimeoutError when it is not free in time."""
         if not self.acquire(timeout_seconds, first=first):
             raise TimeoutError("database is locked")

@@ -4,10 +4,10 @@ from typing import Any
 
 from providers.network.api_client import ApiCall
 from providers.network.http_client import Timeouts
-from proxysite.testing.upstream import head
+from proxysite.testing.upstream import encode_response_head
 
 LIMIT_BYTES = 10_000
-OK = head(200, {"content-length": "2"}) + b"ok"
+OK = encode_response_head(200, {"content-length": "2"}) + b"ok"
 
 
 def make_call(url: str, method: str = "GET", path: str = "x", **changes: Any) -> ApiCall:
@@ -18,4 +18,4 @@ def make_call(url: str, method: str = "GET", path: str = "x", **changes: Any) ->
         "total_seconds": 4.0,
         "answer_bytes": LIMIT_BYTES,
     }
-    return ApiCall.create(method, url, path, **(fields | changes))
+    return ApiCall.from_path(method, url, path, **(fields | changes))

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from providers import catalogue, registry
-from providers.filters.filter_pipeline import fold
+from providers.filters.filter_pipeline import fold_answer
 from providers.models import Provider
 from providers.network.clients import Clients
 from providers.protocol.attempt import Attempt
@@ -22,7 +22,7 @@ from providers.tests.kimi_site import (
     web_events,
     web_says,
 )
-from proxysite.testing.upstream import Gate, reply, stream
+from proxysite.testing.upstream import Gate, send_reply, send_stream
 
 KINDS = ("kimi_web", "kimi_rest")
 TOKEN_ID = UUID(int=7)
@@ -57,9 +57,9 @@ class Asking:
 
     def __init__(self, kind: str, upstream: Any, clients: Clients) -> None:
         self.kind, self.site, self.upstream = kind, Site(kind), upstream
-        upstream.always(self.site)
+        upstream.set_default_script(self.site)
         row = Provider(pk=1, name="p", kind=kind, base_url=upstream.url, allow_private=True)
-        self.adapter = registry.adapter_class(kind)(catalogue.upstream(row), clients)
+        self.adapter = registry.get_adapter_class(kind)(catalogue.make_upstream(row), clients)
         self.secret = jwt()
         self.credential = Credential(TOKEN_ID, self.secret)
         self.attempt = Attempt("p", "m")
@@ -71,7 +71,7 @@ class Asking:
         asked = UpstreamModel("UPSTREAM", tools="native", **(model or {}))
         request = request_of(*messages, **fields)
         async with aclosing(
-            self.adapter.ask(request, asked, self.credential, self.attempt)
+            self.adapter.ask_upstream(request, asked, self.credential, self.attempt)
         ) as found:
             async for batch in found:
                 yield batch
@@ -79,7 +79,7 @@ class Asking:
     async def answer(self, *messages: dict[str, Any], **options: Any) -> dict[str, Any]:
         """The message, folded from the stream, with its finish reason."""
         chunks = [chunk async for batch in self.batches(*messages, **options) for chunk in batch]
-        choice = fold(chunks)["choices"][0]
+        choice = fold_answer(chunks)["choices"][0]
         return {"finish_reason": choice["finish_reason"], **choice["message"]}
 
     def will(self, *turns: Any) -> None:
@@ -92,7 +92,7 @@ class Asking:
         """An answer that says "Half of" and goes on with `pieces`, which end it."""
         if self.kind == "kimi_web":
             return frames(*map(framed, web_events("Half of")[:-1]), *pieces)
-        return stream(cmpl("Half of"), *pieces)
+        return send_stream(cmpl("Half of"), *pieces)
 
     def ends(self, gate: Gate) -> Any:
         """An answer that says "Half of" and all its messages; only the end of the body waits at
@@ -100,12 +100,12 @@ class Asking:
         """
         if self.kind == "kimi_web":
             return frames(*map(framed, web_events("Half of")), framed({}, 2), gate)
-        return stream(cmpl("Half of"), ALL_DONE, "[DONE]", gate)
+        return send_stream(cmpl("Half of"), ALL_DONE, "[DONE]", gate)
 
     def fails(self, code: str, status: int) -> Any:
         if self.kind == "kimi_web":
-            return reply({"code": code, "message": "No."}, status)
-        return reply({"error_type": code, "message": "No."}, status)
+            return send_reply({"code": code, "message": "No."}, status)
+        return send_reply({"error_type": code, "message": "No."}, status)
 
 
 @asynccontextmanager

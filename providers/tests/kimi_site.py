@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any
 from urllib.parse import quote
 
-from proxysite.testing.upstream import Exchange, Piece, Request, Script, reply, stream
+from proxysite.testing.upstream import Exchange, Piece, Request, Script, send_reply, send_stream
 
 Json = dict[str, Any]
 CHAT_RPC = "apiv2/kimi.gateway.chat.v1.ChatService/Chat"
@@ -74,11 +74,11 @@ def web_says(*texts: str, **ids: str) -> Script:
 
 
 def frames(*pieces: Piece) -> Script:
-    return stream(*pieces, content_type=CONNECT)
+    return send_stream(*pieces, content_type=CONNECT)
 
 
 def rest_says(*texts: str) -> Script:
-    return stream(
+    return send_stream(
         {"event": "req", "id": "seg1"},
         {"event": "resp", "id": "resp1"},
         *map(cmpl, texts),
@@ -140,23 +140,23 @@ class Site:
             return self.turns.popleft() if self.turns else web_says("Hello", " there", "!")
         assert request.headers["content-type"] == "application/json"
         if path == SUBSCRIPTION_RPC:
-            return reply({"subscription": {}})
+            return send_reply({"subscription": {}})
         assert (request.method, path) == ("POST", DELETE_RPC), path
         self.deleted.append(request.json["chat_id"])
-        return reply({})
+        return send_reply({})
 
     def rest(self, path: str, request: Request) -> Script:
         if (request.method, path) == ("GET", "api/user"):
-            return reply({"id": "user-june"})
+            return send_reply({"id": "user-june"})
         if path == "api/chat":
             self.created.append(request.json)
-            return reply({"id": f"chat{len(self.created)}", "name": "New chat"})
+            return send_reply({"id": f"chat{len(self.created)}", "name": "New chat"})
         if path.endswith("/completion/stream"):
             self.questions.append({"path": path, **request.json})
             return self.turns.popleft() if self.turns else rest_says("Hello", " there", "!")
         if request.method == "DELETE":
             self.deleted.append(path.removeprefix("api/chat/"))
-            return reply(b"", 200)
+            return send_reply(b"", 200)
         return self.file(path, request)
 
     def file(self, path: str, request: Request) -> Script:
@@ -164,29 +164,31 @@ class Site:
             name = quote(request.json["name"])
             place = f"http://{request.headers['host']}/v1/bucket/{name}?X-Sign=a%2Fb"
             self.files.append((path, request.json))
-            return reply({"url": place, "object_name": "objects/1", "file_id": "f1"})
+            return send_reply({"url": place, "object_name": "objects/1", "file_id": "f1"})
         if path.startswith("bucket/"):
             assert request.method == "PUT"
             assert "authorization" not in request.headers, (
                 "a presigned address is no place for a credential"
             )
             self.files.append((path, (request.headers["content-type"], request.body)))
-            return reply(b"")
+            return send_reply(b"")
         self.files.append((path, request.json))
         if path == "api/file":
-            return reply({"id": "file1", "status": "initialized"})
+            return send_reply({"id": "file1", "status": "initialized"})
         assert path == "api/file/parse_process", path
         self.unread -= 1
-        return stream(
+        return send_stream(
             {"event": "resp", "file_info": {"status": "parsed" if self.unread < 0 else "parsing"}}
         )
 
     def refreshed(self, request: Request) -> Script:
         assert request.method == "GET"
-        if request.bearer != self.refresh_token:
-            return reply(
+        if request.bearer_token != self.refresh_token:
+            return send_reply(
                 {"error_type": "auth.token.invalid", "message": "It was used before."}, 401
             )
         self.renewals += 1
         self.refresh_token = jwt("june", "refresh", jti=self.renewals)
-        return reply({"access_token": jwt(jti=self.renewals), "refresh_token": self.refresh_token})
+        return send_reply(
+            {"access_token": jwt(jti=self.renewals), "refresh_token": self.refresh_token}
+        )

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from providers.catalogue import smallest_window
+from providers.catalogue import find_smallest_window
 
 
 @pytest.mark.parametrize(
@@ -11,4 +11,4 @@ from providers.catalogue import smallest_window
 )
 def test_the_window_of_a_model_is_what_every_candidate_takes(windows, smallest):
     candidates = [SimpleNamespace(context_window=window) for window in windows]
-    assert smallest_window(candidates) == smallest
+    assert find_smallest_window(candidates) == smallest

@@ -22,11 +22,11 @@ def keys(settings: Any) -> Any:
 
 @pytest.mark.parametrize("secret", ["x", SECRET, "a" * 8_192, "with.dots.and=signs", ""])
 def test_what_was_sealed_opens_for_its_row(secret: str) -> None:
-    assert vault.unseal(vault.seal(secret, "row-1"), "row-1") == secret
+    assert vault.decrypt_secret(vault.encrypt_secret(secret, "row-1"), "row-1") == secret
 
 
 def test_a_sealed_secret_names_its_key_and_shows_nothing_of_itself() -> None:
-    sealed = vault.seal(SECRET, "row-1")
+    sealed = vault.encrypt_secret(SECRET, "row-1")
     assert sealed.startswith("v1.k1.")
     raw = base64.urlsafe_b64decode(sealed.split(".")[2])
     for part in (SECRET, SECRET[:8], "made-up", "row-1"):
@@ -36,22 +36,22 @@ def test_a_sealed_secret_names_its_key_and_shows_nothing_of_itself() -> None:
 
 
 def test_sealing_twice_gives_two_texts() -> None:
-    assert len({vault.seal(SECRET, "row-1") for _ in range(50)}) == 50
+    assert len({vault.encrypt_secret(SECRET, "row-1") for _ in range(50)}) == 50
 
 
 def test_a_ciphertext_moved_to_another_row_does_not_open() -> None:
-    sealed = vault.seal(SECRET, "row-1")
+    sealed = vault.encrypt_secret(SECRET, "row-1")
     with pytest.raises(VaultError, match="'k1'") as caught:
-        vault.unseal(sealed, "row-2")
+        vault.decrypt_secret(sealed, "row-2")
     assert SECRET not in str(caught.value)
 
 
 def test_a_text_that_was_changed_anywhere_does_not_open() -> None:
-    sealed = vault.seal(SECRET, "row-1")
+    sealed = vault.encrypt_secret(SECRET, "row-1")
     for place in range(len("v1.k1."), len(sealed), 5):
         changed = sealed[:place] + ("A" if sealed[place] != "A" else "B") + sealed[place + 1 :]
         with pytest.raises(VaultError):
-            vault.unseal(changed, "row-1")
+            vault.decrypt_secret(changed, "row-1")
 
 
 @pytest.mark.parametrize(
@@ -60,36 +60,36 @@ def test_a_text_that_was_changed_anywhere_does_not_open() -> None:
 )
 def test_what_was_never_sealed_is_an_error_and_never_taken_for_the_secret(text: str) -> None:
     with pytest.raises(VaultError):
-        vault.unseal(text, "row-1")
+        vault.decrypt_secret(text, "row-1")
 
 
 def test_a_missing_key_is_named_by_its_id(keys: Any) -> None:
-    sealed = vault.seal(SECRET, "row-1")
+    sealed = vault.encrypt_secret(SECRET, "row-1")
     keys.FIELD_KEYS = [f"k2:{key(2)}"]
     with pytest.raises(VaultError, match="'k1', which FIELD_KEYS does not have"):
-        vault.unseal(sealed, "row-1")
+        vault.decrypt_secret(sealed, "row-1")
 
 
 def test_a_wrong_key_under_the_right_id_is_named_and_shows_nothing(keys: Any) -> None:
-    sealed = vault.seal(SECRET, "row-1")
+    sealed = vault.encrypt_secret(SECRET, "row-1")
     keys.FIELD_KEYS = [f"k1:{key(9)}"]
     with pytest.raises(VaultError, match="'k1'") as caught:
-        vault.unseal(sealed, "row-1")
+        vault.decrypt_secret(sealed, "row-1")
     assert key(9) not in str(caught.value)
 
 
 def test_the_first_key_seals_and_every_key_opens(keys: Any) -> None:
-    old = vault.seal(SECRET, "row-1")
+    old = vault.encrypt_secret(SECRET, "row-1")
     keys.FIELD_KEYS = [f"k2:{key(2)}", f"k1:{key(1)}"]
-    new = vault.seal(SECRET, "row-1")
+    new = vault.encrypt_secret(SECRET, "row-1")
     assert (old.split(".")[1], new.split(".")[1]) == ("k1", "k2")
-    assert vault.unseal(old, "row-1") == vault.unseal(new, "row-1") == SECRET
+    assert vault.decrypt_secret(old, "row-1") == vault.decrypt_secret(new, "row-1") == SECRET
 
 
 def test_keys_may_be_written_with_spaces_around(keys: Any) -> None:
-    sealed = vault.seal(SECRET, "row-1")
+    sealed = vault.encrypt_secret(SECRET, "row-1")
     keys.FIELD_KEYS = [f" k2 : {key(2)} ", f" k1:{key(1)}"]
-    assert vault.unseal(sealed, "row-1") == SECRET
+    assert vault.decrypt_secret(sealed, "row-1") == SECRET
 
 
 @pytest.mark.parametrize(
@@ -108,45 +108,45 @@ def test_keys_may_be_written_with_spaces_around(keys: Any) -> None:
 def test_a_key_that_is_not_32_bytes_is_refused(keys: Any, entry: str) -> None:
     keys.FIELD_KEYS = [entry]
     with pytest.raises(ValueError):  # noqa: PT011 - of any text
-        vault.ciphers()
+        vault.get_ciphers()
 
 
 def test_a_key_id_with_a_dot_works_or_is_refused_at_once(keys: Any) -> None:
     keys.FIELD_KEYS = [f"2026.11:{key(1)}"]
     try:
-        vault.ciphers()
+        vault.get_ciphers()
     except ValueError:
         return
-    assert vault.unseal(vault.seal(SECRET, "row-1"), "row-1") == SECRET
+    assert vault.decrypt_secret(vault.encrypt_secret(SECRET, "row-1"), "row-1") == SECRET
 
 
 # --- fingerprints and masks -----------------------------------------------------------------------
 def test_equal_secrets_have_one_fingerprint_and_different_ones_do_not() -> None:
-    assert vault.fingerprint(SECRET) == vault.fingerprint(SECRET)
-    assert len({vault.fingerprint(text) for text in ("a", "b", "a ", "A")}) == 4
-    assert len(vault.fingerprint(SECRET)) == 64
+    assert vault.fingerprint_secret(SECRET) == vault.fingerprint_secret(SECRET)
+    assert len({vault.fingerprint_secret(text) for text in ("a", "b", "a ", "A")}) == 4
+    assert len(vault.fingerprint_secret(SECRET)) == 64
 
 
 def test_a_fingerprint_depends_on_the_pepper_and_on_the_purpose(keys: Any) -> None:
-    before = vault.fingerprint(SECRET)
-    assert vault.digest("key", SECRET) != before
+    before = vault.fingerprint_secret(SECRET)
+    assert vault.make_digest("key", SECRET) != before
     keys.KEY_PEPPER = "another pepper"
-    assert vault.fingerprint(SECRET) != before
+    assert vault.fingerprint_secret(SECRET) != before
 
 
 def test_a_lone_surrogate_has_a_fingerprint_too() -> None:
-    assert len(vault.fingerprint("\ud800")) == 64
+    assert len(vault.fingerprint_secret("\ud800")) == 64
 
 
 @pytest.mark.parametrize("length", [4, 8, 15, 16, 24, 200])
 def test_a_mask_shows_too_little_to_use(length: int) -> None:
     secret = "".join(chr(ord("a") + place % 26) for place in range(length))
-    shown = vault.mask(secret).replace("…", "")
+    shown = vault.mask_secret(secret).replace("…", "")
     assert len(shown) <= length * 2 / 3
     assert len(shown) <= 10
-    assert secret not in vault.mask(secret)
+    assert secret not in vault.mask_secret(secret)
 
 
 def test_a_mask_can_be_recognised() -> None:
-    assert vault.mask("sk-abcdefghijklmnopqrstuvwxyz") == "sk-abc…wxyz"
-    assert vault.mask("short") == "sh…"
+    assert vault.mask_secret("sk-abcdefghijklmnopqrstuvwxyz") == "sk-abc…wxyz"
+    assert vault.mask_secret("short") == "sh…"

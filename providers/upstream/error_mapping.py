@@ -27,7 +27,7 @@ from providers.exceptions import (
 from providers.upstream import rate_limits
 from providers.upstream.redaction import blank_secret
 
-CODES: dict[str, type[UpstreamError]] = {
+ERROR_CODES: dict[str, type[UpstreamError]] = {
     "insufficient_quota": QuotaExhausted,
     "exceeded_current_quota_error": QuotaExhausted,
     "billing_hard_limit_reached": QuotaExhausted,
@@ -57,10 +57,10 @@ CODES: dict[str, type[UpstreamError]] = {
     "invalid_value": Rejected,
 }
 MESSAGE_LENGTH = 500
-RAW_LENGTH = 10_000  # characters of an upstream's message that are processed
+RAW_MESSAGE_LENGTH = 10_000  # characters of an upstream's message that are processed
 
 
-def error_in(body: dict[str, Any]) -> dict[str, Any] | None:
+def find_error_object(body: dict[str, Any]) -> dict[str, Any] | None:
     """Return the error object of a body, or None.
 
     Known forms: OpenAI's `{"error": {…}}`, a bare string in `error`, vLLM's `{"object": "error"}`,
@@ -77,10 +77,10 @@ def error_in(body: dict[str, Any]) -> dict[str, Any] | None:
     return {"message": detail if isinstance(detail, str) else str(detail)} if detail else None
 
 
-def refusal(
-    codes: Mapping[str, type[UpstreamError]],
+def map_error_answer(
+    error_codes: Mapping[str, type[UpstreamError]],
     status: Any,
-    error: Mapping[str, Any] | None,
+    error_object: Mapping[str, Any] | None,
     headers: Mapping[bytes, bytes],
     *,
     secret: str = "",
@@ -90,24 +90,29 @@ def refusal(
     `status` is None for an error inside a 200 stream. `secret` is blanked wherever the message
     contains it.
     """
-    error = error or {}
+    error_object = error_object or {}
     html = b"html" in headers.get(b"content-type", b"")
-    code = str(error.get("code") or "")
-    kind = str(error.get("type") or "")
+    code = str(error_object.get("code") or "")
+    kind = str(error_object.get("type") or "")
     if not isinstance(status, int):
         status = int(code) if re.fullmatch(r"[1-5][0-9]{2}", code, re.ASCII) else None
         # without a status this type is all there is; with one, the status says more
         kind = "invalid_value" if kind == "invalid_request_error" else kind
-    named = codes.get(code.lower()) or (codes.get(kind.lower()) if kind else None)
-    found = named if named is not None and not html else by_status(status, error, html)
-    if found is AuthRejected and (error.get("param") or flagged(error)):
+    named = error_codes.get(code.lower()) or (error_codes.get(kind.lower()) if kind else None)
+    found = (
+        named
+        if named is not None and not html
+        else choose_class_by_status(status, error_object, html)
+    )
+    if found is AuthRejected and (error_object.get("param") or is_flagged_input(error_object)):
         # a 401 that names a parameter, or a 403 for flagged input, is the request's fault
         found = Rejected
-    message = clean(str(error.get("message") or ""), secret)
+    message = clean_message(str(error_object.get("message") or ""), secret)
     result: UpstreamError
     if found is Rejected:
         param, shown_code = (
-            clean(text_or_none(value) or "", secret)[:200] for value in (error.get("param"), code)
+            clean_message(text_or_none(value) or "", secret)[:200]
+            for value in (error_object.get("param"), code)
         )
         message = message or "The upstream refused the request."
         result = Rejected(message, param=param or None, code=shown_code or None)
@@ -120,13 +125,13 @@ def refusal(
     if found is Contended:
         result.shown_status = {408: 504, 409: 409}.get(status or 0, 503)
     result.upstream_status = status
-    result.retry_after_seconds = retry_after(headers)
+    result.retry_after_seconds = read_retry_after(headers)
     if isinstance(result, RateLimited | QuotaExhausted):
-        describe_limit(result, error, headers)
+        add_limit_details(result, error_object, headers)
     return result
 
 
-def describe_limit(
+def add_limit_details(
     result: RateLimited | QuotaExhausted, error: Mapping[str, Any], headers: Mapping[bytes, bytes]
 ) -> None:
     """Write into `result` until when and for whom the limit holds, as far as the upstream says."""
@@ -137,16 +142,18 @@ def describe_limit(
             seconds = reset.seconds
         result.retry_after_seconds = seconds
     if isinstance(result, RateLimited):
-        result.of_model = rate_limits.is_of_model(headers)
+        result.is_per_model = rate_limits.has_model_limits(headers)
         result.organization = rate_limits.read_organization(headers, result.message)
 
 
-def by_status(status: int | None, error: Mapping[str, Any], html: bool) -> type[UpstreamError]:
+def choose_class_by_status(
+    status: int | None, error: Mapping[str, Any], is_html: bool
+) -> type[UpstreamError]:
     if status is None:
         return ServerFailed
     if 300 <= status < 400:
         return UnexpectedRedirect
-    if html and status not in (401, 404, 429) and status < 500:
+    if is_html and status not in (401, 404, 429) and status < 500:
         return BadResponse  # a captcha or a login page is the provider's fault, not the token's
     if status >= 500:
         return ServerFailed
@@ -163,7 +170,7 @@ def by_status(status: int | None, error: Mapping[str, Any], html: bool) -> type[
     return table.get(status, Rejected if 400 <= status < 500 else BadResponse)
 
 
-def flagged(error: Mapping[str, Any]) -> bool:
+def is_flagged_input(error: Mapping[str, Any]) -> bool:
     """Return whether the input was rejected by moderation, in OpenRouter's form of the error."""
     metadata = error.get("metadata")
     return isinstance(metadata, dict) and not metadata.keys().isdisjoint(
@@ -179,19 +186,19 @@ def require_quota(body: Any) -> None:
         raise QuotaExhausted("The limit of the key is used up.")
 
 
-SECONDS = re.compile(r"\d{1,12}(\.\d{0,9})?", re.ASCII)
+SECONDS_PATTERN = re.compile(r"\d{1,12}(\.\d{0,9})?", re.ASCII)
 
 
-def retry_after(headers: Mapping[bytes, bytes]) -> float | None:
+def read_retry_after(headers: Mapping[bytes, bytes]) -> float | None:
     """Return the seconds until the upstream wants the next request; None when it does not say.
 
     They are read from `retry-after-ms` or `Retry-After`.
     """
     millis = headers.get(b"retry-after-ms", b"").decode("latin-1").strip()
-    if SECONDS.fullmatch(millis):
+    if SECONDS_PATTERN.fullmatch(millis):
         return float(millis) / 1000
     text = headers.get(b"retry-after", b"").decode("latin-1").strip()
-    if SECONDS.fullmatch(text):
+    if SECONDS_PATTERN.fullmatch(text):
         return float(text)
     try:
         at = parsedate_to_datetime(text)
@@ -201,12 +208,12 @@ def retry_after(headers: Mapping[bytes, bytes]) -> float | None:
         return None
 
 
-def clean(message: str, secret: str) -> str:
+def clean_message(message: str, secret: str) -> str:
     """Return an upstream's message as one printable line of at most MESSAGE_LENGTH characters.
 
     The secret that was sent to the upstream is blanked.
     """
-    message = blank_secret(message[:RAW_LENGTH], secret)
+    message = blank_secret(message[:RAW_MESSAGE_LENGTH], secret)
     return " ".join("".join(c if c.isprintable() else " " for c in message).split())[
         :MESSAGE_LENGTH
     ]

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 # (header of the remaining amount, header of the reset, True when the limit is per model)
-FAMILIES: tuple[tuple[bytes, bytes, bool], ...] = (
+HEADER_FAMILIES: tuple[tuple[bytes, bytes, bool], ...] = (
     (b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests", True),
     (b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens", True),
     (b"anthropic-ratelimit-requests-remaining", b"anthropic-ratelimit-requests-reset", True),
@@ -34,11 +34,11 @@ FAMILIES: tuple[tuple[bytes, bytes, bool], ...] = (
     (b"x-ratelimit-remaining", b"x-ratelimit-reset", False),
     (b"ratelimit-remaining", b"ratelimit-reset", False),
 )
-REMAINING = frozenset(remaining for remaining, _, _ in FAMILIES)
-NOTHING_LEFT = (b"0", b"0.0")
+REMAINING_HEADERS = frozenset(remaining for remaining, _, _ in HEADER_FAMILIES)
+USED_UP_VALUES = (b"0", b"0.0")
 EPOCH_SECONDS = 1e9  # numbers from here on are times since 1970, not durations
 EPOCH_MILLISECONDS = 1e11
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 DURATION = re.compile(r"(?:(\d{1,9}(?:\.\d{0,9})?)(ms|s|m|h|d))", re.ASCII)
 NUMBER = re.compile(r"\d{1,15}(?:\.\d{0,9})?", re.ASCII)
 TRY_AGAIN = re.compile(
@@ -47,30 +47,30 @@ TRY_AGAIN = re.compile(
 ORGANIZATION = re.compile(r"\borgani[sz]ation[ :`'\"]*(org-[A-Za-z0-9_-]{1,64})", re.ASCII)
 
 
-class Limit(NamedTuple):
+class RateLimit(NamedTuple):
     """A used-up rate limit: nothing is left for `seconds`.
 
-    It holds for the requested model when `of_model` is true, else for the whole token.
+    It holds for the requested model when `is_per_model` is true, else for the whole token.
     """
 
     seconds: float
-    of_model: bool
+    is_per_model: bool
 
 
-def read_limit(headers: Mapping[bytes, bytes]) -> Limit | None:
+def read_limit(headers: Mapping[bytes, bytes]) -> RateLimit | None:
     """Return the longest of the used-up limits in an answer's headers, or None."""
-    if REMAINING.isdisjoint(headers):
+    if REMAINING_HEADERS.isdisjoint(headers):
         return None
-    found: Limit | None = None
-    for remaining, reset, of_model in FAMILIES:
-        if headers.get(remaining) in NOTHING_LEFT:
+    found: RateLimit | None = None
+    for remaining, reset, of_model in HEADER_FAMILIES:
+        if headers.get(remaining) in USED_UP_VALUES:
             seconds = parse_reset(headers.get(reset, b"").decode("latin-1"))
             if seconds and (found is None or seconds > found.seconds):
-                found = Limit(seconds, of_model)
+                found = RateLimit(seconds, of_model)
     return found
 
 
-def read_reset(headers: Mapping[bytes, bytes]) -> Limit | None:
+def read_reset(headers: Mapping[bytes, bytes]) -> RateLimit | None:
     """Return from a 429's headers when the limit that was hit is reset, or None.
 
     Where no header says that nothing is left, the soonest reset is taken: it may be the wrong one,
@@ -79,16 +79,16 @@ def read_reset(headers: Mapping[bytes, bytes]) -> Limit | None:
     if (exact := read_limit(headers)) is not None:
         return exact
     resets = [
-        Limit(seconds, of_model)
-        for _, reset, of_model in FAMILIES
+        RateLimit(seconds, of_model)
+        for _, reset, of_model in HEADER_FAMILIES
         if (seconds := parse_reset(headers.get(reset, b"").decode("latin-1")))
     ]
     return min(resets, default=None)
 
 
-def is_of_model(headers: Mapping[bytes, bytes]) -> bool:
+def has_model_limits(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether the upstream limits per model, as its headers show."""
-    return any(of_model and reset in headers for _, reset, of_model in FAMILIES)
+    return any(of_model and reset in headers for _, reset, of_model in HEADER_FAMILIES)
 
 
 def read_body_reset(error: Mapping[str, Any]) -> float | None:
@@ -135,7 +135,7 @@ def parse_reset(text: str) -> float | None:
         return max(0.0, number - time.time()) if number >= EPOCH_SECONDS else number
     parts = DURATION.findall(text)
     if parts and "".join(number + unit for number, unit in parts) == text:
-        return sum(float(number) * UNITS[unit] for number, unit in parts)
+        return sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
     return _parse_date(text)
 
 

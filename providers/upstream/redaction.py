@@ -15,7 +15,7 @@ BLANK = "***"
 PART_CHARS = 12  # parts of this length are blanked; a shorter secret only as a whole
 SHORTEST_FORM = 6  # shorter encodings of a very short secret look like ordinary words
 # makes upper and lower case, and base64's two alphabets, compare equal
-SAME = str.maketrans(string.ascii_uppercase + "-_", string.ascii_lowercase + "+/")
+COMPARISON_TABLE = str.maketrans(string.ascii_uppercase + "-_", string.ascii_lowercase + "+/")
 
 
 def blank_secret(text: str, secret: str) -> str:
@@ -26,16 +26,16 @@ def blank_secret(text: str, secret: str) -> str:
     shortest = min(PART_CHARS, len(secret))
     if not any(len(word) >= shortest for word in text.split()):
         return text
-    plain = text.translate(SAME)
-    for form in encoded_forms(secret):
-        form = form.translate(SAME)
+    plain = text.translate(COMPARISON_TABLE)
+    for form in list_encoded_forms(secret):
+        form = form.translate(COMPARISON_TABLE)
         size = min(PART_CHARS, len(form))
         if size >= min(SHORTEST_FORM, len(secret)):
             text, plain = blank_parts(text, plain, form, size)
     return text
 
 
-def encoded_forms(secret: str) -> Iterator[str]:
+def list_encoded_forms(secret: str) -> Iterator[str]:
     """Yield the secret in the forms in which an upstream may write it.
 
     Of base64 only the characters are yielded that do not depend on the text around the secret.

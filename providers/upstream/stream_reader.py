@@ -8,15 +8,15 @@ from typing import Protocol
 
 from providers.exceptions import BadResponse, Disconnected, UpstreamError
 from providers.filters.conform import StreamConformer
-from providers.filters.surrogates import Halves
+from providers.filters.surrogates import SurrogateJoiner
 from providers.protocol.chunks import Chunk
-from providers.wire.sse import EventTooLong, Splitter
+from providers.wire.sse import EventSplitter, EventTooLong
 
 DONE = b"[DONE]"
-BROKEN_EVENTS = 10  # of one stream; with more of them the stream fails
+MOST_BROKEN_EVENTS = 10  # of one stream; with more of them the stream fails
 LARGE_EVENT_BYTES = 256 * 2**10  # an event that is longer is read in a thread
 # more threads would only compete with the event loop for the interpreter
-_thread = ThreadPoolExecutor(1, thread_name_prefix="events")
+_event_executor = ThreadPoolExecutor(1, thread_name_prefix="events")
 
 
 def has_surrogates(data: bytes) -> bool:
@@ -41,7 +41,7 @@ class Dialect(Protocol):
     over: bool  # a message said that the answer is complete: no more is to be read
 
     def read(self, data: bytes) -> list[Chunk]:
-        """Return the chunks of this message, made with `providers.protocol.chunks.delta`.
+        """Return the chunks of this message, made with `providers.protocol.chunks.make_delta`.
 
         The last chunk of the answer has a finish reason; lone surrogates are left in. Raises
         UpstreamError for a message that reports an error, ValueError for an unreadable one.
@@ -58,23 +58,23 @@ class StreamReader:
     """A reader of one stream of events.
 
     `read_event` makes a chunk of an event's data (lone surrogates left in), or None when it is not
-    a JSON object; it raises the error that an event reports. Call `feed` with each read, `finish`
-    at the end of the bytes, then `judge`. `over`: no more is to be read, because of [DONE] (`done`)
-    or an error. `finished`: all requested choices have their finish reason, or, after [DONE], all
-    that began.
+    a JSON object; it raises the error that an event reports. Call `feed` with each read,
+    `read_last_event` at the end of the bytes, then `require_finish`. `is_over`: no more is to be
+    read, because of [DONE] (`has_done_marker`) or an error. `is_finished`: all requested choices
+    have their finish reason, or, after [DONE], all that began.
     """
 
     __slots__ = (
-        "_broken",
+        "_broken_events",
         "_choices",
         "_conformer",
         "_error",
-        "_halves",
         "_read_event",
         "_splitter",
+        "_surrogate_joiner",
         "bytes_left",
-        "done",
-        "over",
+        "has_done_marker",
+        "is_over",
         "waiting_bytes",
     )
 
@@ -87,85 +87,88 @@ class StreamReader:
         choices: int = 1,
     ) -> None:
         self._read_event = read_event
-        self._splitter: AnySplitter = Splitter(event_bytes)
-        self._conformer = StreamConformer(chat=chat)
+        self._splitter: AnySplitter = EventSplitter(event_bytes)
+        self._conformer = StreamConformer(is_chat=chat)
         self._choices = choices
-        self._halves = Halves()
-        self._broken = 0
+        self._surrogate_joiner = SurrogateJoiner()
+        self._broken_events = 0
         self._error: UpstreamError | None = None
         self.bytes_left = sys.maxsize  # how many more the stream may have
         self.waiting_bytes = 0  # at least the size of the incomplete event
-        self.done = self.over = False
+        self.has_done_marker = self.is_over = False
 
     @property
-    def finished(self) -> bool:
-        return self._conformer.finished and (self.done or self._conformer.ended >= self._choices)
+    def is_finished(self) -> bool:
+        return self._conformer.is_finished and (
+            self.has_done_marker or self._conformer.finished_count >= self._choices
+        )
 
     def feed(self, piece: bytes) -> list[Chunk]:
         """Return the chunks that this piece completes, up to [DONE] or an error."""
         self.bytes_left -= len(piece)
         if self.bytes_left < 0:
-            self._fail(BadResponse("The upstream sent too long a stream."))
+            self._end_with_error(BadResponse("The upstream sent too long a stream."))
             return []
         try:
             events = self._splitter.feed(piece)
         except EventTooLong:
-            self._fail(BadResponse("The upstream sent too long an event."))
+            self._end_with_error(BadResponse("The upstream sent too long an event."))
             return []
         if not events:
             self.waiting_bytes += len(piece)
             return []
         self.waiting_bytes = 0
-        return self._take(events)
+        return self._read_events(events)
 
     def ends_large_event(self, piece: bytes) -> bool:
         """Return whether to feed this piece in a thread: its line end may end a large event."""
         return self.waiting_bytes > LARGE_EVENT_BYTES and b"\n" in piece
 
-    async def feed_beside_loop(self, piece: bytes) -> list[Chunk]:
+    async def feed_in_thread(self, piece: bytes) -> list[Chunk]:
         """Run `feed` in a thread, because reading a large event takes long.
 
         Other requests would have to wait for it in the event loop.
         """
-        return await asyncio.get_running_loop().run_in_executor(_thread, self.feed, piece)
+        return await asyncio.get_running_loop().run_in_executor(_event_executor, self.feed, piece)
 
-    def finish(self) -> list[Chunk]:
+    def read_last_event(self) -> list[Chunk]:
         """Return the chunks of a last event that lacks its blank line; the bytes have ended."""
-        return [] if self.over else self._take(self._splitter.finish())
+        return [] if self.is_over else self._read_events(self._splitter.finish())
 
-    def judge(self) -> None:
+    def require_finish(self) -> None:
         """Raise UpstreamError unless the stream ended well: after a finish reason."""
-        if self.finished:
+        if self.is_finished:
             return
         raise self._error or Disconnected("The upstream ended its stream without a finish reason.")
 
-    def _take(self, events: list[bytes]) -> list[Chunk]:
+    def _read_events(self, events: list[bytes]) -> list[Chunk]:
         batch: list[Chunk] = []
         try:
             for data in events:
                 if data.startswith(DONE) or data.strip() == DONE:
-                    self.done = self.over = True
+                    self.has_done_marker = self.is_over = True
                     break
                 chunk = self._read_event(data)
                 if chunk is not None and (
-                    self._halves.waiting or (b"\\" in data and has_surrogates(data))
+                    self._surrogate_joiner.waiting_surrogates
+                    or (b"\\" in data and has_surrogates(data))
                 ):
-                    chunk = self._halves.mend(chunk)
+                    chunk = self._surrogate_joiner.join_surrogates(chunk)
                 if chunk is None:
-                    self._count_broken()
-                elif (conforming := self._conformer.chunk(chunk)) is not None:
+                    self._count_broken_event()
+                elif (conforming := self._conformer.conform_chunk(chunk)) is not None:
                     batch.append(conforming)
         except UpstreamError as error:
-            self._fail(error)
+            self._end_with_error(error)
         return batch
 
-    def _fail(self, error: UpstreamError) -> None:
+    def _end_with_error(self, error: UpstreamError) -> None:
         self._error = error
-        self.over = True
+        self.is_over = True
 
-    def _count_broken(self) -> None:
-        self._broken += 1
-        if self._broken > BROKEN_EVENTS:
+    def _count_broken_event(self) -> None:
+        self._broken_events += 1
+        if self._broken_events > MOST_BROKEN_EVENTS:
             raise BadResponse("The upstream's stream is not readable.")
 
 
@@ -179,31 +182,31 @@ class DialectReader(StreamReader):
         self._dialect = dialect
         self._splitter = splitter
 
-    def finish(self) -> list[Chunk]:
-        if self.over:
+    def read_last_event(self) -> list[Chunk]:
+        if self.is_over:
             return []
-        batch = self._take(self._splitter.finish())
-        return batch if self.over else batch + self._conform(self._dialect.close(), b"")
+        batch = self._read_events(self._splitter.finish())
+        return batch if self.is_over else batch + self._conform_chunks(self._dialect.close(), b"")
 
-    def _take(self, events: list[bytes]) -> list[Chunk]:
+    def _read_events(self, events: list[bytes]) -> list[Chunk]:
         batch: list[Chunk] = []
         try:
             for data in events:
                 try:
                     said = self._dialect.read(data)
                 except ValueError:
-                    self._count_broken()
+                    self._count_broken_event()
                     continue
-                batch += self._conform(said, data)
+                batch += self._conform_chunks(said, data)
                 if self._dialect.over:
-                    self.done = self.over = True
+                    self.has_done_marker = self.is_over = True
                     break
         except UpstreamError as error:
-            self._fail(error)
+            self._end_with_error(error)
         return batch
 
-    def _conform(self, said: list[Chunk], data: bytes) -> list[Chunk]:
-        if self._halves.waiting or (b"\\" in data and has_surrogates(data)):
-            said = [self._halves.mend(chunk) for chunk in said]
-        found = (self._conformer.chunk(chunk) for chunk in said)
+    def _conform_chunks(self, chunks: list[Chunk], data: bytes) -> list[Chunk]:
+        if self._surrogate_joiner.waiting_surrogates or (b"\\" in data and has_surrogates(data)):
+            chunks = [self._surrogate_joiner.join_surrogates(chunk) for chunk in chunks]
+        found = (self._conformer.conform_chunk(chunk) for chunk in chunks)
         return [chunk for chunk in found if chunk is not None]

@@ -8,38 +8,38 @@ Connect protocol, "Streaming RPCs".
 from providers.wire.sse import EventTooLong
 
 HEAD_BYTES = 5
-COMPRESSED = 0b01
-TRAILER = 0b10  # the flags of a frame
+COMPRESSED_FLAG = 0b01
+TRAILER_FLAG = 0b10  # the flags of a frame
 
 
-def frame(message: bytes, flags: int = 0) -> bytes:
+def build_frame(message: bytes, flags: int = 0) -> bytes:
     return b"%c%b%b" % (flags, len(message).to_bytes(4, "big"), message)
 
 
-class Splitter:
+class FrameSplitter:
     """A reader of frames: feed it each piece, and it returns the messages that became complete.
 
     Each message has its flag byte in front.
     """
 
-    __slots__ = ("_limit", "_rest")
+    __slots__ = ("_incomplete_frame", "_limit_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._rest = bytearray()
+        self._limit_bytes = limit_bytes
+        self._incomplete_frame = bytearray()
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the messages completed by `piece`.
 
         Raises EventTooLong as soon as a frame announces a length above the limit.
         """
-        rest = self._rest
+        rest = self._incomplete_frame
         at = 0
         rest += piece
         messages: list[bytes] = []
         while len(rest) - at >= HEAD_BYTES:
             length = int.from_bytes(rest[at + 1 : at + HEAD_BYTES], "big")
-            if length > self._limit:
+            if length > self._limit_bytes:
                 raise EventTooLong
             end = at + HEAD_BYTES + length
             if end > len(rest):

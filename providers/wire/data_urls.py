@@ -14,7 +14,7 @@ from providers.exceptions import Rejected
 
 Json = dict[str, Any]
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[^,;]*)*;base64,", re.ASCII)
-FILE_NAME = re.compile(r"[^\w .()-]+")
+UNSAFE_NAME_CHARS = re.compile(r"[^\w .()-]+")
 
 
 class Attachment(Struct, frozen=True):
@@ -26,22 +26,22 @@ class Attachment(Struct, frozen=True):
     data: bytes
 
 
-def attachments(messages: list[Json]) -> list[Attachment]:
+def decode_attachments(messages: list[Json]) -> list[Attachment]:
     """Return the images and files of these messages, in their order.
 
     Raises Rejected if one cannot be uploaded.
     """
-    return [attachment(part) for part in other_parts(messages)]
+    return [decode_attachment(part) for part in find_non_text_parts(messages)]
 
 
-def other_parts(messages: list[Json]) -> list[Json]:
+def find_non_text_parts(messages: list[Json]) -> list[Json]:
     """Return all content parts other than text."""
     contents = (message.get("content") for message in messages)
     parts = [part for content in contents if isinstance(content, list) for part in content]
     return [part for part in parts if part["type"] not in ("text", "refusal")]
 
 
-def attachment(part: Json) -> Attachment:
+def decode_attachment(part: Json) -> Attachment:
     kind = {"image_url": "image", "file": "file"}.get(part["type"], "")
     if not kind:
         raise Rejected("This model takes text, images and files only.", param="messages")
@@ -63,5 +63,5 @@ def attachment(part: Json) -> Attachment:
     except Base64Error:
         raise Rejected("A data: URL is not valid base64.", param="messages") from None
     given = holder.get("filename") if isinstance(holder, dict) else None
-    name = FILE_NAME.sub("_", given)[-100:] if isinstance(given, str) and given else ""
+    name = UNSAFE_NAME_CHARS.sub("_", given)[-100:] if isinstance(given, str) and given else ""
     return Attachment(kind, name or f"{kind}.{found[1].partition('/')[2]}", found[1], data)

@@ -11,46 +11,51 @@ from typing import Any
 
 import orjson
 
-DEEPEST = 200  # levels of nesting; orjson reads 1,024 but writes only 254
+MOST_NESTING_LEVELS = 200  # levels of nesting; orjson reads 1,024 but writes only 254
 
 
-def loads(data: bytes) -> Any:
+def read_json(data: bytes) -> Any:
     """Return the JSON value.
 
     Raises ValueError if it is not JSON, is nested too deep, or has an infinite number.
     """
-    value, exact = _read(data)
-    return value if exact else readable(value)
+    value, exact = _decode_json(data)
+    return value if exact else repair_surrogates(value)
 
 
-def loads_raw(data: bytes) -> Any:
+def read_raw_json(data: bytes) -> Any:
     """Return the JSON value with lone surrogates unchanged, for a caller that can join them.
 
-    Raises ValueError like `loads`.
+    Raises ValueError like `read_json`.
     """
-    return _read(data)[0]
+    return _decode_json(data)[0]
 
 
-def _read(data: bytes) -> tuple[Any, bool]:
+def _decode_json(data: bytes) -> tuple[Any, bool]:
     """Return the JSON value, and whether it can be written again as it is."""
     try:
         value = orjson.loads(data)
         exact = True
     except orjson.JSONDecodeError:
         reader = json.JSONDecoder(
-            strict=False, parse_constant=_refuse, parse_float=_finite, parse_int=_number
+            strict=False,
+            parse_constant=_refuse_constant,
+            parse_float=_parse_finite_float,
+            parse_int=_parse_bounded_number,
         )
         try:
             value = reader.decode(data.decode("utf-8-sig", "replace"))
             exact = False
         except RecursionError as error:
             raise ValueError("nested too deep") from error
-    if data.count(b"[") + data.count(b"{") > DEEPEST and deeper_than(value, DEEPEST):
+    if data.count(b"[") + data.count(b"{") > MOST_NESTING_LEVELS and is_deeper_than(
+        value, MOST_NESTING_LEVELS
+    ):
         raise ValueError("nested too deep")
     return value, exact
 
 
-def deeper_than(value: Any, levels: int) -> bool:
+def is_deeper_than(value: Any, levels: int) -> bool:
     """Return whether lists and objects are nested in more than `levels` levels."""
     layer = [value]
     for _ in range(levels + 1):
@@ -65,28 +70,30 @@ def deeper_than(value: Any, levels: int) -> bool:
     return True
 
 
-def _refuse(constant: str) -> None:
+def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _finite(text: str) -> float:
+def _parse_finite_float(text: str) -> float:
     value = float(text)
     if math.isinf(value):
         raise ValueError("a number is infinite")
     return value
 
 
-def _number(text: str) -> int | float:
+def _parse_bounded_number(text: str) -> int | float:
     value = int(text) if len(text) < 25 else float(text)
-    return value if -(2**63) <= value < 2**64 and isinstance(value, int) else _finite(text)
+    return (
+        value if -(2**63) <= value < 2**64 and isinstance(value, int) else _parse_finite_float(text)
+    )
 
 
-def readable(value: Any) -> Any:
+def repair_surrogates(value: Any) -> Any:
     """Return `value` with surrogate pairs joined and each lone surrogate replaced by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [readable(item) for item in value]
+        return [repair_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {readable(name): readable(item) for name, item in value.items()}
+        return {repair_surrogates(name): repair_surrogates(item) for name, item in value.items()}
     return value

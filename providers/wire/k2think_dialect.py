@@ -10,26 +10,29 @@ from datetime import datetime
 from typing import Any
 
 from providers.exceptions import ModelMissing, TokenError, UpstreamError
-from providers.filters.prompted_tools.tool_request import history
-from providers.protocol.chunks import Chunk, delta, usage_chunk
+from providers.filters.prompted_tools.tool_request import render_tool_history
+from providers.protocol.chunks import Chunk, make_delta, make_usage_chunk
 from providers.protocol.message_text import join_contents, join_texts
 from providers.protocol.request import ChatRequest, Credential, UpstreamModel
-from providers.upstream.error_mapping import CODES, error_in, refusal
-from providers.wire.json_reader import loads_raw
-from providers.wire.snapshots import Cumulative, Said
+from providers.upstream.error_mapping import ERROR_CODES, find_error_object, map_error_answer
+from providers.wire.json_reader import read_raw_json
+from providers.wire.snapshots import NewText, SnapshotReader
 
 Json = dict[str, Any]
-ENDS = (b"[DONE]", b"DONE", b"done", b"-1")
+END_MARKERS = (b"[DONE]", b"DONE", b"done", b"-1")
 
 
 # --- down -----------------------------------------------------------------------------------------
-def messages(given: list[Json], *, guest: bool) -> list[Json]:
+def build_site_messages(chat_messages: list[Json], *, is_guest: bool) -> list[Json]:
     """Return the conversation in the site's form, with tool calls and results in words.
 
     Guests have no system messages: these are put in front of the first user message.
     """
-    told = [{"role": role(message), "content": content(message)} for message in history(given)]
-    if not guest:
+    told = [
+        {"role": translate_role(message), "content": translate_content(message)}
+        for message in render_tool_history(chat_messages)
+    ]
+    if not is_guest:
         return told
     rules = [message["content"] for message in told if message["role"] == "system"]
     rest = [message for message in told if message["role"] != "system"]
@@ -42,11 +45,11 @@ def messages(given: list[Json], *, guest: bool) -> list[Json]:
     return rest
 
 
-def role(message: Json) -> str:
+def translate_role(message: Json) -> str:
     return "system" if message["role"] == "developer" else str(message["role"])
 
 
-def content(message: Json) -> str | list[Json]:
+def translate_content(message: Json) -> str | list[Json]:
     """Return a message's content: text where all is text, else the parts, images as objects."""
     said = message.get("content") or message.get("refusal") or ""
     if isinstance(said, str) or all(part["type"] in ("text", "refusal") for part in said):
@@ -59,7 +62,7 @@ def content(message: Json) -> str | list[Json]:
     ]
 
 
-def variables(now: datetime) -> dict[str, str]:
+def build_prompt_variables(now: datetime) -> dict[str, str]:
     """Return the values that the site fills into its prompts."""
     return {
         "{{USER_NAME}}": "User",
@@ -73,7 +76,7 @@ def variables(now: datetime) -> dict[str, str]:
     }
 
 
-def model_item(model: UpstreamModel) -> Json:
+def build_model_item(model: UpstreamModel) -> Json:
     fixed = {
         "object": "model",
         "owned_by": "MBZUAI",
@@ -90,7 +93,7 @@ def model_item(model: UpstreamModel) -> Json:
 
 
 # --- up -------------------------------------------------------------------------------------------
-def meant(error: UpstreamError) -> UpstreamError:
+def detect_missing_model(error: UpstreamError) -> UpstreamError:
     """Return ModelMissing if the message says "model not found", else the error itself.
 
     The site answers a request for a model that it no longer has with a bad request.
@@ -100,61 +103,72 @@ def meant(error: UpstreamError) -> UpstreamError:
         or "model not found" not in error.message.lower()
     ):
         return error
-    return instead(error, ModelMissing(error.message))
+    return replace_error(error, ModelMissing(error.message))
 
 
-def instead(error: UpstreamError, other: UpstreamError) -> UpstreamError:
-    other.upstream_status = error.upstream_status
-    return other
+def replace_error(error: UpstreamError, replacement: UpstreamError) -> UpstreamError:
+    replacement.upstream_status = error.upstream_status
+    return replacement
 
 
-class Snapshots:
+class K2ThinkAnswer:
     """The dialect of one streamed answer."""
 
     def __init__(self, request: ChatRequest, credential: Credential) -> None:
         self._request = request
         self._secret = credential.secret
-        self._text = Cumulative()
-        self._ended = self.over = False
+        self._snapshot_reader = SnapshotReader()
+        self._has_ended = self.over = False
 
     def read(self, data: bytes) -> list[Chunk]:
         data = data.strip()
         if not data:
             return []
-        if data.strip(b'"') in ENDS:
+        if data.strip(b'"') in END_MARKERS:
             self.over = True
-            return self._end()
-        event = loads_raw(data)
+            return self._end_answer()
+        event = read_raw_json(data)
         if not isinstance(event, dict):
             raise ValueError("no object")
         if (event.get("error") or event.keys().isdisjoint(("choices", "content"))) and (
-            error := error_in(event)
+            error := find_error_object(event)
         ):
-            raise meant(refusal(CODES, error.get("status_code"), error, {}, secret=self._secret))
-        text, reason = said_in(event)
+            raise detect_missing_model(
+                map_error_answer(
+                    ERROR_CODES, error.get("status_code"), error, {}, secret=self._secret
+                )
+            )
+        text, reason = read_text_and_reason(event)
         self.over = event.get("done") is True
-        chunks = self._say(self._text.take(text)) if text and not self._ended else []
+        chunks = (
+            self._build_deltas(self._snapshot_reader.read_snapshot(text))
+            if text and not self._has_ended
+            else []
+        )
         if self.over or reason:
-            chunks += self._end(reason or "stop")
+            chunks += self._end_answer(reason or "stop")
         if isinstance(event.get("usage"), dict):
-            chunks.append(usage_chunk(self._request, event["usage"]))
+            chunks.append(make_usage_chunk(self._request, event["usage"]))
         return chunks
 
     def close(self) -> list[Chunk]:
         return []  # an answer without an end was cut
 
-    def _say(self, said: Said) -> list[Chunk]:
-        fields = {"reasoning_content": said.thinking, "content": said.answer}
-        return [delta(self._request, **{name: text}) for name, text in fields.items() if text]
+    def _build_deltas(self, new_text: NewText) -> list[Chunk]:
+        fields = {"reasoning_content": new_text.thinking, "content": new_text.answer}
+        return [make_delta(self._request, **{name: text}) for name, text in fields.items() if text]
 
-    def _end(self, reason: str = "stop") -> list[Chunk]:
-        if self._ended:
+    def _end_answer(self, reason: str = "stop") -> list[Chunk]:
+        if self._has_ended:
             return []
-        self._ended = True
-        return [*self._say(self._text.close()), delta(self._request, finish_reason=reason)]
+        self._has_ended = True
+        return [
+            *self._build_deltas(self._snapshot_reader.finish_text()),
+            make_delta(self._request, finish_reason=reason),
+        ]
 
 
-def said_in(event: Json) -> tuple[str | None, str | None]:
+def read_text_and_reason(event: Json) -> tuple[str | None, str | None]:
     """Return the text and the finish reason of an event. Raises ValueError if they are not text."""
     choices = event.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else {}

@@ -21,18 +21,18 @@ from providers.exceptions import (
     UpstreamError,
 )
 from providers.protocol.message_text import join_texts
-from providers.protocol.request import Fresh, UpstreamModel
-from providers.upstream.error_mapping import CODES
-from providers.wire.jwt import claims, expires_at
+from providers.protocol.request import NewCredential, UpstreamModel
+from providers.upstream.error_mapping import ERROR_CODES
+from providers.wire.jwt import read_claims, read_expiry
 
 Json = dict[str, Any]
 REFRESH_PATH = "api/auth/token/refresh"
-ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
-HEADER_VALUE = re.compile(r"[!-~]{1,200}")
-NO_REASON = "The upstream failed without saying why."
+ID_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,128}")
+HEADER_VALUE_PATTERN = re.compile(r"[!-~]{1,200}")
+UNEXPLAINED_FAILURE = "The upstream failed without saying why."
 
 # keys in lower case: Connect's codes, the site's own reasons and error types
-ERRORS: dict[str, type[UpstreamError]] = CODES | {
+ERRORS: dict[str, type[UpstreamError]] = ERROR_CODES | {
     "unauthenticated": AuthRejected,
     "permission_denied": AuthRejected,
     "auth.token.invalid": AuthRejected,
@@ -50,20 +50,20 @@ ERRORS: dict[str, type[UpstreamError]] = CODES | {
 
 
 # --- headers --------------------------------------------------------------------------------------
-def header_lines(secret: str, base_url: str) -> bytes:
+def build_header_lines(secret: str, base_url: str) -> bytes:
     """Return the header lines that the site's own pages send besides the token.
 
     Device and session are those of the token. A token that does not name them gets numbers derived
     from it, which stay the same.
     """
-    said = claims(secret) or {}
+    said = read_claims(secret) or {}
     origin = urljoin(base_url, "/").rstrip("/")
     digits = int.from_bytes(hashlib.sha256(secret.encode()).digest()[:8], "big") % 10**18
     values = {
         "X-Msh-Platform": "web",
-        "X-Msh-Device-Id": header_value(said.get("device_id")) or f"7{digits:018}",
-        "X-Msh-Session-Id": header_value(said.get("ssid")) or f"1{digits:018}",
-        "X-Traffic-Id": header_value(said.get("sub")),
+        "X-Msh-Device-Id": safe_header_value(said.get("device_id")) or f"7{digits:018}",
+        "X-Msh-Session-Id": safe_header_value(said.get("ssid")) or f"1{digits:018}",
+        "X-Traffic-Id": safe_header_value(said.get("sub")),
         "Origin": origin,
         "Referer": f"{origin}/",
     }
@@ -72,12 +72,12 @@ def header_lines(secret: str, base_url: str) -> bytes:
     )
 
 
-def header_value(value: Any) -> str:
+def safe_header_value(value: Any) -> str:
     """Return a claim that a header can carry, or an empty string."""
-    return value if isinstance(value, str) and HEADER_VALUE.fullmatch(value) else ""
+    return value if isinstance(value, str) and HEADER_VALUE_PATTERN.fullmatch(value) else ""
 
 
-def renewed(answer: Any) -> Fresh:
+def read_refreshed_tokens(answer: Any) -> NewCredential:
     """Return the new pair of tokens from the answer to a refresh. Raises BadResponse.
 
     The refresh token that was sent is void then.
@@ -86,16 +86,16 @@ def renewed(answer: Any) -> Fresh:
     if not isinstance(access, str) or not (access and access.isascii() and access.isprintable()):
         raise BadResponse("The upstream's answer has no access token.")
     refresh = answer.get("refresh_token")
-    return Fresh(access, refresh if isinstance(refresh, str) else "", expires_at(access))
+    return NewCredential(access, refresh if isinstance(refresh, str) else "", read_expiry(access))
 
 
 def safe_id(value: Any) -> str:
     """Return an id of the site if it may stand in a path, or an empty string."""
-    return value if isinstance(value, str) and ID.fullmatch(value) else ""
+    return value if isinstance(value, str) and ID_PATTERN.fullmatch(value) else ""
 
 
 # --- errors ---------------------------------------------------------------------------------------
-def error_in(body: Any) -> Json | None:
+def read_kimi_error(body: Any) -> Json | None:
     """Return the error of a body or an event as {code, message}, or None.
 
     The forms are Connect's `{code, message, details}` and the older `{error_type, message}`, either
@@ -115,16 +115,19 @@ def error_in(body: Any) -> Json | None:
     }:
         return None
     names = [
-        *reasons(error),
+        *find_error_reasons(error),
         *(error.get(name) for name in ("reason", "error_type", "code", "type")),
     ]
     named = [name for name in names if isinstance(name, str) and name]
     code = next((name for name in named if name.lower() in ERRORS), next(iter(named), ""))
     message = error.get("message")
-    return {"code": code, "message": message if isinstance(message, str) and message else NO_REASON}
+    return {
+        "code": code,
+        "message": message if isinstance(message, str) and message else UNEXPLAINED_FAILURE,
+    }
 
 
-def reasons(error: Json) -> Iterator[Any]:
+def find_error_reasons(error: Json) -> Iterator[Any]:
     """Yield the site's own words for an error: `details[].debug.reason`."""
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
@@ -142,21 +145,23 @@ def as_list(value: Any) -> list[Any]:
 
 
 # --- questions ------------------------------------------------------------------------------------
-def searches(model: UpstreamModel) -> bool:
+def wants_web_search(model: UpstreamModel) -> bool:
     """Return whether the site should search the web; by default it does."""
     return model.search == "on" or (
         not model.search and bool(model.options.get("use_search", True))
     )
 
 
-def one_text(messages: list[Json]) -> str:
+def render_chat_text(messages: list[Json]) -> str:
     """Join messages into one text of lines `role: text`; a single user message stays as it is."""
     if len(messages) == 1 and messages[0]["role"] == "user":
         return render_message(messages[0])
-    return "\n".join(f"{speaker(message)}: {render_message(message)}" for message in messages)
+    return "\n".join(
+        f"{render_speaker(message)}: {render_message(message)}" for message in messages
+    )
 
 
-def speaker(message: Json) -> str:
+def render_speaker(message: Json) -> str:
     role: str = message["role"]
     if role in ("tool", "function"):
         return f"tool {message.get('name') or message.get('tool_call_id') or ''}".rstrip()

@@ -9,32 +9,32 @@ An event is `{"event": name, …}`: `req` and `resp` (ids), `cmpl` (text), `k1` 
 from typing import Any
 
 from providers.exceptions import Contended, Rejected
-from providers.filters.citations import Citations, Sources
+from providers.filters.citations import CitationReplacer, Sources
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Chunk, delta
+from providers.protocol.chunks import Chunk, make_delta
 from providers.protocol.request import ChatRequest, UpstreamModel
-from providers.upstream.error_mapping import refusal
+from providers.upstream.error_mapping import map_error_answer
 from providers.upstream.stream_reader import DONE, AnySplitter, DialectReader
 from providers.wire import kimi_common
-from providers.wire.json_reader import loads_raw
+from providers.wire.json_reader import read_raw_json
 
-AGENT = "kimi"
-CONTINUATIONS = 5
-THOUGHTS = ("thought", "thinking")  # zones of thinking
+DEFAULT_AGENT = "kimi"
+DEFAULT_CONTINUATIONS = 5
+THINKING_ZONES = ("thought", "thinking")  # zones of thinking
 
 
 # --- requests -------------------------------------------------------------------------------------
-def agent(model: UpstreamModel) -> str:
-    return str(model.options.get("kimiplus_id") or AGENT)
+def choose_agent(model: UpstreamModel) -> str:
+    return str(model.options.get("kimiplus_id") or DEFAULT_AGENT)
 
 
-def continuations(model: UpstreamModel) -> int:
+def read_continuation_limit(model: UpstreamModel) -> int:
     """Return how often an answer that was cut for its length is continued."""
     times = model.options.get("continuations")
-    return times if isinstance(times, int) and times >= 0 else CONTINUATIONS
+    return times if isinstance(times, int) and times >= 0 else DEFAULT_CONTINUATIONS
 
 
-def new_chat(model: UpstreamModel) -> dict[str, Any]:
+def build_new_chat(model: UpstreamModel) -> dict[str, Any]:
     fixed = {
         "name": "New chat",
         "born_from": "home",
@@ -42,17 +42,17 @@ def new_chat(model: UpstreamModel) -> dict[str, Any]:
         "source": "web",
         "tags": [],
     }
-    return fixed | {"kimiplus_id": agent(model)}
+    return fixed | {"kimiplus_id": choose_agent(model)}
 
 
-def question(model: UpstreamModel, text: str, refs: list[str]) -> dict[str, Any]:
-    """Return the request body; `refs` are ids of uploaded images and files."""
+def build_rest_question(model: UpstreamModel, text: str, file_ids: list[str]) -> dict[str, Any]:
+    """Return the request body; `file_ids` are ids of uploaded images and files."""
     body = {
         "model": model.name,
         "messages": [{"role": "user", "content": text}],
-        "kimiplus_id": agent(model),
+        "kimiplus_id": choose_agent(model),
         "extend": {"sidebar": True},
-        "refs": refs,
+        "refs": file_ids,
         "history": [],
         "scene_labels": [],
         "use_semantic_memory": False,
@@ -62,23 +62,23 @@ def question(model: UpstreamModel, text: str, refs: list[str]) -> dict[str, Any]
     return (
         body
         | kimi_common.as_object(model.options.get("extra"))
-        | {"use_search": kimi_common.searches(model)}
+        | {"use_search": kimi_common.wants_web_search(model)}
     )
 
 
-def go_on(model: UpstreamModel, segment_id: str) -> dict[str, Any]:
+def build_continuation(model: UpstreamModel, segment_id: str) -> dict[str, Any]:
     asked = {
         "segment_id": segment_id,
         "action": "continue",
         "messages": [{"role": "user", "content": " "}],
     }
-    return asked | {"kimiplus_id": agent(model), "extend": {"sidebar": True}}
+    return asked | {"kimiplus_id": choose_agent(model), "extend": {"sidebar": True}}
 
 
-def parsed(data: bytes) -> bool:
+def is_file_parsed(data: bytes) -> bool:
     """Return whether an event says that a file has been read. Raises Rejected if it cannot be."""
     try:
-        event = kimi_common.as_object(loads_raw(data))
+        event = kimi_common.as_object(read_raw_json(data))
     except ValueError:
         return False
     status = event.get("status") or kimi_common.as_object(event.get("file_info")).get("status")
@@ -88,10 +88,10 @@ def parsed(data: bytes) -> bool:
 
 
 # --- answers --------------------------------------------------------------------------------------
-class Answer:
+class KimiRestAnswer:
     """One answer, over all its continuations.
 
-    `cut`: it can be continued. Call `again` before the next stream is read.
+    `can_continue`: it can be continued. Call `begin_continuation` before the next stream is read.
     """
 
     def __init__(self, request: ChatRequest, attempt: Attempt, secret: str) -> None:
@@ -99,79 +99,88 @@ class Answer:
         self._attempt = attempt
         self._secret = secret
         self._sources = Sources()
-        self._results = 0
-        self._content = Citations(self._sources)
-        self._reasoning = Citations(self._sources, cite=False)
+        self._result_count = 0
+        self._content = CitationReplacer(self._sources)
+        self._reasoning = CitationReplacer(self._sources, wants_footnotes=False)
         self._zone: Any = None
-        self._said = self._long = self._ended = False
+        self._has_text = self._has_reached_length = self._has_ended = False
         self.segment_id = ""
-        self.continuations = 0
-        self.over = self.cut = False
+        self.remaining_continuations = 0
+        self.over = self.can_continue = False
 
-    def again(self) -> None:
-        self.over = self.cut = self._long = False
-        self.continuations -= 1
+    def begin_continuation(self) -> None:
+        self.over = self.can_continue = self._has_reached_length = False
+        self.remaining_continuations -= 1
 
     def read(self, data: bytes) -> list[Chunk]:
         if data.strip() == DONE:
             self.over = True
             return self.close()
-        event = loads_raw(data)
+        event = read_raw_json(data)
         if not isinstance(event, dict):
             raise ValueError("no object")
         name = event.get("event")
         if name in ("cmpl", "k1", "think"):
-            return self._text(event, thought=name != "cmpl" or self._zone in THOUGHTS)
+            return self._read_text_event(
+                event, is_thought=name != "cmpl" or self._zone in THINKING_ZONES
+            )
         if name == "error" or "error_type" in event:
-            return self._refused(event)
+            return self._handle_error_event(event)
         if name == "all_done":
             return self.close()
-        self._note(name, event)
+        self._record_event(name, event)
         return []
 
     def close(self) -> list[Chunk]:
-        if self._ended:
+        if self._has_ended:
             return []
-        if self._long and self.segment_id and self.continuations > 0:
-            self.over = self.cut = True
+        if self._has_reached_length and self.segment_id and self.remaining_continuations > 0:
+            self.over = self.can_continue = True
             return []
-        if not self._said:
+        if not self._has_text:
             raise Contended("The upstream ended its answer without a word.")
-        return self._end("length" if self._long else "stop")
+        return self._end_answer("length" if self._has_reached_length else "stop")
 
-    def _end(self, reason: str) -> list[Chunk]:
-        self._ended = True
-        found = self._content.annotations or self._sources.all(self._content.length)
-        chunks = [delta(self._request, annotations=found)] if found else []
-        return [*chunks, delta(self._request, finish_reason=reason)]
+    def _end_answer(self, reason: str) -> list[Chunk]:
+        self._has_ended = True
+        found = self._content.annotations or self._sources.build_all_annotations(
+            self._content.returned_chars
+        )
+        chunks = [make_delta(self._request, annotations=found)] if found else []
+        return [*chunks, make_delta(self._request, finish_reason=reason)]
 
-    def _text(self, event: dict[str, Any], *, thought: bool) -> list[Chunk]:
+    def _read_text_event(self, event: dict[str, Any], *, is_thought: bool) -> list[Chunk]:
         text = event.get("text")
         if not isinstance(text, str):  # k1 events also report searches
             return []
-        text = (self._reasoning if thought else self._content).text(text)
+        text = (self._reasoning if is_thought else self._content).replace_marks(text)
         if not text:
             return []
-        self._said = True
-        return [delta(self._request, **{"reasoning_content" if thought else "content": text})]
+        self._has_text = True
+        return [
+            make_delta(self._request, **{"reasoning_content" if is_thought else "content": text})
+        ]
 
-    def _refused(self, event: dict[str, Any]) -> list[Chunk]:
+    def _handle_error_event(self, event: dict[str, Any]) -> list[Chunk]:
         """Raise the error of an event, or end an answer that the site stopped.
 
         An error of an unknown kind means that the site refuses the subject. If text has come
         already, the answer ends with "content_filter"; otherwise an error with this code is raised.
         """
-        error = kimi_common.error_in(event) or {"code": "", "message": kimi_common.NO_REASON}
+        error = kimi_common.read_kimi_error(event) or {
+            "code": "",
+            "message": kimi_common.UNEXPLAINED_FAILURE,
+        }
         if error["code"].lower() in kimi_common.ERRORS:
-            raise refusal(kimi_common.ERRORS, None, error, {}, secret=self._secret)
-        if self._said:
+            raise map_error_answer(kimi_common.ERRORS, None, error, {}, secret=self._secret)
+        if self._has_text:
             self.over = True
-            return self._end("content_filter")
-        raise refusal(
+            return self._end_answer("content_filter")
+        raise map_error_answer(
             kimi_common.ERRORS, None, error | {"code": "content_filter"}, {}, secret=self._secret
         )
 
-    def _note(self, name: Any, event: dict[str, Any]) -> None:
+    def _record_event(self, name: Any, event: dict[str, Any]) -> None:
         if name == "req":
             self.segment_id = kimi_common.safe_id(event.get("id")) or self.segment_id
         elif name == "resp":
@@ -179,19 +188,21 @@ class Answer:
         elif name == "zone_set":
             self._zone = event.get("zone_type")
         elif name == "length":
-            self._long = True
+            self._has_reached_length = True
         elif name == "search_plus":
             message = kimi_common.as_object(event.get("msg"))
             if message.get("type") == "get_res":
-                self._results += 1
-                self._sources.add(self._results, message.get("url"), message.get("title"))
+                self._result_count += 1
+                self._sources.add_source(
+                    self._result_count, message.get("url"), message.get("title")
+                )
 
 
-class Reader(DialectReader):
+class ContinuationReader(DialectReader):
     """A DialectReader over several streams of one answer."""
 
     __slots__ = ()
 
-    def again(self, splitter: AnySplitter) -> None:
+    def begin_next_stream(self, splitter: AnySplitter) -> None:
         self._splitter = splitter
-        self.over = self.done = False
+        self.is_over = self.has_done_marker = False

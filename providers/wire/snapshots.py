@@ -25,15 +25,17 @@ from providers.wire.tags import (
     END_THINK,
     NO_TAG,
     WAIT,
-    begun,
-    closing,
-    past_space,
-    past_summary,
-    thinking_tag,
+    choose_closing_tag,
+    find_thinking_tag_end,
+    partial_tag_chars,
+    skip_space,
+    skip_summary,
 )
 
-QUOTED = re.compile(r"^> ?", re.MULTILINE)  # the site quotes the lines of a block that it closes
-ANCHORS = (
+QUOTE_MARK = re.compile(
+    r"^> ?", re.MULTILINE
+)  # the site quotes the lines of a block that it closes
+ANCHOR_CHARS = (
     64,
     32,
     16,
@@ -41,7 +43,7 @@ ANCHORS = (
 )  # lengths of the end of the sent text that is looked for in a rewritten text
 
 
-class Said(NamedTuple):
+class NewText(NamedTuple):
     """The new part of both texts."""
 
     thinking: str = ""
@@ -58,74 +60,78 @@ class Snapshot(NamedTuple):
     answer: str | None
 
 
-class Cumulative:
-    """One text: `take` every snapshot of it, then `close`."""
+class SnapshotReader:
+    """One text: `read_snapshot` every snapshot of it, then `finish_text`."""
 
-    __slots__ = ("_answer", "_last", "_thinking", "_thought")
+    __slots__ = ("_answer", "_is_thinking_complete", "_last_snapshot", "_thinking")
 
     def __init__(self) -> None:
-        self._thinking, self._answer = Growing(), Growing()
-        self._thought = False  # the thinking is complete
-        self._last = ""
+        self._thinking, self._answer = GrowingText(), GrowingText()
+        self._is_thinking_complete = False  # the thinking is complete
+        self._last_snapshot = ""
 
-    def take(self, text: str) -> Said:
+    def read_snapshot(self, text: str) -> NewText:
         if "\ud800" <= text[-1:] <= "\udbff":  # cut between the halves of a character
             text = text[:-1]
-        self._last = text
-        return self._grow(read(text), last=False)
+        self._last_snapshot = text
+        return self._grow_texts(parse_snapshot(text), is_last=False)
 
-    def close(self) -> Said:
+    def finish_text(self) -> NewText:
         """Return the text that still waited: no more snapshots come."""
-        return self._grow(read(self._last, last=True), last=True)
+        return self._grow_texts(parse_snapshot(self._last_snapshot, is_last=True), is_last=True)
 
-    def _grow(self, snapshot: Snapshot, *, last: bool) -> Said:
+    def _grow_texts(self, snapshot: Snapshot, *, is_last: bool) -> NewText:
         thinking, answer = snapshot
         if (
             thinking is not None
-            and self._answer.seen
-            and not self._thinking.seen
-            and not self._thought
+            and self._answer.last_version
+            and not self._thinking.last_version
+            and not self._is_thinking_complete
         ):
             # a block appeared around text that was sent as the answer, so the rest must follow
             # in the answer too
             answer = thinking if answer is None else thinking + END_THINK + answer
             thinking = None
         thought = ""
-        if thinking is not None and not self._thought:
-            self._thought = answer is not None
-            thought = self._thinking.grow(thinking, last=self._thought or last)
-        return Said(thought, "" if answer is None else self._answer.grow(answer, last=last))
+        if thinking is not None and not self._is_thinking_complete:
+            self._is_thinking_complete = answer is not None
+            thought = self._thinking.take_new_part(
+                thinking, is_last=self._is_thinking_complete or is_last
+            )
+        return NewText(
+            thought, "" if answer is None else self._answer.take_new_part(answer, is_last=is_last)
+        )
 
 
-class Growing:
-    """A text that grows; `seen` is the version that was read last."""
+class GrowingText:
+    """A text that grows; `last_version` is the version that was read last."""
 
-    __slots__ = ("seen",)
+    __slots__ = ("last_version",)
 
     def __init__(self) -> None:
-        self.seen = ""
+        self.last_version = ""
 
-    def grow(self, text: str, *, last: bool) -> str:
+    def take_new_part(self, text: str, *, is_last: bool) -> str:
         """Return the new part of `text`; nothing if it is an older or unmatched version.
 
-        With `last` the part beyond the length of the seen text is returned even if the text does
+        With `is_last` the part beyond the length of the seen text is returned even if the text does
         not match.
         """
-        if text.startswith(self.seen):
-            at = len(self.seen)
+        if text.startswith(self.last_version):
+            at = len(self.last_version)
         else:
-            at = resumption(self.seen, text)
-            if at < 0 and not last:
+            at = find_resumption(self.last_version, text)
+            if at < 0 and not is_last:
                 return ""
-            at = at if at >= 0 else len(self.seen)
-        self.seen = text
+            at = at if at >= 0 else len(self.last_version)
+        self.last_version = text
         return text[at:]
 
 
-def resumption(sent: str, text: str) -> int:
+def find_resumption(sent: str, text: str) -> int:
     """Return where the rewritten `text` continues after the end of `sent`; -1 if it does not."""
-    same = common_length(sent, text)
-    for size in ANCHORS:
+    same = common_prefix_chars(sent, text)
+    for size in ANCHOR_CHARS:
         if size <= len(sent):
             found = text.find(sent[-size:], max(same - size + 1, 0))
             if found >= 0:
@@ -133,7 +139,7 @@ def resumption(sent: str, text: str) -> int:
     return -1
 
 
-def common_length(one: str, other: str) -> int:
+def common_prefix_chars(one: str, other: str) -> int:
     """Return the length of the common beginning of both texts."""
     low = 0
     high = min(len(one), len(other))
@@ -146,36 +152,37 @@ def common_length(one: str, other: str) -> int:
     return low
 
 
-def read(text: str, *, last: bool = False) -> Snapshot:
+def parse_snapshot(text: str, *, is_last: bool = False) -> Snapshot:
     """Return the blocks of thinking that open `text`, and the answer after them.
 
-    `last`: no more text will follow.
+    `is_last`: no more text will follow.
     """
     at = 0
     thoughts = []
     answer = None
     while True:
-        start = past_space(text, at)
-        end = NO_TAG if start == NO_TAG else thinking_tag(text, start)
+        start = skip_space(text, at)
+        end = NO_TAG if start == NO_TAG else find_thinking_tag_end(text, start)
         if end < 0:
-            answer = text[at:] if last or end == NO_TAG else None
+            answer = text[at:] if is_last or end == NO_TAG else None
             break
         tag = text[start:end]
-        inner = past_summary(text, end) if tag.startswith("<details") else end
-        inner = end if inner == WAIT and last else inner
-        found = text.find(closing(tag), max(inner, end))
+        inner = skip_summary(text, end) if tag.startswith("<details") else end
+        inner = end if inner == WAIT and is_last else inner
+        found = text.find(choose_closing_tag(tag), max(inner, end))
         until = (
             found
             if found >= 0
-            else len(text) - (0 if last else begun(closing(tag), text, max(inner, end)))
+            else len(text)
+            - (0 if is_last else partial_tag_chars(choose_closing_tag(tag), text, max(inner, end)))
         )
         thought = "" if inner == WAIT else text[inner:until].strip("\r\n")
-        thoughts.append(QUOTED.sub("", thought) if tag.startswith("<details") else thought)
-        if found < 0 or (not last and is_open(tag)):
+        thoughts.append(QUOTE_MARK.sub("", thought) if tag.startswith("<details") else thought)
+        if found < 0 or (not is_last and is_open_block(tag)):
             break
-        at = found + len(closing(tag))
+        at = found + len(choose_closing_tag(tag))
     return Snapshot("\n\n".join(thoughts) if thoughts else None, answer)
 
 
-def is_open(tag: str) -> bool:
+def is_open_block(tag: str) -> bool:
     return 'done="false"' in tag

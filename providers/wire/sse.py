@@ -15,46 +15,54 @@ class EventTooLong(Exception):
     """One event, or one line without an end, is longer than the limit."""
 
 
-class Splitter:
+class EventSplitter:
     """A reader of events: feed it each piece, and it returns the data of the completed events.
 
     The data comes in the order of the events.
     """
 
-    __slots__ = ("_data", "_data_size", "_held", "_limit", "_rest", "_size", "_started")
+    __slots__ = (
+        "_data_bytes",
+        "_data_lines",
+        "_ended_in_cr",
+        "_has_started",
+        "_limit_bytes",
+        "_line_pieces",
+        "_waiting_bytes",
+    )
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._rest: list[bytes] = []  # the beginning of a line that is not complete
-        self._size = 0
-        self._data: list[bytes] = []  # the data lines of the event that is not complete
-        self._data_size = 0
-        self._held = False  # the last piece ended in CR: an LF that follows belongs to it
-        self._started = False
+        self._limit_bytes = limit_bytes
+        self._line_pieces: list[bytes] = []  # the beginning of a line that is not complete
+        self._waiting_bytes = 0
+        self._data_lines: list[bytes] = []  # the data lines of the event that is not complete
+        self._data_bytes = 0
+        self._ended_in_cr = False  # the last piece ended in CR: an LF that follows belongs to it
+        self._has_started = False
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the data of the events completed by `piece`. Raises EventTooLong."""
-        if not self._started:
-            piece = self._without_bom(piece)
-        if self._held and piece:
-            self._held = False
+        if not self._has_started:
+            piece = self._remove_bom(piece)
+        if self._ended_in_cr and piece:
+            self._ended_in_cr = False
             if piece.startswith(b"\n"):
                 piece = piece[1:]
         if b"\r" not in piece:
             lines = piece.split(b"\n")
         else:
-            self._held = piece.endswith(b"\r")
+            self._ended_in_cr = piece.endswith(b"\r")
             lines = LINE_END.split(piece)
         if len(lines) == 1:
-            self._keep(lines[0])
+            self._hold_line_part(lines[0])
             return []
-        if self._rest:
-            lines[0] = b"".join((*self._rest, lines[0]))
-            self._rest = []
+        if self._line_pieces:
+            lines[0] = b"".join((*self._line_pieces, lines[0]))
+            self._line_pieces = []
         last = lines.pop()
-        events = self._events(lines)
-        self._size = self._data_size
-        self._keep(last)
+        events = self._parse_events(lines)
+        self._waiting_bytes = self._data_bytes
+        self._hold_line_part(last)
         return events
 
     def finish(self) -> list[bytes]:
@@ -62,45 +70,45 @@ class Splitter:
 
         An event that only lacks its blank line still counts, as in all common clients.
         """
-        rest = b"".join(self._rest)
-        self._rest = []
-        return self._events([rest, b""])
+        rest = b"".join(self._line_pieces)
+        self._line_pieces = []
+        return self._parse_events([rest, b""])
 
-    def _without_bom(self, piece: bytes) -> bytes:
-        start = b"".join((*self._rest, piece))
-        self._rest = []
-        self._size = 0
+    def _remove_bom(self, piece: bytes) -> bytes:
+        start = b"".join((*self._line_pieces, piece))
+        self._line_pieces = []
+        self._waiting_bytes = 0
         if len(start) < len(BOM) and BOM.startswith(start):
-            self._keep(start)
+            self._hold_line_part(start)
             return b""
-        self._started = True
+        self._has_started = True
         return start.removeprefix(BOM)
 
-    def _keep(self, part: bytes) -> None:
+    def _hold_line_part(self, part: bytes) -> None:
         if part:
-            self._rest.append(part)
-            self._size += len(part)
-            if self._size > self._limit:
+            self._line_pieces.append(part)
+            self._waiting_bytes += len(part)
+            if self._waiting_bytes > self._limit_bytes:
                 raise EventTooLong
 
-    def _count(self, size: int) -> None:
-        self._data_size += size
-        if self._data_size > self._limit:
+    def _count_data(self, size_bytes: int) -> None:
+        self._data_bytes += size_bytes
+        if self._data_bytes > self._limit_bytes:
             raise EventTooLong
 
-    def _events(self, lines: list[bytes]) -> list[bytes]:
+    def _parse_events(self, lines: list[bytes]) -> list[bytes]:
         events: list[bytes] = []
-        data = self._data
+        data = self._data_lines
         for line in lines:
             if not line:
                 if data:
                     events.append(data[0] if len(data) == 1 else b"\n".join(data))
                     data.clear()
-                    self._data_size = 0
+                    self._data_bytes = 0
             elif line.startswith(b"data:"):
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
-                self._count(len(line))
+                self._count_data(len(line))
             elif line == b"data":
                 data.append(b"")
-                self._count(1)
+                self._count_data(1)
         return events

@@ -21,63 +21,73 @@ END_SUMMARY = "</summary>"
 END_ANSWER = "</answer>"
 NO_TAG = -1
 WAIT = -2  # instead of a position: NO_TAG means there is none, WAIT that more text is needed
-SPACE = re.compile(rf"\s{{0,{SPACE_CHARS + 1}}}")
+LEADING_SPACE = re.compile(rf"\s{{0,{SPACE_CHARS + 1}}}")
 
 
-def past_space(text: str, at: int) -> int:
+def skip_space(text: str, position: int) -> int:
     """Return the position after white space; NO_TAG if that is too long for a tag to follow."""
-    found = SPACE.match(text, at)
-    end = found.end() if found else at
-    return end if end - at <= SPACE_CHARS else NO_TAG
+    found = LEADING_SPACE.match(text, position)
+    end = found.end() if found else position
+    return end if end - position <= SPACE_CHARS else NO_TAG
 
 
-def may_become(tag: str, text: str, at: int) -> bool:
-    """Return whether the text at `at` is `tag`, or ends with a beginning of it."""
-    return tag.startswith(text[at : at + len(tag)])
+def may_become_tag(tag: str, text: str, position: int) -> bool:
+    """Return whether the text at `position` is `tag`, or ends with a beginning of it."""
+    return tag.startswith(text[position : position + len(tag)])
 
 
-def begun(tag: str, text: str, at: int) -> int:
-    """Return how many characters at the end of the text, from `at` on, may begin `tag`."""
-    longest = min(len(tag) - 1, len(text) - at)
+def partial_tag_chars(tag: str, text: str, position: int) -> int:
+    """Return how many characters at the end of the text, from `position` on, may begin `tag`."""
+    longest = min(len(tag) - 1, len(text) - position)
     return next((size for size in range(longest, 0, -1) if text.endswith(tag[:size])), 0)
 
 
-def thinking_tag(text: str, at: int) -> int:
-    """Return the end of the tag that opens thinking at `at`, NO_TAG or WAIT."""
+def find_thinking_tag_end(text: str, position: int) -> int:
+    """Return the end of the tag that opens thinking at `position`, NO_TAG or WAIT."""
     for name in (THINK, DETAILS):
-        if text.startswith(name, at):
-            return _attributes(text, at + len(name), at + TAG_CHARS, reasoning=name == DETAILS)
-    return WAIT if may_become(THINK, text, at) or may_become(DETAILS, text, at) else NO_TAG
+        if text.startswith(name, position):
+            return _find_attributes_end(
+                text, position + len(name), position + TAG_CHARS, must_be_reasoning=name == DETAILS
+            )
+    return (
+        WAIT
+        if may_become_tag(THINK, text, position) or may_become_tag(DETAILS, text, position)
+        else NO_TAG
+    )
 
 
-def _attributes(text: str, at: int, limit: int, *, reasoning: bool) -> int:
+def _find_attributes_end(text: str, position: int, limit: int, *, must_be_reasoning: bool) -> int:
     """Return the end of a tag, read from its attributes on, NO_TAG or WAIT.
 
-    With `reasoning` the attributes must say that it is a block of reasoning.
+    With `must_be_reasoning` the attributes must say that it is a block of reasoning.
     """
-    end = text.find(">", at, limit)
-    inside = text[at : end if end >= 0 else limit]
+    end = text.find(">", position, limit)
+    inside = text[position : end if end >= 0 else limit]
     if (inside and not inside[0].isspace()) or "<" in inside or "\n" in inside:
         return NO_TAG
     if end < 0:
         return WAIT if len(text) < limit else NO_TAG
-    return end + 1 if not reasoning or 'type="reasoning"' in inside.replace("'", '"') else NO_TAG
+    return (
+        end + 1
+        if not must_be_reasoning or 'type="reasoning"' in inside.replace("'", '"')
+        else NO_TAG
+    )
 
 
-def past_summary(text: str, at: int) -> int:
+def skip_summary(text: str, position: int) -> int:
     """Return the position after the summary of a block of details, if it has one.
 
     Returns WAIT if more text is needed to know.
     """
-    start = past_space(text, at)
-    if start == NO_TAG or not may_become(SUMMARY, text, start):
-        return at
+    start = skip_space(text, position)
+    if start == NO_TAG or not may_become_tag(SUMMARY, text, start):
+        return position
     end = text.find(END_SUMMARY, start, start + SUMMARY_CHARS)
     if end >= 0:
         return end + len(END_SUMMARY)
-    return WAIT if len(text) - start < SUMMARY_CHARS else at
+    return WAIT if len(text) - start < SUMMARY_CHARS else position
 
 
-def closing(tag: str) -> str:
+def choose_closing_tag(tag: str) -> str:
     """Return the tag that closes the block opened by `tag`."""
     return END_DETAILS if tag.startswith(DETAILS) else END_THINK

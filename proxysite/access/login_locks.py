@@ -35,7 +35,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from providers.network.client_address import client_address
+from providers.network.client_address import render_caller_address
 
 logger = logging.getLogger("audit")
 LONGEST_NAME = 255  # characters
@@ -67,8 +67,8 @@ class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
         super().user_login_failed(sender, credentials, request, **kwargs)
         if request is None:
             return
-        name = shown_name(credentials)
-        address = client_address(request)
+        name = format_login_name(credentials)
+        address = render_caller_address(request)
         if request.axes_locked_out:
             logger.warning("login locked for %d s: %s from %s", request.login_wait, name, address)
         else:
@@ -77,18 +77,20 @@ class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
     def user_logged_in(self, sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
         super().user_logged_in(sender, request, user, **kwargs)
         logger.info(
-            "login ok: %s from %s", json.dumps(user.get_username()), client_address(request)
+            "login ok: %s from %s", json.dumps(user.get_username()), render_caller_address(request)
         )
 
     def user_logged_out(self, sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
         super().user_logged_out(sender, request, user, **kwargs)
         if user is not None:
             logger.info(
-                "logout: %s from %s", json.dumps(user.get_username()), client_address(request)
+                "logout: %s from %s",
+                json.dumps(user.get_username()),
+                render_caller_address(request),
             )
 
 
-def shown_name(credentials: dict[str, Any]) -> str:
+def format_login_name(credentials: dict[str, Any]) -> str:
     """Return the name for the log if a user has it, else "an unknown name".
 
     People type passwords into the name field, too.
@@ -114,22 +116,24 @@ def find_lock(name: str, address: str | None) -> tuple[int, int]:
     recent = AccessAttempt.objects.filter(by_name | by_address, attempt_time__gt=now - lasts)
     found = recent.aggregate(**counted)
 
-    def left(key: str, limit: int, seconds: float) -> float:
+    def compute_remaining_seconds(key: str, limit: int, seconds: float) -> float:
         at: datetime | None = found[f"{key}_at"]
         many = at is not None and (found[key] or 0) >= limit
         return seconds - (now - at).total_seconds() if many and at is not None else 0
 
-    wait = left("both", settings.AXES_FAILURE_LIMIT, lasts.total_seconds())
+    wait = compute_remaining_seconds("both", settings.AXES_FAILURE_LIMIT, lasts.total_seconds())
     others = max(
-        left("address", settings.LOGIN_ADDRESS_LIMIT, lasts.total_seconds()),
-        left("name", settings.LOGIN_NAME_LIMIT, settings.LOGIN_NAME_PAUSE_SECONDS),
+        compute_remaining_seconds("address", settings.LOGIN_ADDRESS_LIMIT, lasts.total_seconds()),
+        compute_remaining_seconds(
+            "name", settings.LOGIN_NAME_LIMIT, settings.LOGIN_NAME_PAUSE_SECONDS
+        ),
     )
-    if others > 0 and not is_known(name, address, now):
+    if others > 0 and not is_known_address(name, address, now):
         wait = max(wait, others)
     return found["both"] or 0, max(0, math.ceil(wait))
 
 
-def is_known(name: str, address: str | None, now: datetime) -> bool:
+def is_known_address(name: str, address: str | None, now: datetime) -> bool:
     """Return whether this user has logged in from this address within LOGIN_KNOWN_DAYS."""
     since = now - timedelta(days=settings.LOGIN_KNOWN_DAYS)
     return bool(
@@ -151,7 +155,7 @@ def answer_locked(request: HttpRequest, *more: Any) -> HttpResponse:
     return page.render()
 
 
-def forget_old() -> None:
+def delete_old_logins() -> None:
     """Delete the rows that no lock reads any more.
 
     These are failures whose locks ended a day ago, and logins older than LOGIN_KNOWN_DAYS.

@@ -15,44 +15,44 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from providers.network.client_address import client_address, counted_address
+from providers.network.client_address import counted_address, render_caller_address
 from proxysite.server.body_budget import BodyBudget
 from proxysite.server.bounded_handler import BoundedHandler
-from proxysite.server.content_security import with_policy
+from proxysite.server.content_security import add_policy
 
 logger = logging.getLogger("audit")
 RETRY_SECONDS = 10
 
 
-class Full(Exception):
+class GateFull(Exception):
     """There is no place, and none came free in time."""
 
 
-class Gate:
-    """A counter of places, one per process: `enter` before the work and `leave` after it."""
+class PasswordGate:
+    """A counter of places, one per process: take one before the work, release it after it."""
 
     def __init__(self) -> None:
-        self._free = asyncio.Semaphore(settings.LOGINS_AT_ONCE)
-        self._waiting: Counter[str | None] = Counter()
+        self._free_places = asyncio.Semaphore(settings.LOGINS_AT_ONCE)
+        self._waiting_by_address: Counter[str | None] = Counter()
 
-    async def enter(self, address: str | None) -> None:
+    async def acquire_place(self, address: str | None) -> None:
         """Wait for a place. Raises Full when too many wait, or after LOGIN_WAIT_SECONDS."""
-        crowded = self._waiting[address] >= settings.LOGINS_WAITING_PER_ADDRESS
-        if crowded or self._waiting.total() >= settings.LOGINS_WAITING:
-            raise Full
-        self._waiting[address] += 1
+        crowded = self._waiting_by_address[address] >= settings.LOGINS_WAITING_PER_ADDRESS
+        if crowded or self._waiting_by_address.total() >= settings.LOGINS_WAITING:
+            raise GateFull
+        self._waiting_by_address[address] += 1
         try:
             async with asyncio.timeout(settings.LOGIN_WAIT_SECONDS):
-                await self._free.acquire()
+                await self._free_places.acquire()
         except TimeoutError:
-            raise Full from None
+            raise GateFull from None
         finally:
-            self._waiting[address] -= 1
-            if not self._waiting[address]:
-                del self._waiting[address]
+            self._waiting_by_address[address] -= 1
+            if not self._waiting_by_address[address]:
+                del self._waiting_by_address[address]
 
-    def leave(self, *done: Any) -> None:
-        self._free.release()
+    def release_place(self, *done: Any) -> None:
+        self._free_places.release()
 
 
 class GatedHandler(BoundedHandler):
@@ -64,22 +64,24 @@ class GatedHandler(BoundedHandler):
 
     def __init__(self, budget: BodyBudget) -> None:
         super().__init__(budget)
-        self._gate = Gate()
+        self._gate = PasswordGate()
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        if not may_hash(request):
+        if not may_hash_password(request):
             return await super().get_response_async(request)
         try:
-            await self._gate.enter(counted_address(request))
-        except Full:
-            logger.warning("login put off, too many at once: from %s", client_address(request))
-            return with_policy(refuse())
-        return await self.answer_in_turn(request)
+            await self._gate.acquire_place(counted_address(request))
+        except GateFull:
+            logger.warning(
+                "login put off, too many at once: from %s", render_caller_address(request)
+            )
+            return add_policy(answer_too_many_logins())
+        return await self.answer_holding_place(request)
 
-    async def answer_in_turn(self, request: HttpRequest) -> HttpResponseBase:
+    async def answer_holding_place(self, request: HttpRequest) -> HttpResponseBase:
         """Answer, and hold the place until the work is done, even when the caller has left."""
         served = asyncio.ensure_future(super().get_response_async(request))
-        served.add_done_callback(self._gate.leave)
+        served.add_done_callback(self._gate.release_place)
         try:
             return await asyncio.shield(served)
         except asyncio.CancelledError:
@@ -87,7 +89,7 @@ class GatedHandler(BoundedHandler):
             raise
 
 
-def may_hash(request: HttpRequest) -> bool:
+def may_hash_password(request: HttpRequest) -> bool:
     """Return whether the request may hash a password: a login, a password change, a new user."""
     path = request.path_info
     if request.method != "POST" or not path.startswith("/admin/"):
@@ -95,7 +97,7 @@ def may_hash(request: HttpRequest) -> bool:
     return path.endswith("/login/") or "password" in path or path.startswith("/admin/auth/user/")
 
 
-def refuse() -> HttpResponse:
+def answer_too_many_logins() -> HttpResponse:
     text = b"Too many people log in at this moment. Try again in a few seconds.\n"
     answer = HttpResponse(text, content_type="text/plain; charset=utf-8", status=503)
     answer.headers["Retry-After"] = str(RETRY_SECONDS)

@@ -12,7 +12,7 @@ PRAGMAS = (
 )
 
 
-def configured(
+def build_database_settings(
     config: dict[str, Any], *, wait_seconds: int, statement_seconds: int, pool_size: int
 ) -> dict[str, Any]:
     """Return `config`, as read from a database URL, with our options added.

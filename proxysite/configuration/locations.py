@@ -16,18 +16,18 @@ import environ
 from proxysite.configuration.declarations import Environment, InvalidSettings
 from proxysite.configuration.setting_values import DATABASE_FORMS
 from proxysite.first_run import markers
-from proxysite.home import Home, fresh_secrets
+from proxysite.home import Home, generate_secrets
 
-RUNNING = "the gateway that runs"  # the source of values that it suggests
-NO_FILE = "none"
-SQLITE = "sqlite:///"
+RUNNING_GATEWAY = "the gateway that runs"  # the source of values that it suggests
+NO_MARKER_FILE = "none"
+SQLITE_PREFIX = "sqlite:///"
 SECRET_NAMES = ("SECRET_KEY", "FIELD_KEYS", "KEY_PEPPER")
 
 
 class Secrets(dict[str, str]):
-    """The secrets by name; `are_kept` is False when some are random and end with this process."""
+    """The secrets by name; `are_stored` is False when some are random and end with this process."""
 
-    are_kept = True
+    are_stored = True
 
 
 def is_serving(argv: Sequence[str]) -> bool:
@@ -35,45 +35,47 @@ def is_serving(argv: Sequence[str]) -> bool:
     return list(argv[1:2]) == ["serve"] and not {"--help", "-h"} & set(argv)
 
 
-def read_marker_file(env: Environment, checkout: Path) -> Path | None:
+def declare_marker_file(env: Environment, checkout: Path) -> Path | None:
     """Declare MARKER_FILE, and return its path; None when there is to be no such file."""
-    text = env.text("MARKER_FILE", str(checkout / ".proxysite-gateways"))
-    return None if text.lower() == NO_FILE else checkout / text
+    text = env.read_plain_text("MARKER_FILE", str(checkout / ".proxysite-gateways"))
+    return None if text.lower() == NO_MARKER_FILE else checkout / text
 
 
 def suggest_home(env: Environment, file: Path | None) -> None:
     """Use the home of the one gateway that was started from this checkout and still runs."""
-    running = markers.find_running(file)
+    running = markers.find_running_gateways(file)
     if len(running) == 1:
-        env.suggest("PROXYSITE_HOME", running[0].home, RUNNING)
+        env.suggest_value("PROXYSITE_HOME", running[0].home, RUNNING_GATEWAY)
 
 
 def suggest_database(env: Environment, home: Home) -> None:
     """Use the database of the gateway that runs on this home, if its address needs no password."""
     record = markers.read_record(home.root)
     if record is not None and record.url and not record.needs_password:
-        env.suggest("DATABASE_URL", record.url, RUNNING)
+        env.suggest_value("DATABASE_URL", record.url, RUNNING_GATEWAY)
 
 
-def complete_secrets(env: Environment, home: Home, given: dict[str, str], make: bool) -> Secrets:
+def complete_secrets(
+    env: Environment, home: Home, given_secrets: dict[str, str], makes_home: bool
+) -> Secrets:
     """Return the given secrets, completed by those in the home, else by random ones.
 
-    With `make` the home and its secrets are written where they are missing. Raises InvalidSettings
-    when the home cannot be read or made.
+    With `makes_home` the home and its secrets are written where they are missing. Raises
+    InvalidSettings when the home cannot be read or made.
     """
-    fresh = fresh_secrets()
+    fresh = generate_secrets()
     kept: dict[str, str] = {}
     try:
-        if make:
-            home.path("x")
-        if not all(given.values()):
-            kept = home.secrets() if make else home.read_secrets()
+        if makes_home:
+            home.make_path("x")
+        if not all(given_secrets.values()):
+            kept = home.load_or_make_secrets() if makes_home else home.read_secrets()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        env.refuse(f"PROXYSITE_HOME: {home.root} cannot be used: {reason}.")
+        env.add_problem(f"PROXYSITE_HOME: {home.root} cannot be used: {reason}.")
         env.raise_problems()
-    found = Secrets({name: given[name] or kept.get(name) or fresh[name] for name in fresh})
-    found.are_kept = all(given[name] or kept.get(name) for name in fresh)
+    found = Secrets({name: given_secrets[name] or kept.get(name) or fresh[name] for name in fresh})
+    found.are_stored = all(given_secrets[name] or kept.get(name) for name in fresh)
     return found
 
 
@@ -88,7 +90,7 @@ def require_home() -> None:
         )
 
 
-def make_folders(home: Home) -> None:
+def make_home_folders(home: Home) -> None:
     """Make the folders that must exist when a process starts, in a home that exists.
 
     A read-only home is left as it is.
@@ -99,16 +101,16 @@ def make_folders(home: Home) -> None:
 
 def sqlite_url(path: Path) -> str:
     """Return the URL of an SQLite file, whatever characters its path has."""
-    return SQLITE + quote(os.fsencode(path))
+    return SQLITE_PREFIX + quote(os.fsencode(path))
 
 
-def read_database_url(env: Environment, url: str) -> dict[str, Any]:
+def parse_database_url(env: Environment, url: str) -> dict[str, Any]:
     """Return Django's settings of a database; a URL that cannot be read is noted as a problem."""
-    if url.startswith(SQLITE):
-        name = unquote(url.removeprefix(SQLITE).partition("?")[0])
+    if url.startswith(SQLITE_PREFIX):
+        name = unquote(url.removeprefix(SQLITE_PREFIX).partition("?")[0])
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.abspath(name)}
     try:
         return dict(environ.Env.db_url_config(url))
     except (ValueError, KeyError):
-        env.refuse(f"DATABASE_URL: its value is not {DATABASE_FORMS}.")
+        env.add_problem(f"DATABASE_URL: its value is not {DATABASE_FORMS}.")
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}

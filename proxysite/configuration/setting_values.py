@@ -10,16 +10,16 @@ Number = TypeVar("Number", int, float)
 # the sources of values
 DEFAULT = "default"
 ENVIRONMENT = "environment"
-FILE = ".env"
-TRUE = ("true", "1", "yes", "on", "y", "t")
-FALSE = ("false", "0", "no", "off", "n", "f")
+ENV_FILE = ".env"
+TRUE_WORDS = ("true", "1", "yes", "on", "y", "t")
+FALSE_WORDS = ("false", "0", "no", "off", "n", "f")
 LONGEST_TIMER_SECONDS = 31_536_000  # a year; event loops and sockets take no more
 TEN_YEARS_SECONDS = 315_360_000
-MOST = 2**53
+LARGEST_NUMBER = 2**53
 SHOWN_CHARS = 60  # of a value that is quoted in an error
-SIMILARITY = 0.86  # two names at least so similar may be a misspelling
+LEAST_SIMILARITY = 0.86  # two names at least so similar may be a misspelling
 SHORTEST_NAME = 7  # shorter names resemble too many others
-POSTGRES = ("postgres", "postgresql", "psql", "pgsql")
+POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 DATABASE_FORMS = "postgres://user:password@host:5432/name or sqlite:////path/of/a/file"
 HOST_NAME = re.compile(r"\*|\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
 ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s?#]+")
@@ -48,7 +48,7 @@ def check_text(text: str) -> str:
     return text
 
 
-def check_each(entries: list[str], pattern: re.Pattern[str]) -> list[str]:
+def check_entries(entries: list[str], pattern: re.Pattern[str]) -> list[str]:
     """Return the entries. Raises ValueError when one does not match the pattern."""
     if not all(pattern.fullmatch(entry) for entry in entries):
         raise ValueError
@@ -62,28 +62,30 @@ def check_database_url(text: str) -> str:
             raise ValueError
         return text
     parts = urlsplit(text)
-    if parts.scheme not in POSTGRES or not parts.path.strip("/"):
+    if parts.scheme not in POSTGRES_SCHEMES or not parts.path.strip("/"):
         raise ValueError
     if "," not in parts.netloc and parts.port == 0:
         raise ValueError
     return text
 
 
-def describe_fault(name: str, text: str, allowed: str, is_secret: bool, source: str) -> str:
+def describe_bad_value(name: str, text: str, allowed: str, is_secret: bool, source: str) -> str:
     """Return one line that says why a variable's value is not allowed.
 
     A value that may hold a password is not repeated.
     """
-    named = name if source in (ENVIRONMENT, FILE, DEFAULT) else f"{name} ({source})"
+    named = name if source in (ENVIRONMENT, ENV_FILE, DEFAULT) else f"{name} ({source})"
     hidden = is_secret or (" or " in allowed and "://" in allowed) or "@" in text
     short = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
     shown = "its value" if hidden else ascii(short)
     return f"{named}: {shown} is not {allowed or 'a text without control characters'}."
 
 
-def find_meant(given: str, names: set[str]) -> str | None:
+def find_similar_name(given_name: str, known_names: set[str]) -> str | None:
     """Return the setting of which a variable's name is a misspelling, or None."""
-    if len(given) < SHORTEST_NAME - 1:
+    if len(given_name) < SHORTEST_NAME - 1:
         return None
-    candidates = [name for name in names if len(name) >= SHORTEST_NAME]
-    return next(iter(get_close_matches(given.upper(), candidates, n=1, cutoff=SIMILARITY)), None)
+    candidates = [name for name in known_names if len(name) >= SHORTEST_NAME]
+    return next(
+        iter(get_close_matches(given_name.upper(), candidates, n=1, cutoff=LEAST_SIMILARITY)), None
+    )

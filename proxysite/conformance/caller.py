@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from proxysite.conformance.dialogue import PROMPT, is_whole
+from proxysite.conformance.dialogue import PROMPT, is_whole_text
 
 ANSWERED = "answered"
 ERROR = "error"
@@ -40,10 +40,12 @@ class Answer:
 
     @property
     def is_whole(self) -> bool:
-        return self.outcome == ANSWERED and is_whole(self.text)
+        return self.outcome == ANSWERED and is_whole_text(self.text)
 
 
-async def ask(client: httpx.AsyncClient, model: str, *, stream: bool, seconds: float) -> Answer:
+async def ask_gateway(
+    client: httpx.AsyncClient, model: str, *, stream: bool, seconds: float
+) -> Answer:
     """Ask the gateway; an answer that has not ended after `seconds` is a hang."""
     answer = Answer()
     began = time.monotonic()
@@ -67,21 +69,21 @@ async def read_answer(client: httpx.AsyncClient, body: dict[str, Any], answer: A
     async with client.stream("POST", "chat/completions", json=body) as response:
         answer.status = response.status_code
         answer.named = [*response.headers.values()]
-        answer.retry_after_seconds = read_seconds(response.headers.get("retry-after", ""))
+        answer.retry_after_seconds = read_retry_seconds(response.headers.get("retry-after", ""))
         if response.status_code != 200:
-            note_error(answer, parse(await response.aread()))
+            fill_in_error(answer, parse_json_object(await response.aread()))
         elif not body.get("stream"):
-            read_whole(parse(await response.aread()), answer)
+            read_whole_answer(parse_json_object(await response.aread()), answer)
         else:
             await read_stream(response, answer)
 
 
-def read_whole(body: dict[str, Any], answer: Answer) -> None:
-    message = (choices_of(body) or [{}])[0].get("message")
+def read_whole_answer(body: dict[str, Any], answer: Answer) -> None:
+    message = (read_choices(body) or [{}])[0].get("message")
     if body.get("error") or not isinstance(message, dict):
-        return note_error(answer, body)
+        return fill_in_error(answer, body)
     answer.outcome, answer.text = ANSWERED, message.get("content") or ""
-    note_facts(answer, body)
+    fill_in_facts(answer, body)
     return None
 
 
@@ -96,11 +98,11 @@ async def read_stream(response: httpx.Response, answer: Answer) -> None:
         data = line.removeprefix("data:").strip()
         if data == "[DONE]":
             break
-        event = parse(data.encode())
+        event = parse_json_object(data.encode())
         if event.get("error"):
-            return note_error(answer, event)
-        note_facts(answer, event)
-        for choice in choices_of(event):
+            return fill_in_error(answer, event)
+        fill_in_facts(answer, event)
+        for choice in read_choices(event):
             delta = choice.get("delta")
             text = delta.get("content") if isinstance(delta, dict) else None
             answer.text += text or ""
@@ -108,19 +110,19 @@ async def read_stream(response: httpx.Response, answer: Answer) -> None:
     return None
 
 
-def choices_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+def read_choices(body: dict[str, Any]) -> list[dict[str, Any]]:
     choices = body.get("choices")
     found = choices if isinstance(choices, list) else []
     return [choice for choice in found if isinstance(choice, dict)]
 
 
-def note_facts(answer: Answer, body: dict[str, Any]) -> None:
+def fill_in_facts(answer: Answer, body: dict[str, Any]) -> None:
     answer.model = str(body.get("model") or answer.model)
     if isinstance(body.get("usage"), dict):
         answer.usage = body["usage"]
 
 
-def note_error(answer: Answer, body: dict[str, Any]) -> None:
+def fill_in_error(answer: Answer, body: dict[str, Any]) -> None:
     given = body.get("error")
     error = given if isinstance(given, dict) else {"message": given}
     message = str(error.get("message") or "no message")[:MESSAGE_CHARS]
@@ -129,12 +131,12 @@ def note_error(answer: Answer, body: dict[str, Any]) -> None:
     answer.error = f"{where}: {message}"
 
 
-def read_seconds(text: str) -> float:
+def read_retry_seconds(text: str) -> float:
     """Return the seconds of a Retry-After header; 0 when it names none."""
     return float(text) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) else 0.0
 
 
-def parse(data: bytes) -> dict[str, Any]:
+def parse_json_object(data: bytes) -> dict[str, Any]:
     """Return the JSON object; an empty one when the data is not a JSON object."""
     try:
         found = json.loads(data)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from proxysite.conformance.caller import ANSWERED, ERROR, Answer
-from proxysite.conformance.dialogue import WORDS
-from proxysite.conformance.exchange import Asked
+from proxysite.conformance.dialogue import ANSWER_WORDS
+from proxysite.conformance.exchange import LoggedRequest
 from proxysite.conformance.timings import Timings
 
 REQUIRED = "required"
@@ -24,30 +24,31 @@ NOTED = "noted"
 class Evidence:
     """The requests and answers of one scenario, as caller and upstream saw them.
 
-    `first` are the requests to the faulty model, `fallback` those to the fallback model. `is_alive`
-    says whether a healthy request afterwards was answered; None when there was no such request.
+    `faulty_requests` are the requests to the faulty model, `fallback_requests` those to the
+    fallback_requests   model. `is_alive` says whether a healthy request afterwards was answered;
+    None when there was no such request.
     """
 
     timings: Timings
     fallback_model: str
     answers: Sequence[Answer]
-    first: Sequence[Asked] = ()
-    fallback: Sequence[Asked] = ()
+    faulty_requests: Sequence[LoggedRequest] = ()
+    fallback_requests: Sequence[LoggedRequest] = ()
     is_alive: bool | None = None  # whether a healthy request afterwards was answered
 
     @property
-    def answer(self) -> Answer:
+    def deciding_answer(self) -> Answer:
         """Return the first answer that is not whole, else the last answer."""
         return next((one for one in self.answers if not one.is_whole), self.answers[-1])
 
     @property
-    def seconds(self) -> float:
+    def slowest_answer_seconds(self) -> float:
         return max(one.seconds for one in self.answers)
 
     @property
     def was_exercised(self) -> bool:
         """Return whether the fault was played."""
-        return any(one.fault for one in self.first)
+        return any(one.fault for one in self.faulty_requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,50 +61,54 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check; `test` returns whether it holds, and the observation in words."""
+    """One check; `inspect_evidence` returns whether it holds, and the observation in words."""
 
     name: str
-    test: Callable[[Evidence], tuple[bool, str]] = field(repr=False)
+    inspect_evidence: Callable[[Evidence], tuple[bool, str]] = field(repr=False)
     weight: str = REQUIRED
 
-    def find(self, evidence: Evidence) -> Finding:
-        ok, text = self.test(evidence)
+    def make_finding(self, evidence: Evidence) -> Finding:
+        ok, text = self.inspect_evidence(evidence)
         return Finding(self.name, ok, text, self.weight)
 
 
 # --- how often the upstream was asked -------------------------------------------------------------
-def asked_at_most(most: int, weight: str = REQUIRED) -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
-        return len(evidence.first) <= most, f"the upstream was asked {times(len(evidence.first))}"
+def check_asked_at_most(most: int, weight: str = REQUIRED) -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
+        return len(
+            evidence.faulty_requests
+        ) <= most, f"the upstream was asked {format_times(len(evidence.faulty_requests))}"
 
-    return Check(f"asked at most {times(most)}", test, weight)
-
-
-def asked_again(weight: str = ADVISED) -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
-        return len(evidence.first) >= 2, f"the upstream was asked {times(len(evidence.first))}"
-
-    return Check("the same upstream is asked again", test, weight)
+    return Check(f"asked at most {format_times(most)}", inspect_evidence, weight)
 
 
-def not_hammered(most: int, seconds: Callable[[Timings], float]) -> Check:
+def check_asked_again(weight: str = ADVISED) -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
+        return len(
+            evidence.faulty_requests
+        ) >= 2, f"the upstream was asked {format_times(len(evidence.faulty_requests))}"
+
+    return Check("the same upstream is asked again", inspect_evidence, weight)
+
+
+def check_not_hammered(most: int, seconds: Callable[[Timings], float]) -> Check:
     """Check that at most `most` requests come within the first `seconds`."""
 
-    def test(evidence: Evidence) -> tuple[bool, str]:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
         window = seconds(evidence.timings)
-        start = evidence.first[0].at if evidence.first else 0.0
-        number = sum(one.at - start < window for one in evidence.first)
-        return number <= most, f"{times(number)} within {window:g} s"
+        start = evidence.faulty_requests[0].at if evidence.faulty_requests else 0.0
+        number = sum(one.at - start < window for one in evidence.faulty_requests)
+        return number <= most, f"{format_times(number)} within {window:g} s"
 
-    return Check("not hammered", test)
+    return Check("not hammered", inspect_evidence)
 
 
-def waited_as_told() -> Check:
+def check_retry_after() -> Check:
     """Check that a refused credential is not used before its Retry-After; another one may be."""
 
-    def test(evidence: Evidence) -> tuple[bool, str]:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
         until: dict[str, float] = {}
-        for one in evidence.first:
+        for one in evidence.faulty_requests:
             early = until.get(one.credential, 0.0) - one.at
             if early > 0:
                 return False, f"the same credential came back {early:.1f} s before its Retry-After"
@@ -111,134 +116,139 @@ def waited_as_told() -> Check:
                 until[one.credential] = one.at + 0.9 * one.retry_after_seconds
         return True, "Retry-After was respected"
 
-    return Check("Retry-After respected", test, ADVISED)
+    return Check("Retry-After respected", inspect_evidence, ADVISED)
 
 
-def not_sent_unchanged() -> Check:
+def check_not_sent_unchanged() -> Check:
     """Check that a request that is too long is sent again only in a shorter form."""
 
-    def test(evidence: Evidence) -> tuple[bool, str]:
-        sizes = [one.prompt_chars for one in evidence.first]
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
+        sizes = [one.prompt_chars for one in evidence.faulty_requests]
         shrinks = all(later < earlier for earlier, later in pairwise(sizes))
-        return shrinks, f"the upstream was asked {times(len(sizes))}"
+        return shrinks, f"the upstream was asked {format_times(len(sizes))}"
 
-    return Check("not sent again unchanged", test)
+    return Check("not sent again unchanged", inspect_evidence)
 
 
 # --- the answer to the caller ---------------------------------------------------------------------
-def ended_within(name: str, seconds: Callable[[Timings], float], weight: str = REQUIRED) -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
+def check_ended_within(
+    name: str, seconds: Callable[[Timings], float], weight: str = REQUIRED
+) -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
         most = seconds(evidence.timings)
-        return evidence.seconds <= most, f"ended after {evidence.seconds:.1f} s of {most:g} s"
+        return (
+            evidence.slowest_answer_seconds <= most,
+            f"ended after {evidence.slowest_answer_seconds:.1f} s of {most:g} s",
+        )
 
-    return Check(name, test, weight)
-
-
-def whole_answer() -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
-        number = len(evidence.answer.text.split())
-        return evidence.answer.is_whole, f"{number} of {len(WORDS)} words"
-
-    return Check("the whole answer", test, ADVISED)
+    return Check(name, inspect_evidence, weight)
 
 
-def alive_afterwards() -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
+def check_whole_answer() -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
+        number = len(evidence.deciding_answer.text.split())
+        return evidence.deciding_answer.is_whole, f"{number} of {len(ANSWER_WORDS)} words"
+
+    return Check("the whole answer", inspect_evidence, ADVISED)
+
+
+def check_alive_afterwards() -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
         answers = "answers" if evidence.is_alive else "does not answer"
         return evidence.is_alive is True, f"the gateway {answers} afterwards"
 
-    return Check("alive afterwards", test)
+    return Check("alive afterwards", inspect_evidence)
 
 
-def usage_reported() -> Check:
+def check_usage_reported() -> Check:
     """Check that the usage is reported, and is that of the one answer."""
 
-    def test(evidence: Evidence) -> tuple[bool, str]:
-        usage = evidence.answer.usage
-        if evidence.answer.outcome != ANSWERED:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
+        usage = evidence.deciding_answer.usage
+        if evidence.deciding_answer.outcome != ANSWERED:
             return True, "no answer, no usage"
         counted = (usage or {}).get("completion_tokens")
-        return counted == len(WORDS), f"completion_tokens is {counted}"
+        return counted == len(ANSWER_WORDS), f"completion_tokens is {counted}"
 
-    return Check("usage of the answer alone", test, ADVISED)
+    return Check("usage of the answer alone", inspect_evidence, ADVISED)
 
 
-def reason_passed_on(code: str) -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
-        answer = evidence.answer
+def check_reason_passed_on(code: str) -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
+        answer = evidence.deciding_answer
         told = answer.outcome != ERROR or code in f"{answer.code} {answer.error}"
         return told, f"the caller is told {answer.code or answer.error!r}"
 
-    return Check("the upstream's reason is passed on", test, ADVISED)
+    return Check("the upstream's reason is passed on", inspect_evidence, ADVISED)
 
 
 # --- the fallback ---------------------------------------------------------------------------------
-def fallback_noted() -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
-        return True, f"fallback asked {times(len(evidence.fallback))}"
+def note_fallback_requests() -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
+        return True, f"fallback asked {format_times(len(evidence.fallback_requests))}"
 
-    return Check("fallback", test, NOTED)
+    return Check("fallback", inspect_evidence, NOTED)
 
 
-def fallback_named() -> Check:
+def check_fallback_named() -> Check:
     """Check that the answer names the model that it is from, in `model` or in a header."""
 
-    def test(evidence: Evidence) -> tuple[bool, str]:
-        if not evidence.fallback or evidence.answer.outcome != ANSWERED:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
+        if not evidence.fallback_requests or evidence.deciding_answer.outcome != ANSWERED:
             return True, "the fallback did not answer"
-        names = [evidence.answer.model, *evidence.answer.named]
+        names = [evidence.deciding_answer.model, *evidence.deciding_answer.named]
         told = any(name.rpartition("/")[2] == evidence.fallback_model for name in names)
         return told, f"{evidence.fallback_model} is {'named' if told else 'named nowhere'}"
 
-    return Check("the answering model is named", test)
+    return Check("the answering model is named", inspect_evidence)
 
 
-def rejection_not_passed_on() -> Check:
+def check_rejection_hidden() -> Check:
     """Check that the caller does not get the fallback's refusal in place of the fault.
 
     The fallback may refuse to go on with an answer that another model has begun.
     """
 
-    def test(evidence: Evidence) -> tuple[bool, str]:
-        refused = sum(one.ending == "400" for one in evidence.fallback)
-        hidden = refused > 0 and evidence.answer.outcome == ERROR
-        return not hidden, f"the fallback refused {times(refused)}"
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
+        refused = sum(one.ending == "400" for one in evidence.fallback_requests)
+        hidden = refused > 0 and evidence.deciding_answer.outcome == ERROR
+        return not hidden, f"the fallback refused {format_times(refused)}"
 
-    return Check("the fallback's refusal does not hide the fault", test)
+    return Check("the fallback's refusal does not hide the fault", inspect_evidence)
 
 
 # --- an outage ------------------------------------------------------------------------------------
-def served_during_outage() -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
+def check_served_during_outage() -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
         lasted = evidence.timings.outage_seconds
         during = [one for one in evidence.answers if one.begun_at < lasted]
         whole = sum(one.is_whole for one in during)
         return whole == len(during), f"{whole} of {len(during)} answered during the outage"
 
-    return Check("served during the outage", test)
+    return Check("served during the outage", inspect_evidence)
 
 
-def used_again() -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
+def check_used_again() -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
         over = evidence.timings.outage_seconds
-        answered = [one.at - over for one in evidence.first if not one.fault]
+        answered = [one.at - over for one in evidence.faulty_requests if not one.fault]
         if not answered:
             return False, "the upstream was not used again"
         soon = min(answered) <= evidence.timings.recovery_seconds
         return soon, f"used again {min(answered):.1f} s after the outage"
 
-    return Check("used again after the outage", test)
+    return Check("used again after the outage", inspect_evidence)
 
 
-def probes_noted() -> Check:
-    def test(evidence: Evidence) -> tuple[bool, str]:
+def note_outage_attempts() -> Check:
+    def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
         over = evidence.timings.outage_seconds
-        asked = sum(one.at < over for one in evidence.first)
+        asked = sum(one.at < over for one in evidence.faulty_requests)
         during = sum(one.begun_at < over for one in evidence.answers)
         return True, f"{asked} attempts for {during} requests during the outage"
 
-    return Check("attempts during the outage", test, NOTED)
+    return Check("attempts during the outage", inspect_evidence, NOTED)
 
 
-def times(number: int) -> str:
+def format_times(number: int) -> str:
     return {0: "0 times", 1: "once", 2: "twice"}.get(number, f"{number} times")

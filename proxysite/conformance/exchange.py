@@ -18,7 +18,7 @@ Headers = dict[str, str]
 
 
 @dataclass(slots=True)
-class Asked:
+class LoggedRequest:
     """One request as it is logged; `at` is in seconds since the log was cleared.
 
     `fault` names the fault that was played, "" as long as none was. `ending` says how the answer
@@ -41,12 +41,12 @@ class Asked:
     left_after: float | None = None  # seconds after which the gateway left, if it left first
 
 
-class Left(Exception):
+class GatewayLeft(Exception):
     """The gateway has closed the connection."""
 
 
 @dataclass(slots=True)
-class Exchange:
+class FaultyExchange:
     """One request and its connection, with methods that answer it.
 
     `since` is the moment, on the monotonic clock, at which the log was cleared.
@@ -55,13 +55,13 @@ class Exchange:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     protocol: h11.Connection
-    asked: Asked
+    logged_request: LoggedRequest
     timings: Timings
     since: float = 0.0
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex[:24]}")
 
     @property
-    def seconds(self) -> float:
+    def seconds_since_reset(self) -> float:
         """Return the seconds since the log was cleared."""
         return time.monotonic() - self.since
 
@@ -72,9 +72,14 @@ class Exchange:
         await self.send_part(data)
         await self.send_end()
 
-    async def refuse(self, status: int, message: str, code: str | None, **more: str) -> None:
+    async def send_error_object(
+        self, status: int, message: str, code: str | None, **more: str
+    ) -> None:
         """Answer with an error of OpenAI's form, and log the fault; `more` are headers."""
-        self.asked.fault, self.asked.ending = f"{status} {code or ''}".strip(), str(status)
+        self.logged_request.fault, self.logged_request.ending = (
+            f"{status} {code or ''}".strip(),
+            str(status),
+        )
         kind = "invalid_request_error" if status == 400 else "server_error"
         error = {"message": message, "type": kind, "param": None, "code": code}
         headers = {name.replace("_", "-"): value for name, value in more.items()}
@@ -88,33 +93,33 @@ class Exchange:
         if length is not None:
             lines["content-length"] = str(length)
         head = h11.Response(status_code=status, headers=[*lines.items()])
-        await self._write(self.protocol.send(head))
+        await self._write_bytes(self.protocol.send(head))
 
     async def send_part(self, data: bytes) -> None:
-        await self._write(self.protocol.send(h11.Data(data=data)))
+        await self._write_bytes(self.protocol.send(h11.Data(data=data)))
 
     async def send_event(self, event: dict[str, Any] | str) -> None:
         text = event if isinstance(event, str) else json.dumps(event)
         await self.send_part(f"data: {text}\n\n".encode())
 
     async def send_end(self) -> None:
-        await self._write(self.protocol.send(h11.EndOfMessage()))
+        await self._write_bytes(self.protocol.send(h11.EndOfMessage()))
 
-    async def _write(self, data: bytes | None) -> None:
+    async def _write_bytes(self, data: bytes | None) -> None:
         if self.writer.is_closing():
-            raise Left
+            raise GatewayLeft
         self.writer.write(data or b"")
         try:
             await self.writer.drain()
         except OSError:
-            raise Left from None
+            raise GatewayLeft from None
 
     # --- how connections end ----------------------------------------------------------------------
-    def close(self) -> None:
+    def close_connection(self) -> None:
         """Close the connection, even when a part of the answer is missing."""
         self.writer.close()
 
-    def reset(self) -> None:
+    def reset_connection(self) -> None:
         """End the connection with a TCP reset."""
         linger = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -125,12 +130,12 @@ class Exchange:
         began = time.monotonic()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while data := await self._read():
+                while data := await self._read_bytes():
                     self.protocol.receive_data(data)
-                self.asked.left_after = round(time.monotonic() - began, 3)
-                raise Left
+                self.logged_request.left_after = round(time.monotonic() - began, 3)
+                raise GatewayLeft
 
-    async def _read(self) -> bytes:
+    async def _read_bytes(self) -> bytes:
         try:
             return await self.reader.read(65_536)
         except OSError:

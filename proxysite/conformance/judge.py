@@ -14,8 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from proxysite.conformance.caller import ANSWERED, ERROR, HANG
-from proxysite.conformance.dialogue import WORDS
-from proxysite.conformance.evidence_checks import ADVISED, NOTED, REQUIRED, Evidence, Finding, times
+from proxysite.conformance.dialogue import ANSWER_WORDS
+from proxysite.conformance.evidence_checks import (
+    ADVISED,
+    NOTED,
+    REQUIRED,
+    Evidence,
+    Finding,
+    format_times,
+)
 from proxysite.conformance.scenarios import Scenario
 
 PASS = "pass"  # noqa: S105
@@ -35,54 +42,56 @@ class Verdict:
     evidence: Evidence | None = field(default=None, repr=False)
 
 
-def judge(scenario: Scenario, evidence: Evidence) -> Verdict:
-    findings = tuple(check.find(evidence) for check in scenario.checks)
-    verdict, reason = decide(scenario, evidence, findings)
+def judge_evidence(scenario: Scenario, evidence: Evidence) -> Verdict:
+    findings = tuple(check.make_finding(evidence) for check in scenario.checks)
+    verdict, reason = decide_verdict(scenario, evidence, findings)
     return Verdict(scenario, verdict, reason, findings, evidence)
 
 
-def decide(scenario: Scenario, evidence: Evidence, findings: Sequence[Finding]) -> tuple[str, str]:
+def decide_verdict(
+    scenario: Scenario, evidence: Evidence, findings: Sequence[Finding]
+) -> tuple[str, str]:
     """Return the verdict, and its reason in one line."""
-    answer = evidence.answer
+    answer = evidence.deciding_answer
     if any(one.outcome == HANG for one in evidence.answers):
         return FAIL, f"hangs: {next(one.error for one in evidence.answers if one.outcome == HANG)}"
     if answer.outcome == ANSWERED and not answer.is_whole:
-        return FAIL, f"passes off as the answer what is not it ({count_words(answer.text)})"
+        return FAIL, f"passes off as the answer what is not it ({describe_word_count(answer.text)})"
     if not evidence.was_exercised:
-        return NOT_EXERCISED, describe_unreached(scenario, evidence)
+        return NOT_EXERCISED, describe_unplayed_fault(scenario, evidence)
     failed = [one for one in findings if not one.ok and one.weight == REQUIRED]
     if failed:
-        return FAIL, describe(failed)
+        return FAIL, describe_findings(failed)
     advised = [one for one in findings if not one.ok and one.weight == ADVISED]
     if scenario.wants_error and answer.outcome == ANSWERED:
         return PARTIAL, "answered by another model instead of an error"
     if (answer.outcome == ERROR) != scenario.wants_error:
         return SAFE, f"no answer, but a clear error ({answer.error})"
     if advised:
-        return PARTIAL, describe(advised)
+        return PARTIAL, describe_findings(advised)
     noted = [one.text for one in findings if one.weight == NOTED]
-    return PASS, "; ".join([tell_outcome(scenario, evidence), *noted])
+    return PASS, "; ".join([describe_pass(scenario, evidence), *noted])
 
 
-def tell_outcome(scenario: Scenario, evidence: Evidence) -> str:
+def describe_pass(scenario: Scenario, evidence: Evidence) -> str:
     if scenario.wants_error:
-        return f"refused after one attempt ({evidence.answer.error})"
+        return f"refused after one attempt ({evidence.deciding_answer.error})"
     if scenario.is_outage:
         return f"{len(evidence.answers)} requests answered"
-    where = "by the fallback" if evidence.fallback else "by the same upstream"
-    return f"answered {where} after {evidence.seconds:.1f} s"
+    where = "by the fallback" if evidence.fallback_requests else "by the same upstream"
+    return f"answered {where} after {evidence.slowest_answer_seconds:.1f} s"
 
 
-def count_words(text: str) -> str:
-    return f"{len(text.split())} words of {len(WORDS)}"
+def describe_word_count(text: str) -> str:
+    return f"{len(text.split())} words of {len(ANSWER_WORDS)}"
 
 
-def describe(findings: list[Finding]) -> str:
+def describe_findings(findings: list[Finding]) -> str:
     return "; ".join(f"{one.name}: no, {one.text}" for one in findings)
 
 
-def describe_unreached(scenario: Scenario, evidence: Evidence) -> str:
-    number = len(evidence.first)
-    asked = f"{scenario.model} was asked {times(number)} and its fault did not come about"
-    got = evidence.answer.error or "the caller was answered"
+def describe_unplayed_fault(scenario: Scenario, evidence: Evidence) -> str:
+    number = len(evidence.faulty_requests)
+    asked = f"{scenario.model} was asked {format_times(number)} and its fault did not come about"
+    got = evidence.deciding_answer.error or "the caller was answered"
     return f"{asked}; {got}"

@@ -16,18 +16,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxysite.conformance.scenarios import HEALTHY, HEALTHY_WITHOUT_PREFILL, SCENARIOS
+from proxysite.conformance.scenarios import HEALTHY_MODEL, HEALTHY_MODEL_WITHOUT_PREFILL, SCENARIOS
 
-BASE = Path(__file__).resolve().parents[2]
-NEEDED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
 STARTING_SECONDS = 60.0
 ENDING_SECONDS = 10.0
-KEY = re.compile(r"API key +(\S+)")
-SERVES = re.compile(r"serves (http://127\.0\.0\.1:\d+)")
-TOKENS = ("sk-wall-1", "sk-wall-2", "sk-wall-3")
+KEY_PATTERN = re.compile(r"API key +(\S+)")
+ADDRESS_PATTERN = re.compile(r"serves (http://127\.0\.0\.1:\d+)")
+UPSTREAM_TOKENS = ("sk-wall-1", "sk-wall-2", "sk-wall-3")
 FALLBACK_TOKENS = ("sk-fallback-1", "sk-fallback-2")
 # The faults of the profile `fast` last 3 to 20 seconds: the gateway waits for less.
-FAST = {
+FAST_SETTINGS = {
     "FIRST_BYTE_SECONDS": "2",
     "GAP_SECONDS": "2",
     "BREAKER_SECONDS": "1",
@@ -37,13 +37,13 @@ FAST = {
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class CommandOutput:
     """The file that a running command writes its output to."""
 
     path: Path
     process: "subprocess.Popen[bytes]"
 
-    def wait_for(self, pattern: re.Pattern[str]) -> str:
+    def wait_for_match(self, pattern: re.Pattern[str]) -> str:
         """Wait until the pattern occurs, and return its first group. Raises SystemExit."""
         until = time.monotonic() + STARTING_SECONDS
         while (found := pattern.search(text := self.path.read_text())) is None:
@@ -53,12 +53,14 @@ class Output:
         return found[1]
 
 
-class Scratch:
+class TemporaryHome:
     """A home in a temporary folder, and the processes that use it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = {name: os.environ[name] for name in NEEDED if name in os.environ}
+        self.environment = {
+            name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ
+        }
         self.environment |= {
             "PROXYSITE_HOME": str(folder / "home"),
             "MARKER_FILE": "none",
@@ -66,24 +68,24 @@ class Scratch:
             "DATABASE_URL": "",
             "REDIS_URL": "",
             "EMBEDDED_WORKER": "false",
-            **FAST,
+            **FAST_SETTINGS,
         }
 
     @contextmanager
-    def running(self, *arguments: str) -> Iterator[Output]:
+    def start_manage_command(self, *arguments: str) -> Iterator[CommandOutput]:
         """Run a command until the block ends."""
         path = self.folder / f"{arguments[0]}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "manage.py", *arguments],
-                cwd=BASE,
+                cwd=PROJECT_ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
         try:
-            yield Output(path, process)
+            yield CommandOutput(path, process)
         finally:
             process.send_signal(signal.SIGINT)
             try:
@@ -92,11 +94,11 @@ class Scratch:
                 process.kill()
                 process.wait()
 
-    def manage(self, *arguments: str, stdin: str = "") -> None:
+    def run_manage_command(self, *arguments: str, stdin: str = "") -> None:
         """Run a command to its end. Raises SystemExit when it fails."""
         done = subprocess.run(  # noqa: S603
             [sys.executable, "manage.py", *arguments],
-            cwd=BASE,
+            cwd=PROJECT_ROOT,
             env=self.environment,
             input=stdin,
             capture_output=True,
@@ -106,39 +108,41 @@ class Scratch:
         if done.returncode:
             raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
-    def conformance(self, *arguments: str) -> int:
-        """Run the command `conformance` with its output shown, and return its exit status."""
+    def run_conformance(self, *arguments: str) -> int:
+        """Run the command `run_conformance` with its output shown, and return its exit status."""
         command = [sys.executable, "manage.py", "conformance", *arguments]
-        done = subprocess.run(command, cwd=BASE, env=self.environment, check=False)  # noqa: S603
+        done = subprocess.run(command, cwd=PROJECT_ROOT, env=self.environment, check=False)  # noqa: S603
         return done.returncode
 
 
-def set_up(scratch: Scratch, wall: str) -> None:
+def create_providers(home: TemporaryHome, upstream_url: str) -> None:
     """Create the providers: the faulty upstream, and the fallback that is asked after it.
 
     The fallback comes first: once the healthy models are in force, everything is.
     """
-    where = ("--kind", "openai_compatible", "--base-url", f"{wall}/v1", "--allow-private")
-    fallbacks = [f"--model={one.model}={one.fallback}" for one in SCENARIOS]
-    scratch.manage("add_provider", "fallback", *where, "--priority", "1", *fallbacks)
-    scratch.manage("import_tokens", "fallback", "-", stdin="\n".join(FALLBACK_TOKENS))
-    models = [one.model for one in SCENARIOS] + [HEALTHY, HEALTHY_WITHOUT_PREFILL]
-    scratch.manage("add_provider", "wall", *where, *(f"--model={name}" for name in models))
-    scratch.manage("import_tokens", "wall", "-", stdin="\n".join(TOKENS))
+    where = ("--kind", "openai_compatible", "--base-url", f"{upstream_url}/v1", "--allow-private")
+    fallbacks = [f"--model={one.model}={one.fallback_model}" for one in SCENARIOS]
+    home.run_manage_command("add_provider", "fallback", *where, "--priority", "1", *fallbacks)
+    home.run_manage_command("import_tokens", "fallback", "-", stdin="\n".join(FALLBACK_TOKENS))
+    models = [one.model for one in SCENARIOS] + [HEALTHY_MODEL, HEALTHY_MODEL_WITHOUT_PREFILL]
+    home.run_manage_command("add_provider", "wall", *where, *(f"--model={name}" for name in models))
+    home.run_manage_command("import_tokens", "wall", "-", stdin="\n".join(UPSTREAM_TOKENS))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run everything, and return the exit status of `conformance`."""
     with tempfile.TemporaryDirectory(prefix="proxysite-conformance-") as folder:
-        scratch = Scratch(Path(folder))
+        scratch = TemporaryHome(Path(folder))
         where = ("--host", "127.0.0.1", "--port", "0")
-        upstream = scratch.running("faulty_upstream", *where)
-        with scratch.running("serve", *where) as gateway, upstream as wall:
-            wall_url = wall.wait_for(SERVES)
-            url = gateway.wait_for(SERVES)
-            set_up(scratch, wall_url)
+        upstream = scratch.start_manage_command("faulty_upstream", *where)
+        with scratch.start_manage_command("serve", *where) as gateway, upstream as wall:
+            wall_url = wall.wait_for_match(ADDRESS_PATTERN)
+            url = gateway.wait_for_match(ADDRESS_PATTERN)
+            create_providers(scratch, wall_url)
             options = ("--wall", wall_url, "--profile", "fast", *arguments)
-            return scratch.conformance(f"{url}/v1", gateway.wait_for(KEY), *options)
+            return scratch.run_conformance(
+                f"{url}/v1", gateway.wait_for_match(KEY_PATTERN), *options
+            )
 
 
 if __name__ == "__main__":

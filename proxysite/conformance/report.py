@@ -24,18 +24,18 @@ def count_verdicts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     return {name: counts[name] for name in VERDICTS}
 
 
-def summarize(verdicts: Sequence[Verdict]) -> str:
+def summarize_verdicts(verdicts: Sequence[Verdict]) -> str:
     counts = count_verdicts(verdicts)
     parts = [f"{number} {name}" for name, number in counts.items()]
     return f"{len(verdicts)} scenarios: {', '.join(parts)}"
 
 
-def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    scenarios = [describe_fully(one) for one in verdicts]
+def build_json_report(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    scenarios = [build_verdict_report(one) for one in verdicts]
     return {"summary": count_verdicts(verdicts), "scenarios": scenarios}
 
 
-def describe_fully(verdict: Verdict) -> dict[str, Any]:
+def build_verdict_report(verdict: Verdict) -> dict[str, Any]:
     scenario = verdict.scenario
     evidence = verdict.evidence
     found: dict[str, Any] = {
@@ -49,10 +49,10 @@ def describe_fully(verdict: Verdict) -> dict[str, Any]:
     }
     if evidence is not None:
         found["answers"] = [asdict(one) for one in evidence.answers]
-        asked = (*evidence.first, *evidence.fallback)
-        found["asked"] = [leave_out_body(asdict(one)) for one in asked]
+        asked = (*evidence.faulty_requests, *evidence.fallback_requests)
+        found["asked"] = [remove_body(asdict(one)) for one in asked]
     return found
 
 
-def leave_out_body(asked: dict[str, Any]) -> dict[str, Any]:
+def remove_body(asked: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if name != "body"}

@@ -7,29 +7,29 @@ from dataclasses import asdict
 
 import httpx
 
-from proxysite.conformance.caller import Answer, ask
+from proxysite.conformance.caller import Answer, ask_gateway
 from proxysite.conformance.evidence_checks import Evidence
-from proxysite.conformance.exchange import Asked
-from proxysite.conformance.judge import NOT_EXERCISED, Verdict, judge
-from proxysite.conformance.scenarios import HEALTHY, SCENARIOS, Scenario
+from proxysite.conformance.exchange import LoggedRequest
+from proxysite.conformance.judge import NOT_EXERCISED, Verdict, judge_evidence
+from proxysite.conformance.scenarios import HEALTHY_MODEL, SCENARIOS, Scenario
 from proxysite.conformance.timings import Timings
 
 ALIVE_SECONDS = 10.0  # a healthy request after a fault must be answered within it
 PAUSE_SECONDS = 0.5  # before a scenario whose fault was not played is repeated
 
 
-class WallError(Exception):
+class SetupError(Exception):
     """The faulty upstream or the gateway is missing or not set up, so nothing can be judged."""
 
 
-class Run:
+class ConformanceRun:
     """One run of the scenarios, used as a context manager.
 
-    `url` is the gateway's base URL with its /v1, `wall_url` that of the faulty upstream.
+    `url` is the gateway's base URL with its /v1, `upstream_url` that of the faulty upstream.
     """
 
     def __init__(
-        self, url: str, key: str, wall_url: str, timings: Timings, *, stream: bool = True
+        self, url: str, key: str, upstream_url: str, timings: Timings, *, stream: bool = True
     ) -> None:
         self._gateway = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/",
@@ -37,52 +37,58 @@ class Run:
             timeout=httpx.Timeout(None, connect=10.0),
             trust_env=False,
         )
-        self._wall = httpx.AsyncClient(base_url=wall_url, timeout=10.0, trust_env=False)
+        self._upstream = httpx.AsyncClient(base_url=upstream_url, timeout=10.0, trust_env=False)
         self._timings = timings
-        self._stream = stream
+        self._wants_streams = stream
 
-    async def __aenter__(self) -> "Run":
+    async def __aenter__(self) -> "ConformanceRun":
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await self._gateway.aclose()
-        await self._wall.aclose()
+        await self._upstream.aclose()
 
     # --- the wall ---------------------------------------------------------------------------------
-    async def reset_wall(self) -> None:
+    async def reset_upstream(self) -> None:
         """Clear the log of the faulty upstream, and set its timings. Raises WallError."""
         try:
             timings = {"timings": asdict(self._timings)}
-            response = await self._wall.post("/control/reset", json=timings)
+            response = await self._upstream.post("/control/reset", json=timings)
             response.raise_for_status()
         except httpx.HTTPError as error:
-            where = self._wall.base_url
-            raise WallError(f"No faulty upstream answers at {where}: {error}") from None
+            where = self._upstream.base_url
+            raise SetupError(f"No faulty upstream answers at {where}: {error}") from None
 
-    async def read_log(self) -> list[Asked]:
+    async def read_upstream_log(self) -> list[LoggedRequest]:
         try:
-            response = await self._wall.get("/control/log")
-            return [Asked(**entry) for entry in response.json()["log"]]
+            response = await self._upstream.get("/control/log")
+            return [LoggedRequest(**entry) for entry in response.json()["log"]]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise WallError(f"The faulty upstream's log cannot be read: {error}") from None
+            raise SetupError(f"The faulty upstream's log cannot be read: {error}") from None
 
     # --- the gateway ------------------------------------------------------------------------------
     async def wait_until_ready(self) -> None:
         """Wait until the gateway answers for the healthy model. Raises WallError."""
-        await self.reset_wall()
+        await self.reset_upstream()
         until = time.monotonic() + self._timings.reach_seconds
         while True:
-            answer = await self._ask(HEALTHY, self._timings.hang_seconds)
+            answer = await self._ask_model(HEALTHY_MODEL, self._timings.hang_seconds)
             if answer.is_whole:
                 break
             if time.monotonic() >= until:
                 told = answer.error or "it answers with another text"
-                raise WallError(f"The gateway does not pass {HEALTHY} on to the upstream: {told}")
+                raise SetupError(
+                    f"The gateway does not pass {HEALTHY_MODEL} on to the upstream: {told}"
+                )
             await asyncio.sleep(PAUSE_SECONDS)
-        if not any(one.model == HEALTHY for one in await self.read_log()):
-            raise WallError(f"The gateway answers for {HEALTHY} without asking this upstream.")
+        if not any(one.model == HEALTHY_MODEL for one in await self.read_upstream_log()):
+            raise SetupError(
+                f"The gateway answers for {HEALTHY_MODEL} without asking this upstream."
+            )
 
-    async def judge_all(self, scenarios: Sequence[Scenario] = SCENARIOS) -> AsyncIterator[Verdict]:
+    async def judge_scenarios(
+        self, scenarios: Sequence[Scenario] = SCENARIOS
+    ) -> AsyncIterator[Verdict]:
         for scenario in scenarios:
             yield await self.judge_scenario(scenario)
 
@@ -93,28 +99,28 @@ class Run:
         """
         until = time.monotonic() + self._timings.reach_seconds
         while True:
-            verdict = judge(scenario, await self.gather(scenario))
+            verdict = judge_evidence(scenario, await self.gather_evidence(scenario))
             if verdict.verdict != NOT_EXERCISED or time.monotonic() >= until:
                 return verdict
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def gather(self, scenario: Scenario) -> Evidence:
+    async def gather_evidence(self, scenario: Scenario) -> Evidence:
         """Make the scenario's requests, and return the evidence."""
-        await self.reset_wall()
+        await self.reset_upstream()
         if scenario.is_outage:
             answers = await self._ask_through_outage(scenario)
         else:
-            lasts = getattr(self._timings, scenario.lasts) if scenario.lasts else 0.0
-            answers = [await self._ask(scenario.model, lasts + self._timings.hang_seconds)]
-        log = await self.read_log()
+            lasts = getattr(self._timings, scenario.fault_timing) if scenario.fault_timing else 0.0
+            answers = [await self._ask_model(scenario.model, lasts + self._timings.hang_seconds)]
+        log = await self.read_upstream_log()
         evidence = Evidence(
             self._timings,
-            scenario.fallback,
+            scenario.fallback_model,
             answers,
-            first=[one for one in log if one.model == scenario.model],
-            fallback=[one for one in log if one.model == scenario.fallback],
+            faulty_requests=[one for one in log if one.model == scenario.model],
+            fallback_requests=[one for one in log if one.model == scenario.fallback_model],
         )
-        if scenario.asks_alive and evidence.was_exercised:
+        if scenario.wants_alive_check and evidence.was_exercised:
             evidence.is_alive = await self._is_alive()
         return evidence
 
@@ -122,7 +128,7 @@ class Run:
         """Return whether a healthy request is answered, at once or after a Retry-After."""
         until = time.monotonic() + ALIVE_SECONDS
         while True:
-            answer = await self._ask(HEALTHY, max(1.0, until - time.monotonic()))
+            answer = await self._ask_model(HEALTHY_MODEL, max(1.0, until - time.monotonic()))
             wait = answer.retry_after_seconds
             if answer.is_whole or not wait or time.monotonic() + wait >= until:
                 return answer.is_whole
@@ -136,10 +142,10 @@ class Run:
             due = began + number * self._timings.outage_interval_seconds
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             begun_at = time.monotonic() - began
-            answer = await self._ask(scenario.model, self._timings.hang_seconds)
+            answer = await self._ask_model(scenario.model, self._timings.hang_seconds)
             answer.begun_at = round(begun_at, 3)
             answers.append(answer)
         return answers
 
-    async def _ask(self, model: str, seconds: float) -> Answer:
-        return await ask(self._gateway, model, stream=self._stream, seconds=seconds)
+    async def _ask_model(self, model: str, seconds: float) -> Answer:
+        return await ask_gateway(self._gateway, model, stream=self._wants_streams, seconds=seconds)

@@ -20,7 +20,7 @@ from typing import Any
 import h11
 
 from proxysite.conformance import faults
-from proxysite.conformance.exchange import Asked, Exchange, Left
+from proxysite.conformance.exchange import FaultyExchange, GatewayLeft, LoggedRequest
 from proxysite.conformance.timings import PROFILES, read_timings
 
 LOG_ENTRIES = 10_000
@@ -36,16 +36,16 @@ class FaultyUpstream:
         self._port = port
         self._tasks: set[asyncio.Task[None]] = set()
         self._timings = PROFILES[profile]
-        self._reset()
+        self._clear_log()
 
-    def _reset(self) -> None:
+    def _clear_log(self) -> None:
         self._since = time.monotonic()
-        self._log: deque[Asked] = deque(maxlen=LOG_ENTRIES)
-        self._attempts: Counter[str] = Counter()
+        self._log: deque[LoggedRequest] = deque(maxlen=LOG_ENTRIES)
+        self._attempts_by_model: Counter[str] = Counter()
 
     async def start(self) -> int:
         """Listen, and return the port. Raises OSError."""
-        self._server = await asyncio.start_server(self._accept, self._host, self._port)
+        self._server = await asyncio.start_server(self._accept_connection, self._host, self._port)
         self._port = int(self._server.sockets[0].getsockname()[1])
         return self._port
 
@@ -56,84 +56,100 @@ class FaultyUpstream:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # --- connections ------------------------------------------------------------------------------
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            await self._serve(reader, writer)
-        except (OSError, TimeoutError, h11.ProtocolError, Left):
+            await self._serve_connection(reader, writer)
+        except (OSError, TimeoutError, h11.ProtocolError, GatewayLeft):
             pass  # the gateway left, or sent something that is not HTTP
         finally:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Answer the requests of one connection, one after the other."""
         protocol = h11.Connection(h11.SERVER)
-        while (found := await read_request(protocol, reader, writer)) is not None:
+        while (found := await receive_request(protocol, reader, writer)) is not None:
             request, body = found
-            exchange = Exchange(reader, writer, protocol, nothing_asked(), self._timings)
-            await self._answer(request, body, exchange)
+            exchange = FaultyExchange(
+                reader, writer, protocol, make_unlogged_request(), self._timings
+            )
+            await self._answer_request(request, body, exchange)
             if writer.is_closing() or protocol.our_state is not h11.DONE:
                 return
             protocol.start_next_cycle()
 
-    async def _answer(self, request: h11.Request, body: bytes, exchange: Exchange) -> None:
+    async def _answer_request(
+        self, request: h11.Request, body: bytes, exchange: FaultyExchange
+    ) -> None:
         path = request.target.split(b"?")[0].decode("latin-1")
         method = request.method.decode("ascii")
         if method == "POST" and path.endswith("/chat/completions"):
-            await self._play(request, body, exchange)
+            await self._play_fault(request, body, exchange)
         elif method == "GET" and path.endswith("/models"):
             await exchange.send_json(200, list_models())
         elif method == "POST" and path == "/control/reset":
-            await self._take_reset(body, exchange)
+            await self._apply_reset(body, exchange)
         elif method == "GET" and path == "/control/log":
             entries = [asdict(entry) for entry in self._log]
             await exchange.send_json(200, {"log": entries, "timings": asdict(self._timings)})
         else:
-            await exchange.refuse(404, f"There is no {method} {path} here.", "not_found")
+            await exchange.send_error_object(404, f"There is no {method} {path} here.", "not_found")
 
-    async def _take_reset(self, body: bytes, exchange: Exchange) -> None:
+    async def _apply_reset(self, body: bytes, exchange: FaultyExchange) -> None:
         try:
             given = json.loads(body or b"{}")
             timings = read_timings(given["timings"]) if "timings" in given else self._timings
         except (ValueError, TypeError) as error:
-            return await exchange.refuse(400, str(error), "invalid_value")
+            return await exchange.send_error_object(400, str(error), "invalid_value")
         self._timings = timings
-        self._reset()
+        self._clear_log()
         return await exchange.send_json(200, {"timings": asdict(timings)})
 
     # --- the faults -------------------------------------------------------------------------------
-    async def _play(self, request: h11.Request, data: bytes, exchange: Exchange) -> None:
+    async def _play_fault(
+        self, request: h11.Request, data: bytes, exchange: FaultyExchange
+    ) -> None:
         try:
             body = json.loads(data)
-            fault = faults.MODELS.get(tag := tag_of(str(body["model"])))
+            fault = faults.FAULTS_BY_MODEL.get(tag := normalize_model(str(body["model"])))
         except (ValueError, TypeError, KeyError):
             message = "The body is no chat completion request."
-            return await exchange.refuse(400, message, "invalid_json")
+            return await exchange.send_error_object(400, message, "invalid_json")
         exchange.since = self._since
-        exchange.asked = asked = self._note(tag, request, body, exchange.seconds)
+        exchange.logged_request = asked = self._add_to_log(
+            tag, request, body, exchange.seconds_since_reset
+        )
         if fault is None:
-            return await exchange.refuse(404, f"There is no model {tag!r}.", "model_not_found")
+            return await exchange.send_error_object(
+                404, f"There is no model {tag!r}.", "model_not_found"
+            )
         try:
             return await fault(exchange)
-        except Left:
+        except GatewayLeft:
             asked.ending = asked.ending or "the gateway left"
             raise
 
-    def _note(self, tag: str, request: h11.Request, body: dict[str, Any], at: float) -> Asked:
+    def _add_to_log(
+        self, tag: str, request: h11.Request, body: dict[str, Any], at: float
+    ) -> LoggedRequest:
         """Add the request to the log, and return its entry."""
-        self._attempts[tag] += 1
+        self._attempts_by_model[tag] += 1
         messages = body.get("messages")
         last = messages[-1] if isinstance(messages, list) and messages else {}
-        asked = Asked(
+        asked = LoggedRequest(
             number=len(self._log) + 1,
             at=round(at, 4),
             model=tag,
-            attempt=self._attempts[tag],
+            attempt=self._attempts_by_model[tag],
             credential=digest_credential(request),
             streams=bool(body.get("stream")),
             last_role=str(last.get("role", "")) if isinstance(last, dict) else "",
@@ -144,17 +160,17 @@ class FaultyUpstream:
         return asked
 
 
-def tag_of(model: str) -> str:
+def normalize_model(model: str) -> str:
     """Return the name of a model as MODELS has it: `openai/fb-s01-anything` is `fb-s01`."""
     name = model.rpartition("/")[2].strip().lower()
-    if name in faults.MODELS:
+    if name in faults.FAULTS_BY_MODEL:
         return name
     return "-".join(name.split("-")[:2])
 
 
 def list_models() -> dict[str, Any]:
     facts = {"object": "model", "created": 0, "owned_by": "wall"}
-    return {"object": "list", "data": [{"id": name} | facts for name in faults.MODELS]}
+    return {"object": "list", "data": [{"id": name} | facts for name in faults.FAULTS_BY_MODEL]}
 
 
 def digest_credential(request: h11.Request) -> str:
@@ -164,12 +180,12 @@ def digest_credential(request: h11.Request) -> str:
     return ""
 
 
-def nothing_asked() -> Asked:
+def make_unlogged_request() -> LoggedRequest:
     """Return the entry of a request that is not logged."""
-    return Asked(0, 0.0, "", 0, "", False, "", 0, {})
+    return LoggedRequest(0, 0.0, "", 0, "", False, "", 0, {})
 
 
-async def read_request(
+async def receive_request(
     protocol: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> tuple[h11.Request, bytes] | None:
     """Return the connection's next request and its body; None when the connection has ended.

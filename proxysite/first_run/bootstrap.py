@@ -1,7 +1,7 @@
 """The first run: tables, an administrator, the model `echo` and an API key.
 
-After it the first request can be answered. `prepare` is idempotent. The secrets that it returns are
-shown once and stored nowhere in clear.
+After it the first request can be answered. `prepare_database` is idempotent. The secrets that it
+returns are shown once and stored nowhere in clear.
 """
 
 import secrets
@@ -29,12 +29,12 @@ class FirstRun:
 
     username: str
     password: str
-    key: str
+    api_key: str
     # a line for each imported or refused credential of the programs that proxysite replaces
-    taken: tuple[str, ...] = ()
+    import_lines: tuple[str, ...] = ()
 
 
-def migrate() -> None:
+def migrate_database() -> None:
     """Bring the tables up to date; on Postgres one process at a time."""
     if connection.vendor != "postgresql":
         call_command("migrate", verbosity=0, interactive=False)
@@ -47,15 +47,15 @@ def migrate() -> None:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
 
 
-def prepare() -> FirstRun | None:
+def prepare_database() -> FirstRun | None:
     """Bring the database up to date, and write the first rows to a new one.
 
     Returns None when there was a user or an API key already. Raises SecretsDiffer, CommandError.
     """
-    migrate()
+    migrate_database()
     schema_check.require_columns()
     secret_check.require_secrets()
-    secret_check.enable_readable()
+    secret_check.enable_readable_tokens()
     users = get_user_model().objects
     with transaction.atomic():
         if users.exists() or ApiKey.objects.exists():
@@ -71,6 +71,6 @@ def prepare() -> FirstRun | None:
             provider=provider,
             defaults={"upstream_name": "echo", "capabilities": capabilities},
         )
-        _, key = keys.issue(user, name="first key")
-        taken = import_environment.adopt()
+        _, key = keys.create_key(user, name="first key")
+        taken = import_environment.import_credentials()
     return FirstRun(ADMINISTRATOR, password, key, tuple(taken))

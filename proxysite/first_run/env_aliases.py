@@ -12,10 +12,10 @@ ALIASES = {
     "ENABLE_TOOLIFY": "TOOL_SUPPORT",
     "K2THINK_API_URL": "USER_API_URL",
 }
-LOUD = ("DEBUG", "DEBUG_LOGGING")  # they only make the log longer: no debug pages
+DEBUG_VARIABLES = ("DEBUG", "DEBUG_LOGGING")  # they only make the log longer: no debug pages
 
 
-def apply(environ: MutableMapping[str, str]) -> dict[str, str]:
+def apply_aliases(environ: MutableMapping[str, str]) -> dict[str, str]:
     """Set our variables from theirs where ours are not set, and return {our name: their name}.
 
     Changes `environ`.
@@ -26,7 +26,9 @@ def apply(environ: MutableMapping[str, str]) -> dict[str, str]:
             environ[ours] = environ[theirs]
             done[ours] = theirs
     loud = [
-        name for name in LOUD if environ.get(name, "").strip().lower() in ("true", "1", "yes", "on")
+        name
+        for name in DEBUG_VARIABLES
+        if environ.get(name, "").strip().lower() in ("true", "1", "yes", "on")
     ]
     if loud and not environ.get("LOG_LEVEL"):
         environ["LOG_LEVEL"] = "DEBUG"

@@ -16,15 +16,17 @@ from api import keys
 from providers import seed_presets
 from providers.choices import Mode
 from providers.models import Provider
-from providers.network.address_guard import base_url_problem
+from providers.network.address_guard import find_base_url_problem
 from tokens.imports import token_import
 
 # the owner of the imported keys: an ordinary user, as a shared key must open no staff endpoint
-SHARED = "shared"
-PUBLISHED = frozenset(("sk-default", "sk-false", "sk-k2think"))  # anybody can read these defaults
-SHORTEST = 8
-KIMI = "kimi-web"
-K2THINK = "k2think-web"
+SHARED_USERNAME = "shared"
+PUBLISHED_KEYS = frozenset(
+    ("sk-default", "sk-false", "sk-k2think")
+)  # anybody can read these defaults
+SHORTEST_KEY_CHARS = 8
+KIMI_PROVIDER = "kimi-web"
+K2THINK_PROVIDER = "k2think-web"
 K2THINK_VARIABLES = (
     "USER_API_URL",
     "GUEST_API_URL",
@@ -36,12 +38,12 @@ K2THINK_VARIABLES = (
 )
 
 
-def adopt() -> list[str]:
+def import_credentials() -> list[str]:
     """Write the rows, and return a line for each that was made or refused, without any secret."""
-    return [*adopt_keys(), *adopt_k2think(), *adopt_kimi()]
+    return [*import_api_keys(), *import_k2think(), *import_kimi_tokens()]
 
 
-def adopt_keys() -> Iterator[str]:
+def import_api_keys() -> Iterator[str]:
     given = [
         ("VALID_API_KEY", settings.VALID_API_KEY),
         *(("DEFAULT_AUTHKEYS", key) for key in settings.DEFAULT_AUTHKEYS),
@@ -49,39 +51,39 @@ def adopt_keys() -> Iterator[str]:
     for name, key in given:
         if not key:
             continue
-        if wrong := problem(key):
+        if wrong := find_key_problem(key):
             yield f"{name}: not taken, {wrong}."
             continue
-        user, _ = get_user_model().objects.get_or_create(username=SHARED)
-        keys.adopt(user, key, name=name)
-        yield f"{name}: taken as an API key of the user {SHARED!r}."
+        user, _ = get_user_model().objects.get_or_create(username=SHARED_USERNAME)
+        keys.add_existing_key(user, key, name=name)
+        yield f"{name}: taken as an API key of the user {SHARED_USERNAME!r}."
 
 
-def problem(key: str) -> str:
+def find_key_problem(key: str) -> str:
     """Return why a key is refused, or an empty string; a key needs no particular format."""
-    if key in PUBLISHED:
+    if key in PUBLISHED_KEYS:
         return f"{key!r} is a published default that anybody knows; choose another"
-    if len(key) < SHORTEST:
-        return f"it is shorter than {SHORTEST} characters"
+    if len(key) < SHORTEST_KEY_CHARS:
+        return f"it is shorter than {SHORTEST_KEY_CHARS} characters"
     if not key.isascii() or not key.isprintable() or " " in key or "," in key:
         return "it has characters that no client can send as a key"
     return ""
 
 
-def adopt_k2think() -> Iterator[str]:
+def import_k2think() -> Iterator[str]:
     if not any(getattr(settings, name) for name in K2THINK_VARIABLES):
         return
     mode = settings.PROXY_MODE.lower() or Mode.GUEST
     if mode not in Mode.values:
         yield f"PROXY_MODE: {settings.PROXY_MODE!r} is neither guest nor user; guest is taken."
         mode = Mode.GUEST
-    provider = seed_presets.seed(K2THINK)[0]
+    provider = seed_presets.create_preset_rows(K2THINK_PROVIDER)[0]
     provider.mode = mode
     url = (settings.USER_API_URL or settings.GUEST_API_URL).rstrip("/")
     provider.base_url = (
         url.removesuffix("/chat/completions").removesuffix("/guest") or provider.base_url
     )
-    provider.allow_private = private(provider.base_url)
+    provider.allow_private = is_private_url(provider.base_url)
     try:
         provider.full_clean()
     except ValidationError as error:
@@ -89,46 +91,51 @@ def adopt_k2think() -> Iterator[str]:
         provider.refresh_from_db()
         provider.mode = mode
     provider.save()
-    yield f"The provider {K2THINK} is there, in the mode {mode}."
-    if provider.set_aside:
-        yield f"{K2THINK} is not asked: {provider.set_aside}"
-    yield from adopt_file(
+    yield f"The provider {K2THINK_PROVIDER} is there, in the mode {mode}."
+    if provider.set_aside_reason:
+        yield f"{K2THINK_PROVIDER} is not asked: {provider.set_aside_reason}"
+    yield from import_credentials_file(
         provider, "USER_TOKENS_FILE" if settings.USER_TOKENS_FILE else "TOKENS_FILE"
     )
-    yield from adopt_file(provider, "ACCOUNTS_FILE")
+    yield from import_credentials_file(provider, "ACCOUNTS_FILE")
 
 
-def private(url: str) -> bool:
+def is_private_url(url: str) -> bool:
     """Return whether the URL names an address on this machine or network.
 
     The operator chose it, so plain http is allowed there too.
     """
     secure = url.replace("http://", "https://", 1)
-    return base_url_problem(url, True) is None and base_url_problem(secure, False) is not None
+    return (
+        find_base_url_problem(url, True) is None
+        and find_base_url_problem(secure, False) is not None
+    )
 
 
-def adopt_file(provider: Provider, name: str) -> Iterator[str]:
+def import_credentials_file(provider: Provider, name: str) -> Iterator[str]:
     """Import the tokens or accounts of the file that the setting `name` names."""
     path = getattr(settings, name)
     if not path:
         return
     try:
-        lines = token_import.decode(Path(path).read_bytes())
+        lines = token_import.decode_text_file(Path(path).read_bytes())
     except OSError as error:
         yield f"{name}: cannot read {path}: {error.strerror}."
     except token_import.UnreadableFile as error:
         yield f"{name}: {error}"
     else:
-        yield taken(name, provider, lines)
+        yield import_token_lines(name, provider, lines)
 
 
-def adopt_kimi() -> Iterator[str]:
+def import_kimi_tokens() -> Iterator[str]:
     if settings.KIMI_TOKENS:
-        yield taken("KIMI_TOKENS", seed_presets.seed(KIMI)[0], settings.KIMI_TOKENS)
+        yield import_token_lines(
+            "KIMI_TOKENS", seed_presets.create_preset_rows(KIMI_PROVIDER)[0], settings.KIMI_TOKENS
+        )
 
 
-def taken(name: str, provider: Provider, lines: list[str]) -> str:
-    counts = token_import.run(provider, lines).counts
+def import_token_lines(name: str, provider: Provider, lines: list[str]) -> str:
+    counts = token_import.import_lines(provider, lines).verdict_counts
     malformed = (
         f", {counts[token_import.MALFORMED]} malformed" if counts[token_import.MALFORMED] else ""
     )

@@ -1,8 +1,8 @@
 """Notes of a running gateway, by which a command in another terminal finds its home and database.
 
-`serve` holds a lock on `serve.lock` in its home as long as it runs, and writes a `Record` into this
-file. It also adds the home to a list in the checkout (the setting MARKER_FILE). A record counts
-only while its lock is held, so a crash leaves nothing to clean up. No Django in here.
+`serve` holds a lock on `serve.lock` in its home as long as it runs, and writes a `GatewayRecord`
+into this file. It also adds the home to a list in the checkout (the setting MARKER_FILE). A record
+counts only while its lock is held, so a crash leaves nothing to clean up. No Django in here.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ POSTGRES_PORT = 5432
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class GatewayRecord:
     """A gateway that runs.
 
     `database` is the address that `describe_database` returns. `url` is its DATABASE_URL, "" for
@@ -97,7 +97,7 @@ def claim_home(home: Path) -> TextIO | None:
     return None
 
 
-def write_record(lock: TextIO, record: Record) -> None:
+def write_record(lock: TextIO, record: GatewayRecord) -> None:
     """Write the record into the lock's file."""
     lock.seek(0)
     lock.truncate()
@@ -117,18 +117,18 @@ def is_locked(home: Path) -> bool:
     return False
 
 
-def read_record(home: Path) -> Record | None:
+def read_record(home: Path) -> GatewayRecord | None:
     """Return the record of the gateway that runs on this home; None when none runs."""
     if not is_locked(home):
         return None
     try:
-        return Record(**json.loads((home / LOCK_NAME).read_text(encoding="utf-8")))
+        return GatewayRecord(**json.loads((home / LOCK_NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None  # the gateway is just starting
 
 
 # --- the list of a checkout ---------------------------------------------------------------------
-def find_running(file: Path | None) -> list[Record]:
+def find_running_gateways(file: Path | None) -> list[GatewayRecord]:
     """Return the gateways that were started from a checkout and still run. Writes nothing."""
     records = (read_record(Path(home)) for home in read_homes(file))
     return [record for record in records if record is not None]

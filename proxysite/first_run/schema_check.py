@@ -17,18 +17,19 @@ COLUMNS_SQLITE = """
     JOIN pragma_table_info(tables.name) AS columns
     WHERE tables.type = 'table'
 """
-NAMED = 10
+MOST_NAMED_COLUMNS = 10
 
 
 def require_columns() -> None:
     """Raise CommandError with one line that names the missing columns, if there are any."""
     missing = find_missing_columns()
     if missing:
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        names = ", ".join(missing[:MOST_NAMED_COLUMNS])
+        if len(missing) > MOST_NAMED_COLUMNS:
+            names += f" and {len(missing) - MOST_NAMED_COLUMNS} more"
         raise CommandError(
-            f"The database lacks {', '.join(missing[:NAMED])}{more}, though all migrations have "
-            "run: an earlier version"
-            " of one was applied. Restore a backup from before it, or add what is missing by hand."
+            f"The database lacks {names}, though all migrations have run: an earlier version of "
+            "one was applied. Restore a backup from before it, or add what is missing by hand."
         )
 
 

@@ -1,7 +1,7 @@
 """The bytes of request bodies that this process holds: in memory, on disk, and per caller.
 
 Small bodies are not counted: nearly all requests have one, and REQUESTS_IN_FLIGHT bounds their sum.
-A body larger than COUNTED_BYTES takes a `Share`, which its request gives back when it ends.
+A body larger than COUNTED_BYTES takes a `BodyShare`, which its request gives back when it ends.
 """
 
 from collections import Counter
@@ -21,12 +21,12 @@ class BodyBudget:
         self.disk_bytes = 0
         self.bytes_by_owner: Counter[Owner] = Counter()
 
-    def share(self, owner: Owner) -> "Share":
+    def open_share(self, owner: Owner) -> "BodyShare":
         """Return the share of one request of this owner, which holds nothing yet."""
-        return Share(self, owner)
+        return BodyShare(self, owner)
 
 
-class Share:
+class BodyShare:
     """The bytes of the budget that one request holds.
 
     The methods that take more raise Saturated or KeyLimitExceeded.
@@ -50,29 +50,29 @@ class Share:
         """Count that many more bytes in memory."""
         self._require_room_of_owner(size_bytes)
         self._require_memory(size_bytes)
-        self._add(memory_bytes=size_bytes)
+        self._add_bytes(memory_bytes=size_bytes)
 
     def reserve_disk(self, size_bytes: int) -> None:
         """Count that many more bytes on disk."""
         self._require_room_of_owner(size_bytes)
         self._require_disk(size_bytes)
-        self._add(disk_bytes=size_bytes)
+        self._add_bytes(disk_bytes=size_bytes)
 
     def move_to_disk(self) -> None:
         """Count on disk the bytes that were in memory."""
         self._require_disk(self.memory_bytes)
-        self._add(memory_bytes=-self.memory_bytes, disk_bytes=self.memory_bytes)
+        self._add_bytes(memory_bytes=-self.memory_bytes, disk_bytes=self.memory_bytes)
 
     def move_to_memory(self) -> None:
         """Count in memory the bytes that were on disk."""
         self._require_memory(self.disk_bytes)
-        self._add(memory_bytes=self.disk_bytes, disk_bytes=-self.disk_bytes)
+        self._add_bytes(memory_bytes=self.disk_bytes, disk_bytes=-self.disk_bytes)
 
-    def release(self) -> None:
+    def release_bytes(self) -> None:
         """Give all bytes back to the budget."""
-        self._add(memory_bytes=-self.memory_bytes, disk_bytes=-self.disk_bytes)
+        self._add_bytes(memory_bytes=-self.memory_bytes, disk_bytes=-self.disk_bytes)
 
-    def _add(self, memory_bytes: int = 0, disk_bytes: int = 0) -> None:
+    def _add_bytes(self, memory_bytes: int = 0, disk_bytes: int = 0) -> None:
         budget = self._budget
         self.memory_bytes += memory_bytes
         self.disk_bytes += disk_bytes

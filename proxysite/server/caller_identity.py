@@ -15,34 +15,34 @@ from django.utils.crypto import constant_time_compare
 
 from api.authentication import Caller
 from api.relay.gateway import Gateway
-from providers.database.database_threads import QUICK, in_time
+from providers.database.database_threads import QUICK, await_in_time
 from providers.exceptions import GatewayError
 from proxysite.server.body_budget import Owner
 
 KEY_HEADERS = {b"authorization": "HTTP_AUTHORIZATION", b"x-api-key": "HTTP_X_API_KEY"}
 
 
-class Visitor:
-    """The caller of one request; `problem` says why the given API key is not valid."""
+class RequestCaller:
+    """The caller of one request; `key_error` says why the given API key is not valid."""
 
     def __init__(self, gateway: Gateway, scope: dict[str, Any]) -> None:
         self._gateway = gateway
         self._scope = scope
         self.caller: Caller | None = None
-        self.problem: GatewayError | None = None
+        self.key_error: GatewayError | None = None
 
-    async def find_caller(self) -> None:
-        """Look up the API key, if one is given, and set `caller` or `problem`.
+    async def identify_caller(self) -> None:
+        """Look up the API key, if one is given, and set `caller` or `key_error`.
 
         A caller who brings tokens of an upstream has no API key.
         """
-        credentials = key_headers(self._scope)
+        credentials = read_key_headers(self._scope)
         if not credentials:
             return
         try:
-            caller = await self._gateway.keyring.caller(credentials)
+            caller = await self._gateway.keyring.identify_caller(credentials)
         except GatewayError as problem:
-            self.problem = problem
+            self.key_error = problem
         else:
             self.caller = caller if caller.key_id is not None else None
 
@@ -53,13 +53,13 @@ class Visitor:
         """
         if self.caller is not None:
             return self.caller.key_id
-        if session_key := cookie(self._scope, settings.SESSION_COOKIE_NAME):
-            user_id = await in_time(QUICK.run(find_session_user, session_key))
+        if session_key := read_cookie(self._scope, settings.SESSION_COOKIE_NAME):
+            user_id = await await_in_time(QUICK.run_work(find_session_user, session_key))
             return None if user_id is None else f"user {user_id}"
         return None
 
 
-def key_headers(scope: dict[str, Any]) -> dict[str, str]:
+def read_key_headers(scope: dict[str, Any]) -> dict[str, str]:
     """Return the headers that may carry an API key, named as in Django's META."""
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
@@ -69,7 +69,7 @@ def key_headers(scope: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def cookie(scope: dict[str, Any], name: str) -> str:
+def read_cookie(scope: dict[str, Any], name: str) -> str:
     """Return the value of a cookie, or an empty text."""
     text = "; ".join(
         value.decode("latin-1") for field, value in scope["headers"] if field == b"cookie"

@@ -18,10 +18,10 @@ from api.authentication import read_changed_keys
 from api.relay.gateway import Gateway
 from providers.database.database_errors import log_unless_outage
 from providers.database.database_threads import HOUSEKEEPING
-from providers.database.deadlines import Patience
+from providers.database.deadlines import TimeLimit
 from providers.database.revisions import CHANNEL
 from providers.models import Revision
-from tokens.outcomes.breaker_sharing import read_hints
+from tokens.outcomes.breaker_sharing import read_breaker_hints
 from tokens.pool.pool import Pool
 
 logger = logging.getLogger(__name__)
@@ -31,63 +31,77 @@ HEARTBEAT_SECONDS = 1.0
 APPLY_SECONDS = 15.0  # a frozen database must not hang the watcher
 
 
-def versions() -> dict[str, int]:
+def read_versions() -> dict[str, int]:
     return dict(Revision.objects.values_list("topic", "version"))
 
 
-class Watcher:
+class ChangeWatcher:
     """Keeps models, tokens, API keys and breakers of one gateway as they are in the database."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._seen: dict[str, int] = {}
+        self._seen_versions: dict[str, int] = {}
 
     async def read_all(self) -> None:
         """Read everything once. Raises DatabaseError, OSError, TimeoutError."""
-        await self._apply(await HOUSEKEEPING.run(versions), everything=True)
+        await self._apply_changes(await HOUSEKEEPING.run_work(read_versions), reads_everything=True)
 
-    async def _apply(self, found: dict[str, int], everything: bool = False) -> None:
+    async def _apply_changes(
+        self, current_versions: dict[str, int], reads_everything: bool = False
+    ) -> None:
         """Read the rows whose versions differ from those last seen. Raises TimeoutError."""
         async with asyncio.timeout(APPLY_SECONDS):
-            await self._read(found, everything)
-        self._seen = found
+            await self._read_changed_rows(current_versions, reads_everything)
+        self._seen_versions = current_versions
 
-    async def _read(self, found: dict[str, int], everything: bool) -> None:
+    async def _read_changed_rows(
+        self, current_versions: dict[str, int], reads_everything: bool
+    ) -> None:
         gateway = self._gateway
         changed = {
             topic
-            for topic in found.keys() | self._seen.keys()
-            if found.get(topic) != self._seen.get(topic)
+            for topic in current_versions.keys() | self._seen_versions.keys()
+            if current_versions.get(topic) != self._seen_versions.get(topic)
         }
-        if everything or "catalogue" in changed:
-            gateway.catalogue.take(await HOUSEKEEPING.run(gateway.catalogue.read))
-        if everything or "tokens" in changed:
-            await gateway.pool.take(
-                await HOUSEKEEPING.run(Pool.read, -1 if everything else gateway.pool.seen)
+        if reads_everything or "catalogue" in changed:
+            gateway.catalogue.apply_rows(
+                await HOUSEKEEPING.run_work(gateway.catalogue.read_catalogue_rows)
             )
-        if everything or "breakers" in changed:
-            gateway.breaker_sharing.apply(await HOUSEKEEPING.run(read_hints))
-        if everything or "keys" in changed:
-            gateway.keyring.take(await HOUSEKEEPING.run(read_changed_keys, gateway.keyring.seen))
+        if reads_everything or "tokens" in changed:
+            await gateway.pool.apply_rows(
+                await HOUSEKEEPING.run_work(
+                    Pool.read_tokens, -1 if reads_everything else gateway.pool.version_in_force
+                )
+            )
+        if reads_everything or "breakers" in changed:
+            gateway.breaker_sharing.apply_hints(await HOUSEKEEPING.run_work(read_breaker_hints))
+        if reads_everything or "keys" in changed:
+            gateway.keyring.apply_changes(
+                await HOUSEKEEPING.run_work(read_changed_keys, gateway.keyring.version_in_force)
+            )
 
-    async def keep(self) -> None:
+    async def watch_changes(self) -> None:
         """Watch until cancelled; after a fault of the database everything is read again."""
         while True:
             try:
-                await (self._listen() if connection.vendor == "postgresql" else self._poll())
+                await (
+                    self._listen_for_changes()
+                    if connection.vendor == "postgresql"
+                    else self._poll_versions()
+                )
             except (DatabaseError, OSError, TimeoutError) as error:
                 logger.warning("changes cannot be read: %s", type(error).__name__)
                 log_unless_outage(error)
-                self._gateway.ledger.suspend()
+                self._gateway.ledger.suspend_requests()
                 await asyncio.sleep(POLL_SECONDS)
-                self._seen = {}
+                self._seen_versions = {}
 
-    async def _poll(self) -> None:
+    async def _poll_versions(self) -> None:
         while True:
-            await self._apply(await HOUSEKEEPING.run(versions))
+            await self._apply_changes(await HOUSEKEEPING.run_work(read_versions))
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _listen(self) -> None:
+    async def _listen_for_changes(self) -> None:
         import psycopg
 
         parameters: dict[str, Any] = {
@@ -95,24 +109,24 @@ class Watcher:
             for name, value in connection.get_connection_params().items()
             if name in POSTGRES_PARAMETERS
         }
-        patience = Patience(settings.DATABASE_TIMEOUT_SECONDS)
+        patience = TimeLimit(settings.DATABASE_TIMEOUT_SECONDS)
         listener = None
         try:
             listener = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
-            await patience.wait(listener.execute(f"LISTEN {CHANNEL}"), listener)
+            await patience.wait_for_work(listener.execute(f"LISTEN {CHANNEL}"), listener)
             while True:
-                found = await patience.wait(self._versions(listener), listener)
-                await self._apply(found)
+                found = await patience.wait_for_work(self._fetch_versions(listener), listener)
+                await self._apply_changes(found)
                 async for _ in listener.notifies(timeout=HEARTBEAT_SECONDS, stop_after=1):
                     pass
         except psycopg.Error as error:
             raise DatabaseError(str(error)) from error
         finally:
-            await patience.end()
+            await patience.end_late_work()
             if listener is not None:
                 await listener.close()
 
     @staticmethod
-    async def _versions(listener: Any) -> dict[str, int]:
+    async def _fetch_versions(listener: Any) -> dict[str, int]:
         cursor = await listener.execute("SELECT topic, version FROM providers_revision")
         return dict(await cursor.fetchall())

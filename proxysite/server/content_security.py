@@ -12,14 +12,14 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-HEADER = "Content-Security-Policy"
-ENDS = "; base-uri 'none'; frame-ancestors 'none'"
-PAGE = (
+POLICY_HEADER = "Content-Security-Policy"
+COMMON_DIRECTIVES = "; base-uri 'none'; frame-ancestors 'none'"
+PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src "
     "'self';"
     " connect-src 'self'; form-action 'self'"
-) + ENDS
-NO_PAGE = "default-src 'none'; form-action 'none'" + ENDS + "; sandbox"
+) + COMMON_DIRECTIVES
+NO_PAGE_POLICY = "default-src 'none'; form-action 'none'" + COMMON_DIRECTIVES + "; sandbox"
 
 
 class ContentSecurity:
@@ -34,14 +34,14 @@ class ContentSecurity:
 
     def __call__(self, request: HttpRequest) -> Any:
         if iscoroutinefunction(self):
-            return self.answer(request)
-        return with_policy(self.get_response(request))
+            return self.answer_async(request)
+        return add_policy(self.get_response(request))
 
-    async def answer(self, request: HttpRequest) -> HttpResponseBase:
-        return with_policy(await self.get_response(request))
+    async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        return add_policy(await self.get_response(request))
 
 
-def with_policy(response: HttpResponseBase) -> HttpResponseBase:
+def add_policy(response: HttpResponseBase) -> HttpResponseBase:
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
-    response.headers[HEADER] = PAGE if is_page else NO_PAGE
+    response.headers[POLICY_HEADER] = PAGE_POLICY if is_page else NO_PAGE_POLICY
     return response

@@ -22,16 +22,16 @@ from providers.exceptions import InvalidRequest
 from proxysite.configuration.setting_values import DEFAULT
 
 logger = logging.getLogger(__name__)
-ANY_HOST = ("/v1/", "/healthz", "/readyz")  # paths that are served under any host name
+ANY_HOST_PATHS = ("/v1/", "/healthz", "/readyz")  # paths that are served under any host name
 LONGEST_NAME = 253  # characters that DNS allows
-MOST_NAMES = 100  # names that are logged, so that invented names do not fill the log
+MOST_LOGGED_NAMES = 100  # names that are logged, so that invented names do not fill the log
 # an address for documentation (RFC 5737): its route shows our own address; nothing is sent
-ELSEWHERE = "192.0.2.1"
-_logged: set[str] = set()
+FOREIGN_ADDRESS = "192.0.2.1"
+_logged_names: set[str] = set()
 
 
 def serves_any_host(path: str) -> bool:
-    return path == "/v1" or path.startswith(ANY_HOST[0]) or path in ANY_HOST[1:]
+    return path == "/v1" or path.startswith(ANY_HOST_PATHS[0]) or path in ANY_HOST_PATHS[1:]
 
 
 class HostRequest(ASGIRequest):
@@ -48,7 +48,7 @@ class HostRequest(ASGIRequest):
         return name if split_domain_port(name)[0] else "localhost"
 
 
-def find_name(request: HttpRequest) -> str:
+def read_host_name(request: HttpRequest) -> str:
     """Return the name that a request gives this site, without its port, cut to LONGEST_NAME."""
     raw = str(request._get_raw_host())  # type: ignore[attr-defined]
     return (split_domain_port(raw)[0] or raw)[:LONGEST_NAME]
@@ -59,15 +59,15 @@ def answer_unknown_host(request: HttpRequest) -> HttpResponse:
 
     A browser gets a page, a program a JSON error. Each name is logged once.
     """
-    name = find_name(request)
+    name = read_host_name(request)
     log_unknown_host(name)
-    request_id = exceptions.request_id(request)
+    request_id = exceptions.get_request_id(request)
     if not wants_page(request):
         text = (
             f"This gateway does not know the host name {name!a}: add it to the setting "
             "ALLOWED_HOSTS and restart."
         )
-        return exceptions.answer(InvalidRequest(text, code="unknown_host"), request_id)
+        return exceptions.render_error(InvalidRequest(text, code="unknown_host"), request_id)
     allowed = ",".join([*settings.ALLOWED_HOSTS, name])
     page = render_to_string("unknown_host.html", {"name": name, "allowed": allowed})
     return HttpResponse(
@@ -82,12 +82,12 @@ def wants_page(request: HttpRequest) -> bool:
 
 def log_unknown_host(name: str) -> None:
     """Log each name once, MOST_NAMES at most."""
-    if name in _logged or len(_logged) >= MOST_NAMES:
+    if name in _logged_names or len(_logged_names) >= MOST_LOGGED_NAMES:
         return
-    _logged.add(name)
+    _logged_names.add(name)
     logger.warning("the host name %a is not known: add it to ALLOWED_HOSTS if it is yours", name)
-    if len(_logged) == MOST_NAMES:
-        logger.warning("%d unknown host names were logged; more are not", MOST_NAMES)
+    if len(_logged_names) == MOST_LOGGED_NAMES:
+        logger.warning("%d unknown host names were logged; more are not", MOST_LOGGED_NAMES)
 
 
 # --- the hint at start --------------------------------------------------------------------------
@@ -117,15 +117,15 @@ def find_own_names(host: str) -> list[str]:
     """Return names and addresses under which other machines may know this one."""
     if host not in ("", "0.0.0.0", "::"):  # noqa: S104 - asked, not listened on
         return [f"[{host}]" if ":" in host else host]
-    names = [socket.gethostname(), *find_address()]
+    names = [socket.gethostname(), *find_own_address()]
     return [name for name in dict.fromkeys(names) if name and name not in settings.ALLOWED_HOSTS]
 
 
-def find_address() -> list[str]:
+def find_own_address() -> list[str]:
     """Return the address of this machine in its network, or nothing. Sends nothing."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((ELSEWHERE, 9))
+            probe.connect((FOREIGN_ADDRESS, 9))
             return [str(probe.getsockname()[0])]
     except OSError:
         return []

@@ -22,9 +22,9 @@ from api.relay.gateway import Gateway, LeanRequest
 from api.streaming.stream_answer import JsonAnswer, StreamAnswer
 from api.views.chat import new_request_id
 from providers.exceptions import InternalError, InvalidRequest, Saturated, ShuttingDown
-from proxysite.server.body_budget import BodyBudget, Owner, Share, largest_body_bytes
+from proxysite.server.body_budget import BodyBudget, BodyShare, Owner, largest_body_bytes
 from proxysite.server.request_bodies import (
-    WHOLE,
+    WHOLE_REQUEST,
     CallerLeft,
     Message,
     Receive,
@@ -36,21 +36,21 @@ logger = logging.getLogger(__name__)
 
 Send = Callable[[Message], Awaitable[None]]
 # scope key: a list of callbacks that the server calls when the caller has left
-LEAVE = "proxysite.leave"
-ALWAYS_SERVED = "/readyz"  # a probe of the process is answered even under full load
+LEAVE_CALLBACKS = "proxysite.leave"
+READINESS_PROBE_PATH = "/readyz"  # a probe of the process is answered even under full load
 
 
-class Leaving:
-    """A callback for the caller's leaving: it cancels the request's task and sets `gone`."""
+class LeaveCallback:
+    """A callback for the caller's leaving: it cancels the request's task and sets `has_left`."""
 
-    __slots__ = ("gone", "task")
+    __slots__ = ("has_left", "task")
 
     def __init__(self) -> None:
         self.task = asyncio.current_task()
-        self.gone = False
+        self.has_left = False
 
     def __call__(self) -> None:
-        self.gone = True
+        self.has_left = True
         if self.task is not None:
             self.task.cancel()
 
@@ -60,20 +60,20 @@ class RelayRequest(LeanRequest):
 
     receive: Receive
     budget: BodyBudget
-    share: Share | None = None
+    share: BodyShare | None = None
 
-    async def whole_body(self) -> bytes:
-        if WHOLE not in self.scope:
-            self.share = self.budget.share(self.owner)
+    async def receive_body(self) -> bytes:
+        if WHOLE_REQUEST not in self.scope:
+            self.share = self.budget.open_share(self.body_owner)
         return await read_body(self.scope, self.receive, largest_body_bytes(), self.share)
 
-    def keep_body(self) -> Callable[[object], None]:
+    def hold_body_memory(self) -> Callable[[object], None]:
         share = self.share
         self.share = None
-        return lambda done: share.release() if share is not None else None
+        return lambda done: share.release_bytes() if share is not None else None
 
     @property
-    def owner(self) -> Owner:
+    def body_owner(self) -> Owner:
         """Return the owner to whom a large body is counted.
 
         Callers who bring tokens of an upstream are counted together.
@@ -81,12 +81,12 @@ class RelayRequest(LeanRequest):
         key_id = self.caller.key_id if self.caller is not None else None
         return key_id if key_id is not None else "callers without an API key"
 
-    def release(self) -> None:
+    def release_resources(self) -> None:
         """Give back the request's place among those of its API key, and the bytes of its body."""
         if self.share is not None:
-            self.share.release()
+            self.share.release_bytes()
         if self.caller is not None and self.caller.key_id is not None:
-            self.gateway.key_requests.leave(self.caller.key_id)
+            self.gateway.key_requests.remove_request(self.caller.key_id)
 
 
 class LeanHandler(ASGIHandler):
@@ -98,27 +98,27 @@ class LeanHandler(ASGIHandler):
         super().__init__()
         self.gateway: Gateway | None = None
         self.budget = budget
-        self._cors = import_string("corsheaders.middleware.CorsMiddleware")(self.view)
-        self._most = settings.REQUESTS_IN_FLIGHT
-        self._matches: dict[str, ResolverMatch] = {}
+        self._cors_view = import_string("corsheaders.middleware.CorsMiddleware")(self.call_view)
+        self._most_requests = settings.REQUESTS_IN_FLIGHT
+        self._cached_matches: dict[str, ResolverMatch] = {}
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Resolve the address by the URLconf; an address without a parameter is remembered.
 
-        Only a handful of addresses come here (`proxysite.urls.served_lean`).
+        Only a handful of addresses come here (`proxysite.urls.is_served_lean`).
         """
-        match = self._matches.get(request.path_info)
+        match = self._cached_matches.get(request.path_info)
         if match is None:
             match = super().resolve_request(request)
             if not match.kwargs:  # addresses with a parameter are unlimited in number
-                self._matches[request.path_info] = match
+                self._cached_matches[request.path_info] = match
         request.resolver_match = match
         return match
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Load no middleware; only requests of browsers pass through CORS."""
 
-    async def view(self, request: HttpRequest) -> HttpResponseBase:
+    async def call_view(self, request: HttpRequest) -> HttpResponseBase:
         """Resolve and call the view. An exception that no view expects becomes a 500 here."""
         try:
             callback, args, kwargs = self.resolve_request(request)
@@ -127,29 +127,32 @@ class LeanHandler(ASGIHandler):
             raise
         except Exception:
             logger.exception("a request failed by a fault of ours")
-            return exceptions.answer(
-                InternalError("Something went wrong here."), exceptions.request_id(request)
+            return exceptions.render_error(
+                InternalError("Something went wrong here."), exceptions.get_request_id(request)
             )
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         gateway = self.gateway
         request_id = new_request_id()
-        if gateway is None or (gateway.in_flight >= self._most and scope["path"] != ALWAYS_SERVED):
+        if gateway is None or (
+            gateway.requests_in_flight >= self._most_requests
+            and scope["path"] != READINESS_PROBE_PATH
+        ):
             error = (
                 Saturated("Too many requests are running.")
                 if gateway
                 else ShuttingDown("The server is not ready.")
             )
             error.retry_after_seconds = 1
-            await self.send_response(exceptions.answer(error, request_id), send)
+            await self.send_response(exceptions.render_error(error, request_id), send)
             return
-        left = Leaving()
+        left = LeaveCallback()
         watcher = None
         response = None
         request: RelayRequest | None = None
-        if LEAVE in scope:
-            scope[LEAVE].append(left)
-        gateway.in_flight += 1
+        if LEAVE_CALLBACKS in scope:
+            scope[LEAVE_CALLBACKS].append(left)
+        gateway.requests_in_flight += 1
         try:
             require_readable_address(scope)
             request = self.request_class(scope, io.BytesIO())
@@ -157,35 +160,39 @@ class LeanHandler(ASGIHandler):
             request.request_id = request_id
             request.receive = receive
             request.budget = self.budget
-            response = await (self._cors if "HTTP_ORIGIN" in request.META else self.view)(request)
-            if LEAVE not in scope:
-                watcher = asyncio.create_task(watch(receive, left))
+            response = await (self._cors_view if "HTTP_ORIGIN" in request.META else self.call_view)(
+                request
+            )
+            if LEAVE_CALLBACKS not in scope:
+                watcher = asyncio.create_task(watch_for_leaving(receive, left))
             await self.send_response(response, send)
         except CallerLeft:
             return
         except (InvalidRequest, UnicodeDecodeError) as error:  # the address cannot be read
-            unreadable = exceptions.own(error) or InvalidRequest(
+            unreadable = exceptions.as_gateway_error(error) or InvalidRequest(
                 "The request's address is not UTF-8."
             )
-            await self.send_response(exceptions.answer(unreadable, request_id), send)
+            await self.send_response(exceptions.render_error(unreadable, request_id), send)
         except asyncio.CancelledError:
             # Only two things cancel this task: the caller left, or the server ends. In the second
             # case a stream that has begun has already sent its error.
-            if not left.gone and response is None:
+            if not left.has_left and response is None:
                 await self.send_response(
-                    exceptions.answer(ShuttingDown("The server is shutting down."), request_id),
+                    exceptions.render_error(
+                        ShuttingDown("The server is shutting down."), request_id
+                    ),
                     send,
                 )
         finally:
-            gateway.in_flight -= 1
+            gateway.requests_in_flight -= 1
             if request is not None:
-                request.release()
+                request.release_resources()
             if watcher is not None:
                 watcher.cancel()
 
     async def send_response(self, response: HttpResponseBase, send: Send) -> None:
         if isinstance(response, StreamAnswer):
-            await response.relay(send)
+            await response.send_answer(send)
             return
         headers = [
             (name.lower().encode("ascii"), value.encode("latin-1"))
@@ -201,8 +208,8 @@ class LeanHandler(ASGIHandler):
         await send({"type": "http.response.body", "body": content})
 
 
-async def watch(receive: Receive, left: Leaving) -> None:
-    """Wait until the caller leaves, and call `left`."""
+async def watch_for_leaving(receive: Receive, on_leave: LeaveCallback) -> None:
+    """Wait until the caller leaves, and call `on_leave`."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    left()
+    on_leave()

@@ -17,19 +17,19 @@ from urllib.parse import unquote_to_bytes
 from django.conf import settings
 
 from providers.exceptions import BodyTooLarge, InvalidRequest, RequestTimeout, Saturated
-from proxysite.server.body_budget import COUNTED_BYTES, Share
+from proxysite.server.body_budget import COUNTED_BYTES, BodyShare
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Extend = Callable[[], Awaitable[int]]
+RaiseLimit = Callable[[], Awaitable[int]]
 # scope key: the server has the whole request, so there is no wait for its body
-WHOLE = "proxysite.whole"
+WHOLE_REQUEST = "proxysite.whole"
 # forms with a file, which may be larger than the memory
-UPLOADS = frozenset(("/v1/files", "/v1/files/upload"))
-FORM_BYTES = 65_536  # bytes that a form may have besides its file
+UPLOAD_PATHS = frozenset(("/v1/files", "/v1/files/upload"))
+FORM_OVERHEAD_BYTES = 65_536  # bytes that a form may have besides its file
 NUL_IN_ADDRESS = "The request's address has a NUL character."
-NO_DISK = "There is no room for large requests here now."
-_thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
+NO_DISK_ROOM = "There is no room for large requests here now."
+_file_thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
 
 
 class CallerLeft(Exception):
@@ -43,8 +43,8 @@ class BodyBuffer:
     than COUNTED_BYTES is counted.
     """
 
-    def __init__(self, memory_bytes: int, share: Share | None = None) -> None:
-        self.size = 0
+    def __init__(self, memory_bytes: int, share: BodyShare | None = None) -> None:
+        self.size_bytes = 0
         self.share = share
         self._memory_bytes = memory_bytes
         self._parts: list[bytes] = []
@@ -52,23 +52,23 @@ class BodyBuffer:
 
     def append(self, data: bytes) -> None:
         """Keep the next piece. Raises Saturated, KeyLimitExceeded."""
-        self.size += len(data)
-        if self._file is None and self.size > self._memory_bytes:
+        self.size_bytes += len(data)
+        if self._file is None and self.size_bytes > self._memory_bytes:
             self._open_file()
-        self._count()
+        self._reserve_bytes()
         if self._file is None:
             self._parts.append(data)
         else:
-            self._write(data)
+            self._write_to_file(data)
 
-    def _count(self) -> None:
+    def _reserve_bytes(self) -> None:
         """Reserve the bytes that are not counted yet."""
-        if self.share is None or self.size <= COUNTED_BYTES:
+        if self.share is None or self.size_bytes <= COUNTED_BYTES:
             return
         if self._file is None:
-            self.share.reserve_memory(self.size - self.share.memory_bytes)
+            self.share.reserve_memory(self.size_bytes - self.share.memory_bytes)
         else:
-            self.share.reserve_disk(self.size - self.share.disk_bytes)
+            self.share.reserve_disk(self.size_bytes - self.share.disk_bytes)
 
     def _open_file(self) -> None:
         if self.share is not None:
@@ -76,16 +76,16 @@ class BodyBuffer:
         try:
             self._file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115
         except OSError:
-            raise Saturated(NO_DISK, retry_after_seconds=60) from None
+            raise Saturated(NO_DISK_ROOM, retry_after_seconds=60) from None
         parts = self._parts
         self._parts = []
-        self._write(b"".join(parts))
+        self._write_to_file(b"".join(parts))
 
-    def _write(self, data: bytes) -> None:
+    def _write_to_file(self, data: bytes) -> None:
         try:
             cast(IO[bytes], self._file).write(data)
         except OSError:
-            raise Saturated(NO_DISK, retry_after_seconds=60) from None
+            raise Saturated(NO_DISK_ROOM, retry_after_seconds=60) from None
 
     def read(self) -> bytes:
         """Return the whole body as bytes, which takes room in memory. Raises Saturated."""
@@ -94,12 +94,12 @@ class BodyBuffer:
         with self.take_file() as file:
             return file.read()
 
-    async def read_beside_loop(self) -> bytes:
+    async def read_off_loop(self) -> bytes:
         """Return the whole body like `read`; a file is read in a thread, beside the event loop."""
         if self._file is None:
             return self.read()
         file = self.take_file()
-        return await asyncio.get_running_loop().run_in_executor(_thread, read_and_close, file)
+        return await asyncio.get_running_loop().run_in_executor(_file_thread, read_and_close, file)
 
     def take_file(self) -> IO[bytes]:
         """Return the body as a file for a reader who loads all of it into memory.
@@ -158,51 +158,52 @@ def require_readable_address(scope: Message) -> None:
         raise InvalidRequest(NUL_IN_ADDRESS)
 
 
-def announced(scope: Message) -> int:
+def announced_bytes(scope: Message) -> int:
     """Return the announced length of the body in bytes; 0 when the request announces none."""
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     return int(length) if length.isdigit() else 0
 
 
-def refuse_announced(scope: Message, limit_bytes: int) -> None:
+def refuse_large_announced(scope: Message, limit_bytes: int) -> None:
     """Raise BodyTooLarge when the request announces a body larger than the limit."""
-    if announced(scope) > limit_bytes:
-        raise too_large(limit_bytes)
+    if announced_bytes(scope) > limit_bytes:
+        raise body_too_large(limit_bytes)
 
 
-def too_large(limit_bytes: int) -> BodyTooLarge:
+def body_too_large(limit_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
 
 
 async def read_body(
-    scope: Message, receive: Receive, limit_bytes: int, share: Share | None = None
+    scope: Message, receive: Receive, limit_bytes: int, share: BodyShare | None = None
 ) -> bytes:
     """Return the whole body. A body larger than COUNTED_BYTES is counted in `share`.
 
     Raises BodyTooLarge, Saturated and KeyLimitExceeded (before reading, if the length is
     announced), RequestTimeout, CallerLeft.
     """
-    refuse_announced(scope, limit_bytes)
-    if WHOLE in scope:
+    refuse_large_announced(scope, limit_bytes)
+    if WHOLE_REQUEST in scope:
         return cast(bytes, (await receive())["body"])
-    size_bytes = announced(scope)
+    size_bytes = announced_bytes(scope)
     if share is not None and size_bytes > COUNTED_BYTES:
         share.require_room(size_bytes)
     buffer = BodyBuffer(settings.BODY_MEMORY_BYTES, share)
     try:
-        await fill(buffer, receive, limit_bytes)
-        return await buffer.read_beside_loop()
+        await receive_into(buffer, receive, limit_bytes)
+        return await buffer.read_off_loop()
     finally:
         buffer.close()
 
 
-async def fill(
-    buffer: BodyBuffer, receive: Receive, limit_bytes: int, extend: Extend | None = None
+async def receive_into(
+    buffer: BodyBuffer, receive: Receive, limit_bytes: int, raise_limit: RaiseLimit | None = None
 ) -> None:
     """Receive the body into the buffer.
 
-    When the body grows beyond the limit, `extend` is called once, if given: it returns a larger
-    limit or raises. Raises BodyTooLarge, Saturated, KeyLimitExceeded, RequestTimeout, CallerLeft.
+    When the body grows beyond the limit, `raise_limit` is called once, if given: it returns a
+    larger limit or raises. Raises BodyTooLarge, Saturated, KeyLimitExceeded, RequestTimeout,
+    CallerLeft.
     """
     try:
         async with asyncio.timeout(settings.BODY_SECONDS):
@@ -213,51 +214,51 @@ async def fill(
                     raise CallerLeft
                 data: bytes = message.get("body", b"")
                 more = message.get("more_body", False)
-                if extend is not None and buffer.size + len(data) > limit_bytes:
-                    limit_bytes = await extend()
-                    extend = None
-                if buffer.size + len(data) > limit_bytes:
-                    raise too_large(limit_bytes)
+                if raise_limit is not None and buffer.size_bytes + len(data) > limit_bytes:
+                    limit_bytes = await raise_limit()
+                    raise_limit = None
+                if buffer.size_bytes + len(data) > limit_bytes:
+                    raise body_too_large(limit_bytes)
                 buffer.append(data)
     except TimeoutError:
         seconds = f"{settings.BODY_SECONDS:g}"
         raise RequestTimeout(f"The request body did not come within {seconds} seconds.") from None
 
 
-class Uploads:
+class RunningUploads:
     """A count of the running uploads by user, UPLOADS and UPLOADS_PER_USER at most.
 
     It bounds uploads that have not arrived yet, which no storage quota counts.
     """
 
     def __init__(self) -> None:
-        self._running: Counter[int] = Counter()
+        self._count_by_user: Counter[int] = Counter()
 
     @contextmanager
-    def one(self, user_id: int) -> Iterator[None]:
+    def count_upload(self, user_id: int) -> Iterator[None]:
         """Count one upload during the block. Raises Saturated."""
         if (
-            self._running[user_id] >= settings.UPLOADS_PER_USER
-            or self._running.total() >= settings.UPLOADS
+            self._count_by_user[user_id] >= settings.UPLOADS_PER_USER
+            or self._count_by_user.total() >= settings.UPLOADS
         ):
             raise Saturated("Too many uploads are running.", retry_after_seconds=5)
-        self._running[user_id] += 1
+        self._count_by_user[user_id] += 1
         try:
             yield
         finally:
-            self._running[user_id] -= 1
-            self._running += Counter()  # drops users without a running upload
+            self._count_by_user[user_id] -= 1
+            self._count_by_user += Counter()  # drops users without a running upload
 
 
-def with_length(scope: dict[str, Any], size: int) -> dict[str, Any]:
+def with_content_length(scope: dict[str, Any], size_bytes: int) -> dict[str, Any]:
     """Return the scope of a request whose body is whole, with a content-length header."""
     headers = [
         pair
         for pair in scope["headers"]
         if pair[0] not in (b"transfer-encoding", b"content-length")
     ]
-    if size or len(headers) != len(scope["headers"]):
-        headers.append((b"content-length", b"%d" % size))
+    if size_bytes or len(headers) != len(scope["headers"]):
+        headers.append((b"content-length", b"%d" % size_bytes))
     return scope | {"headers": headers}
 
 

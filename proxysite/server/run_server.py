@@ -15,33 +15,33 @@ STARTUP_FAILED = 3
 SWITCH_SECONDS = 0.0005
 
 
-def run(listener: socket.socket, workers: int) -> None:
+def serve_listener(listener: socket.socket, workers: int) -> None:
     """Serve until a signal ends it."""
     connections.close_all()
     if hasattr(connection, "close_pool"):
         connection.close_pool()
     if settings.EMBEDDED_WORKER:
-        timer = threading.Timer(EMBEDDED_DELAY_SECONDS, start_embedded)
+        timer = threading.Timer(EMBEDDED_DELAY_SECONDS, start_embedded_celery)
         timer.daemon = True
         timer.start()
     if workers > 1:
         from proxysite.server.supervisor import Supervisor
 
-        Supervisor(listener, workers).run()
+        Supervisor(listener, workers).run_workers()
     else:
-        one(listener)
+        run_one_process(listener)
 
 
-def one(listener: socket.socket, parent: int | None = None) -> None:
+def run_one_process(listener: socket.socket, supervisor_pid: int | None = None) -> None:
     """Run the server of one process, and end the process.
 
-    `parent` is the process id of a worker's supervisor.
+    `supervisor_pid` is the process id of a worker's supervisor.
     """
-    from proxysite.server.uvicorn_server import GracefulServer, config
+    from proxysite.server.uvicorn_server import GracefulServer, make_uvicorn_config
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    server = GracefulServer(config())
-    server.parent = parent
+    server = GracefulServer(make_uvicorn_config())
+    server.supervisor_pid = supervisor_pid
     factory = server.config.get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(server.serve(sockets=[listener]))
@@ -51,7 +51,7 @@ def one(listener: socket.socket, parent: int | None = None) -> None:
     os._exit(0 if server.started else STARTUP_FAILED)
 
 
-def require_secrets() -> None:
+def require_secrets_if_reachable() -> None:
     """Raise SecretsDiffer unless this process has the secrets that the database was written with.
 
     Returns when the database cannot be reached.
@@ -68,7 +68,7 @@ def require_secrets() -> None:
         connections.close_all()
 
 
-def start_embedded() -> None:
-    from proxysite.celery import Embedded
+def start_embedded_celery() -> None:
+    from proxysite.celery import EmbeddedCelery
 
-    Embedded().start()
+    EmbeddedCelery().start_worker_and_beat()

@@ -36,29 +36,31 @@ class Supervisor:
             str(listener.fileno()),
             *parent,
         ]
-        self._fd = listener.fileno()
-        self._wanted = workers
+        self._listener_fd = listener.fileno()
+        self._worker_count = workers
         self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
-        self._signals = 0
+        self._signal_count = 0
 
-    def run(self) -> None:
+    def run_workers(self) -> None:
         """Keep the workers running until a signal ends them; a second signal kills them."""
         for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._stop)
-        while not self._signals:
-            for _ in range(self._wanted - len(self._workers)):
-                self._start()
-            self._look()
+            signal.signal(name, self._count_signal)
+        while not self._signal_count:
+            for _ in range(self._worker_count - len(self._workers)):
+                self._start_worker()
+            self._remove_ended_workers()
             time.sleep(0.1)
-        self._end()
+        self._end_workers()
 
-    def _start(self) -> None:
+    def _start_worker(self) -> None:
         # A session of its own: a signal that the terminal sends to the group reaches the worker
-        # only through `_end`.
-        process = subprocess.Popen(self._command, pass_fds=[self._fd], start_new_session=True)  # noqa: S603
+        # only through `_end_workers`.
+        process = subprocess.Popen(  # noqa: S603 - our own command line
+            self._command, pass_fds=[self._listener_fd], start_new_session=True
+        )
         self._workers[process.pid] = process, time.monotonic()
 
-    def _look(self) -> None:
+    def _remove_ended_workers(self) -> None:
         """Remove workers that have ended; after a short life it pauses before the next start."""
         for pid, (process, since) in list(self._workers.items()):
             if process.poll() is not None:
@@ -69,16 +71,16 @@ class Supervisor:
                 if time.monotonic() - since < SHORT_LIFE_SECONDS:
                     time.sleep(PAUSE_SECONDS)
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._signals += 1
+    def _count_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signal_count += 1
 
-    def _end(self) -> None:
+    def _end_workers(self) -> None:
         """Let the workers finish their answers within the grace time, then kill them."""
         for process, _ in self._workers.values():
             process.terminate()
         patience = time.monotonic() + settings.GRACE_SECONDS + LEAVE_SECONDS
         while any(process.poll() is None for process, _ in self._workers.values()):
-            if self._signals > 1 or time.monotonic() > patience:
+            if self._signal_count > 1 or time.monotonic() > patience:
                 for process, _ in self._workers.values():
                     process.kill()
             time.sleep(0.05)

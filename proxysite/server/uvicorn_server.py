@@ -28,20 +28,20 @@ from providers.exceptions import (
     ShuttingDown,
 )
 from providers.fast_settings import settings
-from proxysite.server.lean_handler import LEAVE
-from proxysite.server.request_bodies import WHOLE
+from proxysite.server.lean_handler import LEAVE_CALLBACKS
+from proxysite.server.request_bodies import WHOLE_REQUEST
 
 logger = logging.getLogger(__name__)
 
 
-WHOLE_BYTES = 65_536  # uvicorn passes larger bodies on in pieces
+WHOLE_BODY_BYTES = 65_536  # uvicorn passes larger bodies on in pieces
 BODY_GRACE_SECONDS = 1.0  # beyond BODY_SECONDS, so that the application answers first
-PEER_CLOSED = (7, 8)  # TCP_CLOSE, TCP_CLOSE_WAIT
-MOST_BYTES = 2**60  # no answer is that long
+CLOSED_TCP_STATES = (7, 8)  # TCP_CLOSE, TCP_CLOSE_WAIT
+LONGEST_ANSWER_BYTES = 2**60  # no answer is that long
 SAME_SIGNAL_SECONDS = 0.5  # a signal to the process and to its group counts once
 
 
-class Cycle(RequestResponseCycle):
+class RequestCycle(RequestResponseCycle):
     """One request and its answer.
 
     A request that the application does not answer gets an error object.
@@ -53,7 +53,7 @@ class Cycle(RequestResponseCycle):
             error: GatewayError = InternalError("Something went wrong here.")
         else:
             error = ShuttingDown("The server is shutting down.", retry_after_seconds=1)
-        whole = exceptions.answer(error, new_request_id())
+        whole = exceptions.render_error(error, new_request_id())
         headers = {
             **whole.headers,
             "content-length": str(len(whole.content)),
@@ -68,7 +68,7 @@ class Cycle(RequestResponseCycle):
         await self.send({"type": "http.response.body", "body": whole.content, "more_body": False})
 
 
-class CycleOfOldHttp(Cycle):
+class OldHttpCycle(RequestCycle):
     """A request of HTTP/1.0, which has no chunked encoding.
 
     An answer of unknown length ends with the connection.
@@ -79,12 +79,14 @@ class CycleOfOldHttp(Cycle):
             if all(name.lower() != b"content-length" for name, _ in message["headers"]):
                 self.chunked_encoding = False
                 self.expected_content_length = sys.maxsize
-        elif self.expected_content_length > MOST_BYTES and not message.get("more_body", False):
+        elif self.expected_content_length > LONGEST_ANSWER_BYTES and not message.get(
+            "more_body", False
+        ):
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
 
 
-class Connection(HttpToolsProtocol):
+class CallerConnection(HttpToolsProtocol):
     """One caller's connection.
 
     `head_since` and `body_since` are when the head or body that is being read began, `stuck_since`
@@ -95,28 +97,28 @@ class Connection(HttpToolsProtocol):
     body_since: float | None = None
     stuck_since: float | None = None
     head_bytes = 0
-    refused = False
-    problem: GatewayError | None = None
+    is_refused = False
+    head_error: GatewayError | None = None
     # not `cycle`, which may be a request that waits behind the running one
-    running: RequestResponseCycle | None = None
+    running_cycle: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self.head_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        if self.refused:
+        if self.is_refused:
             return
         if self.head_since is not None:
             self.head_bytes += len(data)
         super().data_received(data)
         if self.head_since is not None and self.head_bytes > settings.HEAD_LIMIT_BYTES:
-            self.refuse(HeadTooLarge("The request's head is too large."))
+            self.refuse_request(HeadTooLarge("The request's head is too large."))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head_since = self.loop.time()
-        cast(dict[str, Any], self.scope)[LEAVE] = []
+        cast(dict[str, Any], self.scope)[LEAVE_CALLBACKS] = []
 
     def on_headers_complete(self) -> None:
         if self.head_bytes > settings.HEAD_LIMIT_BYTES:
@@ -136,31 +138,31 @@ class Connection(HttpToolsProtocol):
             sum(len(name) + len(value) + 4 for name, value in self.headers)
             > settings.HEAD_LIMIT_BYTES
         ):
-            self.problem = HeadTooLarge("The request's head is too large.")
-            raise self.problem
+            self.head_error = HeadTooLarge("The request's head is too large.")
+            raise self.head_error
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self.running = cycle
-        cycle.__class__ = Cycle if cycle.scope["http_version"] != "1.0" else CycleOfOldHttp
+        self.running_cycle = cycle
+        cycle.__class__ = RequestCycle if cycle.scope["http_version"] != "1.0" else OldHttpCycle
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.body_since = None
-        if len(self.cycle.body) <= WHOLE_BYTES:
-            cast(dict[str, Any], self.scope)[WHOLE] = True
+        if len(self.cycle.body) <= WHOLE_BODY_BYTES:
+            cast(dict[str, Any], self.scope)[WHOLE_REQUEST] = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.tell_leaving()
+        self.notify_leaving()
 
-    def tell_leaving(self) -> None:
+    def notify_leaving(self) -> None:
         """Tell the running request that its caller left, and drop the requests behind it."""
         self.pipeline.clear()
-        cycle = self.running
+        cycle = self.running_cycle
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
-            for leave in cast(dict[str, Any], cycle.scope)[LEAVE]:
+            for leave in cast(dict[str, Any], cycle.scope)[LEAVE_CALLBACKS]:
                 leave()
 
     def pause_writing(self) -> None:
@@ -172,24 +174,24 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        self.refuse(
-            self.problem or InvalidRequest("The request is not valid HTTP.", code="invalid_http")
+        self.refuse_request(
+            self.head_error or InvalidRequest("The request is not valid HTTP.", code="invalid_http")
         )
 
-    def refuse(self, error: GatewayError) -> None:
+    def refuse_request(self, error: GatewayError) -> None:
         """Answer with an error object and close, without asking the application.
 
         While a request before it is being answered, nothing is written into that answer: the
         connection ends after it.
         """
         self.head_since = None
-        self.refused = True
-        running = self.running
+        self.is_refused = True
+        running = self.running_cycle
         if running is not None and not running.response_complete and not running.more_body:
             running.keep_alive = False
             self.flow.pause_reading()
             return
-        whole = exceptions.answer(error, new_request_id())
+        whole = exceptions.render_error(error, new_request_id())
         lines = [
             f"HTTP/1.1 {whole.status_code} {whole.reason_phrase}",
             *(f"{name}: {value}" for name, value in whole.items() if name.lower() != "connection"),
@@ -200,13 +202,13 @@ class Connection(HttpToolsProtocol):
         self.transport.write(head.encode("latin-1") + whole.content)
         self.transport.close()
 
-    def sweep(self, now: float) -> None:
+    def close_if_stuck(self, now: float) -> None:
         """Close the connection when it has been too slow, or when its caller has left unseen.
 
         A caller can leave unseen while nothing is read from the connection.
         """
         if self.head_since is not None and now - self.head_since > settings.HEAD_SECONDS:
-            self.refuse(
+            self.refuse_request(
                 RequestTimeout(
                     f"The request's head did not come within {settings.HEAD_SECONDS:g} seconds."
                 )
@@ -221,11 +223,11 @@ class Connection(HttpToolsProtocol):
                 "a caller that read nothing for %g s was dropped", settings.STALL_SECONDS
             )
             self.transport.abort()
-        elif self.flow.read_paused and self.left_unseen():
-            self.tell_leaving()
+        elif self.flow.read_paused and self.has_left_unseen():
+            self.notify_leaving()
             self.transport.abort()
 
-    def left_unseen(self) -> bool:
+    def has_left_unseen(self) -> bool:
         """Return whether the caller closed the connection, which a paused read does not show.
 
         Asks the kernel, on Linux only.
@@ -233,23 +235,23 @@ class Connection(HttpToolsProtocol):
         peer = self.transport.get_extra_info("socket")
         if peer is None or not hasattr(socket, "TCP_INFO"):
             return False
-        return bool(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in PEER_CLOSED)
+        return bool(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in CLOSED_TCP_STATES)
 
 
 class GracefulServer(Server):
     """The server of uvicorn with the sweep; a second signal of either kind ends it at once."""
 
-    parent: int | None = None  # the process id of the supervisor; a worker ends with it
+    supervisor_pid: int | None = None  # the process id of the supervisor; a worker ends with it
     _signalled_at = 0.0
 
     async def on_tick(self, counter: int) -> bool:
-        if self.parent is not None and os.getppid() != self.parent:
+        if self.supervisor_pid is not None and os.getppid() != self.supervisor_pid:
             self.should_exit = True
         if counter % 10 == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, Connection):
-                    connection.sweep(now)
+                if isinstance(connection, CallerConnection):
+                    connection.close_if_stuck(now)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -262,16 +264,16 @@ class GracefulServer(Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.config.loaded_app.drain()
+        self.config.loaded_app.drain_gateway()
         await super().shutdown(sockets)
         self._captured_signals.clear()  # the server ended as requested: exit status 0
 
 
-def config(**options: Any) -> Config:
+def make_uvicorn_config(**options: Any) -> Config:
     """Return the configuration of uvicorn for `application`."""
     return Config(
         "proxysite.asgi:application",
-        http=Connection,
+        http=CallerConnection,
         ws="none",
         loop="uvloop",
         lifespan="on",

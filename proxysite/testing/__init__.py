@@ -14,8 +14,8 @@ from typing import Any
 PATIENCE_SECONDS = 10.0
 
 
-async def eventually(
-    question: Callable[[], Any | Awaitable[Any]], seconds: float = PATIENCE_SECONDS
+async def wait_until_true(
+    condition: Callable[[], Any | Awaitable[Any]], seconds: float = PATIENCE_SECONDS
 ) -> Any:
     """Ask until the answer is true, and return it.
 
@@ -23,7 +23,7 @@ async def eventually(
     """
     until = time.monotonic() + seconds
     while True:
-        found = question()
+        found = condition()
         if isawaitable(found):
             found = await found
         if found:

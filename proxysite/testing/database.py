@@ -11,10 +11,12 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 LEAVING_SECONDS = 3.0
-OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+OTHER_CONNECTIONS = (
+    "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
-def wait_for_others_to_leave() -> None:
+def close_other_connections() -> None:
     """Wait until this connection is the only one to the Postgres test database.
 
     The database can then be dropped. A pool may still be opening a connection in the background,
@@ -24,12 +26,12 @@ def wait_for_others_to_leave() -> None:
     if connection.vendor != "postgresql":
         return
     end = time.monotonic() + LEAVING_SECONDS
-    while query(f"SELECT 1 {OTHERS}") and time.monotonic() < end:
+    while query_outside_pool(f"SELECT 1 {OTHER_CONNECTIONS}") and time.monotonic() < end:
         time.sleep(0.05)
-    query(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+    query_outside_pool(f"SELECT pg_terminate_backend(pid) {OTHER_CONNECTIONS}")
 
 
-def query(statement: str) -> list[Any]:
+def query_outside_pool(statement: str) -> list[Any]:
     """Return the rows of a statement, run outside of the connection pool, which is closed."""
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]
@@ -53,13 +55,13 @@ class LedgerLock:
         self._db: Any = None
 
     async def __aenter__(self) -> "LedgerLock":
-        await asyncio.to_thread(self._take)
+        await asyncio.to_thread(self._lock_table)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await asyncio.to_thread(self._drop)
+        await asyncio.to_thread(self._unlock_table)
 
-    def _take(self) -> None:
+    def _lock_table(self) -> None:
         if self._vendor == "sqlite":
             self._db = sqlite3.connect(self._name, isolation_level=None, check_same_thread=False)
             self._db.execute("BEGIN IMMEDIATE")
@@ -74,7 +76,7 @@ class LedgerLock:
         self._db = psycopg.connect(**wanted)
         self._db.execute("LOCK TABLE api_usagerecord IN ACCESS EXCLUSIVE MODE")
 
-    def _drop(self) -> None:
+    def _unlock_table(self) -> None:
         self._db.rollback()
         self._db.close()
 
@@ -88,23 +90,23 @@ class DatabaseProxy:
 
     def __init__(self) -> None:
         self._settings = connections.settings[DEFAULT_DB_ALIAS]
-        self._real = {name: self._settings[name] for name in ("HOST", "PORT")}
+        self._real_address = {name: self._settings[name] for name in ("HOST", "PORT")}
         self._flowing = asyncio.Event()
         self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> "DatabaseProxy":
         self._flowing.set()
         self._server = self._loop.run_until_complete(
-            asyncio.start_server(self._accept, "127.0.0.1", 0)
+            asyncio.start_server(self._accept_connection, "127.0.0.1", 0)
         )
         port = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, name="database proxy")
         self._thread.start()
-        self._lead({"HOST": "127.0.0.1", "PORT": str(port)})
+        self._redirect_django({"HOST": "127.0.0.1", "PORT": str(port)})
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._lead(self._real)
+        self._redirect_django(self._real_address)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._server.close()
@@ -115,14 +117,14 @@ class DatabaseProxy:
         self._loop.run_until_complete(asyncio.sleep(0))  # transports close in the loop's next turn
         self._loop.close()
 
-    def _lead(self, where: dict[str, Any]) -> None:
+    def _redirect_django(self, address: dict[str, Any]) -> None:
         """Let Django connect to this address from now on."""
         connection.close()
-        self._settings.update(where)
+        self._settings.update(address)
         connection.close_pool()  # type: ignore[attr-defined]
 
     @contextmanager
-    def frozen(self) -> Iterator[None]:
+    def freeze_traffic(self) -> Iterator[None]:
         """Stop all traffic during the block; new connections wait."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
         try:
@@ -130,15 +132,17 @@ class DatabaseProxy:
         finally:
             self._loop.call_soon_threadsafe(self._flowing.set)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         with suppress(OSError, asyncio.CancelledError):
             await self._flowing.wait()
             there, back = await asyncio.open_connection(
-                self._real["HOST"] or "127.0.0.1", self._real["PORT"] or 5432
+                self._real_address["HOST"] or "127.0.0.1", self._real_address["PORT"] or 5432
             )
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            await asyncio.gather(self._pump_bytes(reader, back), self._pump_bytes(there, writer))
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump_bytes(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65_536):
                 await self._flowing.wait()

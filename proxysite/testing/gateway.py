@@ -20,9 +20,9 @@ from django.conf import settings
 from api.relay.gateway import Gateway
 from proxysite.asgi import Application
 from proxysite.server.body_budget import BodyBudget
-from proxysite.server.change_watcher import Watcher
-from proxysite.server.uvicorn_server import Connection, GracefulServer, config
-from proxysite.testing import PATIENCE_SECONDS, eventually, rows
+from proxysite.server.change_watcher import ChangeWatcher
+from proxysite.server.uvicorn_server import CallerConnection, GracefulServer, make_uvicorn_config
+from proxysite.testing import PATIENCE_SECONDS, rows, wait_until_true
 from tokens.models import UpstreamToken
 from tokens.outcomes.breaker import Breaker
 from tokens.pool import state_writer
@@ -35,7 +35,7 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GatewayAnswer:
     """A whole HTTP answer."""
 
     status: int
@@ -76,7 +76,7 @@ class Answer:
         return [part[6:] for part in parts if part.startswith("data: ")]
 
     @property
-    def done(self) -> bool:
+    def is_complete(self) -> bool:
         """Return whether the stream says that it is complete: once, and at its end."""
         assert self.data.count("[DONE]") <= 1, self.body
         return bool(self.data) and self.data[-1] == "[DONE]"
@@ -92,7 +92,7 @@ class Answer:
         )
 
     @property
-    def finishes(self) -> list[str]:
+    def finish_reasons(self) -> list[str]:
         """Return every finish reason of a stream."""
         choices = (choice for event in self.events for choice in event.get("choices", ()))
         return [choice["finish_reason"] for choice in choices if choice["finish_reason"]]
@@ -101,14 +101,14 @@ class Answer:
     def stream_error(self) -> Json:
         """Return the error that ended a stream. Fails when the stream says that it is complete."""
         assert self.status == 200
-        assert not self.done, self.body
-        assert self.finishes == [], self.body
+        assert not self.is_complete, self.body
+        assert self.finish_reasons == [], self.body
         error: Json = self.events[-1]["error"]
         assert error.keys() == {"message", "type", "param", "code"}, error
         return error
 
 
-class Reading:
+class StreamedAnswer:
     """A streamed answer that the test reads piece by piece."""
 
     def __init__(self, response: httpx.Response) -> None:
@@ -117,25 +117,25 @@ class Reading:
         self.headers = response.headers
         self.body = b""
 
-    async def until(self, text: str) -> None:
+    async def read_until(self, text: str) -> None:
         """Read until `text` has come."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while text.encode() not in self.body:
                 self.body += await anext(self._pieces)
 
-    async def rest(self) -> Answer:
+    async def read_rest(self) -> GatewayAnswer:
         """Read to the end, and return the whole answer."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             async for piece in self._pieces:
                 self.body += piece
-        return Answer(self.status, self.headers, self.body)
+        return GatewayAnswer(self.status, self.headers, self.body)
 
-    async def leave(self) -> None:
+    async def leave_early(self) -> None:
         """Close the connection in the middle of the answer."""
         await self._response.aclose()
 
 
-class Wire:
+class BareConnection:
     """A caller's bare connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -146,7 +146,7 @@ class Wire:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def answer(self) -> Answer:
+    async def receive_answer(self) -> GatewayAnswer:
         """Return the next whole answer.
 
         Raises IncompleteReadError when the connection ends before.
@@ -158,17 +158,17 @@ class Wire:
             ]
             headers = httpx.Headers(pairs)
             if "chunked" in headers.get("transfer-encoding", ""):
-                body = b"".join([part async for part in self._chunks()])
+                body = b"".join([part async for part in self._read_chunks()])
             else:
                 body = await self.reader.readexactly(int(headers["content-length"]))
-        return Answer(int(first.split()[1]), headers, body)
+        return GatewayAnswer(int(first.split()[1]), headers, body)
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _read_chunks(self) -> AsyncIterator[bytes]:
         while size := int(await self.reader.readuntil(b"\r\n"), 16):
             yield (await self.reader.readexactly(size + 2))[:-2]
         await self.reader.readuntil(b"\r\n")
 
-    async def end(self) -> bytes:
+    async def read_to_end(self) -> bytes:
         """Return the bytes that still come until the gateway closes the connection."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             try:
@@ -176,7 +176,7 @@ class Wire:
             except ConnectionError:
                 return b""
 
-    def leave(self) -> None:
+    def close_connection(self) -> None:
         self.writer.close()
 
 
@@ -186,7 +186,7 @@ class RunningGateway:
     async def start(self) -> None:
         """Start to serve, with the rows and settings that exist now."""
         self._application = Application()
-        options = config()
+        options = make_uvicorn_config()
         options.app = self._application
         options.load()
         self._server = GracefulServer(options)
@@ -202,13 +202,13 @@ class RunningGateway:
             timeout=patience,
             limits=httpx.Limits(),
         )
-        with closing_on_error(self._listener):
+        with close_on_error(self._listener):
             await self._server.startup([self._listener])
-        assert self._application.lean.gateway is not None
-        self.inner: Gateway = self._application.lean.gateway
-        self._ticking = asyncio.create_task(self._tick())
+        assert self._application.lean_handler.gateway is not None
+        self.inner: Gateway = self._application.lean_handler.gateway
+        self._tick_task = asyncio.create_task(self._tick_often())
 
-    async def _tick(self) -> None:
+    async def _tick_often(self) -> None:
         """Do the server's once-a-second work more often."""
         while True:
             await self._server.on_tick(0)
@@ -223,9 +223,9 @@ class RunningGateway:
         for server in self._server.servers:
             server.close()
         running = await self._end_requests()
-        self._ticking.cancel()
+        self._tick_task.cancel()
         for connection in list(self._server.server_state.connections):
-            if isinstance(connection, Connection):
+            if isinstance(connection, CallerConnection):
                 connection.transport.abort()
         await self._server.lifespan.shutdown()
         left = {
@@ -237,136 +237,145 @@ class RunningGateway:
         for path in left:
             path.unlink()
         assert not running, f"{running} requests did not end"
-        assert self.held() == (0, 0, 0, 0), "what a request held was not given back"
+        assert self.held_resources() == (0, 0, 0, 0), "what a request held was not given back"
         assert not left, f"requests are noted that have ended, or rows wait: {left}"
 
     async def _end_requests(self) -> int:
         """Wait for running requests, and return how many had to be cancelled."""
         tasks = self._server.server_state.tasks
         try:
-            await eventually(lambda: not tasks)
+            await wait_until_true(lambda: not tasks)
         except AssertionError:
             stuck = list(tasks)
             for task in stuck:
                 task.cancel()
             await asyncio.gather(*stuck, return_exceptions=True)
             return len(stuck)
-        return self.inner.in_flight
+        return self.inner.requests_in_flight
 
     @property
-    def budget(self) -> BodyBudget:
+    def body_budget(self) -> BodyBudget:
         """Return the counts of the bytes that bodies of requests take."""
-        return self._application.stock.budget
+        return self._application.django_handler.budget
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """Return how many unknown callers have requests whose body is still to come."""
-        return self._application.stock.waiting.taken
+        return self._application.django_handler.waiting_places.taken_count
 
-    def held(self) -> tuple[int, int, int, int]:
+    def held_resources(self) -> tuple[int, int, int, int]:
         """Return the resources that requests hold.
 
         These are the bytes of bodies in memory and on disk, the places of Django's handler, and the
         number of API keys with running requests.
         """
-        handler = self._application.stock
+        handler = self._application.django_handler
         keys = self.inner.key_requests
-        return self.budget.memory_bytes, self.budget.disk_bytes, handler.places.taken, len(keys)
+        return (
+            self.body_budget.memory_bytes,
+            self.body_budget.disk_bytes,
+            handler.places.taken_count,
+            len(keys),
+        )
 
-    async def restart(self) -> None:
+    async def restart_server(self) -> None:
         await self.stop()
         await self.start()
 
-    async def drain(self) -> None:
+    async def drain_server(self) -> None:
         """Shut down as after a signal: accept no connections, and let running answers finish."""
         await self._server.shutdown([self._listener])
 
-    async def reload(self) -> None:
+    async def reload_rows(self) -> None:
         """Load new rows now, without waiting for the change watcher."""
-        await Watcher(self.inner).read_all()
+        await ChangeWatcher(self.inner).read_all()
 
     @property
-    def tasks(self) -> set["asyncio.Task[None]"]:
+    def request_tasks(self) -> set["asyncio.Task[None]"]:
         """Return the tasks of running requests."""
         return self._server.server_state.tasks
 
     @property
-    def connections(self) -> int:
+    def connection_count(self) -> int:
         """Return how many callers are connected."""
         return len(self._server.server_state.connections)
 
-    async def token(self, row: UpstreamToken) -> UpstreamToken:
+    async def read_token_row(self, row: UpstreamToken) -> UpstreamToken:
         """Write everything that the pool has noted, and return the token's row."""
-        await state_writer.write(self.inner.pool, 0)
-        found: UpstreamToken = await rows.fresh(row)
+        await state_writer.write_pool(self.inner.pool, 0)
+        found: UpstreamToken = await rows.reload_row(row)
         return found
 
-    def failures(self) -> int:
+    def count_failures(self) -> int:
         """Return how many recent requests the breaker of the provider `fake` counts as failed."""
-        return len(self._breaker._recent(time.monotonic())[0])
+        return len(self._breaker._find_recent_requests(time.monotonic())[0])
 
-    def is_failing(self) -> bool:
+    def is_breaker_open(self) -> bool:
         """Return whether the breaker of the provider `fake` is open or half-open."""
         return self._breaker.is_open
 
-    def blocked(self) -> float | None:
+    def blocked_seconds(self) -> float | None:
         """Return for how many seconds the breaker is open; None when the provider may be asked."""
-        return self._breaker.blocked_for(time.monotonic())
+        return self._breaker.find_blocked_seconds(time.monotonic())
 
     @property
     def _breaker(self) -> Breaker:
-        upstreams = self.inner.catalogue.upstreams()
-        return self.inner.pool.breaker(
+        upstreams = self.inner.catalogue.list_upstreams()
+        return self.inner.pool.find_breaker(
             next(upstream for upstream in upstreams if upstream.name == "fake")
         )
 
     # --- callers ----------------------------------------------------------------------------------
-    async def ask(self, method: str, path: str, key: str | None = None, **options: Any) -> Answer:
+    async def send_request(
+        self, method: str, path: str, key: str | None = None, **options: Any
+    ) -> GatewayAnswer:
         """Send one request with httpx, and return its answer; `options` are those of httpx."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
         headers |= options.pop("headers", {})
         response = await self._http.request(method, path, headers=headers, **options)
-        return Answer(response.status_code, response.headers, response.content)
+        return GatewayAnswer(response.status_code, response.headers, response.content)
 
-    async def chat(
+    async def request_chat(
         self, key: str | None, headers: dict[str, str] | None = None, **body: Any
-    ) -> Answer:
+    ) -> GatewayAnswer:
         """Ask for a chat completion of the model `m`; `body` adds or replaces fields."""
         asked = {"model": "m", "messages": HELLO} | body
-        return await self.ask(
+        return await self.send_request(
             "POST", "/v1/chat/completions", key, json=asked, headers=headers or {}
         )
 
     @asynccontextmanager
-    async def reading(self, key: str, **body: Any) -> AsyncIterator[Reading]:
+    async def open_stream(self, key: str, **body: Any) -> AsyncIterator[StreamedAnswer]:
         """Ask for a streamed chat completion, and yield it while it comes."""
         asked = {"model": "m", "messages": HELLO, "stream": True} | body
         headers = {"authorization": f"Bearer {key}"}
         async with self._http.stream(
             "POST", "/v1/chat/completions", json=asked, headers=headers
         ) as response:
-            yield Reading(response)
+            yield StreamedAnswer(response)
 
     @asynccontextmanager
-    async def wire(self, receive_buffer: int | None = None) -> AsyncIterator[Wire]:
+    async def open_bare_connection(
+        self, receive_buffer: int | None = None
+    ) -> AsyncIterator[BareConnection]:
         """Open a bare connection.
 
         `receive_buffer` bounds the bytes that the kernel takes for a caller that does not read.
         """
-        with closing_on_error(socket.socket()) as sock:
+        with close_on_error(socket.socket()) as sock:
             if receive_buffer is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             sock.setblocking(False)
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
             reader, writer = await asyncio.open_connection(sock=sock)
         try:
-            yield Wire(reader, writer)
+            yield BareConnection(reader, writer)
         finally:
             writer.transport.abort()
 
 
 @contextmanager
-def closing_on_error(sock: socket.socket) -> Iterator[socket.socket]:
+def close_on_error(sock: socket.socket) -> Iterator[socket.socket]:
     try:
         yield sock
     except BaseException:
@@ -374,15 +383,15 @@ def closing_on_error(sock: socket.socket) -> Iterator[socket.socket]:
         raise
 
 
-def request(
+def build_raw_request(
     key: str, *, path: str = "/v1/chat/completions", headers: str = "", **body: Any
 ) -> bytes:
     """Return a whole chat request as bytes, for a bare connection."""
     data = json.dumps({"model": "m", "messages": HELLO} | body).encode()
-    return request_head(key, len(data), path=path, headers=headers) + data
+    return build_raw_request_head(key, len(data), path=path, headers=headers) + data
 
 
-def request_head(
+def build_raw_request_head(
     key: str, length: int, *, path: str = "/v1/chat/completions", headers: str = ""
 ) -> bytes:
     lines = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"

@@ -25,16 +25,21 @@ from django.conf import settings
 from proxysite.testing import PATIENCE_SECONDS
 
 STARTING_SECONDS = 30.0  # how long a test waits for a process; it measures nothing
-TOKEN = "sk-upstream-canary"  # noqa: S105 - of the provider `fake`
-NEEDED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
-SERVES = re.compile(r"serves (http://127\.0\.0\.1:(\d+))")
+UPSTREAM_TOKEN = "sk-upstream-canary"  # noqa: S105 - of the provider `fake`
+PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+ADDRESS_PATTERN = re.compile(r"serves (http://127\.0\.0\.1:(\d+))")
 
 
-def wait_for(question: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Ask until the answer is true, and return it. Fails after `seconds`; `what` is named then."""
+def poll_until(
+    condition: Callable[[], Any], description: str, seconds: float = PATIENCE_SECONDS
+) -> Any:
+    """Ask until the answer is true, and return it.
+
+    Fails after `seconds`, and names `description`.
+    """
     until = time.monotonic() + seconds
-    while not (found := question()):
-        assert time.monotonic() < until, f"not within {seconds:g} s: {what}"
+    while not (found := condition()):
+        assert time.monotonic() < until, f"not within {seconds:g} s: {description}"
         time.sleep(0.02)
     return found
 
@@ -42,14 +47,16 @@ def wait_for(question: Callable[[], Any], what: str, seconds: float = PATIENCE_S
 class House:
     """One home and its gateway.
 
-    `start` runs the gateway, `end` ends it with SIGTERM. `output` is everything that it has
+    `start` runs the gateway, `end_process` ends it with SIGTERM. `output` is everything that it has
     printed.
     """
 
     def __init__(self, home: Path, database_url: str = "", **environment: str) -> None:
         self.home = home
         self.database_url = database_url
-        self.environment = {name: os.environ[name] for name in NEEDED if name in os.environ} | {
+        self.environment = {
+            name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ
+        } | {
             "PROXYSITE_HOME": str(home),
             "DJANGO_SETTINGS_MODULE": "proxysite.settings",
             "DATABASE_URL": database_url,
@@ -67,14 +74,14 @@ class House:
     def start(self, *arguments: str, port: int = 0) -> str:
         """Start to serve, and return the output of this start when `/readyz` answers."""
         before = len(self.output)
-        self.launch("--port", str(port), *arguments)
+        self.launch_process("--port", str(port), *arguments)
 
-        def serving() -> re.Match[str] | None:
+        def find_printed_address() -> re.Match[str] | None:
             assert self.process is not None
             assert self.process.poll() is None, self.output[before:]
-            return SERVES.search(self.output, before)
+            return ADDRESS_PATTERN.search(self.output, before)
 
-        found = wait_for(serving, "it serves", STARTING_SECONDS)
+        found = poll_until(find_printed_address, "it serves", STARTING_SECONDS)
         self.url, self.port = found[1], int(found[2])
         said = self.output[before:]
         assert (
@@ -83,7 +90,7 @@ class House:
         )
         return said
 
-    def launch(self, *arguments: str) -> "subprocess.Popen[bytes]":
+    def launch_process(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start `serve`, without waiting for anything."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603
@@ -101,28 +108,28 @@ class House:
     def output(self) -> str:
         return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def ended(self) -> int:
+    def wait_for_end(self) -> int:
         """Wait until the process has ended, and return its exit status."""
         assert self.process is not None
         return self.process.wait(STARTING_SECONDS)
 
-    def end(self) -> int:
+    def end_process(self) -> int:
         """End the process as an operator does, and return its exit status."""
-        self.signal(signal.SIGTERM)
-        return self.ended()
+        self.send_signal(signal.SIGTERM)
+        return self.wait_for_end()
 
-    def kill(self) -> None:
+    def kill_process(self) -> None:
         """Kill the process and its group, if they still run."""
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     # --- commands and queries ---------------------------------------------------------------------
-    def manage(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
+    def run_manage_command(self, *arguments: str, stdin: str = "", status: int = 0) -> str:
         """Run a management command, and return its standard output.
 
         Fails unless the exit status is `status`.
@@ -140,7 +147,7 @@ class House:
         assert done.returncode == status, done
         return done.stdout
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
+    def run_sql(self, sql: str) -> list[tuple[Any, ...]]:
         """Return rows of the house's database, read beside Django.
 
         A statement that changes rows is committed.
@@ -156,7 +163,7 @@ class House:
 
 
 @contextmanager
-def own_database(template: str = "") -> Iterator[str]:
+def create_own_database(template: str = "") -> Iterator[str]:
     """Create a Postgres database beside that of DATABASE_URL, yield its URL, and drop it.
 
     Yields "" on SQLite. `template` is the URL of a database to copy.
@@ -177,30 +184,30 @@ def own_database(template: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def house(home: Path, like: House | None = None, **environment: str) -> Iterator[House]:
+def make_house(home: Path, template: House | None = None, **environment: str) -> Iterator[House]:
     """Yield a house that is not started yet, and remove everything of it afterwards.
 
-    It is empty, or a copy of `like`, a house that has ended.
+    It is empty, or a copy of `template`, a house that has ended.
     """
-    with own_database(like.database_url if like else "") as url:
-        if like is not None:
-            shutil.copytree(like.home, home)
+    with create_own_database(template.database_url if template else "") as url:
+        if template is not None:
+            shutil.copytree(template.home, home)
         found = House(home, url, **environment)
         try:
             yield found
         finally:
-            found.kill()
+            found.kill_process()
 
 
-def furnish(house: House, upstream_url: str) -> str:
+def run_first_time(house: House, upstream_url: str) -> str:
     """Run an empty house for the first time, and return its first API key.
 
     Adds the provider `fake` with the model `m` and a token. The house has ended afterwards.
     """
     key = re.search(r"API key +(\S+)", house.start())
     assert key, house.output
-    assert house.end() == 0
+    assert house.end_process() == 0
     where = ("--kind", "openai_compatible", "--base-url", upstream_url, "--allow-private")
-    house.manage("add_provider", "fake", *where, "--model", "m")
-    house.manage("import_tokens", "fake", "-", stdin=f"{TOKEN}\n")
+    house.run_manage_command("add_provider", "fake", *where, "--model", "m")
+    house.run_manage_command("import_tokens", "fake", "-", stdin=f"{UPSTREAM_TOKEN}\n")
     return key[1]

@@ -14,11 +14,11 @@ from django.db import connection
 
 from api import keys
 from api.models import ApiKey, UsageRecord
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 from tokens.models import UpstreamToken
 
-KEPT = frozenset(
+KEPT_TABLES = frozenset(
     (
         *("django_migrations", "django_content_type", "auth_permission"),
         *("providers_revision", "providers_tombstone"),
@@ -35,18 +35,18 @@ class Person:
     row: ApiKey
 
 
-def person(name: str, *, models: Iterable[str] = (), **fields: Any) -> Person:
+def create_person(name: str, *, models: Iterable[str] = (), **fields: Any) -> Person:
     """Return the user of that name with a new API key; the user is created when there is none.
 
     `models` are the models that the key may use; without any it may use all.
     """
     users = get_user_model().objects
     user = users.filter(username=name).first() or users.create_user(name, password=name, **fields)  # type: ignore[attr-defined]
-    row, key = keys.issue(user, name="test", models=models)
+    row, key = keys.create_key(user, name="test", models=models)
     return Person(user, key, row)
 
 
-def provider(
+def create_provider(
     base_url: str, name: str = "fake", *, models: Iterable[str] = ("m",), **fields: Any
 ) -> Provider:
     """Create an OpenAI-compatible provider on this machine with its models.
@@ -56,11 +56,11 @@ def provider(
     given = {"kind": "openai_compatible", "base_url": base_url, "allow_private": True} | fields
     row = Provider.objects.create(name=name, **given)
     for entry in models:
-        model(row, *entry.split("="))
+        create_model(row, *entry.split("="))
     return row
 
 
-def move(*providers: Provider, base_url: str, **fields: Any) -> None:
+def move_providers(*providers: Provider, base_url: str, **fields: Any) -> None:
     """Move these providers to `base_url`, and confirm that their tokens may be sent there."""
     for row in providers:
         for name, value in ({"base_url": base_url} | fields).items():
@@ -69,12 +69,12 @@ def move(*providers: Provider, base_url: str, **fields: Any) -> None:
         row.save()
 
 
-def move_all(base_url: str, **fields: Any) -> None:
-    """Move all providers to `base_url`, like `move`."""
-    move(*Provider.objects.all(), base_url=base_url, **fields)
+def move_all_providers(base_url: str, **fields: Any) -> None:
+    """Move all providers to `base_url`, like `move_providers`."""
+    move_providers(*Provider.objects.all(), base_url=base_url, **fields)
 
 
-def model(
+def create_model(
     owner: Provider, public_id: str, upstream_name: str = "upstream-model", **fields: Any
 ) -> ChatModel:
     return ChatModel.objects.create(
@@ -82,40 +82,40 @@ def model(
     )
 
 
-def virtual(public_id: str, base: str, strategy: str, **options: Any) -> VirtualModel:
+def create_virtual_model(public_id: str, base: str, strategy: str, **options: Any) -> VirtualModel:
     return VirtualModel.objects.create(
         public_id=public_id, base=base, strategy=strategy, options=options
     )
 
 
-def alias(name: str, public_id: str) -> ModelAlias:
+def create_alias(name: str, public_id: str) -> ModelAlias:
     return ModelAlias.objects.create(alias=name, public_id=public_id)
 
 
-def tokens(owner: Provider, *secrets: str, **fields: Any) -> list[UpstreamToken]:
+def create_tokens(owner: Provider, *secrets: str, **fields: Any) -> list[UpstreamToken]:
     """Create one token per secret, in their order."""
     rows = []
     for secret in secrets:
-        rows.append(UpstreamToken.of(owner, secret, **fields))
+        rows.append(UpstreamToken.from_secret(owner, secret, **fields))
         rows[-1].save()
     return rows
 
 
-async def usage() -> list[UsageRecord]:
+async def read_usage_records() -> list[UsageRecord]:
     """Return the usage records, oldest first."""
-    return await off_loop(lambda: list(UsageRecord.objects.order_by("id")))
+    return await run_in_thread(lambda: list(UsageRecord.objects.order_by("id")))
 
 
-async def only_usage() -> UsageRecord:
+async def read_only_usage_record() -> UsageRecord:
     """Return the only usage record. Fails when there are more or none."""
-    rows = await usage()
+    rows = await read_usage_records()
     assert len(rows) == 1, rows
     return rows[0]
 
 
-async def fresh(row: Any) -> Any:
+async def reload_row(row: Any) -> Any:
     """Return the row as it is in the database now."""
-    return await off_loop(type(row).objects.get, pk=row.pk)
+    return await run_in_thread(type(row).objects.get, pk=row.pk)
 
 
 def sweep_database() -> None:
@@ -128,7 +128,7 @@ def sweep_database() -> None:
         connection.close_pool()  # type: ignore[attr-defined]
     tables = {
         m._meta.db_table for m in apps.get_models(include_auto_created=True) if m._meta.managed
-    } - KEPT
+    } - KEPT_TABLES
     statements = [f'DELETE FROM "{table}"' for table in sorted(tables)]  # noqa: S608
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":

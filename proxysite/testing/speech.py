@@ -11,7 +11,7 @@ ID = "chatcmpl-upstream"
 MODEL = "upstream-model"
 
 
-def usage(prompt: int = 9, completion: int = 3, **details: Any) -> Json:
+def token_usage(prompt: int = 9, completion: int = 3, **details: Any) -> Json:
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -20,7 +20,7 @@ def usage(prompt: int = 9, completion: int = 3, **details: Any) -> Json:
     }
 
 
-def completion(
+def chat_completion(
     content: str | None = "Hello there!",
     *,
     n: int = 1,
@@ -41,11 +41,11 @@ def completion(
         "model": MODEL,
         "choices": choices,
     }
-    whole |= {"usage": usage()} | fields
+    whole |= {"usage": token_usage()} | fields
     return {name: value for name, value in whole.items() if value is not None}
 
 
-def chunk(
+def chat_chunk(
     delta: Json | None = None, *, finish: str | None = None, index: int = 0, **fields: Any
 ) -> Json:
     """Return one `chat.completion.chunk` with one choice."""
@@ -55,23 +55,27 @@ def chunk(
 
 
 def usage_chunk(counts: Json | None = None) -> Json:
-    return chunk() | {"choices": [], "usage": counts or usage()}
+    return chat_chunk() | {"choices": [], "usage": counts or token_usage()}
 
 
-def words(*texts: str) -> list[Json]:
+def content_chunks(*texts: str) -> list[Json]:
     """Return the chunks that say `texts`, the first with the role; none of them ends the answer."""
     return [
-        chunk({"content": text} if at else {"role": "assistant", "content": text})
+        chat_chunk({"content": text} if at else {"role": "assistant", "content": text})
         for at, text in enumerate(texts)
     ]
 
 
-def spoken(*texts: str, finish: str = "stop") -> list[Json]:
+def streamed_completion(*texts: str, finish: str = "stop") -> list[Json]:
     """Return a whole streamed answer: words, the finish reason, usage. It has no `[DONE]`."""
-    return [*words(*(texts or ("Hello", " there", "!"))), chunk(finish=finish), usage_chunk()]
+    return [
+        *content_chunks(*(texts or ("Hello", " there", "!"))),
+        chat_chunk(finish=finish),
+        usage_chunk(),
+    ]
 
 
-def error(
+def openai_error_body(
     message: str = "Something is wrong.",
     kind: str = "server_error",
     code: str | None = None,
@@ -115,7 +119,7 @@ def text_completion(text: str, finish: str | None = "stop", **fields: Any) -> Js
     }
 
 
-def spoken_text(text: str) -> list[Json]:
+def streamed_text_completion(text: str) -> list[Json]:
     """Return a whole streamed legacy completion, with usage at its end."""
-    end = text_completion("", None) | {"choices": [], "usage": usage()}
+    end = text_completion("", None) | {"choices": [], "usage": token_usage()}
     return [text_completion(text, None), text_completion("", "stop"), end]

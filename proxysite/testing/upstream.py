@@ -1,10 +1,10 @@
 """An upstream over real sockets that follows a script, byte by byte, and remembers its requests.
 
-A script is an async function of one `Exchange`. `Upstream.will(*scripts)` queues scripts, one per
-request; without a script it is an honest OpenAI server that says "Hello there!". A script sends
-pieces in order: bytes go out as they are, a `Gate` waits until the test opens it (PAUSE is the
-upstream's own gate, `Upstream.gate`, for scripts in tables), CUT resets the connection, END closes
-it.
+A script is an async function of one `Exchange`. `Upstream.queue_scripts  (*scripts)` queues
+scripts, one per request; without a script it is an honest OpenAI server that says "Hello there!". A
+script sends pieces in order: bytes go out as they are, a `Gate` waits until the test opens it
+(PAUSE is the upstream's own gate, `Upstream.gate`, for scripts in tables), CUT resets the
+connection, END closes it.
 """
 
 import asyncio
@@ -36,24 +36,24 @@ class Gate:
     def open(self) -> None:
         self._opened.set()
 
-    async def arrival(self) -> None:
+    async def wait_until_reached(self) -> None:
         """Wait until the upstream has come to the gate."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self.reached.wait()
 
-    async def passed(self) -> None:
+    async def wait_until_open(self) -> None:
         self.reached.set()
         await self._opened.wait()
 
 
-class Deed(Enum):
+class StreamAction(Enum):
     CUT = "reset the connection"
     END = "close the connection"
     PAUSE = "wait at the upstream's own gate"
 
 
-CUT, END, PAUSE = Deed
-Piece = bytes | Gate | Deed
+CUT, END, PAUSE = StreamAction
+Piece = bytes | Gate | StreamAction
 Event = dict[str, Any] | str | Piece  # an object or a text becomes an event of a stream
 Script = Callable[["Exchange"], Awaitable[None]]
 
@@ -80,7 +80,7 @@ class Request:
         return {name.lower(): value.strip() for name, _, value in pairs}
 
     @property
-    def bearer(self) -> str:
+    def bearer_token(self) -> str:
         return self.headers.get("authorization", "").removeprefix("Bearer ")
 
     @property
@@ -90,13 +90,13 @@ class Request:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its connection; `left` is set when the gateway has closed the connection."""
+    """One request and its connection; `gateway_left` is set when the gateway has closed it."""
 
     request: Request
     writer: asyncio.StreamWriter
     gate: Gate
     connection: int  # number of the upstream's connection, from 1
-    left: asyncio.Event = field(default_factory=asyncio.Event)
+    gateway_left: asyncio.Event = field(default_factory=asyncio.Event)
     sent_bytes: int = 0
 
     async def send(self, data: bytes) -> None:
@@ -110,10 +110,10 @@ class Exchange:
         await self.writer.drain()
         self.sent_bytes += len(data)
 
-    async def play(self, *pieces: Piece) -> None:
+    async def play_pieces(self, *pieces: Piece) -> None:
         for piece in pieces:
             if isinstance(piece, Gate) or piece is PAUSE:
-                await (self.gate if piece is PAUSE else piece).passed()
+                await (self.gate if piece is PAUSE else piece).wait_until_open()
             elif piece is CUT:
                 linger = struct.pack("ii", 1, 0)
                 self.writer.get_extra_info("socket").setsockopt(
@@ -125,14 +125,14 @@ class Exchange:
             elif isinstance(piece, bytes):
                 await self.send(piece)
 
-    async def departure(self) -> None:
+    async def wait_until_left(self) -> None:
         """Wait until the gateway has closed the connection."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await self.left.wait()
+            await self.gateway_left.wait()
 
 
 # --- scripts --------------------------------------------------------------------------------------
-def head(status: int, headers: dict[str, str]) -> bytes:
+def encode_response_head(status: int, headers: dict[str, str]) -> bytes:
     lines = [
         f"HTTP/1.1 {status} Whatever",
         *(f"{name}: {value}" for name, value in headers.items()),
@@ -140,23 +140,23 @@ def head(status: int, headers: dict[str, str]) -> bytes:
     return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
 
 
-def event(said: Event) -> Piece:
+def build_event(content: Event) -> Piece:
     """Return one event of a stream as bytes; gates and deeds are returned as they are."""
-    if isinstance(said, dict):
-        said = json.dumps(said)
-    return f"data: {said}\n\n".encode() if isinstance(said, str) else said
+    if isinstance(content, dict):
+        content = json.dumps(content)
+    return f"data: {content}\n\n".encode() if isinstance(content, str) else content
 
 
-def raw(*pieces: Piece) -> Script:
+def send_pieces(*pieces: Piece) -> Script:
     """Return a script that sends exactly these pieces."""
 
-    async def script(exchange: Exchange) -> None:
-        await exchange.play(*pieces)
+    async def play_script(exchange: Exchange) -> None:
+        await exchange.play_pieces(*pieces)
 
-    return script
+    return play_script
 
 
-def reply(body: Any = b"", status: int = 200, **headers: str) -> Script:
+def send_reply(body: Any = b"", status: int = 200, **headers: str) -> Script:
     """Return a script that sends a whole answer; an object goes out as JSON.
 
     Underscores in the names of headers stand for hyphens.
@@ -164,63 +164,71 @@ def reply(body: Any = b"", status: int = 200, **headers: str) -> Script:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     named = {"content-type": "application/json", "content-length": str(len(data))} | named
-    return raw(head(status, named) + data)
+    return send_pieces(encode_response_head(status, named) + data)
 
 
-def refuse(
+def send_refusal(
     status: int, message: str = "No.", code: str | None = None, kind: str = "", **headers: str
 ) -> Script:
     """Return a script that sends an error in OpenAI's form."""
-    return reply(speech.error(message, kind or "some_error", code), status, **headers)
+    return send_reply(
+        speech.openai_error_body(message, kind or "some_error", code), status, **headers
+    )
 
 
-def stream(*events: Event, **headers: str) -> Script:
+def send_stream(*events: Event, **headers: str) -> Script:
     """Return a script that streams events in chunked encoding, each written by itself.
 
     The end of the stream is sent after all events, unless the pieces close the connection.
     """
     named = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    pieces = [chunked(event(said)) for said in events]
-    return raw(
-        head(200, named), *pieces, *([] if END in events or CUT in events else [b"0\r\n\r\n"])
+    pieces = [encode_chunked(build_event(said)) for said in events]
+    return send_pieces(
+        encode_response_head(200, named),
+        *pieces,
+        *([] if END in events or CUT in events else [b"0\r\n\r\n"]),
     )
 
 
-def chunked(piece: Piece) -> Piece:
+def encode_chunked(piece: Piece) -> Piece:
     return b"%x\r\n%b\r\n" % (len(piece), piece) if isinstance(piece, bytes) else piece
 
 
-def say(*texts: str, n: int = 1) -> Script:
+def answer_honestly(*texts: str, n: int = 1) -> Script:
     """Return a script that answers the request like an honest server.
 
     The answer is whole or streamed as requested, with usage where the request wants it.
     """
 
-    async def script(exchange: Exchange) -> None:
+    async def answer_request(exchange: Exchange) -> None:
         asked = exchange.request.json
         if exchange.request.path.endswith("/embeddings"):
-            return await reply(speech.embedding_list([0.5, -0.25]))(exchange)
+            return await send_reply(speech.embedding_list([0.5, -0.25]))(exchange)
         legacy = not exchange.request.path.endswith("/chat/completions")
         said = "".join(texts or HELLO)
         if not asked.get("stream"):
             whole = (
-                speech.text_completion(said, usage=speech.usage())
+                speech.text_completion(said, usage=speech.token_usage())
                 if legacy
-                else speech.completion(said, n=n)
+                else speech.chat_completion(said, n=n)
             )
-            return await reply(whole)(exchange)
-        chunks = speech.spoken_text(said) if legacy else speech.spoken(*(texts or HELLO))
+            return await send_reply(whole)(exchange)
+        chunks = (
+            speech.streamed_text_completion(said)
+            if legacy
+            else speech.streamed_completion(*(texts or HELLO))
+        )
         if not (asked.get("stream_options") or {}).get("include_usage"):
             chunks.pop()
-        return await stream(*chunks, DONE)(exchange)
+        return await send_stream(*chunks, DONE)(exchange)
 
-    return script
+    return answer_request
 
 
-async def silence(exchange: Exchange) -> None:
+async def keep_silent(exchange: Exchange) -> None:
     """Accept the request, and never answer."""
-    await exchange.left.wait()
+    await exchange.gateway_left.wait()
 
 
 # --- the server -----------------------------------------------------------------------------------
@@ -240,35 +248,35 @@ class Upstream:
         self._tls = tls
         self._host = host
         self._scripts: deque[Script] = deque()
-        self._always: Script = say()
+        self._default_script: Script = answer_honestly()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._news = asyncio.Condition()
+        self._exchange_added = asyncio.Condition()
         self.gate = Gate()
         self.exchanges: list[Exchange] = []
         self.connections = 0
         self.failures: list[BaseException] = []
 
     # --- for tests --------------------------------------------------------------------------------
-    def will(self, *scripts: Script) -> None:
+    def queue_scripts(self, *scripts: Script) -> None:
         """Queue the scripts for the next requests, in their order."""
         self._scripts.extend(scripts)
 
-    def always(self, script: Script) -> None:
+    def set_default_script(self, script: Script) -> None:
         """Set the script for requests that find no script queued."""
-        self._always = script
+        self._default_script = script
 
     @property
     def requests(self) -> list[Request]:
         return [exchange.request for exchange in self.exchanges]
 
     @property
-    def last(self) -> Exchange:
+    def last_exchange(self) -> Exchange:
         return self.exchanges[-1]
 
-    async def asked(self, times: int = 1) -> Exchange:
+    async def wait_for_request(self, times: int = 1) -> Exchange:
         """Wait for request number `times`, and return its exchange."""
-        async with asyncio.timeout(PATIENCE_SECONDS), self._news:
-            await self._news.wait_for(lambda: len(self.exchanges) >= times)
+        async with asyncio.timeout(PATIENCE_SECONDS), self._exchange_added:
+            await self._exchange_added.wait_for(lambda: len(self.exchanges) >= times)
         return self.exchanges[times - 1]
 
     @cached_property
@@ -282,7 +290,9 @@ class Upstream:
             self._listener.dup() if self._listener else socket.create_server(("127.0.0.1", 0))
         )
         self.port: int = listener.getsockname()[1]
-        self._server = await asyncio.start_server(self._accept, sock=listener, ssl=self._tls)
+        self._server = await asyncio.start_server(
+            self._accept_connection, sock=listener, ssl=self._tls
+        )
 
     async def stop(self) -> None:
         self._server.close()
@@ -291,14 +301,16 @@ class Upstream:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            await self._serve(reader, writer, self.connections)
+            await self._serve_connection(reader, writer, self.connections)
         except (OSError, asyncio.IncompleteReadError):
             pass
         except asyncio.CancelledError:
@@ -308,7 +320,7 @@ class Upstream:
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def _serve(
+    async def _serve_connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
     ) -> None:
         """Serve the requests of one connection, one after another.
@@ -322,20 +334,20 @@ class Upstream:
             while request := await reading:
                 reading = asyncio.ensure_future(read_request(reader))
                 exchange = Exchange(request, writer, self.gate, connection)
-                playing.add(asyncio.ensure_future(self._play(exchange)))
+                playing.add(asyncio.ensure_future(self._play_script(exchange)))
                 await asyncio.wait((reading, *playing), return_when=asyncio.FIRST_COMPLETED)
         finally:
             if exchange is not None:
-                exchange.left.set()
+                exchange.gateway_left.set()
             for task in (reading, *playing):
                 task.cancel()
             await asyncio.gather(reading, *playing, return_exceptions=True)
 
-    async def _play(self, exchange: Exchange) -> None:
-        script = self._scripts.popleft() if self._scripts else self._always
-        async with self._news:
+    async def _play_script(self, exchange: Exchange) -> None:
+        script = self._scripts.popleft() if self._scripts else self._default_script
+        async with self._exchange_added:
             self.exchanges.append(exchange)
-            self._news.notify_all()
+            self._exchange_added.notify_all()
         try:
             await script(exchange)
         except OSError:

@@ -33,12 +33,12 @@ QUERIES = 16  # however many rows there are, sessions and permissions among them
 
 @pytest.fixture
 def provider():
-    return rows.provider("https://api.example.com/v1", "k2")
+    return rows.create_provider("https://api.example.com/v1", "k2")
 
 
 @pytest.fixture
 def token(provider):
-    return rows.tokens(provider, SECRET)[0]
+    return rows.create_tokens(provider, SECRET)[0]
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def record(token=None, at=None, **fields):
     pk = (
         UUID(new_request_id().removeprefix("req_"))
         if at is None
-        else UUID(int=dashboard.first_id(at).int + 1)
+        else UUID(int=dashboard.first_id_at(at).int + 1)
     )
     outcome, reason = fields.pop("outcome", "answered"), fields.pop("reason", "")
     attempt = {
@@ -120,11 +120,11 @@ def test_an_empty_site_has_a_page_that_says_what_to_do(admin_client):
 
 def test_a_provider_shows_its_mode_and_how_its_tokens_stand(admin_client, provider):
     later, before = timezone.now() + timedelta(hours=1), timezone.now() - timedelta(hours=1)
-    rows.tokens(provider, "sk-active-1", "sk-active-2")
-    rows.tokens(provider, "sk-resting-1", rests_until=later)
-    rows.tokens(provider, "sk-disabled-1", "sk-disabled-2", state="disabled")
-    rows.tokens(provider, "sk-expired-1", expires_at=before)
-    rows.provider("https://api.example.com/v1", "switched-off", models=(), enabled=False)
+    rows.create_tokens(provider, "sk-active-1", "sk-active-2")
+    rows.create_tokens(provider, "sk-resting-1", rests_until=later)
+    rows.create_tokens(provider, "sk-disabled-1", "sk-disabled-2", state="disabled")
+    rows.create_tokens(provider, "sk-expired-1", expires_at=before)
+    rows.create_provider("https://api.example.com/v1", "switched-off", models=(), enabled=False)
     Provider.objects.create(name="echo", kind="echo", needs_token=False)
     Provider.objects.create(name="gone", kind="telepathy")
     Provider.objects.create(name="k2think-web", kind="k2think_web", mode="guest")
@@ -155,7 +155,7 @@ def test_recent_failures_come_with_their_reasons_newest_first(admin_client, prov
 
 
 def test_a_failure_is_found_behind_many_good_answers(admin_client, token, monkeypatch):
-    monkeypatch.setattr(dashboard, "LOOKED_THROUGH", 5)
+    monkeypatch.setattr(dashboard, "SEARCHED_REQUESTS", 5)
     before = timezone.now() - timedelta(seconds=5)
     record(token, at=before, outcome="RateLimited", reason="answered all the same")
     record(
@@ -173,7 +173,7 @@ def test_a_failure_is_found_behind_many_good_answers(admin_client, token, monkey
 
 
 def test_tokens_that_changed_are_told_with_the_reason(admin_client, token):
-    UpstreamToken.objects.all().strike(1, "auth: sign in again")
+    UpstreamToken.objects.all().add_strike(1, "auth: sign in again")
     shown = text(admin_client)
     assert re.search(
         rf"disabled {re.escape(token.masked)} of k2 , before: active auth: sign in again", shown
@@ -206,7 +206,7 @@ def test_periodic_work_shows_when_it_began_last(admin_client, provider):
 
 def test_what_upstreams_and_people_wrote_is_shown_as_text(admin_client, token):
     UpstreamToken.objects.update(label=MARKUP)
-    UpstreamToken.objects.all().strike(1, f"auth: {MARKUP}")
+    UpstreamToken.objects.all().add_strike(1, f"auth: {MARKUP}")
     record(token, outcome="ServerFailed", reason=MARKUP, status=Status.ERROR, model=MARKUP)
     html = page(admin_client)
     assert MARKUP not in html
@@ -215,7 +215,7 @@ def test_what_upstreams_and_people_wrote_is_shown_as_text(admin_client, token):
 
 def test_nothing_secret_is_on_the_page(admin_client, provider, token, settings):
     account = UpstreamAccount(provider=provider, email="june@example.org")
-    account.hide("a-password-of-june")
+    account.seal_password("a-password-of-june")
     account.save()
     record(token, outcome="ServerFailed", reason="it broke", status=Status.ERROR)
     html = page(admin_client)
@@ -244,9 +244,9 @@ def test_many_rows_cost_no_more_queries_than_few(admin_client, token, monkeypatc
     Provider.objects.bulk_create(others)
     for row in others[:20]:
         UpstreamToken.objects.bulk_create(
-            [UpstreamToken.of(row, f"{SECRET}-{n}") for n in range(10)]
+            [UpstreamToken.from_secret(row, f"{SECRET}-{n}") for n in range(10)]
         )
-    UpstreamToken.objects.all().disable("by somebody")
+    UpstreamToken.objects.all().mark_disabled("by somebody")
     for number in range(300):
         record(
             token, outcome="ServerFailed", status=Status.ERROR if number % 3 else Status.COMPLETE
@@ -267,7 +267,7 @@ def test_many_rows_cost_no_more_queries_than_few(admin_client, token, monkeypatc
 def test_requests_of_a_span_are_found_by_an_index(status):
     record(status=status)
     records = UsageRecord.objects.filter(
-        id__gte=dashboard.first_id(timezone.now() - timedelta(hours=1))
+        id__gte=dashboard.first_id_at(timezone.now() - timedelta(hours=1))
     )
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -402,7 +402,7 @@ def test_a_wrong_line_is_never_shown_back(admin_client, provider):
 
 
 def test_accounts_are_pasted_where_they_sign_in(admin_client, provider, monkeypatch):
-    monkeypatch.setattr(openai_compatible.Adapter, "signs_in", True)
+    monkeypatch.setattr(openai_compatible.Adapter, "can_sign_in", True)
     html = paste(
         admin_client, provider, "june@example.org:her-password", "may@example.org----other:password"
     )
@@ -410,7 +410,7 @@ def test_accounts_are_pasted_where_they_sign_in(admin_client, provider, monkeypa
     assert not any(secret in html for secret in ("her-password", "other:password"))
     html = paste(admin_client, provider, "june@example.org:her-new-password")
     assert "1 with a new password" in html
-    assert [token.renewable for token in provider.tokens.all()] == [True, True]
+    assert [token.is_renewable for token in provider.tokens.all()] == [True, True]
 
 
 def test_only_the_first_wrong_lines_are_named(admin_client, provider):
@@ -421,7 +421,7 @@ def test_only_the_first_wrong_lines_are_named(admin_client, provider):
 def test_a_provider_that_asks_for_no_token_is_not_chosen_and_takes_none_by_mistake(admin_client):
     echo = Provider.objects.create(name="echo", kind="echo", needs_token=False)
     assert re.search(r'<option value="" selected>', page(admin_client))
-    provider = rows.provider("https://api.example.com/v1", "k2")
+    provider = rows.create_provider("https://api.example.com/v1", "k2")
     html = page(admin_client)
     assert re.search(rf'<option value="{provider.pk}" selected>k2</option>', html)
     assert re.search(rf'<optgroup label="ask for no token">\s*<option value="{echo.pk}">echo', html)
@@ -432,5 +432,5 @@ def test_a_provider_that_asks_for_no_token_is_not_chosen_and_takes_none_by_mista
     assert not UpstreamToken.objects.exists()
     posted = {"provider": echo.pk, "tokens": SECRET, "anyway": "on"}
     assert "1 imported" in admin_client.post("/admin/import", posted, follow=True).content.decode()
-    rows.provider("https://api.example.com/v1", "third")
+    rows.create_provider("https://api.example.com/v1", "third")
     assert re.search(r'<option value="" selected>', page(admin_client)), "of several none is chosen"

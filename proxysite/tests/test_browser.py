@@ -11,7 +11,7 @@ import pytest
 
 from api.models import UsageRecord
 from conversations.tests.test_retention import conversation
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.deletions import deletion_jobs
 from proxysite.testing import rows
 from tokens.models import UpstreamToken
@@ -100,7 +100,9 @@ class Browser:
 async def browser(gateway):
     playwright = pytest.importorskip("playwright.async_api")
     async with playwright.async_playwright() as started:
-        chromium = await started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = await started.chromium.launch_process(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
         context = await chromium.new_context(viewport={"width": WIDTH, "height": HEIGHT})
         await context.add_init_script(REPORT)
         yield Browser(await context.new_page(), gateway.url)
@@ -109,19 +111,19 @@ async def browser(gateway):
 
 async def sign_in(browser, name="operator"):
     await browser.open("login/")
-    await browser.page.fill("#id_username", name)
-    await browser.page.fill("#id_password", name)
+    await browser.page.create_items("#id_username", name)
+    await browser.page.create_items("#id_password", name)
     await browser.page.click("input[type=submit]")
     await browser.page.wait_for_selector(".board")
 
 
 def furnish(person, provider):
-    rows.tokens(provider, "sk-resting-000000000000", state="disabled")
-    away = rows.provider("https://a.example/v1", "moved")
-    rows.tokens(away, "sk-moved-00000000000001")
+    rows.create_tokens(provider, "sk-resting-000000000000", state="disabled")
+    away = rows.create_provider("https://a.example/v1", "moved")
+    rows.create_tokens(away, "sk-moved-00000000000001")
     away.base_url = "https://b.example/v1"
     away.save()
-    rows.provider("https://c.example/v1", "free", needs_token=False, models=())
+    rows.create_provider("https://c.example/v1", "free", needs_token=False, models=())
     talk = conversation(person.user)
     fields = {
         "endpoint": "chat/completions",
@@ -133,16 +135,16 @@ def furnish(person, provider):
     record = UsageRecord.objects.create(
         user=person.user, started_at=datetime.now(UTC), provider=provider, **fields
     )
-    gone = rows.person("gone")
+    gone = rows.create_person("gone")
     UsageRecord.objects.create(
         user=gone.user, started_at=datetime.now(UTC), provider=provider, **fields
     )
-    deletion_jobs.begin([gone.user], "operator")
+    deletion_jobs.create_deletions([gone.user], "operator")
     return talk, record, away
 
 
 async def test_every_main_page_works_under_its_policy(browser, operator, alice, provider, token):
-    talk, record, moved = await off_loop(furnish, alice, provider)
+    talk, record, moved = await run_in_thread(furnish, alice, provider)
     await sign_in(browser)
     await browser.still("index")
     for name in LISTS:
@@ -174,17 +176,17 @@ async def test_what_people_do_works_under_the_policy(browser, operator, alice, p
     await page.keyboard.type("ali")
     await page.click("li.select2-results__option--highlighted")
     await page.click(".field-expires_at .datetimeshortcuts a:has-text('Today')")
-    await page.fill("#id_expires_at_1", "23:59:59")
+    await page.create_items("#id_expires_at_1", "23:59:59")
     await page.click("input[name=_save]")
     await page.wait_for_selector("#issued-key")
     await browser.still("issued")
-    await page.reload()
+    await page.reload_rows()
     await page.wait_for_selector(".errorlist:visible")
     assert "issued its key already" in await page.inner_text("#content")
     await browser.still("issued-reloaded")
 
     await browser.open("tokens/upstreamtoken/")
-    await page.fill("#searchbar", "sk-up-1")
+    await page.create_items("#searchbar", "sk-up-1")
     await page.click("#changelist-search input[type=submit]")
     await page.wait_for_url(f"**/{token.pk}/change/")
     await browser.still("token-found")
@@ -195,7 +197,7 @@ async def test_what_people_do_works_under_the_policy(browser, operator, alice, p
     await page.click("button[name=index]")
     await page.wait_for_selector(".success")
     await browser.still("tokens-disabled")
-    assert (await off_loop(UpstreamToken.objects.get)).state == "disabled"
+    assert (await run_in_thread(UpstreamToken.objects.get)).state == "disabled"
 
     await browser.open("")
     await page.click(".theme-toggle")
@@ -206,8 +208,8 @@ async def test_what_people_do_works_under_the_policy(browser, operator, alice, p
 async def test_the_page_of_a_locked_login_is_a_page(browser, operator):
     for _ in range(2):
         await browser.page.goto(f"{browser.url}/admin/login/")
-        await browser.page.fill("#id_username", "operator")
-        await browser.page.fill("#id_password", "wrong")
+        await browser.page.create_items("#id_username", "operator")
+        await browser.page.create_items("#id_password", "wrong")
         await browser.page.click("input[type=submit]")
     await browser.page.wait_for_selector("text=Too many logins have failed")
     browser.wrong = [

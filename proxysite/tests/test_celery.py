@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from api.views.health import failed
+from api.views.health import failure_marker_path
 from proxysite import celery
 
 
@@ -16,9 +16,9 @@ def kept(monkeypatch):
     monkeypatch.setattr(celery, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
     yield lambda deed: threading.Thread(
-        target=celery.ever, args=("worker", deed), daemon=True
+        target=celery.keep_part_running, args=("worker", deed), daemon=True
     ).start()
-    failed("worker").unlink(missing_ok=True)
+    failure_marker_path("worker").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("error", [None, ValueError("half a message"), SystemExit(1)], ids=repr)
@@ -37,7 +37,7 @@ def test_what_ended_begins_again_and_is_called_failed_until_it_works(kept, error
     kept(deed)
     assert works.wait(10)
     assert len(set(begun)) == 3
-    assert failed("worker").exists()
+    assert failure_marker_path("worker").exists()
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
-    celery.ran("worker")
-    assert not failed("worker").exists()
+    celery.delete_failure_mark("worker")
+    assert not failure_marker_path("worker").exists()

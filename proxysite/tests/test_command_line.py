@@ -42,7 +42,7 @@ def test_every_command_of_ours_follows_the_rules(name: str) -> None:
     ],
 )
 def test_a_databases_fault_is_one_line(error: Exception, text: str) -> None:
-    said = command_line.describe_error(error)
+    said = command_line.describe_database_error(error)
     assert text in said
     assert "\n" not in said
 

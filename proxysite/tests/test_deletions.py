@@ -13,13 +13,22 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from api.models import ApiKey, UsageRecord
-from conversations.models import Conversation, Document, Door, Item, Kind, Passage, Turn, TurnStatus
+from conversations.models import (
+    Conversation,
+    ConversationKind,
+    Document,
+    Item,
+    Passage,
+    Turn,
+    TurnEndpoint,
+    TurnStatus,
+)
 from conversations.tests.test_retention import CANARY, conversation, document, everything
 from providers.admin import big_tables
 from providers.deletions import deletion_jobs
 from providers.models import ChatModel, Deletion, Provider
 from proxysite import tasks
-from proxysite.testing import eventually, rows
+from proxysite.testing import rows, wait_until_true
 from tokens.models import Transition, UpstreamAccount, UpstreamToken
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -28,9 +37,15 @@ FOREVER = 3_600.0
 
 def talk(user, turns=30, items=100):
     """A conversation with so many items, in few statements."""
-    row = Conversation.objects.create(user=user, kind=Kind.OPEN)
+    row = Conversation.objects.create(user=user, kind=ConversationKind.OPEN)
     made = Turn.objects.bulk_create(
-        Turn(conversation=row, user=user, number=n, door=Door.CHAT, status=TurnStatus.COMPLETED)
+        Turn(
+            conversation=row,
+            user=user,
+            number=n,
+            door=TurnEndpoint.CHAT,
+            status=TurnStatus.COMPLETED,
+        )
         for n in range(turns)
     )
     Item.objects.bulk_create(
@@ -70,10 +85,10 @@ def test_a_user_with_thousands_of_items_goes_in_slices_of_their_own_transactions
     row.documents.add(document(alice.user))
     conversation(alice.user, base=row.turns.first())
     kept = talk(mallory.user, turns=1, items=1)
-    (deletion,) = deletion_jobs.begin([alice.user], "operator")
+    (deletion,) = deletion_jobs.create_deletions([alice.user], "operator")
     with CaptureQueriesContext(connection) as queries:
-        sizes = list(deletion_jobs.slices(User, deletion.ids))
-    assert max(sizes) <= deletion_jobs.SLICE
+        sizes = list(deletion_jobs.delete_in_slices(User, deletion.ids))
+    assert max(sizes) <= deletion_jobs.DELETION_SLICE_ROWS
     assert sum(sizes) > 3_000
     assert len(sizes) < 60
     assert len(queries) < 12 * len(sizes), (
@@ -86,15 +101,15 @@ def test_a_user_with_thousands_of_items_goes_in_slices_of_their_own_transactions
 
 
 def test_what_a_killed_process_left_is_gone_on_with(alice, monkeypatch):
-    monkeypatch.setattr(deletion_jobs, "SLICE", 100)
+    monkeypatch.setattr(deletion_jobs, "DELETION_SLICE_ROWS", 100)
     talk(alice.user, turns=5)
-    (deletion,) = deletion_jobs.begin([alice.user], "operator")
-    assert not deletion_jobs.carry_on(deletion, seconds=0), "one slice and no more"
+    (deletion,) = deletion_jobs.create_deletions([alice.user], "operator")
+    assert not deletion_jobs.continue_deletion(deletion, seconds=0), "one slice and no more"
     deletion.refresh_from_db()
     assert deletion.removed == 100
     assert deletion.finished_at is None
     Deletion.objects.update(alive_until=datetime.now(UTC) + timedelta(minutes=1))
-    assert not deletion_jobs.carry_on(deletion, FOREVER), "another process works at it"
+    assert not deletion_jobs.continue_deletion(deletion, FOREVER), "another process works at it"
     assert Item.objects.count() == 400
     Deletion.objects.update(alive_until=datetime.now(UTC) - timedelta(seconds=1))
     assert tasks.carry_on_deletions()
@@ -105,12 +120,12 @@ def test_what_a_killed_process_left_is_gone_on_with(alice, monkeypatch):
 
 
 def test_a_task_leaves_the_worker_to_others_and_orders_the_rest(alice, monkeypatch, settings):
-    monkeypatch.setattr(deletion_jobs, "SLICE", 100)
+    monkeypatch.setattr(deletion_jobs, "DELETION_SLICE_ROWS", 100)
     settings.DELETION_RUN_SECONDS = 0
     ordered = []
-    monkeypatch.setattr(deletion_jobs, "order", lambda: ordered.append(1))
+    monkeypatch.setattr(deletion_jobs, "send_deletion_task", lambda: ordered.append(1))
     talk(alice.user, turns=2)
-    deletion_jobs.begin([alice.user], "operator")
+    deletion_jobs.create_deletions([alice.user], "operator")
     runs = 0
     while not tasks.carry_on_deletions():
         runs += 1
@@ -119,17 +134,19 @@ def test_a_task_leaves_the_worker_to_others_and_orders_the_rest(alice, monkeypat
 
 
 def test_a_row_that_comes_while_its_user_goes_does_not_stop_the_deletion(alice, monkeypatch):
-    (deletion,) = deletion_jobs.begin([alice.user], "operator")
-    erase, late = deletion_jobs.erase, []
+    (deletion,) = deletion_jobs.create_deletions([alice.user], "operator")
+    erase, late = deletion_jobs.delete_independent_rows, []
 
     def slow(model, ids):
         if model is User and not late:
             late.append(talk(alice.user, turns=1, items=1))
         return erase(model, ids)
 
-    monkeypatch.setattr(deletion_jobs, "erase", slow)
-    monkeypatch.setitem(deletion_jobs.RULES, "auth.user", deletion_jobs.Rules(one_by_one=True))
-    assert deletion_jobs.carry_on(deletion, FOREVER)
+    monkeypatch.setattr(deletion_jobs, "delete_independent_rows", slow)
+    monkeypatch.setitem(
+        deletion_jobs.RULES_BY_MODEL, "auth.user", deletion_jobs.DeletionRules(is_one_by_one=True)
+    )
+    assert deletion_jobs.continue_deletion(deletion, FOREVER)
     assert late
     assert not Conversation.objects.exists()
 
@@ -170,9 +187,11 @@ def test_a_deletion_needs_no_more_statements_for_more_usage(provider_with_tokens
 # --- the pages ------------------------------------------------------------------------------------
 @pytest.fixture
 def provider_with_tokens(transactional_db):
-    row = rows.provider("https://api.example.com/v1", "acme")
-    UpstreamToken.objects.bulk_create([UpstreamToken.of(row, f"sk-{n}") for n in range(1_500)])
-    UpstreamToken.objects.filter(masked__startswith="sk-1").disable("a test")
+    row = rows.create_provider("https://api.example.com/v1", "acme")
+    UpstreamToken.objects.bulk_create(
+        [UpstreamToken.from_secret(row, f"sk-{n}") for n in range(1_500)]
+    )
+    UpstreamToken.objects.filter(masked__startswith="sk-1").mark_disabled("a test")
     return row
 
 
@@ -218,10 +237,10 @@ def test_a_user_is_shut_out_and_hidden_at_once_whatever_is_behind_him(
 async def test_a_deleted_users_key_is_refused_within_a_second(
     gateway, upstream, alice, operator, settings
 ):
-    from providers.database.database_threads import off_loop
+    from providers.database.database_threads import run_in_thread
 
     settings.DELETION_WAIT_SECONDS = 0
-    assert (await gateway.chat(alice.key)).status == 200
+    assert (await gateway.request_chat(alice.key)).status == 200
 
     def give_up():
         client = Client()
@@ -230,12 +249,12 @@ async def test_a_deleted_users_key_is_refused_within_a_second(
         delete(client, "auth/user", alice.user.pk)
         assert User.objects.filter(pk=alice.user.pk).exists(), "his rows are still there"
 
-    await off_loop(give_up)
+    await run_in_thread(give_up)
 
     async def refused():
-        return (await gateway.chat(alice.key)).status == 401
+        return (await gateway.request_chat(alice.key)).status == 401
 
-    await eventually(refused, 1.0)
+    await wait_until_true(refused, 1.0)
 
 
 def test_a_provider_with_many_tokens_is_asked_no_more_and_goes_in_slices(
@@ -263,7 +282,7 @@ def test_tokens_that_are_being_deleted_are_off_and_hidden(provider_with_tokens, 
         "post": "yes",
     }
     browser.post("/admin/tokens/upstreamtoken/", posted)
-    assert not UpstreamToken.objects.usable().exists()
+    assert not UpstreamToken.objects.filter_usable().exists()
     assert list(browser.get("/admin/tokens/upstreamtoken/").context["cl"].result_list) == []
     assert sorted(len(one.ids) for one in Deletion.objects.all()) == [500, 1_000]
     assert tasks.carry_on_deletions()
@@ -333,5 +352,5 @@ def test_begun_is_begun_or_not(alice, monkeypatch):
 
     monkeypatch.setattr(Deletion.objects, "create", fail)
     with pytest.raises(RuntimeError), transaction.atomic():
-        deletion_jobs.begin([alice.user], "operator")
+        deletion_jobs.create_deletions([alice.user], "operator")
     assert User.objects.get(pk=alice.user.pk).is_active

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxysite.logging import LineFormatter, redact
+from proxysite.logging import LineFormatter, redact_secrets
 
 
 def line(message: str, *args: Any, **fields: Any) -> str:
@@ -110,13 +110,13 @@ def test_a_secret_stands_in_no_line(case: str, way: str) -> None:
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    assert redact(text) == text
+    assert redact_secrets(text) == text
 
 
 def test_what_stands_around_a_secret_stays() -> None:
-    assert redact(f"a Bearer {TAIL}, b") == "a Bearer ***, b"
-    assert redact(f"postgres://me:{TAIL}@db/x y") == "postgres://me:***@db/x y"
-    assert redact(f"(sk-ps-{TAIL})") == "(sk-ps-***)"
+    assert redact_secrets(f"a Bearer {TAIL}, b") == "a Bearer ***, b"
+    assert redact_secrets(f"postgres://me:{TAIL}@db/x y") == "postgres://me:***@db/x y"
+    assert redact_secrets(f"(sk-ps-{TAIL})") == "(sk-ps-***)"
 
 
 @pytest.mark.parametrize(
@@ -125,5 +125,5 @@ def test_what_stands_around_a_secret_stays() -> None:
 )
 @pytest.mark.timeout(30)  # a megabyte takes milliseconds; the square of it would take minutes
 def test_a_megabyte_of_beginnings_is_no_hang(piece: str) -> None:
-    said = redact(piece * (1_000_000 // len(piece)))
+    said = redact_secrets(piece * (1_000_000 // len(piece)))
     assert 0 < len(said) <= 1_000_000

@@ -11,12 +11,12 @@ from typing import Any
 
 import httpx
 
-from proxysite.conformance.dialogue import TEXT
-from proxysite.conformance.scenarios import HEALTHY, SCENARIOS
+from proxysite.conformance.dialogue import ANSWER_TEXT
+from proxysite.conformance.scenarios import HEALTHY_MODEL, SCENARIOS
 from proxysite.testing import speech
-from proxysite.testing.upstream import DONE, Exchange, refuse, stream
+from proxysite.testing.upstream import DONE, Exchange, send_refusal, send_stream
 
-FALLBACK = {one.model: one.fallback for one in SCENARIOS}
+FALLBACK = {one.model: one.fallback_model for one in SCENARIOS}
 PATIENCE_SECONDS = 0.4  # of the toys with the wall; its faults last longer
 
 
@@ -81,14 +81,14 @@ class ToyGateway:
     async def send(self, exchange: Exchange, got: Got, model: str = "") -> None:
         """Pass on a whole answer, or a clear error."""
         if not got.is_over:
-            return await refuse(got.status if got.status >= 400 else 502, "It failed.", got.code)(
-                exchange
-            )
-        chunks = speech.spoken(got.text)[:-1]
+            return await send_refusal(
+                got.status if got.status >= 400 else 502, "It failed.", got.code
+            )(exchange)
+        chunks = speech.streamed_completion(got.text)[:-1]
         for chunk in chunks:
             chunk["model"] = model or got.model
         last = {**chunks[0], "choices": [], "usage": got.usage}
-        return await stream(*chunks, last, DONE)(exchange)
+        return await send_stream(*chunks, last, DONE)(exchange)
 
     async def read_well(self, model: str) -> Got:
         """Return the answer of the model, asked again where that helps, or of its fallback."""
@@ -126,7 +126,7 @@ class ToyGateway:
         model = exchange.request.json["model"]
         for _ in range(10):
             got = await self.read(model)
-            if got.is_over or model == HEALTHY:
+            if got.is_over or model == HEALTHY_MODEL:
                 break
         else:
             got = await self.read(FALLBACK[model])
@@ -134,12 +134,14 @@ class ToyGateway:
 
     async def never_end(self, exchange: Exchange) -> None:
         await self.read(exchange.request.json["model"])
-        await exchange.left.wait()
+        await exchange.gateway_left.wait()
 
     async def make_it_up(self, exchange: Exchange) -> None:
         """Answer without asking anybody."""
         model = exchange.request.json["model"]
-        await self.send(exchange, Got(model, 200, text=TEXT, is_over=True, usage=speech.usage()))
+        await self.send(
+            exchange, Got(model, 200, text=ANSWER_TEXT, is_over=True, usage=speech.token_usage())
+        )
 
     async def hide_the_fallback(self, exchange: Exchange) -> None:
         """Say that the model answered for which the caller asked, whoever did."""
@@ -148,8 +150,8 @@ class ToyGateway:
 
     async def give_up_once(self, exchange: Exchange) -> None:
         """Answer nothing more after the first fault."""
-        if exchange.connection > 1 or exchange.request.json["model"] == HEALTHY:
-            return await refuse(500, "Out of order.")(exchange)
+        if exchange.connection > 1 or exchange.request.json["model"] == HEALTHY_MODEL:
+            return await send_refusal(500, "Out of order.")(exchange)
         return await self.do_well(exchange)
 
     async def never_return(self, exchange: Exchange) -> None:

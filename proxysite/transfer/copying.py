@@ -16,8 +16,8 @@ from django.core.management import call_command
 from django.db import DatabaseError
 
 from conversations.search import full_text_index
-from proxysite.transfer.source import WORDS, Source
-from proxysite.transfer.target import ALIAS, MADE_BY_MIGRATE, Target
+from proxysite.transfer.source import WORDS_TABLE, SourceDatabase
+from proxysite.transfer.target import TABLES_FILLED_BY_MIGRATE, TARGET_ALIAS, TargetDatabase
 from proxysite.transfer.values import digest_rows
 
 SLICE_BYTES = 8 * 2**20  # a slice ends here too, as one index of a document may have megabytes
@@ -29,7 +29,7 @@ class CopyRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TablePlan:
     """A table with its columns, their types on Postgres (`kinds`), and its number of rows."""
 
     table: str
@@ -39,7 +39,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class TableProof:
     """The count and digest of a table, which are the same in both databases."""
 
     table: str
@@ -47,36 +47,40 @@ class Proof:
     digest: str
 
 
-def prepare_target(target: Target, source_name: str, dry_run: bool) -> None:
+def prepare_target(target: TargetDatabase, source_name: str, dry_run: bool) -> None:
     """Migrate the target, once it is clear that it is empty or holds the beginning of this copy.
 
     With `dry_run` nothing is written. Raises CopyRefused.
     """
     if target.has_notes():
-        if target.read_source() != source_name:
+        if target.read_source_name() != source_name:
             raise CopyRefused(
-                f"The target holds the beginning of a copy of {target.read_source()}."
+                f"The target holds the beginning of a copy of {target.read_source_name()}."
             )
         return
-    refuse_filled(target)
+    require_empty_target(target)
     if not dry_run:
-        call_command("migrate", database=ALIAS, verbosity=0, interactive=False)
-        refuse_filled(target)
+        call_command("migrate", database=TARGET_ALIAS, verbosity=0, interactive=False)
+        require_empty_target(target)
 
 
-def refuse_filled(target: Target) -> None:
+def require_empty_target(target: TargetDatabase) -> None:
     """Raise CopyRefused when the target has tables of another program, or has rows."""
     tables = target.read_tables()
-    ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {WORDS}
+    ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {
+        WORDS_TABLE
+    }
     if foreign := sorted(set(tables) - ours):
         raise CopyRefused(
             f"The target has tables that are not of this program: {', '.join(foreign[:5])}."
         )
-    if filled := target.find_filled([table for table in tables if table not in MADE_BY_MIGRATE]):
+    if filled := target.find_filled_tables(
+        [table for table in tables if table not in TABLES_FILLED_BY_MIGRATE]
+    ):
         raise CopyRefused(f"The target is not empty, it has rows in: {', '.join(filled[:5])}.")
 
 
-def make_plans(source: Source, target: Target) -> list[Plan]:
+def make_plans(source: SourceDatabase, target: TargetDatabase) -> list[TablePlan]:
     """Return the plan of each table.
 
     Raises CopyRefused when the migrations or the columns of the two databases differ.
@@ -90,12 +94,18 @@ def make_plans(source: Source, target: Target) -> list[Plan]:
         kinds = target.read_kinds(table)
         if set(source.read_columns(table)) != set(kinds):
             raise CopyRefused(f"The table {table} has other columns in the source.")
-        plans.append(Plan(table, tuple(kinds), tuple(kinds.values()), source.count(table)))
+        plans.append(
+            TablePlan(table, tuple(kinds), tuple(kinds.values()), source.count_rows(table))
+        )
     return plans
 
 
 def copy_rows(
-    source: Source, target: Target, plan: Plan, slice_rows: int, progress: Progress
+    source: SourceDatabase,
+    target: TargetDatabase,
+    plan: TablePlan,
+    slice_rows: int,
+    progress: Progress,
 ) -> None:
     """Copy the rows of one table that the target does not have yet. Raises CopyRefused."""
     position = target.read_position(plan.table)
@@ -111,14 +121,14 @@ def copy_rows(
 
 
 def read_slices(
-    source: Source, plan: Plan, position: int | None, slice_rows: int
+    source: SourceDatabase, plan: TablePlan, position: int | None, slice_rows: int
 ) -> Iterator[tuple[list[Sequence[Any]], int]]:
     """Yield slices of the rows behind `position`, as (rows, the last row's position)."""
     begin = {} if position is None else {"after": position}
     rows: list[Sequence[Any]] = []
     size = last = 0
     for last, values in source.read_rows(plan.table, plan.columns, plan.kinds, **begin):
-        rows.append(adapt_words(plan, values) if plan.table == WORDS else values)
+        rows.append(adapt_words(plan, values) if plan.table == WORDS_TABLE else values)
         size += sum(len(value) for value in values if isinstance(value, str | bytes))
         if len(rows) >= slice_rows or size >= SLICE_BYTES:
             yield rows, last
@@ -128,22 +138,22 @@ def read_slices(
         yield rows, last
 
 
-def adapt_words(plan: Plan, values: Sequence[Any]) -> list[Any]:
+def adapt_words(plan: TablePlan, values: Sequence[Any]) -> list[Any]:
     """Return a row of the full-text index in the form of Postgres.
 
     It is a list of words, with one more word for the span of ids that the item is in.
     """
     row = dict(zip(plan.columns, values, strict=True))
-    span = full_text_index.of_span(row["user_id"], row["item_id"])
+    span = full_text_index.span_word(row["user_id"], row["item_id"])
     row["words"] = sorted({span, *str(row["words"]).split()})
     return [row[column] for column in plan.columns]
 
 
-def prove_copy(source: Source, target: Target, plan: Plan) -> Proof:
+def prove_copy(source: SourceDatabase, target: TargetDatabase, plan: TablePlan) -> TableProof:
     """Count and digest a table in both databases. Raises CopyRefused when they differ."""
-    theirs = target.digest(plan.table, plan.columns, plan.kinds)
+    theirs = target.digest_table(plan.table, plan.columns, plan.kinds)
     rows = (values for _, values in source.read_rows(plan.table, plan.columns, plan.kinds))
-    if plan.table == WORDS:
+    if plan.table == WORDS_TABLE:
         rows = (adapt_words(plan, values) for values in rows)
     ours = digest_rows(plan.kinds, rows)
     if ours != theirs:
@@ -152,4 +162,4 @@ def prove_copy(source: Source, target: Target, plan: Plan) -> Proof:
             "source has changed since "
             "the copy began: empty the target and copy again."
         )
-    return Proof(plan.table, *ours)
+    return TableProof(plan.table, *ours)

@@ -9,12 +9,12 @@ from urllib.parse import quote
 from proxysite.transfer.values import convert_value
 
 # the full-text index: its words are a text on SQLite, a tsvector on Postgres
-WORDS = "conversations_words"
+WORDS_TABLE = "conversations_words"
 BUSY_SECONDS = 20
-FETCHED = 500
+FETCHED_ROWS = 500
 
 
-class Source:
+class SourceDatabase:
     """An SQLite file, locked against writing as long as it is open."""
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class Source:
     def read_migrations(self) -> set[tuple[str, str]]:
         return set(self._db.execute("SELECT app, name FROM django_migrations"))
 
-    def count(self, table: str) -> int:
+    def count_rows(self, table: str) -> int:
         return int(self._db.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 - a table's name
 
     def read_rows(
@@ -47,7 +47,7 @@ class Source:
         named = ", ".join(f'"{column}"' for column in columns)
         statement = f'SELECT rowid, {named} FROM "{table}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608 - names
         cursor = self._db.execute(statement, [after])
-        while rows := cursor.fetchmany(FETCHED):
+        while rows := cursor.fetchmany(FETCHED_ROWS):
             for rowid, *values in rows:
                 try:
                     yield (

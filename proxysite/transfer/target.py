@@ -10,26 +10,26 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from proxysite.transfer.source import WORDS
+from proxysite.transfer.source import WORDS_TABLE
 from proxysite.transfer.values import digest_rows
 
-ALIAS = "copy_target"
-NOTES = "proxysite_copy"
-NOT_COPIED = ("django_migrations", NOTES)
-MADE_BY_MIGRATE = (
+TARGET_ALIAS = "copy_target"
+COPY_NOTES_TABLE = "proxysite_copy"
+NOT_COPIED = ("django_migrations", COPY_NOTES_TABLE)
+TABLES_FILLED_BY_MIGRATE = (
     "django_content_type",
     "auth_permission",
     "providers_revision",
     "django_celery_beat_periodictasks",
 )
-FETCHED = 2_000
+FETCHED_ROWS = 2_000
 
 
-class Target:
+class TargetDatabase:
     """A Postgres database, through the Django connection ALIAS."""
 
     def __init__(self) -> None:
-        self._connection = connections[ALIAS]
+        self._connection = connections[TARGET_ALIAS]
 
     # --- tables and columns ---------------------------------------------------------------------
     def read_tables(self) -> list[str]:
@@ -37,16 +37,16 @@ class Target:
         return sorted(set(self._connection.introspection.table_names()) - set(NOT_COPIED))
 
     def has_notes(self) -> bool:
-        return NOTES in self._connection.introspection.table_names()
+        return COPY_NOTES_TABLE in self._connection.introspection.table_names()
 
-    def find_filled(self, tables: Sequence[str]) -> list[str]:
+    def find_filled_tables(self, tables: Sequence[str]) -> list[str]:
         """Return those of the tables that have rows."""
         question = 'SELECT EXISTS (SELECT 1 FROM "{}")'
-        return [table for table in tables if self.ask(question.format(table))[0][0]]
+        return [table for table in tables if self.fetch_rows(question.format(table))[0][0]]
 
     def read_kinds(self, table: str) -> dict[str, str]:
         """Return the type of each column that is not computed, by its name."""
-        rows = self.ask(
+        rows = self.fetch_rows(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = "
             "current_schema()"
             " AND table_name = %s AND is_generated = 'NEVER' ORDER BY ordinal_position",
@@ -55,36 +55,37 @@ class Target:
         return dict(rows)
 
     def read_migrations(self) -> set[tuple[str, str]]:
-        return set(self.ask("SELECT app, name FROM django_migrations"))
+        return set(self.fetch_rows("SELECT app, name FROM django_migrations"))
 
-    def ask(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch_rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(statement, values)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
 
-    def run(self, *statements: str) -> None:
+    def run_statements(self, *statements: str) -> None:
         with self._connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
 
     # --- notes ----------------------------------------------------------------------------------
-    def begin(self, tables: Sequence[str], source: str) -> None:
+    def begin_copy(self, tables: Sequence[str], source_name: str) -> None:
         """Create the notes, set triggers and foreign keys aside, and empty the tables.
 
         All of it is one transaction. Foreign keys are kept in the notes, triggers are disabled.
         """
-        keys = self.ask(
+        keys = self.fetch_rows(
             "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
             " WHERE contype = 'f' AND connamespace = current_schema()::regnamespace"
         )
-        with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
+        with transaction.atomic(using=TARGET_ALIAS), self._connection.cursor() as cursor:
             cursor.execute(
-                f"CREATE TABLE {NOTES} (kind text, name text, position bigint, detail text, "
-                "PRIMARY KEY (kind, name))"
+                f"CREATE TABLE {COPY_NOTES_TABLE} (kind text, name text, position bigint, "
+                "detail text, PRIMARY KEY (kind, name))"
             )
-            add = f"INSERT INTO {NOTES} (kind, name, position, detail) VALUES (%s, %s, %s, %s)"  # noqa: S608
-            cursor.execute(add, ["source", "", None, source])
+            columns = "kind, name, position, detail"
+            add = f"INSERT INTO {COPY_NOTES_TABLE} ({columns}) VALUES (%s, %s, %s, %s)"  # noqa: S608
+            cursor.execute(add, ["source", "", None, source_name])
             for table, name, definition in keys:
                 cursor.execute(add, ["key", f"{table} {name}", None, definition])
                 cursor.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
@@ -92,65 +93,75 @@ class Target:
                 cursor.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER USER')
                 cursor.execute(f'DELETE FROM "{table}"')  # noqa: S608
 
-    def read_source(self) -> str:
-        return str(self.ask(f"SELECT detail FROM {NOTES} WHERE kind = 'source'")[0][0])  # noqa: S608
+    def read_source_name(self) -> str:
+        return str(
+            self.fetch_rows(
+                f"SELECT detail FROM {COPY_NOTES_TABLE} WHERE kind = 'source'"  # noqa: S608
+            )[0][0]
+        )
 
     def read_position(self, table: str) -> int | None:
         """Return the position in the source of a table's last copied row; None before the first."""
-        rows = self.ask(f"SELECT position FROM {NOTES} WHERE kind = 'table' AND name = %s", [table])  # noqa: S608
+        rows = self.fetch_rows(
+            f"SELECT position FROM {COPY_NOTES_TABLE} WHERE kind = 'table' AND name = %s",  # noqa: S608
+            [table],
+        )
         return int(rows[0][0]) if rows else None
 
-    def finish(self, tables: Sequence[str]) -> None:
+    def finish_copy(self, tables: Sequence[str]) -> None:
         """Restore foreign keys and triggers, and drop the notes, in one transaction.
 
         Postgres checks every foreign key.
         """
-        keys = self.ask(f"SELECT name, detail FROM {NOTES} WHERE kind = 'key' ORDER BY name")  # noqa: S608
-        with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
+        keys = self.fetch_rows(
+            f"SELECT name, detail FROM {COPY_NOTES_TABLE} WHERE kind = 'key' ORDER BY name"  # noqa: S608
+        )
+        with transaction.atomic(using=TARGET_ALIAS), self._connection.cursor() as cursor:
             for place, definition in keys:
                 table, _, name = place.partition(" ")
                 cursor.execute(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}')
             for table in tables:
                 cursor.execute(f'ALTER TABLE "{table}" ENABLE TRIGGER USER')
-            cursor.execute(f"DROP TABLE {NOTES}")
+            cursor.execute(f"DROP TABLE {COPY_NOTES_TABLE}")
 
     # --- rows -----------------------------------------------------------------------------------
     def write_slice(
-        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], last: int
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], last_position: int
     ) -> None:
         """Write rows and the table's new position in one transaction."""
         named = ", ".join(f'"{column}"' for column in columns)
-        with transaction.atomic(using=ALIAS), self._connection.cursor() as cursor:
-            if table == WORDS:
-                statement = (
-                    f"INSERT INTO {WORDS} ({named}) VALUES (%s, %s, array_to_tsvector(%s::text[]))"  # noqa: S608
-                )
+        with transaction.atomic(using=TARGET_ALIAS), self._connection.cursor() as cursor:
+            if table == WORDS_TABLE:
+                values = "%s, %s, array_to_tsvector(%s::text[])"
+                statement = f"INSERT INTO {WORDS_TABLE} ({named}) VALUES ({values})"  # noqa: S608
                 cursor.executemany(statement, rows)
             else:
                 with cursor.copy(f'COPY "{table}" ({named}) FROM STDIN') as copy:
                     for row in rows:
                         copy.write_row(row)
             cursor.execute(
-                f"INSERT INTO {NOTES} (kind, name, position) VALUES ('table', %s, %s)"  # noqa: S608
+                f"INSERT INTO {COPY_NOTES_TABLE} (kind, name, position) VALUES ('table', %s, %s)"  # noqa: S608
                 " ON CONFLICT (kind, name) DO UPDATE SET position = excluded.position",
-                [table, last],
+                [table, last_position],
             )
 
     def set_sequences(self, tables: Sequence[str]) -> None:
         """Set each sequence of ids to go on behind the highest id."""
-        rows = self.ask(
+        rows = self.fetch_rows(
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema "
             "= current_schema()"
             " AND (is_identity = 'YES' OR column_default LIKE 'nextval(%%')"
         )
         for table, column in rows:
             if table in tables:
-                self.run(
+                self.run_statements(
                     f"SELECT setval(pg_get_serial_sequence('\"{table}\"', '{column}'),"  # noqa: S608
                     f' coalesce(max("{column}"), 1), max("{column}") IS NOT NULL) FROM "{table}"'
                 )
 
-    def digest(self, table: str, columns: Sequence[str], kinds: Sequence[str]) -> tuple[int, str]:
+    def digest_table(
+        self, table: str, columns: Sequence[str], kinds: Sequence[str]
+    ) -> tuple[int, str]:
         """Return the number of rows and their digest (`digest_rows`)."""
         return digest_rows(kinds, self._read_rows(table, columns, kinds))
 
@@ -158,21 +169,25 @@ class Target:
         self, table: str, columns: Sequence[str], kinds: Sequence[str]
     ) -> Iterator[tuple[Any, ...]]:
         shown = ", ".join(
-            SHOWN.get(kind, '"{}"').format(column)
+            COMPARED_FORMS.get(kind, '"{}"').format(column)
             for column, kind in zip(columns, kinds, strict=True)
         )
         with (
-            transaction.atomic(using=ALIAS),
+            transaction.atomic(using=TARGET_ALIAS),
             self._connection.connection.cursor(name="copied") as cursor,
         ):
-            cursor.itersize = FETCHED
+            cursor.itersize = FETCHED_ROWS
             cursor.execute(f'SELECT {shown} FROM "{table}"')  # noqa: S608
             yield from cursor
 
-    def analyze(self) -> None:
+    def analyze_tables(self) -> None:
         """Update the statistics of the query planner."""
-        self.run("ANALYZE")
+        self.run_statements("ANALYZE")
 
 
 # how a column of this type is read for the comparison; others are read as they are
-SHOWN = {"jsonb": '"{}"::text', "inet": 'host("{}")', "tsvector": 'tsvector_to_array("{}")'}
+COMPARED_FORMS = {
+    "jsonb": '"{}"::text',
+    "inet": 'host("{}")',
+    "tsvector": 'tsvector_to_array("{}")',
+}

@@ -15,8 +15,8 @@ from uuid import UUID
 REPLACEMENT = "\ufffd"  # in place of characters that Postgres cannot hold in a text
 DIGEST_BYTES = 16
 MODULUS = 1 << (8 * DIGEST_BYTES)
-TEXTS = ("character varying", "text", "character")
-INTEGERS = ("smallint", "integer", "bigint")
+TEXT_TYPES = ("character varying", "text", "character")
+INTEGER_TYPES = ("smallint", "integer", "bigint")
 
 
 # --- from SQLite to Postgres --------------------------------------------------------------------
@@ -69,8 +69,8 @@ CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "double precision": float,
     "jsonb": convert_json,
     "bytea": convert_bytes,
-    **dict.fromkeys(TEXTS, convert_text),
-    **dict.fromkeys(INTEGERS, int),
+    **dict.fromkeys(TEXT_TYPES, convert_text),
+    **dict.fromkeys(INTEGER_TYPES, int),
 }
 
 

@@ -49,7 +49,7 @@ class Channel(filesystem.Channel):
                 os.replace(file, taken)  # one worker succeeds, and has the message
             except FileNotFoundError:
                 continue
-            message = readable(taken)
+            message = read_message(taken)
             if message is not None:
                 taken.unlink()
                 return message
@@ -73,7 +73,7 @@ class Transport(filesystem.Transport):
     Channel = Channel
 
 
-def readable(file: Path) -> dict[str, Any] | None:
+def read_message(file: Path) -> dict[str, Any] | None:
     """Return the message in this file; None when it has none."""
     try:
         found = loads(file.read_text(encoding="utf-8"))

@@ -30,53 +30,55 @@ from providers.protocol.trace import Trace
 from providers.vault import VaultError
 from tokens.failover.chooser import Choice
 from tokens.failover.outcome import describe_outcome
-from tokens.failover.search import Search
+from tokens.failover.search import ChoiceSearch
 from tokens.pool.pool import Pool
-from tokens.renewal.renew_token import Order
+from tokens.renewal.renew_token import RenewalOrder
 
 
 async def answer(
     request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
 ) -> Batches:
     """Yield the chunks of the first candidate that answers. Raises GatewayError."""
-    search = Search(request, candidates, pool, trace)
+    search = ChoiceSearch(request, candidates, pool, trace)
     deadline = search.deadline
     metered = trace.meter.begin_call(request.body)
     try:
         while (choice := search.choose_first() or await search.find_choice()) is not None:
             candidate, entry, _ = choice
-            attempt = metered.attempt = search.new_attempt(choice)
-            model = candidate.model_for(request)
+            attempt = metered.attempt = search.add_attempt(choice)
+            model = candidate.configure_model(request)
             try:
-                with Judge(search, choice, attempt) as judge:
-                    if entry is not None and entry.renewable:
+                with OutcomeRecorder(search, choice, attempt) as judge:
+                    if entry is not None and entry.is_renewable:
                         await renew_if_needed(choice, pool, attempt)
-                        judge.shown = entry.sealed
+                        judge.used_secret = entry.sealed
                     try:
-                        credential = pool.credential(entry)
+                        credential = pool.open_credential(entry)
                     except VaultError as error:
                         raise UnreadableToken(str(error)) from error
-                    asked = candidate.adapter.ask(request, model, credential, attempt)
+                    asked = candidate.adapter.ask_upstream(request, model, credential, attempt)
                     async with aclosing(asked) as batches:
                         async for batch in batches:
                             if attempt.first_byte_ms is None:
-                                judge.note_first_chunk()
+                                judge.record_first_chunk()
                             metered.record_chunks(batch)
                             yield batch
                             if time.perf_counter() >= deadline:
                                 raise UpstreamTimeout("The answer took longer than a request may.")
                 if entry is not None and request.conversation:
-                    pool.sticky.keep(request.conversation, entry.provider_id, entry.id)
+                    pool.sticky_tokens.store_token_id(
+                        request.conversation, entry.provider_id, entry.id
+                    )
                 return
             except UpstreamError as error:
                 if attempt.first_byte_ms is not None:
                     raise
-                if isinstance(error, Rejected) and not search.leave_small_windows(choice, error):
+                if isinstance(error, Rejected) and not search.remove_small_windows(choice, error):
                     raise
-                again = judge.gets_another_chance
-                search.record_failure(choice, error, judge.call.failed, again=again)
+                again = judge.wants_retry
+                search.record_failure(choice, error, judge.call.failed_request, wants_retry=again)
     finally:
-        search.release()
+        search.release_stream()
     raise describe_outcome(search)
 
 
@@ -87,46 +89,45 @@ async def renew_if_needed(choice: Choice, pool: Pool, attempt: Attempt) -> None:
     """
     entry = choice.entry
     assert entry is not None  # noqa: S101
-    rejected = choice.rejected == entry.sealed
-    if not rejected and entry.stale > time.monotonic():
+    rejected = choice.rejected_secret == entry.sealed
+    if not rejected and entry.fresh_until > time.monotonic():
         return
-    order = Order(entry.id, entry.sealed, rejected=rejected)
+    order = RenewalOrder(entry.id, entry.sealed, is_rejected=rejected)
     try:
         async with asyncio.timeout(attempt.deadline - time.perf_counter()):
-            await pool.renewals.renew(choice.candidate.adapter, order)
+            await pool.renewals.renew_and_wait(choice.candidate.adapter, order)
     except TimeoutError:
         raise UpstreamTimeout("The token was not renewed in time.") from None
     except VaultError as error:
         raise UnreadableToken(str(error)) from error
 
 
-class Judge:
+class OutcomeRecorder:
     """A context manager around one attempt, which applies its outcome to token and provider.
 
-    The outcome is noted in the Trace as well. `shown` is the secret (sealed) that a renewable token
-    was used with. `gets_another_chance`: the token was rejected, and is renewed and tried once
-    more.
+    The outcome is noted in the Trace as well. `used_secret` is the secret (sealed) that a renewable
+    token was used with. `wants_retry`: the token was rejected, and is renewed and tried once more.
     """
 
-    __slots__ = ("_attempt", "_choice", "_pool", "call", "gets_another_chance", "shown")
+    __slots__ = ("_attempt", "_choice", "_pool", "call", "used_secret", "wants_retry")
 
-    def __init__(self, search: Search, choice: Choice, attempt: Attempt) -> None:
+    def __init__(self, search: ChoiceSearch, choice: Choice, attempt: Attempt) -> None:
         self._pool = search.pool
         self._choice = choice
         self._attempt = attempt
-        self.call = search.new_call(choice)
-        self.shown: str | None = None
-        self.gets_another_chance = False
+        self.call = search.build_upstream_call(choice)
+        self.used_secret: str | None = None
+        self.wants_retry = False
 
-    def __enter__(self) -> "Judge":
-        self.call.health.begin(self.call, time.monotonic())
+    def __enter__(self) -> "OutcomeRecorder":
+        self.call.health.begin_call(self.call, time.monotonic())
         return self
 
-    def note_first_chunk(self) -> None:
+    def record_first_chunk(self) -> None:
         """Note that the answer has begun: from now on no other token is tried."""
         attempt = self._attempt
         call = self.call
-        attempt.first_byte_ms = (time.perf_counter() - attempt.began) * 1000
+        attempt.first_byte_ms = (time.perf_counter() - attempt.started_seconds) * 1000
         if call.health.breaker.open_until or (call.entry is not None and call.entry.held_until):
             self._pool.record_first_chunk(call)
         if attempt.limit is not None:
@@ -141,25 +142,25 @@ class Judge:
         attempt = self._attempt
         pool = self._pool
         if error is None:
-            attempt.end("answered", status=attempt.status)
+            attempt.record_end("answered", status=attempt.status)
             pool.record_answer(self.call)
         elif isinstance(error, UpstreamError):
             cut = attempt.first_byte_ms is not None
             outcome = "cut" if cut else type(error).__name__
-            attempt.end(outcome, error.message, error.upstream_status or attempt.status)
+            attempt.record_end(outcome, error.message, error.upstream_status or attempt.status)
             self._record_error(error, cut=cut)
         else:  # the caller left, or our own code failed
-            attempt.end("abandoned", status=attempt.status)
+            attempt.record_end("abandoned", status=attempt.status)
             pool.record_undecided(self.call)
 
     def _record_error(self, error: UpstreamError, *, cut: bool) -> None:
         call = self.call
         entry = self._choice.entry
         is_first_rejection = (
-            isinstance(error, AuthRejected) and not cut and self._choice.rejected is None
+            isinstance(error, AuthRejected) and not cut and self._choice.rejected_secret is None
         )
-        if entry is not None and self.shown is not None and is_first_rejection:
-            self.gets_another_chance = True
-            self._pool.record_rejected(call, entry, self.shown)
+        if entry is not None and self.used_secret is not None and is_first_rejection:
+            self.wants_retry = True
+            self._pool.record_rejection(call, entry, self.used_secret)
         else:
-            call.failed = self._pool.record_error(call, error)
+            call.failed_request = self._pool.record_error(call, error)

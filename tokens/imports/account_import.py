@@ -12,61 +12,64 @@ from providers import vault
 from providers.models import Provider
 from tokens.imports.credential_kinds import Login
 from tokens.models import Kind, UpstreamAccount, UpstreamToken
-from tokens.querysets import BY_AUTH
+from tokens.querysets import DISABLED_BY_AUTH
 
 NEW = "new"
 KNOWN = "known already"
 UPDATED = "with a new password"
 
 
-def fingerprint(email: str) -> str:
+def fingerprint_email(email: str) -> str:
     """Return the fingerprint of the token that belongs to the account."""
-    return vault.digest("account", email)
+    return vault.make_digest("account", email)
 
 
-def masked(email: str) -> str:
+def mask_email(email: str) -> str:
     """Return the address in a form that only its owner recognizes: `ju…@example.org`."""
     name, _, host = email.partition("@")
     return f"{name[:2]}…@{host}"[:32]
 
 
 @transaction.atomic
-def take(provider: Provider, login: Login, *, dry_run: bool = False) -> str:
+def import_account(provider: Provider, login: Login, *, dry_run: bool = False) -> str:
     """Create the account or give it its new password; return NEW, KNOWN or UPDATED."""
     row = UpstreamAccount.objects.filter(provider=provider, email=login.email).first()
     if row is None:
         if not dry_run:
-            _make(provider, login)
+            _create_account(provider, login)
         return NEW
     try:
-        if vault.unseal(row.sealed, str(row.pk)) == login.password:
+        if vault.decrypt_secret(row.sealed, str(row.pk)) == login.password:
             return KNOWN
     except vault.VaultError:
         pass  # sealed with a key that is gone, so the password is stored again
     if not dry_run:
-        row.hide(login.password)
+        row.seal_password(login.password)
         row.failures = 0
         row.reason = ""
         row.save(update_fields=["sealed", "failures", "reason"])
-        UpstreamToken.objects.filter(BY_AUTH, account=row).reset()
+        UpstreamToken.objects.filter(DISABLED_BY_AUTH, account=row).reset_state()
     return UPDATED
 
 
-def _make(provider: Provider, login: Login) -> None:
+def _create_account(provider: Provider, login: Login) -> None:
     """Create the account and its token; two imports at once create one account."""
     row = UpstreamAccount(provider=provider, email=login.email)
-    row.hide(login.password)
+    row.seal_password(login.password)
     UpstreamAccount.objects.bulk_create([row], ignore_conflicts=True)
-    complete(UpstreamAccount.objects.filter(provider=provider, email=login.email))
+    create_missing_tokens(UpstreamAccount.objects.filter(provider=provider, email=login.email))
 
 
-def complete(accounts: QuerySet[UpstreamAccount]) -> None:
+def create_missing_tokens(accounts: QuerySet[UpstreamAccount]) -> None:
     """Create the token, without a secret yet, of each account that has none."""
     tokens = []
     for account in accounts.filter(token=None):
         token = UpstreamToken(
             provider_id=account.provider_id, account=account, kind=Kind.SESSION, sealed=""
         )
-        token.fingerprint, token.masked = fingerprint(account.email), masked(account.email)
+        token.fingerprint, token.masked = (
+            fingerprint_email(account.email),
+            mask_email(account.email),
+        )
         tokens.append(token)
     UpstreamToken.objects.bulk_create(tokens, ignore_conflicts=True)

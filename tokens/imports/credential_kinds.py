@@ -14,12 +14,12 @@ from providers.wire import jwt
 from tokens.models import Kind
 
 # the lengths are bounded, as in e-mail addresses, so that no line takes long
-ACCOUNT = re.compile(
+ACCOUNT_LINE = re.compile(
     r"(?P<email>[^\s:@]{1,64}@[^\s:@]{1,188}\.[^\s:@-]{1,63})(?:----|:)(?P<password>.+)"
 )
 
 
-class Reading(NamedTuple):
+class RecognizedCredential(NamedTuple):
     kind: Kind
     expires_at: datetime | None = None
 
@@ -32,22 +32,24 @@ class Login(NamedTuple):
         return f"Login({self.email})"
 
 
-def read(token: str, adapter: type[BaseAdapter]) -> Reading:
+def recognize_credential(token: str, adapter: type[BaseAdapter]) -> RecognizedCredential:
     """Return the kind of `token` for an upstream of this adapter, and its expiry if known."""
-    claims = jwt.claims(token)
+    claims = jwt.read_claims(token)
     if claims is None:
-        return Reading(Kind.KEY)
-    ends = jwt.expires_at(token)
+        return RecognizedCredential(Kind.KEY)
+    ends = jwt.read_expiry(token)
     if claims.get("app_id") == "kimi" and claims.get("typ") == "access":
-        return Reading(Kind.ACCESS, ends)
-    if adapter.refreshes:
-        return Reading(Kind.REFRESH)  # its expiry is not that of the access token that it brings
+        return RecognizedCredential(Kind.ACCESS, ends)
+    if adapter.can_refresh:
+        return RecognizedCredential(
+            Kind.REFRESH
+        )  # its expiry is not that of the access token that it brings
     if claims.keys() <= {"id", "exp"} and "id" in claims:
-        return Reading(Kind.SESSION, ends)
-    return Reading(Kind.KEY, ends)
+        return RecognizedCredential(Kind.SESSION, ends)
+    return RecognizedCredential(Kind.KEY, ends)
 
 
-def login(line: str) -> Login | None:
+def parse_login(line: str) -> Login | None:
     """Parse `email:password` or `email----password`; None for anything else."""
-    found = ACCOUNT.fullmatch(line)
+    found = ACCOUNT_LINE.fullmatch(line)
     return Login(found["email"].lower(), found["password"]) if found else None

@@ -8,14 +8,14 @@ would look like tokens.
 
 import re
 
-BOMS = [
+BYTE_ORDER_MARKS = [
     (b"\xef\xbb\xbf", "utf-8"),
     (b"\xff\xfe\0\0", "utf-32-le"),
     (b"\0\0\xfe\xff", "utf-32-be"),
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 ]
-FORMATS = [
+BINARY_FORMATS = [
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet"),
     (b"\xd0\xcf\x11\xe0", "an old Office document"),
     (b"%PDF-", "a PDF"),
@@ -32,9 +32,9 @@ FORMATS = [
     (b"SQLite format 3\0", "a database"),
 ]
 SAMPLE_BYTES = 64 * 2**10
-CONTROLS = bytes(sorted(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b")))
-CONTROL_SHARE = 0.08  # a text has a smaller share; compressed data has about a tenth
-CONTROL_COUNT = 4
+CONTROL_BYTES = bytes(sorted(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b")))
+MAX_CONTROL_SHARE = 0.08  # a text has a smaller share; compressed data has about a tenth
+MIN_CONTROL_COUNT = 4
 LINE_ENDS = re.compile(r"\r\n|\r|\n")
 HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 
@@ -43,9 +43,9 @@ class UnreadableFile(Exception):
     """The bytes are not text."""
 
 
-def decode(data: bytes) -> list[str]:
+def decode_text_file(data: bytes) -> list[str]:
     """Return the file's lines, without their ends. Raises UnreadableFile if it is not text."""
-    for mark, encoding in BOMS:
+    for mark, encoding in BYTE_ORDER_MARKS:
         if data.startswith(mark) and encoding != "utf-8":
             return split_lines(data[len(mark) :].decode(encoding, "replace"))
     data = data.removeprefix(b"\xef\xbb\xbf")
@@ -80,12 +80,12 @@ def guess_utf16(data: bytes) -> str:
 
 def refuse_binary(data: bytes) -> None:
     """Raise UnreadableFile on a known file format or on too many control characters."""
-    for beginning, name in FORMATS:
+    for beginning, name in BINARY_FORMATS:
         if data.startswith(beginning):
             raise UnreadableFile(f"The file is no text but {name}.")
     sample = data[:SAMPLE_BYTES]
-    controls = len(sample) - len(sample.translate(None, CONTROLS))
-    if controls >= CONTROL_COUNT and controls > CONTROL_SHARE * len(sample):
+    controls = len(sample) - len(sample.translate(None, CONTROL_BYTES))
+    if controls >= MIN_CONTROL_COUNT and controls > MAX_CONTROL_SHARE * len(sample):
         raise UnreadableFile("The file is no text.")
 
 
@@ -101,8 +101,8 @@ def decode_lines(data: bytes) -> list[str]:
     return found if found[-1] else found[:-1]
 
 
-def decode_line(line: bytes, other: str) -> str:
-    for encoding in ("utf-8", other):
+def decode_line(line: bytes, other_encoding: str) -> str:
+    for encoding in ("utf-8", other_encoding):
         try:
             return line.decode(encoding)
         except UnicodeDecodeError:

@@ -14,11 +14,11 @@ from providers.models import Provider
 from tokens.imports import token_import
 
 
-class NoFile(Exception):
+class NoTokenFile(Exception):
     """The provider has no readable token file; the message tells a person why."""
 
 
-def path(provider: Provider) -> str:
+def find_token_file(provider: Provider) -> str:
     """Return the path of the provider's file in its present mode, or an empty string."""
     if provider.name != getattr(settings, "TOKENS_PROVIDER", ""):
         return ""
@@ -30,15 +30,15 @@ def path(provider: Provider) -> str:
     return next((str(found) for name in names if (found := getattr(settings, name, ""))), "")
 
 
-def reload(provider: Provider) -> token_import.Report:
+def import_token_file(provider: Provider) -> token_import.ImportReport:
     """Import the new tokens of the provider's file. Raises NoFile."""
-    file = path(provider)
+    file = find_token_file(provider)
     if not file:
-        raise NoFile(f"No setting names a token file for {provider} in {provider.mode} mode.")
+        raise NoTokenFile(f"No setting names a token file for {provider} in {provider.mode} mode.")
     try:
-        lines = token_import.decode(Path(file).read_bytes())
+        lines = token_import.decode_text_file(Path(file).read_bytes())
     except OSError as error:
-        raise NoFile(f"Cannot read {file}: {error.strerror}.") from None
+        raise NoTokenFile(f"Cannot read {file}: {error.strerror}.") from None
     except token_import.UnreadableFile as error:
-        raise NoFile(f"{file} holds no tokens: {error}") from None
-    return token_import.run(provider, lines)
+        raise NoTokenFile(f"{file} holds no tokens: {error}") from None
+    return token_import.import_lines(provider, lines)

@@ -20,33 +20,33 @@ from providers.models import Provider
 from providers.upstream.base_adapter import BaseAdapter
 from tokens.imports import account_import, credential_kinds
 from tokens.imports.account_import import KNOWN, NEW, UPDATED
-from tokens.imports.text_decoding import UnreadableFile, decode, split_lines
+from tokens.imports.text_decoding import UnreadableFile, decode_text_file, split_lines
 from tokens.models import Kind, UpstreamToken
 
 __all__ = [
-    "IN_FILE",
     "KNOWN",
     "MALFORMED",
     "NEW",
+    "TWICE_IN_FILE",
     "UPDATED",
-    "Report",
+    "ImportReport",
     "UnreadableFile",
     "Verdict",
-    "decode",
-    "run",
+    "decode_text_file",
+    "import_lines",
     "split_lines",
 ]
 
-BATCH = 500
-LONGEST = 8_192  # most characters of one token
-LONGEST_EMAIL = 254
-HEADINGS = frozenset(
+BATCH_SIZE = 500
+MAX_TOKEN_LENGTH = 8_192  # most characters of one token
+MAX_EMAIL_LENGTH = 254
+COLUMN_HEADINGS = frozenset(
     (
         "token tokens key keys api_key apikey api-key secret access_token refresh_token "
         "email:password"
     ).split()
 )
-IN_FILE = "twice in the file"
+TWICE_IN_FILE = "twice in the file"
 MALFORMED = "malformed"
 
 
@@ -64,24 +64,24 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class Report:
+class ImportReport:
     """The result of an import; `verdicts` has every line that held something, in order."""
 
     verdicts: list[Verdict] = field(default_factory=list)
-    skipped: int = 0  # blank lines and comments
+    skipped_lines: int = 0  # blank lines and comments
 
     @property
-    def counts(self) -> Counter[str]:
+    def verdict_counts(self) -> Counter[str]:
         return Counter(verdict.verdict for verdict in self.verdicts)
 
 
-def problem(token: str) -> str:
+def find_token_problem(token: str) -> str:
     """Return the reason why `token` cannot be a token, or an empty string.
 
     The reason never repeats the token's characters.
     """
-    if len(token) > LONGEST:
-        return f"longer than {LONGEST} characters"
+    if len(token) > MAX_TOKEN_LENGTH:
+        return f"longer than {MAX_TOKEN_LENGTH} characters"
     if "\0" in token:
         return "has a NUL byte"
     if " " in token or "\t" in token:
@@ -92,15 +92,15 @@ def problem(token: str) -> str:
         return "begins as a formula of a spreadsheet does"
     if "," in token:
         return "has a comma: only one token stands in a line"
-    if token.lower() in HEADINGS:
+    if token.lower() in COLUMN_HEADINGS:
         return "is the heading of a column"
     return "" if len(token) >= 4 else "too short"
 
 
-def login_problem(login: credential_kinds.Login) -> str:
+def find_login_problem(login: credential_kinds.Login) -> str:
     """Return the reason why an account cannot be stored, or an empty string."""
-    if len(login.email) > LONGEST_EMAIL:
-        return f"has an address longer than {LONGEST_EMAIL} characters"
+    if len(login.email) > MAX_EMAIL_LENGTH:
+        return f"has an address longer than {MAX_EMAIL_LENGTH} characters"
     if not login.email.isprintable() or any(
         category(char) in ("Cc", "Cs") for char in login.password
     ):
@@ -108,7 +108,7 @@ def login_problem(login: credential_kinds.Login) -> str:
     return ""
 
 
-def unquoted(line: str) -> str:
+def strip_quotes(line: str) -> str:
     """Return the line without spaces around it and without a spreadsheet's quotes around a cell."""
     text = line.strip()
     if len(text) > 2 and text[0] == text[-1] == '"':
@@ -116,75 +116,81 @@ def unquoted(line: str) -> str:
     return text
 
 
-def run(
+def import_lines(
     provider: Provider,
     lines: Iterable[str],
     *,
     dry_run: bool = False,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Report:
-    """Import `lines` for `provider`; `progress` is called with the number of lines done."""
-    report = Report()
-    work = Import(provider, dry_run)
+    report_progress: Callable[[int], None] = lambda done: None,
+) -> ImportReport:
+    """Import `lines` for `provider`; `report_progress` is called with the number of lines done."""
+    report = ImportReport()
+    work = ImportRun(provider, dry_run)
     done = 0
     for done, line in enumerate(lines, 1):
-        token = unquoted(line)
+        token = strip_quotes(line)
         if not token or token.startswith("#"):
-            report.skipped += 1
+            report.skipped_lines += 1
             continue
-        report.verdicts.extend(work.take(done, token))
-        if len(work.batch) == BATCH:
-            report.verdicts.extend(work.write())
-            progress(done)
-    report.verdicts.extend(work.write())
-    progress(done)
+        report.verdicts.extend(work.import_line(done, token))
+        if len(work.batch) == BATCH_SIZE:
+            report.verdicts.extend(work.write_tokens())
+            report_progress(done)
+    report.verdicts.extend(work.write_tokens())
+    report_progress(done)
     report.verdicts.sort(key=lambda verdict: verdict.line)
     return report
 
 
-class Import:
+class ImportRun:
     """One run: the fingerprints it has seen, and the tokens that wait to be written together."""
 
     def __init__(self, provider: Provider, dry_run: bool) -> None:
         self._provider = provider
         self._dry_run = dry_run
-        known = provider.kind in registry.kinds()
-        self._adapter = registry.adapter_class(provider.kind) if known else BaseAdapter
-        self._seen: set[str] = set()
+        known = provider.kind in registry.list_adapter_kinds()
+        self._adapter_class = registry.get_adapter_class(provider.kind) if known else BaseAdapter
+        self._seen_fingerprints: set[str] = set()
         self.batch: list[tuple[int, str, str]] = []  # line, token, fingerprint
 
-    def take(self, line: int, token: str) -> Iterator[Verdict]:
-        """Yield the line's verdict, unless it is a token that `write` judges.
+    def import_line(self, line: int, token: str) -> Iterator[Verdict]:
+        """Yield the line's verdict, unless it is a token that `write_tokens` judges.
 
         A token goes into the batch; an account is written at once.
         """
-        login = credential_kinds.login(token) if len(token) <= LONGEST else None
-        wrong = login_problem(login) if login else problem(token)
+        login = credential_kinds.parse_login(token) if len(token) <= MAX_TOKEN_LENGTH else None
+        wrong = find_login_problem(login) if login else find_token_problem(token)
         if wrong:
             yield Verdict(line, MALFORMED, reason=wrong)
             return
-        if login and not self._adapter.signs_in:
+        if login and not self._adapter_class.can_sign_in:
             yield Verdict(
                 line,
                 MALFORMED,
-                account_import.masked(login.email),
+                account_import.mask_email(login.email),
                 "is an account, and this upstream takes tokens only",
             )
             return
-        fingerprint = account_import.fingerprint(login.email) if login else vault.fingerprint(token)
-        mask = account_import.masked(login.email) if login else vault.mask(token)
-        if fingerprint in self._seen:
-            yield Verdict(line, IN_FILE, mask)
+        fingerprint = (
+            account_import.fingerprint_email(login.email)
+            if login
+            else vault.fingerprint_secret(token)
+        )
+        mask = account_import.mask_email(login.email) if login else vault.mask_secret(token)
+        if fingerprint in self._seen_fingerprints:
+            yield Verdict(line, TWICE_IN_FILE, mask)
             return
-        self._seen.add(fingerprint)
+        self._seen_fingerprints.add(fingerprint)
         if login is None:
             self.batch.append((line, token, fingerprint))
         else:
             yield Verdict(
-                line, account_import.take(self._provider, login, dry_run=self._dry_run), mask
+                line,
+                account_import.import_account(self._provider, login, dry_run=self._dry_run),
+                mask,
             )
 
-    def write(self) -> Iterator[Verdict]:
+    def write_tokens(self) -> Iterator[Verdict]:
         """Insert the batch's new tokens in one transaction, and yield a verdict for each token.
 
         A token that another import inserts at the same time counts as known.
@@ -199,23 +205,27 @@ class Import:
             known = set(
                 mine.filter(fingerprint__in=fingerprints).values_list("fingerprint", flat=True)
             )
-            new = [self._row(token) for _, token, fingerprint in batch if fingerprint not in known]
+            new = [
+                self._build_row(token)
+                for _, token, fingerprint in batch
+                if fingerprint not in known
+            ]
             if new and not self._dry_run:
                 UpstreamToken.objects.bulk_create(new, ignore_conflicts=True)
                 ids = [row.pk for row in new]
                 inserted = set(mine.filter(pk__in=ids).values_list("fingerprint", flat=True))
                 known.update(row.fingerprint for row in new if row.fingerprint not in inserted)
         for line, token, fingerprint in batch:
-            yield Verdict(line, KNOWN if fingerprint in known else NEW, vault.mask(token))
+            yield Verdict(line, KNOWN if fingerprint in known else NEW, vault.mask_secret(token))
 
-    def _row(self, token: str) -> UpstreamToken:
+    def _build_row(self, token: str) -> UpstreamToken:
         """Return an unsaved row for the token.
 
         A refresh token has no access token yet; its fingerprint stays, so that importing it again
         adds nothing.
         """
-        kind, expires_at = credential_kinds.read(token, self._adapter)
-        row = UpstreamToken.of(self._provider, token, kind=kind, expires_at=expires_at)
+        kind, expires_at = credential_kinds.recognize_credential(token, self._adapter_class)
+        row = UpstreamToken.from_secret(self._provider, token, kind=kind, expires_at=expires_at)
         if kind == Kind.REFRESH:
             row.sealed, row.sealed_refresh = "", row.sealed
         return row

@@ -12,14 +12,14 @@ from tokens import tasks
 from tokens.maintenance import token_check
 from tokens.models import UpstreamToken
 
-AT_ONCE = (
-    token_check.AT_ONCE
+MAX_CHECKED_NOW = (
+    token_check.CHECKS_AT_ONCE
 )  # one round of calls: a person waits no longer than the timeout of one upstream
-QUEUED_AT_ONCE = 500  # tokens per task
+TOKENS_PER_TASK = 500  # tokens per task
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class CheckSummary:
     """The result of a check: tokens by outcome, and the number left to the worker."""
 
     outcomes: Counter[str]
@@ -29,30 +29,36 @@ class Inspection:
         """Describe the result for the person who asked."""
         if self.queued:
             return f"{self.queued} tokens are too many to wait for: the worker checks them now."
-        told = token_check.summarize(self.outcomes)
+        told = token_check.summarize_outcomes(self.outcomes)
         return (
             f"{self.outcomes.total()} checked: {told}." if told else "There is no token to check."
         )
 
 
-class NoWorker(Exception):
+class WorkerUnreachable(Exception):
     """The worker's queue cannot be reached; the message says so to a person."""
 
 
-def leave(task: "Task[..., Any]", *args: object, **options: object) -> None:
+def queue_task(task: "Task[..., Any]", *args: object, **options: object) -> None:
     """Queue the task for the worker. Raises NoWorker at once if that fails."""
     try:
         task.apply_async(args, options, retry=False)
     except (OperationalError, OSError):
-        raise NoWorker("The worker's queue cannot be reached: nothing was begun.") from None
+        raise WorkerUnreachable(
+            "The worker's queue cannot be reached: nothing was begun."
+        ) from None
 
 
-def inspect(tokens: QuerySet[UpstreamToken]) -> Inspection:
+def check_or_queue(tokens: QuerySet[UpstreamToken]) -> CheckSummary:
     """Check the tokens now if they are few, else in the background. Raises NoWorker."""
     ids = list(tokens.order_by().values_list("pk", flat=True))
-    if len(ids) > AT_ONCE:
-        for start in range(0, len(ids), QUEUED_AT_ONCE):
-            leave(tasks.check, [str(token_id) for token_id in ids[start : start + QUEUED_AT_ONCE]])
-        return Inspection(Counter(), len(ids))
+    if len(ids) > MAX_CHECKED_NOW:
+        for start in range(0, len(ids), TOKENS_PER_TASK):
+            queue_task(
+                tasks.check, [str(token_id) for token_id in ids[start : start + TOKENS_PER_TASK]]
+            )
+        return CheckSummary(Counter(), len(ids))
     chosen = UpstreamToken.objects.filter(pk__in=ids)
-    return Inspection(Counter(finding.outcome for finding in token_check.check(chosen)))
+    return CheckSummary(
+        Counter(finding.outcome for finding in token_check.check_upstream_tokens(chosen))
+    )

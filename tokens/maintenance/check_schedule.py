@@ -19,12 +19,12 @@ from tokens.models import CheckProgress, UpstreamToken
 from tokens.querysets import TokenQuerySet
 
 SLOT_SECONDS = 60
-CIRCLE = 1 << 32  # positions on the circle; the first 32 bits of an id are its place
+CIRCLE_SIZE = 1 << 32  # positions on the circle; the first 32 bits of an id are its place
 PLACE_SHIFT = 96
-ATTEMPTS = 5  # to claim checks while other processes claim some too
+CLAIM_ATTEMPTS = 5  # to claim checks while other processes claim some too
 
 
-class Clock(NamedTuple):
+class CheckClock(NamedTuple):
     """The present minute, and how far a provider's position should be at its end.
 
     `target` counts positions over all rounds of the circle.
@@ -35,37 +35,41 @@ class Clock(NamedTuple):
     step: int  # positions per minute
 
 
-def due() -> QuerySet[UpstreamToken]:
+def claim_due_tokens() -> QuerySet[UpstreamToken]:
     """Claim the tokens whose turn it is, for this caller alone. Writes the providers' positions."""
     clock = read_clock(int(time.time()))
-    watched = UpstreamToken.objects.watched()
+    watched = UpstreamToken.objects.filter_maintained()
     ids: list[UUID] = []
     for provider_id in watched.order_by().values_list("provider_id", flat=True).distinct():
-        ids += take_turn(watched.filter(provider_id=provider_id), provider_id, clock)
+        ids += claim_turn(watched.filter(provider_id=provider_id), provider_id, clock)
     return UpstreamToken.objects.filter(pk__in=ids)
 
 
-def read_clock(now: int) -> Clock:
+def read_clock(now: int) -> CheckClock:
     """Return the clock at the UNIX time `now`."""
     minute = now // SLOT_SECONDS
     slots = max(1, round(settings.CHECK_SECONDS / SLOT_SECONDS))
     rounds, slot = divmod(minute, slots)
-    return Clock(minute, rounds * CIRCLE + (slot + 1) * CIRCLE // slots, -(-CIRCLE // slots))
+    return CheckClock(
+        minute, rounds * CIRCLE_SIZE + (slot + 1) * CIRCLE_SIZE // slots, -(-CIRCLE_SIZE // slots)
+    )
 
 
-def take_turn(tokens: TokenQuerySet, provider_id: int, clock: Clock) -> list[UUID]:
+def claim_turn(tokens: TokenQuerySet, provider_id: int, clock: CheckClock) -> list[UUID]:
     """Take one provider's tokens between its position and the clock's; write the new position."""
-    progress = load_progress(provider_id, clock)
+    progress = get_or_create_progress(provider_id, clock)
     start = find_start(progress.position, clock)
-    room = find_room(progress, clock)
+    room = count_checks_left(progress, clock)
     if start >= clock.target or room <= 0:
         return []
-    ids = find_between(tokens, start, min(clock.target, start + CIRCLE), room)
-    end = clock.target if len(ids) < room else start + (place_of(ids[-1]) - start) % CIRCLE + 1
+    ids = find_ids_between(tokens, start, min(clock.target, start + CIRCLE_SIZE), room)
+    end = (
+        clock.target if len(ids) < room else start + (find_place(ids[-1]) - start) % CIRCLE_SIZE + 1
+    )
     return ids if update_progress(progress, clock, len(ids), position=end) else []
 
 
-def find_start(position: int, clock: Clock) -> int:
+def find_start(position: int, clock: CheckClock) -> int:
     """Return the position to continue from.
 
     A position ahead of the clock comes from another clock or period, and starts one step back from
@@ -75,31 +79,33 @@ def find_start(position: int, clock: Clock) -> int:
     behind = clock.target - position
     if behind < 0:
         return clock.target - clock.step
-    return position + max(0, (behind - CIRCLE - 1) // CIRCLE) * CIRCLE
+    return position + max(0, (behind - CIRCLE_SIZE - 1) // CIRCLE_SIZE) * CIRCLE_SIZE
 
 
-def find_between(tokens: TokenQuerySet, start: int, end: int, most: int) -> list[UUID]:
-    """Return the first ids on the circle from `start` to before `end`, at most `most`.
+def find_ids_between(tokens: TokenQuerySet, start: int, end: int, max_count: int) -> list[UUID]:
+    """Return the first ids on the circle from `start` to before `end`, at most `max_count`.
 
     The range may cross the seam of the circle.
     """
-    first = start % CIRCLE
-    last = start % CIRCLE + (end - start)
-    ranges = [(first, min(last, CIRCLE)), (0, last - CIRCLE)]
+    first = start % CIRCLE_SIZE
+    last = start % CIRCLE_SIZE + (end - start)
+    ranges = [(first, min(last, CIRCLE_SIZE)), (0, last - CIRCLE_SIZE)]
     found: list[UUID] = []
     for low, high in ranges:
-        if high > low and len(found) < most:
-            inside = tokens.filter(pk__gte=id_at(low), pk__lte=UUID(int=(high << PLACE_SHIFT) - 1))
-            found += inside.order_by("pk").values_list("pk", flat=True)[: most - len(found)]
+        if high > low and len(found) < max_count:
+            inside = tokens.filter(
+                pk__gte=find_lowest_id(low), pk__lte=UUID(int=(high << PLACE_SHIFT) - 1)
+            )
+            found += inside.order_by("pk").values_list("pk", flat=True)[: max_count - len(found)]
     return found
 
 
 def claim_checks(provider_id: int, wanted: int) -> int:
     """Claim checks of a provider for this minute; return how many of `wanted` it may have."""
-    for _ in range(ATTEMPTS):
+    for _ in range(CLAIM_ATTEMPTS):
         clock = read_clock(int(time.time()))
-        progress = load_progress(provider_id, clock)
-        granted = min(wanted, find_room(progress, clock))
+        progress = get_or_create_progress(provider_id, clock)
+        granted = min(wanted, count_checks_left(progress, clock))
         if granted <= 0:
             return 0
         if update_progress(progress, clock, granted, position=progress.position):
@@ -107,20 +113,22 @@ def claim_checks(provider_id: int, wanted: int) -> int:
     return 0
 
 
-def load_progress(provider_id: int, clock: Clock) -> CheckProgress:
+def get_or_create_progress(provider_id: int, clock: CheckClock) -> CheckProgress:
     """Return the provider's row; a new one begins with the present minute."""
     new = CheckProgress(provider_id=provider_id, position=clock.target - clock.step)
     CheckProgress.objects.bulk_create([new], ignore_conflicts=True)
     return CheckProgress.objects.get(pk=provider_id)
 
 
-def find_room(progress: CheckProgress, clock: Clock) -> int:
+def count_checks_left(progress: CheckProgress, clock: CheckClock) -> int:
     """Return how many checks of the provider are left in this minute."""
     used = progress.checks if progress.minute == clock.minute else 0
     return int(settings.CHECKS_PER_MINUTE) - used
 
 
-def update_progress(progress: CheckProgress, clock: Clock, checks: int, *, position: int) -> bool:
+def update_progress(
+    progress: CheckProgress, clock: CheckClock, checks: int, *, position: int
+) -> bool:
     """Record that so many checks begin now; return False when another process was faster."""
     used = progress.checks if progress.minute == clock.minute else 0
     same = {"position": progress.position, "minute": progress.minute, "checks": progress.checks}
@@ -128,10 +136,10 @@ def update_progress(progress: CheckProgress, clock: Clock, checks: int, *, posit
     return bool(rows.update(position=position, minute=clock.minute, checks=used + checks))
 
 
-def place_of(token_id: UUID) -> int:
+def find_place(token_id: UUID) -> int:
     return token_id.int >> PLACE_SHIFT
 
 
-def id_at(place: int) -> UUID:
+def find_lowest_id(place: int) -> UUID:
     """Return the lowest id at a place."""
     return UUID(int=place << PLACE_SHIFT)

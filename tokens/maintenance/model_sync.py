@@ -13,12 +13,16 @@ from providers.models import ChatModel, Provider
 from providers.network.clients import Clients
 from providers.protocol.request import Credential
 from providers.vault import VaultError
-from tokens.maintenance.token_check import PATIENCE_SECONDS, adapter, credential_of
+from tokens.maintenance.token_check import (
+    CHECK_TIMEOUT_SECONDS,
+    build_maintenance_adapter,
+    open_token_credential,
+)
 from tokens.models import UpstreamToken
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SyncReport:
     """The public ids of a sync, by result.
 
     They were added, known already, listed under a name that no model may have, or are no longer
@@ -31,15 +35,17 @@ class Report:
     gone: list[str]
 
 
-def sync(provider: Provider, *, prefix: str = "", dry_run: bool = False) -> Report:
+def create_listed_models(
+    provider: Provider, *, prefix: str = "", dry_run: bool = False
+) -> SyncReport:
     """Add the models that the upstream lists, with public ids that begin with `prefix`.
 
     Writes nothing if `dry_run`. Raises GatewayError, VaultError.
     """
-    listed = ask(provider)
+    listed = load_model_list(provider)
     rows = dict(provider.models.values_list("upstream_name", "public_id"))
     taken = set(rows.values())
-    report = Report(
+    report = SyncReport(
         [], [], [], sorted(public_id for name, public_id in rows.items() if name not in set(listed))
     )
     new = []
@@ -60,7 +66,7 @@ def sync(provider: Provider, *, prefix: str = "", dry_run: bool = False) -> Repo
     return report
 
 
-def ask(provider: Provider) -> list[str]:
+def load_model_list(provider: Provider) -> list[str]:
     """Return the upstream's model list, asked with one usable token after another.
 
     The first token that is accepted ends the search.
@@ -68,21 +74,25 @@ def ask(provider: Provider) -> list[str]:
     guest = provider.mode == Mode.GUEST
     tokens: list[UpstreamToken | None] = []
     if not guest:
-        tokens = [*provider.tokens.all().usable().with_access()[: settings.MAX_ATTEMPTS]]
+        tokens = [
+            *provider.tokens.all().filter_usable().filter_with_access()[: settings.MAX_ATTEMPTS]
+        ]
     if not tokens and (guest or not provider.needs_token):
         tokens = [None]
-    return asyncio.run(listed(provider, tokens))
+    return asyncio.run(request_model_list(provider, tokens))
 
 
-async def listed(provider: Provider, tokens: Sequence[UpstreamToken | None]) -> list[str]:
+async def request_model_list(
+    provider: Provider, tokens: Sequence[UpstreamToken | None]
+) -> list[str]:
     problem: Exception = NoAvailableToken("It has no usable token.")
     try:
-        async with Clients() as clients, asyncio.timeout(PATIENCE_SECONDS):
-            upstream = adapter(provider, clients)
+        async with Clients() as clients, asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            upstream = build_maintenance_adapter(provider, clients)
             for token in tokens:
                 try:
-                    return await upstream.models(
-                        credential_of(token) if token else Credential(None, "")
+                    return await upstream.list_model_ids(
+                        open_token_credential(token) if token else Credential(None, "")
                     )
                 except (TokenError, VaultError) as error:
                     problem = error

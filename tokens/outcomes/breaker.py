@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from tokens.outcomes.breaker_sharing import Hint
+    from tokens.outcomes.breaker_sharing import BreakerHint
 
 LONGEST_PAUSE_SECONDS = 60.0
 WINDOW_REQUESTS = 20  # only the latest requests are looked at …
@@ -27,61 +27,65 @@ SEVERAL_TOKENS = 2
 SEVERAL_CALLERS = 3
 HEALTHY_SECONDS = 5.0  # how long an answer is a sign of health
 
-FAILED = "failed"
-LIMITED = "limited"  # causes of an open breaker: the provider fails, or limits us as a whole
+CAUSE_FAILED = "failed"
+CAUSE_LIMITED = "limited"  # causes of an open breaker: the provider fails, or limits us as a whole
 
 
 class FailedCall(NamedTuple):
     """A call that the provider failed: the caller, the token and the model."""
 
-    caller: int | None
-    token: object
-    model: str = ""
+    caller_id: int | None
+    token_id: object
+    model_name: str = ""
 
 
 @dataclass(slots=True, eq=False)
 class FailedRequest:
     """A request that the provider failed at least once."""
 
-    at: float
-    caller: int | None
-    model: str = ""
-    tokens: set[object] = field(default_factory=set)
-    answered: bool = False  # by a later call
+    failed_at: float
+    caller_id: int | None
+    model_name: str = ""
+    token_ids: set[object] = field(default_factory=set)
+    is_answered: bool = False  # by a later call
 
 
 @dataclass(slots=True)
 class Breaker:
     """The circuit breaker of one provider.
 
-    It opens after `limit` failed requests, for `pause_seconds` at first.
+    It opens after `failure_limit` failed requests, for `pause_seconds` at first.
     """
 
-    limit: int
+    failure_limit: int
     pause_seconds: float
     open_until: float = 0.0  # 0: closed
     opened_at: datetime | None = None
-    cause: str = FAILED
+    cause: str = CAUSE_FAILED
     reason: str = ""
-    openings: int = 0  # in a row
-    probe: object | None = None  # the request that is the probe of the half-open state
+    openings_in_row: int = 0  # in a row
+    probe_request: object | None = None  # the request that is the probe of the half-open state
     answered_at: float = float("-inf")
-    changes: int = 0  # how often it opened or closed
-    callers: set[int | None] = field(default_factory=set)  # callers of the failed requests
-    models: set[str] = field(default_factory=set)  # models of the failed requests
+    change_count: int = 0  # how often it opened or closed
+    failed_caller_ids: set[int | None] = field(
+        default_factory=set
+    )  # callers of the failed requests
+    failed_model_names: set[str] = field(default_factory=set)  # models of the failed requests
     _outcomes: deque[Any] = field(default_factory=lambda: deque(maxlen=WINDOW_REQUESTS))
 
-    def blocked_for(self, now: float, caller: int | None = None, model: str = "") -> float | None:
+    def find_blocked_seconds(
+        self, now: float, caller_id: int | None = None, model_name: str = ""
+    ) -> float | None:
         """Return the seconds until the provider may be asked again; None when it may be now."""
         if not self.open_until:
             return None
         if now >= self.open_until:
-            return 1.0 if self.probe is not None else None
-        is_of_few = self.cause == FAILED and 0 < len(self.callers) < SEVERAL_CALLERS
-        if is_of_few and caller is not None and caller not in self.callers:
+            return 1.0 if self.probe_request is not None else None
+        is_of_few = self.cause == CAUSE_FAILED and 0 < len(self.failed_caller_ids) < SEVERAL_CALLERS
+        if is_of_few and caller_id is not None and caller_id not in self.failed_caller_ids:
             return None
-        is_of_one_model = self.cause == FAILED and len(self.models) == 1
-        if is_of_one_model and model and model not in self.models:
+        is_of_one_model = self.cause == CAUSE_FAILED and len(self.failed_model_names) == 1
+        if is_of_one_model and model_name and model_name not in self.failed_model_names:
             return None
         return self.open_until - now
 
@@ -94,23 +98,23 @@ class Breaker:
         """Return whether the provider answered lately, and most of the latest requests."""
         if self.open_until or now - self.answered_at > HEALTHY_SECONDS:
             return False
-        failed, all_requests = self._recent(now)
+        failed, all_requests = self._find_recent_requests(now)
         return len(failed) < FAILURE_SHARE * all_requests
 
-    def begin(self, request: object, now: float) -> None:
+    def begin_probe(self, request: object, now: float) -> None:
         """Note that a call is about to be made: in the half-open state it is the probe."""
         if self.open_until and now >= self.open_until:
-            self.probe = request
+            self.probe_request = request
 
-    def record_answer(self, now: float, failed: FailedRequest | None = None) -> None:
-        """Record that the provider answered; `failed`: the request's earlier failures here."""
+    def record_answer(self, now: float, failed_request: FailedRequest | None = None) -> None:
+        """Record that the provider answered; `failed_request` has earlier failures here."""
         self.answered_at = now
-        if failed is None:
+        if failed_request is None:
             self._outcomes.append(now)
         else:
-            failed.answered = True
+            failed_request.is_answered = True
         if self.open_until:
-            self.close()
+            self.close_circuit()
 
     def record_refusal(self, now: float) -> None:
         """Record that the provider refused a call because of the token or the request.
@@ -118,39 +122,39 @@ class Breaker:
         The provider itself does not fail then, although nobody got an answer.
         """
         self._outcomes.append(now)
-        if self.open_until and self.cause == FAILED:
-            self.close()
+        if self.open_until and self.cause == CAUSE_FAILED:
+            self.close_circuit()
 
-    def close(self) -> None:
+    def close_circuit(self) -> None:
         """Close the breaker, so that the provider is asked as usual again."""
         self.open_until = 0.0
-        self.openings = 0
-        self.probe = None
+        self.openings_in_row = 0
+        self.probe_request = None
         self.opened_at = None
-        self.cause = FAILED
+        self.cause = CAUSE_FAILED
         self.reason = ""
-        self.callers.clear()
-        self.models.clear()
+        self.failed_caller_ids.clear()
+        self.failed_model_names.clear()
         self._outcomes = deque(
             (one for one in self._outcomes if isinstance(one, float)), maxlen=WINDOW_REQUESTS
         )
-        self.changes += 1
+        self.change_count += 1
 
     def record_failure(
-        self, now: float, request: FailedRequest | None, call: FailedCall
+        self, now: float, failed_request: FailedRequest | None, call: FailedCall
     ) -> FailedRequest:
         """Record that the provider failed a call; return the request's failures at this provider.
 
-        Pass the returned value as `request` with the next failure of the same request.
+        Pass the returned value as `failed_request` with the next failure of the same request.
         """
-        if request is None:
-            request = FailedRequest(now, call.caller, call.model)
-            self._outcomes.append(request)
-        request.tokens.add(call.token)
+        if failed_request is None:
+            failed_request = FailedRequest(now, call.caller_id, call.model_name)
+            self._outcomes.append(failed_request)
+        failed_request.token_ids.add(call.token_id)
         if self.open_until:
-            self.callers.add(call.caller)
-            self.models.add(call.model)
-        return request
+            self.failed_caller_ids.add(call.caller_id)
+            self.failed_model_names.add(call.model_name)
+        return failed_request
 
     def should_open(self, now: float, *, only_token: bool) -> bool:
         """Return whether the latest failures show that the provider is at fault.
@@ -159,60 +163,62 @@ class Breaker:
         """
         if self.open_until and now < self.open_until:
             return False
-        failed, all_requests = self._recent(now)
-        if len(failed) < self.limit or len(failed) < FAILURE_SHARE * all_requests:
+        failed, all_requests = self._find_recent_requests(now)
+        if len(failed) < self.failure_limit or len(failed) < FAILURE_SHARE * all_requests:
             return False
-        tokens = set().union(*(one.tokens for one in failed))
+        tokens = set().union(*(one.token_ids for one in failed))
         return only_token or len(tokens) >= SEVERAL_TOKENS
 
-    def open(self, now: float, reason: str, *, cause: str = FAILED, seconds: float = 0.0) -> None:
+    def open_circuit(
+        self, now: float, reason: str, *, cause: str = CAUSE_FAILED, seconds: float = 0.0
+    ) -> None:
         """Open the breaker for `seconds`, or else for a pause that doubles with each opening.
 
         The pause begins with `pause_seconds`, is at most LONGEST_PAUSE_SECONDS, and starts again
         when the breaker has closed.
         """
-        failed, _ = self._recent(now)
+        failed, _ = self._find_recent_requests(now)
         if not self.open_until:
-            self.callers = {one.caller for one in failed}
-            self.models = {one.model for one in failed}
-        pause = min(self.pause_seconds * 2 ** min(self.openings, 16), LONGEST_PAUSE_SECONDS)
+            self.failed_caller_ids = {one.caller_id for one in failed}
+            self.failed_model_names = {one.model_name for one in failed}
+        pause = min(self.pause_seconds * 2 ** min(self.openings_in_row, 16), LONGEST_PAUSE_SECONDS)
         self.open_until = now + (seconds or pause)
         self.opened_at = datetime.now(UTC)
         self.cause = cause
         self.reason = reason
-        self.openings += 1
-        self.probe = None
-        self.changes += 1
+        self.openings_in_row += 1
+        self.probe_request = None
+        self.change_count += 1
 
-    def hear_open(self, open_until: float, hint: "Hint") -> None:
+    def open_from_hint(self, open_until: float, hint: "BreakerHint") -> None:
         """Open because another process's breaker did; no other process has to be told."""
         self.open_until = open_until
         self.opened_at = hint.opened_at or hint.changed_at
         self.cause = hint.cause
         self.reason = hint.reason
-        self.callers, self.models = set(hint.callers), set(hint.models)
+        self.failed_caller_ids, self.failed_model_names = set(hint.callers), set(hint.models)
 
-    def hear_closed(self) -> None:
+    def close_from_hint(self) -> None:
         """Close because another process's breaker did; no other process has to be told."""
-        self.close()
-        self.changes -= 1
+        self.close_circuit()
+        self.change_count -= 1
 
     def end_probe(self, request: object) -> bool:
         """End the probe if it is this request, and return whether it was."""
-        was_probe = self.probe is not None and self.probe == request
+        was_probe = self.probe_request is not None and self.probe_request == request
         if was_probe:
-            self.probe = None
+            self.probe_request = None
         return was_probe
 
-    def _recent(self, now: float) -> tuple[list[FailedRequest], int]:
+    def _find_recent_requests(self, now: float) -> tuple[list[FailedRequest], int]:
         """Return the requests that failed within the window, and the number of all in it."""
         failed = []
         all_requests = 0
         for one in self._outcomes:
             if isinstance(one, float):
                 all_requests += one > now - WINDOW_SECONDS
-            elif one.at > now - WINDOW_SECONDS:
+            elif one.failed_at > now - WINDOW_SECONDS:
                 all_requests += 1
-                if not one.answered:
+                if not one.is_answered:
                     failed.append(one)
         return failed, all_requests

@@ -25,13 +25,13 @@ from tokens.pool.pool import Pool
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
+WRITE_PAUSE_SECONDS = 0.2
 REASON_LENGTH = 200
-PROCESS = uuid4().hex  # id of this process, to tell its own rows from those of others
+PROCESS_ID = uuid4().hex  # id of this process, to tell its own rows from those of others
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class BreakerChange:
     """A breaker's state to be written; `seconds` until its next probe, None when it is closed."""
 
     provider_id: int
@@ -44,7 +44,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class BreakerHint:
     """A row of another process; `seconds` until its breaker's next probe, None when closed."""
 
     provider_id: int
@@ -57,62 +57,66 @@ class Hint:
     models: tuple[str, ...] = ()
 
 
-class Sharing:
+class BreakerSharing:
     """The exchange of breaker states between this process and the others."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._written: dict[int, int] = {}  # provider id -> the breaker's changes that were written
+        self._written_change_counts: dict[
+            int, int
+        ] = {}  # provider id -> the breaker's changes that were written
 
-    async def keep(self) -> None:
+    async def write_until_cancelled(self) -> None:
         """Write changes until cancelled; changes that cannot be written now are written later."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self.write()
+            await asyncio.sleep(WRITE_PAUSE_SECONDS)
+            await self.write_changed_breakers()
 
-    async def write(self) -> None:
+    async def write_changed_breakers(self) -> None:
         """Write the rows of the breakers that opened or closed since the last time."""
         now = time.monotonic()
         changes = []
         counts = {}
-        for provider_id, health in self._pool.known_health():
+        for provider_id, health in self._pool.list_health():
             breaker = health.breaker
-            if breaker.changes != self._written.get(provider_id, 0):
-                changes.append(describe_change(provider_id, breaker, now))
-                counts[provider_id] = breaker.changes
+            if breaker.change_count != self._written_change_counts.get(provider_id, 0):
+                changes.append(build_breaker_change(provider_id, breaker, now))
+                counts[provider_id] = breaker.change_count
         if not changes:
             return
         try:
-            await HOUSEKEEPING.run(write_changes, changes)
+            await HOUSEKEEPING.run_work(write_breaker_changes, changes)
         except DatabaseFault:
             logger.warning("the state of %d circuit breakers waits for the database", len(changes))
         else:
-            self._written.update(counts)
+            self._written_change_counts.update(counts)
 
-    def apply(self, hints: list[Hint]) -> None:
+    def apply_hints(self, hints: list[BreakerHint]) -> None:
         """Open and close this process's breakers as the hints of other processes say."""
         now = time.monotonic()
         for hint in hints:
-            breaker = self._pool.health_of(hint.provider_id).breaker
+            breaker = self._pool.find_health_by_id(hint.provider_id).breaker
             if hint.seconds is None:
                 if breaker.opened_at is not None and breaker.opened_at < hint.changed_at:
-                    breaker.hear_closed()
+                    breaker.close_from_hint()
                 continue
             answered_lately = now - breaker.answered_at <= HEALTHY_SECONDS
             if hint.seconds > 0 and not breaker.is_open and not answered_lately:
-                breaker.hear_open(now + hint.seconds, hint)
+                breaker.open_from_hint(now + hint.seconds, hint)
 
 
-def describe_change(provider_id: int, breaker: Breaker, now: float) -> Change:
-    callers = tuple(sorted(caller for caller in breaker.callers if caller is not None))
+def build_breaker_change(provider_id: int, breaker: Breaker, now: float) -> BreakerChange:
+    callers = tuple(sorted(caller for caller in breaker.failed_caller_ids if caller is not None))
     seconds = max(0.0, breaker.open_until - now) if breaker.is_open else None
     reason = breaker.reason[:REASON_LENGTH]
-    models = tuple(sorted(breaker.models))
-    return Change(provider_id, seconds, breaker.opened_at, breaker.cause, reason, callers, models)
+    models = tuple(sorted(breaker.failed_model_names))
+    return BreakerChange(
+        provider_id, seconds, breaker.opened_at, breaker.cause, reason, callers, models
+    )
 
 
 # --- in database threads ------------------------------------------------------------------------
-def write_changes(changes: list[Change]) -> None:
+def write_breaker_changes(changes: list[BreakerChange]) -> None:
     """Write each breaker's row; times are those of the database's clock."""
     for change in changes:
         until = None if change.seconds is None else Now() + timedelta(seconds=change.seconds)
@@ -124,7 +128,7 @@ def write_changes(changes: list[Change]) -> None:
             "reason": change.reason,
             "callers": list(change.callers),
             "asked_models": list(change.models),
-            "process": PROCESS,
+            "process": PROCESS_ID,
         }
         rows = BreakerState.objects.filter(pk=change.provider_id)
         if not rows.update(**values):
@@ -132,11 +136,11 @@ def write_changes(changes: list[Change]) -> None:
             BreakerState.objects.bulk_create([new], ignore_conflicts=True)
 
 
-def read_hints() -> list[Hint]:
+def read_breaker_hints() -> list[BreakerHint]:
     """Read the rows that other processes wrote."""
-    rows = BreakerState.objects.exclude(process=PROCESS).annotate(now=Now())
+    rows = BreakerState.objects.exclude(process=PROCESS_ID).annotate(now=Now())
     return [
-        Hint(
+        BreakerHint(
             row.provider_id,
             (row.open_until - row.now).total_seconds() if row.open_until else None,
             row.opened_at,
@@ -150,12 +154,12 @@ def read_hints() -> list[Hint]:
     ]
 
 
-def find_open() -> QuerySet[BreakerState]:
+def find_open_breakers() -> QuerySet[BreakerState]:
     """Return the breakers that are open or half-open, to show to people."""
     return BreakerState.objects.filter(open_until__isnull=False).order_by("provider_id")
 
 
-def describe_open(state: BreakerState) -> str:
+def describe_open_breaker(state: BreakerState) -> str:
     """Return one line about an open breaker: until when, since when and why."""
     since = f"since {state.opened_at:%H:%M:%S} UTC" if state.opened_at else ""
     assert state.open_until is not None  # noqa: S101

@@ -30,15 +30,23 @@ from providers.exceptions import (
 )
 from tokens import querysets
 from tokens.outcomes.breaker import FailedCall, FailedRequest
-from tokens.outcomes.cooldowns import exhaust, record_rate_limit
+from tokens.outcomes.cooldowns import record_quota_exhausted, record_rate_limit
 from tokens.outcomes.failing_tokens import (
-    forgive_failing_tokens,
+    clear_failing_tokens,
     mark_failing,
-    prove_failing_tokens,
+    mark_proved_tokens,
 )
-from tokens.outcomes.upstream_call import ABSOLVE, BREAK, EXHAUST, REST, STRIKE, UNREADABLE, Call
-from tokens.pool.pooled_token import Entry
-from tokens.pool.state_changes import Note
+from tokens.outcomes.upstream_call import (
+    AGAINST_PROVIDER,
+    COOLDOWN,
+    EXHAUST,
+    RECOVERY,
+    STRIKE,
+    UNREADABLE,
+    UpstreamCall,
+)
+from tokens.pool.pooled_token import PooledToken
+from tokens.pool.state_changes import StateChange
 
 if TYPE_CHECKING:
     from tokens.pool.pool import Pool
@@ -48,13 +56,13 @@ logger = logging.getLogger(__name__)
 # Errors that are not listed, and those that callers cause, change nothing.
 CONSEQUENCE: dict[type[UpstreamError], str] = {
     AuthRejected: STRIKE,
-    RateLimited: REST,
+    RateLimited: COOLDOWN,
     QuotaExhausted: EXHAUST,
     UnreadableToken: UNREADABLE,
-    ProviderError: BREAK,
+    ProviderError: AGAINST_PROVIDER,
 }
 # Failures that come before an upstream has seen the token.
-NOT_BY_TOKEN = (Unreachable, BadTls, UnexpectedRedirect)
+FAILURES_BEFORE_TOKEN = (Unreachable, BadTls, UnexpectedRedirect)
 
 
 def find_consequence(error: UpstreamError) -> str | None:
@@ -62,61 +70,61 @@ def find_consequence(error: UpstreamError) -> str | None:
 
 
 # --- the call is answered -----------------------------------------------------------------------
-def record_first_chunk(pool: "Pool", call: Call) -> None:
+def record_first_chunk(pool: "Pool", call: UpstreamCall) -> None:
     """Record that an answer has begun: a breaker closes and a trial ends at once."""
     breaker = call.health.breaker
     if breaker.is_open:
-        breaker.close()
+        breaker.close_circuit()
     if call.entry is not None and call.entry.held_until:
         end_trial(call.entry)
 
 
-def record_answer(pool: "Pool", call: Call) -> None:
+def record_answer(pool: "Pool", call: UpstreamCall) -> None:
     """Record that the answer ended well."""
     health = call.health
     now = time.monotonic()
-    health.end(call, now, answered=True)
-    health.breaker.record_answer(now, call.failed)
-    if health.limits.tokens:
-        health.limits.clear()
-    if pool.troubles.known:
-        pool.troubles.forget(call.upstream.id)
-    if call.failed is not None:
-        prove_failing_tokens(pool, call)
+    health.end_call(call, now, answered=True)
+    health.breaker.record_answer(now, call.failed_request)
+    if health.limit_watch.limited_token_ids:
+        health.limit_watch.clear_refusals()
+    if pool.failure_counts.by_provider:
+        pool.failure_counts.clear_failures(call.upstream.id)
+    if call.failed_request is not None:
+        mark_proved_tokens(pool, call)
     entry = call.entry
     if entry is None:
         return
     pool.count_use(entry, 0)
-    entry.rests = entry.failures = 0
+    entry.cooldowns_in_row = entry.failures_in_row = 0
     entry.answered_at = now
     end_trial(entry)
-    if entry.enabled and (entry.strikes or entry.state != "active"):
-        _absolve(pool, call, entry)
+    if entry.is_enabled and (entry.strikes or entry.state != "active"):
+        _record_recovery(pool, call, entry)
 
 
-def _absolve(pool: "Pool", call: Call, entry: Entry) -> None:
+def _record_recovery(pool: "Pool", call: UpstreamCall, entry: PooledToken) -> None:
     """Clear the strikes and the failing or exhausted state of a token that works."""
     was_failing = entry.state == "failing"
-    must_note = entry.strikes or entry.is_noted
+    must_note = entry.strikes or entry.is_failing_queued
     must_note = must_note or entry.state == "exhausted"
     entry.strikes = 0
     entry.state = "active"
-    entry.is_noted = False
+    entry.is_failing_queued = False
     if was_failing:
         entry.rests_until = 0.0
-        pool.replace(entry)
+        pool.move_in_ring(entry)
     if must_note:
-        pool.note(entry, Note(ABSOLVE, entry.id, cause=call.request_id))
+        pool.queue_change(entry, StateChange(RECOVERY, entry.id, cause=call.request_id))
 
 
-def end_trial(entry: Entry) -> None:
+def end_trial(entry: PooledToken) -> None:
     """End the token's trial: it works, so other requests may use it too."""
-    entry.on_trial = False
+    entry.is_on_trial = False
     entry.held_until = 0.0
 
 
 # --- the call fails -----------------------------------------------------------------------------
-def record_error(pool: "Pool", call: Call, error: UpstreamError) -> FailedRequest | None:
+def record_error(pool: "Pool", call: UpstreamCall, error: UpstreamError) -> FailedRequest | None:
     """Apply the error, and return the request's failures at this provider so far."""
     deed = find_consequence(error)
     entry = call.entry
@@ -124,25 +132,25 @@ def record_error(pool: "Pool", call: Call, error: UpstreamError) -> FailedReques
     if entry is not None:
         entry.held_until = 0.0
         pool.count_use(entry, int(deed is not None))
-    if deed == BREAK:
+    if deed == AGAINST_PROVIDER:
         return _record_provider_failure(pool, call, error)
-    call.health.end(call, now)
+    call.health.end_call(call, now)
     call.health.breaker.record_refusal(now)
     if entry is None:
-        return call.failed
+        return call.failed_request
     if deed == STRIKE:
-        _note_rejected(pool, call, entry, entry.sealed)
-        _strike(pool, entry, f"auth: {error.message}", call.request_id)
+        _count_rejection(pool, call, entry, entry.sealed)
+        _add_strike(pool, entry, f"auth: {error.message}", call.request_id)
     elif deed == UNREADABLE:
-        _set_unreadable(pool, call, entry)
+        _mark_unreadable(pool, call, entry)
     elif deed == EXHAUST:
-        exhaust(pool, call, entry, error)
+        record_quota_exhausted(pool, call, entry, error)
     elif isinstance(error, RateLimited):
         record_rate_limit(pool, call, entry, error)
-    return call.failed
+    return call.failed_request
 
 
-def record_rejected(pool: "Pool", call: Call, entry: Entry, sealed: str) -> None:
+def record_rejection(pool: "Pool", call: UpstreamCall, entry: PooledToken, sealed: str) -> None:
     """Record that the upstream rejected the token's secret, without a strike yet.
 
     The token is renewed and tried again first. `sealed` is the rejected secret.
@@ -150,22 +158,24 @@ def record_rejected(pool: "Pool", call: Call, entry: Entry, sealed: str) -> None
     entry.held_until = 0.0
     health = call.health
     now = time.monotonic()
-    health.end(call, now)
+    health.end_call(call, now)
     health.breaker.record_refusal(now)
     pool.count_use(entry, 1)
-    _note_rejected(pool, call, entry, sealed)
+    _count_rejection(pool, call, entry, sealed)
 
 
-def record_undecided(pool: "Pool", call: Call) -> None:
+def record_undecided(pool: "Pool", call: UpstreamCall) -> None:
     """Record that the call ended without a result, for example because the caller left."""
     health = call.health
-    health.end(call, time.monotonic())
+    health.end_call(call, time.monotonic())
     health.breaker.end_probe(call.request_id)
     if call.entry is not None:
         call.entry.held_until = 0.0
 
 
-def _record_provider_failure(pool: "Pool", call: Call, error: UpstreamError) -> FailedRequest:
+def _record_provider_failure(
+    pool: "Pool", call: UpstreamCall, error: UpstreamError
+) -> FailedRequest:
     """Record that the provider failed the call, and return the request's failures so far.
 
     The token is marked as failing at once. The mark is written only when the provider answers other
@@ -177,56 +187,60 @@ def _record_provider_failure(pool: "Pool", call: Call, error: UpstreamError) -> 
     breaker = health.breaker
     is_proved = breaker.is_healthy(now)
     was_open = breaker.is_open
-    health.end_failed(call, now)
+    health.end_failed_call(call, now)
     token = entry.id if entry is not None else None
-    failed = breaker.record_failure(now, call.failed, FailedCall(call.caller, token, call.model))
-    only_token = not pool.has_other(call.upstream, entry)
-    if entry is not None and not isinstance(error, NOT_BY_TOKEN):
-        entry.failures += 1
+    failed = breaker.record_failure(
+        now, call.failed_request, FailedCall(call.caller_id, token, call.model_name)
+    )
+    only_token = not pool.has_other_token(call.upstream, entry)
+    if entry is not None and not isinstance(error, FAILURES_BEFORE_TOKEN):
+        entry.failures_in_row += 1
         if not only_token and not was_open:
             mark_failing(pool, call, entry, f"failing: {error.message}", is_proved=is_proved)
     was_probe = breaker.end_probe(call.request_id)
     if was_probe or health.should_open(now, only_token=only_token):
-        breaker.open(now, error.message)
-        forgive_failing_tokens(pool, call)
+        breaker.open_circuit(now, error.message)
+        clear_failing_tokens(pool, call)
     if entry is not None:
-        _count_trouble(pool, call, auth=False)
+        _count_failure(pool, call, is_rejection=False)
     return failed
 
 
 # --- rejected and unreadable tokens -----------------------------------------------------
-def _note_rejected(pool: "Pool", call: Call, entry: Entry, sealed: str) -> None:
+def _count_rejection(pool: "Pool", call: UpstreamCall, entry: PooledToken, sealed: str) -> None:
     """Count the rejection of a secret once, however many requests were rejected with it."""
-    if not entry.renewable or entry.rejected != sealed:
-        entry.rejected = sealed
-        _count_trouble(pool, call, auth=True)
+    if not entry.is_renewable or entry.rejected_secret != sealed:
+        entry.rejected_secret = sealed
+        _count_failure(pool, call, is_rejection=True)
 
 
-def _count_trouble(pool: "Pool", call: Call, *, auth: bool) -> None:
+def _count_failure(pool: "Pool", call: UpstreamCall, *, is_rejection: bool) -> None:
     """Count a failure of the provider; two in a row order a renewal of its tokens.
 
     No renewal is ordered while the provider itself fails.
     """
-    tokens = len(pool.rotate_as(call.upstream).entries)
-    wanted = pool.troubles.count(call.upstream.id, auth=auth, tokens=tokens)
+    tokens = len(pool.find_ring(call.upstream).entries)
+    wanted = pool.failure_counts.count_failure(
+        call.upstream.id, is_rejection=is_rejection, pool_size=tokens
+    )
     if wanted and not call.health.breaker.is_open:
-        pool.troubles.alarm(call.upstream.id)
+        pool.failure_counts.request_renewal(call.upstream.id)
 
 
-def _strike(pool: "Pool", entry: Entry, reason: str, cause: str) -> None:
+def _add_strike(pool: "Pool", entry: PooledToken, reason: str, cause: str) -> None:
     entry.strikes += 1
     if entry.strikes >= settings.MAX_TOKEN_FAILURES:
         entry.state = "disabled"
-        pool.replace(entry)
-    pool.note(entry, Note(STRIKE, entry.id, reason=reason, cause=cause))
+        pool.move_in_ring(entry)
+    pool.queue_change(entry, StateChange(STRIKE, entry.id, reason=reason, cause=cause))
 
 
-def _set_unreadable(pool: "Pool", call: Call, entry: Entry) -> None:
+def _mark_unreadable(pool: "Pool", call: UpstreamCall, entry: PooledToken) -> None:
     """Disable a token whose secret cannot be opened, until `tokens/secret_check.py` can open it."""
-    if not entry.enabled:
+    if not entry.is_enabled:
         return
-    logger.error("the token %s is used no more: %s", entry.id, querysets.UNREADABLE)
+    logger.error("the token %s is used no more: %s", entry.id, querysets.UNREADABLE_REASON)
     entry.state = "disabled"
-    entry.reason = querysets.UNREADABLE
-    pool.replace(entry)
-    pool.note(entry, Note(UNREADABLE, entry.id, cause=call.request_id))
+    entry.reason = querysets.UNREADABLE_REASON
+    pool.move_in_ring(entry)
+    pool.queue_change(entry, StateChange(UNREADABLE, entry.id, cause=call.request_id))

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from tokens.outcomes.upstream_call import ABSOLVE, FAIL, Call
-from tokens.pool.pooled_token import Entry
-from tokens.pool.state_changes import Note
+from tokens.outcomes.upstream_call import FAILING_TOKEN, RECOVERY, UpstreamCall
+from tokens.pool.pooled_token import PooledToken
+from tokens.pool.state_changes import StateChange
 
 if TYPE_CHECKING:
     from tokens.pool.pool import Pool
@@ -23,22 +23,24 @@ ANSWERED_LATELY_SECONDS = 60.0
 FAILURES_OF_GOOD_TOKENS = 3  # in a row, for a token that answered lately; else one is enough
 
 
-def prove_failing_tokens(pool: "Pool", call: Call) -> None:
+def mark_proved_tokens(pool: "Pool", call: UpstreamCall) -> None:
     """Mark the tokens that failed a request as failing: another token has answered it."""
-    if call.failed is None:
+    if call.failed_request is None:
         return
-    entries = pool.rotate_as(call.upstream).entries
-    for token_id in call.failed.tokens:
+    entries = pool.find_ring(call.upstream).entries
+    for token_id in call.failed_request.token_ids:
         entry = entries.get(token_id) if isinstance(token_id, UUID) else None
-        if entry is not None and entry is not call.entry and entry.failures:
+        if entry is not None and entry is not call.entry and entry.failures_in_row:
             if entry.state == "failing":
-                note_failing(pool, call, entry)
+                queue_failing_state(pool, call, entry)
             else:
                 reason = "failing: another token answered the same request"
                 mark_failing(pool, call, entry, reason, is_proved=True)
 
 
-def mark_failing(pool: "Pool", call: Call, entry: Entry, reason: str, *, is_proved: bool) -> None:
+def mark_failing(
+    pool: "Pool", call: UpstreamCall, entry: PooledToken, reason: str, *, is_proved: bool
+) -> None:
     """Let other tokens go first, for a time that doubles with each failure in a row.
 
     The state is written to the database only when `is_proved`: the token is at fault and not the
@@ -47,38 +49,40 @@ def mark_failing(pool: "Pool", call: Call, entry: Entry, reason: str, *, is_prov
     now = time.monotonic()
     answered_lately = bool(entry.answered_at) and now - entry.answered_at < ANSWERED_LATELY_SECONDS
     tolerated = FAILURES_OF_GOOD_TOKENS - 1 if answered_lately else 0
-    if entry.failures <= tolerated or not entry.enabled or entry.rests_until > now:
+    if entry.failures_in_row <= tolerated or not entry.is_enabled or entry.rests_until > now:
         return
-    doublings = min(entry.failures - tolerated - 1, 16)
+    doublings = min(entry.failures_in_row - tolerated - 1, 16)
     seconds = min(settings.FAILING_SECONDS * 2**doublings, settings.MAX_FAILING_SECONDS)
     seconds += random.random() * seconds / 10  # noqa: S311 - not all at the same moment
     entry.state = "failing"
     entry.reason = reason
-    entry.is_noted = False
+    entry.is_failing_queued = False
     entry.rests_until = now + seconds
-    pool.replace(entry)
+    pool.move_in_ring(entry)
     if is_proved:
-        note_failing(pool, call, entry)
+        queue_failing_state(pool, call, entry)
 
 
-def note_failing(pool: "Pool", call: Call, entry: Entry) -> None:
+def queue_failing_state(pool: "Pool", call: UpstreamCall, entry: PooledToken) -> None:
     """Queue the token's failing state for the database, once each time it fails."""
     left = entry.rests_until - time.monotonic()
-    if entry.is_noted or left <= 0:
+    if entry.is_failing_queued or left <= 0:
         return
-    entry.is_noted = True
+    entry.is_failing_queued = True
     until = datetime.now(UTC) + timedelta(seconds=left)
-    pool.note(entry, Note(FAIL, entry.id, until, entry.reason, call.request_id))
+    pool.queue_change(
+        entry, StateChange(FAILING_TOKEN, entry.id, until, entry.reason, call.request_id)
+    )
 
 
-def forgive_failing_tokens(pool: "Pool", call: Call) -> None:
+def clear_failing_tokens(pool: "Pool", call: UpstreamCall) -> None:
     """Clear the failing state of recently marked tokens: the provider itself fails."""
-    for entry in list(pool.rotate_as(call.upstream).failing.values()):
-        if entry.failures <= FAILURES_OF_GOOD_TOKENS:
+    for entry in list(pool.find_ring(call.upstream).failing_entries.values()):
+        if entry.failures_in_row <= FAILURES_OF_GOOD_TOKENS:
             entry.state = "active"
             entry.rests_until = 0.0
-            entry.failures = 0
-            pool.replace(entry)
-            if entry.is_noted:
-                entry.is_noted = False
-                pool.note(entry, Note(ABSOLVE, entry.id, cause=call.request_id))
+            entry.failures_in_row = 0
+            pool.move_in_ring(entry)
+            if entry.is_failing_queued:
+                entry.is_failing_queued = False
+                pool.queue_change(entry, StateChange(RECOVERY, entry.id, cause=call.request_id))

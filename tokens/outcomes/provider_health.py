@@ -10,14 +10,14 @@ from tokens.outcomes.breaker import Breaker
 from tokens.outcomes.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
-    from tokens.outcomes.upstream_call import Call
+    from tokens.outcomes.upstream_call import UpstreamCall
 
 SAME_LIMIT_SECONDS = 10.0  # refusals within this time belong together
 UNANSWERED_SECONDS = 1.0  # refusals that name no organization must last so long without an answer
 TOKENS_OF_ORGANIZATION = 3  # limited tokens that show that their organization is limited
 TOKENS_OF_PROVIDER = 10  # tokens limited with the same message that show that all are limited
 UNDECIDED_SECONDS = 1.0  # how long the breaker waits for calls with tokens that have not failed
-PROMISE_SECONDS = 15.0  # after this time without an answer, running calls are no sign of health
+PROMISING_SECONDS = 15.0  # after this time without an answer, running calls are no sign of health
 
 
 class LimitWatch:
@@ -27,12 +27,12 @@ class LimitWatch:
     are enough if the refusal names the organization to which they belong.
     """
 
-    __slots__ = ("_key", "_started_at", "tokens")
+    __slots__ = ("_key", "_started_at", "limited_token_ids")
 
     def __init__(self) -> None:
         self._key = ""
         self._started_at = 0.0
-        self.tokens: set[UUID] = set()
+        self.limited_token_ids: set[UUID] = set()
 
     def record_refusal(self, now: float, token_id: UUID, message: str, organization: str) -> bool:
         """Record a rate limit; return whether it concerns the whole provider."""
@@ -40,17 +40,17 @@ class LimitWatch:
         if key != self._key or now - self._started_at > SAME_LIMIT_SECONDS:
             self._key = key
             self._started_at = now
-            self.tokens.clear()
-        self.tokens.add(token_id)
+            self.limited_token_ids.clear()
+        self.limited_token_ids.add(token_id)
         if organization:
-            return len(self.tokens) >= TOKENS_OF_ORGANIZATION
+            return len(self.limited_token_ids) >= TOKENS_OF_ORGANIZATION
         lasts = now - self._started_at >= UNANSWERED_SECONDS
-        return lasts and len(self.tokens) >= TOKENS_OF_PROVIDER
+        return lasts and len(self.limited_token_ids) >= TOKENS_OF_PROVIDER
 
-    def clear(self) -> None:
+    def clear_refusals(self) -> None:
         """Forget the refusals: the provider has answered."""
         self._key = ""
-        self.tokens.clear()
+        self.limited_token_ids.clear()
 
 
 def new_breaker() -> Breaker:
@@ -58,46 +58,46 @@ def new_breaker() -> Breaker:
 
 
 @dataclass(slots=True)
-class Health:
+class ProviderHealth:
     """The state of one provider in this process.
 
-    `running` has the calls in progress and the time when each began, the oldest first.
+    `running_calls` has the calls in progress and the time when each began, the oldest first.
     """
 
     breaker: Breaker = field(default_factory=new_breaker)
-    budget: RetryBudget = field(default_factory=RetryBudget)
-    limits: LimitWatch = field(default_factory=LimitWatch)
-    running: "dict[Call, float]" = field(default_factory=dict)
+    retry_budget: RetryBudget = field(default_factory=RetryBudget)
+    limit_watch: LimitWatch = field(default_factory=LimitWatch)
+    running_calls: "dict[UpstreamCall, float]" = field(default_factory=dict)
     failing_since: float | None = None  # the first failure since the last answer
-    slowest_failure: float = 0.0  # seconds that a failure took at most, since then
+    slowest_failure_seconds: float = 0.0  # seconds that a failure took at most, since then
 
-    def begin(self, call: "Call", now: float) -> None:
+    def begin_call(self, call: "UpstreamCall", now: float) -> None:
         """Note that a call is about to be made."""
-        self.running[call] = now
+        self.running_calls[call] = now
         if self.breaker.open_until:
-            self.breaker.begin(call.request_id, now)
-        if call.failed is None:
-            self.budget.count_request(now)
+            self.breaker.begin_probe(call.request_id, now)
+        if call.failed_request is None:
+            self.retry_budget.count_request(now)
 
-    def end(self, call: "Call", now: float, *, answered: bool = False) -> None:
+    def end_call(self, call: "UpstreamCall", now: float, *, answered: bool = False) -> None:
         """Note that a call has ended."""
-        self.running.pop(call, None)
+        self.running_calls.pop(call, None)
         if answered:
             self.failing_since = None
 
-    def end_failed(self, call: "Call", now: float) -> None:
+    def end_failed_call(self, call: "UpstreamCall", now: float) -> None:
         """Note that the provider failed a call."""
         if self.failing_since is None:
             self.failing_since = now
-            self.slowest_failure = 0.0
-        began = self.running.pop(call, now)
-        self.slowest_failure = max(self.slowest_failure, now - began)
+            self.slowest_failure_seconds = 0.0
+        began = self.running_calls.pop(call, now)
+        self.slowest_failure_seconds = max(self.slowest_failure_seconds, now - began)
 
     def is_healthy(self, now: float) -> bool:
         """Return whether the provider answers other requests, or is likely to."""
-        return self.breaker.is_healthy(now) or self.is_promising(now)
+        return self.breaker.is_healthy(now) or self.has_promising_call(now)
 
-    def is_promising(self, now: float) -> bool:
+    def has_promising_call(self, now: float) -> bool:
         """Return whether a call is running for longer than failures take here.
 
         Its token has not failed, so the call is likely to be answered: the provider does not fail
@@ -106,13 +106,13 @@ class Health:
         """
         if self.breaker.is_open or self.failing_since is None:
             return False
-        if now - self.failing_since > PROMISE_SECONDS:
+        if now - self.failing_since > PROMISING_SECONDS:
             return False
-        longer = 2 * self.slowest_failure + 0.05
-        for call, began in self.running.items():
+        longer = 2 * self.slowest_failure_seconds + 0.05
+        for call, began in self.running_calls.items():
             if now - began < longer:
                 return False
-            if call.entry is not None and not call.entry.failures:
+            if call.entry is not None and not call.entry.failures_in_row:
                 return True
         return False
 
@@ -122,11 +122,13 @@ class Health:
         Enough requests must have failed, and no running call may still show that only single tokens
         are at fault.
         """
-        if not self.breaker.should_open(now, only_token=only_token) or self.is_promising(now):
+        if not self.breaker.should_open(now, only_token=only_token) or self.has_promising_call(now):
             return False
         began = now if self.failing_since is None else self.failing_since
-        return now - began > UNDECIDED_SECONDS or not self.is_undecided()
+        return now - began > UNDECIDED_SECONDS or not self.has_undecided_call()
 
-    def is_undecided(self) -> bool:
+    def has_undecided_call(self) -> bool:
         """Return whether a call is running with a token that has not failed."""
-        return any(call.entry is not None and not call.entry.failures for call in self.running)
+        return any(
+            call.entry is not None and not call.entry.failures_in_row for call in self.running_calls
+        )

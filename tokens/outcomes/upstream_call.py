@@ -5,28 +5,28 @@ from typing import TYPE_CHECKING
 
 from providers.upstream.base_adapter import Upstream
 from tokens.outcomes.breaker import FailedRequest
-from tokens.pool.pooled_token import Entry
+from tokens.pool.pooled_token import PooledToken
 
 if TYPE_CHECKING:
-    from tokens.outcomes.provider_health import Health
+    from tokens.outcomes.provider_health import ProviderHealth
 
 STRIKE = "strike"
-REST = "rest"
+COOLDOWN = "rest"
 EXHAUST = "exhaust"
-BREAK = "break"
+AGAINST_PROVIDER = "break"
 UNREADABLE = "unreadable"
-FAIL = "fail"
-ABSOLVE = "absolve"
+FAILING_TOKEN = "fail"  # noqa: S105 - no password
+RECOVERY = "absolve"
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class UpstreamCall:
     """One call to an upstream within a request."""
 
     upstream: Upstream
-    entry: Entry | None
-    health: "Health"  # of the provider
-    model: str = ""  # the upstream's name of it
+    entry: PooledToken | None
+    health: "ProviderHealth"  # of the provider
+    model_name: str = ""  # the upstream's name of it
     request_id: str = ""
-    caller: int | None = None  # the user
-    failed: FailedRequest | None = None  # the request's earlier failures at this provider
+    caller_id: int | None = None  # the user
+    failed_request: FailedRequest | None = None  # the request's earlier failures at this provider

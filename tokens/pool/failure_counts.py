@@ -13,62 +13,63 @@ from uuid import UUID
 
 from django.conf import settings
 
-IN_A_ROW = 2  # failures that call for new credentials
-SMALL_POOL = 2  # tokens; in a pool this small only rejections count as a sign
+FAILURES_BEFORE_RENEWAL = 2  # failures that call for new credentials
+SMALL_POOL_SIZE = 2  # tokens; in a pool this small only rejections count as a sign
 
 
 @dataclass(slots=True)
-class Consecutive:
+class ProviderFailures:
     """The failures of one provider since its last success."""
 
-    auth: int = 0  # rejected tokens
-    other: int = (
+    rejected_tokens: int = 0  # rejected tokens
+    other_failures: int = (
         0  # the provider's own failures; rate limits do not count, as they accept the token
     )
     last_at: datetime | None = None
 
 
-class Troubles:
+class FailureCounts:
     """The failures in a row of all providers.
 
-    `alarms` brings the ids of providers whose tokens should be renewed, each at most once per
-    REFRESH_WINDOW_SECONDS.
+    `renewal_requests` brings the ids of providers whose tokens should be renewed, each at most once
+    per REFRESH_WINDOW_SECONDS.
     """
 
     def __init__(self) -> None:
-        self.known: dict[int, Consecutive] = {}
-        self.alarms: asyncio.Queue[int] = asyncio.Queue()
-        self._quiet_until: dict[int, float] = {}
+        self.by_provider: dict[int, ProviderFailures] = {}
+        self.renewal_requests: asyncio.Queue[int] = asyncio.Queue()
+        self._next_request_times: dict[int, float] = {}
 
-    def of(self, provider_id: int) -> Consecutive:
-        return self.known.get(provider_id) or Consecutive()
+    def find_failures(self, provider_id: int) -> ProviderFailures:
+        return self.by_provider.get(provider_id) or ProviderFailures()
 
-    def count(self, provider_id: int, *, auth: bool, tokens: int) -> bool:
+    def count_failure(self, provider_id: int, *, is_rejection: bool, pool_size: int) -> bool:
         """Count one failure, and return whether the provider's tokens should be renewed now.
 
-        `auth`: the token was rejected. `tokens`: the number of the provider's tokens. IN_A_ROW
-        failures of one kind are enough; other failures count only in a pool larger than SMALL_POOL.
+        `is_rejection`: the token was rejected. `pool_size`: the number of the provider's tokens.
+        IN_A_ROW failures of one kind are enough; other failures count only in a pool larger than
+        SMALL_POOL.
         """
-        found = self.known.setdefault(provider_id, Consecutive())
+        found = self.by_provider.setdefault(provider_id, ProviderFailures())
         found.last_at = datetime.now(UTC)
-        if auth:
-            found.auth += 1
-            return found.auth >= IN_A_ROW
-        found.other += 1
-        return found.other >= IN_A_ROW and tokens > SMALL_POOL
+        if is_rejection:
+            found.rejected_tokens += 1
+            return found.rejected_tokens >= FAILURES_BEFORE_RENEWAL
+        found.other_failures += 1
+        return found.other_failures >= FAILURES_BEFORE_RENEWAL and pool_size > SMALL_POOL_SIZE
 
-    def forget(self, provider_id: int) -> None:
+    def clear_failures(self, provider_id: int) -> None:
         """Clear the provider's failures, after a good answer or when a person resets them."""
-        self.known.pop(provider_id, None)
+        self.by_provider.pop(provider_id, None)
 
-    def alarm(self, provider_id: int) -> None:
+    def request_renewal(self, provider_id: int) -> None:
         now = time.monotonic()
-        if now >= self._quiet_until.get(provider_id, 0.0):
-            self._quiet_until[provider_id] = now + settings.REFRESH_WINDOW_SECONDS
-            self.alarms.put_nowait(provider_id)
+        if now >= self._next_request_times.get(provider_id, 0.0):
+            self._next_request_times[provider_id] = now + settings.REFRESH_WINDOW_SECONDS
+            self.renewal_requests.put_nowait(provider_id)
 
 
-class Sticky:
+class StickyTokens:
     """The token that last answered each conversation, per provider.
 
     It remembers the most recent STICKY_CONVERSATIONS pairs.
@@ -77,10 +78,10 @@ class Sticky:
     def __init__(self) -> None:
         self._tokens: OrderedDict[tuple[str, int], UUID] = OrderedDict()
 
-    def token(self, conversation: str, provider_id: int) -> UUID | None:
+    def find_token_id(self, conversation: str, provider_id: int) -> UUID | None:
         return self._tokens.get((conversation, provider_id))
 
-    def keep(self, conversation: str, provider_id: int, token_id: UUID) -> None:
+    def store_token_id(self, conversation: str, provider_id: int, token_id: UUID) -> None:
         key = conversation, provider_id
         self._tokens[key] = token_id
         self._tokens.move_to_end(key)

@@ -18,52 +18,52 @@ from providers.choices import Mode
 from providers.exceptions import UpstreamError
 from providers.protocol.request import Credential
 from providers.upstream.base_adapter import Upstream
-from providers.upstream.rate_limits import Limit
+from providers.upstream.rate_limits import RateLimit
 from tokens.outcomes import consequences, cooldowns
 from tokens.outcomes.breaker import Breaker, FailedRequest
-from tokens.outcomes.provider_health import Health
-from tokens.outcomes.upstream_call import Call
-from tokens.pool.failure_counts import Sticky, Troubles
-from tokens.pool.pooled_token import FOREVER, Entry
-from tokens.pool.rotation import Ring
-from tokens.pool.state_changes import Note
-from tokens.pool.stream_claims import Claims
-from tokens.pool.token_loader import Rows, read
-from tokens.pool.written_batches import Batches
+from tokens.outcomes.provider_health import ProviderHealth
+from tokens.outcomes.upstream_call import UpstreamCall
+from tokens.pool.failure_counts import FailureCounts, StickyTokens
+from tokens.pool.pooled_token import FOREVER, PooledToken
+from tokens.pool.rotation import TokenRing
+from tokens.pool.state_changes import StateChange
+from tokens.pool.stream_claims import StreamClaims
+from tokens.pool.token_loader import TokenRows, read_changed_tokens
+from tokens.pool.written_batches import NumberedBatches
 from tokens.renewal.renew_token import Renewals
-from tokens.renewal.unsaved_secrets import Renewed
+from tokens.renewal.unsaved_secrets import RenewedSecret
 from tokens.token_counts import TokenCounts
 
-SLICE = 1_000  # rows put in force before other tasks of the event loop may run
-GUEST = Mode.GUEST.value
+ROWS_PER_SLICE = 1_000  # rows put in force before other tasks of the event loop may run
+GUEST_MODE = Mode.GUEST.value
 
 
 class Pool:
-    shared = True  # its tokens are rows, which other requests use too
+    is_shared = True  # its tokens are rows, which other requests use too
 
     def __init__(self) -> None:
-        self._rings: dict[int, Ring] = {}
-        self._entries: dict[UUID, Entry] = {}
+        self._rings: dict[int, TokenRing] = {}
+        self._entries: dict[UUID, PooledToken] = {}
         self._rotations: dict[int, str] = {}
-        self._health: dict[int, Health] = {}
-        self.seen = -1  # version of the topic "tokens" that is in force
-        self.notes: deque[Note] = deque()
-        self.sticky = Sticky()
-        self.troubles = Troubles()
-        self.claims = Claims()
-        self.renewals = Renewals(self.renewed)
-        self.note_batches: Batches[Any] = (
-            Batches()
+        self._health: dict[int, ProviderHealth] = {}
+        self.version_in_force = -1  # version of the topic "tokens" that is in force
+        self.state_changes: deque[StateChange] = deque()
+        self.sticky_tokens = StickyTokens()
+        self.failure_counts = FailureCounts()
+        self.stream_claims = StreamClaims()
+        self.renewals = Renewals(self.use_renewed_secret)
+        self.change_batches: NumberedBatches[Any] = (
+            NumberedBatches()
         )  # the batches being written by tokens/pool/state_writer.py
-        self.counter_batches: Batches[Any] = Batches()
-        self.used: dict[
+        self.counter_batches: NumberedBatches[Any] = NumberedBatches()
+        self.unwritten_uses: dict[
             UUID, list[int]
         ] = {}  # token id -> [requests, failures] that are not written yet
 
     # --- the directory ----------------------------------------------------------------------------
-    read = staticmethod(read)
+    read_tokens = staticmethod(read_changed_tokens)
 
-    async def take(self, rows: Rows) -> None:
+    async def apply_rows(self, rows: TokenRows) -> None:
         """Put the rows in force, a slice at a time so that running streams do not wait.
 
         If `rows` is whole, tokens that are not in it are removed; otherwise those it names as
@@ -71,29 +71,29 @@ class Pool:
         """
         gone = (
             self._entries.keys() - {row[0] for row in rows.rows}
-            if rows.whole
-            else set(rows.deleted)
+            if rows.is_complete
+            else set(rows.deleted_ids)
         )
         for token_id in gone & self._entries.keys():
-            self._ring(self._entries.pop(token_id).provider_id).remove(token_id)
-        for start in range(0, len(rows.rows), SLICE):
+            self._ensure_ring(self._entries.pop(token_id).provider_id).remove_entry(token_id)
+        for start in range(0, len(rows.rows), ROWS_PER_SLICE):
             now, wall = time.monotonic(), datetime.now(UTC)
-            for row in rows.rows[start : start + SLICE]:
-                self._take(row, now, wall)
+            for row in rows.rows[start : start + ROWS_PER_SLICE]:
+                self._apply_row(row, now, wall)
             await asyncio.sleep(0)
-        if self.seen < 0:
-            self.shuffle()
-        self.seen = rows.version
+        if self.version_in_force < 0:
+            self.shuffle_rotations()
+        self.version_in_force = rows.version
 
-    def shuffle(self) -> None:
+    def shuffle_rotations(self) -> None:
         """Let each rotation begin at a random token.
 
         Processes that start together then spread their load over the tokens.
         """
         for ring in self._rings.values():
-            ring.shuffle()
+            ring.shuffle_turns()
 
-    def _take(self, row: tuple[Any, ...], now: float, wall: datetime) -> None:
+    def _apply_row(self, row: tuple[Any, ...], now: float, wall: datetime) -> None:
         """Put one row in force.
 
         A token that is known already keeps its count of uses and, if its secret is the same, the
@@ -102,112 +102,118 @@ class Pool:
         token_id, provider_id, sealed, state, strikes, rests_until, expires_at, *more = row
         refresh, account, priority, weight, reason, changed = more
         entry = self._entries.get(token_id)
-        if entry is not None and entry.changed == changed:
+        if entry is not None and entry.row_version == changed:
             return
         if entry is not None and entry.provider_id != provider_id:
-            self._ring(entry.provider_id).remove(token_id)
+            self._ensure_ring(entry.provider_id).remove_entry(token_id)
             entry.provider_id = provider_id
-            entry.expiry_watched = FOREVER
+            entry.ring_valid_until = FOREVER
         if entry is None:
-            entry = self._entries[token_id] = Entry(token_id, provider_id, sealed)
+            entry = self._entries[token_id] = PooledToken(token_id, provider_id, sealed)
         elif entry.sealed != sealed:
             entry.sealed = sealed
             entry.secret = None
         entry.priority = priority
         entry.weight = weight
-        entry.changed = changed
+        entry.row_version = changed
         rests = now + (rests_until - wall).total_seconds() if rests_until else 0.0
-        if not entry.unwritten:
+        if not entry.unwritten_changes:
             entry.state = state
             entry.strikes = strikes
             entry.reason = reason
             entry.rests_until = rests
-            entry.is_noted = state == "failing"
+            entry.is_failing_queued = state == "failing"
         # the row may be older or newer than the state in memory, so the stricter of both holds
         else:
             entry.state = state if state == "disabled" else entry.state
             entry.rests_until = max(entry.rests_until, rests)
-        entry.renewable = bool(refresh) or account is not None
-        self._lasts(entry, expires_at, now, wall)
-        self._ring(provider_id).put(entry, now)
+        entry.is_renewable = bool(refresh) or account is not None
+        self._set_validity(entry, expires_at, now, wall)
+        self._ensure_ring(provider_id).place_entry(entry, now)
 
     @staticmethod
-    def _lasts(entry: Entry, expires_at: datetime | None, now: float, wall: datetime) -> None:
+    def _set_validity(
+        entry: PooledToken, expires_at: datetime | None, now: float, wall: datetime
+    ) -> None:
         """Set until when the entry's secret is valid; an entry without a secret is never valid."""
         ends = now + (expires_at - wall).total_seconds() if expires_at else FOREVER
-        entry.stale = ends if entry.sealed else 0.0
-        entry.expires = FOREVER if entry.renewable else entry.stale
+        entry.fresh_until = ends if entry.sealed else 0.0
+        entry.valid_until = FOREVER if entry.is_renewable else entry.fresh_until
 
-    def renewed(self, token_id: UUID, fresh: Renewed) -> None:
+    def use_renewed_secret(self, token_id: UUID, fresh: RenewedSecret) -> None:
         """Use the token's renewed secret at once; the next read of its row brings the same one."""
         entry = self._entries.get(token_id)
         if entry is not None and entry.sealed != fresh.sealed:
             entry.sealed = fresh.sealed
             entry.secret = None
             entry.strikes = 0
-            self._lasts(entry, fresh.expires_at, time.monotonic(), datetime.now(UTC))
+            self._set_validity(entry, fresh.expires_at, time.monotonic(), datetime.now(UTC))
 
-    def _ring(self, provider_id: int) -> Ring:
+    def _ensure_ring(self, provider_id: int) -> TokenRing:
         ring = self._rings.get(provider_id)
         if ring is None:
-            ring = self._rings[provider_id] = Ring(self._rotations.get(provider_id, "round_robin"))
+            ring = self._rings[provider_id] = TokenRing(
+                self._rotations.get(provider_id, "round_robin")
+            )
         return ring
 
-    def rotate_as(self, upstream: Upstream) -> Ring:
+    def find_ring(self, upstream: Upstream) -> TokenRing:
         """Return the provider's ring, rebuilt if its rotation was changed."""
         ring = self._rings.get(upstream.id)
         if ring is None or ring.rotation != upstream.rotation:
             self._rotations[upstream.id] = upstream.rotation
             old = ring
             now = time.monotonic()
-            ring = self._rings[upstream.id] = Ring(upstream.rotation)
+            ring = self._rings[upstream.id] = TokenRing(upstream.rotation)
             for entry in old.entries.values() if old else ():
-                entry.standing = ""
-                entry.expiry_watched = FOREVER  # it is in no ring now
-                ring.put(entry, now)
+                entry.pool_state = ""
+                entry.ring_valid_until = FOREVER  # it is in no ring now
+                ring.place_entry(entry, now)
         return ring
 
     # --- the path ---------------------------------------------------------------------------------
-    def pick(
+    def pick_token(
         self,
         upstream: Upstream,
-        tried: Collection[UUID],
-        preferred: UUID | None = None,
+        tried_ids: Collection[UUID],
+        preferred_id: UUID | None = None,
         model: str = "",
         *,
-        proven: bool = False,
-    ) -> Entry | None:
-        """Pick the provider's next ready token that is not in `tried`, or None.
+        wants_proven: bool = False,
+    ) -> PooledToken | None:
+        """Pick the provider's next ready token that is not in `tried_ids`, or None.
 
-        `preferred` is picked if it is ready. `model` is the upstream's name of the requested model.
-        `proven`: tokens on trial come last. A provider in guest mode has no token.
+        `preferred_id` is picked if it is ready. `model` is the upstream's name of the requested
+        model. `wants_proven`: tokens on trial come last. A provider in guest mode has no token.
         """
-        if upstream.mode == GUEST:
+        if upstream.mode == GUEST_MODE:
             return None
-        ring = self.rotate_as(upstream)
+        ring = self.find_ring(upstream)
         now = time.monotonic()
-        if preferred and (entry := ring.take(preferred, now, tried, model)):
+        if preferred_id and (entry := ring.pick_by_id(preferred_id, now, tried_ids, model)):
             return entry
-        if proven and (entry := ring.pick(now, tried, model, proven=True)):
+        if wants_proven and (entry := ring.pick_token(now, tried_ids, model, wants_proven=True)):
             return entry
-        return ring.pick(now, tried, model)
+        return ring.pick_token(now, tried_ids, model)
 
-    def pick_failing(self, upstream: Upstream, tried: Collection[UUID]) -> Entry | None:
+    def pick_failing_token(
+        self, upstream: Upstream, tried_ids: Collection[UUID]
+    ) -> PooledToken | None:
         """Pick a token that is marked as failing, for a request that has no better one."""
-        if upstream.mode == GUEST:
+        if upstream.mode == GUEST_MODE:
             return None
-        return self.rotate_as(upstream).pick_failing(time.monotonic(), tried)
+        return self.find_ring(upstream).pick_failing_token(time.monotonic(), tried_ids)
 
-    def anonymous(self, upstream: Upstream) -> bool:
+    def is_asked_anonymously(self, upstream: Upstream) -> bool:
         """Return whether the provider is asked without a credential.
 
         It is when it is in guest mode, or when it needs no token and has none.
         """
-        return upstream.mode == GUEST or (
-            not upstream.needs_token and not self.rotate_as(upstream).entries
+        return upstream.mode == GUEST_MODE or (
+            not upstream.needs_token and not self.find_ring(upstream).entries
         )
 
-    def credential(self, entry: Entry | None) -> Credential:
+    def open_credential(self, entry: PooledToken | None) -> Credential:
         """Return the credential that the adapter shows to the upstream.
 
         Raises VaultError if the secret cannot be opened.
@@ -215,115 +221,119 @@ class Pool:
         if entry is None:
             return Credential(None, "")
         if entry.secret is None:
-            entry.secret = vault.unseal(entry.sealed, str(entry.id))
+            entry.secret = vault.decrypt_secret(entry.sealed, str(entry.id))
         return Credential(entry.id, entry.secret)
 
-    def health(self, upstream: Upstream) -> Health:
+    def find_health(self, upstream: Upstream) -> ProviderHealth:
         health = self._health.get(upstream.id)
         if health is None:
-            health = self._health[upstream.id] = Health()
+            health = self._health[upstream.id] = ProviderHealth()
         return health
 
-    def breaker(self, upstream: Upstream) -> Breaker:
-        return self.health(upstream).breaker
+    def find_breaker(self, upstream: Upstream) -> Breaker:
+        return self.find_health(upstream).breaker
 
-    def known_health(self) -> Iterable[tuple[int, Health]]:
+    def list_health(self) -> Iterable[tuple[int, ProviderHealth]]:
         """Return the provider id and the health of every provider that was asked."""
         return self._health.items()
 
-    def health_of(self, provider_id: int) -> Health:
-        return self._health.setdefault(provider_id, Health())
+    def find_health_by_id(self, provider_id: int) -> ProviderHealth:
+        return self._health.setdefault(provider_id, ProviderHealth())
 
     # --- outcomes of calls ------------------------------------------------------------------------
-    def record_first_chunk(self, call: Call) -> None:
+    def record_first_chunk(self, call: UpstreamCall) -> None:
         consequences.record_first_chunk(self, call)
 
-    def record_answer(self, call: Call) -> None:
+    def record_answer(self, call: UpstreamCall) -> None:
         consequences.record_answer(self, call)
 
-    def record_error(self, call: Call, error: UpstreamError) -> FailedRequest | None:
+    def record_error(self, call: UpstreamCall, error: UpstreamError) -> FailedRequest | None:
         return consequences.record_error(self, call, error)
 
-    def record_rejected(self, call: Call, entry: Entry, sealed: str) -> None:
-        consequences.record_rejected(self, call, entry, sealed)
+    def record_rejection(self, call: UpstreamCall, entry: PooledToken, sealed: str) -> None:
+        consequences.record_rejection(self, call, entry, sealed)
 
-    def record_undecided(self, call: Call) -> None:
+    def record_undecided(self, call: UpstreamCall) -> None:
         consequences.record_undecided(self, call)
 
-    def record_limit(self, call: Call, limit: Limit) -> None:
+    def record_limit(self, call: UpstreamCall, limit: RateLimit) -> None:
         cooldowns.record_limit(self, call, limit)
 
     # --- facts for error messages -----------------------------------------------------------------
-    def wakes_in(self, upstream: Upstream, model: str = "") -> float | None:
+    def find_wait_seconds(self, upstream: Upstream, model: str = "") -> float | None:
         """Return the seconds until the provider's first limited or failing token can be asked."""
-        return self.rotate_as(upstream).wakes_in(time.monotonic(), model)
+        return self.find_ring(upstream).find_wait_seconds(time.monotonic(), model)
 
-    def held_for(self, upstream: Upstream, tried: Collection[UUID]) -> float | None:
+    def find_trial_seconds(self, upstream: Upstream, tried_ids: Collection[UUID]) -> float | None:
         """Return the seconds until a token on trial may be asked by others; None without one."""
-        return self.rotate_as(upstream).held_for(time.monotonic(), tried)
+        return self.find_ring(upstream).find_trial_seconds(time.monotonic(), tried_ids)
 
-    def counts(self, upstream: Upstream, model: str = "") -> TokenCounts:
+    def count_by_state(self, upstream: Upstream, model: str = "") -> TokenCounts:
         """Count the provider's tokens by their present state."""
-        ring = self.rotate_as(upstream)
+        ring = self.find_ring(upstream)
         now = time.monotonic()
-        by_standing = ring.counts(now)
-        limited_here = ring.limited_for(model, now)
+        by_standing = ring.count_by_state(now)
+        limited_here = ring.count_limited_tokens(model, now)
         by_standing["ready"] -= limited_here
         by_standing["limited"] += limited_here
-        in_use = min(len(self.claims.busy() & ring.entries.keys()), by_standing["ready"])
+        in_use = min(
+            len(self.stream_claims.find_busy_tokens() & ring.entries.keys()), by_standing["ready"]
+        )
         by_standing["ready"] -= in_use
         return TokenCounts(len(ring.entries), **by_standing, in_use=in_use)
 
-    def has_untried(self, upstream: Upstream, tried: Collection[UUID], model: str) -> bool:
-        """Return whether a ready token of the provider is not in `tried`."""
-        return self.rotate_as(upstream).has_untried(time.monotonic(), tried, model)
+    def has_untried_token(
+        self, upstream: Upstream, tried_ids: Collection[UUID], model: str
+    ) -> bool:
+        """Return whether a ready token of the provider is not in `tried_ids`."""
+        return self.find_ring(upstream).has_untried_token(time.monotonic(), tried_ids, model)
 
-    def has_other(self, upstream: Upstream, entry: Entry | None) -> bool:
+    def has_other_token(self, upstream: Upstream, entry: PooledToken | None) -> bool:
         """Return whether the provider has a usable token other than this one."""
         if entry is None:
             return False
-        return self.rotate_as(upstream).has_other(entry.id, time.monotonic())
+        return self.find_ring(upstream).has_other_token(entry.id, time.monotonic())
 
     # --- changes that must be written -------------------------------------------------------------
-    def note(self, entry: Entry, note: Note) -> None:
+    def queue_change(self, entry: PooledToken, change: StateChange) -> None:
         """Queue a change of the token's state for the database."""
-        entry.unwritten += 1
-        self.notes.append(note)
+        entry.unwritten_changes += 1
+        self.state_changes.append(change)
 
-    def written(self, notes: Iterable[Note]) -> None:
+    def mark_changes_written(self, changes: Iterable[StateChange]) -> None:
         """Mark these notes as written.
 
         From then on a row that is read is no longer older than the state in memory.
         """
-        for note in notes:
+        for note in changes:
             entry = self._entries.get(note.token_id)
             if entry is not None:
-                entry.unwritten -= 1
+                entry.unwritten_changes -= 1
 
-    def count_use(self, entry: Entry, failures: int) -> None:
+    def count_use(self, entry: PooledToken, failures: int) -> None:
         """Count one call with the token; `failures` is 1 if it failed, else 0."""
-        counted = self.used.get(entry.id)
+        counted = self.unwritten_uses.get(entry.id)
         if counted is None:
-            self.used[entry.id] = [1, failures]
+            self.unwritten_uses[entry.id] = [1, failures]
         else:
             counted[0] += 1
             counted[1] += failures
 
-    def replace(self, entry: Entry) -> None:
+    def move_in_ring(self, entry: PooledToken) -> None:
         """Move the token to the place in its ring that fits its changed state."""
-        self._ring(entry.provider_id).put(entry, time.monotonic())
+        self._ensure_ring(entry.provider_id).place_entry(entry, time.monotonic())
 
-    def ring_of(self, entry: Entry) -> Ring:
-        return self._ring(entry.provider_id)
+    def find_token_ring(self, entry: PooledToken) -> TokenRing:
+        return self._ensure_ring(entry.provider_id)
 
     # --- failures in a row, as the staff endpoints of the K2Think proxy report them ---------------
-    def consecutive(self, provider_id: int) -> tuple[int, int, datetime | None]:
+    def count_consecutive_failures(self, provider_id: int) -> tuple[int, int, datetime | None]:
         """Return this process's counts of failures in a row at the provider.
 
         The result is (rejected tokens, other failures, time of the last failure or None).
         """
-        found = self.troubles.of(provider_id)
-        return found.auth, found.other, found.last_at
+        found = self.failure_counts.find_failures(provider_id)
+        return found.rejected_tokens, found.other_failures, found.last_at
 
-    def reset_consecutive(self, provider_id: int) -> None:
-        self.troubles.forget(provider_id)
+    def reset_consecutive_failures(self, provider_id: int) -> None:
+        self.failure_counts.clear_failures(provider_id)

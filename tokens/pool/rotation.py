@@ -11,40 +11,40 @@ from collections.abc import Callable, Collection
 from itertools import count, islice
 from uuid import UUID
 
-from tokens.pool.pooled_token import FOREVER, STANDINGS, Entry, find_standing
+from tokens.pool.pooled_token import FOREVER, POOL_STATES, PooledToken, find_pool_state
 
 TRIAL_SECONDS = 1.0  # a token on trial has one call at a time, until it answers or this is over
 SCAN_LIMIT = 1_000  # most tokens looked through where no heap has the wanted order
 
 
-class Ring:
+class TokenRing:
     """The tokens of one provider; `rotation` is one of providers.models.Rotation."""
 
     def __init__(self, rotation: str) -> None:
         self.rotation = rotation
-        self.entries: dict[UUID, Entry] = {}
-        self.failing: dict[UUID, Entry] = {}
-        self._counts = dict.fromkeys(STANDINGS, 0)
-        self._ready: list[tuple[float, float, int, int, Entry]] = []
-        self._resting: list[tuple[float, int, int, Entry]] = []
-        self._expiring: list[tuple[float, int, Entry]] = []
+        self.entries: dict[UUID, PooledToken] = {}
+        self.failing_entries: dict[UUID, PooledToken] = {}
+        self._state_counts = dict.fromkeys(POOL_STATES, 0)
+        self._ready: list[tuple[float, float, int, int, PooledToken]] = []
+        self._resting: list[tuple[float, int, int, PooledToken]] = []
+        self._expiring: list[tuple[float, int, PooledToken]] = []
         self._model_limits: dict[str, dict[UUID, float]] = {}
-        self._turn = count(1)
-        self._next_key: Callable[[Entry, float], tuple[float, float]]
+        self._turn_numbers = count(1)
+        self._next_key: Callable[[PooledToken, float], tuple[float, float]]
         self._next_key = getattr(self, f"_{rotation}")
 
     # --- rotations: the heap key of a token's next turn -------------------------------------------
     # `now` is the key that it had when it was picked.
-    def _round_robin(self, entry: Entry, now: float) -> tuple[float, float]:
-        return next(self._turn), 0
+    def _round_robin(self, entry: PooledToken, now: float) -> tuple[float, float]:
+        return next(self._turn_numbers), 0
 
-    def _least_used(self, entry: Entry, now: float) -> tuple[float, float]:
-        return entry.uses, 0
+    def _least_used(self, entry: PooledToken, now: float) -> tuple[float, float]:
+        return entry.use_count, 0
 
-    def _priority(self, entry: Entry, now: float) -> tuple[float, float]:
-        return entry.priority, next(self._turn)
+    def _priority(self, entry: PooledToken, now: float) -> tuple[float, float]:
+        return entry.priority, next(self._turn_numbers)
 
-    def _random(self, entry: Entry, now: float) -> tuple[float, float]:
+    def _random(self, entry: PooledToken, now: float) -> tuple[float, float]:
         """Draw the pause until the token's next turn, on average 1 / weight.
 
         Pauses are drawn evenly from 0 to twice the average. Independent draws of a token for each
@@ -53,100 +53,105 @@ class Ring:
         return now + random.random() * 2 / entry.weight, 0  # noqa: S311 - no secret depends on it
 
     # --- places -----------------------------------------------------------------------------------
-    def put(self, entry: Entry, now: float) -> None:
+    def place_entry(self, entry: PooledToken, now: float) -> None:
         """Add a new token, or move a changed one to the place that fits its state."""
         self.entries[entry.id] = entry
-        entry.place += 1
-        self._set_standing(entry, find_standing(entry, now))
-        if entry.expires != entry.expiry_watched:
-            entry.expiry_watched = entry.expires
-            if entry.expires < FOREVER:
-                heapq.heappush(self._expiring, (entry.expires, id(entry), entry))
-        if entry.standing in ("limited", "exhausted", "failing"):
-            heapq.heappush(self._resting, (entry.rests_until, id(entry), entry.place, entry))
-        elif entry.standing == "ready":
+        entry.place_number += 1
+        self._set_pool_state(entry, find_pool_state(entry, now))
+        if entry.valid_until != entry.ring_valid_until:
+            entry.ring_valid_until = entry.valid_until
+            if entry.valid_until < FOREVER:
+                heapq.heappush(self._expiring, (entry.valid_until, id(entry), entry))
+        if entry.pool_state in ("limited", "exhausted", "failing"):
+            heapq.heappush(self._resting, (entry.rests_until, id(entry), entry.place_number, entry))
+        elif entry.pool_state == "ready":
             base = self._ready[0][0] if self._ready else 0.0
             if self.rotation == "least_used":  # else a new token would get all requests at first
-                entry.uses = max(entry.uses, int(base))
+                entry.use_count = max(entry.use_count, int(base))
             key = self._next_key(entry, base)
-            heapq.heappush(self._ready, (*key, id(entry), entry.place, entry))
+            heapq.heappush(self._ready, (*key, id(entry), entry.place_number, entry))
 
-    def remove(self, token_id: UUID) -> None:
+    def remove_entry(self, token_id: UUID) -> None:
         entry = self.entries.pop(token_id, None)
         if entry is not None:
-            entry.place += 1
-            self._set_standing(entry, "")
+            entry.place_number += 1
+            self._set_pool_state(entry, "")
 
-    def _set_standing(self, entry: Entry, standing: str) -> None:
-        if entry.standing:
-            self._counts[entry.standing] -= 1
-        entry.standing = standing
-        if standing:
-            self._counts[standing] += 1
-        if standing == "failing":
-            self.failing[entry.id] = entry
-        elif self.failing:
-            self.failing.pop(entry.id, None)
+    def _set_pool_state(self, entry: PooledToken, pool_state: str) -> None:
+        if entry.pool_state:
+            self._state_counts[entry.pool_state] -= 1
+        entry.pool_state = pool_state
+        if pool_state:
+            self._state_counts[pool_state] += 1
+        if pool_state == "failing":
+            self.failing_entries[entry.id] = entry
+        elif self.failing_entries:
+            self.failing_entries.pop(entry.id, None)
 
-    def shuffle(self) -> None:
+    def shuffle_turns(self) -> None:
         """Start the rotation at a random token, so that processes begin with different tokens."""
         if self.rotation != "round_robin" or len(self._ready) < 2:
             return
         ready = sorted(self._ready)
         start = random.randrange(len(ready))  # noqa: S311
         turned = (*ready[start:], *ready[:start])
-        self._ready = [(next(self._turn), 0, *rest) for _, _, *rest in turned]  # type: ignore[misc]
+        self._ready = [(next(self._turn_numbers), 0, *rest) for _, _, *rest in turned]  # type: ignore[misc]
 
     # --- time -------------------------------------------------------------------------------------
-    def _wake(self, now: float) -> None:
+    def _wake_entries(self, now: float) -> None:
         """Move the tokens whose cooldown or validity has ended to the place that fits them now."""
         resting = self._resting
         expiring = self._expiring
         while resting and resting[0][0] <= now:
             _, _, place, entry = heapq.heappop(resting)
-            if place == entry.place:
-                self.put(entry, now)
-                entry.on_trial = entry.standing == "ready"
+            if place == entry.place_number:
+                self.place_entry(entry, now)
+                entry.is_on_trial = entry.pool_state == "ready"
         while expiring and expiring[0][0] <= now:
             _, _, entry = heapq.heappop(expiring)
-            if entry.expires <= now and self.entries.get(entry.id) is entry:
-                self.put(entry, now)
+            if entry.valid_until <= now and self.entries.get(entry.id) is entry:
+                self.place_entry(entry, now)
 
-    def counts(self, now: float) -> dict[str, int]:
+    def count_by_state(self, now: float) -> dict[str, int]:
         """Return how many tokens have each of STANDINGS at this moment."""
-        self._wake(now)
-        return dict(self._counts)
+        self._wake_entries(now)
+        return dict(self._state_counts)
 
     # --- picking ----------------------------------------------------------------------------------
-    def pick(
-        self, now: float, tried: Collection[UUID] = (), model: str = "", *, proven: bool = False
-    ) -> Entry | None:
-        """Pick the next ready token that is not in `tried` and not limited for `model`.
+    def pick_token(
+        self,
+        now: float,
+        tried_ids: Collection[UUID] = (),
+        model: str = "",
+        *,
+        wants_proven: bool = False,
+    ) -> PooledToken | None:
+        """Pick the next ready token that is not in `tried_ids` and not limited for `model`.
 
-        The token goes to the end of its rotation. `proven` leaves out tokens on trial and tokens
-        with strikes. Returns None when there is no such token.
+        The token goes to the end of its rotation. `wants_proven` leaves out tokens on trial and
+        tokens with strikes. Returns None when there is no such token.
         """
         if (self._resting and self._resting[0][0] <= now) or (
             self._expiring and self._expiring[0][0] <= now
         ):
-            self._wake(now)
+            self._wake_entries(now)
         ready = self._ready
         limits = self._model_limits.get(model) if self._model_limits else None
-        passed: list[tuple[float, float, int, int, Entry]] = []
+        passed: list[tuple[float, float, int, int, PooledToken]] = []
         picked = None
         while ready and len(passed) < SCAN_LIMIT:
             key, _, _, place, entry = ready[0]
-            if place != entry.place:
+            if place != entry.place_number:
                 heapq.heappop(ready)
             elif (
                 entry.held_until > now
-                or entry.id in tried
-                or (proven and (entry.on_trial or entry.strikes))
+                or entry.id in tried_ids
+                or (wants_proven and (entry.is_on_trial or entry.strikes))
                 or self._is_limited(entry, limits, now)
             ):
                 passed.append(heapq.heappop(ready))
             else:
-                entry.uses += 1
+                entry.use_count += 1
                 next_key = self._next_key(entry, key)
                 heapq.heapreplace(ready, (*next_key, id(entry), place, entry))
                 picked = entry
@@ -157,24 +162,26 @@ class Ring:
             self._begin_trial(picked, now)
         return picked
 
-    def take(
-        self, token_id: UUID, now: float, tried: Collection[UUID] = (), model: str = ""
-    ) -> Entry | None:
-        """Pick this very token if it is ready and not in `tried`; the others keep their turns."""
-        self._wake(now)
+    def pick_by_id(
+        self, token_id: UUID, now: float, tried_ids: Collection[UUID] = (), model: str = ""
+    ) -> PooledToken | None:
+        """Pick this token if it is ready and not in `tried_ids`; the others keep their turns."""
+        self._wake_entries(now)
         entry = self.entries.get(token_id)
-        if entry is None or entry.standing != "ready" or token_id in tried:
+        if entry is None or entry.pool_state != "ready" or token_id in tried_ids:
             return None
         limits = self._model_limits.get(model) if self._model_limits else None
         if entry.held_until > now or self._is_limited(entry, limits, now):
             return None
-        entry.uses += 1
+        entry.use_count += 1
         if self.rotation == "least_used":
-            self.put(entry, now)
+            self.place_entry(entry, now)
         self._begin_trial(entry, now)
         return entry
 
-    def pick_failing(self, now: float, tried: Collection[UUID] = ()) -> Entry | None:
+    def pick_failing_token(
+        self, now: float, tried_ids: Collection[UUID] = ()
+    ) -> PooledToken | None:
         """Pick the failing token whose time is over first, for a request that has no better one.
 
         A token is marked as failing by our own judgement, which may be wrong. So the mark alone
@@ -182,57 +189,57 @@ class Ring:
         """
         candidates = (
             entry
-            for entry in islice(self.failing.values(), SCAN_LIMIT)
-            if entry.held_until <= now and entry.id not in tried
+            for entry in islice(self.failing_entries.values(), SCAN_LIMIT)
+            if entry.held_until <= now and entry.id not in tried_ids
         )
         picked = min(candidates, key=lambda entry: entry.rests_until, default=None)
         if picked is not None:
-            picked.uses += 1
-            picked.on_trial = True
+            picked.use_count += 1
+            picked.is_on_trial = True
             self._begin_trial(picked, now)
         return picked
 
     @staticmethod
-    def _begin_trial(entry: Entry, now: float) -> None:
+    def _begin_trial(entry: PooledToken, now: float) -> None:
         """Keep other calls away from a token until it is known whether it works."""
-        if entry.on_trial or entry.strikes:
+        if entry.is_on_trial or entry.strikes:
             entry.held_until = now + TRIAL_SECONDS
 
-    def held_for(self, now: float, tried: Collection[UUID] = ()) -> float | None:
+    def find_trial_seconds(self, now: float, tried_ids: Collection[UUID] = ()) -> float | None:
         """Return the seconds until the next trial of a ready token is over, None without trials."""
         ready = (
             entry.held_until - now
             for _, _, _, place, entry in islice(self._ready, SCAN_LIMIT)
-            if place == entry.place and entry.held_until > now and entry.id not in tried
+            if place == entry.place_number and entry.held_until > now and entry.id not in tried_ids
         )
         return min(ready, default=None)
 
-    def has_untried(self, now: float, tried: Collection[UUID], model: str = "") -> bool:
-        """Return whether a ready token is not in `tried` and not limited for `model`."""
-        self._wake(now)
+    def has_untried_token(self, now: float, tried_ids: Collection[UUID], model: str = "") -> bool:
+        """Return whether a ready token is not in `tried_ids` and not limited for `model`."""
+        self._wake_entries(now)
         limits = self._model_limits.get(model)
         ready = (
-            place == entry.place
-            and entry.id not in tried
+            place == entry.place_number
+            and entry.id not in tried_ids
             and not self._is_limited(entry, limits, now)
             for _, _, _, place, entry in islice(self._ready, SCAN_LIMIT)
         )
         return any(ready)
 
-    def has_other(self, token_id: UUID, now: float) -> bool:
+    def has_other_token(self, token_id: UUID, now: float) -> bool:
         """Return whether a token other than this one is ready or held."""
-        self._wake(now)
+        self._wake_entries(now)
         own = self.entries.get(token_id)
-        others = self._counts["ready"] - int(own is not None and own.standing == "ready")
+        others = self._state_counts["ready"] - int(own is not None and own.pool_state == "ready")
         return others > 0
 
     # --- limits of one model ----------------------------------------------------------------------
-    def limit_model(self, entry: Entry, model: str, until: float) -> None:
+    def limit_model(self, entry: PooledToken, model: str, until: float) -> None:
         """Leave the token out for `model` until that time; for other models it stays ready."""
         limits = self._model_limits.setdefault(model, {})
         limits[entry.id] = max(until, limits.get(entry.id, 0.0))
 
-    def _is_limited(self, entry: Entry, limits: dict[UUID, float] | None, now: float) -> bool:
+    def _is_limited(self, entry: PooledToken, limits: dict[UUID, float] | None, now: float) -> bool:
         if not limits:
             return False
         until = limits.get(entry.id)
@@ -244,11 +251,11 @@ class Ring:
         return False
 
     # --- facts for error messages -----------------------------------------------------------------
-    def wakes_in(self, now: float, model: str = "") -> float | None:
+    def find_wait_seconds(self, now: float, model: str = "") -> float | None:
         """Return the seconds until the first token can be asked again; None when none waits."""
-        self._wake(now)
+        self._wake_entries(now)
         resting = self._resting
-        while resting and resting[0][2] != resting[0][3].place:
+        while resting and resting[0][2] != resting[0][3].place_number:
             heapq.heappop(resting)
         waits = [resting[0][0] - now] if resting else []
         limits = self._model_limits.get(model) or {}
@@ -258,9 +265,9 @@ class Ring:
 
     def _is_ready(self, token_id: UUID) -> bool:
         entry = self.entries.get(token_id)
-        return entry is not None and entry.standing == "ready"
+        return entry is not None and entry.pool_state == "ready"
 
-    def limited_for(self, model: str, now: float) -> int:
+    def count_limited_tokens(self, model: str, now: float) -> int:
         """Return how many ready tokens are limited for this model alone."""
         limits = self._model_limits.get(model) or {}
         return sum(until > now and self._is_ready(token_id) for token_id, until in limits.items())

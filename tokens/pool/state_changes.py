@@ -6,10 +6,10 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class StateChange:
     """A change of a token's state that must reach the database, with its time, reason and cause."""
 
-    deed: str
+    effect: str
     token_id: UUID
     until: datetime | None = None
     reason: str = ""

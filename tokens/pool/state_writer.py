@@ -25,18 +25,18 @@ from providers.database.leases import read_clock_difference
 from providers.models import Revision
 from tokens.models import UpstreamToken
 from tokens.pool.pool import Pool
-from tokens.pool.state_changes import Note
-from tokens.pool.written_batches import Batch, Batches
+from tokens.pool.state_changes import StateChange
+from tokens.pool.written_batches import NumberedBatch, NumberedBatches
 from tokens.querysets import TokenQuerySet
 
 logger = logging.getLogger(__name__)
 
-NOTES_AT_ONCE = 200
+CHANGES_AT_ONCE = 200
 COUNTERS_AT_ONCE = 1_000  # rows that one transaction locks
 TICK_SECONDS = 0.1
 
 
-class Counted(NamedTuple):
+class UseCount(NamedTuple):
     """The number of calls with a token since the last write, and how many of them failed."""
 
     token_id: UUID
@@ -44,18 +44,24 @@ class Counted(NamedTuple):
     failures: int
 
 
-Row = TypeVar("Row", Note, Counted)
+Row = TypeVar("Row", StateChange, UseCount)
 T = TypeVar("T")
 R = TypeVar("R")
 
-DEEDS: dict[str, Callable[[TokenQuerySet, Note], int]] = {
-    "strike": lambda rows, note: rows.strike(settings.MAX_TOKEN_FAILURES, note.reason, note.cause),
-    "rest": lambda rows, note: rows.rest(note.until or datetime.now(UTC), note.reason, note.cause),
-    "exhaust": lambda rows, note: rows.exhaust(
+UPDATE_OF_EFFECT: dict[str, Callable[[TokenQuerySet, StateChange], int]] = {
+    "strike": lambda rows, note: rows.add_strike(
+        settings.MAX_TOKEN_FAILURES, note.reason, note.cause
+    ),
+    "rest": lambda rows, note: rows.add_cooldown(
         note.until or datetime.now(UTC), note.reason, note.cause
     ),
-    "fail": lambda rows, note: rows.fail(note.until or datetime.now(UTC), note.reason, note.cause),
-    "absolve": lambda rows, note: rows.absolve(note.cause),
+    "exhaust": lambda rows, note: rows.mark_exhausted(
+        note.until or datetime.now(UTC), note.reason, note.cause
+    ),
+    "fail": lambda rows, note: rows.mark_as_failing(
+        note.until or datetime.now(UTC), note.reason, note.cause
+    ),
+    "absolve": lambda rows, note: rows.mark_recovered(note.cause),
     "unreadable": lambda rows, note: rows.mark_unreadable(note.cause),
 }
 
@@ -82,101 +88,108 @@ COUNT_SQLITE = """
 
 
 # --- in the event loop ----------------------------------------------------------------------------
-async def keep(pool: Pool) -> None:
+async def write_pool_until_cancelled(pool: Pool) -> None:
     """Write until cancelled; changes that cannot be written now are written later."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(keep_notes(pool))
-        group.create_task(keep_counters(pool))
+        group.create_task(write_changes_until_cancelled(pool))
+        group.create_task(write_counters_until_cancelled(pool))
 
 
-async def keep_notes(pool: Pool) -> None:
+async def write_changes_until_cancelled(pool: Pool) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        await write_notes(pool)
+        await write_state_changes(pool)
 
 
-async def keep_counters(pool: Pool) -> None:
+async def write_counters_until_cancelled(pool: Pool) -> None:
     while True:
         await asyncio.sleep(max(TICK_SECONDS, settings.TOKEN_COUNTERS_SECONDS))
         await write_counters(pool, settings.TOKEN_COUNTERS_ROWS)
 
 
-async def write(pool: Pool, counters: int) -> None:
-    """Write the waiting notes and up to `counters` counters.
+async def write_pool(pool: Pool, max_counters: int) -> None:
+    """Write the waiting notes and up to `max_counters` counters.
 
     They keep waiting while the database is unavailable.
     """
-    await write_notes(pool)
-    await write_counters(pool, counters)
+    await write_state_changes(pool)
+    await write_counters(pool, max_counters)
 
 
-async def write_notes(pool: Pool) -> None:
+async def write_state_changes(pool: Pool) -> None:
     """Write up to NOTES_AT_ONCE state changes, or the batch that is still waiting."""
-    batches = pool.note_batches
-    if batches.waiting is None:
-        notes = [pool.notes.popleft() for _ in range(min(len(pool.notes), NOTES_AT_ONCE))]
+    batches = pool.change_batches
+    if batches.waiting_batch is None:
+        notes = [
+            pool.state_changes.popleft()
+            for _ in range(min(len(pool.state_changes), CHANGES_AT_ONCE))
+        ]
         if not notes:
             return
-        batches.make(notes)
-    done = await write_batch(batches, write_note_rows)
+        batches.start_batch(notes)
+    done = await write_batch(batches, write_change_rows)
     if done is not None:
         written, left_out = done
-        pool.written(written)
-        pool.notes.extendleft(reversed(left_out))
+        pool.mark_changes_written(written)
+        pool.state_changes.extendleft(reversed(left_out))
 
 
-async def write_counters(pool: Pool, most: int) -> None:
-    """Write the counters of up to `most` tokens, some in each transaction.
+async def write_counters(pool: Pool, max_counters: int) -> None:
+    """Write the counters of up to `max_counters` tokens, some in each transaction.
 
     A batch that is still waiting is written first.
     """
     batches = pool.counter_batches
-    most = min(most, len(pool.used))
-    while most > 0 or batches.waiting is not None:
-        if batches.waiting is None:
-            ids = list(islice(pool.used, min(most, COUNTERS_AT_ONCE)))
-            batches.make([Counted(token_id, *pool.used.pop(token_id)) for token_id in ids])
-            most -= len(ids)
+    max_counters = min(max_counters, len(pool.unwritten_uses))
+    while max_counters > 0 or batches.waiting_batch is not None:
+        if batches.waiting_batch is None:
+            ids = list(islice(pool.unwritten_uses, min(max_counters, COUNTERS_AT_ONCE)))
+            batches.start_batch(
+                [UseCount(token_id, *pool.unwritten_uses.pop(token_id)) for token_id in ids]
+            )
+            max_counters -= len(ids)
         done = await write_batch(batches, write_counter_rows)
         if done is None:
             return
         for token_id, requests, failures in done[1]:
-            counted = pool.used.setdefault(token_id, [0, 0])
+            counted = pool.unwritten_uses.setdefault(token_id, [0, 0])
             counted[0] += requests
             counted[1] += failures
 
 
 async def write_batch(
-    batches: Batches[list[Row]], work: Callable[[Batch[list[Row]], bool], set[UUID]]
+    batches: NumberedBatches[list[Row]], work: Callable[[NumberedBatch[list[Row]], bool], set[UUID]]
 ) -> tuple[list[Row], list[Row]] | None:
     """Write the waiting batch. Return its rows written and its rows left out, or None.
 
     None means that the database is unavailable and the batch keeps waiting. If the database refuses
     the batch, it is written row by row, and the rows that are refused are dropped.
     """
-    batch = batches.waiting
+    batch = batches.waiting_batch
     assert batch is not None  # noqa: S101
     left_out: set[UUID] = set()
     try:
         try:
-            left_out = await HOUSEKEEPING.run(work, batch, False)
+            left_out = await HOUSEKEEPING.run_work(work, batch, False)
         except AnyDatabaseError as error:
             if is_outage(error):
                 raise
-            left_out = await HOUSEKEEPING.run(work, batch, True)
+            left_out = await HOUSEKEEPING.run_work(work, batch, True)
     except AnyDatabaseError as error:
         if is_outage(error):
             logger.warning("the state of %d tokens waits for the database", len(batch.rows))
             return None
         log_fault(error)
-    batches.finish()
+    batches.finish_batch()
     written = [row for row in batch.rows if row.token_id not in left_out]
     return written, [row for row in batch.rows if row.token_id in left_out]
 
 
 # --- in database threads --------------------------------------------------------------------------
 @transaction.atomic
-def write_note_rows(batch: Batch[list[Note]], row_by_row: bool = False) -> set[UUID]:
+def write_change_rows(
+    batch: NumberedBatch[list[StateChange]], row_by_row: bool = False
+) -> set[UUID]:
     """Apply the notes in one transaction, and return the tokens left out.
 
     `row_by_row`: each note has its own savepoint, so that a note that the database refuses does not
@@ -191,13 +204,15 @@ def write_note_rows(batch: Batch[list[Note]], row_by_row: bool = False) -> set[U
     ):  # the sort is stable, so the notes of one token keep their order
         if note.token_id not in left_out:
             until = note.until + ahead if note.until else None  # on the database's clock
-            (pass_refusals if row_by_row else call)(apply_note, replace(note, until=until))
+            (call_in_savepoint if row_by_row else call_directly)(
+                write_state_change, replace(note, until=until)
+            )
     batch.record_left_out(left_out)
     return left_out
 
 
 @transaction.atomic
-def write_counter_rows(batch: Batch[list[Counted]], row_by_row: bool = False) -> set[UUID]:
+def write_counter_rows(batch: NumberedBatch[list[UseCount]], row_by_row: bool = False) -> set[UUID]:
     """Add the counters in one transaction, and return the tokens left out.
 
     `row_by_row`: each row has its own savepoint, so that a row that the database refuses does not
@@ -206,18 +221,18 @@ def write_counter_rows(batch: Batch[list[Counted]], row_by_row: bool = False) ->
     if not batch.mark_written():
         return batch.read_left_out()
     if row_by_row:
-        left_out = {row.token_id for row in batch.rows if pass_refusals(add_counters, [row])}
+        left_out = {row.token_id for row in batch.rows if call_in_savepoint(add_counters, [row])}
     else:
         left_out = add_counters(batch.rows)
     batch.record_left_out(left_out)
     return left_out
 
 
-def call(function: Callable[[T], R], argument: T) -> R:
+def call_directly(function: Callable[[T], R], argument: T) -> R:
     return function(argument)
 
 
-def pass_refusals(function: Callable[[T], R], argument: T) -> R | None:
+def call_in_savepoint(function: Callable[[T], R], argument: T) -> R | None:
     """Call the function in a savepoint; an error of the database is logged and undone.
 
     Raises the error if the database is unavailable.
@@ -249,11 +264,11 @@ def lock_tokens(ids: set[UUID]) -> set[UUID]:
     return set(tokens.filter(pk__in=missed).values_list("pk", flat=True)) if missed else set()
 
 
-def apply_note(note: Note) -> None:
-    DEEDS[note.deed](UpstreamToken.objects.filter(pk=note.token_id), note)
+def write_state_change(change: StateChange) -> None:
+    UPDATE_OF_EFFECT[change.effect](UpstreamToken.objects.filter(pk=change.token_id), change)
 
 
-def add_counters(rows: list[Counted]) -> set[UUID]:
+def add_counters(rows: list[UseCount]) -> set[UUID]:
     """Add to the counters in one statement; return the tokens whose rows others have locked."""
     if not rows:
         return set()

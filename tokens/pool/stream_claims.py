@@ -25,68 +25,74 @@ from tokens.models import UpstreamToken
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5  # pause before a token claimed by another process is tried again
-LOCK_SECONDS = 0.25  # other writers of the row are usually done within this time
-LOCKED = "55P03"  # Postgres: lock_not_available
+RETRY_CLAIM_SECONDS = 0.5  # pause before a token claimed by another process is tried again
+LOCK_WAIT_SECONDS = 0.25  # other writers of the row are usually done within this time
+LOCK_NOT_AVAILABLE = "55P03"  # Postgres: lock_not_available
 
 
-class Claims:
+class StreamClaims:
     """The claims of this process."""
 
     def __init__(self) -> None:
-        self._held: dict[UUID, str] = {}  # token id -> request id
-        self._elsewhere: dict[UUID, float] = {}  # token id -> when it may be tried again
-        self._ending: set[asyncio.Task[None]] = set()
-        self._freed = asyncio.Event()
+        self._request_ids: dict[UUID, str] = {}  # token id -> request id
+        self._next_try_times: dict[UUID, float] = {}  # token id -> when it may be tried again
+        self._release_tasks: set[asyncio.Task[None]] = set()
+        self._freed_event = asyncio.Event()
 
-    def busy(self) -> Set[UUID]:
+    def find_busy_tokens(self) -> Set[UUID]:
         """Return the tokens that cannot be claimed now, as far as this process knows."""
-        if not self._elsewhere:
-            return self._held.keys()
+        if not self._next_try_times:
+            return self._request_ids.keys()
         now = time.monotonic()
-        self._elsewhere = {
-            token_id: until for token_id, until in self._elsewhere.items() if until > now
+        self._next_try_times = {
+            token_id: until for token_id, until in self._next_try_times.items() if until > now
         }
-        return self._held.keys() | self._elsewhere.keys()
+        return self._request_ids.keys() | self._next_try_times.keys()
 
-    async def claim(self, token_id: UUID, request_id: str, provider_id: int) -> bool:
+    async def claim_stream(self, token_id: UUID, request_id: str, provider_id: int) -> bool:
         """Claim the token's stream for the request, and return whether it has it.
 
         Writes the token's row. Raises DatabaseUnavailable.
         """
-        self._held[token_id] = request_id  # set first, so that no other request here tries it too
-        task = asyncio.ensure_future(QUICK.run(claim, token_id, request_id, provider_id))
+        self._request_ids[token_id] = (
+            request_id  # set first, so that no other request here tries it too
+        )
+        task = asyncio.ensure_future(
+            QUICK.run_work(claim_or_list_busy, token_id, request_id, provider_id)
+        )
         try:
             async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
                 busy = await asyncio.shield(task)
         except (DatabaseFault, TimeoutError):
-            self._end(token_id, request_id, task)
+            self._begin_release(token_id, request_id, task)
             raise DatabaseUnavailable(
                 "The database does not answer.", retry_after_seconds=1
             ) from None
         except BaseException:  # for example the caller left; the claim may still have been made
-            self._end(token_id, request_id, task)
+            self._begin_release(token_id, request_id, task)
             raise
         if token_id not in busy:
             return True
-        self._drop(token_id)
-        self._elsewhere |= dict.fromkeys(busy - self._held.keys(), time.monotonic() + LOOK_SECONDS)
+        self._remove_claim(token_id)
+        self._next_try_times |= dict.fromkeys(
+            busy - self._request_ids.keys(), time.monotonic() + RETRY_CLAIM_SECONDS
+        )
         return False
 
-    def release(self, token_id: UUID) -> None:
+    def release_stream(self, token_id: UUID) -> None:
         """Release the stream, which has ended. The database is updated in the background."""
-        request_id = self._held.get(token_id)
+        request_id = self._request_ids.get(token_id)
         if request_id is not None:
-            self._end(token_id, request_id, None)
+            self._begin_release(token_id, request_id, None)
 
-    def _end(
+    def _begin_release(
         self, token_id: UUID, request_id: str, after: "asyncio.Future[set[UUID]] | None"
     ) -> None:
-        task = asyncio.create_task(self._give_back(token_id, request_id, after))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        task = asyncio.create_task(self._release_row(token_id, request_id, after))
+        self._release_tasks.add(task)
+        task.add_done_callback(self._release_tasks.discard)
 
-    async def _give_back(
+    async def _release_row(
         self, token_id: UUID, request_id: str, after: "asyncio.Future[set[UUID]] | None"
     ) -> None:
         try:
@@ -94,80 +100,80 @@ class Claims:
                 await asyncio.wait((after,))
                 if after.exception() is not None:
                     return
-            await QUICK.run(release, token_id, request_id)
+            await QUICK.run_work(release_token_row, token_id, request_id)
         except DatabaseFault:
             logger.warning("the stream of a token is free only when its lease ends")
         finally:
-            self._drop(token_id)
+            self._remove_claim(token_id)
 
-    def _drop(self, token_id: UUID) -> None:
-        self._held.pop(token_id, None)
-        self._freed.set()
-        self._freed = asyncio.Event()
+    def _remove_claim(self, token_id: UUID) -> None:
+        self._request_ids.pop(token_id, None)
+        self._freed_event.set()
+        self._freed_event = asyncio.Event()
 
-    async def freed(self, seconds: float) -> None:
+    async def wait_until_freed(self, seconds: float) -> None:
         """Wait until this process frees a token, at most `seconds` and at most LOOK_SECONDS.
 
         After LOOK_SECONDS the claims of other processes should be looked at again.
         """
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._freed.wait(), min(seconds, LOOK_SECONDS))
+            await asyncio.wait_for(self._freed_event.wait(), min(seconds, RETRY_CLAIM_SECONDS))
 
-    async def keep(self) -> None:
+    async def renew_until_cancelled(self) -> None:
         """Renew the leases of running streams until cancelled."""
         while True:
             await asyncio.sleep(settings.CLAIM_SECONDS / 4)
-            await self.renew()
+            await self.renew_leases()
 
-    async def renew(self) -> None:
+    async def renew_leases(self) -> None:
         """Renew the leases of this process's claims. Writes their rows."""
-        if self._held:
+        if self._request_ids:
             try:
-                await HOUSEKEEPING.run(renew_claims, dict(self._held))
+                await HOUSEKEEPING.run_work(renew_stream_leases, dict(self._request_ids))
             except DatabaseFault:
-                logger.warning("the leases of %d streams are not renewed", len(self._held))
+                logger.warning("the leases of %d streams are not renewed", len(self._request_ids))
 
-    async def settle(self) -> None:
+    async def wait_for_releases(self) -> None:
         """Wait until the claims of ended streams are released."""
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        await asyncio.gather(*self._release_tasks, return_exceptions=True)
 
 
 # --- in database threads --------------------------------------------------------------------------
-def claim(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
+def claim_or_list_busy(token_id: UUID, request_id: str, provider_id: int) -> set[UUID]:
     """Claim the token's stream for the request and return an empty set, or return the busy tokens.
 
     Busy are the provider's claimed tokens, always including this one. Writes the token's row.
     """
-    if claimed(token_id, request_id):
+    if claim_token_row(token_id, request_id):
         return set()
     busy = UpstreamToken.objects.filter(is_held("busy_until"), provider=provider_id)
     return {token_id, *busy.values_list("pk", flat=True)}
 
 
-def claimed(token_id: UUID, request_id: str) -> bool:
+def claim_token_row(token_id: UUID, request_id: str) -> bool:
     """Claim the stream and return True, unless it is in use or its row is locked.
 
     Locked rows concern Postgres only: SQLite locks no rows.
     """
     row = UpstreamToken.objects.filter(pk=token_id)
     if connection.vendor != "postgresql":
-        return bool(row.claim(settings.CLAIM_SECONDS, request_id))
-    milliseconds = f"{min(LOCK_SECONDS, settings.DATABASE_TIMEOUT_SECONDS / 4) * 1000:.0f}"
+        return bool(row.claim_stream(settings.CLAIM_SECONDS, request_id))
+    milliseconds = f"{min(LOCK_WAIT_SECONDS, settings.DATABASE_TIMEOUT_SECONDS / 4) * 1000:.0f}"
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [milliseconds])
-            return bool(row.claim(settings.CLAIM_SECONDS, request_id))
+            return bool(row.claim_stream(settings.CLAIM_SECONDS, request_id))
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) != LOCKED:
+        if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
             raise
         return False
 
 
-def release(token_id: UUID, request_id: str) -> None:
-    UpstreamToken.objects.filter(pk=token_id).release(request_id)
+def release_token_row(token_id: UUID, request_id: str) -> None:
+    UpstreamToken.objects.filter(pk=token_id).release_stream(request_id)
 
 
-def renew_claims(held: dict[UUID, str]) -> None:
-    """Renew the leases of these tokens' streams; `held` has the request id of each token."""
-    rows = UpstreamToken.objects.filter(pk__in=held, busy_with__in=set(held.values()))
+def renew_stream_leases(request_ids: dict[UUID, str]) -> None:
+    """Renew the leases of these tokens' streams; `request_ids` has the request id of each token."""
+    rows = UpstreamToken.objects.filter(pk__in=request_ids, busy_with__in=set(request_ids.values()))
     rows.renew_lease("busy_until", settings.CLAIM_SECONDS)

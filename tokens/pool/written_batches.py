@@ -16,7 +16,7 @@ from tokens.models import WrittenBatch
 
 T = TypeVar("T")
 
-MARK = """
+MARK_WRITTEN_SQL = """
     INSERT INTO tokens_writtenbatch (writer, number, left_out, written_at)
     VALUES (%s, %s, '[]', CURRENT_TIMESTAMP)
     ON CONFLICT (writer) DO UPDATE
@@ -26,53 +26,53 @@ MARK = """
 
 
 @dataclass(frozen=True, slots=True)
-class Batch(Generic[T]):
+class NumberedBatch(Generic[T]):
     """The rows of one transaction, with the writer's id and the batch's number.
 
     Each writer numbers its own batches.
     """
 
-    writer: str
+    writer_id: str
     number: int
     rows: T
 
     def mark_written(self) -> bool:
         """Record the batch as written, in its own transaction. Return False if it already was."""
         with connection.cursor() as cursor:
-            cursor.execute(MARK, [self.writer, self.number])
+            cursor.execute(MARK_WRITTEN_SQL, [self.writer_id, self.number])
             return bool(cursor.rowcount == 1)
 
     def record_left_out(self, ids: set[UUID]) -> None:
         """Record which tokens were left out, for a retry of the same batch."""
         if ids:
-            WrittenBatch.objects.filter(writer=self.writer).update(
+            WrittenBatch.objects.filter(writer=self.writer_id).update(
                 left_out=[str(one) for one in ids]
             )
 
     def read_left_out(self) -> set[UUID]:
         """Return the tokens that were left out when the batch was written."""
         left_out: list[str] = WrittenBatch.objects.values_list("left_out", flat=True).get(
-            writer=self.writer
+            writer=self.writer_id
         )
         return {UUID(one) for one in left_out}
 
 
 @dataclass(slots=True)
-class Batches(Generic[T]):
+class NumberedBatches(Generic[T]):
     """The batches of one kind that one process writes.
 
-    `waiting` is the batch that may or may not have been written.
+    `waiting_batch` is the batch that may or may not have been written.
     """
 
-    writer: str = field(default_factory=lambda: uuid4().hex)
-    waiting: Batch[T] | None = None
+    writer_id: str = field(default_factory=lambda: uuid4().hex)
+    waiting_batch: NumberedBatch[T] | None = None
     _numbers: Any = field(default_factory=lambda: count(1))
 
-    def make(self, rows: T) -> Batch[T]:
-        """Return the next batch; it waits until `finish`."""
-        self.waiting = Batch(self.writer, next(self._numbers), rows)
-        return self.waiting
+    def start_batch(self, rows: T) -> NumberedBatch[T]:
+        """Return the next batch; it waits until `finish_batch`."""
+        self.waiting_batch = NumberedBatch(self.writer_id, next(self._numbers), rows)
+        return self.waiting_batch
 
-    def finish(self) -> None:
+    def finish_batch(self) -> None:
         """Forget the waiting batch: it was written, or the database refused it."""
-        self.waiting = None
+        self.waiting_batch = None

@@ -28,141 +28,154 @@ from providers.network.clients import Clients
 from providers.upstream.base_adapter import BaseAdapter
 from providers.vault import VaultError
 from tokens.imports import account_import
-from tokens.maintenance.token_check import adapter
+from tokens.maintenance.token_check import build_maintenance_adapter
 from tokens.models import Refresh, State, UpstreamAccount, UpstreamToken
-from tokens.pool.failure_counts import Troubles
-from tokens.querysets import AUTH, REASON_LENGTH
-from tokens.renewal.renew_token import Order, Renewals
+from tokens.pool.failure_counts import FailureCounts
+from tokens.querysets import AUTH_REASON, REASON_LENGTH
+from tokens.renewal.renew_token import RenewalOrder, Renewals
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 4  # renewals of one provider at the same time
-SLICE = 20  # tokens renewed between two renewals of the lease
+RENEWALS_AT_ONCE = 4  # renewals of one provider at the same time
+TOKENS_PER_SLICE = 20  # tokens renewed between two renewals of the lease
 LEASE_SECONDS = 300.0  # longer than a slice takes, even if each of its calls takes its full time
-GIVEN_UP = 3  # the provider's own failures in a row after which it is left alone
-SOON_AT_ONCE = 500  # tokens that expire soon, drawn at random, so that each gets its turn
+MAX_PROVIDER_FAILURES = 3  # the provider's own failures in a row after which it is left alone
+EXPIRING_AT_ONCE = 500  # tokens that expire soon, drawn at random, so that each gets its turn
 
 
 @dataclass(slots=True)
-class Report:
+class RenewalReport:
     """The result of a renewal.
 
-    `down`: the provider failed GIVEN_UP times in a row and was left alone.
+    `is_provider_down`: the provider failed GIVEN_UP times in a row and was left alone.
     """
 
-    renewed: int = 0
-    errors: int = 0
+    renewed_count: int = 0
+    error_count: int = 0
     last_error: str = ""
-    in_a_row: int = 0
-    force: bool = False  # a person ordered the renewal
+    provider_failures_in_row: int = 0
+    is_forced: bool = False  # a person ordered the renewal
 
     @property
-    def down(self) -> bool:
-        return self.in_a_row >= GIVEN_UP
+    def is_provider_down(self) -> bool:
+        return self.provider_failures_in_row >= MAX_PROVIDER_FAILURES
 
-    def add(self, error: Exception | None) -> None:
+    def add_result(self, error: Exception | None) -> None:
         if error is None:
-            self.renewed = self.renewed + 1
-            self.in_a_row = 0
+            self.renewed_count = self.renewed_count + 1
+            self.provider_failures_in_row = 0
             return
-        self.errors, self.last_error = self.errors + 1, str(error)[:REASON_LENGTH]
-        self.in_a_row = self.in_a_row + 1 if isinstance(error, ProviderError) else 0
+        self.error_count, self.last_error = self.error_count + 1, str(error)[:REASON_LENGTH]
+        self.provider_failures_in_row = (
+            self.provider_failures_in_row + 1 if isinstance(error, ProviderError) else 0
+        )
 
 
 # --- the renewal, in a worker ---------------------------------------------------------------------
-def renew_soon() -> int:
+def renew_expiring_tokens() -> int:
     """Renew the tokens that expire within RENEW_BEFORE_SECONDS, and return how many were renewed.
 
     Tokens whose renewal was refused before are left to their next use.
     """
-    account_import.complete(UpstreamAccount.objects.filter(enabled=True))
+    account_import.create_missing_tokens(UpstreamAccount.objects.filter(enabled=True))
     soon = datetime.now(UTC) + timedelta(seconds=settings.RENEW_BEFORE_SECONDS)
     ending = (
-        UpstreamToken.objects.watched()
-        .renewable()
+        UpstreamToken.objects.filter_maintained()
+        .filter_renewable()
         .filter(expires_at__lte=soon)
         .exclude(state=State.DISABLED)
     )
     drawn = (
-        ending.exclude(reason__startswith=AUTH)
+        ending.exclude(reason__startswith=AUTH_REASON)
         .select_related("provider")
-        .order_by("?")[:SOON_AT_ONCE]
+        .order_by("?")[:EXPIRING_AT_ONCE]
     )
     by_provider: dict[int, list[UpstreamToken]] = {}
     for token in drawn:
         by_provider.setdefault(token.provider_id, []).append(token)
-    return sum(renew(tokens, Report()).renewed for tokens in by_provider.values())
+    return sum(
+        renew_tokens(tokens, RenewalReport()).renewed_count for tokens in by_provider.values()
+    )
 
 
-def refresh(provider_id: int, *, force: bool = False) -> Report | None:
+def renew_provider_pool(provider_id: int, *, force: bool = False) -> RenewalReport | None:
     """Renew the provider's whole pool and return the result, or None if this run must not start.
 
     It must not start while another process does it, or did it within the window and this run is not
     forced. Writes the `Refresh` row.
     """
-    began_at = begin(provider_id, force=force)
+    began_at = claim_run(provider_id, force=force)
     if began_at is None:
         return None
-    account_import.complete(UpstreamAccount.objects.filter(provider=provider_id, enabled=True))
-    tokens = UpstreamToken.objects.watched().renewable().filter(provider=provider_id)
+    account_import.create_missing_tokens(
+        UpstreamAccount.objects.filter(provider=provider_id, enabled=True)
+    )
+    tokens = (
+        UpstreamToken.objects.filter_maintained().filter_renewable().filter(provider=provider_id)
+    )
     if (
         not force
     ):  # a password refused many times is not tried again without a person: accounts get locked
         tokens = tokens.exclude(account__failures__gte=settings.MAX_TOKEN_FAILURES)
-    report = Report(force=force)
+    report = RenewalReport(is_forced=force)
     ids = list(tokens.values_list("pk", flat=True))
-    for start in range(0, len(ids), SLICE):
-        some = UpstreamToken.objects.filter(pk__in=ids[start : start + SLICE]).select_related(
-            "provider"
-        )
-        renew(list(some), report)
-        if report.down or not renew_run(provider_id, began_at):
+    for start in range(0, len(ids), TOKENS_PER_SLICE):
+        some = UpstreamToken.objects.filter(
+            pk__in=ids[start : start + TOKENS_PER_SLICE]
+        ).select_related("provider")
+        renew_tokens(list(some), report)
+        if report.is_provider_down or not renew_run_lease(provider_id, began_at):
             break
-    end(provider_id, began_at, report)
+    release_run(provider_id, began_at, report)
     return report
 
 
-def renew(tokens: Sequence[UpstreamToken], report: Report) -> Report:
+def renew_tokens(tokens: Sequence[UpstreamToken], report: RenewalReport) -> RenewalReport:
     """Renew these tokens of one provider, AT_ONCE at a time, and return the report."""
     if tokens:
-        asyncio.run(_renew(tokens, report))
+        asyncio.run(_renew_concurrently(tokens, report))
     return report
 
 
-async def _renew(tokens: Sequence[UpstreamToken], report: Report) -> None:
+async def _renew_concurrently(tokens: Sequence[UpstreamToken], report: RenewalReport) -> None:
     renewals = Renewals()
     waiting = iter(tokens)
     try:
         async with Clients() as clients:
-            asked = adapter(tokens[0].provider, clients)
-            await asyncio.gather(*(_work(asked, renewals, waiting, report) for _ in range(AT_ONCE)))
+            asked = build_maintenance_adapter(tokens[0].provider, clients)
+            await asyncio.gather(
+                *(_renew_waiting(asked, renewals, waiting, report) for _ in range(RENEWALS_AT_ONCE))
+            )
     except ProviderDown as error:  # the provider's address was changed after the tokens were read
-        report.add(ProviderError(error.message))
+        report.add_result(ProviderError(error.message))
     except KeyError:
-        report.add(ProviderError(f"There is no adapter named {tokens[0].provider.kind!r}."))
+        report.add_result(ProviderError(f"There is no adapter named {tokens[0].provider.kind!r}."))
 
 
-async def _work(
-    asked: BaseAdapter, renewals: Renewals, waiting: Iterable[UpstreamToken], report: Report
+async def _renew_waiting(
+    asked: BaseAdapter, renewals: Renewals, waiting: Iterable[UpstreamToken], report: RenewalReport
 ) -> None:
     for token in waiting:  # one iterator for all workers
-        order = Order(
-            token.pk, token.sealed, revive=token.reason.startswith(AUTH), force=report.force
+        order = RenewalOrder(
+            token.pk,
+            token.sealed,
+            may_be_disabled=token.reason.startswith(AUTH_REASON),
+            is_forced=report.is_forced,
         )
         try:
-            await renewals.renew(asked, order)
+            await renewals.renew_and_wait(asked, order)
         except Contended:
             continue  # another process is renewing it
         except (UpstreamError, VaultError) as error:
-            report.add(error)
+            report.add_result(error)
         else:
-            report.add(None)
-        if report.down:
+            report.add_result(None)
+        if report.is_provider_down:
             return
 
 
 # --- the lease of a run ---------------------------------------------------------------------------
-def begin(provider_id: int, *, force: bool = False) -> datetime | None:
+def claim_run(provider_id: int, *, force: bool = False) -> datetime | None:
     """Claim the lease of a run and return when the run began, or None if it must not start."""
     if not Provider.objects.filter(pk=provider_id).exists():
         return None
@@ -176,30 +189,30 @@ def begin(provider_id: int, *, force: bool = False) -> datetime | None:
     return Refresh.objects.values_list("began_at", flat=True).get(provider=provider_id)
 
 
-def renew_run(provider_id: int, began_at: datetime) -> bool:
+def renew_run_lease(provider_id: int, began_at: datetime) -> bool:
     """Renew the lease of a run; return whether it still had it."""
     rows = Refresh.objects.filter(provider=provider_id, began_at=began_at)
     return bool(rows.renew_lease("running_until", LEASE_SECONDS))
 
 
-def end(provider_id: int, began_at: datetime, report: Report) -> None:
+def release_run(provider_id: int, began_at: datetime, report: RenewalReport) -> None:
     Refresh.objects.filter(provider=provider_id, began_at=began_at).release_lease(
         "running_until",
         ended_at=Now(),
-        renewed=report.renewed,
+        renewed=report.renewed_count,
         runs=F("runs") + 1,
-        errors=F("errors") + report.errors,
+        errors=F("errors") + report.error_count,
         last_error=report.last_error,
     )
 
 
 # --- ordering a renewal, in the gateway -----------------------------------------------------------
-async def keep(troubles: Troubles) -> None:
+async def queue_requested_renewals(failure_counts: FailureCounts) -> None:
     """Order a renewal for each alarm until cancelled."""
     while True:
-        provider_id = await troubles.alarms.get()
+        provider_id = await failure_counts.renewal_requests.get()
         try:
-            await HOUSEKEEPING.run(send, provider_id)
+            await HOUSEKEEPING.run_work(queue_pool_renewal, provider_id)
         except DatabaseError as error:
             logger.warning(
                 "the renewal of a pool is not ordered while the database does not answer"
@@ -207,14 +220,14 @@ async def keep(troubles: Troubles) -> None:
             log_unless_outage(error)
 
 
-def send(provider_id: int) -> None:
+def queue_pool_renewal(provider_id: int) -> None:
     """Order a renewal of the provider's pool from a worker, if there is anything to renew.
 
     Without a broker nothing happens; a warning is logged.
     """
     from tokens.tasks import refresh_pool
 
-    tokens = UpstreamToken.objects.renewable().filter(provider=provider_id)
+    tokens = UpstreamToken.objects.filter_renewable().filter(provider=provider_id)
     if (
         not tokens.exists()
         and not UpstreamAccount.objects.filter(provider=provider_id, enabled=True).exists()

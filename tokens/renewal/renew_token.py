@@ -34,44 +34,49 @@ from providers.exceptions import (
     UpstreamError,
     UpstreamTimeout,
 )
-from providers.protocol.request import Fresh
+from providers.protocol.request import NewCredential
 from providers.upstream.base_adapter import BaseAdapter
 from providers.wire import jwt
 from tokens.models import State, UpstreamAccount, UpstreamToken
-from tokens.querysets import AUTH, BY_PERSON, REASON_LENGTH
+from tokens.querysets import AUTH_REASON, DISABLED_BY_PERSON, REASON_LENGTH
 from tokens.renewal import unsaved_secrets
-from tokens.renewal.unsaved_secrets import Renewed, Secrets
+from tokens.renewal.unsaved_secrets import OpenedSecrets, RenewedSecret
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.1  # pause between two tries to get the lease
-PATIENCE = 1.5  # how many leases long to wait for the renewal by another process
-COMMIT_PAUSES = (0.1, 0.5, 2.0, 5.0)  # seconds between tries while the database is unavailable
-APPLY_SECONDS = 60.0
+RETRY_LEASE_SECONDS = 0.1  # pause between two tries to get the lease
+LEASES_TO_WAIT = 1.5  # how many leases long to wait for the renewal by another process
+WRITE_PAUSES_SECONDS = (
+    0.1,
+    0.5,
+    2.0,
+    5.0,
+)  # seconds between tries while the database is unavailable
+APPLY_PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RenewalOrder:
     """An order to renew one token.
 
-    `sealed` is the secret to replace: a row with another one was renewed already. `rejected`: the
-    upstream rejected that secret. `revive`: renew the token even if it is disabled.
+    `sealed` is the secret to replace: a row with another one was renewed already. `is_rejected`:
+    the upstream rejected that secret. `may_be_disabled`: renew the token even if it is disabled.
     """
 
     token_id: UUID
     sealed: str
-    rejected: bool = False
-    revive: bool = False
-    force: bool = False  # a person ordered the renewal
+    is_rejected: bool = False
+    may_be_disabled: bool = False
+    is_forced: bool = False  # a person ordered the renewal
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class RenewalLease:
     """The right to renew one token now, with the secrets and the account to do it."""
 
-    order: Order
-    until: datetime
-    secrets: Secrets
+    order: RenewalOrder
+    ends_at: datetime
+    secrets: OpenedSecrets
     account: UpstreamAccount | None
     password: str = field(repr=False)
 
@@ -83,86 +88,90 @@ class Renewals:
     """
 
     def __init__(
-        self, then: Callable[[UUID, Renewed], None] = lambda token_id, renewed: None
+        self, on_success: Callable[[UUID, RenewedSecret], None] = lambda token_id, renewed: None
     ) -> None:
-        self._then = then
-        self._running: dict[UUID, asyncio.Task[Renewed]] = {}
+        self._on_success = on_success
+        self._running_tasks: dict[UUID, asyncio.Task[RenewedSecret]] = {}
 
-    async def renew(self, adapter: BaseAdapter, order: Order) -> Renewed:
+    async def renew_and_wait(self, adapter: BaseAdapter, order: RenewalOrder) -> RenewedSecret:
         """Renew the token, or wait for its running renewal, and return the new contents of its row.
 
         Raises UpstreamError, VaultError.
         """
-        return await asyncio.shield(self.begin(adapter, order))
+        return await asyncio.shield(self.begin_renewal(adapter, order))
 
-    def begin(self, adapter: BaseAdapter, order: Order) -> "asyncio.Task[Renewed]":
+    def begin_renewal(
+        self, adapter: BaseAdapter, order: RenewalOrder
+    ) -> "asyncio.Task[RenewedSecret]":
         """Return the running renewal of the token, started if there is none."""
-        task = self._running.get(order.token_id)
+        task = self._running_tasks.get(order.token_id)
         if task is None:
-            task = self._running[order.token_id] = asyncio.create_task(run(adapter, order))
-            task.add_done_callback(partial(self._ended, order.token_id))
+            task = self._running_tasks[order.token_id] = asyncio.create_task(
+                renew_or_wait(adapter, order)
+            )
+            task.add_done_callback(partial(self._end_renewal, order.token_id))
         return task
 
-    def _ended(self, token_id: UUID, task: "asyncio.Task[Renewed]") -> None:
-        del self._running[token_id]
+    def _end_renewal(self, token_id: UUID, task: "asyncio.Task[RenewedSecret]") -> None:
+        del self._running_tasks[token_id]
         if (
             not task.cancelled() and task.exception() is None
         ):  # reading the exception also keeps asyncio from logging one that nobody awaited
-            self._then(token_id, task.result())
+            self._on_success(token_id, task.result())
 
-    async def settle(self) -> None:
+    async def wait_for_renewals(self) -> None:
         """Wait for the running renewals: the secrets that an upstream gives must not be lost."""
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*self._running_tasks.values(), return_exceptions=True)
 
 
-async def keep() -> None:
+async def apply_files_until_cancelled() -> None:
     """Apply the secrets left on disk every APPLY_SECONDS until cancelled."""
     while True:
         try:
-            if await asyncio.to_thread(unsaved_secrets.waiting):
-                await HOUSEKEEPING.run(unsaved_secrets.apply)
+            if await asyncio.to_thread(unsaved_secrets.find_secrets_files):
+                await HOUSEKEEPING.run_work(unsaved_secrets.apply_secrets_files)
         except DatabaseError as error:
             logger.warning("renewed tokens wait for the database")
             log_unless_outage(error)
-        await asyncio.sleep(APPLY_SECONDS)
+        await asyncio.sleep(APPLY_PAUSE_SECONDS)
 
 
-async def run(adapter: BaseAdapter, order: Order) -> Renewed:
+async def renew_or_wait(adapter: BaseAdapter, order: RenewalOrder) -> RenewedSecret:
     """Renew the token, or wait for the process that does. Raises UpstreamError, VaultError."""
-    until = time.monotonic() + settings.RENEW_LEASE_SECONDS * PATIENCE
+    until = time.monotonic() + settings.RENEW_LEASE_SECONDS * LEASES_TO_WAIT
     try:
         while True:
-            found = await HOUSEKEEPING.run(take_lease, order)
-            if isinstance(found, Renewed):
+            found = await HOUSEKEEPING.run_work(claim_renewal_lease, order)
+            if isinstance(found, RenewedSecret):
                 return found
             if found is not None:
-                return await use(adapter, found)
+                return await renew_with_lease(adapter, found)
             if time.monotonic() >= until:
                 raise Contended("The token is being renewed.")
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(RETRY_LEASE_SECONDS)
     except DatabaseError as error:
         log_unless_outage(error)
         raise Contended("The token cannot be renewed while the database does not answer.") from None
 
 
-def take_lease(order: Order) -> Lease | Renewed | None:
+def claim_renewal_lease(order: RenewalOrder) -> RenewalLease | RenewedSecret | None:
     """Claim the lease, or return the row's new secret, or None while another process has it.
 
     Applies the secrets left on disk first. Raises AuthRejected if the token is gone, disabled or
     refused; VaultError.
     """
-    unsaved_secrets.apply(order.token_id)
+    unsaved_secrets.apply_secrets_files(order.token_id)
     rows = UpstreamToken.objects.filter(pk=order.token_id)
     same = rows.filter(sealed=order.sealed)
-    if not order.revive:
+    if not order.may_be_disabled:
         same = same.exclude(state=State.DISABLED)
     got = same.claim_lease("renewing_until", settings.RENEW_LEASE_SECONDS)
     row = rows.select_related("account").first()
     if row is None:
         raise AuthRejected("The token is gone.")
     if not got and row.sealed != order.sealed:
-        return Renewed(row.sealed, row.expires_at)
-    if not got and row.state == State.DISABLED and not order.revive:
+        return RenewedSecret(row.sealed, row.expires_at)
+    if not got and row.state == State.DISABLED and not order.may_be_disabled:
         raise AuthRejected(f"The token is disabled ({row.reason}).")
     until = row.renewing_until
     if not got or until is None:
@@ -171,60 +180,66 @@ def take_lease(order: Order) -> Lease | Renewed | None:
         account = row.account if row.account and row.account.enabled else None
         if (
             account is not None
-            and order.revive
-            and not order.force
+            and order.may_be_disabled
+            and not order.is_forced
             and account.failures >= settings.MAX_TOKEN_FAILURES
         ):
             # a password refused many times is not tried again without a person, because accounts
             # get locked
             account = None
-        password = vault.unseal(account.sealed, str(account.pk)) if account else ""
-        return Lease(order, until, Secrets.of(row), account, password)
+        password = vault.decrypt_secret(account.sealed, str(account.pk)) if account else ""
+        return RenewalLease(order, until, OpenedSecrets.open_row(row), account, password)
     except vault.VaultError:
-        release(order.token_id, until)
+        release_renewal_lease(order.token_id, until)
         raise
 
 
-async def use(adapter: BaseAdapter, lease: Lease) -> Renewed:
+async def renew_with_lease(adapter: BaseAdapter, lease: RenewalLease) -> RenewedSecret:
     """Ask the upstream for new secrets and store them, or the refusal.
 
     Raises UpstreamError, DatabaseError, VaultError.
     """
     token_id = lease.order.token_id
     try:
-        fresh = await obtain(adapter, lease)
+        fresh = await request_new_secrets(adapter, lease)
     except AuthRejected as error:
-        await HOUSEKEEPING.run(refused, lease, error.message)
+        await HOUSEKEEPING.run_work(record_renewal_refusal, lease, error.message)
         raise
     except UpstreamError:
-        await HOUSEKEEPING.run(release, token_id, lease.until)
+        await HOUSEKEEPING.run_work(release_renewal_lease, token_id, lease.ends_at)
         raise
     proof = lease.secrets.proof
     if lease.secrets.refresh:
         try:
-            await asyncio.to_thread(unsaved_secrets.keep, token_id, proof, fresh)
+            await asyncio.to_thread(unsaved_secrets.write_secrets_file, token_id, proof, fresh)
         except OSError as error:
             logger.warning("a renewed token could not be kept on disk: %s", error.strerror)
-    renewed = await commit(token_id, proof, fresh)
-    await asyncio.to_thread(unsaved_secrets.forget, token_id, proof)
+    renewed = await write_secrets_with_retries(token_id, proof, fresh)
+    await asyncio.to_thread(unsaved_secrets.delete_secrets_file, token_id, proof)
     if renewed is None:
         raise AuthRejected("The token is gone.")
     if lease.account is not None:
-        await HOUSEKEEPING.run(signed_in, lease.account)
+        await HOUSEKEEPING.run_work(record_sign_in, lease.account)
     return renewed
 
 
-async def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
+async def write_secrets_with_retries(
+    token_id: UUID, proof: str, fresh: NewCredential
+) -> RenewedSecret | None:
     """Call `unsaved_secrets.commit`, with retries while the database is unavailable."""
-    for pause in COMMIT_PAUSES:
+    for pause in WRITE_PAUSES_SECONDS:
         try:
-            return await HOUSEKEEPING.run(unsaved_secrets.commit, token_id, proof, fresh)
+            return await HOUSEKEEPING.run_work(
+                unsaved_secrets.write_renewed_secrets, token_id, proof, fresh
+            )
         except DatabaseError:
             await asyncio.sleep(pause)
-    return await HOUSEKEEPING.run(unsaved_secrets.commit, token_id, proof, fresh)
+    return await HOUSEKEEPING.run_work(
+        unsaved_secrets.write_renewed_secrets, token_id, proof, fresh
+    )
 
 
-async def obtain(adapter: BaseAdapter, lease: Lease) -> Fresh:
+async def request_new_secrets(adapter: BaseAdapter, lease: RenewalLease) -> NewCredential:
     """Return new secrets, by the refresh token while it is valid, else by the account's sign-in.
 
     `refresh` of the result is the refresh token that is valid from now on. Raises UpstreamError;
@@ -238,14 +253,18 @@ async def obtain(adapter: BaseAdapter, lease: Lease) -> Fresh:
     refusal = AuthRejected("There is no way to renew it.")
     try:
         async with asyncio.timeout(seconds):
-            if refresh and adapter.refreshes:
+            if refresh and adapter.can_refresh:
                 try:
-                    return dated(await adapter.refresh(refresh), refresh)
+                    return complete_fresh_secrets(
+                        await adapter.refresh_credential(refresh), refresh
+                    )
                 except (AuthRejected, Rejected) as error:
                     refusal = AuthRejected(f"Its renewal was refused: {error.message}")
-            if account is not None and adapter.signs_in:
+            if account is not None and adapter.can_sign_in:
                 try:
-                    return dated(await adapter.sign_in(account.email, lease.password), "")
+                    return complete_fresh_secrets(
+                        await adapter.sign_in(account.email, lease.password), ""
+                    )
                 except (AuthRejected, Rejected) as error:
                     refusal = AuthRejected(f"Its account was refused: {error.message}")
     except TimeoutError:
@@ -255,44 +274,46 @@ async def obtain(adapter: BaseAdapter, lease: Lease) -> Fresh:
     raise refusal
 
 
-def dated(fresh: Fresh, refresh: str) -> Fresh:
+def complete_fresh_secrets(fresh: NewCredential, refresh: str) -> NewCredential:
     """Return the secrets completed: with the old refresh token if no new one came, and an expiry.
 
     The expiry is the upstream's, or else the one that a JWT states.
     """
-    return Fresh(
-        fresh.secret, fresh.refresh or refresh, fresh.expires_at or jwt.expires_at(fresh.secret)
+    return NewCredential(
+        fresh.secret,
+        fresh.refresh_token or refresh,
+        fresh.expires_at or jwt.read_expiry(fresh.secret),
     )
 
 
 # --- writes, in database threads ------------------------------------------------------------------
-def release(token_id: UUID, until: datetime) -> None:
+def release_renewal_lease(token_id: UUID, until: datetime) -> None:
     """Release the lease that ends at `until`, unless another process has one by now."""
     UpstreamToken.objects.filter(pk=token_id, renewing_until=until).release_lease("renewing_until")
 
 
 @transaction.atomic
-def refused(lease: Lease, why: str) -> None:
+def record_renewal_refusal(lease: RenewalLease, message: str) -> None:
     """Record that the renewal was refused, and disable the token if it has no valid secret left.
 
     Writes the token's reason, the account's failures, and releases the lease.
     """
     order = lease.order
-    reason = f"{AUTH}: {why}"[:REASON_LENGTH]
+    reason = f"{AUTH_REASON}: {message}"[:REASON_LENGTH]
     rows = UpstreamToken.objects.filter(pk=order.token_id, sealed=order.sealed)
-    rows = rows.exclude(BY_PERSON)  # keep the reason that says which person disabled it
-    worthless = Q() if order.rejected else Q(sealed="") | Q(expires_at__lte=Now())
+    rows = rows.exclude(DISABLED_BY_PERSON)  # keep the reason that says which person disabled it
+    worthless = Q() if order.is_rejected else Q(sealed="") | Q(expires_at__lte=Now())
     # the state first: its trigger locks the topic's row, which must be locked before token rows
     rows.filter(worthless).update(state=State.DISABLED, cause="", reason=reason)
     rows.update(reason=reason, last_failure_at=Now())
-    release(order.token_id, lease.until)
+    release_renewal_lease(order.token_id, lease.ends_at)
     if lease.account is not None:
         UpstreamAccount.objects.filter(pk=lease.account.pk).update(
             failures=F("failures") + 1, reason=reason
         )
 
 
-def signed_in(account: UpstreamAccount) -> None:
+def record_sign_in(account: UpstreamAccount) -> None:
     UpstreamAccount.objects.filter(pk=account.pk).update(
         failures=0, reason="", signed_in_at=datetime.now(UTC)
     )

@@ -19,34 +19,34 @@ from django.db.models import Case, F, Q, Value, When
 
 from providers import vault
 from providers.durable_files import write_durable_file
-from providers.protocol.request import Fresh
+from providers.protocol.request import NewCredential
 from tokens.models import State, UpstreamToken
-from tokens.querysets import BY_AUTH
+from tokens.querysets import DISABLED_BY_AUTH
 
 logger = logging.getLogger(__name__)
 
 PROOF_DIGITS = 32
-TRIES = 5  # of a conditional update whose row others may change at the same time
+WRITE_TRIES = 5  # of a conditional update whose row others may change at the same time
 
 
-class Renewed(NamedTuple):
+class RenewedSecret(NamedTuple):
     """The secret that a token's row has now, sealed, and its expiry."""
 
     sealed: str
     expires_at: datetime | None
 
 
-class Secrets(NamedTuple):
+class OpenedSecrets(NamedTuple):
     """The secrets of a row, opened; empty where it has none."""
 
     access: str
     refresh: str
 
     @classmethod
-    def of(cls, row: UpstreamToken) -> "Secrets":
+    def open_row(cls, row: UpstreamToken) -> "OpenedSecrets":
         """Open the row's secrets. Raises VaultError."""
         opened = (
-            vault.unseal(sealed, str(row.pk)) if sealed else ""
+            vault.decrypt_secret(sealed, str(row.pk)) if sealed else ""
             for sealed in (row.sealed, row.sealed_refresh)
         )
         return cls(*opened)
@@ -54,47 +54,54 @@ class Secrets(NamedTuple):
     @property
     def proof(self) -> str:
         """Return a digest that identifies this pair of secrets and reveals nothing about them."""
-        return vault.digest("renewal", f"{self.access}\n{self.refresh}")[:PROOF_DIGITS]
+        return vault.make_digest("renewal", f"{self.access}\n{self.refresh}")[:PROOF_DIGITS]
 
 
-def folder() -> Path:
-    return settings.HOME.path("renewals", "x").parent
+def find_renewals_folder() -> Path:
+    return settings.HOME.make_path("renewals", "x").parent
 
 
-def bound(token_id: UUID, proof: str) -> str:
+def name_file_owner(token_id: UUID, proof: str) -> str:
     return f"renewal {token_id} {proof}"
 
 
-def keep(token_id: UUID, proof: str, fresh: Fresh) -> None:
+def write_secrets_file(token_id: UUID, proof: str, fresh: NewCredential) -> None:
     """Write the new secrets to a file; they are on disk when this returns. Raises OSError."""
     ends = fresh.expires_at.isoformat() if fresh.expires_at else None
-    sealed = vault.seal(json.dumps([fresh.secret, fresh.refresh, ends]), bound(token_id, proof))
-    write_durable_file(folder() / f"{token_id}.{proof}", [sealed.encode("ascii")])
+    sealed = vault.encrypt_secret(
+        json.dumps([fresh.secret, fresh.refresh_token, ends]), name_file_owner(token_id, proof)
+    )
+    write_durable_file(find_renewals_folder() / f"{token_id}.{proof}", [sealed.encode("ascii")])
 
 
-def forget(token_id: UUID, proof: str) -> None:
-    (folder() / f"{token_id}.{proof}").unlink(missing_ok=True)
+def delete_secrets_file(token_id: UUID, proof: str) -> None:
+    (find_renewals_folder() / f"{token_id}.{proof}").unlink(missing_ok=True)
 
 
-def waiting(token_id: UUID | None = None) -> list[Path]:
+def find_secrets_files(token_id: UUID | None = None) -> list[Path]:
     """Return the files that were left for one token or for all."""
     pattern = str(token_id) if token_id else "*"
-    return sorted({*folder().glob(f"{pattern}.*"), *folder().glob(f".{pattern}.*")})
+    return sorted(
+        {
+            *find_renewals_folder().glob(f"{pattern}.*"),
+            *find_renewals_folder().glob(f".{pattern}.*"),
+        }
+    )
 
 
-def apply(token_id: UUID | None = None) -> int:
+def apply_secrets_files(token_id: UUID | None = None) -> int:
     """Write the secrets left on disk, for one token or for all, into their rows.
 
     Returns how many files were applied, and deletes them. Raises DatabaseError.
     """
     renewed = 0
-    for path in waiting(token_id):
+    for path in find_secrets_files(token_id):
         owner, proof = path.name.lstrip(".").split(".")[:2]
-        renewed += _apply(path, UUID(owner), proof)
+        renewed += _apply_secrets_file(path, UUID(owner), proof)
     return renewed
 
 
-def _apply(path: Path, token_id: UUID, proof: str) -> bool:
+def _apply_secrets_file(path: Path, token_id: UUID, proof: str) -> bool:
     """Apply one file if it fits its row, delete it, and return whether it was applied.
 
     The row is read after the file was seen: if the row has other secrets, they are newer. A
@@ -102,9 +109,11 @@ def _apply(path: Path, token_id: UUID, proof: str) -> bool:
     """
     row = UpstreamToken.objects.filter(pk=token_id).first()
     try:
-        fits = row is not None and Secrets.of(row).proof == proof
+        fits = row is not None and OpenedSecrets.open_row(row).proof == proof
         said = (
-            vault.unseal(path.read_text(encoding="ascii"), bound(token_id, proof)) if fits else ""
+            vault.decrypt_secret(path.read_text(encoding="ascii"), name_file_owner(token_id, proof))
+            if fits
+            else ""
         )
     except FileNotFoundError:
         return False  # another process was faster
@@ -114,27 +123,31 @@ def _apply(path: Path, token_id: UUID, proof: str) -> bool:
         return False
     if said:
         secret, refresh, ends = json.loads(said)
-        commit(
-            token_id, proof, Fresh(secret, refresh, datetime.fromisoformat(ends) if ends else None)
+        write_renewed_secrets(
+            token_id,
+            proof,
+            NewCredential(secret, refresh, datetime.fromisoformat(ends) if ends else None),
         )
     path.unlink(missing_ok=True)
     return bool(said)
 
 
-def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
+def write_renewed_secrets(token_id: UUID, proof: str, fresh: NewCredential) -> RenewedSecret | None:
     """Replace the secrets of `proof` in the row, unless it has others by now.
 
     Returns the row's secret after that, or None when there is no such row. Also releases the lease
     and clears strikes and auth failures. Raises DatabaseError, VaultError.
     """
-    for _ in range(TRIES):
+    for _ in range(WRITE_TRIES):
         row = UpstreamToken.objects.filter(pk=token_id).first()
         if row is None:
             return None
-        if Secrets.of(row).proof != proof:
-            return Renewed(row.sealed, row.expires_at)
-        sealed = vault.seal(fresh.secret, str(token_id))
-        refresh = vault.seal(fresh.refresh, str(token_id)) if fresh.refresh else ""
+        if OpenedSecrets.open_row(row).proof != proof:
+            return RenewedSecret(row.sealed, row.expires_at)
+        sealed = vault.encrypt_secret(fresh.secret, str(token_id))
+        refresh = (
+            vault.encrypt_secret(fresh.refresh_token, str(token_id)) if fresh.refresh_token else ""
+        )
         ends = (
             fresh.expires_at if fresh.expires_at and fresh.expires_at > datetime.now(UTC) else None
         )
@@ -147,10 +160,12 @@ def commit(token_id: UUID, proof: str, fresh: Fresh) -> Renewed | None:
             sealed=sealed,
             sealed_refresh=refresh,
             expires_at=ends,
-            state=Case(When(BY_AUTH, then=Value(State.ACTIVE)), default=F("state")),
-            reason=Case(When(Q(state=State.ACTIVE) | BY_AUTH, then=Value("")), default=F("reason")),
+            state=Case(When(DISABLED_BY_AUTH, then=Value(State.ACTIVE)), default=F("state")),
+            reason=Case(
+                When(Q(state=State.ACTIVE) | DISABLED_BY_AUTH, then=Value("")), default=F("reason")
+            ),
             strikes=0,
             cause="",
         ):
-            return Renewed(sealed, ends)
+            return RenewedSecret(sealed, ends)
     raise vault.VaultError("changes all the time")

@@ -14,7 +14,7 @@ GOOD, BAD = "sk-good-0123456789abcdef", "sk-bad-0123456789abcdef"
 
 
 def token(provider: Provider, secret: str = GOOD, **fields: Any) -> UpstreamToken:
-    row = UpstreamToken.of(provider, secret, **fields)
+    row = UpstreamToken.from_secret(provider, secret, **fields)
     row.save()
     return row
 

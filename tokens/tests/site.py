@@ -5,29 +5,29 @@ refused.
 from itertools import count
 from typing import Any
 
-from providers.protocol.request import Credential, Fresh
+from providers.protocol.request import Credential, NewCredential
 from providers.upstream.base_adapter import BaseAdapter
-from proxysite.testing.upstream import Exchange, Gate, refuse, reply, say
+from proxysite.testing.upstream import Exchange, Gate, answer_honestly, send_refusal, send_reply
 
 
 class Renewing(BaseAdapter):
     """OpenAI's dialect at a site with refresh tokens and accounts."""
 
-    refreshes = signs_in = True
+    can_refresh = can_sign_in = True
 
-    async def refresh(self, secret: str) -> Fresh:
-        said = await self.call("GET", "auth/token/refresh", Credential(None, secret))
-        return Fresh(said["access_token"], said["refresh_token"])
+    async def refresh_credential(self, secret: str) -> NewCredential:
+        said = await self.fetch_json("GET", "auth/token/refresh", Credential(None, secret))
+        return NewCredential(said["access_token"], said["refresh_token"])
 
-    async def sign_in(self, email: str, password: str) -> Fresh:
-        said = await self.call(
+    async def sign_in(self, email: str, password: str) -> NewCredential:
+        said = await self.fetch_json(
             "POST", "auths/signin", Credential(None, ""), {"email": email, "password": password}
         )
-        return Fresh(said["token"])
+        return NewCredential(said["token"])
 
 
 class Single(Renewing):
-    one_at_a_time = True
+    has_single_stream = True
 
 
 class Site:
@@ -48,15 +48,15 @@ class Site:
     async def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
         if request.path.endswith("/auth/token/refresh"):
-            await self._renew(exchange, request.bearer, self.refresh)
+            await self._renew(exchange, request.bearer_token, self.refresh)
         elif request.path.endswith("/auths/signin"):
             await self._renew(
                 exchange, request.json["email"], self.accounts, request.json["password"]
             )
-        elif request.bearer not in self.access:
-            await refuse(401, "The token is invalid.", "invalid_token")(exchange)
+        elif request.bearer_token not in self.access:
+            await send_refusal(401, "The token is invalid.", "invalid_token")(exchange)
         elif request.path.endswith("/models"):
-            await reply({"object": "list", "data": [{"id": "m"}]})(exchange)
+            await send_reply({"object": "list", "data": [{"id": "m"}]})(exchange)
         else:
             await self._talk(exchange)
 
@@ -65,23 +65,23 @@ class Site:
     ) -> None:
         self.renewals.append(who)
         if self.gate is not None:
-            await self.gate.passed()
+            await self.gate.wait_until_open()
         if who not in known or (password is not None and known[who] != password):
-            return await refuse(401, "It is void.")(exchange)
+            return await send_refusal(401, "It is void.")(exchange)
         number = next(self.number)
         self.access.add(access := f"access-{number}")
         if password is not None:
-            return await reply({"token": access})(exchange)
+            return await send_reply({"token": access})(exchange)
         known.remove(who)
         known.add(refresh := f"refresh-{number}")
-        return await reply({"access_token": access, "refresh_token": refresh})(exchange)
+        return await send_reply({"access_token": access, "refresh_token": refresh})(exchange)
 
     async def _talk(self, exchange: Exchange) -> None:
         self.talking += 1
         self.most = max(self.most, self.talking)
         try:
             if self.talk is not None:
-                await self.talk.passed()
-            await say()(exchange)
+                await self.talk.wait_until_open()
+            await answer_honestly()(exchange)
         finally:
             self.talking -= 1

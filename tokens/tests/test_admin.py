@@ -20,8 +20,8 @@ from django.utils import timezone
 from providers import vault
 from providers.adapters import openai_compatible
 from providers.models import Provider
-from proxysite.testing.rows import move
-from tokens.admin import state
+from proxysite.testing.rows import move_providers
+from tokens.admin import describe_state
 from tokens.imports import account_import
 from tokens.models import Kind, State, UpstreamAccount, UpstreamToken
 from tokens.tests.listing import serving
@@ -44,7 +44,7 @@ def provider() -> Provider:
 
 @pytest.fixture
 def token(provider: Provider) -> UpstreamToken:
-    row = UpstreamToken.of(provider, SECRET, label="account of June")
+    row = UpstreamToken.from_secret(provider, SECRET, label="account of June")
     row.save()
     return row
 
@@ -93,8 +93,8 @@ def test_a_pasted_token_is_sealed_and_never_shown_again(
     )
     assert answer.status_code == 200
     token = UpstreamToken.objects.get()
-    assert vault.unseal(token.sealed, str(token.pk)) == SECRET
-    assert token.masked == vault.mask(SECRET)
+    assert vault.decrypt_secret(token.sealed, str(token.pk)) == SECRET
+    assert token.masked == vault.mask_secret(SECRET)
     pages = [answer, *map(admin_client.get, (LIST, change(token), change(token, "history")))]
     shown = "".join(page.content.decode() for page in pages)
     assert token.masked in shown
@@ -150,11 +150,14 @@ def test_a_replaced_token_starts_afresh_and_counters_stay(
     admin_client: Client, token: UpstreamToken
 ) -> None:
     UpstreamToken.objects.filter(pk=token.pk).update(requests=7, failures=2)
-    UpstreamToken.objects.all().strike(1, "auth: revoked")
+    UpstreamToken.objects.all().add_strike(1, "auth: revoked")
     assert admin_client.post(change(token), form(label="new", secret=OTHER)).status_code == 302
     row = UpstreamToken.objects.get()
-    assert vault.unseal(row.sealed, str(row.pk)) == OTHER
-    assert (row.masked, row.fingerprint) == (vault.mask(OTHER), vault.fingerprint(OTHER))
+    assert vault.decrypt_secret(row.sealed, str(row.pk)) == OTHER
+    assert (row.masked, row.fingerprint) == (
+        vault.mask_secret(OTHER),
+        vault.fingerprint_secret(OTHER),
+    )
     assert (row.state, row.strikes, row.reason, row.label) == ("active", 0, "", "new")
     assert (row.requests, row.failures) == (7, 2)
     assert not any(secret in everything_kept() for secret in (SECRET, OTHER))
@@ -211,32 +214,32 @@ def test_a_token_stays_with_its_provider_and_what_machines_write_stays(
 def test_the_badge_says_how_a_token_stands(token: UpstreamToken) -> None:
     now = timezone.now()
     soon, before = now + timedelta(minutes=5), now - timedelta(minutes=5)
-    assert state(token, now) == ("good", "active")
+    assert describe_state(token, now) == ("good", "active")
     token.rests_until = soon
-    assert state(token, now) == ("wait", f"resting until {soon:%H:%M:%S}")
+    assert describe_state(token, now) == ("wait", f"resting until {soon:%H:%M:%S}")
     token.state = State.EXHAUSTED
-    assert state(token, now) == ("wait", f"exhausted until {soon:%H:%M:%S}")
+    assert describe_state(token, now) == ("wait", f"exhausted until {soon:%H:%M:%S}")
     token.rests_until = before
-    assert state(token, now) == ("good", "active")
+    assert describe_state(token, now) == ("good", "active")
     token.expires_at = before
-    assert state(token, now) == ("off", "expired")
+    assert describe_state(token, now) == ("off", "expired")
     token.sealed_refresh = "sealed"
-    assert state(token, now) == ("good", "active"), "it is renewed before its next use"
+    assert describe_state(token, now) == ("good", "active"), "it is renewed before its next use"
     token.sealed_refresh = ""
     token.state = State.DISABLED
-    assert state(token, now) == ("bad", "disabled")
+    assert describe_state(token, now) == ("bad", "disabled")
 
 
 def test_tokens_are_disabled_and_reset_by_actions_that_are_noted(
     admin_client: Client, token: UpstreamToken
 ) -> None:
-    answer = act(admin_client, "disable", token)
+    answer = act(admin_client, "disable_tokens", token)
     assert "1 upstream token disabled." in answer.content.decode()
     token.refresh_from_db()
     assert (token.state, token.reason) == ("disabled", "by admin")
     assert "by admin" in admin_client.get(LIST).content.decode()
     UpstreamToken.objects.update(strikes=2, rests_until=timezone.now() + timedelta(hours=1))
-    act(admin_client, "reset", token)
+    act(admin_client, "reset_tokens", token)
     token.refresh_from_db()
     assert (token.state, token.reason, token.strikes, token.rests_until) == ("active", "", 0, None)
     notes = list(LogEntry.objects.order_by("pk").values_list("object_repr", "change_message"))
@@ -247,11 +250,11 @@ def test_an_action_reaches_what_the_filter_shows_on_every_page(
     admin_client: Client, token: UpstreamToken
 ) -> None:
     UpstreamToken.objects.bulk_create(
-        [UpstreamToken.of(token.provider, f"{SECRET}-{n}") for n in range(60)]
+        [UpstreamToken.from_secret(token.provider, f"{SECRET}-{n}") for n in range(60)]
     )
     UpstreamToken.objects.filter(pk=token.pk).update(state="disabled", reason="auth: no")
     posted = {
-        "action": "disable",
+        "action": "disable_tokens",
         "_selected_action": [str(token.pk)],
         "index": 0,
         "select_across": 1,
@@ -264,13 +267,15 @@ def test_an_action_reaches_what_the_filter_shows_on_every_page(
 def test_an_action_on_very_many_is_noted_once(
     admin_client: Client, token: UpstreamToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("providers.admin.big_tables.AUDITED", 10)
+    monkeypatch.setattr("providers.admin.big_tables.MOST_AUDITED", 10)
     UpstreamToken.objects.bulk_create(
-        [UpstreamToken.of(token.provider, f"{SECRET}-{n}") for n in range(60)]
+        [UpstreamToken.from_secret(token.provider, f"{SECRET}-{n}") for n in range(60)]
     )
-    for action in ("disable", "delete_selected"):
+    for action in ("disable_tokens", "delete_selected"):
         posted = {"action": action, "_selected_action": [str(token.pk)], "select_across": 1}
-        admin_client.post(LIST, posted | ({"index": 0} if action == "disable" else {"post": "yes"}))
+        admin_client.post(
+            LIST, posted | ({"index": 0} if action == "disable_tokens" else {"post": "yes"})
+        )
     notes = list(LogEntry.objects.order_by("pk").values_list("object_repr", "action_flag"))
     assert notes == [("more than 10 upstream tokens", flag) for flag in (CHANGE, DELETION)]
     assert "more than 10 upstream tokens" in admin_client.get("/admin/").content.decode()
@@ -280,7 +285,10 @@ def test_an_action_on_very_many_is_noted_once(
 def test_everything_that_matches_is_deleted_although_no_form_could_carry_its_ids(
     admin_client: Client, token: UpstreamToken
 ) -> None:
-    rows = [UpstreamToken.of(token.provider, f"{SECRET}-{n}", label="old") for n in range(1_200)]
+    rows = [
+        UpstreamToken.from_secret(token.provider, f"{SECRET}-{n}", label="old")
+        for n in range(1_200)
+    ]
     UpstreamToken.objects.bulk_create(rows)
     posted = {
         "action": "delete_selected",
@@ -310,7 +318,7 @@ def test_who_may_only_look_can_do_nothing(client: Client, token: UpstreamToken) 
     html = client.get(change(token)).content.decode()
     assert token.masked in html
     assert 'name="secret"' not in html
-    for action in ("disable", "reset", "delete_selected"):
+    for action in ("disable_tokens", "reset_tokens", "delete_selected"):
         act(client, action, token, post="yes")
     assert client.post(change(token), form(secret=OTHER)).status_code == 403
     row = UpstreamToken.objects.get()
@@ -319,20 +327,20 @@ def test_who_may_only_look_can_do_nothing(client: Client, token: UpstreamToken) 
 
 def test_nothing_changes_by_looking(admin_client: Client, token: UpstreamToken) -> None:
     before = UpstreamToken.objects.values().get()
-    admin_client.get(f"{LIST}?action=disable&_selected_action={token.pk}&index=0")
+    admin_client.get(f"{LIST}?action=disable_tokens&_selected_action={token.pk}&index=0")
     assert UpstreamToken.objects.values().get() == before
 
 
 def test_actions_without_the_csrf_token_are_refused(token: UpstreamToken, admin_user: User) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(admin_user)
-    assert act(strict, "disable", token).status_code == 403
+    assert act(strict, "disable_tokens", token).status_code == 403
     assert UpstreamToken.objects.get().state == "active"
 
 
 def test_what_an_upstream_says_is_shown_as_text(admin_client: Client, token: UpstreamToken) -> None:
     UpstreamToken.objects.update(label=MARKUP)
-    UpstreamToken.objects.all().strike(1, f"auth: {MARKUP}")
+    UpstreamToken.objects.all().add_strike(1, f"auth: {MARKUP}")
     pages = [
         LIST,
         f"{LIST}?q=%3Cscript%3E",
@@ -351,7 +359,7 @@ def test_what_an_upstream_says_is_shown_as_text(admin_client: Client, token: Ups
 def test_tokens_are_found_by_mask_label_and_id_and_never_by_a_pattern(
     admin_client: Client, token: UpstreamToken
 ) -> None:
-    other = UpstreamToken.of(token.provider, "tok-0123456789abcdef", label="100%")
+    other = UpstreamToken.from_secret(token.provider, "tok-0123456789abcdef", label="100%")
     other.save()
 
     def found(term: str) -> set[str]:
@@ -379,7 +387,7 @@ def test_tokens_are_filtered_by_state(admin_client: Client, provider: Provider) 
         "expired": {"expires_at": before},
     }
     for name, fields in wanted.items():
-        UpstreamToken.of(provider, f"{SECRET}-{name}", label=name, **fields).save()
+        UpstreamToken.from_secret(provider, f"{SECRET}-{name}", label=name, **fields).save()
     for name in wanted:
         rows = admin_client.get(LIST, {"is": name}).context["cl"].result_list
         assert [row.label for row in rows] == [name]
@@ -394,7 +402,7 @@ def test_a_list_of_many_is_paged_without_counting_them(
     admin_client: Client, provider: Provider
 ) -> None:
     UpstreamToken.objects.bulk_create(
-        [UpstreamToken.of(provider, f"{SECRET}-{n:03}") for n in range(260)]
+        [UpstreamToken.from_secret(provider, f"{SECRET}-{n:03}") for n in range(260)]
     )
     for query in ({}, {"p": 4}, {"is": "usable", "p": 2}, {"q": "sk-a"}, {"o": "5"}, {"all": ""}):
         with CaptureQueriesContext(connection) as queries:
@@ -420,14 +428,14 @@ def test_a_pasted_token_says_itself_what_it_is_and_when_it_ends(
     session = webtoken(id="june", exp=int(ends.timestamp()))
     admin_client.post(f"{LIST}add/", form(provider=provider.pk, secret=session))
     row = UpstreamToken.objects.get()
-    assert (row.kind, row.expires_at, row.renewable) == (Kind.SESSION, ends, False)
+    assert (row.kind, row.expires_at, row.is_renewable) == (Kind.SESSION, ends, False)
     assert "until 2040-01-02" in admin_client.get(LIST).content.decode()
-    monkeypatch.setattr(openai_compatible.Adapter, "refreshes", True)
+    monkeypatch.setattr(openai_compatible.Adapter, "can_refresh", True)
     refresh = webtoken(app_id="kimi", typ="refresh", exp=int(ends.timestamp()))
     admin_client.post(change(row), form(secret=refresh))
     row.refresh_from_db()
-    assert (row.kind, row.sealed, row.renewable) == (Kind.REFRESH, "", True)
-    assert vault.unseal(row.sealed_refresh, str(row.pk)) == refresh
+    assert (row.kind, row.sealed, row.is_renewable) == (Kind.REFRESH, "", True)
+    assert vault.decrypt_secret(row.sealed_refresh, str(row.pk)) == refresh
     assert row.expires_at is None
 
 
@@ -442,11 +450,11 @@ def test_the_end_that_a_person_sets_stays(admin_client: Client, provider: Provid
 def test_a_token_shows_the_latest_changes_of_its_state_and_their_causes(
     admin_client: Client, token: UpstreamToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokens.admin.SHOWN_CHANGES", 3)
+    monkeypatch.setattr("tokens.admin.MAX_LISTED_CHANGES", 3)
     assert "active → " not in admin_client.get(change(token)).content.decode()
     for number in range(3):
-        UpstreamToken.objects.all().strike(1, f"auth: {MARKUP}", f"req_{number}")
-        UpstreamToken.objects.all().reset()
+        UpstreamToken.objects.all().add_strike(1, f"auth: {MARKUP}", f"req_{number}")
+        UpstreamToken.objects.all().reset_state()
     html = admin_client.get(change(token)).content.decode()
     assert html.count("active → disabled") == 1
     assert html.count("disabled → active") == 2
@@ -455,15 +463,15 @@ def test_a_token_shows_the_latest_changes_of_its_state_and_their_causes(
 
 
 def test_only_disabled_tokens_are_enabled(admin_client: Client, token: UpstreamToken) -> None:
-    resting = UpstreamToken.of(
+    resting = UpstreamToken.from_secret(
         token.provider, OTHER, rests_until=timezone.now() + timedelta(hours=1)
     )
     resting.save()
-    UpstreamToken.objects.filter(pk=token.pk).disable("by admin")
-    html = act(admin_client, "enable", token, resting).content.decode()
+    UpstreamToken.objects.filter(pk=token.pk).mark_disabled("by admin")
+    html = act(admin_client, "enable_tokens", token, resting).content.decode()
     assert "1 upstream token enabled." in html
     assert UpstreamToken.objects.get(pk=token.pk).state == "active"
-    assert UpstreamToken.objects.get(pk=resting.pk).resting
+    assert UpstreamToken.objects.get(pk=resting.pk).has_cooldown
     assert LogEntry.objects.get().change_message == "Enabled."
 
 
@@ -471,8 +479,8 @@ def test_tokens_are_checked_by_an_action_and_the_answer_says_what_came_of_it(
     admin_client: Client, token: UpstreamToken
 ) -> None:
     with serving(SECRET) as upstream:
-        move(token.provider, base_url=upstream.url, allow_private=True)
-        UpstreamToken.objects.all().disable("auth: no")
+        move_providers(token.provider, base_url=upstream.url, allow_private=True)
+        UpstreamToken.objects.all().mark_disabled("auth: no")
         html = act(admin_client, "check_tokens", token).content.decode()
     assert "1 checked: 1 works." in html
     assert UpstreamToken.objects.get().state == "active"
@@ -482,8 +490,8 @@ def test_who_may_only_look_checks_and_enables_nothing(client: Client, token: Ups
     looker = User.objects.create_user("looker", is_staff=True)
     looker.user_permissions.add(Permission.objects.get(codename="view_upstreamtoken"))
     client.force_login(looker)
-    UpstreamToken.objects.all().disable("auth: no")
-    for action in ("check_tokens", "enable"):
+    UpstreamToken.objects.all().mark_disabled("auth: no")
+    for action in ("check_tokens", "enable_tokens"):
         act(client, action, token)
     assert UpstreamToken.objects.get().state == "disabled"
 
@@ -491,15 +499,15 @@ def test_who_may_only_look_checks_and_enables_nothing(client: Client, token: Ups
 # --- accounts -------------------------------------------------------------------------------------
 @pytest.fixture
 def signs_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_compatible.Adapter, "signs_in", True)
+    monkeypatch.setattr(openai_compatible.Adapter, "can_sign_in", True)
 
 
 @pytest.fixture
 def account(provider: Provider, signs_in: None) -> UpstreamAccount:
     row = UpstreamAccount(provider=provider, email="june@example.org")
-    row.hide(PASSWORD)
+    row.seal_password(PASSWORD)
     row.save()
-    account_import.complete(UpstreamAccount.objects.all())
+    account_import.create_missing_tokens(UpstreamAccount.objects.all())
     return row
 
 
@@ -518,9 +526,12 @@ def test_an_account_is_added_with_its_token_and_its_password_never_shown(
     }
     answer = admin_client.post(f"{ACCOUNTS}add/", posted, follow=True)
     row = UpstreamAccount.objects.get()
-    assert (row.email, vault.unseal(row.sealed, str(row.pk))) == ("june@example.org", PASSWORD)
+    assert (row.email, vault.decrypt_secret(row.sealed, str(row.pk))) == (
+        "june@example.org",
+        PASSWORD,
+    )
     token = UpstreamToken.objects.get()
-    assert (token.account, token.sealed, token.renewable) == (row, "", True)
+    assert (token.account, token.sealed, token.is_renewable) == (row, "", True)
     pages = [
         answer,
         *map(
@@ -568,7 +579,7 @@ def test_a_new_password_begins_anew_and_an_empty_one_keeps_the_old(
     admin_client: Client, account: UpstreamAccount
 ) -> None:
     UpstreamAccount.objects.update(failures=3, reason="Wrong password.")
-    UpstreamToken.objects.all().disable("auth: Wrong password.")
+    UpstreamToken.objects.all().mark_disabled("auth: Wrong password.")
     assert "Wrong password." in admin_client.get(ACCOUNTS).content.decode()
     assert (
         admin_client.post(of_account(account), {"password": "", "enabled": "on"}).status_code == 302
@@ -578,7 +589,7 @@ def test_a_new_password_begins_anew_and_an_empty_one_keeps_the_old(
     posted = {"password": "another-password", "enabled": "on", "email": "may@example.org"}
     assert admin_client.post(of_account(account), posted).status_code == 302
     row = UpstreamAccount.objects.get()
-    assert vault.unseal(row.sealed, str(row.pk)) == "another-password"
+    assert vault.decrypt_secret(row.sealed, str(row.pk)) == "another-password"
     assert (row.failures, row.reason, row.email, row.enabled) == (0, "", "june@example.org", True)
     assert UpstreamToken.objects.get().state == "active"
 
@@ -586,7 +597,7 @@ def test_a_new_password_begins_anew_and_an_empty_one_keeps_the_old(
 def test_accounts_are_switched_off_and_on_by_actions(
     admin_client: Client, account: UpstreamAccount
 ) -> None:
-    for action, enabled in (("disable", False), ("enable", True)):
+    for action, enabled in (("disable_accounts", False), ("enable_accounts", True)):
         posted = {"action": action, "_selected_action": [str(account.pk)], "index": 0}
         assert (
             "1 upstream account switched"
@@ -627,7 +638,9 @@ def search(client: Client, term: str, **filters: Any) -> str:
 def test_a_token_is_found_by_its_secret_and_the_secret_is_in_no_address(
     admin_client: Client, token: UpstreamToken
 ) -> None:
-    other = UpstreamToken.of(token.provider, "sk-another-one-entirely-0001", label="of June")
+    other = UpstreamToken.from_secret(
+        token.provider, "sk-another-one-entirely-0001", label="of June"
+    )
     other.save()
     assert search(admin_client, SECRET) == change(token)
     for unknown in ("sk-nobody-has-this-secret-0001", SECRET[:-1], SECRET + "x"):
@@ -648,7 +661,7 @@ def test_a_secret_of_two_providers_leads_to_the_list_by_its_mask(
     second = Provider.objects.create(
         name="second", kind="openai_compatible", base_url="https://b.example/v1"
     )
-    UpstreamToken.of(second, SECRET).save()
+    UpstreamToken.from_secret(second, SECRET).save()
     address = search(admin_client, SECRET, **{"is": "usable"})
     assert SECRET not in address
     assert "is=usable" in address

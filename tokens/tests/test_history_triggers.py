@@ -16,7 +16,7 @@ REQUEST = "req_" + "a" * 32
 
 @pytest.fixture
 def token():
-    row = UpstreamToken.of(Provider.objects.create(name="p", kind="echo"), "sk-made-up")
+    row = UpstreamToken.from_secret(Provider.objects.create(name="p", kind="echo"), "sk-made-up")
     row.save()
     return row
 
@@ -35,12 +35,12 @@ def changes(row):
 
 
 def test_each_change_of_a_querysets_has_its_reason_and_its_request(token):
-    only(token).rest(later(hours=1), "rate limit: slow down", REQUEST)
-    only(token).reset()
-    only(token).exhaust(later(hours=1), "quota: used up", "req_b")
-    only(token).absolve("req_c")
-    only(token).disable("by operator")
-    only(token).reset()
+    only(token).add_cooldown(later(hours=1), "rate limit: slow down", REQUEST)
+    only(token).reset_state()
+    only(token).mark_exhausted(later(hours=1), "quota: used up", "req_b")
+    only(token).mark_recovered("req_c")
+    only(token).mark_disabled("by operator")
+    only(token).reset_state()
     assert changes(token) == [
         ("active", "resting", "rate limit: slow down", REQUEST),
         ("resting", "active", "", ""),
@@ -54,15 +54,15 @@ def test_each_change_of_a_querysets_has_its_reason_and_its_request(token):
 
 def test_the_strike_that_disables_is_one_the_others_are_none(token):
     for number in range(3):
-        only(token).strike(3, f"auth: {number}", f"req_{number}")
+        only(token).add_strike(3, f"auth: {number}", f"req_{number}")
     assert changes(token) == [("active", "disabled", "auth: 2", "req_2")]
 
 
 def test_a_longer_rest_is_none_and_a_new_one_is(token):
-    only(token).rest(later(minutes=1), "first")
-    only(token).rest(later(minutes=2), "longer")
+    only(token).add_cooldown(later(minutes=1), "first")
+    only(token).add_cooldown(later(minutes=2), "longer")
     only(token).update(rests_until=later(minutes=-1))
-    only(token).rest(later(minutes=1), "new")
+    only(token).add_cooldown(later(minutes=1), "new")
     assert [(before, after, reason) for before, after, reason, _ in changes(token)] == [
         ("active", "resting", "first"),
         ("resting", "active", "longer"),
@@ -72,12 +72,12 @@ def test_a_longer_rest_is_none_and_a_new_one_is(token):
 
 def test_a_quota_that_is_used_up_again_is_one(token):
     only(token).update(state="exhausted", rests_until=later(minutes=-1))
-    only(token).exhaust(later(minutes=1), "again", REQUEST)
+    only(token).mark_exhausted(later(minutes=1), "again", REQUEST)
     assert changes(token)[-1] == ("exhausted", "exhausted", "again", REQUEST)
 
 
 def test_bare_sql_is_seen_and_gets_no_request_that_was_another_changes(token):
-    only(token).rest(later(minutes=-1), "over", REQUEST)
+    only(token).add_cooldown(later(minutes=-1), "over", REQUEST)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE tokens_upstreamtoken SET state = 'disabled', reason = 'by hand'")
     assert changes(token) == [("active", "disabled", "by hand", "")]
@@ -90,20 +90,20 @@ def test_what_changes_no_state_is_none(token):
 
 
 def test_a_bulk_change_has_a_row_for_each_token(token):
-    UpstreamToken.of(token.provider, "sk-another").save()
-    UpstreamToken.objects.all().disable("all")
+    UpstreamToken.from_secret(token.provider, "sk-another").save()
+    UpstreamToken.objects.all().mark_disabled("all")
     assert Transition.objects.filter(after="disabled").count() == 2
 
 
 def test_a_token_goes_with_its_changes(token):
-    only(token).disable("x")
+    only(token).mark_disabled("x")
     token.delete()
     assert not Transition.objects.exists()
 
 
 def test_old_changes_are_forgotten(token, settings):
-    only(token).disable("x")
-    only(token).reset()
+    only(token).mark_disabled("x")
+    only(token).reset_state()
     Transition.objects.filter(after="disabled").update(at=later(days=-settings.TRANSITION_DAYS - 1))
     assert forget_transitions() == 1
     assert [one.after for one in Transition.objects.all()] == ["active"]

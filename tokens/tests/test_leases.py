@@ -15,13 +15,13 @@ from conversations.models import Document
 from providers.database.leases import read_clock_difference
 from providers.models import Provider
 from tokens.models import Refresh, UpstreamToken
-from tokens.outcomes.upstream_call import REST
+from tokens.outcomes.upstream_call import COOLDOWN
 from tokens.pool import state_writer, stream_claims, token_loader
 from tokens.pool.pool import Pool
-from tokens.pool.state_changes import Note
-from tokens.pool.written_batches import Batches
+from tokens.pool.state_changes import StateChange
+from tokens.pool.written_batches import NumberedBatches
 from tokens.renewal import renew_pool, renew_token
-from tokens.renewal.renew_token import Lease, Order
+from tokens.renewal.renew_token import RenewalLease, RenewalOrder
 
 pytestmark = pytest.mark.django_db
 WRONG = (timedelta(hours=-1), timedelta(hours=1))
@@ -29,7 +29,7 @@ WRONG = (timedelta(hours=-1), timedelta(hours=1))
 
 @pytest.fixture
 def token() -> UpstreamToken:
-    row = UpstreamToken.of(Provider.objects.create(name="p", kind="echo"), "sk-made-up")
+    row = UpstreamToken.from_secret(Provider.objects.create(name="p", kind="echo"), "sk-made-up")
     row.save()
     return row
 
@@ -68,51 +68,51 @@ def seconds_left(row: Any, field: str) -> float:
 def test_a_stream_has_one_owner(
     token: UpstreamToken, wrong_clock: timedelta, settings: Any
 ) -> None:
-    assert stream_claims.claim(token.pk, "a" * 32, token.provider_id) == set()
+    assert stream_claims.claim_or_list_busy(token.pk, "a" * 32, token.provider_id) == set()
     assert settings.CLAIM_SECONDS - 10 < seconds_left(token, "busy_until") <= settings.CLAIM_SECONDS
-    assert stream_claims.claim(token.pk, "b" * 32, token.provider_id) == {token.pk}
-    stream_claims.renew_claims({token.pk: "a" * 32})
+    assert stream_claims.claim_or_list_busy(token.pk, "b" * 32, token.provider_id) == {token.pk}
+    stream_claims.renew_stream_leases({token.pk: "a" * 32})
     assert settings.CLAIM_SECONDS - 10 < seconds_left(token, "busy_until") <= settings.CLAIM_SECONDS
     UpstreamToken.objects.update(busy_until=Now() - timedelta(seconds=1))
-    assert stream_claims.claim(token.pk, "b" * 32, token.provider_id) == set()
+    assert stream_claims.claim_or_list_busy(token.pk, "b" * 32, token.provider_id) == set()
 
 
 def test_a_token_is_renewed_by_one(
     token: UpstreamToken, wrong_clock: timedelta, settings: Any
 ) -> None:
-    order = Order(token.pk, token.sealed)
-    lease = renew_token.take_lease(order)
-    assert isinstance(lease, Lease)
+    order = RenewalOrder(token.pk, token.sealed)
+    lease = renew_token.claim_renewal_lease(order)
+    assert isinstance(lease, RenewalLease)
     left = seconds_left(token, "renewing_until")
     assert settings.RENEW_LEASE_SECONDS - 10 < left <= settings.RENEW_LEASE_SECONDS
-    assert renew_token.take_lease(order) is None
-    renew_token.release(token.pk, lease.until)
-    again = renew_token.take_lease(order)
-    assert isinstance(again, Lease)
+    assert renew_token.claim_renewal_lease(order) is None
+    renew_token.release_renewal_lease(token.pk, lease.ends_at)
+    again = renew_token.claim_renewal_lease(order)
+    assert isinstance(again, RenewalLease)
     UpstreamToken.objects.update(renewing_until=Now() - timedelta(seconds=1))
-    assert isinstance(renew_token.take_lease(order), Lease)
-    renew_token.release(token.pk, again.until)  # over, and another's by now
-    assert renew_token.take_lease(order) is None
+    assert isinstance(renew_token.claim_renewal_lease(order), RenewalLease)
+    renew_token.release_renewal_lease(token.pk, again.ends_at)  # over, and another's by now
+    assert renew_token.claim_renewal_lease(order) is None
 
 
 def test_a_pool_is_renewed_by_one_and_once_in_its_window(
     token: UpstreamToken, wrong_clock: timedelta
 ) -> None:
     provider = token.provider_id
-    began_at = renew_pool.begin(provider)
+    began_at = renew_pool.claim_run(provider)
     assert began_at is not None
-    assert renew_pool.begin(provider, force=True) is None
-    assert renew_pool.renew_run(provider, began_at)
-    renew_pool.end(provider, began_at, renew_pool.Report())
+    assert renew_pool.claim_run(provider, force=True) is None
+    assert renew_pool.renew_run_lease(provider, began_at)
+    renew_pool.release_run(provider, began_at, renew_pool.RenewalReport())
     assert Refresh.objects.get().running_until is None
-    assert renew_pool.begin(provider) is None  # within the window
-    forced = renew_pool.begin(provider, force=True)
+    assert renew_pool.claim_run(provider) is None  # within the window
+    forced = renew_pool.claim_run(provider, force=True)
     assert forced is not None
-    assert not renew_pool.renew_run(provider, began_at)
+    assert not renew_pool.renew_run_lease(provider, began_at)
     Refresh.objects.update(
         running_until=Now() - timedelta(seconds=1), began_at=Now() - timedelta(days=1)
     )
-    assert renew_pool.begin(provider) is not None
+    assert renew_pool.claim_run(provider) is not None
 
 
 def test_a_document_is_taken_in_by_one(alice: Any, wrong_clock: timedelta) -> None:
@@ -122,7 +122,7 @@ def test_a_document_is_taken_in_by_one(alice: Any, wrong_clock: timedelta) -> No
     assert document_store.claim_document(document.pk) is None
     longer = document_store.renew_claim(lease)
     assert longer is not None
-    assert document_store.renew_claim(lease) is None or lease.until == longer.until
+    assert document_store.renew_claim(lease) is None or lease.ends_at == longer.ends_at
     Document.objects.update(alive_until=Now() - timedelta(seconds=1))
     assert document_store.claim_document(document.pk) is not None
 
@@ -143,8 +143,10 @@ def test_a_rest_takes_as_long_as_it_should_whatever_the_clocks_say(
     until = (
         datetime.now(UTC) + wrong_clock + timedelta(seconds=600)
     )  # as this process sees the time
-    state_writer.write_note_rows(Batches().make([Note(REST, token.pk, until, "rate limit")]))
+    state_writer.write_change_rows(
+        NumberedBatches().start_batch([StateChange(COOLDOWN, token.pk, until, "rate limit")])
+    )
     assert 590 < seconds_left(token, "rests_until") <= 600
-    (row,) = token_loader.read(-1).rows
-    assert abs(row[token_loader.COLUMNS.index("rests_until")] - until) < timedelta(seconds=10)
-    assert Pool().seen == -1
+    (row,) = token_loader.read_changed_tokens(-1).rows
+    assert abs(row[token_loader.TOKEN_COLUMNS.index("rests_until")] - until) < timedelta(seconds=10)
+    assert Pool().version_in_force == -1

@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 
 from providers.models import Provider
-from proxysite.home import fresh_field_key, fresh_secrets
+from proxysite.home import generate_field_key, generate_secrets
 from tokens import secret_check
 from tokens.maintenance import token_check
 from tokens.models import SecretCheck, UpstreamToken
-from tokens.querysets import UNREADABLE
-from tokens.secret_check import SecretsDiffer, enable_readable, require_secrets
+from tokens.querysets import UNREADABLE_REASON
+from tokens.secret_check import SecretsDiffer, enable_readable_tokens, require_secrets
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,7 @@ def secrets(settings: Any) -> Any:
 
 def tokens(count: int, name: str = "p") -> list[UpstreamToken]:
     provider = Provider.objects.create(name=name, kind="echo")
-    rows = [UpstreamToken.of(provider, f"sk-made-up-{number}") for number in range(count)]
+    rows = [UpstreamToken.from_secret(provider, f"sk-made-up-{number}") for number in range(count)]
     for row in rows:
         row.save()
     return rows
@@ -100,7 +100,7 @@ def test_a_database_without_check_values_is_judged_by_most_of_its_oldest_tokens(
 def test_of_two_who_start_first_at_the_same_time_one_is_refused(
     secrets: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = secret_check.create_checks
+    real = secret_check.create_check_values
 
     def beaten() -> dict[str, str]:
         mine = secrets.FIELD_KEYS
@@ -109,26 +109,26 @@ def test_of_two_who_start_first_at_the_same_time_one_is_refused(
         secrets.FIELD_KEYS = mine
         return real()
 
-    monkeypatch.setattr(secret_check, "create_checks", beaten)
+    monkeypatch.setattr(secret_check, "create_check_values", beaten)
     assert "FIELD_KEYS" in differing()
 
 
 def test_a_token_that_does_not_open_is_marked_and_enabled_when_it_opens_again(secrets: Any) -> None:
     first, second = tokens(2)
     secrets.FIELD_KEYS = [f"k2:{key(2)}"]
-    token_check.apply(first, "unreadable", None)
-    UpstreamToken.objects.filter(pk=second.pk).disable("by the operator")
+    token_check.write_outcome(first, "unreadable", None)
+    UpstreamToken.objects.filter(pk=second.pk).mark_disabled("by the operator")
     row = UpstreamToken.objects.get(pk=first.pk)
-    assert (row.state, row.reason, row.strikes) == ("disabled", UNREADABLE, 0)
-    assert enable_readable() == 0
+    assert (row.state, row.reason, row.strikes) == ("disabled", UNREADABLE_REASON, 0)
+    assert enable_readable_tokens() == 0
     secrets.FIELD_KEYS = [f"k2:{key(2)}", f"k1:{key(1)}"]
-    assert enable_readable() == 1
+    assert enable_readable_tokens() == 1
     states = {row.pk: row.state for row in UpstreamToken.objects.all()}
     assert states == {first.pk: "active", second.pk: "disabled"}
 
 
 def test_the_id_of_a_new_key_is_made_of_the_key() -> None:
-    ids = {fresh_field_key().partition(":")[0] for _ in range(10)}
+    ids = {generate_field_key().partition(":")[0] for _ in range(10)}
     assert len(ids) == 10
     assert all(one.isidentifier() for one in ids)
-    assert fresh_secrets()["FIELD_KEYS"].partition(":")[0] not in ids
+    assert generate_secrets()["FIELD_KEYS"].partition(":")[0] not in ids

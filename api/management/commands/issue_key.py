@@ -15,7 +15,7 @@ from api import keys
 from providers.management.base import GatewayCommand
 from tokens.secret_check import require_secrets
 
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LIFETIME_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Command(GatewayCommand):
@@ -79,7 +79,7 @@ class Command(GatewayCommand):
                 raise CommandError(f"The user {user} is not active.")
             expires_at = timezone.now() + lifetime if lifetime else None
             stores = not options["no_storing"]
-            row, key = keys.issue(
+            row, key = keys.create_key(
                 owner, name=name, models=wanted, expires_at=expires_at, stores_content=stores
             )
             transaction.set_rollback(dry_run)
@@ -104,4 +104,4 @@ def parse_lifetime(text: str) -> timedelta | None:
         raise CommandError(
             f"{text!r} is no time: write a number with m, h, d or w, for example 30d."
         )
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
+    return timedelta(**{LIFETIME_UNITS[match[2]]: int(match[1])})

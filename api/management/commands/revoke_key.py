@@ -9,7 +9,7 @@ from api import keys
 from api.models import ApiKey
 from providers.management.base import GatewayCommand
 
-SHOWN = 5  # keys named in the error when the prefix fits several
+MOST_NAMED_KEYS = 5  # keys named in the error when the prefix fits several
 
 
 class Command(GatewayCommand):
@@ -26,15 +26,14 @@ class Command(GatewayCommand):
         if not begins:
             raise CommandError("Give the beginning of a key.")
         found = ApiKey.objects.filter(prefix__startswith=begins).select_related("user")
-        rows = [key for key in found[: SHOWN + 1] if key.prefix.startswith(begins)]
+        rows = [key for key in found[: MOST_NAMED_KEYS + 1] if key.prefix.startswith(begins)]
         if not rows:
             raise CommandError(f"No key begins with {begins}.")
         if len(rows) > 1:
-            names = ", ".join(f"{key} ({key.user})" for key in rows[:SHOWN])
-            raise CommandError(
-                f"Several keys begin so: {names}{', …' if len(rows) > SHOWN else ''}. Give more "
-                "of it."
-            )
+            names = ", ".join(f"{key} ({key.user})" for key in rows[:MOST_NAMED_KEYS])
+            if len(rows) > MOST_NAMED_KEYS:
+                names += ", …"
+            raise CommandError(f"Several keys begin so: {names}. Give more of it.")
         key = rows[0]
         if key.revoked_at is not None:
             self.stdout.write(f"Key {key} of {key.user} was revoked already.")

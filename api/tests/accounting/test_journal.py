@@ -6,14 +6,14 @@ import orjson
 import pytest
 
 from api.accounting import journal
-from api.accounting.file_locks import claimed
-from api.accounting.journal import FIRST_SLOTS, SLOT_BYTES, Journal, orphans, read_slots
+from api.accounting.file_locks import lock_and_read
+from api.accounting.journal import FIRST_SLOTS, SLOT_BYTES, Journal, list_journals, parse_journal
 
 FACTS = ["0" * 32, "2026-11-21T10:00:00.123456+00:00", 1, 2, "chat/completions", "kimi-k2", True]
 
 
 def noted(of: Journal) -> list[list[Any]]:
-    return sorted(read_slots(of.path.read_bytes()).entries, key=str)
+    return sorted(parse_journal(of.path.read_bytes()).entries, key=str)
 
 
 @pytest.fixture
@@ -24,30 +24,30 @@ def kept(tmp_path: Path) -> Any:
 
 
 def test_a_request_stands_in_the_file_from_its_beginning_to_its_end(kept: Journal) -> None:
-    slot = kept.write(FACTS)
+    slot = kept.write_facts(FACTS)
     assert noted(kept) == [FACTS]
-    kept.erase(slot)
+    kept.release_slot(slot)
     assert noted(kept) == []
 
 
 def test_many_requests_stand_beside_each_other_and_each_is_erased_alone(kept: Journal) -> None:
-    slots = {number: kept.write([f"{number:032}", *FACTS[1:]]) for number in range(100)}
+    slots = {number: kept.write_facts([f"{number:032}", *FACTS[1:]]) for number in range(100)}
     assert len(set(slots.values())) == 100
     for number in range(0, 100, 2):
-        kept.erase(slots[number])
+        kept.release_slot(slots[number])
     assert [int(facts[0]) for facts in noted(kept)] == list(range(1, 100, 2))
 
 
 def test_slots_are_used_again_and_the_file_does_not_grow(kept: Journal) -> None:
     size = kept.path.stat().st_size
     for _ in range(10 * FIRST_SLOTS):
-        kept.erase(kept.write(FACTS))
+        kept.release_slot(kept.write_facts(FACTS))
     assert kept.path.stat().st_size == size
 
 
 def test_with_more_requests_than_slots_it_grows_and_keeps_all(kept: Journal) -> None:
     for number in range(5 * FIRST_SLOTS):
-        kept.write([f"{number:032}", *FACTS[1:]])
+        kept.write_facts([f"{number:032}", *FACTS[1:]])
     assert [int(facts[0]) for facts in noted(kept)] == list(range(5 * FIRST_SLOTS))
 
 
@@ -56,7 +56,7 @@ def test_with_more_requests_than_slots_it_grows_and_keeps_all(kept: Journal) -> 
 )
 def test_long_facts_do_not_reach_into_the_next_slot(kept: Journal, text: str) -> None:
     for number in range(6):
-        kept.write([f"{number:032}", *FACTS[1:5], text, True])
+        kept.write_facts([f"{number:032}", *FACTS[1:5], text, True])
     found = noted(kept)
     assert [int(facts[0]) for facts in found] == list(range(6))
     assert all(len(facts) == len(FACTS) and text.startswith(facts[5]) for facts in found)
@@ -64,7 +64,7 @@ def test_long_facts_do_not_reach_into_the_next_slot(kept: Journal, text: str) ->
 
 
 def test_facts_about_nobody_are_kept_as_nothing(kept: Journal) -> None:
-    kept.write([FACTS[0], FACTS[1], None, None, *FACTS[4:]])
+    kept.write_facts([FACTS[0], FACTS[1], None, None, *FACTS[4:]])
     assert noted(kept)[0][2:4] == [None, None]
 
 
@@ -79,14 +79,14 @@ def test_its_room_on_the_disk_is_taken_at_once_so_that_a_full_disk_is_an_error_a
     for _ in range(FIRST_SLOTS + 1):
         found = kept.path.stat()
         assert found.st_blocks * 512 >= found.st_size
-        kept.write(FACTS)
+        kept.write_facts(FACTS)
 
 
 def test_closing_removes_the_file_unless_a_request_is_in_flight(tmp_path: Path) -> None:
     idle, busy = Journal(tmp_path), Journal(tmp_path)
-    slot = idle.write(FACTS)
-    idle.erase(slot)
-    busy.write(FACTS)
+    slot = idle.write_facts(FACTS)
+    idle.release_slot(slot)
+    busy.write_facts(FACTS)
     idle.close()
     busy.close()
     assert not idle.path.exists()
@@ -95,27 +95,27 @@ def test_closing_removes_the_file_unless_a_request_is_in_flight(tmp_path: Path) 
 
 # --- files of others ------------------------------------------------------------------------------
 def test_the_file_of_a_living_process_cannot_be_claimed(kept: Journal) -> None:
-    kept.write(FACTS)
-    assert orphans(kept.path.parent) == [kept.path]
-    with claimed(kept.path) as data:
+    kept.write_facts(FACTS)
+    assert list_journals(kept.path.parent) == [kept.path]
+    with lock_and_read(kept.path) as data:
         assert data is None
     assert noted(kept) == [FACTS]
 
 
 def test_a_file_that_nobody_locks_is_claimed_once_at_a_time(tmp_path: Path) -> None:
     ended = Journal(tmp_path)
-    ended.write(FACTS)
+    ended.write_facts(FACTS)
     ended.close()
-    with claimed(ended.path) as data, claimed(ended.path) as second:
+    with lock_and_read(ended.path) as data, lock_and_read(ended.path) as second:
         assert data is not None
-        assert read_slots(data).entries == [FACTS]
+        assert parse_journal(data).entries == [FACTS]
         assert second is None
-    with claimed(ended.path) as data:
+    with lock_and_read(ended.path) as data:
         assert data is not None
 
 
 def test_a_file_that_is_gone_is_nobodys(tmp_path: Path) -> None:
-    with claimed(tmp_path / "1-ab.journal") as data:
+    with lock_and_read(tmp_path / "1-ab.journal") as data:
         assert data is None
 
 
@@ -127,15 +127,15 @@ def test_a_file_that_is_just_being_made_is_not_taken_for_a_dead_ones(
     def sweep_then_lock(file: int, how: int) -> None:
         if not swept:  # another process sweeps just before this one locks its new file
             swept.append(True)
-            for path in orphans(tmp_path):
-                with claimed(path) as data:
+            for path in list_journals(tmp_path):
+                with lock_and_read(path) as data:
                     if data is not None:
                         path.unlink()
         lock(file, how)
 
     monkeypatch.setattr(journal.fcntl, "flock", sweep_then_lock)
     made = Journal(tmp_path)
-    made.write(FACTS)
+    made.write_facts(FACTS)
     assert swept
     assert noted(made) == [FACTS]
     made.close()
@@ -168,10 +168,10 @@ def slot(data: bytes, length: int | None = None) -> bytes:
 def test_a_torn_or_strange_slot_is_passed_over(torn: bytes) -> None:
     good = slot(orjson.dumps(FACTS))
     if len(torn) == SLOT_BYTES:
-        assert read_slots(good + torn + good).entries == [FACTS, FACTS]
-    assert read_slots(good + torn).entries == [FACTS]
+        assert parse_journal(good + torn + good).entries == [FACTS, FACTS]
+    assert parse_journal(good + torn).entries == [FACTS]
 
 
 def test_an_empty_file_notes_nothing() -> None:
-    assert read_slots(b"").entries == []
-    assert read_slots(b"\0" * SLOT_BYTES * 4).entries == []
+    assert parse_journal(b"").entries == []
+    assert parse_journal(b"\0" * SLOT_BYTES * 4).entries == []

@@ -42,7 +42,7 @@ class MemoryWriter:
         self.gate.set()
         self.reached = asyncio.Event()
 
-    async def write(self, rows: list[Any]) -> None:
+    async def write_rows(self, rows: list[Any]) -> None:
         self.reached.set()
         await self.gate.wait()
         if self.broken:
@@ -68,9 +68,9 @@ class Kept:
 
     def in_flight(self) -> list[str]:
         """The requests that the journal would tell a successor about."""
-        paths = journal.orphans(self.ledger._journals)
+        paths = journal.list_journals(self.ledger._journal_directory)
         return sorted(
-            facts[0] for path in paths for facts in journal.read_slots(path.read_bytes()).entries
+            facts[0] for path in paths for facts in journal.parse_journal(path.read_bytes()).entries
         )
 
 
@@ -89,21 +89,21 @@ async def answered(
     asked: Trace, batches: list[list[Chunk]], error: BaseException | None = None
 ) -> Batches:
     call = asked.meter.begin_call(asked.request.body)
-    attempt = call.attempt = asked.attempt("p", "m", UUID(int=99), 13)
+    attempt = call.attempt = asked.add_attempt("p", "m", UUID(int=99), 13)
     for batch in batches:
         call.record_chunks(batch)
         yield batch
     if error is not None:
-        attempt.end("cut" if batches else type(error).__name__, str(error))
+        attempt.record_end("cut" if batches else type(error).__name__, str(error))
         raise error
-    attempt.end("answered")
+    attempt.record_end("answered")
 
 
 async def consume(kept: Kept, asked: Trace, batches: Batches) -> list[Chunk]:
     """What a door does with one request; returns when the last byte may be sent."""
-    kept.ledger.open(asked)
+    kept.ledger.open_record(asked)
     found: list[Chunk] = []
-    async with aclosing(kept.ledger.recorded(asked, batches)) as recorded:
+    async with aclosing(kept.ledger.record_batches(asked, batches)) as recorded:
         async for batch in recorded:
             found += batch
     return found
@@ -159,10 +159,10 @@ async def test_an_answer_passes_through_unchanged_and_has_a_row_with_its_facts(k
 
 async def test_a_request_stands_in_the_journal_until_its_row_is_committed(kept: Kept) -> None:
     asked = trace()
-    kept.ledger.open(asked)
+    kept.ledger.open_record(asked)
     assert kept.in_flight() == [asked.request.id]
     kept.writer.gate.clear()
-    recorded = kept.ledger.recorded(asked, answered(asked, [[chunk("a")]]))
+    recorded = kept.ledger.record_batches(asked, answered(asked, [[chunk("a")]]))
     await anext(recorded)
     ending = asyncio.create_task(anext(recorded, None))
     await kept.writer.reached.wait()
@@ -233,7 +233,7 @@ async def stuck(
 ) -> Batches:
     """An upstream that says `batches` and then nothing for ever."""
     call = asked.meter.begin_call(asked.request.body)
-    call.attempt = asked.attempt("p", "m")
+    call.attempt = asked.add_attempt("p", "m")
     try:
         for batch in batches:
             call.record_chunks(batch)
@@ -264,9 +264,9 @@ async def test_a_caller_who_leaves_has_a_row_and_the_upstream_is_closed(
 
 async def test_a_stream_that_its_reader_drops_has_a_row(kept: Kept) -> None:
     asked, closed = trace(), []
-    kept.ledger.open(asked)
+    kept.ledger.open_record(asked)
     async with aclosing(
-        kept.ledger.recorded(asked, stuck(asked, [[chunk("a")]], asyncio.Event(), closed))
+        kept.ledger.record_batches(asked, stuck(asked, [[chunk("a")]], asyncio.Event(), closed))
     ) as recorded:
         await anext(recorded)
     assert row(kept)["status"] == "abandoned"
@@ -285,7 +285,7 @@ async def test_a_caller_who_leaves_while_the_row_is_committed_has_one_row_and_le
     kept.writer.gate.set()
     await until(lambda: kept.in_flight() == [])
     assert row(kept)["status"] == "complete"
-    assert kept.ledger._slots == {}
+    assert kept.ledger._slots_by_request == {}
 
 
 async def test_a_caller_who_leaves_while_tokens_are_counted_has_one_row(
@@ -293,8 +293,8 @@ async def test_a_caller_who_leaves_while_tokens_are_counted_has_one_row(
 ) -> None:
     settings.COUNT_INLINE_BYTES = 0  # so that counting is done beside the event loop
     asked = trace(body={"messages": [{"role": "user", "content": "hello"}]})
-    kept.ledger.open(asked)
-    recorded = kept.ledger.recorded(asked, answered(asked, [[chunk("a" * 400)]]))
+    kept.ledger.open_record(asked)
+    recorded = kept.ledger.record_batches(asked, answered(asked, [[chunk("a" * 400)]]))
     await anext(recorded)
     ending = asyncio.create_task(anext(recorded, None))
     await asyncio.sleep(0)
@@ -380,7 +380,7 @@ async def test_hundreds_of_requests_that_end_in_every_way_have_exactly_one_row_e
         "truncated",
         "abandoned",
     }
-    assert kept.ledger._slots == {}
+    assert kept.ledger._slots_by_request == {}
 
 
 # --- group commit ---------------------------------------------------------------------------------
@@ -402,7 +402,7 @@ async def test_while_one_batch_commits_the_next_one_collects(kept: Kept) -> None
     first = serve(kept, range(1))
     await kept.writer.reached.wait()
     others = serve(kept, range(1, 51))
-    await until(lambda: len(kept.ledger._waiting) == 50)
+    await until(lambda: len(kept.ledger._waiting_rows) == 50)
     kept.writer.gate.set()
     assert await asyncio.gather(*first, *others) == [None] * 51
     assert kept.writer.batches == [1, 50]
@@ -412,5 +412,5 @@ async def test_a_row_that_the_database_refuses_does_not_hold_up_the_others(kept:
     kept.writer.refuses = {f"{7:032x}", f"{11:032x}"}
     assert await asyncio.gather(*serve(kept, range(20))) == [None] * 20
     assert len(kept.writer.table) == 18
-    assert not kept.ledger.away
+    assert not kept.ledger.is_suspended
     assert await asyncio.gather(*serve(kept, range(20, 25))) == [None] * 5

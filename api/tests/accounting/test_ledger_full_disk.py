@@ -23,7 +23,7 @@ class Disk:
 
     def __init__(self, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
-        write, write_file = kept.writer.write, journal.os.write
+        write, write_file = kept.writer.write_rows, journal.os.write
         allocate = journal.os.posix_fallocate
 
         async def write_rows(rows: list[Any]) -> None:
@@ -41,7 +41,7 @@ class Disk:
             self._check()
             allocate(file, offset, length)
 
-        monkeypatch.setattr(kept.writer, "write", write_rows)
+        monkeypatch.setattr(kept.writer, "write_rows", write_rows)
         monkeypatch.setattr("api.accounting.spool.os.write", write_or_fail)
         monkeypatch.setattr("api.accounting.journal.os.posix_fallocate", allocate_or_fail)
 
@@ -72,17 +72,17 @@ async def test_answers_end_well_and_their_rows_are_written_when_there_is_room_ag
     kept.writer.gate.set()
     assert await asyncio.gather(*running) == [None] * 30
     disk.full = False
-    await until(lambda: not kept.ledger.away)
+    await until(lambda: not kept.ledger.is_suspended)
     assert ids(kept) == list(range(30))
     assert {found["status"] for found in kept.writer.table.values()} == {"complete"}
-    assert (kept.in_flight(), kept.spool.waiting()) == ([], [])
+    assert (kept.in_flight(), kept.spool.list_waiting_files()) == ([], [])
 
 
 async def fill(kept: Kept, disk: Disk, number: int = 1) -> None:
     """Let a request end on a full disk."""
     disk.full = True
     assert await serve(kept, number) is None
-    assert kept.ledger.away
+    assert kept.ledger.is_suspended
 
 
 async def test_new_requests_are_refused_with_the_reason_until_the_kept_rows_are_written(
@@ -92,12 +92,12 @@ async def test_new_requests_are_refused_with_the_reason_until_the_kept_rows_are_
     for _ in range(20):  # the database takes transactions without rows: it is not back for that
         await asyncio.sleep(0.005)
         with pytest.raises(DatabaseUnavailable, match="the disk is full") as caught:
-            kept.ledger.open(trace(2))
+            kept.ledger.open_record(trace(2))
     assert (caught.value.shown_status, caught.value.shown_code) == (503, "database_unavailable")
     assert caught.value.retry_after_seconds
-    assert kept.ledger.reason == "the disk is full"
+    assert kept.ledger.refusal_reason == "the disk is full"
     disk.full = False
-    await until(lambda: not kept.ledger.away)
+    await until(lambda: not kept.ledger.is_suspended)
     assert await serve(kept, 2) is None
     assert ids(kept) == [1, 2]
 
@@ -110,7 +110,7 @@ async def test_each_change_of_state_is_one_line_in_the_log_and_no_traceback(
         for _ in range(20):
             await asyncio.sleep(0.005)
         disk.full = False
-        await until(lambda: not kept.ledger.away)
+        await until(lambda: not kept.ledger.is_suspended)
     assert len(messages(caplog, "the disk is full")) <= 4  # refused; rows are in memory: twice
     assert len(messages(caplog, "taken again")) == 2
     assert not any(record.exc_info for record in caplog.records)
@@ -121,17 +121,17 @@ async def test_a_journal_that_cannot_grow_refuses_requests_and_grows_when_there_
     kept: Kept, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(FIRST_SLOTS):
-        kept.ledger.open(trace(number))
+        kept.ledger.open_record(trace(number))
     disk.full = True
     for _ in range(3):
         with pytest.raises(DatabaseUnavailable, match="the disk is full"):
-            kept.ledger.open(trace(FIRST_SLOTS))
+            kept.ledger.open_record(trace(FIRST_SLOTS))
     assert len(messages(caplog, "No space left on device")) == 1
     await asyncio.sleep(0.05)
-    assert kept.ledger.away
+    assert kept.ledger.is_suspended
     disk.full = False
-    await until(lambda: not kept.ledger.away)
-    kept.ledger.open(trace(FIRST_SLOTS))
+    await until(lambda: not kept.ledger.is_suspended)
+    kept.ledger.open_record(trace(FIRST_SLOTS))
     assert len(kept.in_flight()) == FIRST_SLOTS + 1
 
 
@@ -145,10 +145,10 @@ async def test_beyond_the_bound_of_memory_the_journal_has_the_rows_and_they_are_
     disk.full = True
     kept.writer.gate.set()
     assert await asyncio.gather(*running) == [None] * 40
-    assert kept.ledger._unwritten._size <= 1_500
-    assert len(kept.ledger._unwritten) == 40
+    assert kept.ledger._unwritten_rows._size_bytes <= 1_500
+    assert len(kept.ledger._unwritten_rows) == 40
     disk.full = False
-    await until(lambda: not kept.ledger.away)
+    await until(lambda: not kept.ledger.is_suspended)
     assert ids(kept) == list(range(40))
     assert {(found["status"], found["key_id"]) for found in kept.writer.table.values()} == {
         ("complete", 11)
@@ -163,11 +163,11 @@ async def test_a_process_that_dies_on_a_full_disk_leaves_how_its_requests_ended(
     await fill(kept, disk)
     left = kept.ledger._journal.path.read_bytes()  # as after kill -9
     disk.full = False
-    await until(lambda: not kept.ledger.away)
+    await until(lambda: not kept.ledger.is_suspended)
     written = dict(kept.writer.table[f"{1:032x}"])
     kept.writer.table.clear()
-    (kept.ledger._journals / "1-dead.journal").write_bytes(left)
-    assert await kept.ledger.sweep() == 1
+    (kept.ledger._journal_directory / "1-dead.journal").write_bytes(left)
+    assert await kept.ledger.sweep_journals() == 1
     found = kept.writer.table[f"{1:032x}"]
     lost = {"provider_id", "token_id", "attempts", "queue_ms", "connect_ms", "first_byte_ms"}
     assert {name for name in COLUMNS if found[name] != written[name]} <= lost
@@ -179,11 +179,11 @@ async def test_rows_in_memory_go_to_the_spool_when_the_disk_is_back_before_the_d
     await fill(kept, disk)
     kept.writer.broken = True
     disk.full = False
-    await until(lambda: kept.spool.waiting() and not len(kept.ledger._unwritten))
-    await until(lambda: kept.ledger.reason == "the database does not answer")
+    await until(lambda: kept.spool.list_waiting_files() and not len(kept.ledger._unwritten_rows))
+    await until(lambda: kept.ledger.refusal_reason == "the database does not answer")
     assert kept.in_flight() == []
     kept.writer.broken = False
-    await until(lambda: not kept.ledger.away)
+    await until(lambda: not kept.ledger.is_suspended)
     assert ids(kept) == [1]
 
 
@@ -192,33 +192,33 @@ async def test_a_shutdown_on_a_full_disk_leaves_the_rows_to_the_next_start(
 ) -> None:
     kept = Kept(tmp_path)
     disk = Disk(kept, monkeypatch)
-    task = asyncio.create_task(kept.ledger.keep())
+    task = asyncio.create_task(kept.ledger.write_until_cancelled())
     await fill(kept, disk)
     task.cancel()
     await asyncio.wait([task])
-    await kept.ledger.shut()
+    await kept.ledger.write_rest_and_close()
     assert kept.in_flight() == [f"{1:032x}"]
     disk.full = False
     following = Kept(tmp_path)
-    await following.ledger.sweep()
+    await following.ledger.sweep_journals()
     assert following.writer.table[f"{1:032x}"]["status"] == "complete"
-    await following.ledger.shut()
+    await following.ledger.write_rest_and_close()
 
 
 async def test_a_fault_of_ours_while_rows_are_written_loses_none_and_is_over_when_it_is(
     kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     faults = [ZeroDivisionError()]
-    write = kept.writer.write
+    write = kept.writer.write_rows
 
     async def write_or_fail(rows: list[Any]) -> None:
         if rows and faults:
             raise faults.pop()
         await write(rows)
 
-    monkeypatch.setattr(kept.writer, "write", write_or_fail)
+    monkeypatch.setattr(kept.writer, "write_rows", write_or_fail)
     assert await serve(kept, 1) is None
-    await until(lambda: not kept.ledger.away)
+    await until(lambda: not kept.ledger.is_suspended)
     assert await serve(kept, 2) is None
     assert ids(kept) == [1, 2]
     assert "ZeroDivisionError" in caplog.text

@@ -60,9 +60,9 @@ def leave_good_files(kept: Kept) -> None:
     """A spool with row 1 and a journal with request 2, whose names come after the bad ones."""
     good = Spool(kept.spool.directory, 10**9)
     good._path = good.directory / "9-good.spool"
-    good.add([row(1)])
-    ended = Journal(kept.ledger._journals)
-    ended.write(facts(2))
+    good.append_rows([row(1)])
+    ended = Journal(kept.ledger._journal_directory)
+    ended.write_facts(facts(2))
     ended.close()
     ended.path.rename(ended.path.with_name("9-good.journal"))
 
@@ -76,16 +76,19 @@ def errors(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
 async def test_a_thing_that_is_no_file_is_set_aside_and_all_others_are_written(
     kept: Kept, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for path in (kept.spool.directory / "0-bad.spool", kept.ledger._journals / "0-bad.journal"):
+    for path in (
+        kept.spool.directory / "0-bad.spool",
+        kept.ledger._journal_directory / "0-bad.journal",
+    ):
         UNREADABLE[case](path)
     leave_good_files(kept)
-    kept.ledger.suspend()
-    await until(lambda: not kept.ledger.away)
+    kept.ledger.suspend_requests()
+    await until(lambda: not kept.ledger.is_suspended)
     for _ in range(3):
-        await kept.ledger.replay()
-        await kept.ledger.sweep()
+        await kept.ledger.replay_spools()
+        await kept.ledger.sweep_journals()
     assert ids(kept) == [1, 2]
-    for folder in (kept.spool.directory, kept.ledger._journals):
+    for folder in (kept.spool.directory, kept.ledger._journal_directory):
         [left] = [path.name for path in folder.iterdir() if path.name.startswith("0-bad")]
         assert left.endswith(".unreadable")
         assert len(errors(caplog, left)) == 1
@@ -98,15 +101,15 @@ async def test_a_file_that_cannot_be_opened_is_set_aside_and_all_others_are_writ
     kept: Kept, code: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (kept.spool.directory / "0-bad.spool").write_bytes(orjson.dumps(row(7)) + b"\n")
-    (kept.ledger._journals / "0-bad.journal").write_bytes(b"\0" * SLOT_BYTES)
+    (kept.ledger._journal_directory / "0-bad.journal").write_bytes(b"\0" * SLOT_BYTES)
     leave_good_files(kept)
     fail_for(monkeypatch, "0-bad", OSError(code, os.strerror(code)))
-    kept.ledger.suspend()
-    await until(lambda: not kept.ledger.away)
-    await kept.ledger.sweep()
+    kept.ledger.suspend_requests()
+    await until(lambda: not kept.ledger.is_suspended)
+    await kept.ledger.sweep_journals()
     assert ids(kept) == [1, 2]
     assert len(list(kept.spool.directory.glob("0-bad*.unreadable"))) == 1
-    assert len(list(kept.ledger._journals.glob("0-bad*.unreadable"))) == 1
+    assert len(list(kept.ledger._journal_directory.glob("0-bad*.unreadable"))) == 1
     assert len(errors(caplog, os.strerror(code))) == 2
 
 
@@ -116,14 +119,14 @@ async def test_a_file_that_was_mended_and_has_its_name_again_is_taken_up(
     leave_good_files(kept)
     with monkeypatch.context() as patch:
         fail_for(patch, "9-good", OSError(errno.EACCES, "Permission denied"))
-        await kept.ledger.replay()
-        await kept.ledger.sweep()
+        await kept.ledger.replay_spools()
+        await kept.ledger.sweep_journals()
     assert ids(kept) == []
-    for folder in (kept.spool.directory, kept.ledger._journals):
+    for folder in (kept.spool.directory, kept.ledger._journal_directory):
         [path] = folder.glob("*.unreadable")
         path.rename(path.with_name(path.name.removesuffix(".unreadable")))
-    await kept.ledger.replay()
-    await kept.ledger.sweep()
+    await kept.ledger.replay_spools()
+    await kept.ledger.sweep_journals()
     assert ids(kept) == [1, 2]
 
 
@@ -134,12 +137,12 @@ async def test_too_many_open_files_are_no_fault_of_the_file_which_is_written_lat
     with monkeypatch.context() as patch:
         fail_for(patch, "9-good", OSError(errno.EMFILE, "Too many open files"))
         for _ in range(3):
-            await kept.ledger.replay()
-            await kept.ledger.sweep()
+            await kept.ledger.replay_spools()
+            await kept.ledger.sweep_journals()
     assert ids(kept) == []
     assert len(errors(caplog, "left for later")) == 2
-    await kept.ledger.replay()
-    await kept.ledger.sweep()
+    await kept.ledger.replay_spools()
+    await kept.ledger.sweep_journals()
     assert ids(kept) == [1, 2]
 
 
@@ -147,7 +150,7 @@ async def test_a_file_that_can_neither_be_read_nor_renamed_is_skipped_and_logged
     kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_directory(kept.spool.directory / "0-bad.spool")
-    make_directory(kept.ledger._journals / "0-bad.journal")
+    make_directory(kept.ledger._journal_directory / "0-bad.journal")
     leave_good_files(kept)
     really = Path.rename
 
@@ -157,11 +160,11 @@ async def test_a_file_that_can_neither_be_read_nor_renamed_is_skipped_and_logged
         return really(path, target)
 
     monkeypatch.setattr(Path, "rename", read_only)
-    kept.ledger.suspend()
-    await until(lambda: not kept.ledger.away)
+    kept.ledger.suspend_requests()
+    await until(lambda: not kept.ledger.is_suspended)
     for _ in range(3):
-        await kept.ledger.replay()
-        await kept.ledger.sweep()
+        await kept.ledger.replay_spools()
+        await kept.ledger.sweep_journals()
     assert ids(kept) == [1, 2]
     assert len(errors(caplog, "skipped")) == 2
 
@@ -177,8 +180,8 @@ async def test_a_file_that_is_written_and_cannot_be_deleted_is_written_once(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", read_only)
         for _ in range(3):
-            await kept.ledger.replay()
-            await kept.ledger.sweep()
+            await kept.ledger.replay_spools()
+            await kept.ledger.sweep_journals()
     assert ids(kept) == [1, 2]
     assert sum(kept.writer.batches) == 2
     assert len(errors(caplog, "cannot be deleted")) == 2
@@ -190,17 +193,17 @@ async def test_a_folder_that_cannot_be_listed_keeps_nobody_away(
     def unlistable() -> list[Path]:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(kept.spool, "waiting", unlistable)
-    kept.ledger.suspend()
-    await until(lambda: not kept.ledger.away)
+    monkeypatch.setattr(kept.spool, "list_waiting_files", unlistable)
+    kept.ledger.suspend_requests()
+    await until(lambda: not kept.ledger.is_suspended)
 
 
 async def test_a_fault_of_ours_with_one_file_does_not_stop_the_others(
     kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Spool(kept.spool.directory, 10**9).add([row(5)])
+    Spool(kept.spool.directory, 10**9).append_rows([row(5)])
     leave_good_files(kept)
-    really, calls = kept.spool.read, []
+    really, calls = kept.spool.read_spool_file, []
 
     def read(path: Path) -> Any:
         calls.append(path)
@@ -208,8 +211,8 @@ async def test_a_fault_of_ours_with_one_file_does_not_stop_the_others(
             raise ZeroDivisionError
         return really(path)
 
-    monkeypatch.setattr(kept.spool, "read", read)
-    await kept.ledger.replay()
+    monkeypatch.setattr(kept.spool, "read_spool_file", read)
+    await kept.ledger.replay_spools()
     assert len(ids(kept)) == 1
     assert len(list(kept.spool.directory.glob("*.unreadable"))) == 1
     assert "ZeroDivisionError" in caplog.text
@@ -231,11 +234,11 @@ async def test_what_is_no_row_is_kept_beside_the_rows_that_are_written(
     )
     good = orjson.dumps(facts(2))
     slot = (len(good).to_bytes(2, "big") + good).ljust(SLOT_BYTES, b"\0")
-    (kept.ledger._journals / "0-odd.journal").write_bytes(odd + slot)
-    await kept.ledger.replay()
-    await kept.ledger.sweep()
+    (kept.ledger._journal_directory / "0-odd.journal").write_bytes(odd + slot)
+    await kept.ledger.replay_spools()
+    await kept.ledger.sweep_journals()
     assert ids(kept) == [1, 2]
-    assert kept.spool.waiting() == []
+    assert kept.spool.list_waiting_files() == []
     [left] = kept.spool.directory.glob("*.unreadable")
     assert garbage in left.read_bytes()
 
@@ -270,9 +273,9 @@ MISSHAPEN: dict[str, list[Any]] = {
 async def test_a_row_of_wrong_shape_is_kept_in_a_file_and_the_others_are_written(
     kept: Kept, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept.spool.add([row(1), MISSHAPEN[case], row(2)])
-    kept.ledger.suspend()
-    await until(lambda: not kept.ledger.away)
+    kept.spool.append_rows([row(1), MISSHAPEN[case], row(2)])
+    kept.ledger.suspend_requests()
+    await until(lambda: not kept.ledger.is_suspended)
     assert ids(kept) == [1, 2]
     assert refused(kept) == [MISSHAPEN[case]]
     assert len(errors(caplog, str(kept.spool.refused_path))) == 1
@@ -283,11 +286,11 @@ async def test_a_row_of_wrong_shape_is_kept_in_a_file_and_the_others_are_written
     "slot", [["zz", 1, 2, 3, 4, 5, 6], [None] * 7, [[]] * 16, facts(3)[:1] + [None] * 15], ids=str
 )
 async def test_a_journal_slot_of_wrong_shape_is_kept_in_a_file(kept: Kept, slot: list[Any]) -> None:
-    ended = Journal(kept.ledger._journals)
+    ended = Journal(kept.ledger._journal_directory)
     for one in (facts(1), slot, facts(2)):
-        ended.write(one)
+        ended.write_facts(one)
     ended.close()
-    assert await kept.ledger.sweep() == 3
+    assert await kept.ledger.sweep_journals() == 3
     assert ids(kept) == [1, 2]
     assert len(refused(kept)) == 1
 
@@ -300,8 +303,8 @@ async def test_what_no_column_holds_is_left_out_and_the_row_is_written(kept: Kep
         "stream": "yes",
         "attempts": 5,
     }
-    kept.spool.add([changed(**{**odd, "completion_tokens": -1})])
-    await kept.ledger.replay()
+    kept.spool.append_rows([changed(**{**odd, "completion_tokens": -1})])
+    await kept.ledger.replay_spools()
     found = kept.writer.table[f"{3:032x}"]
     assert (found["prompt_tokens"], found["completion_tokens"], found["estimated"]) == (0, 0, True)
     assert (found["http_status"], found["stream"], found["attempts"]) == (None, False, [])
@@ -315,8 +318,8 @@ async def test_what_no_column_holds_is_left_out_and_the_row_is_written(kept: Kep
 
 async def test_a_row_that_is_refused_whatever_is_done_is_kept_in_a_file(kept: Kept) -> None:
     kept.writer.refuses.add(f"{2:032x}")
-    kept.spool.add([row(number) for number in range(1, 20)])
-    await kept.ledger.replay()
+    kept.spool.append_rows([row(number) for number in range(1, 20)])
+    await kept.ledger.replay_spools()
     assert ids(kept) == [1, *range(3, 20)]
     assert refused(kept) == [row(2)]
 
@@ -325,7 +328,7 @@ async def test_a_refused_row_that_no_file_takes_is_told_in_the_log(
     kept: Kept, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept.spool.refused_path.mkdir()
-    kept.spool.add([changed(id="zz"), row(1)])
-    await kept.ledger.replay()
+    kept.spool.append_rows([changed(id="zz"), row(1)])
+    await kept.ledger.replay_spools()
     assert ids(kept) == [1]
     assert len(errors(caplog, "a row is lost")) == 1

@@ -5,7 +5,7 @@ import pytest
 
 from api.accounting import tokenizer
 from api.accounting.token_count import Prompt, count_request, estimate_request
-from api.accounting.tokenizer import count
+from api.accounting.tokenizer import count_text
 from conversations.text import token_estimate
 from conversations.text.token_estimate import MESSAGE_TOKENS, weigh_slice
 from providers.protocol.attempt import Attempt
@@ -27,7 +27,7 @@ def add_call(
 ) -> None:
     call = found.begin_call(body)
     call.attempt = Attempt("p", "m")
-    call.attempt.end(outcome)
+    call.attempt.record_end(outcome)
     for name, value in facts.items():
         setattr(call, name, value)
 
@@ -101,7 +101,7 @@ async def test_reported_figures_are_not_marked_and_nothing_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        tokenizer, "vocabulary", lambda: pytest.fail("counted although it was told")
+        tokenizer, "load_vocabulary", lambda: pytest.fail("counted although it was told")
     )
     found = await count_request(
         meter(reported={"prompt_tokens": 3, "completion_tokens": 5}, texts=["x" * 10**6])
@@ -132,11 +132,11 @@ async def test_the_usage_of_a_request_is_that_of_all_calls_that_were_answered() 
     ],
 )
 def test_texts_are_counted_as_o200k_counts_them(text: str, tokens: int) -> None:
-    assert count(text) == tokens
+    assert count_text(text) == tokens
 
 
 def test_special_tokens_in_a_text_are_only_text() -> None:
-    assert count("<|endoftext|>") > 1
+    assert count_text("<|endoftext|>") > 1
 
 
 async def test_what_was_said_and_thought_is_counted_with_the_prompt() -> None:
@@ -191,7 +191,7 @@ def test_everything_the_upstream_had_to_read_is_counted(
 ) -> None:
     prompt = prompt_of(body)
     overhead = MESSAGE_TOKENS * len(body.get("messages", ()))
-    assert sum(map(count, prompt.texts)) + prompt.tokens - overhead == tokens
+    assert sum(map(count_text, prompt.texts)) + prompt.non_text_tokens - overhead == tokens
 
 
 def test_tools_and_earlier_calls_are_part_of_the_prompt() -> None:
@@ -208,8 +208,8 @@ def test_tools_and_earlier_calls_are_part_of_the_prompt() -> None:
 
 def test_an_estimate_needs_no_vocabulary_and_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "The quick brown fox jumps over the lazy dog. " * 50
-    exact = count(text)
-    monkeypatch.setattr(tokenizer, "vocabulary", lambda: pytest.fail("counted"))
+    exact = count_text(text)
+    monkeypatch.setattr(tokenizer, "load_vocabulary", lambda: pytest.fail("counted"))
     found = estimate_request(meter(texts=[text]))
     assert found.estimated
     assert exact / 2 < found.completion < exact * 2
@@ -241,16 +241,16 @@ async def test_of_an_answer_of_which_nothing_could_be_kept_the_length_counts() -
 
 async def test_unkept_thinking_is_measured_by_all_that_was_kept() -> None:
     found = meter(unkept_reasoning=300)
-    found.calls[0].attempt.unshown = ["hello world " * 25]
+    found.calls[0].attempt.hidden_thinking = ["hello world " * 25]
     assert (await count_request(found)).reasoning == pytest.approx(
-        2 * count("hello world " * 25), abs=2
+        2 * count_text("hello world " * 25), abs=2
     )
 
 
 @pytest.mark.parametrize("piece", ["x", " ", "\n", "ab ", "<tool_call>", "{{{{", "字", "🎈", "a1!"])
 @pytest.mark.timeout(30)  # it takes a fraction of a second; the square of it would take minutes
 def test_much_of_the_same_is_no_hang(piece: str) -> None:
-    assert count(piece * (500_000 // len(piece))) > 0
+    assert count_text(piece * (500_000 // len(piece))) > 0
 
 
 def test_openais_form_has_all_its_fields() -> None:

@@ -8,7 +8,13 @@ import pytest
 
 from api.accounting import tokenizer
 from api.accounting.token_count import count_body, count_request
-from api.accounting.tokenizer import SLICE_CHARS, count, count_all, in_thread, slices_of
+from api.accounting.tokenizer import (
+    SLICE_CHARS,
+    count_text,
+    count_texts,
+    run_in_counting_thread,
+    slice_text,
+)
 from providers.protocol.attempt import Attempt
 from providers.protocol.usage_meter import MeteredCall, UsageMeter
 
@@ -24,49 +30,49 @@ def letters(size: int, seed: int = 1) -> str:
     "text", [ENGLISH * 300, CHINESE * 2_000, letters(20_000), " " * 20_000, "a\nb " * 5_000]
 )
 def test_slices_are_the_text_and_count_nearly_as_the_whole(text: str) -> None:
-    assert "".join(slices_of(text)) == text
-    assert max(map(len, slices_of(text))) <= SLICE_CHARS
-    found = count_all([text], 10**9)
-    assert found.exact
-    assert found.tokens == pytest.approx(count(text), rel=0.01, abs=2)
+    assert "".join(slice_text(text)) == text
+    assert max(map(len, slice_text(text))) <= SLICE_CHARS
+    found = count_texts([text], 10**9)
+    assert found.is_exact
+    assert found.tokens == pytest.approx(count_text(text), rel=0.01, abs=2)
 
 
 def test_words_stay_whole() -> None:
     text = ENGLISH * 300
-    assert count_all([text], 10**9).tokens == count(text)
+    assert count_texts([text], 10**9).tokens == count_text(text)
 
 
 @pytest.mark.parametrize(
     "texts", [[ENGLISH * 30_000], [ENGLISH * 10] * 2_000, [letters(600_000), ENGLISH * 10_000]]
 )
 def test_of_a_longer_text_a_sample_is_counted(texts: list[str]) -> None:
-    exact, sampled = count_all(texts, 10**9), count_all(texts, 1_000)
-    assert not sampled.exact
+    exact, sampled = count_texts(texts, 10**9), count_texts(texts, 1_000)
+    assert not sampled.is_exact
     assert sampled.tokens == pytest.approx(exact.tokens, rel=0.1)
 
 
 def test_a_sample_costs_the_same_whatever_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = []
     monkeypatch.setattr(tokenizer, "limit_cache", encoded.append)
-    count_all(["x" * 15_000_000], 1_000)
+    count_texts(["x" * 15_000_000], 1_000)
     assert sum(encoded) <= 2 * tokenizer.SAMPLE_SLICES * SLICE_CHARS
 
 
 @pytest.mark.settings(COUNT_CACHE_CHARS=50_000)
 def test_the_tokenizer_forgets_what_it_met() -> None:
     for seed in range(10):
-        count_all([" ".join(letters(12, seed * 1_000 + at) for at in range(2_000))], 10**9)
-    assert tokenizer.vocabulary().cache_len < 10_000
+        count_texts([" ".join(letters(12, seed * 1_000 + at) for at in range(2_000))], 10**9)
+    assert tokenizer.load_vocabulary().cache_len < 10_000
 
 
 @pytest.mark.settings(COUNT_EXACT_CHARS=10_000)
 async def test_with_many_callers_in_front_only_samples_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert await in_thread(lambda most_chars: most_chars) == 10_000
-    monkeypatch.setattr(tokenizer, "_waiting", tokenizer.MOST_WAITING)
-    assert await in_thread(lambda most_chars: most_chars) == 0
-    assert tokenizer._waiting == tokenizer.MOST_WAITING
+    assert await run_in_counting_thread(lambda most_chars: most_chars) == 10_000
+    monkeypatch.setattr(tokenizer, "_waiting_callers", tokenizer.MOST_WAITING_CALLERS)
+    assert await run_in_counting_thread(lambda most_chars: most_chars) == 0
+    assert tokenizer._waiting_callers == tokenizer.MOST_WAITING_CALLERS
 
 
 @pytest.mark.settings(COUNT_EXACT_CHARS=10**7)
@@ -81,9 +87,9 @@ async def test_a_long_text_is_counted_in_small_parts_beside_the_event_loop(
         parts.append(chars)
         threads.add(threading.current_thread().name)
 
-    await in_thread(lambda most_chars: None)  # loads the vocabulary
+    await run_in_counting_thread(lambda most_chars: None)  # loads the vocabulary
     monkeypatch.setattr(tokenizer, "limit_cache", note)
-    assert (await count_body({"messages": [{"role": "user", "content": text}]})).exact
+    assert (await count_body({"messages": [{"role": "user", "content": text}]})).is_exact
     assert sum(parts) == len(text)
     assert max(parts) <= tokenizer.SLICES_AT_ONCE * tokenizer.SLICE_CHARS
     assert {name.partition("_")[0] for name in threads} == {"counting"}
@@ -101,7 +107,7 @@ def said(**delta: Any) -> list[dict[str, Any]]:
 def metered_call() -> MeteredCall:
     call = UsageMeter().begin_call({"messages": []})
     call.attempt = Attempt("p", "m")
-    call.attempt.end("answered")
+    call.attempt.record_end("answered")
     return call
 
 
@@ -117,7 +123,7 @@ async def test_of_a_very_long_answer_the_beginning_is_kept_and_the_rest_estimate
     assert sum(len(text) + 64 for text in (*call.texts, *call.reasoning)) <= 20_000
     found = await count_request(call.meter)
     if call.texts:
-        assert found.completion == pytest.approx(2 * count(piece * 100) / 100 * times, rel=0.1)
+        assert found.completion == pytest.approx(2 * count_text(piece * 100) / 100 * times, rel=0.1)
     assert found.estimated
 
 

@@ -10,11 +10,11 @@ import pytest
 from django.db import connection
 
 from api.accounting import writers
-from api.accounting.usage_rows import from_journal
+from api.accounting.usage_rows import row_from_facts
 from api.accounting.write_errors import RowsRefused, WriteFailed
 from api.accounting.writers import COLUMNS, PostgresWriter, SqliteWriter, Writer
 from api.models import UsageRecord
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 
 committed = pytest.mark.django_db(transaction=True)
 on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's own writer")
@@ -44,19 +44,19 @@ def row(number: int = 1, **fields: Any) -> list[Any]:
 
 @pytest.fixture
 async def writer() -> Any:
-    found = writers.writer()
+    found = writers.make_writer()
     yield found
     await asyncio.wait_for(found.close(), 2)
 
 
 async def records() -> list[UsageRecord]:
-    return await off_loop(lambda: list(UsageRecord.objects.order_by("id")))
+    return await run_in_thread(lambda: list(UsageRecord.objects.order_by("id")))
 
 
 async def write(writer: Writer, *rows: list[Any]) -> None:
     """Fails rather than waits for ever."""
     async with asyncio.timeout(5):
-        await writer.write(list(rows))
+        await writer.write_rows(list(rows))
 
 
 @committed
@@ -113,7 +113,7 @@ async def test_a_row_of_the_writer_is_found_by_the_orm_as_one_of_its_own(writer:
         ]
 
     await write(writer, row())
-    assert await off_loop(questions) == [True] * 4
+    assert await run_in_thread(questions) == [True] * 4
 
 
 @committed
@@ -203,7 +203,7 @@ async def test_an_interrupted_row_never_replaces_the_one_that_was_committed(writ
         if number == 1:
             await write(writer, row(1))
         await write(
-            writer, from_journal([f"{number:032x}", AT, None, None, "embeddings", "m", False])
+            writer, row_from_facts([f"{number:032x}", AT, None, None, "embeddings", "m", False])
         )
     found = [(one.id.int, one.status, one.error_code, one.http_status) for one in await records()]
     assert found == [(1, "complete", "", 200), (2, "interrupted", "interrupted", None)]
@@ -258,12 +258,14 @@ async def test_the_thread_answers_whatever_is_raised_holds_no_lock_and_lives_on(
         AttributeError("odd"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(writer, "_values", lambda row, fault=fault: (_ for _ in ()).throw(fault))
+            patch.setattr(
+                writer, "_row_values", lambda row, fault=fault: (_ for _ in ()).throw(fault)
+            )
             with pytest.raises(RowsRefused):
                 await write(writer, row(1))
             patch.undo()
             patch.setattr(
-                writer, "_insert", lambda db, values, fault=fault: (_ for _ in ()).throw(fault)
+                writer, "_insert_rows", lambda db, values, fault=fault: (_ for _ in ()).throw(fault)
             )
             with pytest.raises(WriteFailed):
                 await write(writer, row(1))
@@ -313,7 +315,7 @@ async def test_whatever_is_raised_on_postgres_is_answered_and_the_next_rows_are_
         psycopg.errors.DiskFull("no space"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(writer, "_copy", broken)
+            patch.setattr(writer, "_copy_lines", broken)
             with pytest.raises(WriteFailed) as caught:
                 await write(writer, row(1))
             assert caught.value.disk_full == isinstance(fault, psycopg.errors.DiskFull)
@@ -404,7 +406,7 @@ async def test_a_connection_that_postgres_closed_fails_once_and_is_made_anew(
             )
 
     await write(writer, row(1))
-    await off_loop(end)
+    await run_in_thread(end)
     with pytest.raises(WriteFailed):
         await write(writer, row(2))
     await write(writer, row(2))
@@ -436,7 +438,7 @@ async def test_a_table_that_is_locked_fails_in_time(writer: Writer) -> None:
 async def test_a_writing_that_was_ended_midway_does_not_spoil_the_next(writer: Writer) -> None:
     await write(writer, row(1))
     for number in range(2, 12):
-        cut = asyncio.ensure_future(writer.write([row(number)]))
+        cut = asyncio.ensure_future(writer.write_rows([row(number)]))
         for _ in range(number % 5):
             await asyncio.sleep(0)
         cut.cancel()

@@ -33,12 +33,12 @@ def test_the_key_stands_alone_on_the_output_and_works() -> None:
     notes = StringIO()
     key = run("issue_key", "alice", "--name", "laptop", notes=notes)
     assert re.fullmatch(r"sk-ps-[0-9A-Za-z]{49}\n", key)
-    assert keys.digest(key.strip()) == ApiKey.objects.get().digest
+    assert keys.digest_key(key.strip()) == ApiKey.objects.get().digest
     assert key.strip() not in notes.getvalue()
     assert "not shown again" in notes.getvalue()
-    caller = authentication.find(keys.digest(key.strip()))
+    caller = authentication.load_caller(keys.digest_key(key.strip()))
     assert caller is not None
-    assert caller.models == frozenset()
+    assert caller.allowed_models == frozenset()
     alice = User.objects.get()
     assert (alice.username, alice.has_usable_password(), alice.is_staff) == ("alice", False, False)
 
@@ -60,13 +60,15 @@ def test_a_key_may_be_limited_to_models_and_aliases_and_in_time(echo: None) -> N
 @pytest.fixture
 def all_kinds() -> list[str]:
     """Return the names of models of every kind that the rows have."""
-    acme = rows.provider("https://acme.example", "acme", models=("big", "small"))
-    rows.provider("https://old.example", "old", models=("of-disabled-provider",), enabled=False)
+    acme = rows.create_provider("https://acme.example", "acme", models=("big", "small"))
+    rows.create_provider(
+        "https://old.example", "old", models=("of-disabled-provider",), enabled=False
+    )
     acme.models.filter(public_id="small").update(enabled=False)
-    rows.virtual("o1-big", "big", "stepwise")
-    rows.virtual("o1-off", "big", "stepwise")
-    rows.alias("gpt-4o", "big")
-    rows.alias("o1", "o1-big")
+    rows.create_virtual_model("o1-big", "big", "stepwise")
+    rows.create_virtual_model("o1-off", "big", "stepwise")
+    rows.create_alias("gpt-4o", "big")
+    rows.create_alias("o1", "o1-big")
     return ["big", "gpt-4o", "o1", "o1-big", "o1-off", "of-disabled-provider", "small"]
 
 
@@ -88,17 +90,17 @@ def test_every_name_that_a_key_may_be_given_stands_in_list_models(all_kinds: lis
 
 def test_a_key_for_a_virtual_model_alone_may_use_it_and_no_other(all_kinds: list[str]) -> None:
     key = run("issue_key", "alice", "--models", "o1-big").strip()
-    caller = authentication.find(keys.digest(key))
+    caller = authentication.load_caller(keys.digest_key(key))
     assert caller is not None
-    assert list(model_list.entries(caller)) == ["o1", "o1-big"]
+    assert list(model_list.list_model_objects(caller)) == ["o1", "o1-big"]
 
 
 def test_with_a_key_that_stores_nothing_nothing_is_kept() -> None:
     key = run("issue_key", "alice", "--no-storing").strip()
     assert not ApiKey.objects.get().stores_content
-    caller = authentication.find(keys.digest(key))
+    caller = authentication.load_caller(keys.digest_key(key))
     assert caller is not None
-    assert not caller.stores
+    assert not caller.can_store
     with pytest.raises(Forbidden):
         caller.require_storing()
     run("issue_key", "bob")
@@ -138,7 +140,7 @@ def test_an_inactive_user_gets_no_key() -> None:
 # --- revoke_key -----------------------------------------------------------------------------------
 @pytest.fixture
 def key() -> str:
-    return keys.issue(User.objects.create_user("alice"))[1]
+    return keys.create_key(User.objects.create_user("alice"))[1]
 
 
 def test_a_key_is_revoked_by_what_the_admin_shows_of_it_or_by_itself(key: str) -> None:
@@ -146,13 +148,13 @@ def test_a_key_is_revoked_by_what_the_admin_shows_of_it_or_by_itself(key: str) -
     for shown in (row.prefix, str(row), f" {row.prefix}... ", key, key[:9]):
         ApiKey.objects.update(revoked_at=None)
         assert run("revoke_key", shown) == f"Key {row} of alice is revoked.\n"
-        assert authentication.find(keys.digest(key)) is None
+        assert authentication.load_caller(keys.digest_key(key)) is None
     assert run("revoke_key", row.prefix) == f"Key {row} of alice was revoked already.\n"
 
 
 def test_revoking_dry_changes_nothing(key: str) -> None:
     assert "would be revoked" in run("revoke_key", key[:12], "--dry-run")
-    assert authentication.find(keys.digest(key)) is not None
+    assert authentication.load_caller(keys.digest_key(key)) is not None
 
 
 def test_an_unknown_or_ambiguous_beginning_revokes_nothing(key: str) -> None:
@@ -163,11 +165,11 @@ def test_an_unknown_or_ambiguous_beginning_revokes_nothing(key: str) -> None:
         assert refused("revoke_key", pattern).startswith("No key begins with")
     for empty in ("", " ", "…"):
         assert refused("revoke_key", empty) == "Give the beginning of a key."
-    other, _ = keys.issue(mallory)
+    other, _ = keys.create_key(mallory)
     said = refused("revoke_key", "sk-ps-")
     assert said.startswith("Several keys begin so: ")
     assert f"{other} (mallory)" in said
     for _ in range(10):
-        keys.issue(mallory)
+        keys.create_key(mallory)
     assert refused("revoke_key", "sk-ps-").endswith(", …. Give more of it.")
     assert ApiKey.objects.filter(revoked_at=None).count() == 12

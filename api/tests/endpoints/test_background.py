@@ -14,9 +14,9 @@ from openai.types.responses import Response
 
 from api.responses import event_log
 from conversations.models import EventBatch, Turn
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually, speech
-from proxysite.testing.upstream import DONE, Gate, refuse, reply, stream
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import speech, wait_until_true
+from proxysite.testing.upstream import DONE, Gate, send_refusal, send_reply, send_stream
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ async def client(gateway, alice):
 
 async def asked(gateway, person, text="Hi", **body):
     body = {"model": "m", "input": text, "background": True} | body
-    return await gateway.ask("POST", "/v1/responses", person.key, json=body)
+    return await gateway.send_request("POST", "/v1/responses", person.key, json=body)
 
 
 async def followed(gateway, person, response_id, after=-1):
     path = f"/v1/responses/{response_id}?stream=true&starting_after={after}"
-    return told(await gateway.ask("GET", path, person.key))
+    return told(await gateway.send_request("GET", path, person.key))
 
 
 def told(answer):
@@ -49,23 +49,25 @@ def told(answer):
 
 async def written():
     """The events that are rows."""
-    found = await off_loop(
+    found = await run_in_thread(
         lambda: list(EventBatch.objects.order_by("turn", "first").values_list("events", flat=True))
     )
     return [event for events in found for event in events]
 
 
 async def all_written(gateway):
-    await eventually(lambda: not gateway.inner.background.feeds)
+    await wait_until_true(lambda: not gateway.inner.background.feeds)
     return await written()
 
 
 async def test_a_response_in_the_background_is_answered_whoever_listens(client, upstream):
     gate = Gate()
-    upstream.will(stream(*speech.words("Hel"), gate, *speech.spoken("lo."), DONE))
+    upstream.queue_scripts(
+        send_stream(*speech.content_chunks("Hel"), gate, *speech.streamed_completion("lo."), DONE)
+    )
     made = await client.responses.create(model="m", input="Hi", background=True)
     assert (made.status, made.background) == ("queued", True)
-    await gate.arrival()
+    await gate.wait_until_reached()
     assert (await client.responses.retrieve(made.id)).status == "in_progress"
     gate.open()
 
@@ -73,12 +75,14 @@ async def test_a_response_in_the_background_is_answered_whoever_listens(client, 
         found = await client.responses.retrieve(made.id)
         return found if found.status == "completed" else None
 
-    assert (await eventually(done)).output_text == "Hello."
+    assert (await wait_until_true(done)).output_text == "Hello."
 
 
 async def test_the_events_of_a_background_response_can_be_come_back_to(client, upstream):
     gate = Gate()
-    upstream.will(stream(*speech.words("Hel"), gate, *speech.spoken("lo."), DONE))
+    upstream.queue_scripts(
+        send_stream(*speech.content_chunks("Hel"), gate, *speech.streamed_completion("lo."), DONE)
+    )
     heard = []
     async with await client.responses.create(
         model="m", input="Hi", background=True, stream=True
@@ -108,9 +112,9 @@ async def collected(client, response_id, after):
 
 async def test_a_background_response_can_be_cancelled(client, upstream):
     gate = Gate()
-    upstream.will(stream(*speech.words("Hel"), gate))
+    upstream.queue_scripts(send_stream(*speech.content_chunks("Hel"), gate))
     made = await client.responses.create(model="m", input="Hi", background=True)
-    await gate.arrival()
+    await gate.wait_until_reached()
     found: Response = await client.responses.cancel(made.id)
     assert (found.status, found.output_text) == ("cancelled", "Hel")
     events = await collected(client, made.id, None)
@@ -119,7 +123,7 @@ async def test_a_background_response_can_be_cancelled(client, upstream):
 
 
 async def test_only_a_response_in_the_background_can_be_cancelled_or_come_back_to(client, upstream):
-    upstream.will(reply(speech.completion("One.")))
+    upstream.queue_scripts(send_reply(speech.chat_completion("One.")))
     made = await client.responses.create(model="m", input="1")
     with pytest.raises(openai.BadRequestError):
         await client.responses.cancel(made.id)
@@ -128,14 +132,14 @@ async def test_only_a_response_in_the_background_can_be_cancelled_or_come_back_t
 
 
 async def test_a_background_response_that_fails_says_so(client, upstream):
-    upstream.will(refuse(400, "No."))
+    upstream.queue_scripts(send_refusal(400, "No."))
     made = await client.responses.create(model="m", input="Hi", background=True)
 
     async def ended():
         found = await client.responses.retrieve(made.id)
         return found if found.status == "failed" else None
 
-    assert (await eventually(ended)).error.message == "No."
+    assert (await wait_until_true(ended)).error.message == "No."
     assert (await collected(client, made.id, None))[-1].type == "response.failed"
 
 
@@ -143,7 +147,10 @@ async def test_a_background_response_that_fails_says_so(client, upstream):
 async def test_what_no_database_keeps_is_not_told_and_stops_nobodys_events(
     gateway, upstream, alice
 ):
-    upstream.will(stream(*speech.spoken("a\0b"), DONE), stream(*speech.spoken("fine"), DONE))
+    upstream.queue_scripts(
+        send_stream(*speech.streamed_completion("a\0b"), DONE),
+        send_stream(*speech.streamed_completion("fine"), DONE),
+    )
     first = await asked(gateway, alice)
     await asked(gateway, alice)
     assert (
@@ -159,10 +166,10 @@ async def test_what_no_database_keeps_is_not_told_and_stops_nobodys_events(
 async def test_events_that_the_database_refuses_are_left_out_alone(
     gateway, upstream, alice, monkeypatch, caplog
 ):
-    real, gate = event_log.write, Gate()
-    upstream.will(
-        stream(*speech.words("bad"), gate, DONE),
-        stream(*speech.words("good"), gate, *speech.spoken("."), DONE),
+    real, gate = event_log.write_event_batches, Gate()
+    upstream.queue_scripts(
+        send_stream(*speech.content_chunks("bad"), gate, DONE),
+        send_stream(*speech.content_chunks("good"), gate, *speech.streamed_completion("."), DONE),
     )
 
     def write(fresh):
@@ -170,7 +177,7 @@ async def test_events_that_the_database_refuses_are_left_out_alone(
             raise DataError("no")
         real(fresh)
 
-    monkeypatch.setattr("api.responses.event_log.write", write)
+    monkeypatch.setattr("api.responses.event_log.write_event_batches", write)
     await asked(gateway, alice)
     await asked(gateway, alice)
     gate.open()
@@ -182,13 +189,13 @@ async def test_events_that_the_database_refuses_are_left_out_alone(
 async def test_a_write_that_nobody_heard_of_is_written_again_with_what_came_since(
     gateway, upstream, alice
 ):
-    upstream.will(stream(*speech.spoken("Hello."), DONE))
+    upstream.queue_scripts(send_stream(*speech.streamed_completion("Hello."), DONE))
     await asked(gateway, alice)
     whole = await all_written(gateway)
-    turn_id = (await off_loop(Turn.objects.get)).pk
-    await off_loop(EventBatch.objects.all().delete)
-    await off_loop(event_log.write, [(turn_id, whole[:3])])
-    await off_loop(event_log.write, [(turn_id, whole)])
+    turn_id = (await run_in_thread(Turn.objects.get)).pk
+    await run_in_thread(EventBatch.objects.all().delete)
+    await run_in_thread(event_log.write_event_batches, [(turn_id, whole[:3])])
+    await run_in_thread(event_log.write_event_batches, [(turn_id, whole)])
     assert await written() == whole
 
 
@@ -196,23 +203,23 @@ async def test_what_is_written_does_not_stay_in_memory_and_slow_listeners_miss_n
     gateway, upstream, alice
 ):
     gates = [Gate(), Gate()]
-    upstream.will(
-        stream(
-            *speech.words("One"),
+    upstream.queue_scripts(
+        send_stream(
+            *speech.content_chunks("One"),
             gates[0],
-            *speech.words(" two"),
+            *speech.content_chunks(" two"),
             gates[1],
-            *speech.spoken("."),
+            *speech.streamed_completion("."),
             DONE,
         )
     )
     await asked(gateway, alice)
     (feed,) = gateway.inner.background.feeds.values()
-    slow = feed.since()
+    slow = feed.follow_events()
     heard = await anext(slow)
     for gate in gates:
-        await gate.arrival()
-        await eventually(lambda: feed.first and not feed.events)
+        await gate.wait_until_reached()
+        await wait_until_true(lambda: feed.first_number and not feed.events)
         gate.open()
     whole = await all_written(gateway)
     assert not feed.events
@@ -223,7 +230,7 @@ async def test_what_is_written_does_not_stay_in_memory_and_slow_listeners_miss_n
 
 
 async def test_behind_the_last_event_there_is_nothing_more(gateway, upstream, alice):
-    upstream.will(stream(*speech.spoken("Hello."), DONE))
+    upstream.queue_scripts(send_stream(*speech.streamed_completion("Hello."), DONE))
     events = told(await asked(gateway, alice, stream=True))
     await all_written(gateway)
     response_id = events[0]["response"]["id"]
@@ -235,20 +242,22 @@ async def test_behind_the_last_event_there_is_nothing_more(gateway, upstream, al
 
 async def test_many_listeners_leave_the_database_to_others(gateway, upstream, alice):
     gate = Gate()
-    upstream.will(stream(*speech.words("One"), gate, *speech.spoken("."), DONE))
-    upstream.always(reply(speech.completion("ok")))
+    upstream.queue_scripts(
+        send_stream(*speech.content_chunks("One"), gate, *speech.streamed_completion("."), DONE)
+    )
+    upstream.set_default_script(send_reply(speech.chat_completion("ok")))
     response_id = (await asked(gateway, alice)).json["id"]
     (feed,) = gateway.inner.background.feeds.values()
     listening = [asyncio.create_task(followed(gateway, alice, response_id)) for _ in range(20)]
     path = f"/v1/responses/{response_id}"
-    await eventually(lambda: gateway.connections >= 20)
+    await wait_until_true(lambda: gateway.connection_count >= 20)
     for _ in range(3):
-        assert (await gateway.ask("GET", path, alice.key)).status == 200
+        assert (await gateway.send_request("GET", path, alice.key)).status == 200
         assert (await asked(gateway, alice, background=False)).status == 200
     gate.open()
     streams = await asyncio.gather(*listening)
     whole = [event for event in await all_written(gateway) if event in streams[0]]
-    assert feed.over
+    assert feed.is_over
     assert all(events == whole for events in streams)
 
 
@@ -257,13 +266,13 @@ async def test_who_listens_hears_of_the_end_of_a_cancelled_response_and_all_hear
     gateway, upstream, alice
 ):
     gate = Gate()
-    upstream.will(stream(*speech.words("One"), gate, DONE))
+    upstream.queue_scripts(send_stream(*speech.content_chunks("One"), gate, DONE))
     first = asyncio.create_task(asked(gateway, alice, stream=True))
-    await gate.arrival()
+    await gate.wait_until_reached()
     (turn_id,) = gateway.inner.background.feeds
     response_id = f"resp_{turn_id}"
     second = asyncio.create_task(followed(gateway, alice, response_id))
-    cancelled = await gateway.ask("POST", f"/v1/responses/{response_id}/cancel", alice.key)
+    cancelled = await gateway.send_request("POST", f"/v1/responses/{response_id}/cancel", alice.key)
     assert (cancelled.status, cancelled.json["status"]) == (200, "cancelled")
     events = told(await first)
     assert (events[-1]["type"], events[-1]["response"]) == ("response.incomplete", cancelled.json)
@@ -276,13 +285,13 @@ async def test_who_listens_hears_of_the_end_of_a_cancelled_response_and_all_hear
 async def test_cancelling_what_another_process_answers_does_not_wait_too_long(
     gateway, upstream, alice
 ):
-    upstream.will(stream(*speech.spoken("Hello."), DONE))
+    upstream.queue_scripts(send_stream(*speech.streamed_completion("Hello."), DONE))
     response_id = (await asked(gateway, alice)).json["id"]
     await all_written(gateway)
-    await off_loop(rerun)
-    found = await gateway.ask("POST", f"/v1/responses/{response_id}/cancel", alice.key)
+    await run_in_thread(rerun)
+    found = await gateway.send_request("POST", f"/v1/responses/{response_id}/cancel", alice.key)
     assert (found.status, found.json["status"]) == (200, "in_progress")
-    assert (await off_loop(Turn.objects.get)).asked_to_stop
+    assert (await run_in_thread(Turn.objects.get)).asked_to_stop
 
 
 def rerun():
@@ -296,13 +305,15 @@ async def test_the_events_of_a_response_that_is_deleted_end_and_nothing_of_it_is
     gateway, upstream, alice
 ):
     gate = Gate()
-    upstream.will(stream(*speech.words("One"), gate, DONE))
+    upstream.queue_scripts(send_stream(*speech.content_chunks("One"), gate, DONE))
     first = asyncio.create_task(asked(gateway, alice, stream=True))
-    await gate.arrival()
+    await gate.wait_until_reached()
     (turn_id,) = gateway.inner.background.feeds
-    assert (await gateway.ask("DELETE", f"/v1/responses/resp_{turn_id}", alice.key)).status == 200
+    assert (
+        await gateway.send_request("DELETE", f"/v1/responses/resp_{turn_id}", alice.key)
+    ).status == 200
     events = told(await first)
-    assert events[-1]["type"] not in event_log.ENDS
+    assert events[-1]["type"] not in event_log.FINAL_EVENT_TYPES
     assert await all_written(gateway) == []
-    assert not gateway.inner.history.running
+    assert not gateway.inner.history.running_turns
     gate.open()

@@ -10,10 +10,10 @@ from django.contrib.sessions.models import Session
 from django.db import OperationalError
 from django.test import Client
 
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually, rows, speech
-from proxysite.testing.gateway import HELLO, request_head
-from proxysite.testing.upstream import DONE, Gate, say, silence, stream
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import rows, speech, wait_until_true
+from proxysite.testing.gateway import HELLO, build_raw_request_head
+from proxysite.testing.upstream import DONE, Gate, answer_honestly, keep_silent, send_stream
 
 CHAT, CONVERSATIONS = "/v1/chat/completions", "/v1/conversations"
 JSON = {"content-type": "application/json"}
@@ -38,7 +38,7 @@ def chat_body(size):
 
 
 async def post(gateway, key, size):
-    return await gateway.ask("POST", CHAT, key, content=chat_body(size), headers=JSON)
+    return await gateway.send_request("POST", CHAT, key, content=chat_body(size), headers=JSON)
 
 
 # --- strangers ------------------------------------------------------------------------------------
@@ -66,9 +66,9 @@ PATHS = [
 async def test_no_header_of_a_stranger_lifts_the_limit_of_strangers(gateway, subtests):
     for path, (name, headers) in product(PATHS, STRANGERS.items()):
         with subtests.test(path=path, stranger=name):
-            async with gateway.wire() as wire:
+            async with gateway.open_bare_connection() as wire:
                 await wire.send(head_of(path, *headers, length=33_000))
-                answer = await wire.answer()
+                answer = await wire.receive_answer()
             assert answer.status in (400, 401, 413)
             assert answer.error["code"] in (
                 "invalid_api_key",
@@ -80,9 +80,9 @@ async def test_no_header_of_a_stranger_lifts_the_limit_of_strangers(gateway, sub
 async def test_a_strangers_body_is_refused_when_it_grows_beyond_the_limit(gateway, subtests):
     for headers in STRANGERS.values():
         with subtests.test(headers=headers):
-            async with gateway.wire() as wire:
+            async with gateway.open_bare_connection() as wire:
                 await wire.send(head_of("/v1/conversations", *headers))
-                answering = asyncio.create_task(wire.answer())
+                answering = asyncio.create_task(wire.receive_answer())
                 for _ in range(64):
                     if answering.done():
                         break
@@ -93,17 +93,19 @@ async def test_a_strangers_body_is_refused_when_it_grows_beyond_the_limit(gatewa
 
 
 async def test_a_revoked_key_is_one_of_a_stranger(gateway, alice):
-    await off_loop(alice.row.delete)
-    await gateway.reload()
-    async with gateway.wire() as wire:
+    await run_in_thread(alice.row.delete)
+    await gateway.reload_rows()
+    async with gateway.open_bare_connection() as wire:
         await wire.send(head_of(CONVERSATIONS, f"Authorization: Bearer {alice.key}", length=33_000))
-        answer = await wire.answer()
+        answer = await wire.receive_answer()
     assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
 
 
 async def test_a_valid_key_may_send_much(gateway, alice):
     content = json.dumps({"metadata": {}, "unknown": "x" * 300_000})
-    answer = await gateway.ask("POST", CONVERSATIONS, alice.key, content=content, headers=JSON)
+    answer = await gateway.send_request(
+        "POST", CONVERSATIONS, alice.key, content=content, headers=JSON
+    )
     assert (answer.status, answer.json["object"]) == (200, "conversation")
 
 
@@ -120,33 +122,33 @@ async def send_form(gateway, session, size=200_000):
         "cookie": f"sessionid={session}",
         "content-type": "application/x-www-form-urlencoded",
     }
-    return await gateway.ask("POST", "/admin/login/", content=form, headers=headers)
+    return await gateway.send_request("POST", "/admin/login/", content=form, headers=headers)
 
 
 async def test_who_has_signed_in_may_send_much(gateway, operator):
-    session = await off_loop(sign_in, operator.user)
+    session = await run_in_thread(sign_in, operator.user)
     assert (
         await send_form(gateway, session)
     ).status == 403  # Django misses its CSRF token: it has read the form
 
 
 async def test_a_session_that_is_over_is_a_strangers(gateway, operator):
-    session = await off_loop(sign_in, operator.user)
-    await off_loop(Session.objects.all().delete)
+    session = await run_in_thread(sign_in, operator.user)
+    await run_in_thread(Session.objects.all().delete)
     assert (await send_form(gateway, session)).status == 413
 
 
 async def test_a_session_of_a_user_who_was_switched_off_is_a_strangers(gateway, operator):
-    session = await off_loop(sign_in, operator.user)
-    await off_loop(User.objects.update, is_active=False)
+    session = await run_in_thread(sign_in, operator.user)
+    await run_in_thread(User.objects.update, is_active=False)
     assert (await send_form(gateway, session)).status == 413
 
 
 async def test_a_session_from_before_the_password_changed_is_a_strangers(gateway, operator):
-    session = await off_loop(sign_in, operator.user)
-    await off_loop(User.objects.update, password="changed")
+    session = await run_in_thread(sign_in, operator.user)
+    await run_in_thread(User.objects.update, password="changed")
     assert (await send_form(gateway, session)).status == 413
-    assert await off_loop(Session.objects.count) == 1  # the question changed nothing
+    assert await run_in_thread(Session.objects.count) == 1  # the question changed nothing
 
 
 # --- a database that is away ----------------------------------------------------------------------
@@ -155,19 +157,19 @@ def unavailable(*_):
 
 
 async def test_while_the_database_is_away_no_key_is_called_invalid(gateway, alice, monkeypatch):
-    monkeypatch.setattr("api.authentication.find", unavailable)
-    gateway.inner.keyring.forget()
-    async with gateway.wire() as wire:
+    monkeypatch.setattr("api.authentication.load_caller", unavailable)
+    gateway.inner.keyring.clear_callers()
+    async with gateway.open_bare_connection() as wire:
         await wire.send(head_of(CONVERSATIONS, f"Authorization: Bearer {alice.key}", length=33_000))
-        answer = await wire.answer()
+        answer = await wire.receive_answer()
         assert (answer.status, answer.error["code"]) == (503, "database_unavailable")
         assert answer.headers["retry-after"]
-    answer = await gateway.ask("GET", "/healthz", alice.key)
+    answer = await gateway.send_request("GET", "/healthz", alice.key)
     assert answer.status == 200
 
 
 async def test_while_the_database_is_away_no_session_is_called_over(gateway, operator, monkeypatch):
-    session = await off_loop(sign_in, operator.user)
+    session = await run_in_thread(sign_in, operator.user)
     monkeypatch.setattr("proxysite.server.caller_identity.find_session_user", unavailable)
     answer = await send_form(gateway, session)
     assert (answer.status, answer.error["code"]) == (503, "database_unavailable")
@@ -176,10 +178,10 @@ async def test_while_the_database_is_away_no_session_is_called_over(gateway, ope
 # --- bytes ----------------------------------------------------------------------------------------
 @pytest.mark.settings(BODIES_BYTES_PER_KEY=250_000)
 async def test_the_bodies_of_one_key_are_bounded_together(gateway, upstream, alice, mallory):
-    upstream.will(silence)
-    upstream.always(say())
+    upstream.queue_scripts(keep_silent)
+    upstream.set_default_script(answer_honestly())
     running = asyncio.create_task(post(gateway, alice.key, 200_000))
-    await upstream.asked()
+    await upstream.wait_for_request()
     answer = await post(gateway, alice.key, 100_000)
     assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
     assert answer.error["type"] == "requests"
@@ -187,7 +189,7 @@ async def test_the_bodies_of_one_key_are_bounded_together(gateway, upstream, ali
     assert (await post(gateway, alice.key, 60_000)).status == 200  # small ones are not counted
     assert (await post(gateway, mallory.key, 200_000)).status == 200
     running.cancel()
-    await eventually(lambda: gateway.budget.memory_bytes == 0)
+    await wait_until_true(lambda: gateway.body_budget.memory_bytes == 0)
     assert (await post(gateway, alice.key, 200_000)).status == 200
 
 
@@ -195,32 +197,34 @@ async def test_a_body_that_is_answered_in_the_background_counts_until_its_answer
     gateway, upstream, alice
 ):
     gate = Gate()
-    upstream.will(stream(*speech.words("one"), gate, *speech.spoken("two"), DONE))
+    upstream.queue_scripts(
+        send_stream(*speech.content_chunks("one"), gate, *speech.streamed_completion("two"), DONE)
+    )
     body = {"model": "m", "input": "x" * 200_000, "background": True}
-    answer = await gateway.ask("POST", "/v1/responses", alice.key, json=body)
+    answer = await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
     assert (answer.status, answer.json["status"]) == (200, "queued")
-    await gate.arrival()
-    assert gateway.inner.in_flight == 0
-    assert gateway.budget.memory_bytes > 200_000
+    await gate.wait_until_reached()
+    assert gateway.inner.requests_in_flight == 0
+    assert gateway.body_budget.memory_bytes > 200_000
     gate.open()
-    await eventually(lambda: gateway.budget.memory_bytes == 0)
+    await wait_until_true(lambda: gateway.body_budget.memory_bytes == 0)
 
 
 @pytest.mark.settings(BODIES_BYTES=250_000)
 async def test_the_bodies_of_all_callers_are_bounded_together(gateway, upstream, alice, mallory):
-    upstream.will(silence)
-    upstream.always(say())
+    upstream.queue_scripts(keep_silent)
+    upstream.set_default_script(answer_honestly())
     running = asyncio.create_task(post(gateway, alice.key, 200_000))
-    await upstream.asked()
+    await upstream.wait_for_request()
     for path in (CHAT, CONVERSATIONS):
-        answer = await gateway.ask(
+        answer = await gateway.send_request(
             "POST", path, mallory.key, content=chat_body(100_000), headers=JSON
         )
         assert (answer.status, answer.error["code"]) == (503, "too_many_requests_in_flight")
         assert answer.headers["retry-after"] == "1"
     assert (await post(gateway, mallory.key, 60_000)).status == 200
     running.cancel()
-    await eventually(lambda: gateway.budget.memory_bytes == 0)
+    await wait_until_true(lambda: gateway.body_budget.memory_bytes == 0)
     assert (await post(gateway, mallory.key, 200_000)).status == 200
 
 
@@ -229,12 +233,12 @@ async def test_the_bodies_of_all_callers_are_bounded_together(gateway, upstream,
 async def test_a_body_without_room_is_refused_before_it_is_read(
     gateway, upstream, alice, mallory, path
 ):
-    upstream.will(silence)
+    upstream.queue_scripts(keep_silent)
     running = asyncio.create_task(post(gateway, alice.key, 200_000))
-    await upstream.asked()
-    async with gateway.wire() as wire:
-        await wire.send(request_head(mallory.key, 100_000, path=path))
-        assert (await wire.answer()).status == 503
+    await upstream.wait_for_request()
+    async with gateway.open_bare_connection() as wire:
+        await wire.send(build_raw_request_head(mallory.key, 100_000, path=path))
+        assert (await wire.receive_answer()).status == 503
     running.cancel()
 
 
@@ -242,18 +246,18 @@ async def test_a_body_without_room_is_refused_before_it_is_read(
 @pytest.mark.parametrize("path", [CHAT, CONVERSATIONS])
 async def test_a_large_body_waits_on_disk_until_it_is_whole(gateway, upstream, alice, path):
     body = chat_body(200_000)
-    async with gateway.wire() as wire:
-        await wire.send(request_head(alice.key, len(body), path=path) + body[:70_000])
-        await eventually(lambda: gateway.budget.memory_bytes >= 65_536)
+    async with gateway.open_bare_connection() as wire:
+        await wire.send(build_raw_request_head(alice.key, len(body), path=path) + body[:70_000])
+        await wait_until_true(lambda: gateway.body_budget.memory_bytes >= 65_536)
         await wire.send(body[70_000:150_000])
-        await eventually(lambda: gateway.budget.disk_bytes == 150_000)
-        assert gateway.budget.memory_bytes == 0
-        refused = await gateway.ask(
+        await wait_until_true(lambda: gateway.body_budget.disk_bytes == 150_000)
+        assert gateway.body_budget.memory_bytes == 0
+        refused = await gateway.send_request(
             "POST", path, alice.key, content=chat_body(120_000), headers=JSON
         )
         assert (refused.status, refused.error["code"]) == (503, "too_many_requests_in_flight")
         await wire.send(body[150_000:])
-        assert (await wire.answer()).status == 200
+        assert (await wire.receive_answer()).status == 200
     if path == CHAT:
         assert upstream.requests[0].json["messages"] == json.loads(body)["messages"]
 
@@ -261,10 +265,10 @@ async def test_a_large_body_waits_on_disk_until_it_is_whole(gateway, upstream, a
 @pytest.mark.settings(BODY_MEMORY_BYTES=80_000)
 async def test_a_caller_who_leaves_in_the_middle_leaves_nothing_behind(gateway, alice):
     for path in (CHAT, CONVERSATIONS):
-        async with gateway.wire() as wire:
-            await wire.send(request_head(alice.key, 200_000, path=path) + b"x" * 150_000)
-            await eventually(lambda: gateway.budget.disk_bytes == 150_000)
-        await eventually(lambda: gateway.held() == (0, 0, 0, 0))
+        async with gateway.open_bare_connection() as wire:
+            await wire.send(build_raw_request_head(alice.key, 200_000, path=path) + b"x" * 150_000)
+            await wait_until_true(lambda: gateway.body_budget.disk_bytes == 150_000)
+        await wait_until_true(lambda: gateway.held_resources() == (0, 0, 0, 0))
 
 
 @pytest.mark.settings(BODIES_BYTES=100_000)
@@ -276,55 +280,59 @@ async def test_a_body_that_could_never_be_held_is_too_large(gateway, alice):
 # --- requests -------------------------------------------------------------------------------------
 @pytest.mark.settings(REQUESTS_IN_FLIGHT_PER_KEY=2)
 async def test_the_running_requests_of_one_key_are_bounded(gateway, upstream, alice, mallory):
-    upstream.will(silence, silence)
-    running = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(2)]
-    await upstream.asked(2)
+    upstream.queue_scripts(keep_silent, keep_silent)
+    running = [asyncio.create_task(gateway.request_chat(alice.key)) for _ in range(2)]
+    await upstream.wait_for_request(2)
     for answer in (
-        await gateway.chat(alice.key),
-        await gateway.ask("GET", "/v1/models", alice.key),
+        await gateway.request_chat(alice.key),
+        await gateway.send_request("GET", "/v1/models", alice.key),
     ):
         assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
         assert answer.error["type"] == "requests"
         assert answer.headers["retry-after"] == "1"
-    assert (await gateway.chat(mallory.key)).status == 200
+    assert (await gateway.request_chat(mallory.key)).status == 200
     for one in running:
         one.cancel()
-    await eventually(lambda: gateway.inner.in_flight == 0)
-    assert (await gateway.chat(alice.key)).status == 200
+    await wait_until_true(lambda: gateway.inner.requests_in_flight == 0)
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 @pytest.mark.settings(REQUESTS_IN_FLIGHT=1)
 async def test_requests_are_counted_on_every_endpoint_and_probes_are_answered_all_the_same(
     gateway, upstream, alice
 ):
-    upstream.will(silence)
-    async with gateway.wire() as wire:
-        await wire.send(request_head(alice.key, 100, path=CONVERSATIONS))
-        running = asyncio.create_task(gateway.chat(alice.key))
-        await upstream.asked()
-        await eventually(lambda: gateway.held()[2] == 1)
+    upstream.queue_scripts(keep_silent)
+    async with gateway.open_bare_connection() as wire:
+        await wire.send(build_raw_request_head(alice.key, 100, path=CONVERSATIONS))
+        running = asyncio.create_task(gateway.request_chat(alice.key))
+        await upstream.wait_for_request()
+        await wait_until_true(lambda: gateway.held_resources()[2] == 1)
         for path in ("/v1/models", "/health", "/admin/login/", "/"):
-            answer = await gateway.ask("GET", path)
+            answer = await gateway.send_request("GET", path)
             assert (answer.status, answer.error["code"]) == (503, "too_many_requests_in_flight"), (
                 path
             )
             assert answer.headers["retry-after"] == "1"
-        assert (await gateway.ask("GET", "/healthz")).status == 200
-        assert (await gateway.ask("GET", "/readyz")).status == 200
+        assert (await gateway.send_request("GET", "/healthz")).status == 200
+        assert (await gateway.send_request("GET", "/readyz")).status == 200
     running.cancel()
 
 
 @pytest.mark.settings(REQUESTS_IN_FLIGHT=2)
 async def test_slow_strangers_take_no_places_from_others(gateway, alice):
-    async with gateway.wire() as one, gateway.wire() as two, gateway.wire() as three:
+    async with (
+        gateway.open_bare_connection() as one,
+        gateway.open_bare_connection() as two,
+        gateway.open_bare_connection() as three,
+    ):
         for wire in (one, two):
             await wire.send(head_of("/v1/models", length=100))
         await wire.send(b"x")
-        await eventually(lambda: gateway.waiting == 2)
+        await wait_until_true(lambda: gateway.waiting_count == 2)
         await three.send(head_of("/v1/models", length=100))
-        assert (await three.answer()).status == 503
-        assert (await gateway.ask("GET", "/v1/models", alice.key)).status == 200
-        assert (await gateway.ask("POST", CONVERSATIONS, alice.key, json={})).status == 200
+        assert (await three.receive_answer()).status == 503
+        assert (await gateway.send_request("GET", "/v1/models", alice.key)).status == 200
+        assert (await gateway.send_request("POST", CONVERSATIONS, alice.key, json={})).status == 200
 
 
 # --- addresses ------------------------------------------------------------------------------------
@@ -340,10 +348,10 @@ async def test_a_path_that_is_not_utf_8_is_refused(gateway, upstream, alice, sub
         with subtests.test(path=path):
             body = {"model": "m", "messages": HELLO}
             method = "POST" if path.startswith(CHAT) else "GET"
-            answer = await gateway.ask(method, path, alice.key, json=body)
+            answer = await gateway.send_request(method, path, alice.key, json=body)
             assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
             assert upstream.requests == []
-            assert await rows.usage() == []
+            assert await rows.read_usage_records() == []
 
 
 async def test_an_address_with_a_nul_is_refused(gateway, alice, subtests):
@@ -357,21 +365,21 @@ async def test_an_address_with_a_nul_is_refused(gateway, alice, subtests):
     for path in cases:
         with subtests.test(path=path):
             method = "POST" if path.startswith(CHAT) else "GET"
-            answer = await gateway.ask(
+            answer = await gateway.send_request(
                 method, path, alice.key, json={"model": "m", "messages": HELLO}
             )
             assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
 
 
 async def test_the_admin_survives_a_nul(gateway, operator):
-    headers = {"cookie": f"sessionid={await off_loop(sign_in, operator.user)}"}
+    headers = {"cookie": f"sessionid={await run_in_thread(sign_in, operator.user)}"}
     for address in (
         "/admin/api/usagerecord/?status__exact=%00",
         "/admin/tokens/upstreamtoken/?q=%00",
     ):
-        assert (await gateway.ask("GET", address, headers=headers)).status == 400
+        assert (await gateway.send_request("GET", address, headers=headers)).status == 400
     body = json.dumps({"provider": "\0"})
-    answer = await gateway.ask(
+    answer = await gateway.send_request(
         "POST", "/admin/tokens/reset-all", operator.key, content=body, headers=JSON
     )
     assert answer.status == 400
@@ -380,7 +388,7 @@ async def test_the_admin_survives_a_nul(gateway, operator):
 async def test_a_path_with_other_characters_than_ascii_is_one(gateway, upstream, alice):
     for path in ("/v1/chat/completions/%E4%B8%AD", "/v1/chat/completions/%EF%BF%BD"):
         assert (
-            await gateway.ask(
+            await gateway.send_request(
                 "POST",
                 path,
                 alice.key,

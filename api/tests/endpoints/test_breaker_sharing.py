@@ -2,28 +2,28 @@
 
 import pytest
 
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually
-from proxysite.testing.upstream import refuse, say
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import wait_until_true
+from proxysite.testing.upstream import answer_honestly, send_refusal
 from tokens.models import BreakerState
-from tokens.outcomes.breaker_sharing import Change, read_hints, write_changes
+from tokens.outcomes.breaker_sharing import BreakerChange, read_breaker_hints, write_breaker_changes
 
 
 async def shut(gateway, upstream, person):
-    upstream.always(refuse(500, "The engine is overloaded."))
-    while gateway.blocked() is None:
-        await gateway.chat(person.key)
-    await gateway.inner.breaker_sharing.write()
+    upstream.set_default_script(send_refusal(500, "The engine is overloaded."))
+    while gateway.blocked_seconds() is None:
+        await gateway.request_chat(person.key)
+    await gateway.inner.breaker_sharing.write_changed_breakers()
 
 
 async def as_another_process(change):
     """Write a change as another process would."""
-    await off_loop(write_changes, [change])
-    await off_loop(BreakerState.objects.update, process="another")
+    await run_in_thread(write_breaker_changes, [change])
+    await run_in_thread(BreakerState.objects.update, process="another")
 
 
 def opened(provider, seconds=30.0, callers=()):
-    return Change(provider.pk, seconds, None, "failed", "made up", callers)
+    return BreakerChange(provider.pk, seconds, None, "failed", "made up", callers)
 
 
 @pytest.mark.settings(BREAKER_FAILURES=2, BREAKER_SECONDS=30)
@@ -31,55 +31,57 @@ async def test_an_open_breaker_is_shown_with_its_reason_until_it_closes(
     gateway, upstream, alice, operator, three
 ):
     await shut(gateway, upstream, alice)
-    shown = (await gateway.ask("GET", "/admin/tokens/stats", operator.key)).json["data"][
+    shown = (await gateway.send_request("GET", "/admin/tokens/stats", operator.key)).json["data"][
         "providers"
     ]
     (fake,) = [one for one in shown if one["name"] == "fake"]
     assert fake["breaker"].startswith("not asked until ")
     assert fake["breaker"].endswith("The engine is overloaded.")
-    assert (await off_loop(BreakerState.objects.get)).open_until is not None
-    gateway.inner.pool.breaker(next(iter(gateway.inner.catalogue.upstreams()))).close()
-    await gateway.inner.breaker_sharing.write()
-    assert (await off_loop(BreakerState.objects.get)).open_until is None
+    assert (await run_in_thread(BreakerState.objects.get)).open_until is not None
+    gateway.inner.pool.find_breaker(
+        next(iter(gateway.inner.catalogue.list_upstreams()))
+    ).close_circuit()
+    await gateway.inner.breaker_sharing.write_changed_breakers()
+    assert (await run_in_thread(BreakerState.objects.get)).open_until is None
 
 
 async def test_a_breaker_that_another_process_opened_is_open_here_too_and_closes_with_it(
     gateway, upstream, alice, provider
 ):
     await as_another_process(opened(provider))
-    await gateway.reload()
-    assert 25 < gateway.blocked() <= 30
-    assert (await gateway.chat(alice.key)).error["code"] == "provider_unavailable"
+    await gateway.reload_rows()
+    assert 25 < gateway.blocked_seconds() <= 30
+    assert (await gateway.request_chat(alice.key)).error["code"] == "provider_unavailable"
     assert upstream.requests == []
-    await as_another_process(Change(provider.pk, None, None, "failed", "", ()))
-    await gateway.reload()
-    assert (await gateway.chat(alice.key)).status == 200
+    await as_another_process(BreakerChange(provider.pk, None, None, "failed", "", ()))
+    await gateway.reload_rows()
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 async def test_a_hint_is_not_the_truth_where_the_provider_has_just_answered(
     gateway, upstream, alice, provider
 ):
-    assert (await gateway.chat(alice.key)).status == 200
+    assert (await gateway.request_chat(alice.key)).status == 200
     await as_another_process(opened(provider))
-    await gateway.reload()
-    assert (await gateway.chat(alice.key)).status == 200
+    await gateway.reload_rows()
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 async def test_a_change_reaches_the_other_processes_by_itself(gateway, upstream, alice, provider):
     await as_another_process(opened(provider))
-    await eventually(lambda: gateway.blocked() is not None)
+    await wait_until_true(lambda: gateway.blocked_seconds() is not None)
 
 
 async def test_what_one_caller_broke_elsewhere_is_shut_for_that_caller_only(
     gateway, upstream, alice, mallory, provider
 ):
-    upstream.always(say("Hello"))
+    upstream.set_default_script(answer_honestly("Hello"))
     await as_another_process(opened(provider, callers=(mallory.user.pk,)))
-    await gateway.reload()
-    assert (await gateway.chat(mallory.key)).status == 503
-    assert (await gateway.chat(alice.key)).status == 200
+    await gateway.reload_rows()
+    assert (await gateway.request_chat(mallory.key)).status == 503
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 async def test_a_process_does_not_hear_itself(gateway, upstream, alice, provider):
-    await off_loop(write_changes, [opened(provider)])
-    assert await off_loop(read_hints) == []
+    await run_in_thread(write_breaker_changes, [opened(provider)])
+    assert await run_in_thread(read_breaker_hints) == []

@@ -9,10 +9,10 @@ import httpx
 import openai
 import pytest
 
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually, rows, speech
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import rows, speech, wait_until_true
 from proxysite.testing.gateway import NO_TLS
-from proxysite.testing.upstream import DONE, Gate, refuse, reply, stream
+from proxysite.testing.upstream import DONE, Gate, send_refusal, send_reply, send_stream
 
 LONG = "Tells the weather of a city. " + "It rains or it does not. " * 100 + "The last word."
 CITY = {"type": "string", "description": "A city " * 200 + "of Austria"}
@@ -32,7 +32,7 @@ BOTH = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed
 @pytest.fixture
 async def provider(upstream, transactional_db):
     """An upstream without tool calling."""
-    return await off_loop(lambda: rows.provider(upstream.url, native_tools=False))
+    return await run_in_thread(lambda: rows.create_provider(upstream.url, native_tools=False))
 
 
 @pytest.fixture
@@ -49,11 +49,15 @@ def saying(text, streams, reasoning=None, usage=None, size=7):
     """The script of an upstream that says `text`: whole, or in pieces of `size` characters."""
     thought = {"reasoning_content": reasoning} if reasoning else {}
     if not streams:
-        return reply(speech.completion(text, message=thought, usage=usage or speech.usage()))
+        return send_reply(
+            speech.chat_completion(text, message=thought, usage=usage or speech.token_usage())
+        )
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    thoughts = [speech.chunk({"role": "assistant"} | thought)]
-    end = [speech.chunk(finish="stop"), speech.usage_chunk(usage)]
-    return stream(*thoughts, *(speech.chunk({"content": piece}) for piece in pieces), *end, DONE)
+    thoughts = [speech.chat_chunk({"role": "assistant"} | thought)]
+    end = [speech.chat_chunk(finish="stop"), speech.usage_chunk(usage)]
+    return send_stream(
+        *thoughts, *(speech.chat_chunk({"content": piece}) for piece in pieces), *end, DONE
+    )
 
 
 async def ask(client, streams, messages=ASK, **more):
@@ -69,7 +73,7 @@ async def ask(client, streams, messages=ASK, **more):
 
 @BOTH
 async def test_a_call_in_words_is_a_tool_call_for_the_official_client(client, upstream, streams):
-    upstream.will(saying(f"Let me see.\n{CALL}\n", streams))
+    upstream.queue_scripts(saying(f"Let me see.\n{CALL}\n", streams))
     choice = await ask(client, streams)
     (call,) = choice.message.tool_calls
     assert (call.type, call.function.name, json.loads(call.function.arguments)) == (
@@ -84,7 +88,7 @@ async def test_a_call_in_words_is_a_tool_call_for_the_official_client(client, up
 
 @BOTH
 async def test_an_answer_that_is_only_calls_has_no_content(client, upstream, streams):
-    upstream.will(saying(f"{CALL}\n{CALL.replace('Graz', 'Wien')}", streams))
+    upstream.queue_scripts(saying(f"{CALL}\n{CALL.replace('Graz', 'Wien')}", streams))
     choice = await ask(client, streams)
     assert [json.loads(call.function.arguments)["city"] for call in choice.message.tool_calls] == [
         "Graz",
@@ -100,7 +104,7 @@ async def test_prose_about_tools_stays_prose(client, upstream, streams):
         f'You could call `{CALL}` or send {{"name": "weather", "arguments": {{}}}} yourself. '
         f'{{"a": [1]}}'
     )
-    upstream.will(saying(text, streams, size=3))
+    upstream.queue_scripts(saying(text, streams, size=3))
     choice = await ask(client, streams)
     assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == (
         text,
@@ -111,8 +115,8 @@ async def test_prose_about_tools_stays_prose(client, upstream, streams):
 
 @BOTH
 async def test_a_call_in_the_thinking_is_none(gateway, upstream, alice, streams):
-    upstream.will(saying("No need.", streams, reasoning=f"I could say {CALL}"))
-    answer = await gateway.chat(alice.key, tools=TOOLS, stream=streams)
+    upstream.queue_scripts(saying("No need.", streams, reasoning=f"I could say {CALL}"))
+    answer = await gateway.request_chat(alice.key, tools=TOOLS, stream=streams)
     assert answer.text == "No need."
     assert b"tool_calls" not in answer.body
     assert b"I could say" in answer.body
@@ -120,11 +124,11 @@ async def test_a_call_in_the_thinking_is_none(gateway, upstream, alice, streams)
 
 @BOTH
 async def test_a_thinking_model_thinks_and_calls(gateway, upstream, alice, provider, streams):
-    await off_loop(lambda: rows.model(provider, "thinker", thinks="tagged"))
-    await gateway.reload()
+    await run_in_thread(lambda: rows.create_model(provider, "thinker", thinks="tagged"))
+    await gateway.reload_rows()
     thought = CALL.replace("Graz", "Wien")
-    upstream.will(saying(f"<think>First {thought}\n</think>\n\n{CALL}", streams))
-    answer = await gateway.chat(alice.key, model="thinker", tools=TOOLS, stream=streams)
+    upstream.queue_scripts(saying(f"<think>First {thought}\n</think>\n\n{CALL}", streams))
+    answer = await gateway.request_chat(alice.key, model="thinker", tools=TOOLS, stream=streams)
     said = [event["choices"][0] for event in answer.events] if streams else answer.json["choices"]
     calls = [
         call for one in said for call in one.get("delta", one.get("message")).get("tool_calls", ())
@@ -135,7 +139,7 @@ async def test_a_thinking_model_thinks_and_calls(gateway, upstream, alice, provi
 
 async def test_the_upstream_is_told_everything_in_words_and_nothing_else(client, upstream):
     await ask(client, False, parallel_tool_calls=True, tool_choice="auto")
-    asked = upstream.last.request.json
+    asked = upstream.last_exchange.request.json
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & asked.keys()
     system, user = asked["messages"]
     assert system["role"] == "system"
@@ -146,14 +150,14 @@ async def test_the_upstream_is_told_everything_in_words_and_nothing_else(client,
 
 
 async def test_the_history_reaches_the_upstream_with_names_and_ids(client, upstream):
-    upstream.will(saying(CALL, False))
+    upstream.queue_scripts(saying(CALL, False))
     first = await ask(client, False)
     call_id = first.message.tool_calls[0].id
     result = {"role": "tool", "tool_call_id": call_id, "content": "Rain, 7 °C"}
-    upstream.will(saying("It rains.", False))
+    upstream.queue_scripts(saying("It rains.", False))
     choice = await ask(client, False, messages=[*ASK, first.message, result])
     assert choice.message.content == "It rains."
-    _, _, assistant, told = upstream.last.request.json["messages"]
+    _, _, assistant, told = upstream.last_exchange.request.json["messages"]
     assert assistant["role"] == "assistant"
     assert (
         f'{{"name": "weather", "arguments": {{"city":"Graz"}}, "id": "{call_id}"}}'
@@ -168,30 +172,30 @@ async def test_the_history_reaches_the_upstream_with_names_and_ids(client, upstr
 
 @BOTH
 async def test_with_the_choice_none_nothing_is_told_and_nothing_is_read(client, upstream, streams):
-    upstream.will(saying(CALL, streams))
+    upstream.queue_scripts(saying(CALL, streams))
     choice = await ask(client, streams, tool_choice="none")
     assert (choice.message.content, choice.finish_reason) == (CALL, "stop")
-    assert upstream.last.request.json["messages"] == ASK
+    assert upstream.last_exchange.request.json["messages"] == ASK
 
 
 @BOTH
 @pytest.mark.parametrize("wish", ["required", NAMED], ids=["required", "named"])
 async def test_a_demand_that_is_met_is_one_question(client, upstream, streams, wish):
-    upstream.will(saying(CALL, streams))
+    upstream.queue_scripts(saying(CALL, streams))
     choice = await ask(client, streams, tool_choice=wish)
     assert choice.message.tool_calls[0].function.name == "weather"
     assert choice.finish_reason == "tool_calls"
-    assert "You must call" in upstream.last.request.json["messages"][0]["content"]
+    assert "You must call" in upstream.last_exchange.request.json["messages"][0]["content"]
     assert len(upstream.requests) == 1
-    assert len((await rows.only_usage()).attempts) == 1
+    assert len((await rows.read_only_usage_record()).attempts) == 1
 
 
 @BOTH
 @pytest.mark.parametrize("wish", ["required", NAMED], ids=["required", "named"])
 async def test_a_demand_that_is_not_met_is_asked_once_more(client, upstream, streams, wish):
-    upstream.will(
-        saying("It rains, I guess.", streams, usage=speech.usage(100, 10)),
-        saying(CALL, streams, usage=speech.usage(130, 7)),
+    upstream.queue_scripts(
+        saying("It rains, I guess.", streams, usage=speech.token_usage(100, 10)),
+        saying(CALL, streams, usage=speech.token_usage(130, 7)),
     )
     choice = await ask(client, streams, tool_choice=wish)
     assert choice.message.tool_calls[0].function.name == "weather"
@@ -203,7 +207,7 @@ async def test_a_demand_that_is_not_met_is_asked_once_more(client, upstream, str
     assert correction["role"] == "user"
     assert "must be called now" in correction["content"]
     assert {**first, "messages": 0} == {**second, "messages": 0}
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert [attempt["outcome"] for attempt in row.attempts] == ["answered", "answered"]
     assert (row.prompt_tokens, row.completion_tokens, row.status, row.estimated) == (
         230,
@@ -215,7 +219,7 @@ async def test_a_demand_that_is_not_met_is_asked_once_more(client, upstream, str
 
 @BOTH
 async def test_a_demand_that_is_never_met_ends_with_the_honest_text(client, upstream, streams):
-    upstream.will(saying("No.", streams), saying("I will not.", streams))
+    upstream.queue_scripts(saying("No.", streams), saying("I will not.", streams))
     choice = await ask(client, streams, tool_choice="required")
     assert (choice.message.content, choice.message.tool_calls, choice.finish_reason) == (
         "I will not.",
@@ -226,7 +230,7 @@ async def test_a_demand_that_is_never_met_ends_with_the_honest_text(client, upst
 
 
 async def test_a_call_of_another_tool_than_the_named_one_is_none(client, upstream):
-    upstream.will(
+    upstream.queue_scripts(
         saying('<tool_call>{"name": "clock", "arguments": {}}</tool_call>', False),
         saying(CALL, False),
     )
@@ -237,9 +241,11 @@ async def test_a_call_of_another_tool_than_the_named_one_is_none(client, upstrea
 async def test_a_stream_that_is_asked_for_again_is_one_answer_and_keeps_its_thinking(
     gateway, upstream, alice
 ):
-    upstream.will(saying("No.", True, reasoning="Why?"), saying(CALL, True, reasoning="Well."))
+    upstream.queue_scripts(
+        saying("No.", True, reasoning="Why?"), saying(CALL, True, reasoning="Well.")
+    )
     include = {"include_usage": True}
-    answer = await gateway.chat(
+    answer = await gateway.request_chat(
         alice.key, tools=TOOLS, tool_choice="required", stream=True, stream_options=include
     )
     deltas = [event["choices"][0]["delta"] for event in answer.events if event["choices"]]
@@ -249,15 +255,17 @@ async def test_a_stream_that_is_asked_for_again_is_one_answer_and_keeps_its_thin
         "Well.",
     ]
     assert answer.text == ""
-    assert answer.finishes == ["tool_calls"]
+    assert answer.finish_reasons == ["tool_calls"]
     assert len({event["id"] for event in answer.events}) == 1
     assert answer.events[-1]["usage"]["total_tokens"] == 24
-    assert answer.done
+    assert answer.is_complete
 
 
 async def test_a_whole_answer_that_is_asked_for_again_keeps_its_thinking(gateway, upstream, alice):
-    upstream.will(saying("No.", False, reasoning="Why? "), saying(CALL, False, reasoning="Well."))
-    answer = await gateway.chat(alice.key, tools=TOOLS, tool_choice="required")
+    upstream.queue_scripts(
+        saying("No.", False, reasoning="Why? "), saying(CALL, False, reasoning="Well.")
+    )
+    answer = await gateway.request_chat(alice.key, tools=TOOLS, tool_choice="required")
     assert answer.json["choices"][0]["message"]["reasoning_content"] == "Why? Well."
     assert answer.json["usage"]["total_tokens"] == 24
 
@@ -266,25 +274,27 @@ async def test_a_whole_answer_that_is_asked_for_again_keeps_its_thinking(gateway
 async def test_thinking_in_the_text_stays_and_is_not_told_to_the_model(
     gateway, upstream, alice, provider, streams
 ):
-    await off_loop(lambda: rows.model(provider, "thinker", thinks="tagged", thinking="inline"))
-    await gateway.reload()
-    upstream.will(
+    await run_in_thread(
+        lambda: rows.create_model(provider, "thinker", thinks="tagged", thinking="inline")
+    )
+    await gateway.reload_rows()
+    upstream.queue_scripts(
         saying("<think>Why?</think>No.", streams), saying(f"<think>Well.</think>{CALL}", streams)
     )
-    answer = await gateway.chat(
+    answer = await gateway.request_chat(
         alice.key, model="thinker", tools=TOOLS, tool_choice="required", stream=streams
     )
     assert "".join(answer.text.split()) == "<think>Why?</think><think>Well.</think>"
     assert b"tool_calls" in answer.body
-    assert upstream.last.request.json["messages"][-2]["content"].strip() == "No."
+    assert upstream.last_exchange.request.json["messages"][-2]["content"].strip() == "No."
 
 
 @BOTH
 async def test_an_answer_that_says_nothing_is_asked_for_again(client, upstream, streams):
-    upstream.will(saying("", streams), saying(CALL, streams))
+    upstream.queue_scripts(saying("", streams), saying(CALL, streams))
     choice = await ask(client, streams, tool_choice="required")
     assert choice.finish_reason == "tool_calls"
-    assert [message["role"] for message in upstream.last.request.json["messages"]] == [
+    assert [message["role"] for message in upstream.last_exchange.request.json["messages"]] == [
         "system",
         "user",
         "user",
@@ -292,34 +302,36 @@ async def test_an_answer_that_says_nothing_is_asked_for_again(client, upstream, 
 
 
 async def test_json_for_a_stream_is_asked_for_again_too(gateway, upstream, alice):
-    upstream.will(saying("No.", False, reasoning="Why?"), saying(CALL, False))
-    answer = await gateway.chat(alice.key, tools=TOOLS, tool_choice="required", stream=True)
-    assert (answer.text, answer.finishes, answer.done) == ("", ["tool_calls"], True)
+    upstream.queue_scripts(saying("No.", False, reasoning="Why?"), saying(CALL, False))
+    answer = await gateway.request_chat(alice.key, tools=TOOLS, tool_choice="required", stream=True)
+    assert (answer.text, answer.finish_reasons, answer.is_complete) == ("", ["tool_calls"], True)
     assert b"Why?" in answer.body
 
 
 @BOTH
 async def test_when_the_second_question_fails_the_first_answer_is_given(client, upstream, streams):
-    upstream.will(saying("It rains, I guess.", streams), refuse(400, "Too long."))
+    upstream.queue_scripts(saying("It rains, I guess.", streams), send_refusal(400, "Too long."))
     choice = await ask(client, streams, tool_choice="required")
     assert (choice.message.content, choice.finish_reason) == ("It rains, I guess.", "stop")
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert [attempt["outcome"] for attempt in row.attempts] == ["answered", "Rejected"]
     assert (row.status, row.prompt_tokens) == ("complete", 9)
 
 
 async def test_usage_that_one_of_two_answers_does_not_give_is_counted(gateway, upstream, alice):
     words = "The quick brown fox jumps over the lazy dog."
-    upstream.will(reply(speech.completion(words, usage=None)), saying("one two three", False))
-    await gateway.chat(alice.key, tools=TOOLS, tool_choice="required")
-    row = await rows.only_usage()
+    upstream.queue_scripts(
+        send_reply(speech.chat_completion(words, usage=None)), saying("one two three", False)
+    )
+    await gateway.request_chat(alice.key, tools=TOOLS, tool_choice="required")
+    row = await rows.read_only_usage_record()
     assert row.estimated
     assert 12 <= row.completion_tokens <= 13  # 10 and 3, less what joining them saves
 
 
 @pytest.mark.settings(TOOL_SUPPORT=False)
 async def test_where_calling_in_words_is_switched_off_tools_are_refused(gateway, upstream, alice):
-    answer = await gateway.chat(alice.key, tools=TOOLS)
+    answer = await gateway.request_chat(alice.key, tools=TOOLS)
     assert answer.status == 400
     assert answer.error["param"] == "tools"
     assert not upstream.requests
@@ -329,14 +341,17 @@ async def test_a_caller_who_leaves_during_the_second_question_pays_for_both(
     gateway, upstream, alice, provider
 ):
     gate = Gate()
-    upstream.will(reply(speech.completion("No.", usage=speech.usage(50, 200))), stream(gate))
+    upstream.queue_scripts(
+        send_reply(speech.chat_completion("No.", usage=speech.token_usage(50, 200))),
+        send_stream(gate),
+    )
     body = {"tools": TOOLS, "tool_choice": "required"}
-    asking = asyncio.create_task(gateway.chat(alice.key, **body))
-    await upstream.asked(2)
+    asking = asyncio.create_task(gateway.request_chat(alice.key, **body))
+    await upstream.wait_for_request(2)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    await eventually(rows.usage)
-    row = await rows.only_usage()
+    await wait_until_true(rows.read_usage_records)
+    row = await rows.read_only_usage_record()
     assert (row.status, row.completion_tokens, row.estimated) == ("abandoned", 200, True)
     assert row.prompt_tokens > 50
 
@@ -345,27 +360,27 @@ async def test_a_caller_who_leaves_during_the_second_question_pays_for_both(
 async def test_without_tool_support_functions_are_refused_like_tools(
     gateway, upstream, alice, provider
 ):
-    await gateway.reload()
+    await gateway.reload_rows()
     for fields in ({"tools": [CLOCK]}, {"functions": [CLOCK["function"]]}):
-        assert (await gateway.chat(alice.key, **fields)).error["param"] == "tools"
+        assert (await gateway.request_chat(alice.key, **fields)).error["param"] == "tools"
     assert upstream.requests == []
 
 
 async def test_an_answer_that_does_not_say_what_it_is_passes_the_filters(
     gateway, upstream, alice, provider
 ):
-    nameless = speech.completion(CALL)
+    nameless = speech.chat_completion(CALL)
     del nameless["object"]
-    upstream.will(reply(nameless))
-    answer = await gateway.chat(alice.key, tools=TOOLS)
+    upstream.queue_scripts(send_reply(nameless))
+    answer = await gateway.request_chat(alice.key, tools=TOOLS)
     assert answer.json["choices"][0]["finish_reason"] == "tool_calls"
 
 
 async def test_what_an_upstream_says_beside_its_answer_goes_through_filters(
     gateway, upstream, alice, provider
 ):
-    more = speech.completion("Hi.")
+    more = speech.chat_completion("Hi.")
     more["choices"][0]["native_finish_reason"] = "eos"
-    upstream.will(reply(more))
-    answer = await gateway.chat(alice.key, tools=TOOLS)
+    upstream.queue_scripts(send_reply(more))
+    answer = await gateway.request_chat(alice.key, tools=TOOLS)
     assert answer.json["choices"][0]["native_finish_reason"] == "eos"

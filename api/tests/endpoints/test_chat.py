@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, speech
-from proxysite.testing.upstream import DONE, Gate, reply, stream
+from proxysite.testing.upstream import DONE, Gate, send_reply, send_stream
 
 TOOLS = [
     {
@@ -22,8 +22,8 @@ TOOLS = [
 async def test_a_whole_answer_has_every_key_that_the_official_schema_requires(
     gateway, upstream, alice
 ):
-    upstream.will(reply(speech.completion("Hi.", message={"refusal": None})))
-    answer = await gateway.chat(alice.key)
+    upstream.queue_scripts(send_reply(speech.chat_completion("Hi.", message={"refusal": None})))
+    answer = await gateway.request_chat(alice.key)
     assert answer.status == 200
     whole = answer.json
     assert whole["id"].startswith("chatcmpl-")
@@ -38,9 +38,9 @@ async def test_a_whole_answer_has_every_key_that_the_official_schema_requires(
 
 
 async def test_keys_that_an_upstream_leaves_out_are_put_in(gateway, upstream, alice):
-    bare = {"choices": [{"message": {"content": "Hi."}}], "usage": speech.usage()}
-    upstream.will(reply(bare))
-    whole = (await gateway.chat(alice.key)).json
+    bare = {"choices": [{"message": {"content": "Hi."}}], "usage": speech.token_usage()}
+    upstream.queue_scripts(send_reply(bare))
+    whole = (await gateway.request_chat(alice.key)).json
     choice = whole["choices"][0]
     assert {"id", "object", "created", "model", "usage"} <= whole.keys()
     assert whole["object"] == "chat.completion"
@@ -49,10 +49,13 @@ async def test_keys_that_an_upstream_leaves_out_are_put_in(gateway, upstream, al
 
 
 async def test_headers_of_an_answer(gateway, upstream, alice):
-    upstream.will(
-        reply(speech.completion(), set_cookie="s=1", x_internal="upstream", server="them")
+    upstream.queue_scripts(
+        send_reply(speech.chat_completion(), set_cookie="s=1", x_internal="upstream", server="them")
     )
-    for answer in (await gateway.chat(alice.key), await gateway.chat(alice.key, stream=True)):
+    for answer in (
+        await gateway.request_chat(alice.key),
+        await gateway.request_chat(alice.key, stream=True),
+    ):
         assert answer.headers["x-request-id"].startswith("req_")
         assert answer.headers["openai-processing-ms"].isdigit()
         assert answer.headers["openai-version"]
@@ -64,17 +67,25 @@ async def test_headers_of_an_answer(gateway, upstream, alice):
 
 
 async def test_the_request_id_finds_the_row_and_the_answer(gateway, upstream, alice):
-    answer = await gateway.chat(alice.key)
-    row = await rows.only_usage()
+    answer = await gateway.request_chat(alice.key)
+    row = await rows.read_only_usage_record()
     assert answer.headers["x-request-id"] == f"req_{row.id.hex}"
     assert answer.json["id"] == f"chatcmpl-{row.id.hex}"
 
 
 async def test_a_stream_is_one_answer_in_all_its_chunks(gateway, upstream, alice):
-    other = speech.chunk({"content": " you"}) | {"id": "another", "created": 1, "model": "another"}
-    upstream.will(stream(*speech.words("Hello", " to"), other, speech.chunk(finish="stop"), DONE))
-    answer = await gateway.chat(alice.key, stream=True)
-    assert answer.done
+    other = speech.chat_chunk({"content": " you"}) | {
+        "id": "another",
+        "created": 1,
+        "model": "another",
+    }
+    upstream.queue_scripts(
+        send_stream(
+            *speech.content_chunks("Hello", " to"), other, speech.chat_chunk(finish="stop"), DONE
+        )
+    )
+    answer = await gateway.request_chat(alice.key, stream=True)
+    assert answer.is_complete
     events = answer.events
     assert (
         len({(event["id"], event["created"], event["model"], event["object"]) for event in events})
@@ -95,16 +106,16 @@ async def test_a_stream_is_one_answer_in_all_its_chunks(gateway, upstream, alice
 
 async def test_chunks_are_passed_on_as_they_come(gateway, upstream, alice):
     gates = Gate(), Gate()
-    first, second, end = *speech.words("one", "two"), speech.chunk(finish="stop")
-    upstream.will(stream(first, gates[0], second, gates[1], end, DONE))
-    async with gateway.reading(alice.key) as reading:
-        await reading.until('"one"')
+    first, second, end = *speech.content_chunks("one", "two"), speech.chat_chunk(finish="stop")
+    upstream.queue_scripts(send_stream(first, gates[0], second, gates[1], end, DONE))
+    async with gateway.open_stream(alice.key) as reading:
+        await reading.read_until('"one"')
         assert b'"two"' not in reading.body
         gates[0].open()
-        await reading.until('"two"')
+        await reading.read_until('"two"')
         assert b'finish_reason":"stop' not in reading.body
         gates[1].open()
-        assert (await reading.rest()).done
+        assert (await reading.read_rest()).is_complete
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
@@ -117,10 +128,10 @@ async def test_the_upstream_is_asked_with_its_own_model_and_token_and_nothing_of
         "openai-organization": "org",
         "x-evil": "1",
     }
-    await gateway.chat(alice.key, stream=streams, headers=headers)
+    await gateway.request_chat(alice.key, stream=streams, headers=headers)
     asked = upstream.requests[0]
     assert (asked.method, asked.path) == ("POST", "/v1/chat/completions")
-    assert asked.bearer == "sk-up-1"
+    assert asked.bearer_token == "sk-up-1"
     assert asked.json["model"] == "upstream-model"
     assert asked.headers["accept-encoding"] == "identity"
     assert asked.headers["content-type"] == "application/json"
@@ -152,7 +163,7 @@ async def test_every_other_field_reaches_the_upstream_as_it_is(gateway, upstream
         "x_unknown": {"deep": [None, True, 1.5]},
         "thinking": {"type": "enabled"},
     }
-    assert (await gateway.chat(alice.key, **sent)).status == 200
+    assert (await gateway.request_chat(alice.key, **sent)).status == 200
     asked = upstream.requests[0].json
     assert {name: asked[name] for name in sent} == sent
     assert asked.keys() == sent.keys() | {"model"}
@@ -180,7 +191,7 @@ async def test_fields_that_are_null_are_as_good_as_absent(gateway, upstream, ali
         "metadata",
         "reasoning_effort",
     )
-    answer = await gateway.chat(alice.key, **dict.fromkeys((*fields, *more)))
+    answer = await gateway.request_chat(alice.key, **dict.fromkeys((*fields, *more)))
     assert answer.status == 200
     assert answer.text == "Hello there!"
 
@@ -193,7 +204,7 @@ async def test_parts_of_all_kinds_reach_the_upstream(gateway, upstream, alice):
         {"type": "video_url", "video_url": {"url": "ms://1"}},
     ]
     messages = [{"role": "user", "content": parts}]
-    assert (await gateway.chat(alice.key, messages=messages)).status == 200
+    assert (await gateway.request_chat(alice.key, messages=messages)).status == 200
     assert upstream.requests[0].json["messages"] == messages
 
 
@@ -213,63 +224,63 @@ async def test_a_conversation_with_tools_reaches_the_upstream(gateway, upstream,
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}], "refusal": "no"},
         {"role": "user", "content": ""},
     ]
-    assert (await gateway.chat(alice.key, messages=messages, tools=TOOLS)).status == 200
+    assert (await gateway.request_chat(alice.key, messages=messages, tools=TOOLS)).status == 200
     assert upstream.requests[0].json["messages"] == messages
 
 
 async def test_our_own_fields_stay_here(gateway, upstream, alice):
-    await gateway.chat(alice.key, conversation_id="c", session_id="c", store=False)
+    await gateway.request_chat(alice.key, conversation_id="c", session_id="c", store=False)
     assert upstream.requests[0].json.keys() == {"model", "messages"}
 
 
 async def test_unknown_fields_of_an_answer_travel_through(gateway, upstream, alice):
-    upstream.will(
-        reply(
-            speech.completion(
+    upstream.queue_scripts(
+        send_reply(
+            speech.chat_completion(
                 system_fingerprint="fp", x_cost=0.1, message={"reasoning_content": "hm", "x": [1]}
             )
         ),
-        stream(
-            speech.chunk(
+        send_stream(
+            speech.chat_chunk(
                 {"role": "assistant", "content": "", "reasoning_content": "hm", "x": [1]},
                 x_cost=0.1,
             ),
-            speech.chunk(finish="stop"),
+            speech.chat_chunk(finish="stop"),
             DONE,
         ),
     )
-    whole = (await gateway.chat(alice.key)).json
+    whole = (await gateway.request_chat(alice.key)).json
     assert (whole["system_fingerprint"], whole["x_cost"]) == ("fp", 0.1)
     assert whole["choices"][0]["message"]["reasoning_content"] == "hm"
-    event = (await gateway.chat(alice.key, stream=True)).events[0]
+    event = (await gateway.request_chat(alice.key, stream=True)).events[0]
     assert event["x_cost"] == 0.1
     assert event["choices"][0]["delta"]["reasoning_content"] == "hm"
     assert event["choices"][0]["delta"]["x"] == [1]
 
 
 async def test_several_choices_come_whole_and_streamed(gateway, upstream, alice):
-    upstream.will(reply(speech.completion("Hi.", n=3)))
-    whole = (await gateway.chat(alice.key, n=3)).json
+    upstream.queue_scripts(send_reply(speech.chat_completion("Hi.", n=3)))
+    whole = (await gateway.request_chat(alice.key, n=3)).json
     assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2]
-    upstream.will(
-        stream(
-            speech.chunk({"role": "assistant", "content": "a"}),
-            speech.chunk({"role": "assistant", "content": "b"}, index=1),
-            speech.chunk({"content": "B"}, index=1),
-            speech.chunk(finish="stop", index=1),
-            speech.chunk({"content": "A"}),
-            speech.chunk(finish="length"),
+    upstream.queue_scripts(
+        send_stream(
+            speech.chat_chunk({"role": "assistant", "content": "a"}),
+            speech.chat_chunk({"role": "assistant", "content": "b"}, index=1),
+            speech.chat_chunk({"content": "B"}, index=1),
+            speech.chat_chunk(finish="stop", index=1),
+            speech.chat_chunk({"content": "A"}),
+            speech.chat_chunk(finish="length"),
             DONE,
         )
     )
-    answer = await gateway.chat(alice.key, n=2, stream=True)
+    answer = await gateway.request_chat(alice.key, n=2, stream=True)
     said = {0: "", 1: ""}
     for event in answer.events:
         choice = event["choices"][0]
         said[choice["index"]] += choice["delta"].get("content") or ""
     assert said == {0: "aA", 1: "bB"}
-    assert answer.finishes == ["stop", "length"]
-    assert answer.done
+    assert answer.finish_reasons == ["stop", "length"]
+    assert answer.is_complete
 
 
 async def test_tool_calls_come_whole_and_in_pieces(gateway, upstream, alice):
@@ -278,52 +289,58 @@ async def test_tool_calls_come_whole_and_in_pieces(gateway, upstream, alice):
         "type": "function",
         "function": {"name": "weather", "arguments": '{"city": "Graz"}'},
     }
-    upstream.will(
-        reply(speech.completion(None, finish="tool_calls", message={"tool_calls": [call]})),
-        stream(
-            speech.chunk(
+    upstream.queue_scripts(
+        send_reply(
+            speech.chat_completion(None, finish="tool_calls", message={"tool_calls": [call]})
+        ),
+        send_stream(
+            speech.chat_chunk(
                 {"role": "assistant", "content": None, "tool_calls": [{"index": 0} | call]}
             ),
-            speech.chunk({"tool_calls": [{"index": 0, "function": {"arguments": " "}}]}),
-            speech.chunk(finish="tool_calls"),
+            speech.chat_chunk({"tool_calls": [{"index": 0, "function": {"arguments": " "}}]}),
+            speech.chat_chunk(finish="tool_calls"),
             DONE,
         ),
     )
-    choice = (await gateway.chat(alice.key, tools=TOOLS)).json["choices"][0]
+    choice = (await gateway.request_chat(alice.key, tools=TOOLS)).json["choices"][0]
     assert choice["message"]["tool_calls"] == [call]
     assert choice["message"]["content"] is None
     assert choice["finish_reason"] == "tool_calls"
-    answer = await gateway.chat(alice.key, tools=TOOLS, stream=True)
+    answer = await gateway.request_chat(alice.key, tools=TOOLS, stream=True)
     pieces = [
         c for event in answer.events for c in event["choices"][0]["delta"].get("tool_calls", ())
     ]
     assert [piece["index"] for piece in pieces] == [0, 0]
     assert pieces[0]["id"] == "call_1"
-    assert answer.finishes == ["tool_calls"]
+    assert answer.finish_reasons == ["tool_calls"]
 
 
 async def test_usage_is_a_chunk_of_its_own_only_when_it_was_asked_for(gateway, upstream, alice):
-    answer = await gateway.chat(alice.key, stream=True, stream_options={"include_usage": True})
+    answer = await gateway.request_chat(
+        alice.key, stream=True, stream_options={"include_usage": True}
+    )
     *others, last = answer.events
     assert all(event["usage"] is None for event in others)
     assert last["choices"] == []
-    assert last["usage"] == speech.usage()
+    assert last["usage"] == speech.token_usage()
     assert last["id"] == others[0]["id"]
-    silent = await gateway.chat(alice.key, stream=True, stream_options={"include_usage": False})
+    silent = await gateway.request_chat(
+        alice.key, stream=True, stream_options={"include_usage": False}
+    )
     assert all("usage" not in event and event["choices"] for event in silent.events)
     assert all(asked.json["stream_options"]["include_usage"] is True for asked in upstream.requests)
 
 
 async def test_the_upstreams_figures_are_kept_and_marked_as_its_own(gateway, upstream, alice):
-    counts = speech.usage(
+    counts = speech.token_usage(
         100,
         20,
         prompt_tokens_details={"cached_tokens": 64},
         completion_tokens_details={"reasoning_tokens": 5},
     )
-    upstream.will(reply(speech.completion(usage=counts)))
-    assert (await gateway.chat(alice.key)).json["usage"] == counts
-    row = await rows.only_usage()
+    upstream.queue_scripts(send_reply(speech.chat_completion(usage=counts)))
+    assert (await gateway.request_chat(alice.key)).json["usage"] == counts
+    row = await rows.read_only_usage_record()
     assert (row.prompt_tokens, row.completion_tokens, row.reasoning_tokens, row.cached_tokens) == (
         100,
         20,
@@ -338,14 +355,14 @@ async def test_usage_that_the_upstream_does_not_give_is_counted_and_marked(
     gateway, upstream, alice, streams
 ):
     text = "The quick brown fox jumps over the lazy dog."
-    upstream.will(
-        stream(*speech.words(text), speech.chunk(finish="stop"), DONE)
+    upstream.queue_scripts(
+        send_stream(*speech.content_chunks(text), speech.chat_chunk(finish="stop"), DONE)
         if streams
-        else reply(speech.completion(text, usage=None))
+        else send_reply(speech.chat_completion(text, usage=None))
     )
     more = {"stream": True, "stream_options": {"include_usage": True}} if streams else {}
-    answer = await gateway.chat(alice.key, **more)
-    row = await rows.only_usage()
+    answer = await gateway.request_chat(alice.key, **more)
+    row = await rows.read_only_usage_record()
     assert row.estimated
     assert row.completion_tokens == 10
     assert row.prompt_tokens > 0
@@ -357,25 +374,25 @@ async def test_usage_that_the_upstream_does_not_give_is_counted_and_marked(
 @pytest.mark.parametrize(
     "counts",
     [
-        speech.usage(-1, 3),
-        speech.usage(9, 10**12),
+        speech.token_usage(-1, 3),
+        speech.token_usage(9, 10**12),
         {"prompt_tokens": "9"},
         {"prompt_tokens": None},
         "many",
     ],
 )
 async def test_usage_that_cannot_be_believed_is_counted_instead(gateway, upstream, alice, counts):
-    upstream.will(reply(speech.completion("one two three", usage=counts)))
-    told = (await gateway.chat(alice.key)).json["usage"]
-    row = await rows.only_usage()
+    upstream.queue_scripts(send_reply(speech.chat_completion("one two three", usage=counts)))
+    told = (await gateway.request_chat(alice.key)).json["usage"]
+    row = await rows.read_only_usage_record()
     assert row.estimated
     assert row.completion_tokens == told["completion_tokens"] == 3
 
 
 async def test_the_row_tells_who_asked_what_and_who_answered(gateway, upstream, alice, provider):
-    await gateway.chat(alice.key, stream=True)
-    row = await rows.only_usage()
-    token = await off_loop(provider.tokens.get)
+    await gateway.request_chat(alice.key, stream=True)
+    row = await rows.read_only_usage_record()
+    token = await run_in_thread(provider.tokens.get)
     assert (row.key_id, row.user_id) == (alice.row.pk, alice.user.pk)
     assert (row.provider_id, row.token_id) == (provider.pk, token.pk)
     assert (row.endpoint, row.model, row.stream) == ("chat/completions", "m", True)
@@ -396,29 +413,31 @@ async def test_the_row_tells_who_asked_what_and_who_answered(gateway, upstream, 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_the_last_byte_waits_for_the_row(gateway, upstream, alice, ledger_lock, streams):
     async with ledger_lock:
-        asking = asyncio.create_task(gateway.chat(alice.key, stream=streams))
-        await upstream.asked()
+        asking = asyncio.create_task(gateway.request_chat(alice.key, stream=streams))
+        await upstream.wait_for_request()
         done, _ = await asyncio.wait([asking], timeout=0.2)
         assert not done
     answer = await asking
     assert answer.status == 200
-    assert (await rows.only_usage()).status == "complete"
+    assert (await rows.read_only_usage_record()).status == "complete"
 
 
 async def test_what_a_client_saw_complete_is_in_the_ledger_already(gateway, upstream, alice):
     for count in range(1, 11):
-        async with gateway.reading(alice.key) as reading:
-            await reading.until("[DONE]")
-            assert len(await rows.usage()) == count
+        async with gateway.open_stream(alice.key) as reading:
+            await reading.read_until("[DONE]")
+            assert len(await rows.read_usage_records()) == count
 
 
 async def test_lone_surrogates_and_invalid_bytes_of_an_upstream_become_text(
     gateway, upstream, alice
 ):
-    broken = json.dumps(speech.completion("a\ud800b")).encode()
-    upstream.will(
-        reply(broken),
-        reply(json.dumps(speech.completion("a?b")).encode().replace(b"a?b", b"a\xff\xe9b")),
+    broken = json.dumps(speech.chat_completion("a\ud800b")).encode()
+    upstream.queue_scripts(
+        send_reply(broken),
+        send_reply(
+            json.dumps(speech.chat_completion("a?b")).encode().replace(b"a?b", b"a\xff\xe9b")
+        ),
     )
-    assert (await gateway.chat(alice.key)).text == "a\ufffdb"
-    assert (await gateway.chat(alice.key)).text == "a\ufffd\ufffdb"
+    assert (await gateway.request_chat(alice.key)).text == "a\ufffdb"
+    assert (await gateway.request_chat(alice.key)).text == "a\ufffd\ufffdb"

@@ -11,9 +11,16 @@ from openai import AsyncOpenAI
 from api.views.chat import new_request_id
 from conversations.messages import items
 from conversations.messages.items import Entry
-from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.models import (
+    Conversation,
+    ConversationKind,
+    Item,
+    Turn,
+    TurnEndpoint,
+    TurnStatus,
+)
 from conversations.search import item_search
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
 
 PATH = "/v1/chat/completions"
@@ -38,11 +45,13 @@ def kept(person, *answer, asked=ASKED, conversation=None, **fields):
     """A stored completion of that question and answer, in a thread of its own or at the end of a
     conversation.
     """
-    where = conversation or Conversation.objects.create(user=person.user, kind=Kind.THREAD)
+    where = conversation or Conversation.objects.create(
+        user=person.user, kind=ConversationKind.THREAD
+    )
     where.last += 1
     where.save()
     given = {
-        "door": Door.CHAT,
+        "door": TurnEndpoint.CHAT,
         "status": TurnStatus.COMPLETED,
         "stored": True,
         "model": "m",
@@ -51,10 +60,13 @@ def kept(person, *answer, asked=ASKED, conversation=None, **fields):
     turn_id = uuid.UUID(new_request_id().removeprefix("req_"))
     given |= {"conversation": where, "user": person.user, "number": where.last, "usage": USAGE}
     turn = Turn.objects.create(id=turn_id, **given | fields)
-    for output, entries in ((False, items.of_messages(asked)), (True, answer or (said(),))):
+    for output, entries in (
+        (False, items.entries_from_messages(asked)),
+        (True, answer or (said(),)),
+    ):
         made = [
             Item(
-                public_id=items.public_id(entry.type, turn_id.hex, place, output=output),
+                public_id=items.make_public_id(entry.type, turn_id.hex, place, output=output),
                 conversation=where,
                 turn=turn,
                 output=output,
@@ -65,7 +77,7 @@ def kept(person, *answer, asked=ASKED, conversation=None, **fields):
             )
             for place, entry in enumerate(entries)
         ]
-        item_search.add(person.user.pk, Item.objects.bulk_create(made))
+        item_search.add_items_to_index(person.user.pk, Item.objects.bulk_create(made))
     return turn
 
 
@@ -74,7 +86,7 @@ def name_of(turn):
 
 
 async def listed(gateway, key, **params):
-    answer = await gateway.ask("GET", PATH, key, params=params)
+    answer = await gateway.send_request("GET", PATH, key, params=params)
     assert answer.status == 200, answer.body
     return answer.json
 
@@ -82,10 +94,10 @@ async def listed(gateway, key, **params):
 # --- one ------------------------------------------------------------------------------------------
 async def test_a_stored_completion_is_the_answer_with_what_it_was_asked_for(gateway, alice):
     settings = {"temperature": 0.5, "seed": 7, "user": "u-1"}
-    turn = await off_loop(
+    turn = await run_in_thread(
         lambda: kept(alice, settings=settings, metadata={"a": "b"}, extras={"steps": [{"t": 1}]})
     )
-    answer = await gateway.ask("GET", f"{PATH}/{name_of(turn)}", alice.key)
+    answer = await gateway.send_request("GET", f"{PATH}/{name_of(turn)}", alice.key)
     assert answer.status == 200
     found = answer.json
     assert found["id"] == name_of(turn)
@@ -110,7 +122,7 @@ async def test_a_stored_completion_is_the_answer_with_what_it_was_asked_for(gate
 
 async def test_thinking_calls_refusals_and_further_choices_come_back(gateway, alice):
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
-    answer = [items.reasoning("Hm."), said("Let me see."), items.function_call(call)]
+    answer = [items.make_reasoning_entry("Hm."), said("Let me see."), items.make_call_entry(call)]
     second = {
         "index": 1,
         "message": {"role": "assistant", "content": "No."},
@@ -126,8 +138,10 @@ async def test_thinking_calls_refusals_and_further_choices_come_back(gateway, al
         first = kept(alice, *answer, finish_reason="tool_calls", extras={"choices": [second]})
         return first, kept(alice, Entry("message", "assistant", refusal, "I won't."))
 
-    first, refused = await off_loop(make)
-    choices = (await gateway.ask("GET", f"{PATH}/{name_of(first)}", alice.key)).json["choices"]
+    first, refused = await run_in_thread(make)
+    choices = (await gateway.send_request("GET", f"{PATH}/{name_of(first)}", alice.key)).json[
+        "choices"
+    ]
     assert choices[0]["finish_reason"] == "tool_calls"
     assert choices[0]["message"] == {
         "role": "assistant",
@@ -137,7 +151,7 @@ async def test_thinking_calls_refusals_and_further_choices_come_back(gateway, al
         "tool_calls": [call],
     }
     assert choices[1] == second | {"logprobs": None}
-    found = await gateway.ask("GET", f"{PATH}/{name_of(refused)}", alice.key)
+    found = await gateway.send_request("GET", f"{PATH}/{name_of(refused)}", alice.key)
     (choice,) = found.json["choices"]
     assert (choice["message"]["content"], choice["message"]["refusal"]) == (None, "I won't.")
 
@@ -155,17 +169,21 @@ async def test_annotations_and_logprobs_come_back(gateway, alice):
     entry = Entry(
         "message", "assistant", {"type": "message", "role": "assistant", "content": [part]}, "Hi"
     )
-    turn = await off_loop(kept, alice, entry)
-    (choice,) = (await gateway.ask("GET", f"{PATH}/{name_of(turn)}", alice.key)).json["choices"]
+    turn = await run_in_thread(kept, alice, entry)
+    (choice,) = (await gateway.send_request("GET", f"{PATH}/{name_of(turn)}", alice.key)).json[
+        "choices"
+    ]
     assert choice["message"]["annotations"] == [note]
     assert choice["logprobs"] == {"content": [logprob], "refusal": None}
 
 
 async def test_an_answer_that_was_cut_off_is_not_shown_as_finished(gateway, alice):
-    turn = await off_loop(
+    turn = await run_in_thread(
         lambda: kept(alice, said("It is"), status=TurnStatus.INCOMPLETE, finish_reason="")
     )
-    (choice,) = (await gateway.ask("GET", f"{PATH}/{name_of(turn)}", alice.key)).json["choices"]
+    (choice,) = (await gateway.send_request("GET", f"{PATH}/{name_of(turn)}", alice.key)).json[
+        "choices"
+    ]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("It is", None)
 
 
@@ -173,9 +191,11 @@ async def test_what_is_anothers_not_stored_or_not_ended_is_as_if_it_was_not_ther
     gateway, alice, mallory
 ):
     def make():
-        turns = [kept(mallory), kept(alice, stored=False), kept(alice, door=Door.RESPONSE)]
+        turns = [kept(mallory), kept(alice, stored=False), kept(alice, door=TurnEndpoint.RESPONSE)]
         turns += [kept(alice, status=TurnStatus.FAILED)]
-        named = Conversation.objects.create(user=alice.user, kind=Kind.NAMED, name="old")
+        named = Conversation.objects.create(
+            user=alice.user, kind=ConversationKind.NAMED, name="old"
+        )
         turns.append(kept(alice, conversation=named))
         Conversation.objects.filter(pk=named.pk).update(expires_at=named.created_at)
         return [name_of(turn) for turn in turns] + [
@@ -190,28 +210,32 @@ async def test_what_is_anothers_not_stored_or_not_ended_is_as_if_it_was_not_ther
         ("DELETE", "", None),
         ("GET", "/messages", None),
     ]
-    names = [one for one in await off_loop(make) if one.startswith("chatcmpl-")]
+    names = [one for one in await run_in_thread(make) if one.startswith("chatcmpl-")]
     for method, path, body in asked:
-        unknown = await gateway.ask(method, f"{PATH}/{UNKNOWN}{path}", alice.key, json=body)
+        unknown = await gateway.send_request(
+            method, f"{PATH}/{UNKNOWN}{path}", alice.key, json=body
+        )
         assert (unknown.status, unknown.error["code"]) == (404, "completion_not_found")
         for one in names:
-            answer = await gateway.ask(method, f"{PATH}/{one}{path}", alice.key, json=body)
+            answer = await gateway.send_request(method, f"{PATH}/{one}{path}", alice.key, json=body)
             assert (answer.status, answer.body.replace(one.encode(), UNKNOWN.encode())) == (
                 404,
                 unknown.body,
             )
     assert (await listed(gateway, alice.key))["data"] == []
-    assert (await gateway.ask("GET", PATH, alice.key, params={"after": names[0]})).status == 404
+    assert (
+        await gateway.send_request("GET", PATH, alice.key, params={"after": names[0]})
+    ).status == 404
 
 
 async def test_the_metadata_can_be_changed(gateway, alice):
-    turn = await off_loop(lambda: kept(alice, metadata={"a": "b"}))
+    turn = await run_in_thread(lambda: kept(alice, metadata={"a": "b"}))
     path = f"{PATH}/{name_of(turn)}"
-    changed = await gateway.ask("POST", path, alice.key, json={"metadata": {"c": "d"}})
+    changed = await gateway.send_request("POST", path, alice.key, json={"metadata": {"c": "d"}})
     assert (changed.status, changed.json["metadata"]) == (200, {"c": "d"})
-    assert (await gateway.ask("GET", path, alice.key)).json == changed.json
+    assert (await gateway.send_request("GET", path, alice.key)).json == changed.json
     for body, param in (({}, "metadata"), ({"metadata": {"a": "v" * 513}}, "metadata.a")):
-        answer = await gateway.ask("POST", path, alice.key, json=body)
+        answer = await gateway.send_request("POST", path, alice.key, json=body)
         assert (answer.status, answer.error["param"]) == (400, param)
 
 
@@ -221,27 +245,27 @@ async def test_a_key_that_stores_nothing_changes_nothing_but_can_delete(gateway,
         alice.row.save()
         return kept(alice)
 
-    path = f"{PATH}/{name_of(await off_loop(silence))}"
-    refused = await gateway.ask("POST", path, alice.key, json={"metadata": {"a": "b"}})
+    path = f"{PATH}/{name_of(await run_in_thread(silence))}"
+    refused = await gateway.send_request("POST", path, alice.key, json={"metadata": {"a": "b"}})
     assert (refused.status, refused.error["code"]) == (403, "storage_disabled")
-    assert (await gateway.ask("GET", path, alice.key)).json["metadata"] == {}
-    assert (await gateway.ask("DELETE", path, alice.key)).status == 200
+    assert (await gateway.send_request("GET", path, alice.key)).json["metadata"] == {}
+    assert (await gateway.send_request("DELETE", path, alice.key)).status == 200
 
 
 # --- deletion -------------------------------------------------------------------------------------
 async def test_deletion_leaves_nothing_of_a_completion_that_stands_alone(gateway, alice):
-    turn = await off_loop(kept, alice)
+    turn = await run_in_thread(kept, alice)
     path = f"{PATH}/{name_of(turn)}"
-    gone = await gateway.ask("DELETE", path, alice.key)
+    gone = await gateway.send_request("DELETE", path, alice.key)
     assert gone.json == {"object": "chat.completion.deleted", "id": name_of(turn), "deleted": True}
-    assert (await gateway.ask("GET", path, alice.key)).status == 404
-    assert (await gateway.ask("DELETE", path, alice.key)).status == 404
+    assert (await gateway.send_request("GET", path, alice.key)).status == 404
+    assert (await gateway.send_request("DELETE", path, alice.key)).status == 404
 
     def left():
         return [model.objects.count() for model in (Conversation, Turn, Item)]
 
-    assert await off_loop(left) == [0, 0, 0]
-    assert await off_loop(item_search.find, alice.user.pk, "seven", 9) == []
+    assert await run_in_thread(left) == [0, 0, 0]
+    assert await run_in_thread(item_search.search_items, alice.user.pk, "seven", 9) == []
 
 
 async def test_what_goes_on_after_a_deleted_completion_keeps_its_place(gateway, alice):
@@ -249,18 +273,24 @@ async def test_what_goes_on_after_a_deleted_completion_keeps_its_place(gateway, 
         first = kept(alice, settings={"user": "u"}, metadata={"a": "b"})
         second = kept(alice, conversation=Conversation.objects.get(pk=first.conversation_id))
         branched = kept(alice)
-        branch = Conversation.objects.create(user=alice.user, kind=Kind.THREAD, base=branched)
+        branch = Conversation.objects.create(
+            user=alice.user, kind=ConversationKind.THREAD, base=branched
+        )
         return first, second, branched, branch
 
-    first, second, branched, branch = await off_loop(make)
+    first, second, branched, branch = await run_in_thread(make)
     for turn in (first, branched):
-        assert (await gateway.ask("DELETE", f"{PATH}/{name_of(turn)}", alice.key)).status == 200
-        assert (await gateway.ask("GET", f"{PATH}/{name_of(turn)}", alice.key)).status == 404
-        now = await rows.fresh(turn)
+        assert (
+            await gateway.send_request("DELETE", f"{PATH}/{name_of(turn)}", alice.key)
+        ).status == 200
+        assert (
+            await gateway.send_request("GET", f"{PATH}/{name_of(turn)}", alice.key)
+        ).status == 404
+        now = await rows.reload_row(turn)
         assert (now.settings, now.metadata, now.extras, now.tokens) == ({}, {}, {}, 0)
-        assert not await off_loop(turn.items.exists)
-    assert (await gateway.ask("GET", f"{PATH}/{name_of(second)}", alice.key)).status == 200
-    assert (await rows.fresh(branch)).base_id == branched.pk
+        assert not await run_in_thread(turn.items.exists)
+    assert (await gateway.send_request("GET", f"{PATH}/{name_of(second)}", alice.key)).status == 200
+    assert (await rows.reload_row(branch)).base_id == branched.pk
 
 
 async def test_a_conversation_keeps_what_a_deleted_completion_said_in_it(gateway, alice):
@@ -268,14 +298,18 @@ async def test_a_conversation_keeps_what_a_deleted_completion_said_in_it(gateway
         return kept(
             alice,
             conversation=Conversation.objects.create(
-                user=alice.user, kind=Kind.NAMED, name="my chat"
+                user=alice.user, kind=ConversationKind.NAMED, name="my chat"
             ),
         )
 
-    turn = await off_loop(make)
-    assert (await gateway.ask("DELETE", f"{PATH}/{name_of(turn)}", alice.key)).status == 200
-    assert (await gateway.ask("GET", f"{PATH}/{name_of(turn)}", alice.key)).status == 404
-    said = await gateway.ask("GET", f"/v1/conversations/{turn.conversation_id}/items", alice.key)
+    turn = await run_in_thread(make)
+    assert (
+        await gateway.send_request("DELETE", f"{PATH}/{name_of(turn)}", alice.key)
+    ).status == 200
+    assert (await gateway.send_request("GET", f"{PATH}/{name_of(turn)}", alice.key)).status == 404
+    said = await gateway.send_request(
+        "GET", f"/v1/conversations/{turn.conversation_id}/items", alice.key
+    )
     assert len(said.json["data"]) == 3
 
 
@@ -285,7 +319,7 @@ async def test_the_list_has_the_oldest_first_and_pages(gateway, alice, mallory):
         kept(mallory)
         return [name_of(kept(alice)) for _ in range(5)]
 
-    names = await off_loop(make)
+    names = await run_in_thread(make)
     whole = await listed(gateway, alice.key)
     assert [one["id"] for one in whole["data"]] == names
     assert (whole["object"], whole["first_id"], whole["last_id"], whole["has_more"]) == (
@@ -298,18 +332,21 @@ async def test_the_list_has_the_oldest_first_and_pages(gateway, alice, mallory):
     assert ([one["id"] for one in page["data"]], page["has_more"]) == (names[2:4], True)
     page = await listed(gateway, alice.key, limit=2, after=names[2], order="desc")
     assert ([one["id"] for one in page["data"]], page["has_more"]) == (names[1::-1], False)
-    assert whole["data"][0] == (await gateway.ask("GET", f"{PATH}/{names[0]}", alice.key)).json
+    assert (
+        whole["data"][0]
+        == (await gateway.send_request("GET", f"{PATH}/{names[0]}", alice.key)).json
+    )
 
 
 @pytest.mark.parametrize("params", [{"limit": "0"}, {"limit": "101"}, {"order": "up"}])
 async def test_a_page_is_asked_for_in_a_known_way(gateway, alice, params):
-    for path in (PATH, f"{PATH}/{name_of(await off_loop(kept, alice))}/messages"):
-        answer = await gateway.ask("GET", path, alice.key, params=params)
+    for path in (PATH, f"{PATH}/{name_of(await run_in_thread(kept, alice))}/messages"):
+        answer = await gateway.send_request("GET", path, alice.key, params=params)
         assert (answer.status, answer.error["param"]) == (400, *params)
 
 
 async def test_the_list_can_be_of_one_model(gateway, alice):
-    one, other = await off_loop(lambda: (kept(alice), kept(alice, model="other")))
+    one, other = await run_in_thread(lambda: (kept(alice), kept(alice, model="other")))
     for model, wanted in (("m", [one]), ("other", [other]), ("none", [])):
         found = await listed(gateway, alice.key, model=model)
         assert [entry["id"] for entry in found["data"]] == [name_of(turn) for turn in wanted]
@@ -328,7 +365,7 @@ async def test_the_list_can_be_of_what_bears_some_metadata_whatever_its_name(
     plain, odd = ["topic", "1", "0", "é", "🦜"], ["topic__contains", "a__b", "a.b", "[x]", "$", "%"]
     for name in (*plain, *odd, 'a"b', "a'b", "a\\b"):
         with subtests.test(name=name):
-            wanted = await off_loop(make, name)
+            wanted = await run_in_thread(make, name)
             found = await listed(gateway, alice.key, **{f"metadata[{name}]": "Graz"})
             assert [one["id"] for one in found["data"]] == [wanted]
             both = {f"metadata[{name}]": "Graz", "metadata[x]": "y"}
@@ -341,15 +378,15 @@ async def test_the_list_can_be_of_what_bears_some_metadata_whatever_its_name(
 
 async def test_metadata_that_no_database_could_have_is_refused(gateway, alice):
     for params in ({"metadata[a]": "\0"}, {"metadata[\0]": "a"}, {"model": "\0"}):
-        answer = await gateway.ask("GET", PATH, alice.key, params=params)
+        answer = await gateway.send_request("GET", PATH, alice.key, params=params)
         assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
 
 
 async def test_only_reading_is_possible_beside_the_relaying_door(gateway, alice):
     for method in ("PUT", "PATCH", "DELETE"):
-        assert (await gateway.ask(method, PATH, alice.key)).status == 405
-    assert (await gateway.ask("GET", PATH)).status == 401
-    assert (await gateway.chat(alice.key)).status == 200
+        assert (await gateway.send_request(method, PATH, alice.key)).status == 405
+    assert (await gateway.send_request("GET", PATH)).status == 401
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -366,9 +403,9 @@ async def test_the_messages_are_those_of_the_question(gateway, alice):
         {"role": "tool", "tool_call_id": "call_1", "content": "42"},
         {"role": "user", "content": "And now?"},
     ]
-    turn = await off_loop(lambda: kept(alice, asked=asked))
+    turn = await run_in_thread(lambda: kept(alice, asked=asked))
     path = f"{PATH}/{name_of(turn)}/messages"
-    found = (await gateway.ask("GET", path, alice.key)).json
+    found = (await gateway.send_request("GET", path, alice.key)).json
     ids = [f"{name_of(turn)}-{place}" for place in range(4)]
     assert [one["id"] for one in found["data"]] == ids
     assert (found["first_id"], found["last_id"], found["has_more"]) == (ids[0], ids[-1], False)
@@ -389,13 +426,17 @@ async def test_the_messages_are_those_of_the_question(gateway, alice):
         "content": "And now?",
         "content_parts": None,
     }
-    page = (await gateway.ask("GET", path, alice.key, params={"after": ids[0], "limit": 2})).json
+    page = (
+        await gateway.send_request("GET", path, alice.key, params={"after": ids[0], "limit": 2})
+    ).json
     assert ([one["id"] for one in page["data"]], page["has_more"]) == (ids[1:3], True)
     page = (
-        await gateway.ask("GET", path, alice.key, params={"after": ids[1], "order": "desc"})
+        await gateway.send_request(
+            "GET", path, alice.key, params={"after": ids[1], "order": "desc"}
+        )
     ).json
     assert [one["id"] for one in page["data"]] == [ids[0]]
-    unknown = await gateway.ask("GET", path, alice.key, params={"after": "x"})
+    unknown = await gateway.send_request("GET", path, alice.key, params={"after": "x"})
     assert (unknown.status, unknown.error["param"]) == (404, "after")
 
 
@@ -422,7 +463,7 @@ async def test_what_the_official_client_stores_it_finds_again(gateway, upstream,
 
 
 async def test_the_official_client_finds_changes_and_deletes_what_is_stored(gateway, alice):
-    one, other = await off_loop(lambda: (kept(alice, metadata={"a": "b"}), kept(alice)))
+    one, other = await run_in_thread(lambda: (kept(alice, metadata={"a": "b"}), kept(alice)))
     async with AsyncOpenAI(
         base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
     ) as client:

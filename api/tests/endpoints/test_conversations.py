@@ -11,9 +11,16 @@ from django.utils import timezone
 from openai import AsyncOpenAI
 
 from conversations import retention
-from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.models import (
+    Conversation,
+    ConversationKind,
+    Item,
+    Turn,
+    TurnEndpoint,
+    TurnStatus,
+)
 from conversations.stored import stored_resources
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import UnknownUrl
 from proxysite.testing import rows
 
@@ -22,25 +29,25 @@ UNKNOWN = f"conv_{'0' * 32}"
 
 
 async def made(gateway, key, **body):
-    answer = await gateway.ask("POST", "/v1/conversations", key, json=body)
+    answer = await gateway.send_request("POST", "/v1/conversations", key, json=body)
     assert answer.status == 200, answer.body
     return answer.json
 
 
 async def add(gateway, key, conversation_id, *items, **params):
     path = f"/v1/conversations/{conversation_id}/items"
-    return await gateway.ask("POST", path, key, json={"items": list(items)}, params=params)
+    return await gateway.send_request("POST", path, key, json={"items": list(items)}, params=params)
 
 
 async def listed(gateway, key, conversation_id, **params):
-    answer = await gateway.ask(
+    answer = await gateway.send_request(
         "GET", f"/v1/conversations/{conversation_id}/items", key, params=params
     )
     assert answer.status == 200, answer.body
     return answer.json
 
 
-def row(person, kind=Kind.OPEN, **fields):
+def row(person, kind=ConversationKind.OPEN, **fields):
     return Conversation.objects.create(user=person.user, kind=kind, **fields)
 
 
@@ -48,7 +55,7 @@ def running(conversation, seconds=60, **fields):
     """A turn that is being answered by a process that says for `seconds` more that it lives."""
     number = conversation.last + 1
     Conversation.objects.filter(pk=conversation.pk).update(last=number)
-    given = {"door": Door.RESPONSE, "status": TurnStatus.IN_PROGRESS} | fields
+    given = {"door": TurnEndpoint.RESPONSE, "status": TurnStatus.IN_PROGRESS} | fields
     alive_until = timezone.now() + timedelta(seconds=seconds)
     return Turn.objects.create(
         conversation=conversation,
@@ -67,20 +74,20 @@ async def test_a_conversation_is_opened_read_changed_and_deleted(gateway, alice)
     assert (found["object"], found["metadata"]) == ("conversation", {"topic": "Graz"})
     assert type(found["created_at"]) is int
     path = f"/v1/conversations/{found['id']}"
-    assert (await gateway.ask("GET", path, alice.key)).json == found
-    changed = await gateway.ask("POST", path, alice.key, json={"metadata": {"a": "b"}})
+    assert (await gateway.send_request("GET", path, alice.key)).json == found
+    changed = await gateway.send_request("POST", path, alice.key, json={"metadata": {"a": "b"}})
     assert changed.json == found | {"metadata": {"a": "b"}}
-    assert (await gateway.ask("GET", path, alice.key)).json == changed.json
-    gone = await gateway.ask("DELETE", path, alice.key)
+    assert (await gateway.send_request("GET", path, alice.key)).json == changed.json
+    gone = await gateway.send_request("DELETE", path, alice.key)
     assert gone.json == {"id": found["id"], "object": "conversation.deleted", "deleted": True}
-    assert (await gateway.ask("GET", path, alice.key)).status == 404
-    assert not await off_loop(Conversation.objects.exists)
+    assert (await gateway.send_request("GET", path, alice.key)).status == 404
+    assert not await run_in_thread(Conversation.objects.exists)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"metadata": null, "items": null}'])
 async def test_a_conversation_may_begin_with_nothing(gateway, alice, content):
     headers = {"content-type": "application/json"} if content else {}
-    answer = await gateway.ask(
+    answer = await gateway.send_request(
         "POST", "/v1/conversations", alice.key, content=content, headers=headers
     )
     assert (answer.status, answer.json["metadata"]) == (200, {})
@@ -98,8 +105,10 @@ async def test_nobody_sees_what_is_anothers_and_it_is_as_if_it_was_not_there(
 ):
     mine = (await made(gateway, alice.key, items=[HELLO]))["id"]
     item = (await listed(gateway, alice.key, mine))["first_id"]
-    expired = await off_loop(lambda: row(mallory, expires_at=timezone.now() - timedelta(seconds=1)))
-    thread = await off_loop(row, mallory, Kind.THREAD)
+    expired = await run_in_thread(
+        lambda: row(mallory, expires_at=timezone.now() - timedelta(seconds=1))
+    )
+    thread = await run_in_thread(row, mallory, ConversationKind.THREAD)
     asked = [
         ("GET", "", None),
         ("POST", "", {"metadata": {}}),
@@ -110,12 +119,12 @@ async def test_nobody_sees_what_is_anothers_and_it_is_as_if_it_was_not_there(
         ("DELETE", f"/items/{item}", None),
     ]
     for method, path, body in asked:
-        unknown = await gateway.ask(
+        unknown = await gateway.send_request(
             method, f"/v1/conversations/{UNKNOWN}{path}", mallory.key, json=body
         )
         assert (unknown.status, unknown.error["code"]) == (404, "conversation_not_found")
         for one in (mine, expired.pk, thread.pk):
-            answer = await gateway.ask(
+            answer = await gateway.send_request(
                 method, f"/v1/conversations/{one}{path}", mallory.key, json=body
             )
             assert (answer.status, answer.body.replace(one.encode(), UNKNOWN.encode())) == (
@@ -123,7 +132,7 @@ async def test_nobody_sees_what_is_anothers_and_it_is_as_if_it_was_not_there(
                 unknown.body,
             )
     assert (
-        await gateway.ask("GET", "/v1/conversations", mallory.key, params={"after": mine})
+        await gateway.send_request("GET", "/v1/conversations", mallory.key, params={"after": mine})
     ).status == 404
     assert len((await listed(gateway, alice.key, mine))["data"]) == 1
 
@@ -132,13 +141,13 @@ async def test_an_odd_id_is_no_conversation(gateway, alice, subtests):
     cases = ["conv_", "x" * 3000, UNKNOWN.upper(), "conv_" + "٣" * 32, "my chat"]
     for name in cases:
         with subtests.test(name=name):
-            answer = await gateway.ask("GET", f"/v1/conversations/{name}", alice.key)
+            answer = await gateway.send_request("GET", f"/v1/conversations/{name}", alice.key)
             assert (answer.status, answer.error["type"]) == (404, "invalid_request_error")
 
 
 async def test_a_conversation_with_a_name_of_its_clients_is_reached_by_its_id_too(gateway, alice):
-    named = await off_loop(lambda: row(alice, Kind.NAMED, name="my chat"))
-    assert (await gateway.ask("GET", f"/v1/conversations/{named.pk}", alice.key)).json[
+    named = await run_in_thread(lambda: row(alice, ConversationKind.NAMED, name="my chat"))
+    assert (await gateway.send_request("GET", f"/v1/conversations/{named.pk}", alice.key)).json[
         "id"
     ] == named.pk
     assert (await add(gateway, alice.key, named.pk, HELLO)).status == 200
@@ -146,8 +155,8 @@ async def test_a_conversation_with_a_name_of_its_clients_is_reached_by_its_id_to
 
 async def test_the_list_shows_ones_own_the_one_used_last_first(gateway, alice, mallory):
     def make():
-        ids = [row(alice).pk, row(alice, Kind.NAMED, name="my chat").pk, row(alice).pk]
-        row(alice, Kind.THREAD)
+        ids = [row(alice).pk, row(alice, ConversationKind.NAMED, name="my chat").pk, row(alice).pk]
+        row(alice, ConversationKind.THREAD)
         row(alice, expires_at=timezone.now() - timedelta(seconds=1))
         row(mallory)
         for place, one in enumerate(ids):
@@ -156,8 +165,8 @@ async def test_the_list_shows_ones_own_the_one_used_last_first(gateway, alice, m
             )
         return ids
 
-    first, named, last = await off_loop(make)
-    whole = (await gateway.ask("GET", "/v1/conversations", alice.key)).json
+    first, named, last = await run_in_thread(make)
+    whole = (await gateway.send_request("GET", "/v1/conversations", alice.key)).json
     found = [one["id"] for one in whole["data"]]
     assert found[0] == last
     assert set(found[1:]) == {first, named}
@@ -171,14 +180,18 @@ async def test_the_list_shows_ones_own_the_one_used_last_first(gateway, alice, m
     paged, after = [], {}
     while True:
         page = (
-            await gateway.ask("GET", "/v1/conversations", alice.key, params={"limit": 1, **after})
+            await gateway.send_request(
+                "GET", "/v1/conversations", alice.key, params={"limit": 1, **after}
+            )
         ).json
         paged += [one["id"] for one in page["data"]]
         if not page["has_more"]:
             break
         after = {"after": page["last_id"]}
     assert paged == found
-    backwards = await gateway.ask("GET", "/v1/conversations", alice.key, params={"order": "asc"})
+    backwards = await gateway.send_request(
+        "GET", "/v1/conversations", alice.key, params={"order": "asc"}
+    )
     assert [one["id"] for one in backwards.json["data"]] == found[::-1]
 
 
@@ -192,8 +205,8 @@ async def test_a_page_is_asked_for_in_a_known_way(gateway, alice, subtests):
     ]
     for (params, param), path in product(cases, ["", "/{}/items"]):
         with subtests.test(params=params, param=param, path=path):
-            found = await off_loop(row, alice)
-            answer = await gateway.ask(
+            found = await run_in_thread(row, alice)
+            answer = await gateway.send_request(
                 "GET", f"/v1/conversations{path.format(found.pk)}", alice.key, params=params
             )
             assert (answer.status, answer.error["param"]) == (400, param)
@@ -213,9 +226,11 @@ async def test_metadata_has_bounds(gateway, alice, subtests):
     ]
     for metadata, param in cases:
         with subtests.test(metadata=metadata, param=param):
-            found = await off_loop(row, alice)
+            found = await run_in_thread(row, alice)
             for path in ("/v1/conversations", f"/v1/conversations/{found.pk}"):
-                answer = await gateway.ask("POST", path, alice.key, json={"metadata": metadata})
+                answer = await gateway.send_request(
+                    "POST", path, alice.key, json={"metadata": metadata}
+                )
                 assert (answer.status, answer.error["param"]) == (400, param)
             full = {f"{place:064}": "v" * 512 for place in range(16)}
             assert (await made(gateway, alice.key, metadata=full))["metadata"] == full
@@ -224,10 +239,10 @@ async def test_metadata_has_bounds(gateway, alice, subtests):
 async def test_a_change_names_the_metadata_and_null_empties_it(gateway, alice):
     found = await made(gateway, alice.key, metadata={"a": "b"})
     path = f"/v1/conversations/{found['id']}"
-    lacking = await gateway.ask("POST", path, alice.key, json={})
+    lacking = await gateway.send_request("POST", path, alice.key, json={})
     assert (lacking.status, lacking.error["code"]) == (400, "missing_required_parameter")
     assert lacking.error["param"] == "metadata"
-    assert (await gateway.ask("POST", path, alice.key, json={"metadata": None})).json[
+    assert (await gateway.send_request("POST", path, alice.key, json={"metadata": None})).json[
         "metadata"
     ] == {}
 
@@ -244,7 +259,7 @@ async def test_a_body_that_cannot_be_read_is_refused(gateway, alice, subtests):
     for content, content_type, status in cases:
         with subtests.test(content=content, content_type=content_type, status=status):
             headers = {"content-type": content_type}
-            answer = await gateway.ask(
+            answer = await gateway.send_request(
                 "POST", "/v1/conversations", alice.key, content=content, headers=headers
             )
             assert answer.status == status
@@ -257,22 +272,22 @@ async def test_a_key_that_stores_nothing_makes_nothing(gateway, alice):
         alice.row.save()
         return row(alice)
 
-    found = await off_loop(silence)
+    found = await run_in_thread(silence)
     path = f"/v1/conversations/{found.pk}"
     for asked in ("/v1/conversations", path, f"{path}/items"):
-        answer = await gateway.ask(
+        answer = await gateway.send_request(
             "POST", asked, alice.key, json={"metadata": {}, "items": [HELLO]}
         )
         assert (answer.status, answer.error["code"]) == (403, "storage_disabled")
-    assert not await off_loop(Item.objects.exists)
-    assert (await gateway.ask("GET", path, alice.key)).status == 200
-    assert (await gateway.ask("DELETE", path, alice.key)).status == 200
+    assert not await run_in_thread(Item.objects.exists)
+    assert (await gateway.send_request("GET", path, alice.key)).status == 200
+    assert (await gateway.send_request("DELETE", path, alice.key)).status == 200
 
 
 async def test_without_a_key_there_is_nothing(gateway, alice):
     for key in (None, "sk-ps-unknown"):
         for method in ("GET", "POST"):
-            assert (await gateway.ask(method, "/v1/conversations", key)).status == 401
+            assert (await gateway.send_request(method, "/v1/conversations", key)).status == 401
 
 
 async def test_other_methods_are_refused(gateway, alice):
@@ -282,7 +297,9 @@ async def test_other_methods_are_refused(gateway, alice):
         ("PATCH", f"/{UNKNOWN}"),
         ("POST", f"/{UNKNOWN}/items/msg_1"),
     ):
-        assert (await gateway.ask(method, f"/v1/conversations{path}", alice.key)).status == 405
+        assert (
+            await gateway.send_request(method, f"/v1/conversations{path}", alice.key)
+        ).status == 405
 
 
 # --- items ----------------------------------------------------------------------------------------
@@ -320,9 +337,9 @@ async def test_items_are_put_in_listed_read_and_taken_out(gateway, alice):
     }
     assert hello["id"].startswith("msg_")
     path = f"/v1/conversations/{found['id']}/items/{hello['id']}"
-    assert (await gateway.ask("GET", path, alice.key)).json == hello
-    assert (await gateway.ask("DELETE", path, alice.key)).json == found
-    missing = await gateway.ask("GET", path, alice.key)
+    assert (await gateway.send_request("GET", path, alice.key)).json == hello
+    assert (await gateway.send_request("DELETE", path, alice.key)).json == found
+    missing = await gateway.send_request("GET", path, alice.key)
     assert (missing.status, missing.error["code"], missing.error["param"]) == (
         404,
         "item_not_found",
@@ -338,9 +355,9 @@ async def test_items_of_one_conversation_are_not_in_another(gateway, alice):
     item = (await listed(gateway, alice.key, one))["first_id"]
     for method in ("GET", "DELETE"):
         assert (
-            await gateway.ask(method, f"/v1/conversations/{other}/items/{item}", alice.key)
+            await gateway.send_request(method, f"/v1/conversations/{other}/items/{item}", alice.key)
         ).status == 404
-    odd = await gateway.ask(
+    odd = await gateway.send_request(
         "GET", f"/v1/conversations/{one}/items", alice.key, params={"after": "msg_?"}
     )
     assert odd.status == 404
@@ -362,7 +379,7 @@ async def test_pages_of_items_go_both_ways_and_none_is_left_out(gateway, alice):
 
 
 async def test_a_turn_of_items_is_one_turn_and_a_use_of_the_conversation(gateway, alice):
-    found = await off_loop(
+    found = await run_in_thread(
         lambda: row(alice, idle_seconds=60, expires_at=timezone.now() + timedelta(seconds=1))
     )
     await add(gateway, alice.key, found.pk, HELLO, HELLO | {"role": "assistant", "content": "Hi."})
@@ -375,10 +392,10 @@ async def test_a_turn_of_items_is_one_turn_and_a_use_of_the_conversation(gateway
             list(turn.items.values_list("role", "text", "output")),
         )
 
-    now, turn, said = await off_loop(look)
+    now, turn, said = await run_in_thread(look)
     assert (turn.number, turn.door, turn.status, now.last) == (
         1,
-        Door.ITEMS,
+        TurnEndpoint.ITEMS,
         TurnStatus.COMPLETED,
         1,
     )
@@ -393,38 +410,38 @@ async def test_a_turn_of_items_is_one_turn_and_a_use_of_the_conversation(gateway
 async def test_a_conversation_that_nobody_uses_goes(gateway, alice):
     for body in ({}, {"items": [HELLO]}):
         found = await made(gateway, alice.key, **body)
-        now = await off_loop(lambda pk=found["id"]: Conversation.objects.get(pk=pk))
+        now = await run_in_thread(lambda pk=found["id"]: Conversation.objects.get(pk=pk))
         assert now.idle_seconds == 60
         assert timedelta(seconds=59) < now.expires_at - now.used_at < timedelta(seconds=61)
 
 
 async def test_no_title_repeats_what_was_taken_out(gateway, alice):
     found = await made(gateway, alice.key, items=[HELLO, HELLO | {"content": "And now?"}])
-    now = await off_loop(Conversation.objects.get)
+    now = await run_in_thread(Conversation.objects.get)
     assert now.title == "Hello!"
     other, first = (await listed(gateway, alice.key, found["id"]))["data"]
     path = f"/v1/conversations/{found['id']}/items"
-    await gateway.ask("DELETE", f"{path}/{other['id']}", alice.key)
-    assert (await rows.fresh(now)).title == "Hello!"
-    await gateway.ask("DELETE", f"{path}/{first['id']}", alice.key)
-    assert (await rows.fresh(now)).title == ""
+    await gateway.send_request("DELETE", f"{path}/{other['id']}", alice.key)
+    assert (await rows.reload_row(now)).title == "Hello!"
+    await gateway.send_request("DELETE", f"{path}/{first['id']}", alice.key)
+    assert (await rows.reload_row(now)).title == ""
 
 
 async def test_what_is_taken_out_an_upstream_is_not_asked_to_remember(gateway, alice):
     token = "00000000-0000-0000-0000-000000000001"
-    found = await off_loop(
+    found = await run_in_thread(
         lambda: row(alice, chat_id="up", parent_id="p", token_id=token, chat_turn=1)
     )
     await add(gateway, alice.key, found.pk, HELLO)
     item = (await listed(gateway, alice.key, found.pk))["first_id"]
-    await gateway.ask("DELETE", f"/v1/conversations/{found.pk}/items/{item}", alice.key)
-    now = await rows.fresh(found)
+    await gateway.send_request("DELETE", f"/v1/conversations/{found.pk}/items/{item}", alice.key)
+    now = await rows.reload_row(found)
     assert (now.chat_id, now.parent_id, now.token_id, now.chat_turn) == ("", "", None, 0)
-    assert (await off_loop(Turn.objects.get)).tokens == 0
+    assert (await run_in_thread(Turn.objects.get)).tokens == 0
 
 
 async def test_what_failed_and_what_still_runs_is_not_among_the_items(gateway, alice):
-    found = await off_loop(row, alice)
+    found = await run_in_thread(row, alice)
 
     def say():
         for number, status in enumerate(
@@ -441,7 +458,7 @@ async def test_what_failed_and_what_still_runs_is_not_among_the_items(gateway, a
                 public_id=f"msg_{number}", conversation=found, turn=turn, type="message", data=data
             )
 
-    await off_loop(say)
+    await run_in_thread(say)
     whole = await listed(gateway, alice.key, found.pk, order="asc")
     assert [one["content"][0]["text"] for one in whole["data"]] == ["completed", "incomplete"]
 
@@ -518,25 +535,28 @@ WRONG = [
 
 
 async def test_a_wrong_item_is_refused_by_its_name(gateway, alice, subtests):
-    found = await off_loop(row, alice)
+    found = await run_in_thread(row, alice)
     paths = ("/v1/conversations", f"/v1/conversations/{found.pk}/items")
     for path, (item, param, code) in product(paths, WRONG):
         with subtests.test(path=path, item=item):
-            answer = await gateway.ask("POST", path, alice.key, json={"items": [item]})
+            answer = await gateway.send_request("POST", path, alice.key, json={"items": [item]})
             assert (answer.status, answer.error["param"]) == (400, param), answer.body
             assert code is None or answer.error["code"] == code
-    assert await off_loop(lambda: (Conversation.objects.count(), Turn.objects.count())) == (1, 0)
+    assert await run_in_thread(lambda: (Conversation.objects.count(), Turn.objects.count())) == (
+        1,
+        0,
+    )
 
 
 async def test_more_than_twenty_items_at_once_are_too_many(gateway, alice):
-    found = await off_loop(row, alice)
+    found = await run_in_thread(row, alice)
     answer = await add(gateway, alice.key, found.pk, *[HELLO] * 21)
     assert (answer.status, answer.error["param"]) == (400, "items")
     assert len((await add(gateway, alice.key, found.pk, *[HELLO] * 20)).json["data"]) == 20
 
 
 async def test_items_that_only_others_understand_are_kept_as_they_came(gateway, alice):
-    found = await off_loop(row, alice)
+    found = await run_in_thread(row, alice)
     strange = {
         "type": "web_search_call",
         "action": {"type": "search", "query": "Graz"},
@@ -551,7 +571,7 @@ async def test_items_that_only_others_understand_are_kept_as_they_came(gateway, 
 
 
 async def test_big_fields_come_when_they_are_asked_for(gateway, alice):
-    found = await off_loop(row, alice)
+    found = await run_in_thread(row, alice)
     said = {
         "type": "output_text",
         "text": "Hi.",
@@ -568,10 +588,12 @@ async def test_big_fields_come_when_they_are_asked_for(gateway, alice):
     path = f"/v1/conversations/{found.pk}/items"
     include = ["message.output_text.logprobs", "reasoning.encrypted_content"]
     for name in ("include", "include[]"):
-        asked = await gateway.ask("GET", path, alice.key, params={name: include, "order": "asc"})
+        asked = await gateway.send_request(
+            "GET", path, alice.key, params={name: include, "order": "asc"}
+        )
         assert asked.json["data"][0]["content"] == [said]
         assert asked.json["data"][1]["encrypted_content"] == "secret"
-    wrong = await gateway.ask("GET", path, alice.key, params={"include[]": "everything"})
+    wrong = await gateway.send_request("GET", path, alice.key, params={"include[]": "everything"})
     assert (wrong.status, wrong.error["param"]) == (400, "include")
 
 
@@ -579,27 +601,27 @@ async def test_big_fields_come_when_they_are_asked_for(gateway, alice):
 async def test_while_an_answer_is_being_made_nothing_can_be_put_in_or_taken_out(gateway, alice):
     found = await made(gateway, alice.key, items=[HELLO])
     item = (await listed(gateway, alice.key, found["id"]))["first_id"]
-    turn = await off_loop(lambda: running(Conversation.objects.get(pk=found["id"])))
+    turn = await run_in_thread(lambda: running(Conversation.objects.get(pk=found["id"])))
     path = f"/v1/conversations/{found['id']}/items"
     for answer in (
         await add(gateway, alice.key, found["id"], HELLO),
-        await gateway.ask("DELETE", f"{path}/{item}", alice.key),
+        await gateway.send_request("DELETE", f"{path}/{item}", alice.key),
     ):
         assert (answer.status, answer.error["code"]) == (409, "conversation_busy")
         assert "retry-after" in answer.headers
-    await off_loop(
+    await run_in_thread(
         lambda: Turn.objects.filter(pk=turn.pk).update(status="completed", alive_until=None)
     )
     assert (await add(gateway, alice.key, found["id"], HELLO)).status == 200
-    numbers = await off_loop(
+    numbers = await run_in_thread(
         lambda: list(Turn.objects.order_by("number").values_list("number", flat=True))
     )
     assert numbers == [1, 2, 3]
 
 
 async def test_items_wait_a_moment_for_the_turn_before(gateway, alice, monkeypatch):
-    found = await off_loop(row, alice)
-    turn, waited = await off_loop(running, found), []
+    found = await run_in_thread(row, alice)
+    turn, waited = await run_in_thread(running, found), []
 
     def sleep(seconds):
         waited.append(seconds)
@@ -611,14 +633,14 @@ async def test_items_wait_a_moment_for_the_turn_before(gateway, alice, monkeypat
 
 
 async def test_a_turn_of_a_dead_process_is_ended_and_keeps_nobody_out(gateway, alice):
-    found = await off_loop(row, alice)
-    dead = await off_loop(running, found, -1)
+    found = await run_in_thread(row, alice)
+    dead = await run_in_thread(running, found, -1)
     assert (await add(gateway, alice.key, found.pk, HELLO)).status == 200
-    assert (await rows.fresh(dead)).status == TurnStatus.INCOMPLETE
+    assert (await rows.reload_row(dead)).status == TurnStatus.INCOMPLETE
 
 
 async def test_of_items_put_in_at_once_none_is_lost(gateway, alice):
-    found = await off_loop(row, alice)
+    found = await run_in_thread(row, alice)
     asked = [
         add(gateway, alice.key, found.pk, HELLO | {"content": str(number)}) for number in range(8)
     ]
@@ -632,14 +654,14 @@ async def test_of_items_put_in_at_once_none_is_lost(gateway, alice):
             Conversation.objects.get(pk=found.pk).last,
         )
 
-    assert await off_loop(look) == (list(range(1, 9)), set(map(str, range(8))), 8)
+    assert await run_in_thread(look) == (list(range(1, 9)), set(map(str, range(8))), 8)
 
 
 async def test_items_for_a_conversation_that_is_just_deleted_are_refused(gateway, alice):
-    found = await off_loop(row, alice)
-    await off_loop(retention.delete, Conversation.objects.filter(pk=found.pk))
+    found = await run_in_thread(row, alice)
+    await run_in_thread(retention.delete_conversations, Conversation.objects.filter(pk=found.pk))
     with pytest.raises(UnknownUrl):
-        await off_loop(stored_resources.add_items, found, [])
+        await run_in_thread(stored_resources.add_items, found, [])
 
 
 # --- the official client --------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from providers.database import database_errors
 
 @pytest.fixture(autouse=True)
 def _nothing_logged_yet(monkeypatch):
-    monkeypatch.setattr(database_errors, "_logged", {})
+    monkeypatch.setattr(database_errors, "_logged_at", {})
 
 
 def missing_column(*args):
@@ -25,9 +25,9 @@ def missing_column(*args):
 async def test_a_missing_column_is_a_500_with_a_log_line(
     gateway, alice, caplog, monkeypatch, method_and_path
 ):
-    monkeypatch.setattr(authentication, "find", missing_column)
+    monkeypatch.setattr(authentication, "load_caller", missing_column)
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
-    answer = await gateway.ask(*method_and_path, alice.key, json=body)
+    answer = await gateway.send_request(*method_and_path, alice.key, json=body)
     assert (answer.status, answer.error["code"]) == (500, "internal_error")
     assert "no_such_column" not in answer.body.decode()
     assert "no_such_column" in caplog.text
@@ -42,8 +42,8 @@ async def test_a_lost_connection_is_a_503(gateway, alice, caplog, monkeypatch, m
     def lost(*args):
         raise InterfaceError("the connection is closed")
 
-    monkeypatch.setattr(authentication, "find", lost)
+    monkeypatch.setattr(authentication, "load_caller", lost)
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
-    answer = await gateway.ask(*method_and_path, alice.key, json=body)
+    answer = await gateway.send_request(*method_and_path, alice.key, json=body)
     assert (answer.status, answer.error["code"]) == (503, "database_unavailable")
     caplog.clear()  # Django logs every 503

@@ -5,17 +5,17 @@ from base64 import b64decode, b64encode
 
 import pytest
 
-from api.views.health import failed
-from providers.database.database_threads import off_loop
+from api.views.health import failure_marker_path
+from providers.database.database_threads import run_in_thread
 from providers.models import Provider
 from proxysite.testing import rows, speech
-from proxysite.testing.upstream import CUT, DONE, refuse, reply, stream
+from proxysite.testing.upstream import CUT, DONE, send_refusal, send_reply, send_stream
 
 COMPLETIONS, EMBEDDINGS = "/v1/completions", "/v1/embeddings"
 
 
 async def ask(gateway, alice, path, **body):
-    return await gateway.ask("POST", path, alice.key, json={"model": "m"} | body)
+    return await gateway.send_request("POST", path, alice.key, json={"model": "m"} | body)
 
 
 @pytest.fixture
@@ -24,10 +24,12 @@ async def echo(gateway):
 
     def make():
         row = Provider.objects.create(name="echo", kind="echo", needs_token=False)
-        return rows.model(row, "echo", "echo", capabilities=["chat", "completions", "embeddings"])
+        return rows.create_model(
+            row, "echo", "echo", capabilities=["chat", "completions", "embeddings"]
+        )
 
-    row = await off_loop(make)
-    await gateway.reload()
+    row = await run_in_thread(make)
+    await gateway.reload_rows()
     return row
 
 
@@ -45,7 +47,7 @@ async def test_a_legacy_completion_is_relayed(gateway, upstream, alice, prompt):
     assert whole["id"].startswith("cmpl-")
     assert whole["choices"][0]["text"] == "Hello there!"
     assert whole["choices"][0]["finish_reason"] == "stop"
-    assert whole["usage"] == speech.usage()
+    assert whole["usage"] == speech.token_usage()
     asked = upstream.requests[0]
     assert asked.path == "/v1/completions"
     assert asked.json == {
@@ -54,7 +56,7 @@ async def test_a_legacy_completion_is_relayed(gateway, upstream, alice, prompt):
         "max_tokens": 5,
         "suffix": "!",
     }
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert (row.endpoint, row.status, row.completion_tokens) == ("completions", "complete", 3)
 
 
@@ -63,17 +65,17 @@ async def test_a_streamed_legacy_completion_is_relayed(gateway, upstream, alice,
     options = {"stream_options": {"include_usage": True}} if usage else {}
     answer = await ask(gateway, alice, COMPLETIONS, prompt="Say hi", stream=True, **options)
     assert answer.status == 200
-    assert answer.done
+    assert answer.is_complete
     events = answer.events
     assert {(event["object"], event["model"]) for event in events} == {("text_completion", "m")}
     assert len({event["id"] for event in events}) == 1
     assert (
         "".join(choice["text"] for event in events for choice in event["choices"]) == "Hello there!"
     )
-    assert answer.finishes == ["stop"]
+    assert answer.finish_reasons == ["stop"]
     if usage:
         assert events[-1]["choices"] == []
-        assert events[-1]["usage"] == speech.usage()
+        assert events[-1]["usage"] == speech.token_usage()
     else:
         assert all("usage" not in event for event in events)
 
@@ -81,18 +83,18 @@ async def test_a_streamed_legacy_completion_is_relayed(gateway, upstream, alice,
 async def test_a_streamed_legacy_completion_that_comes_as_one_answer_is_made_a_stream(
     gateway, upstream, alice
 ):
-    upstream.will(reply(speech.text_completion("Hi.", usage=speech.usage())))
+    upstream.queue_scripts(send_reply(speech.text_completion("Hi.", usage=speech.token_usage())))
     answer = await ask(gateway, alice, COMPLETIONS, prompt="Say hi", stream=True)
     assert answer.status == 200
-    assert answer.done
+    assert answer.is_complete
     assert (
         "".join(choice["text"] for event in answer.events for choice in event["choices"]) == "Hi."
     )
-    assert answer.finishes == ["stop"]
+    assert answer.finish_reasons == ["stop"]
 
 
 async def test_a_legacy_completion_cut_in_the_middle_never_looks_finished(gateway, upstream, alice):
-    upstream.will(stream(speech.text_completion("Hel", None), upstream.gate, CUT))
+    upstream.queue_scripts(send_stream(speech.text_completion("Hel", None), upstream.gate, CUT))
     upstream.gate.open()
     answer = await ask(gateway, alice, COMPLETIONS, prompt="Say hi", stream=True)
     if answer.status == 200:
@@ -125,7 +127,7 @@ async def test_a_wrong_legacy_completion_is_a_400(gateway, upstream, alice, subt
     ids=["text", "texts", "tokens", "token lists"],
 )
 async def test_embeddings_are_relayed(gateway, upstream, alice, given):
-    upstream.will(reply(speech.embedding_list([0.5, -0.25], [1e-7, 1])))
+    upstream.queue_scripts(send_reply(speech.embedding_list([0.5, -0.25], [1e-7, 1])))
     answer = await ask(gateway, alice, EMBEDDINGS, input=given, dimensions=2, user="u")
     assert answer.status == 200
     whole = answer.json
@@ -135,7 +137,7 @@ async def test_embeddings_are_relayed(gateway, upstream, alice, given):
     asked = upstream.requests[0]
     assert asked.path == "/v1/embeddings"
     assert asked.json == {"model": "upstream-model", "input": given, "dimensions": 2, "user": "u"}
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert (row.endpoint, row.status, row.prompt_tokens, row.completion_tokens) == (
         "embeddings",
         "complete",
@@ -146,7 +148,7 @@ async def test_embeddings_are_relayed(gateway, upstream, alice, given):
 
 async def test_base64_embeddings_pass_untouched(gateway, upstream, alice):
     packed = b64encode(struct.pack("<2f", 0.5, -0.25)).decode()
-    upstream.will(reply(speech.embedding_list(packed)))
+    upstream.queue_scripts(send_reply(speech.embedding_list(packed)))
     answer = await ask(gateway, alice, EMBEDDINGS, input="a", encoding_format="base64")
     assert answer.json["data"][0]["embedding"] == packed
     assert upstream.requests[0].json["encoding_format"] == "base64"
@@ -154,7 +156,7 @@ async def test_base64_embeddings_pass_untouched(gateway, upstream, alice):
 
 async def test_many_large_embeddings_pass(gateway, upstream, alice):
     vectors = [[0.123456789] * 1536] * 64
-    upstream.will(reply(speech.embedding_list(*vectors)))
+    upstream.queue_scripts(send_reply(speech.embedding_list(*vectors)))
     answer = await ask(gateway, alice, EMBEDDINGS, input=["a"] * 64)
     assert [entry["embedding"] for entry in answer.json["data"]] == vectors
 
@@ -172,26 +174,28 @@ async def test_a_wrong_embedding_request_is_a_400(gateway, upstream, alice, subt
 async def test_faults_of_an_embedding_upstream_are_those_of_any_other(
     gateway, upstream, alice, token
 ):
-    upstream.will(refuse(401), reply(speech.embedding_list()), refuse(400, "too many"))
+    upstream.queue_scripts(
+        send_refusal(401), send_reply(speech.embedding_list()), send_refusal(400, "too many")
+    )
     assert (await ask(gateway, alice, EMBEDDINGS, input="a")).status == 503
-    assert (await gateway.token(token)).strikes == 1
+    assert (await gateway.read_token_row(token)).strikes == 1
     assert (await ask(gateway, alice, EMBEDDINGS, input="a")).error[
         "code"
     ] == "bad_upstream_response"
     assert (await ask(gateway, alice, EMBEDDINGS, input="a")).error["message"] == "too many"
-    assert [row.status for row in await rows.usage()] == ["error"] * 3
+    assert [row.status for row in await rows.read_usage_records()] == ["error"] * 3
 
 
 @pytest.mark.settings(TOOL_SUPPORT=False)
 async def test_a_model_answers_only_for_what_it_can_do(gateway, upstream, alice, provider):
-    await off_loop(rows.model, provider, "embedder", capabilities=["embeddings"])
-    await off_loop(rows.model, provider, "talker", capabilities=["chat"])
-    await gateway.reload()
+    await run_in_thread(rows.create_model, provider, "embedder", capabilities=["embeddings"])
+    await run_in_thread(rows.create_model, provider, "talker", capabilities=["chat"])
+    await gateway.reload_rows()
     assert (await ask(gateway, alice, EMBEDDINGS, model="embedder", input="a")).status == 200
     for answer in (
-        await gateway.chat(alice.key, model="embedder"),
+        await gateway.request_chat(alice.key, model="embedder"),
         await ask(gateway, alice, EMBEDDINGS, model="talker", input="a"),
-        await gateway.chat(
+        await gateway.request_chat(
             alice.key, model="talker", tools=[{"type": "function", "function": {"name": "f"}}]
         ),
     ):
@@ -204,11 +208,13 @@ async def test_a_model_answers_only_for_what_it_can_do(gateway, upstream, alice,
 async def test_echo_says_back_what_it_was_told(gateway, alice, echo):
     messages = [{"role": "user", "content": [{"type": "text", "text": "Grüß Gott, Welt!"}]}]
     for streams in (False, True):
-        answer = await gateway.chat(alice.key, model="echo", messages=messages, stream=streams)
+        answer = await gateway.request_chat(
+            alice.key, model="echo", messages=messages, stream=streams
+        )
         assert answer.status == 200
         assert answer.text == "Grüß Gott, Welt!"
-    assert answer.done
-    for row in await rows.usage():
+    assert answer.is_complete
+    for row in await rows.read_usage_records():
         assert row.status == "complete"
         assert row.estimated
         assert row.completion_tokens > 0
@@ -219,7 +225,7 @@ async def test_echo_has_every_door(gateway, alice, echo):
     legacy = await ask(gateway, alice, COMPLETIONS, model="echo", prompt="one two")
     assert legacy.json["choices"][0]["text"] == "one two"
     streamed = await ask(gateway, alice, COMPLETIONS, model="echo", prompt="one two", stream=True)
-    assert streamed.done
+    assert streamed.is_complete
     as_floats = (await ask(gateway, alice, EMBEDDINGS, model="echo", input=["a", "b", "a"])).json[
         "data"
     ]
@@ -234,47 +240,49 @@ async def test_echo_has_every_door(gateway, alice, echo):
 
 # --- health ---------------------------------------------------------------------------------------
 async def test_health_is_open_and_tells_counts_to_staff_alone(gateway, alice, operator, token):
-    stranger = await gateway.ask("GET", "/health")
+    stranger = await gateway.send_request("GET", "/health")
     assert stranger.status == 200
     assert stranger.json.keys() == {"status", "version", "worker", "beat"}
     assert [stranger.json[name] for name in ("status", "worker", "beat")] == ["ok", "ok", "ok"]
-    assert (await gateway.ask("GET", "/health", alice.key)).json == stranger.json
+    assert (await gateway.send_request("GET", "/health", alice.key)).json == stranger.json
     for headers in ({"authorization": f"Bearer {operator.key}"}, {"x-api-key": operator.key}):
-        known = await gateway.ask("GET", "/health", headers=headers)
+        known = await gateway.send_request("GET", "/health", headers=headers)
         assert known.json["tokens"] == {"total": 1, "active": 1, "inactive": 0}
-    assert (await gateway.ask("GET", "/health", "sk-ps-unknown")).status == 401
+    assert (await gateway.send_request("GET", "/health", "sk-ps-unknown")).status == 401
 
 
 async def test_health_says_when_the_worker_inside_the_process_has_failed(gateway, settings):
-    failed("worker").touch()
-    answer = await gateway.ask("GET", "/health")
+    failure_marker_path("worker").touch()
+    answer = await gateway.send_request("GET", "/health")
     assert (answer.status, answer.json["worker"], answer.json["beat"]) == (200, "failed", "ok")
     settings.EMBEDDED_WORKER = False
-    assert (await gateway.ask("GET", "/health")).json.keys() == {"status", "version"}
-    failed("worker").unlink()
+    assert (await gateway.send_request("GET", "/health")).json.keys() == {"status", "version"}
+    failure_marker_path("worker").unlink()
 
 
 async def test_counts_follow_the_state_of_the_tokens(gateway, upstream, operator, token, provider):
-    await off_loop(rows.tokens, provider, "sk-up-2", "sk-up-3", state="disabled")
-    upstream.will(refuse(429, retry_after="60"))
-    await gateway.chat(operator.key)
-    await gateway.token(token)
-    found = await gateway.ask("GET", "/health", operator.key)
+    await run_in_thread(rows.create_tokens, provider, "sk-up-2", "sk-up-3", state="disabled")
+    upstream.queue_scripts(send_refusal(429, retry_after="60"))
+    await gateway.request_chat(operator.key)
+    await gateway.read_token_row(token)
+    found = await gateway.send_request("GET", "/health", operator.key)
     assert found.json["tokens"] == {"total": 3, "active": 0, "inactive": 3}
 
 
 async def test_a_member_of_staff_sees_the_counts_too(gateway, operator, mallory, client, token):
     for person, seen in ((operator, True), (mallory, False)):
-        await off_loop(client.force_login, person.user)
+        await run_in_thread(client.force_login, person.user)
         cookie = client.cookies["sessionid"].value
-        found = await gateway.ask("GET", "/health", headers={"cookie": f"sessionid={cookie}"})
+        found = await gateway.send_request(
+            "GET", "/health", headers={"cookie": f"sessionid={cookie}"}
+        )
         assert found.status == 200
         assert ("tokens" in found.json) == seen
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 async def test_probes_answer_and_tell_nothing(gateway, path):
-    answer = await gateway.ask("GET", path)
+    answer = await gateway.send_request("GET", path)
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain")
     assert len(answer.body) < 20
@@ -282,12 +290,12 @@ async def test_probes_answer_and_tell_nothing(gateway, path):
 
 
 async def test_the_home_page_names_the_doors(gateway):
-    answer = await gateway.ask("GET", "/")
+    answer = await gateway.send_request("GET", "/")
     assert answer.status == 200
     assert answer.json["status"] == "ok"
     assert "/v1/chat/completions" in answer.json["endpoints"].values()
 
 
 async def test_done_is_not_said_twice(gateway, upstream, alice):
-    upstream.will(stream(speech.text_completion("a", "stop"), DONE, DONE))
-    assert (await ask(gateway, alice, COMPLETIONS, prompt="x", stream=True)).done
+    upstream.queue_scripts(send_stream(speech.text_completion("a", "stop"), DONE, DONE))
+    assert (await ask(gateway, alice, COMPLETIONS, prompt="x", stream=True)).is_complete

@@ -7,11 +7,11 @@ from itertools import product
 
 import pytest
 
-from api.streaming.chat_renderer import Renderer
-from providers.database.database_threads import off_loop
+from api.streaming.chat_renderer import ChatRenderer
+from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, speech
-from proxysite.testing.gateway import HELLO, request_head
-from proxysite.testing.upstream import DONE, Gate, reply, stream
+from proxysite.testing.gateway import HELLO, build_raw_request_head
+from proxysite.testing.upstream import DONE, Gate, send_reply, send_stream
 
 CHAT = "/v1/chat/completions"
 
@@ -33,14 +33,14 @@ async def test_an_unknown_address_under_v1_is_a_404(gateway, alice, subtests):
         ("GET", "POST", "DELETE", "OPTIONS"), UNKNOWN, (None, alice.key)
     ):
         with subtests.test(method=method, path=path, is_known=key is not None):
-            answer = await gateway.ask(method, path, key)
+            answer = await gateway.send_request(method, path, key)
             assert answer.status == 404
             assert answer.error["type"] == "invalid_request_error"
             assert answer.error["code"] == "unknown_url"
 
 
 async def test_an_unknown_address_elsewhere_is_a_404_of_the_same_form(gateway):
-    answer = await gateway.ask("GET", "/nothing/here")
+    answer = await gateway.send_request("GET", "/nothing/here")
     assert answer.status == 404
     assert answer.error["code"] == "unknown_url"
 
@@ -49,7 +49,7 @@ async def test_a_relaying_door_takes_post_only(gateway, alice, subtests):
     paths = (f"{CHAT}/cot", "/v1/completions", "/v1/embeddings", "/v1/responses")
     for method, path, key in product(("GET", "PUT", "PATCH", "DELETE"), paths, (None, alice.key)):
         with subtests.test(method=method, path=path, is_known=key is not None):
-            answer = await gateway.ask(method, path, key)
+            answer = await gateway.send_request(method, path, key)
             assert answer.status == 405
             assert answer.headers["allow"] == "POST"
             assert answer.error["type"] == "invalid_request_error"
@@ -57,7 +57,7 @@ async def test_a_relaying_door_takes_post_only(gateway, alice, subtests):
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m"])
 async def test_the_list_of_models_is_only_read(gateway, alice, path):
-    answer = await gateway.ask("POST", path, alice.key, json={})
+    answer = await gateway.send_request("POST", path, alice.key, json={})
     assert answer.status == 405
     assert "GET" in answer.headers["allow"]
     assert "POST" not in answer.headers["allow"]
@@ -66,20 +66,20 @@ async def test_the_list_of_models_is_only_read(gateway, alice, path):
 
 async def test_head_and_options_have_no_surprises(gateway, alice):
     assert (
-        await gateway.ask("HEAD", CHAT, alice.key)
+        await gateway.send_request("HEAD", CHAT, alice.key)
     ).status == 200  # the list of stored completions
-    assert (await gateway.ask("HEAD", "/v1/completions", alice.key)).status == 405
-    options = await gateway.ask("OPTIONS", "/v1/completions")
+    assert (await gateway.send_request("HEAD", "/v1/completions", alice.key)).status == 405
+    options = await gateway.send_request("OPTIONS", "/v1/completions")
     assert options.status == 405
     assert options.headers["allow"] == "POST"
-    assert (await gateway.ask("HEAD", "/v1/models", alice.key)).status == 200
+    assert (await gateway.send_request("HEAD", "/v1/models", alice.key)).status == 200
 
 
 async def test_a_body_of_another_type_is_a_415(gateway, upstream, alice, subtests):
     kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json")
     for kind, path in product(kinds, (CHAT, "/v1/completions", "/v1/embeddings")):
         with subtests.test(kind=kind, path=path):
-            answer = await gateway.ask(
+            answer = await gateway.send_request(
                 "POST", path, alice.key, content=b"{}", headers={"content-type": kind}
             )
             assert answer.status == 415
@@ -92,7 +92,7 @@ async def test_a_body_of_another_type_is_a_415(gateway, upstream, alice, subtest
 )
 async def test_json_may_be_called_by_all_its_names(gateway, upstream, alice, kind):
     body = json.dumps({"model": "m", "messages": HELLO}).encode()
-    answer = await gateway.ask(
+    answer = await gateway.send_request(
         "POST", CHAT, alice.key, content=body, headers={"content-type": kind}
     )
     assert answer.status == 200
@@ -108,12 +108,12 @@ async def test_a_fault_of_ours_before_the_first_byte_is_a_500_that_tells_nothing
         yield
 
     monkeypatch.setattr("tokens.failover.loop.answer", broken)
-    answer = await gateway.chat(alice.key, stream=streams)
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert answer.status == 500
     assert answer.error["type"] == "server_error"
     assert b"secret" not in answer.body
     assert b"Traceback" not in answer.body
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert (row.status, row.http_status, row.error_code) == ("error", 500, "internal_error")
     assert "secret-detail" in caplog.text
     caplog.clear()
@@ -122,23 +122,25 @@ async def test_a_fault_of_ours_before_the_first_byte_is_a_500_that_tells_nothing
 async def test_a_fault_of_ours_in_the_middle_of_a_stream_is_an_error_event(
     gateway, upstream, alice, monkeypatch, caplog
 ):
-    real = Renderer.events
+    real = ChatRenderer.render_batch
 
     def broken(self, batch):
         if any(choice["finish_reason"] for chunk in batch for choice in chunk["choices"]):
             raise RuntimeError("secret-detail")
         return real(self, batch)
 
-    monkeypatch.setattr(Renderer, "events", broken)
+    monkeypatch.setattr(ChatRenderer, "render_batch", broken)
     gate = Gate()
-    upstream.will(stream(*speech.words("one"), gate, speech.chunk(finish="stop"), DONE))
-    async with gateway.reading(alice.key) as reading:
-        await reading.until("one")
+    upstream.queue_scripts(
+        send_stream(*speech.content_chunks("one"), gate, speech.chat_chunk(finish="stop"), DONE)
+    )
+    async with gateway.open_stream(alice.key) as reading:
+        await reading.read_until("one")
         gate.open()
-        answer = await reading.rest()
+        answer = await reading.read_rest()
     assert answer.stream_error["code"] == "internal_error"
     assert b"secret" not in answer.body
-    assert len(await rows.usage()) == 1
+    assert len(await rows.read_usage_records()) == 1
     assert "secret-detail" in caplog.text
     caplog.clear()
 
@@ -149,8 +151,8 @@ async def test_a_fault_of_ours_at_the_other_doors_is_the_same_500(
     def broken(*args):
         raise RuntimeError("secret-detail")
 
-    monkeypatch.setattr("api.views.model_list.entries", broken)
-    answer = await gateway.ask("GET", "/v1/models", alice.key)
+    monkeypatch.setattr("api.views.model_list.list_model_objects", broken)
+    answer = await gateway.send_request("GET", "/v1/models", alice.key)
     assert answer.status == 500
     assert answer.error["type"] == "server_error"
     assert b"secret" not in answer.body
@@ -160,9 +162,9 @@ async def test_a_fault_of_ours_at_the_other_doors_is_the_same_500(
 async def test_a_model_that_names_a_missing_strategy_is_a_fault_of_ours(
     gateway, upstream, alice, provider, caplog
 ):
-    await off_loop(rows.virtual, "odd", "m", "no_such_strategy")
-    await gateway.reload()
-    answer = await gateway.chat(alice.key, model="odd")
+    await run_in_thread(rows.create_virtual_model, "odd", "m", "no_such_strategy")
+    await gateway.reload_rows()
+    answer = await gateway.request_chat(alice.key, model="odd")
     assert answer.status == 500
     assert answer.error["type"] == "server_error"
     assert upstream.requests == []
@@ -198,12 +200,14 @@ async def test_what_is_no_json_object_is_a_400(gateway, upstream, alice, subtest
     headers = {"content-type": "application/json"}
     for path, (name, body) in product((CHAT, "/v1/embeddings"), NOT_JSON.items()):
         with subtests.test(path=path, body=name):
-            answer = await gateway.ask("POST", path, alice.key, content=body, headers=headers)
+            answer = await gateway.send_request(
+                "POST", path, alice.key, content=body, headers=headers
+            )
             assert answer.status == 400
             assert answer.error["type"] == "invalid_request_error"
             assert answer.error["code"] == "invalid_json"
             assert upstream.requests == []
-            assert await rows.usage() == []
+            assert await rows.read_usage_records() == []
 
 
 WRONG_FIELDS = [
@@ -258,21 +262,21 @@ WRONG_FIELDS = [
 async def test_a_wrong_field_is_a_400_that_names_it(gateway, upstream, alice, subtests):
     for fields, param in WRONG_FIELDS:
         with subtests.test(fields=json.dumps(fields)[:60]):
-            answer = await gateway.chat(alice.key, **fields)
+            answer = await gateway.request_chat(alice.key, **fields)
             assert answer.status == 400
             assert answer.error["type"] == "invalid_request_error"
             if param is not None:
                 assert answer.error["param"].startswith(param)
                 assert answer.error["message"]
             assert upstream.requests == []
-            assert await rows.usage() == []
+            assert await rows.read_usage_records() == []
 
 
 @pytest.mark.parametrize("field", ["model", "messages"])
 async def test_a_missing_field_is_named(gateway, upstream, alice, field):
     body = {"model": "m", "messages": HELLO}
     del body[field]
-    answer = await gateway.ask("POST", CHAT, alice.key, json=body)
+    answer = await gateway.send_request("POST", CHAT, alice.key, json=body)
     assert answer.status == 400
     assert (answer.error["param"], answer.error["code"]) == (field, "missing_required_parameter")
 
@@ -293,25 +297,25 @@ async def test_a_field_that_would_choose_the_upstream_or_its_credential_is_refus
     for field in cases:
         with subtests.test(field=field):
             body = {"model": "m", "messages": HELLO, field: "http://127.0.0.1:1/"}
-            answer = await gateway.ask("POST", CHAT, alice.key, json=body)
+            answer = await gateway.send_request("POST", CHAT, alice.key, json=body)
             assert answer.status == 400
             assert answer.error["param"] == field
             assert upstream.requests == []
 
 
 async def test_numbers_that_json_allows_reach_the_upstream_as_json(gateway, upstream, alice):
-    upstream.always(reply({"choices": [{"message": {"content": ""}}]}))
+    upstream.set_default_script(send_reply({"choices": [{"message": {"content": ""}}]}))
     for number in (b"1e400", b"-1e400", b"123456789012345678901234567890", b"1e-400", b"-0"):
         body = GOOD[:-1] + b', "x": ' + number + b"}"
         headers = {"content-type": "application/json"}
-        answer = await gateway.ask("POST", CHAT, alice.key, content=body, headers=headers)
+        answer = await gateway.send_request("POST", CHAT, alice.key, content=body, headers=headers)
         assert answer.status in (200, 400), number
         if answer.status == 200:
-            assert b"Infinity" not in upstream.last.request.body
-            assert isinstance(upstream.last.request.json["x"], int | float), number
+            assert b"Infinity" not in upstream.last_exchange.request.body
+            assert isinstance(upstream.last_exchange.request.json["x"], int | float), number
 
 
 async def test_a_body_is_not_needed_for_the_key_to_be_refused(gateway):
-    async with gateway.wire() as wire:
-        await wire.send(request_head("sk-ps-unknown", 100))
-        assert (await wire.answer()).status == 401
+    async with gateway.open_bare_connection() as wire:
+        await wire.send(build_raw_request_head("sk-ps-unknown", 100))
+        assert (await wire.receive_answer()).status == 401

@@ -13,23 +13,25 @@ from api.tests.endpoints.test_remembering import assistant, item_rows, told, tur
 from conversations import retention
 from conversations.history import finish_turn
 from conversations.models import Conversation, Turn
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually, speech
-from proxysite.testing.upstream import DONE, Gate, reply, stream
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import speech, wait_until_true
+from proxysite.testing.upstream import DONE, Gate, send_reply, send_stream
 
 CALL = {"id": "call_0", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-CALLING = speech.completion(None, message={"tool_calls": [CALL]}, finish="tool_calls")
+CALLING = speech.chat_completion(None, message={"tool_calls": [CALL]}, finish="tool_calls")
 RESULT = {"role": "tool", "tool_call_id": "call_0", "content": "25 degrees"}
 
 
 async def chat(gateway, alice, *messages, **more):
-    return await gateway.chat(alice.key, messages=list(messages), conversation_id="c", **more)
+    return await gateway.request_chat(
+        alice.key, messages=list(messages), conversation_id="c", **more
+    )
 
 
 async def test_who_asks_the_last_question_again_gets_another_answer_in_its_place(
     gateway, upstream, alice
 ):
-    upstream.will(*words("One.", "Two.", "Zwei.", "Three."))
+    upstream.queue_scripts(*words("One.", "Two.", "Zwei.", "Three."))
     said = [user("1")]
     said.append(assistant((await chat(gateway, alice, *said)).text))
     said.append(user("2"))
@@ -44,7 +46,7 @@ async def test_who_asks_the_last_question_again_gets_another_answer_in_its_place
 
 
 async def test_who_changes_an_older_question_goes_on_from_there(gateway, upstream, alice):
-    upstream.will(*words("One.", "Two.", "Three.", "Deux.", "Quatre."))
+    upstream.queue_scripts(*words("One.", "Two.", "Three.", "Deux.", "Quatre."))
     said = [user("1"), assistant("One.")]
     for text in ("1", "2", "3"):
         await chat(gateway, alice, user(text))
@@ -57,9 +59,9 @@ async def test_who_changes_an_older_question_goes_on_from_there(gateway, upstrea
 async def test_a_history_longer_than_the_window_is_still_recognised(
     gateway, upstream, provider, alice
 ):
-    await off_loop(lambda: provider.models.update(context_window=500))
-    await gateway.reload()
-    upstream.always(reply(speech.completion("x" * 200)))
+    await run_in_thread(lambda: provider.models.update(context_window=500))
+    await gateway.reload_rows()
+    upstream.set_default_script(send_reply(speech.chat_completion("x" * 200)))
     said = []
     for number in range(12):
         said.append(user(f"{number:03} " + "y" * 200))
@@ -74,23 +76,25 @@ async def test_an_answer_of_a_tool_needs_its_call(gateway, upstream, alice):
         "call_not_found",
         0,
     )
-    assert await off_loop(Conversation.objects.count) == 0
+    assert await run_in_thread(Conversation.objects.count) == 0
 
 
 async def test_the_turn_whose_call_is_answered_is_told_whatever_the_window(
     gateway, upstream, provider, alice
 ):
-    upstream.will(reply(CALLING), *words("Sunny."))
+    upstream.queue_scripts(send_reply(CALLING), *words("Sunny."))
     question = user("Weather? " + "y" * 4_000)
     await chat(gateway, alice, question)
-    await off_loop(lambda: provider.models.update(context_window=500))
-    await gateway.reload()
+    await run_in_thread(lambda: provider.models.update(context_window=500))
+    await gateway.reload_rows()
     await chat(gateway, alice, RESULT)
     assert [message["role"] for message in told(upstream)] == ["user", "assistant", "tool"]
 
 
 async def test_an_id_that_comes_again_answers_the_latest_call_only(gateway, upstream, alice):
-    upstream.will(reply(CALLING), *words("All right."), reply(CALLING), *words("Sunny.", "Bye."))
+    upstream.queue_scripts(
+        send_reply(CALLING), *words("All right."), send_reply(CALLING), *words("Sunny.", "Bye.")
+    )
     for message in (
         user("Weather?"),
         user("Never mind."),
@@ -106,7 +110,7 @@ async def test_an_id_that_comes_again_answers_the_latest_call_only(gateway, upst
 async def test_a_result_goes_right_behind_its_call_though_something_was_said_in_between(
     gateway, upstream, alice
 ):
-    upstream.will(reply(CALLING), *words("Wait.", "Sunny."))
+    upstream.queue_scripts(send_reply(CALLING), *words("Wait.", "Sunny."))
     await chat(gateway, alice, user("Weather?"))
     await chat(gateway, alice, user("Hurry."))
     await chat(gateway, alice, RESULT)
@@ -123,11 +127,13 @@ async def test_a_question_that_was_never_answered_and_is_asked_again_is_told_onc
     gateway, upstream, alice
 ):
     gate = Gate()
-    upstream.will(stream(gate), *words("Hello.", "Well."))
+    upstream.queue_scripts(send_stream(gate), *words("Hello.", "Well."))
     leaving = asyncio.create_task(chat(gateway, alice, user("Hi")))
-    await upstream.asked()
+    await upstream.wait_for_request()
     leaving.cancel()
-    await eventually(lambda: off_loop(lambda: Turn.objects.filter(status="incomplete").exists()))
+    await wait_until_true(
+        lambda: run_in_thread(lambda: Turn.objects.filter(status="incomplete").exists())
+    )
     await chat(gateway, alice, user("Hi"))
     await chat(gateway, alice, user("more"))
     assert told(upstream) == [user("Hi"), assistant("Hello."), user("more")]
@@ -135,27 +141,33 @@ async def test_a_question_that_was_never_answered_and_is_asked_again_is_told_onc
 
 
 async def test_a_refused_first_question_leaves_no_title(gateway, upstream, alice):
-    opened = (await gateway.ask("POST", "/v1/conversations", alice.key, json={})).json["id"]
+    opened = (await gateway.send_request("POST", "/v1/conversations", alice.key, json={})).json[
+        "id"
+    ]
     bad = {
         "role": "user",
         "content": [{"type": "text", "text": "secret"}, {"type": "file", "file": {"file_id": "f"}}],
     }
-    assert (await gateway.chat(alice.key, messages=[bad], conversation_id=opened)).status == 400
-    assert [row.title for row in await off_loop(lambda: list(Conversation.objects.all()))] == [""]
+    assert (
+        await gateway.request_chat(alice.key, messages=[bad], conversation_id=opened)
+    ).status == 400
+    assert [row.title for row in await run_in_thread(lambda: list(Conversation.objects.all()))] == [
+        ""
+    ]
 
 
 async def test_a_turn_the_database_did_not_take_is_written_when_it_is_back(
     gateway, upstream, alice, monkeypatch
 ):
-    finish, away = finish_turn.finish, asyncio.Event()
+    finish, away = finish_turn.write_turn_outcome, asyncio.Event()
 
     def failing(finished):
         if not away.is_set():
             raise OperationalError("the disk is full")
         finish(finished)
 
-    monkeypatch.setattr("conversations.history.finish_turn.finish", failing)
-    upstream.will(*words("One.", "Two."))
+    monkeypatch.setattr("conversations.history.finish_turn.write_turn_outcome", failing)
+    upstream.queue_scripts(*words("One.", "Two."))
     assert (await chat(gateway, alice, user("1"))).status == 503
     away.set()
     assert (await chat(gateway, alice, user("2"))).status == 200
@@ -169,50 +181,54 @@ async def test_a_turn_the_database_did_not_take_is_written_when_it_is_back(
 
 async def test_a_conversation_does_not_expire_while_its_turn_runs(gateway, upstream, alice):
     gate = Gate()
-    upstream.will(stream(*speech.words("One"), gate, *speech.spoken("."), DONE))
-    async with gateway.reading(alice.key, messages=[user("1")], session_id="s") as reading:
-        await reading.until("One")
-        await off_loop(
+    upstream.queue_scripts(
+        send_stream(*speech.content_chunks("One"), gate, *speech.streamed_completion("."), DONE)
+    )
+    async with gateway.open_stream(alice.key, messages=[user("1")], session_id="s") as reading:
+        await reading.read_until("One")
+        await run_in_thread(
             lambda: Conversation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
         )
-        assert await off_loop(retention.expire) == (0, 0)
+        assert await run_in_thread(retention.delete_all_expired) == (0, 0)
         gate.open()
-        assert (await reading.rest()).done
+        assert (await reading.read_rest()).is_complete
     assert [row.status for row in await turn_rows()] == ["completed"]
-    (row,) = await off_loop(lambda: list(Conversation.objects.all()))
+    (row,) = await run_in_thread(lambda: list(Conversation.objects.all()))
     assert row.expires_at > timezone.now()
 
 
 async def test_a_thread_that_another_goes_on_from_does_not_expire_before_it(
     gateway, upstream, alice
 ):
-    upstream.always(reply(speech.completion("Yes.")))
+    upstream.set_default_script(send_reply(speech.chat_completion("Yes.")))
     body = {"model": "m", "input": "root"}
-    first = (await gateway.ask("POST", "/v1/responses", alice.key, json=body)).json["id"]
+    first = (await gateway.send_request("POST", "/v1/responses", alice.key, json=body)).json["id"]
     for text in ("a", "b"):
-        await gateway.ask(
+        await gateway.send_request(
             "POST",
             "/v1/responses",
             alice.key,
             json=body | {"input": text, "previous_response_id": first},
         )
     old = timezone.now() - timedelta(seconds=1)
-    await off_loop(lambda: Conversation.objects.filter(base=None).update(expires_at=old))
-    assert await off_loop(retention.expire) == (0, 0)
-    await off_loop(lambda: Conversation.objects.update(expires_at=old))
-    assert sum((await off_loop(retention.expire))[:1]) >= 1
+    await run_in_thread(lambda: Conversation.objects.filter(base=None).update(expires_at=old))
+    assert await run_in_thread(retention.delete_all_expired) == (0, 0)
+    await run_in_thread(lambda: Conversation.objects.update(expires_at=old))
+    assert sum((await run_in_thread(retention.delete_all_expired))[:1]) >= 1
 
 
 async def test_what_failed_makes_no_branch(gateway, upstream, alice):
-    upstream.will(*words("One."), reply({"error": {"message": "No."}}, 400), *words("Two."))
+    upstream.queue_scripts(
+        *words("One."), send_reply({"error": {"message": "No."}}, 400), *words("Two.")
+    )
     body = {"model": "m", "input": "1"}
-    first = (await gateway.ask("POST", "/v1/responses", alice.key, json=body)).json["id"]
+    first = (await gateway.send_request("POST", "/v1/responses", alice.key, json=body)).json["id"]
     follow = {"model": "m", "input": "2", "previous_response_id": first}
     statuses = [
-        (await gateway.ask("POST", "/v1/responses", alice.key, json=follow)).status
+        (await gateway.send_request("POST", "/v1/responses", alice.key, json=follow)).status
         for _ in range(2)
     ]
-    assert (statuses, await off_loop(Conversation.objects.count)) == ([400, 200], 1)
+    assert (statuses, await run_in_thread(Conversation.objects.count)) == ([400, 200], 1)
 
 
 @pytest.mark.parametrize(
@@ -224,19 +240,19 @@ async def test_what_failed_makes_no_branch(gateway, upstream, alice):
 )
 async def test_nothing_to_be_answered_is_a_400(gateway, upstream, alice, body):
     for stored in (True, False):
-        answer = await gateway.ask(
+        answer = await gateway.send_request(
             "POST", "/v1/responses", alice.key, json={"model": "m", "store": stored, **body}
         )
         assert (answer.status, answer.error["param"]) == (400, "input")
-    assert (len(upstream.requests), await off_loop(Turn.objects.count)) == (0, 0)
+    assert (len(upstream.requests), await run_in_thread(Turn.objects.count)) == (0, 0)
 
 
 async def test_a_long_system_prompt_that_comes_each_time_leaves_room_for_what_was_said(
     gateway, upstream, provider, alice
 ):
-    await off_loop(lambda: provider.models.update(context_window=4_000))
-    await gateway.reload()
-    upstream.always(reply(speech.completion("Yes.")))
+    await run_in_thread(lambda: provider.models.update(context_window=4_000))
+    await gateway.reload_rows()
+    upstream.set_default_script(send_reply(speech.chat_completion("Yes.")))
     long = {
         "role": "system",
         "content": "You are a guide.\n\n" + "The tower of the town is old and high. " * 1_000,

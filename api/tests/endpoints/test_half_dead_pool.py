@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel
-from proxysite.testing import eventually, rows
-from proxysite.testing.upstream import refuse, say
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.upstream import answer_honestly, send_refusal
 from tokens.models import UpstreamToken
 
 POISON = [{"role": "user", "content": "a prompt that makes the engine crash"}]
@@ -17,14 +17,16 @@ POISON = [{"role": "user", "content": "a prompt that makes the engine crash"}]
 
 def asked(upstream):
     """How often each token was shown to the upstream."""
-    return Counter(one.bearer for one in upstream.requests)
+    return Counter(one.bearer_token for one in upstream.requests)
 
 
 def by_token(behaviour, otherwise=None):
     """A script that treats each token as `behaviour` (bearer -> script) says."""
 
     async def script(exchange):
-        await behaviour.get(exchange.request.bearer, otherwise or say("Hello"))(exchange)
+        await behaviour.get(exchange.request.bearer_token, otherwise or answer_honestly("Hello"))(
+            exchange
+        )
 
     return script
 
@@ -35,14 +37,14 @@ async def ask_all(gateway, key, requests, in_parallel):
 
     async def one():
         async with places:
-            return (await gateway.chat(key)).status
+            return (await gateway.request_chat(key)).status
 
     return await asyncio.gather(*(one() for _ in range(requests)))
 
 
 async def add_tokens(gateway, provider, *secrets):
-    await off_loop(rows.tokens, provider, *secrets)
-    await gateway.reload()
+    await run_in_thread(rows.create_tokens, provider, *secrets)
+    await gateway.reload_rows()
 
 
 # --- failover goes on while it is cheap -----------------------------------------------------------
@@ -50,9 +52,9 @@ async def test_a_request_goes_on_past_limited_tokens_to_one_that_answers(
     gateway, upstream, alice, provider
 ):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 6)))
-    limited = refuse(429, retry_after="1800")
-    upstream.always(by_token({f"sk-up-{n}": limited for n in (1, 2, 3)}))
-    answer = await gateway.chat(alice.key)
+    limited = send_refusal(429, retry_after="1800")
+    upstream.set_default_script(by_token({f"sk-up-{n}": limited for n in (1, 2, 3)}))
+    answer = await gateway.request_chat(alice.key)
     assert answer.status == 200
     assert sum(asked(upstream).values()) == 4
 
@@ -62,26 +64,30 @@ async def test_a_request_that_gave_up_says_so_and_the_next_one_is_answered(
     gateway, upstream, alice, provider
 ):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 8)))
-    upstream.always(by_token({f"sk-up-{n}": refuse(429, retry_after="1800") for n in range(1, 6)}))
-    answer = await gateway.chat(alice.key)
+    upstream.set_default_script(
+        by_token({f"sk-up-{n}": send_refusal(429, retry_after="1800") for n in range(1, 6)})
+    )
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (503, "no_token_answered")
     assert (
         "4 of 7 upstream tokens were tried and none answered (4 limited)" in answer.error["message"]
     )
     assert answer.headers["retry-after"] == "1"
-    assert (await gateway.chat(alice.key)).status == 200
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 # --- whose fault is it ----------------------------------------------------------------------------
 @pytest.mark.parametrize("status", [500, 503, 429, 401, 402])
 async def test_one_good_token_of_five_answers_everybody(gateway, upstream, alice, provider, status):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 6)))
-    upstream.always(by_token({"sk-up-4": say("Hello")}, refuse(status)))
+    upstream.set_default_script(
+        by_token({"sk-up-4": answer_honestly("Hello")}, send_refusal(status))
+    )
     statuses = await ask_all(gateway, alice.key, 100, 100)
     assert Counter(statuses)[200] >= 99
     statuses = await ask_all(gateway, alice.key, 50, 10)
     assert Counter(statuses) == {200: 50}
-    after = await off_loop(lambda: list(UpstreamToken.objects.values_list("state", flat=True)))
+    after = await run_in_thread(lambda: list(UpstreamToken.objects.values_list("state", flat=True)))
     if status >= 500:
         assert "disabled" not in after
 
@@ -89,31 +95,31 @@ async def test_one_good_token_of_five_answers_everybody(gateway, upstream, alice
 async def test_a_token_that_alone_fails_is_left_alone_for_a_growing_time(
     gateway, upstream, alice, three, token
 ):
-    upstream.always(by_token({"sk-up-1": refuse(500)}))
+    upstream.set_default_script(by_token({"sk-up-1": send_refusal(500)}))
     for _ in range(12):
-        assert (await gateway.chat(alice.key)).status == 200
+        assert (await gateway.request_chat(alice.key)).status == 200
     assert asked(upstream)["sk-up-1"] == 1
-    after = await gateway.token(token)
-    assert (after.state, after.strikes, after.resting) == ("failing", 0, True)
+    after = await gateway.read_token_row(token)
+    assert (after.state, after.strikes, after.has_cooldown) == ("failing", 0, True)
     assert after.reason.startswith("failing: ")
-    assert gateway.blocked() is None
+    assert gateway.blocked_seconds() is None
 
 
 @pytest.mark.settings(FAILING_SECONDS=0.1)
 async def test_a_token_that_failed_is_used_again_once_it_answers(
     gateway, upstream, alice, three, token
 ):
-    upstream.always(by_token({"sk-up-1": refuse(500)}))
+    upstream.set_default_script(by_token({"sk-up-1": send_refusal(500)}))
     for _ in range(4):
-        assert (await gateway.chat(alice.key)).status == 200
-    assert (await gateway.token(token)).state == "failing"
-    upstream.always(say("Hello"))
+        assert (await gateway.request_chat(alice.key)).status == 200
+    assert (await gateway.read_token_row(token)).state == "failing"
+    upstream.set_default_script(answer_honestly("Hello"))
 
     async def is_used_again():
-        await gateway.chat(alice.key)
-        return (await gateway.token(token)).state == "active"
+        await gateway.request_chat(alice.key)
+        return (await gateway.read_token_row(token)).state == "active"
 
-    await eventually(is_used_again, 5)
+    await wait_until_true(is_used_again, 5)
 
 
 @pytest.mark.settings(BREAKER_SECONDS=60)
@@ -123,50 +129,53 @@ async def test_prompts_that_crash_the_upstream_shut_it_for_nobody_else(
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 20)))
 
     async def script(exchange):
-        await (refuse(500) if b"crash" in exchange.request.body else say("Hello"))(exchange)
+        await (
+            send_refusal(500) if b"crash" in exchange.request.body else answer_honestly("Hello")
+        )(exchange)
 
-    upstream.always(script)
+    upstream.set_default_script(script)
     for _ in range(12):
-        assert (await gateway.chat(mallory.key, messages=POISON)).status in (502, 503)
-        assert (await gateway.chat(alice.key)).status == 200
-    assert gateway.blocked() is None
+        assert (await gateway.request_chat(mallory.key, messages=POISON)).status in (502, 503)
+        assert (await gateway.request_chat(alice.key)).status == 200
+    assert gateway.blocked_seconds() is None
     for _ in range(12):  # and with nobody else's requests in between
-        await gateway.chat(mallory.key, messages=POISON)
-    assert (await gateway.chat(alice.key)).status == 200
+        await gateway.request_chat(mallory.key, messages=POISON)
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 async def test_one_request_counts_once_however_often_it_was_tried(gateway, upstream, alice, three):
-    upstream.always(refuse(500))
-    await gateway.chat(alice.key)
+    upstream.set_default_script(send_refusal(500))
+    await gateway.request_chat(alice.key)
     assert len(upstream.requests) == 3
-    assert gateway.failures() == 1
+    assert gateway.count_failures() == 1
 
 
 @pytest.mark.settings(BREAKER_SECONDS=30)
 async def test_an_outage_is_not_multiplied_and_touches_no_token(gateway, upstream, alice, provider):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 31)))
-    upstream.always(refuse(503))
+    upstream.set_default_script(send_refusal(503))
     statuses = await ask_all(gateway, alice.key, 500, 50)
     assert set(statuses) <= {502, 503}
     assert len(upstream.requests) <= 1.2 * 500
-    assert gateway.blocked() is not None
-    await gateway.token(await off_loop(UpstreamToken.objects.first))
+    assert gateway.blocked_seconds() is not None
+    await gateway.read_token_row(await run_in_thread(UpstreamToken.objects.first))
     assert (
-        await off_loop(UpstreamToken.objects.filter(state="active", rests_until=None).count) == 30
+        await run_in_thread(UpstreamToken.objects.filter(state="active", rests_until=None).count)
+        == 30
     )
 
 
 @pytest.mark.settings(BREAKER_SECONDS=0.2)
 async def test_after_an_outage_all_are_answered_again(gateway, upstream, alice, three):
-    upstream.always(refuse(503))
+    upstream.set_default_script(send_refusal(503))
     await ask_all(gateway, alice.key, 30, 10)
-    assert gateway.is_failing()
-    upstream.always(say("Hello"))
+    assert gateway.is_breaker_open()
+    upstream.set_default_script(answer_honestly("Hello"))
 
     async def is_back():
-        return (await gateway.chat(alice.key)).status == 200
+        return (await gateway.request_chat(alice.key)).status == 200
 
-    await eventually(is_back, 5)
+    await wait_until_true(is_back, 5)
     assert Counter(await ask_all(gateway, alice.key, 30, 10)) == {200: 30}
 
 
@@ -175,8 +184,8 @@ async def test_a_limit_of_the_organization_rests_the_provider_not_one_token_afte
 ):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 51)))
     text = "Rate limit reached for m in organization org-acme1 on requests per min (RPM)."
-    upstream.always(refuse(429, text, retry_after="20"))
-    answers = [await gateway.chat(alice.key) for _ in range(5)]
+    upstream.set_default_script(send_refusal(429, text, retry_after="20"))
+    answers = [await gateway.request_chat(alice.key) for _ in range(5)]
     assert {answer.status for answer in answers} == {429}
     assert {answer.error["code"] for answer in answers} == {"rate_limit_exceeded"}
     assert all(15 <= int(answer.headers["retry-after"]) <= 21 for answer in answers)
@@ -187,9 +196,9 @@ async def test_a_limit_of_the_organization_rests_the_provider_not_one_token_afte
 async def test_the_only_credential_is_asked_again_after_a_passing_failure(
     gateway, upstream, alice, token
 ):
-    upstream.will(refuse(503))
-    assert (await gateway.chat(alice.key)).status == 200
-    used = await rows.only_usage()
+    upstream.queue_scripts(send_refusal(503))
+    assert (await gateway.request_chat(alice.key)).status == 200
+    used = await rows.read_only_usage_record()
     assert [one["outcome"] for one in used.attempts] == ["ServerFailed", "answered"]
 
 
@@ -198,8 +207,8 @@ async def test_the_only_credential_is_asked_again_after_a_passing_failure(
 async def test_the_only_credential_is_asked_once_when_asking_again_is_in_vain(
     gateway, upstream, alice, token, status
 ):
-    upstream.always(refuse(status))
-    await gateway.chat(alice.key)
+    upstream.set_default_script(send_refusal(status))
+    await gateway.request_chat(alice.key)
     assert len(upstream.requests) == 1
 
 
@@ -213,18 +222,18 @@ async def test_a_pool_with_three_quarters_dead_tokens_answers_nearly_everybody(
     dead = dict(
         zip(
             draw.sample(["sk-up-1", *secrets], 150),
-            (refuse(s) for s in [401, 402, 429, 500] * 50),
+            (send_refusal(s) for s in [401, 402, 429, 500] * 50),
             strict=False,
         )
     )
     unsteady = set(draw.sample(sorted({"sk-up-1", *secrets} - dead.keys()), 5))
 
     async def script(exchange):
-        bearer = exchange.request.bearer
+        bearer = exchange.request.bearer_token
         fails = bearer in unsteady and draw.random() < 0.5
-        await dead.get(bearer, refuse(500) if fails else say("Hello"))(exchange)
+        await dead.get(bearer, send_refusal(500) if fails else answer_honestly("Hello"))(exchange)
 
-    upstream.always(script)
+    upstream.set_default_script(script)
     first = Counter(await ask_all(gateway, alice.key, 100, 100))
     assert first[200] >= 90, first  # nothing is known of any token yet
     then = Counter(await ask_all(gateway, alice.key, 400, 50))
@@ -240,11 +249,11 @@ async def test_another_token_of_the_provider_is_asked_before_another_provider(
     gateway, upstream, alice, three, second
 ):
     other, _ = second
-    upstream.will(refuse(500))
-    assert (await gateway.chat(alice.key)).status == 200
+    upstream.queue_scripts(send_refusal(500))
+    assert (await gateway.request_chat(alice.key)).status == 200
     assert (len(upstream.requests), len(other.requests)) == (2, 0)
-    upstream.always(refuse(500))
-    assert (await gateway.chat(alice.key)).status == 200
+    upstream.set_default_script(send_refusal(500))
+    assert (await gateway.request_chat(alice.key)).status == 200
     assert len(other.requests) == 1
 
 
@@ -258,10 +267,10 @@ async def test_a_request_that_is_too_long_goes_to_a_model_with_a_larger_window(
         ChatModel.objects.exclude(provider=row).update(context_window=8_000)
         ChatModel.objects.filter(provider=row).update(context_window=window)
 
-    await off_loop(set_windows)
-    await gateway.reload()
-    upstream.always(refuse(400, code="context_length_exceeded"))
-    answer = await gateway.chat(alice.key)
+    await run_in_thread(set_windows)
+    await gateway.reload_rows()
+    upstream.set_default_script(send_refusal(400, code="context_length_exceeded"))
+    answer = await gateway.request_chat(alice.key)
     assert answer.status == status
     assert (len(upstream.requests), len(other.requests)) == (1, int(status == 200))
     if status == 400:
@@ -272,16 +281,20 @@ async def test_a_request_that_is_too_long_goes_to_a_model_with_a_larger_window(
 async def test_a_model_that_fails_shuts_its_provider_for_no_other_model(
     gateway, upstream, alice, three, provider
 ):
-    await off_loop(rows.model, provider, "broken", "broken-upstream")
-    await gateway.reload()
+    await run_in_thread(rows.create_model, provider, "broken", "broken-upstream")
+    await gateway.reload_rows()
 
     async def script(exchange):
-        await (refuse(503) if b"broken-upstream" in exchange.request.body else say("Hello"))(
-            exchange
-        )
+        await (
+            send_refusal(503)
+            if b"broken-upstream" in exchange.request.body
+            else answer_honestly("Hello")
+        )(exchange)
 
-    upstream.always(script)
+    upstream.set_default_script(script)
     for _ in range(6):
-        await gateway.chat(alice.key, model="broken")
-    assert (await gateway.chat(alice.key, model="broken")).error["code"] == "provider_unavailable"
-    assert (await gateway.chat(alice.key)).status == 200
+        await gateway.request_chat(alice.key, model="broken")
+    assert (await gateway.request_chat(alice.key, model="broken")).error[
+        "code"
+    ] == "provider_unavailable"
+    assert (await gateway.request_chat(alice.key)).status == 200

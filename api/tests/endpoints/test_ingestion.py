@@ -4,8 +4,8 @@ import pytest
 
 from conversations.files import file_storage
 from conversations.models import Document
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import wait_until_true
 
 TEXT = "".join(f"Paragraph {n} tells of the lighthouse keeper Ada{n}.\n\n" for n in range(100))
 BYTES = TEXT.encode()
@@ -13,22 +13,22 @@ BYTES = TEXT.encode()
 
 @pytest.fixture(autouse=True)
 def _empty_folder():
-    for path in file_storage.folder().iterdir():
+    for path in file_storage.find_files_folder().iterdir():
         path.unlink()
 
 
 async def upload(gateway, key, data=BYTES, name="notes.txt"):
-    return await gateway.ask(
+    return await gateway.send_request(
         "POST", "/v1/files/upload", key, files={"file": (name, data, "text/plain")}
     )
 
 
 async def ingest(gateway, key, file_id):
-    return await gateway.ask("POST", "/v1/files/ingest", key, json={"file_id": file_id})
+    return await gateway.send_request("POST", "/v1/files/ingest", key, json={"file_id": file_id})
 
 
 async def status(gateway, key, file_id):
-    return await gateway.ask("GET", f"/v1/files/{file_id}/status", key)
+    return await gateway.send_request("GET", f"/v1/files/{file_id}/status", key)
 
 
 async def settled(gateway, key, file_id):
@@ -38,7 +38,7 @@ async def settled(gateway, key, file_id):
         answer = (await status(gateway, key, file_id)).json
         return answer if answer["status"] not in ("uploaded", "processing") else None
 
-    return await eventually(found)
+    return await wait_until_true(found)
 
 
 async def test_a_file_is_uploaded_ingested_and_its_state_told(gateway, alice):
@@ -57,8 +57,8 @@ async def test_a_file_is_uploaded_ingested_and_its_state_told(gateway, alice):
     assert (done["status"], done["characters"]) == ("ingested", len(TEXT))
     assert done["passages"] > 5
     assert (await ingest(gateway, alice.key, file_id)).json == done
-    assert await off_loop(Document.objects.count) == 1
-    assert (await gateway.ask("GET", f"/v1/files/{file_id}", alice.key)).json[
+    assert await run_in_thread(Document.objects.count) == 1
+    assert (await gateway.send_request("GET", f"/v1/files/{file_id}", alice.key)).json[
         "purpose"
     ] == "user_data"
 
@@ -67,8 +67,8 @@ async def test_deleting_the_file_deletes_the_document(gateway, alice):
     file_id = (await upload(gateway, alice.key)).json["file_id"]
     await ingest(gateway, alice.key, file_id)
     await settled(gateway, alice.key, file_id)
-    assert (await gateway.ask("DELETE", f"/v1/files/{file_id}", alice.key)).status == 200
-    assert not await off_loop(Document.objects.exists)
+    assert (await gateway.send_request("DELETE", f"/v1/files/{file_id}", alice.key)).status == 200
+    assert not await run_in_thread(Document.objects.exists)
     assert (await status(gateway, alice.key, file_id)).status == 404
 
 
@@ -92,32 +92,34 @@ async def test_nobody_sees_or_ingests_what_is_anothers(gateway, alice, mallory):
         first, second = (answer.body for answer in answers)
         assert first.replace(file_id.encode(), b"") == second.replace(unknown.encode(), b"")
         assert answers[0].error["code"] == "file_not_found"
-    assert not await off_loop(Document.objects.exists)
+    assert not await run_in_thread(Document.objects.exists)
 
 
 async def test_a_key_that_stores_nothing_has_no_documents(gateway, alice):
     file_id = (await upload(gateway, alice.key)).json["file_id"]
     alice.row.stores_content = False
-    await off_loop(alice.row.save)
+    await run_in_thread(alice.row.save)
     for answer in (await upload(gateway, alice.key), await ingest(gateway, alice.key, file_id)):
         assert (answer.status, answer.error["code"]) == (403, "storage_disabled")
 
 
 async def test_what_lacks_something_is_refused(gateway, alice):
     fields = {"other": ("a.txt", b"a")}
-    lacking = await gateway.ask("POST", "/v1/files/upload", alice.key, files=fields)
+    lacking = await gateway.send_request("POST", "/v1/files/upload", alice.key, files=fields)
     assert (lacking.status, lacking.error["param"]) == (400, "file")
-    wrong = await gateway.ask("POST", "/v1/files/upload", alice.key, json={})
+    wrong = await gateway.send_request("POST", "/v1/files/upload", alice.key, json={})
     assert wrong.status == 415
     strange = await upload(gateway, alice.key, b"MZ", "a.exe")
     assert (strange.status, strange.error["code"]) == (400, "unsupported_file")
     for body in ({}, {"file_id": 1}, {"file_id": ""}):
-        answer = await gateway.ask("POST", "/v1/files/ingest", alice.key, json=body)
+        answer = await gateway.send_request("POST", "/v1/files/ingest", alice.key, json=body)
         assert (answer.status, answer.error["param"]) == (400, "file_id")
     for method, path in (("GET", "upload"), ("GET", "ingest"), ("POST", f"file-{'0' * 32}/status")):
-        answer = await gateway.ask(method, f"/v1/files/{path}", alice.key)
+        answer = await gateway.send_request(method, f"/v1/files/{path}", alice.key)
         assert answer.status == 405, (path, answer.body)
-    assert (await gateway.ask("POST", "/v1/files/ingest", json={"file_id": "x"})).status == 401
+    assert (
+        await gateway.send_request("POST", "/v1/files/ingest", json={"file_id": "x"})
+    ).status == 401
 
 
 @pytest.mark.settings(DOCUMENTS_PER_USER=1)
@@ -136,11 +138,11 @@ async def test_a_long_file_is_taken_where_the_window_is_known(gateway, upstream,
     file_id = (await upload(gateway, alice.key)).json["file_id"]
     content = [{"type": "text", "text": "Who?"}, {"type": "file", "file": {"file_id": file_id}}]
     asked = {"messages": [{"role": "user", "content": content}]}
-    refused = await gateway.chat(alice.key, **asked)
+    refused = await gateway.request_chat(alice.key, **asked)
     assert (refused.status, refused.error["code"]) == (400, "files_too_large")
-    await off_loop(ChatModel.objects.update, context_window=100_000)
-    await gateway.reload()
-    assert (await gateway.chat(alice.key, **asked)).status == 200
+    await run_in_thread(ChatModel.objects.update, context_window=100_000)
+    await gateway.reload_rows()
+    assert (await gateway.request_chat(alice.key, **asked)).status == 200
     assert "Ada99" in upstream.requests[-1].json["messages"][0]["content"][1]["text"]
 
 
@@ -149,8 +151,8 @@ async def test_an_ingested_file_longer_than_the_window_answers_questions_from_it
 ):
     from providers.models import ChatModel
 
-    await off_loop(ChatModel.objects.update, context_window=800)
-    await gateway.reload()
+    await run_in_thread(ChatModel.objects.update, context_window=800)
+    await gateway.reload_rows()
     file_id = (await upload(gateway, alice.key)).json["file_id"]
     await ingest(gateway, alice.key, file_id)
     await settled(gateway, alice.key, file_id)
@@ -158,11 +160,11 @@ async def test_an_ingested_file_longer_than_the_window_answers_questions_from_it
         question = {"type": "text", "text": f"In which paragraph is Ada{number}?"}
         content = [question, {"type": "file", "file": {"file_id": file_id}}]
         assert (
-            await gateway.chat(alice.key, messages=[{"role": "user", "content": content}])
+            await gateway.request_chat(alice.key, messages=[{"role": "user", "content": content}])
         ).status == 200
         asked, given = upstream.requests[-1].json["messages"][0]["content"]
         assert asked == question
         assert f"Ada{number}." in given["text"]
         assert len(given["text"]) < 2_600
         assert given["text"].startswith("[File: notes.txt]")
-    assert await off_loop(Document.objects.count) == 1
+    assert await run_in_thread(Document.objects.count) == 1

@@ -5,12 +5,12 @@ nothing is kept.
 import openai
 import pytest
 
-from api.accounting.tokenizer import count
+from api.accounting.tokenizer import count_text
 from conversations.models import Conversation, Turn
 from conversations.text.token_estimate import MESSAGE_TOKENS
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from proxysite.testing import speech
-from proxysite.testing.upstream import reply
+from proxysite.testing.upstream import send_reply
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def stranger(gateway, mallory):
 
 
 def tokens(*texts):
-    return sum(map(count, texts)) + MESSAGE_TOKENS * len(texts)
+    return sum(map(count_text, texts)) + MESSAGE_TOKENS * len(texts)
 
 
 async def counted(client, **body):
@@ -43,7 +43,7 @@ async def test_the_text_is_counted_and_nothing_else_happens(client, upstream):
     )
     assert await counted(client, input="Hi there") == tokens("Hi there")
     assert upstream.requests == []
-    assert await off_loop(Turn.objects.count) == 0
+    assert await run_in_thread(Turn.objects.count) == 0
 
 
 @pytest.mark.settings(COUNT_INLINE_BYTES=0)
@@ -58,13 +58,15 @@ async def test_tools_count_too(client):
         "parameters": {"type": "object", "properties": {}},
         "strict": False,
     }
-    assert await counted(client, model="m", input="Hi", tools=[tool]) > tokens("Hi") + count(
+    assert await counted(client, model="m", input="Hi", tools=[tool]) > tokens("Hi") + count_text(
         "weather"
     )
 
 
 async def test_what_was_said_before_counts(client, upstream):
-    upstream.will(reply(speech.completion("One.")), reply(speech.completion("Two.")))
+    upstream.queue_scripts(
+        send_reply(speech.chat_completion("One.")), send_reply(speech.chat_completion("Two."))
+    )
     first = await client.responses.create(model="m", input="1", instructions="Count.")
     assert await counted(client, model="m", input="2", previous_response_id=first.id) == tokens(
         "1", "One.", "2"
@@ -78,14 +80,14 @@ async def test_what_was_said_before_counts(client, upstream):
     )
     named = [{"type": "item_reference", "id": first.output[0].id}, {"role": "user", "content": "2"}]
     assert await counted(client, model="m", input=named) == tokens("One.", "2")
-    assert (len(upstream.requests), await off_loop(Turn.objects.count)) == (
+    assert (len(upstream.requests), await run_in_thread(Turn.objects.count)) == (
         2,
         3,
     )  # the items given are a turn
 
 
 async def test_what_is_somebody_elses_is_not_there(client, stranger, upstream):
-    upstream.will(reply(speech.completion("One.")))
+    upstream.queue_scripts(send_reply(speech.chat_completion("One.")))
     talk = await client.conversations.create()
     made = await client.responses.create(model="m", input="1", conversation=talk.id)
     nothing = "0" * 32
@@ -134,9 +136,9 @@ async def test_a_wrong_key_and_a_wrong_method(client, alice, gateway):
 
 
 async def test_a_key_that_keeps_nothing_may_count_what_it_brings(gateway, client, alice):
-    await off_loop(type(alice.row).objects.update, stores_content=False)
-    await gateway.reload()
+    await run_in_thread(type(alice.row).objects.update, stores_content=False)
+    await gateway.reload_rows()
     assert await counted(client, model="m", input="Hi") == tokens("Hi")
     with pytest.raises(openai.PermissionDeniedError):
         await counted(client, model="m", input="Hi", previous_response_id="resp_" + "0" * 32)
-    assert await off_loop(Conversation.objects.count) == 0
+    assert await run_in_thread(Conversation.objects.count) == 0

@@ -12,14 +12,14 @@ from uuid import UUID
 import pytest
 
 from providers import catalogue, registry
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, RateLimited, ServerFailed
 from providers.models import ModelAlias, Provider
 from providers.network.clients import Clients
 from providers.protocol.request import Credential
-from providers.seed_presets import seed
+from providers.seed_presets import create_preset_rows
 from proxysite.testing import rows
-from proxysite.testing.upstream import Script, reply, say, stream
+from proxysite.testing.upstream import Script, answer_honestly, send_reply, send_stream
 
 K2 = "MBZUAI-IFM/K2-Think-v2"
 TRANSCRIPTS = Path(__file__).parents[3] / "providers" / "tests" / "transcripts" / "k2think_web"
@@ -37,18 +37,18 @@ async def provider(upstream, transactional_db):
     """The row of the preset, with the loopback server in the site's place."""
 
     def make() -> Provider:
-        row, _ = seed("k2think-web")
-        rows.move(row, base_url=api(upstream), name="fake", allow_private=True)
+        row, _ = create_preset_rows("k2think-web")
+        rows.move_providers(row, base_url=api(upstream), name="fake", allow_private=True)
         return row
 
-    return await off_loop(make)
+    return await run_in_thread(make)
 
 
 @pytest.fixture
 async def guest(gateway, provider):
     """The gateway, with the provider switched to guests."""
-    await off_loop(Provider.objects.filter(pk=provider.pk).update, mode="guest")
-    await gateway.reload()
+    await run_in_thread(Provider.objects.filter(pk=provider.pk).update, mode="guest")
+    await gateway.reload_rows()
     return gateway
 
 
@@ -57,15 +57,15 @@ def api(upstream: Any) -> str:
 
 
 def growing(*snapshots: str, end: Any = "[DONE]") -> Script:
-    return stream(*({"content": text} for text in snapshots), end)
+    return send_stream(*({"content": text} for text in snapshots), end)
 
 
 def recorded(name: str) -> Script:
-    return stream((TRANSCRIPTS / f"{name}.sse").read_bytes())
+    return send_stream((TRANSCRIPTS / f"{name}.sse").read_bytes())
 
 
 async def ask(gateway, alice, **body):
-    return await gateway.chat(alice.key, **({"model": K2} | body))
+    return await gateway.request_chat(alice.key, **({"model": K2} | body))
 
 
 def message(answer) -> Any:
@@ -80,12 +80,16 @@ def reasoning(answer) -> str:
 
 # --- what the site is asked -----------------------------------------------------------------------
 async def test_a_user_is_asked_for_as_the_sites_own_page_asks(gateway, upstream, alice):
-    upstream.will(growing("Hi", "Hi."))
+    upstream.queue_scripts(growing("Hi", "Hi."))
     assert (
         await ask(gateway, alice, temperature=0.5, max_completion_tokens=7, top_p=0.9, seed=1)
     ).text == "Hi."
     asked = upstream.requests[0]
-    assert (asked.method, asked.path, asked.bearer) == ("POST", "/api/chat/completions", "sk-up-1")
+    assert (asked.method, asked.path, asked.bearer_token) == (
+        "POST",
+        "/api/chat/completions",
+        "sk-up-1",
+    )
     site = f"http://127.0.0.1:{upstream.port}"
     assert (asked.headers["origin"], asked.headers["referer"]) == (site, f"{site}/")
     assert asked.headers["accept"] == "text/event-stream,application/json"
@@ -114,7 +118,7 @@ async def test_a_user_is_asked_for_as_the_sites_own_page_asks(gateway, upstream,
 
 
 async def test_every_request_is_a_chat_of_its_own(gateway, upstream, alice):
-    upstream.always(growing("Hi."))
+    upstream.set_default_script(growing("Hi."))
     for _ in range(2):
         await ask(gateway, alice)
     first, second = (request.json for request in upstream.requests)
@@ -125,7 +129,7 @@ async def test_every_request_is_a_chat_of_its_own(gateway, upstream, alice):
 
 
 async def test_a_guest_shows_no_token_and_has_no_system_message(guest, upstream, alice):
-    upstream.will(growing("Hi."))
+    upstream.queue_scripts(growing("Hi."))
     told = [
         ("system", "Be brief."),
         ("user", "Hello!"),
@@ -148,13 +152,13 @@ async def test_a_guest_shows_no_token_and_has_no_system_message(guest, upstream,
 
 
 async def test_a_guests_system_message_alone_becomes_a_question(guest, upstream, alice):
-    upstream.will(growing("Hi."))
+    upstream.queue_scripts(growing("Hi."))
     await ask(guest, alice, messages=[{"role": "system", "content": "Say hi."}])
     assert upstream.requests[0].json["messages"] == [{"role": "user", "content": "Say hi."}]
 
 
 async def test_a_guests_system_message_stands_before_an_image(guest, upstream, alice):
-    upstream.will(growing("Hi."))
+    upstream.queue_scripts(growing("Hi."))
     await ask(
         guest,
         alice,
@@ -165,7 +169,7 @@ async def test_a_guests_system_message_stands_before_an_image(guest, upstream, a
 
 
 async def test_calls_and_results_of_tools_reach_the_site_in_words(gateway, upstream, alice):
-    upstream.will(growing("It rains."))
+    upstream.queue_scripts(growing("It rains."))
     told = [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": "How is the weather?"},
@@ -184,7 +188,7 @@ async def test_calls_and_results_of_tools_reach_the_site_in_words(gateway, upstr
 
 
 async def test_texts_are_joined_and_images_stay_parts(gateway, upstream, alice):
-    upstream.will(growing("A cat."))
+    upstream.queue_scripts(growing("A cat."))
     text = [{"type": "text", "text": one} for one in ("What", "is it?")]
     told = [{"role": "user", "content": text}, {"role": "user", "content": [*text, IMAGE]}]
     await ask(gateway, alice, messages=told)
@@ -208,12 +212,12 @@ async def test_a_tool_that_is_offered_is_called_in_words_outside_the_thinking(
         ]
     }
     thought, said = f"Perhaps {json.dumps(called)}?", f"```json\n{json.dumps(called)}\n```"
-    upstream.always(growing(f"<think>{thought}</think><answer>{said}</answer>"))
+    upstream.set_default_script(growing(f"<think>{thought}</think><answer>{said}</answer>"))
     whole = await ask(gateway, alice, tools=[tool])
     streamed = await ask(gateway, alice, tools=[tool], stream=True)
     assert whole.json["choices"][0]["finish_reason"] == "tool_calls"
     assert [call["function"]["name"] for call in message(whole)["tool_calls"]] == ["weather"]
-    assert (streamed.finishes, message(whole)["reasoning_content"], reasoning(streamed)) == (
+    assert (streamed.finish_reasons, message(whole)["reasoning_content"], reasoning(streamed)) == (
         ["tool_calls"],
         thought,
         thought,
@@ -224,9 +228,11 @@ async def test_a_tool_that_is_offered_is_called_in_words_outside_the_thinking(
 
 
 async def test_the_web_is_searched_where_the_model_or_its_alias_says_so(gateway, upstream, alice):
-    upstream.will(growing("News."))
-    await off_loop(lambda: ModelAlias.objects.create(alias="k2-search", public_id=K2, search="on"))
-    await gateway.reload()
+    upstream.queue_scripts(growing("News."))
+    await run_in_thread(
+        lambda: ModelAlias.objects.create(alias="k2-search", public_id=K2, search="on")
+    )
+    await gateway.reload_rows()
     await ask(gateway, alice, model="k2-search")
     assert upstream.requests[0].json["features"]["web_search"] is True
 
@@ -235,11 +241,11 @@ async def test_the_web_is_searched_where_the_model_or_its_alias_says_so(gateway,
 @pytest.mark.parametrize("name", ["v1_details", "v2_open_missing", "v2_think", "plain"])
 @pytest.mark.parametrize("how", ["parsed", "raw", "hidden"])
 async def test_streamed_and_whole_answers_say_the_same(gateway, upstream, alice, name, how):
-    upstream.always(recorded(name))
+    upstream.set_default_script(recorded(name))
     whole = await ask(gateway, alice, reasoning_format=how)
     streamed = await ask(gateway, alice, reasoning_format=how, stream=True)
-    assert streamed.done
-    assert streamed.finishes == ["stop"]
+    assert streamed.is_complete
+    assert streamed.finish_reasons == ["stop"]
     assert whole.text == streamed.text
     assert message(whole).get("reasoning_content", "") == reasoning(streamed)
     assert bool(reasoning(streamed)) == (how == "parsed" and name != "plain")
@@ -251,7 +257,9 @@ async def test_streamed_and_whole_answers_say_the_same(gateway, upstream, alice,
 async def test_thinking_is_reasoning_content_unless_the_caller_says_otherwise(
     gateway, upstream, alice
 ):
-    upstream.always(growing("One", "One two</think>", "One two</think>\n<answer>Three</answer>"))
+    upstream.set_default_script(
+        growing("One", "One two</think>", "One two</think>\n<answer>Three</answer>")
+    )
     found = message(await ask(gateway, alice))
     assert (found["reasoning_content"], found["content"]) == ("One two", "Three")
     inline = message(await ask(gateway, alice, reasoning_format="raw"))
@@ -268,7 +276,7 @@ async def test_thinking_is_reasoning_content_unless_the_caller_says_otherwise(
 async def test_the_names_that_clients_of_the_site_use_work(
     gateway, upstream, alice, model, thought
 ):
-    upstream.will(growing("<think>a</think>b"))
+    upstream.queue_scripts(growing("<think>a</think>b"))
     answer = await ask(gateway, alice, model=model)
     assert (message(answer).get("reasoning_content"), answer.text, answer.json["model"]) == (
         thought,
@@ -280,13 +288,15 @@ async def test_the_names_that_clients_of_the_site_use_work(
 
 async def test_thinking_comes_while_its_block_is_open(gateway, upstream, alice):
     opened = '<details type="reasoning" done="false"><summary>Thinking…</summary>\nFirst'
-    upstream.will(
-        stream({"content": opened}, upstream.gate, {"content": opened + " b</details>Hi"}, "done")
+    upstream.queue_scripts(
+        send_stream(
+            {"content": opened}, upstream.gate, {"content": opened + " b</details>Hi"}, "done"
+        )
     )
-    async with gateway.reading(alice.key, model=K2) as reading:
-        await reading.until("First")
+    async with gateway.open_stream(alice.key, model=K2) as reading:
+        await reading.read_until("First")
         upstream.gate.open()
-        answer = await reading.rest()
+        answer = await reading.read_rest()
     assert (reasoning(answer), answer.text) == ("First b", "Hi")
 
 
@@ -294,9 +304,9 @@ async def test_thinking_comes_while_its_block_is_open(gateway, upstream, alice):
     "end", ["[DONE]", "DONE", "done", "-1", '"done"', {"done": True}, {"content": "", "done": True}]
 )
 async def test_every_word_that_ends_an_answer_ends_it(gateway, upstream, alice, end):
-    upstream.will(growing("Hi", "Hi.", end=end))
+    upstream.queue_scripts(growing("Hi", "Hi.", end=end))
     answer = await ask(gateway, alice, stream=True)
-    assert (answer.text, answer.finishes, answer.done) == ("Hi.", ["stop"], True)
+    assert (answer.text, answer.finish_reasons, answer.is_complete) == ("Hi.", ["stop"], True)
 
 
 async def test_a_finish_reason_of_the_site_is_the_callers(gateway, upstream, alice):
@@ -304,22 +314,22 @@ async def test_a_finish_reason_of_the_site_is_the_callers(gateway, upstream, ali
         {"choices": [{"delta": {"content": "Hi"}}]},
         {"choices": [{"delta": {}, "finish_reason": "length"}]},
     ]
-    upstream.will(stream(*said, "[DONE]"))
+    upstream.queue_scripts(send_stream(*said, "[DONE]"))
     answer = await ask(gateway, alice, stream=True)
-    assert (answer.text, answer.finishes) == ("Hi", ["length"])
+    assert (answer.text, answer.finish_reasons) == ("Hi", ["length"])
 
 
 async def test_usage_is_the_sites_where_it_says_one(gateway, upstream, alice):
-    upstream.will(recorded("v1_details"))
+    upstream.queue_scripts(recorded("v1_details"))
     answer = await ask(gateway, alice, stream=True, stream_options={"include_usage": True})
     assert answer.events[-1]["usage"]["completion_tokens"] == 41
-    assert (await rows.only_usage()).completion_tokens == 41
+    assert (await rows.read_only_usage_record()).completion_tokens == 41
 
 
 async def test_a_whole_answer_is_read_too(gateway, upstream, alice):
     said = {"role": "assistant", "content": "<think>a</think><answer>b</answer>"}
-    upstream.always(
-        reply(
+    upstream.set_default_script(
+        send_reply(
             {"id": "x", "choices": [{"index": 0, "message": said}], "usage": None, "time_info": {}}
         )
     )
@@ -328,12 +338,12 @@ async def test_a_whole_answer_is_read_too(gateway, upstream, alice):
         (await ask(gateway, alice)).text,
     ) == ("a", "b")
     streamed = await ask(gateway, alice, stream=True)
-    assert (reasoning(streamed), streamed.text, streamed.finishes) == ("a", "b", ["stop"])
+    assert (reasoning(streamed), streamed.text, streamed.finish_reasons) == ("a", "b", ["stop"])
 
 
 async def test_events_that_say_nothing_do_no_harm(gateway, upstream, alice):
-    upstream.will(
-        stream(
+    upstream.queue_scripts(
+        send_stream(
             "",
             "{}",
             "7",
@@ -353,19 +363,19 @@ async def test_the_official_interface_gives_thinking_and_answer_too(gateway, ups
     """
 
     def make() -> None:
-        row, _ = seed("k2think")
-        rows.move(row, base_url=upstream.url, allow_private=True)
-        rows.tokens(row, "sk-official-1")
+        row, _ = create_preset_rows("k2think")
+        rows.move_providers(row, base_url=upstream.url, allow_private=True)
+        rows.create_tokens(row, "sk-official-1")
 
-    await off_loop(make)
-    await gateway.reload()
-    upstream.will(
-        say("One ", "two</th", "ink>", "\n\nTh", "ree"),
-        say("One two</think>\n\nThree"),
-        say("One two</think>\n\nThree"),
+    await run_in_thread(make)
+    await gateway.reload_rows()
+    upstream.queue_scripts(
+        answer_honestly("One ", "two</th", "ink>", "\n\nTh", "ree"),
+        answer_honestly("One two</think>\n\nThree"),
+        answer_honestly("One two</think>\n\nThree"),
     )
     streamed = await ask(gateway, alice, stream=True)
-    assert (reasoning(streamed), streamed.text, streamed.finishes, streamed.done) == (
+    assert (reasoning(streamed), streamed.text, streamed.finish_reasons, streamed.is_complete) == (
         "One two",
         "Three",
         ["stop"],
@@ -378,70 +388,72 @@ async def test_the_official_interface_gives_thinking_and_answer_too(gateway, ups
         "content": "Three",
         "refusal": None,
     }
-    assert {(asked.path, asked.bearer) for asked in upstream.requests} == {
+    assert {(asked.path, asked.bearer_token) for asked in upstream.requests} == {
         ("/v1/chat/completions", "sk-official-1")
     }
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
 async def test_a_stream_that_nothing_ends_is_an_error(gateway, upstream, alice):
-    upstream.will(growing("<think>a</think>Hi", end=b""))
+    upstream.queue_scripts(growing("<think>a</think>Hi", end=b""))
     answer = await ask(gateway, alice, stream=True)
     assert answer.stream_error["code"] == "upstream_disconnected"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_token_is_struck(gateway, upstream, alice, token, status):
-    upstream.always(reply({"detail": "Your session has expired"}, status))
+    upstream.set_default_script(send_reply({"detail": "Your session has expired"}, status))
     assert (await ask(gateway, alice)).error["code"] == "no_available_token"
-    row = await gateway.token(token)
+    row = await gateway.read_token_row(token)
     assert row.strikes == 1
     assert "session has expired" in row.reason
 
 
 async def test_a_guest_who_is_refused_costs_no_token(guest, upstream, alice, token):
-    upstream.always(reply({"detail": "Guests are not welcome"}, 403))
+    upstream.set_default_script(send_reply({"detail": "Guests are not welcome"}, 403))
     assert (await ask(guest, alice)).status == 503
-    assert (await guest.token(token)).strikes == 0
+    assert (await guest.read_token_row(token)).strikes == 0
 
 
 @pytest.mark.parametrize("status", [400, 404])
 async def test_a_model_that_the_site_no_longer_has_is_missing_and_no_tokens_fault(
     gateway, upstream, alice, token, status
 ):
-    upstream.always(reply({"detail": "Model not found"}, status))
+    upstream.set_default_script(send_reply({"detail": "Model not found"}, status))
     answer = await ask(gateway, alice)
     assert (answer.status, answer.error["code"], answer.error["param"]) == (
         404,
         "model_not_found",
         "model",
     )
-    assert (await gateway.token(token)).strikes == 0
+    assert (await gateway.read_token_row(token)).strikes == 0
 
 
 async def test_a_refusal_that_looks_like_success_is_one(gateway, upstream, alice, token):
-    upstream.always(reply({"detail": "Model not found"}))
+    upstream.set_default_script(send_reply({"detail": "Model not found"}))
     assert (await ask(gateway, alice)).status == 404
-    upstream.always(reply({"detail": "Oops"}))
+    upstream.set_default_script(send_reply({"detail": "Oops"}))
     assert (await ask(gateway, alice)).status == 502
-    assert (await gateway.token(token)).strikes == 0
+    assert (await gateway.read_token_row(token)).strikes == 0
 
 
 async def test_another_bad_request_is_the_callers(gateway, upstream, alice, token):
-    upstream.will(reply({"detail": "messages: too many"}, 400))
+    upstream.queue_scripts(send_reply({"detail": "messages: too many"}, 400))
     answer = await ask(gateway, alice)
     assert (answer.status, answer.error["message"]) == (400, "messages: too many")
     assert len(upstream.requests) == 1
-    assert (await gateway.token(token)).strikes == 0
+    assert (await gateway.read_token_row(token)).strikes == 0
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 503])
 async def test_a_captcha_strikes_no_token(gateway, upstream, alice, token, status):
-    upstream.always(reply(CAPTCHA, status, content_type="text/html; charset=utf-8"))
+    upstream.set_default_script(
+        send_reply(CAPTCHA, status, content_type="text/html; charset=utf-8")
+    )
     answer = await ask(gateway, alice)
     assert (answer.status, answer.error["type"]) == (502, "upstream_error")
-    assert (await gateway.token(token)).strikes == 0
-    assert gateway.failures()
+    assert (await gateway.read_token_row(token)).strikes == 0
+    assert gateway.count_failures()
 
 
 @pytest.mark.parametrize(
@@ -453,9 +465,9 @@ async def test_a_captcha_strikes_no_token(gateway, upstream, alice, token, statu
     ],
 )
 async def test_an_error_inside_a_stream_is_an_error(gateway, upstream, alice, token, said, status):
-    upstream.always(stream(said, "[DONE]"))
+    upstream.set_default_script(send_stream(said, "[DONE]"))
     assert (await ask(gateway, alice, stream=True)).status == status
-    assert (await gateway.token(token)).strikes == 0
+    assert (await gateway.read_token_row(token)).strikes == 0
 
 
 # --- beside the path ------------------------------------------------------------------------------
@@ -474,19 +486,19 @@ TOKEN = jwt(id="u-1", exp=int(ENDS.timestamp()))
 @pytest.fixture
 async def adapter(provider):
     async with Clients() as clients:
-        yield registry.adapter_class(provider.kind)(catalogue.upstream(provider), clients)
+        yield registry.get_adapter_class(provider.kind)(catalogue.make_upstream(provider), clients)
 
 
 @pytest.fixture
 async def guest_adapter(provider):
     provider.mode = "guest"
     async with Clients() as clients:
-        yield registry.adapter_class(provider.kind)(catalogue.upstream(provider), clients)
+        yield registry.get_adapter_class(provider.kind)(catalogue.make_upstream(provider), clients)
 
 
 def test_it_says_that_it_is_unofficial() -> None:
-    found = registry.adapter_class("k2think_web")
-    assert (found.official, found.signs_in, found.stream_only, found.modes) == (
+    found = registry.get_adapter_class("k2think_web")
+    assert (found.is_official, found.can_sign_in, found.is_stream_only, found.modes) == (
         False,
         True,
         True,
@@ -496,9 +508,9 @@ def test_it_says_that_it_is_unofficial() -> None:
 
 
 async def test_an_account_signs_in_for_a_token_that_says_when_it_ends(adapter, upstream):
-    upstream.will(reply({"id": "u-1", "token": TOKEN, "token_type": "Bearer"}))
+    upstream.queue_scripts(send_reply({"id": "u-1", "token": TOKEN, "token_type": "Bearer"}))
     fresh = await adapter.sign_in("ann@example.com", "secret")
-    assert (fresh.secret, fresh.refresh, fresh.expires_at) == (TOKEN, "", ENDS)
+    assert (fresh.secret, fresh.refresh_token, fresh.expires_at) == (TOKEN, "", ENDS)
     asked = upstream.requests[0]
     assert (asked.method, asked.path) == ("POST", "/api/v1/auths/signin")
     assert asked.json == {"email": "ann@example.com", "password": "secret"}
@@ -507,57 +519,59 @@ async def test_an_account_signs_in_for_a_token_that_says_when_it_ends(adapter, u
 
 @pytest.mark.parametrize("body", [{"id": "u-1"}, b"ok", [], {"token": None}])
 async def test_the_token_may_come_as_a_cookie(adapter, upstream, body):
-    upstream.will(reply(body, set_cookie=f"token={TOKEN}; Path=/; HttpOnly"))
+    upstream.queue_scripts(send_reply(body, set_cookie=f"token={TOKEN}; Path=/; HttpOnly"))
     assert (await adapter.sign_in("ann@example.com", "secret")).secret == TOKEN
 
 
 @pytest.mark.parametrize(
     ("script", "error"),
     [
-        (reply({"detail": "The password secret is wrong"}, 400), AuthRejected),
-        (reply({"detail": "No such account"}, 401), AuthRejected),
-        (reply({"detail": "Slow down"}, 429), RateLimited),
-        (reply({"detail": "Oops"}, 500), ServerFailed),
-        (reply(CAPTCHA, 403, content_type="text/html"), BadResponse),
-        (reply({"token": ""}), BadResponse),
-        (reply({"token": "no\nheader"}), BadResponse),
-        (reply({}, set_cookie="other=1"), BadResponse),
+        (send_reply({"detail": "The password secret is wrong"}, 400), AuthRejected),
+        (send_reply({"detail": "No such account"}, 401), AuthRejected),
+        (send_reply({"detail": "Slow down"}, 429), RateLimited),
+        (send_reply({"detail": "Oops"}, 500), ServerFailed),
+        (send_reply(CAPTCHA, 403, content_type="text/html"), BadResponse),
+        (send_reply({"token": ""}), BadResponse),
+        (send_reply({"token": "no\nheader"}), BadResponse),
+        (send_reply({}, set_cookie="other=1"), BadResponse),
     ],
 )
 async def test_a_sign_in_that_fails_says_why_and_not_the_password(adapter, upstream, script, error):
-    upstream.will(script)
+    upstream.queue_scripts(script)
     with pytest.raises(error) as caught:
         await adapter.sign_in("ann@example.com", "secret")
     assert "secret" not in caught.value.message
 
 
 async def test_a_check_asks_for_the_models(adapter, upstream):
-    upstream.will(
-        reply({"data": [{"id": K2}]}),
-        reply({"detail": "401 Unauthorized"}, 401),
-        reply({"data": []}, 403),
+    upstream.queue_scripts(
+        send_reply({"data": [{"id": K2}]}),
+        send_reply({"detail": "401 Unauthorized"}, 401),
+        send_reply({"data": []}, 403),
     )
-    assert await adapter.models(Credential(None, TOKEN)) == [K2]
+    assert await adapter.list_model_ids(Credential(None, TOKEN)) == [K2]
     for _ in range(2):
         with pytest.raises(AuthRejected):
-            await adapter.check(Credential(None, TOKEN))
-    assert [(asked.method, asked.path, asked.bearer) for asked in upstream.requests] == [
+            await adapter.probe_credential(Credential(None, TOKEN))
+    assert [(asked.method, asked.path, asked.bearer_token) for asked in upstream.requests] == [
         ("GET", "/api/models", TOKEN)
     ] * 3
 
 
 async def test_a_guest_is_checked_without_a_token(guest_adapter, upstream):
-    upstream.will(reply({"detail": "Not authenticated"}, 401), reply({"detail": "Oops"}, 500))
-    await guest_adapter.check(Credential(None, ""))
+    upstream.queue_scripts(
+        send_reply({"detail": "Not authenticated"}, 401), send_reply({"detail": "Oops"}, 500)
+    )
+    await guest_adapter.probe_credential(Credential(None, ""))
     with pytest.raises(ServerFailed):
-        await guest_adapter.check(Credential(None, ""))
+        await guest_adapter.probe_credential(Credential(None, ""))
     assert "authorization" not in upstream.requests[0].headers
 
 
 async def test_a_list_without_the_model_is_no_error(adapter, upstream):
-    upstream.will(reply({"detail": "Model not found"}, 400))
+    upstream.queue_scripts(send_reply({"detail": "Model not found"}, 400))
     with pytest.raises(ModelMissing):
-        await adapter.models(Credential(None, TOKEN))
+        await adapter.list_model_ids(Credential(None, TOKEN))
 
 
 async def test_more_than_one_choice_is_refused_and_not_forgotten(gateway, upstream, alice):
@@ -568,8 +582,8 @@ async def test_more_than_one_choice_is_refused_and_not_forgotten(gateway, upstre
 
 async def test_thinking_that_is_hidden_is_counted_all_the_same(gateway, upstream, alice):
     for how in ("parsed", "hidden"):
-        upstream.will(growing("<think>" + "Hm, hm. " * 50 + "</think>Yes."))
+        upstream.queue_scripts(growing("<think>" + "Hm, hm. " * 50 + "</think>Yes."))
         await ask(gateway, alice, reasoning_format=how)
-    shown, hidden = await rows.usage()
+    shown, hidden = await rows.read_usage_records()
     assert hidden.completion_tokens == shown.completion_tokens > 100
     assert hidden.reasoning_tokens == shown.reasoning_tokens

@@ -4,7 +4,7 @@ tokens and chats.
 
 import pytest
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import ModelAlias
 from providers.tests.kimi_site import (
     Site,
@@ -16,8 +16,8 @@ from providers.tests.kimi_site import (
     web_events,
     web_says,
 )
-from proxysite.testing import eventually, rows
-from proxysite.testing.upstream import END, Gate, reply, stream
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.upstream import END, Gate, send_reply, send_stream
 
 CAPABILITIES = {
     "kimi_web": ["chat", "reasoning"],
@@ -38,24 +38,24 @@ def kind(request):
 async def provider(upstream, transactional_db, kind):
     def make():
         fields = {"kind": kind, "native_tools": False, "reports_usage": False}
-        row = rows.provider(upstream.url, models=(), **fields)
-        rows.model(row, "m", "SCENARIO_K2D5", capabilities=CAPABILITIES[kind], search="on")
+        row = rows.create_provider(upstream.url, models=(), **fields)
+        rows.create_model(row, "m", "SCENARIO_K2D5", capabilities=CAPABILITIES[kind], search="on")
         ModelAlias.objects.create(alias="m-nosearch", public_id="m", search="off")
         return row
 
-    return await off_loop(make)
+    return await run_in_thread(make)
 
 
 @pytest.fixture
 async def token(provider):
-    (row,) = await off_loop(rows.tokens, provider, jwt())
+    (row,) = await run_in_thread(rows.create_tokens, provider, jwt())
     return row
 
 
 @pytest.fixture
 async def site(upstream, kind):
     found = Site(kind)
-    upstream.always(found)
+    upstream.set_default_script(found)
     return found
 
 
@@ -67,32 +67,32 @@ def begins(kind, *pieces):
     """An answer that says "Half of" and goes on with `pieces`, which end it."""
     if kind == "kimi_web":
         return frames(*map(framed, web_events("Half of")[:-1]), *pieces)
-    return stream(cmpl("Half of"), *pieces)
+    return send_stream(cmpl("Half of"), *pieces)
 
 
 def fails(kind, code, status):
     name = "code" if kind == "kimi_web" else "error_type"
-    return reply({name: code, "message": "No."}, status)
+    return send_reply({name: code, "message": "No."}, status)
 
 
 async def test_the_whole_answer_is_the_streamed_one_and_no_chat_is_left(gateway, site, kind, alice):
     texts = ("Grüß ", "Gott ", "🙂", " – it is so.")
     site.turns.extend(says(kind, *texts) for _ in range(2))
-    whole = await gateway.chat(alice.key)
-    streamed = await gateway.chat(alice.key, stream=True)
+    whole = await gateway.request_chat(alice.key)
+    streamed = await gateway.request_chat(alice.key, stream=True)
     assert (whole.status, streamed.status) == (200, 200)
     assert whole.text == streamed.text == "".join(texts)
-    assert streamed.done
-    assert streamed.finishes == [whole.json["choices"][0]["finish_reason"]] == ["stop"]
-    await eventually(lambda: len(site.deleted) == 2)
+    assert streamed.is_complete
+    assert streamed.finish_reasons == [whole.json["choices"][0]["finish_reason"]] == ["stop"]
+    await wait_until_true(lambda: len(site.deleted) == 2)
 
 
 async def test_usage_is_counted_because_the_site_names_none(gateway, site, alice):
-    answer = await gateway.chat(alice.key)
+    answer = await gateway.request_chat(alice.key)
     usage = answer.json["usage"]
     assert usage["prompt_tokens"] > 0
     assert usage["completion_tokens"] > 0
-    assert (await rows.only_usage()).completion_tokens == usage["completion_tokens"]
+    assert (await rows.read_only_usage_record()).completion_tokens == usage["completion_tokens"]
 
 
 async def test_a_history_goes_up_as_one_text(gateway, site, kind, alice):
@@ -102,7 +102,7 @@ async def test_a_history_goes_up_as_one_text(gateway, site, kind, alice):
         {"role": "assistant", "content": "Hello."},
         {"role": "user", "content": "Who am I?"},
     ]
-    assert (await gateway.chat(alice.key, messages=messages)).status == 200
+    assert (await gateway.request_chat(alice.key, messages=messages)).status == 200
     [asked] = site.questions
     text = (
         asked["message"]["blocks"][0]["text"]["content"]
@@ -114,7 +114,7 @@ async def test_a_history_goes_up_as_one_text(gateway, site, kind, alice):
 
 async def test_an_alias_turns_the_search_off(gateway, site, kind, alice):
     for model in ("m", "m-nosearch"):
-        assert (await gateway.chat(alice.key, model=model)).status == 200
+        assert (await gateway.request_chat(alice.key, model=model)).status == 200
     found = [
         bool(asked["tools"]) if kind == "kimi_web" else asked["use_search"]
         for asked in site.questions
@@ -134,9 +134,9 @@ async def test_sources_reach_the_caller_as_annotations(gateway, site, kind, alic
         ]
         turns = [frames(*map(framed, events), framed({}, 2)) for _ in range(2)]
     else:
-        turns = [stream(FOUND, cmpl("So"), cmpl("."), "[DONE]") for _ in range(2)]
+        turns = [send_stream(FOUND, cmpl("So"), cmpl("."), "[DONE]") for _ in range(2)]
     site.turns.extend(turns)
-    whole = await gateway.chat(alice.key)
+    whole = await gateway.request_chat(alice.key)
     message = whole.json["choices"][0]["message"]
     assert message["content"] == ("So[1]." if kind == "kimi_web" else "So.")
     [cited] = message["annotations"]
@@ -145,7 +145,7 @@ async def test_sources_reach_the_caller_as_annotations(gateway, site, kind, alic
         "https://example.org/a",
         "A",
     )
-    streamed = await gateway.chat(alice.key, stream=True)
+    streamed = await gateway.request_chat(alice.key, stream=True)
     found = [event["choices"][0]["delta"] for event in streamed.events]
     assert [delta["annotations"] for delta in found if "annotations" in delta] == [
         message["annotations"]
@@ -157,9 +157,9 @@ async def test_a_token_that_is_refused_gets_its_strike_and_another_answers(
 ):
     script = fails(kind, "auth.token.invalid", 401)
     site.turns.append(script)
-    answer = await gateway.chat(alice.key)
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.text) == (200, "Hello there!")
-    strikes = [(await gateway.token(row)).strikes for row in three]
+    strikes = [(await gateway.read_token_row(row)).strikes for row in three]
     assert sorted(strikes) == [0, 0, 1]
 
 
@@ -167,38 +167,42 @@ async def test_a_token_that_streams_already_rests_and_another_answers(
     gateway, three, site, kind, alice
 ):
     site.turns.append(fails(kind, "chat.user_stream_pushing", 409))
-    answer = await gateway.chat(alice.key)
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.text) == (200, "Hello there!")
-    found = [await gateway.token(row) for row in three]
-    assert [row.resting for row in found].count(True) == 1
+    found = [await gateway.read_token_row(row) for row in three]
+    assert [row.has_cooldown for row in found].count(True) == 1
     assert {row.strikes for row in found} == {0}
 
 
 async def test_a_captcha_is_the_sites_trouble_and_no_strike(gateway, token, upstream, kind, alice):
-    upstream.always(reply(b"<html>Are you human?</html>", 403, content_type="text/html"))
-    assert (await gateway.chat(alice.key)).status == 502
-    assert (await gateway.token(token)).strikes == 0
+    upstream.set_default_script(
+        send_reply(b"<html>Are you human?</html>", 403, content_type="text/html")
+    )
+    assert (await gateway.request_chat(alice.key)).status == 502
+    assert (await gateway.read_token_row(token)).strikes == 0
 
 
 async def test_what_breaks_in_the_middle_ends_in_an_error_and_no_done(gateway, site, kind, alice):
     site.turns.append(begins(kind, END))
-    answer = await gateway.chat(alice.key, stream=True)
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert answer.text == "Half of"
     assert answer.stream_error["code"] == "upstream_disconnected"
-    await eventually(lambda: site.deleted)
+    await wait_until_true(lambda: site.deleted)
 
 
 async def test_a_chat_is_deleted_when_the_caller_leaves(gateway, site, kind, alice):
     site.turns.append(begins(kind, Gate()))
-    async with gateway.reading(alice.key) as reading:
-        await reading.until("Half of")
-        await reading.leave()
-    await eventually(lambda: site.deleted)
+    async with gateway.open_stream(alice.key) as reading:
+        await reading.read_until("Half of")
+        await reading.leave_early()
+    await wait_until_true(lambda: site.deleted)
 
 
 async def test_images_are_refused_where_they_cannot_go(gateway, site, kind, alice):
     picture = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
-    answer = await gateway.chat(alice.key, messages=[{"role": "user", "content": [picture]}])
+    answer = await gateway.request_chat(
+        alice.key, messages=[{"role": "user", "content": [picture]}]
+    )
     assert (answer.status, answer.error["param"]) == (400, "messages")
     assert site.questions == []
 
@@ -206,7 +210,7 @@ async def test_images_are_refused_where_they_cannot_go(gateway, site, kind, alic
 async def test_an_image_goes_up_with_the_question(gateway, site, kind, alice):
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     parts = [{"type": "text", "text": "What is it?"}, picture]
-    answer = await gateway.chat(alice.key, messages=[{"role": "user", "content": parts}])
+    answer = await gateway.request_chat(alice.key, messages=[{"role": "user", "content": parts}])
     if kind == "kimi_web":
         assert answer.status == 400
         return

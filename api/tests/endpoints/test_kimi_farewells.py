@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from conversations import tasks
 from conversations.models import Conversation, Farewell
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.tests.kimi_site import Site, jwt
-from proxysite.testing import eventually, rows
-from proxysite.testing.upstream import reply
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.upstream import send_reply
 from tokens.models import UpstreamToken
 
 
@@ -24,46 +24,48 @@ def kind(request):
 @pytest.fixture
 async def provider(upstream, transactional_db, kind):
     def make():
-        row = rows.provider(
+        row = rows.create_provider(
             upstream.url, models=(), kind=kind, native_tools=False, reports_usage=False
         )
-        rows.model(row, "m", "SCENARIO_K2D5", capabilities=["chat"])
+        rows.create_model(row, "m", "SCENARIO_K2D5", capabilities=["chat"])
         return row
 
-    return await off_loop(make)
+    return await run_in_thread(make)
 
 
 @pytest.fixture
 async def token(provider):
-    first, _ = await off_loop(rows.tokens, provider, jwt("june"), jwt("july"))
+    first, _ = await run_in_thread(rows.create_tokens, provider, jwt("june"), jwt("july"))
     return first
 
 
 @pytest.fixture
 async def site(upstream, kind):
     found = Site(kind)
-    upstream.always(found)
+    upstream.set_default_script(found)
     return found
 
 
 async def turn(gateway, alice, conversation_id, text):
     """One turn; its token's stream is free again, so that the next one may have the same token."""
     messages = [{"role": "user", "content": text}]
-    answer = await gateway.chat(alice.key, messages=messages, conversation_id=conversation_id)
+    answer = await gateway.request_chat(
+        alice.key, messages=messages, conversation_id=conversation_id
+    )
     assert answer.status == 200, answer
-    await eventually(lambda: not gateway.inner.pool.claims.busy())
+    await wait_until_true(lambda: not gateway.inner.pool.stream_claims.find_busy_tokens())
 
 
 async def talk(gateway, alice, *texts):
     """A conversation of so many turns, as it stands in the log."""
-    opened = await gateway.ask("POST", "/v1/conversations", alice.key, json={})
+    opened = await gateway.send_request("POST", "/v1/conversations", alice.key, json={})
     for text in texts:
         await turn(gateway, alice, opened.json["id"], text)
-    return await off_loop(Conversation.objects.get)
+    return await run_in_thread(Conversation.objects.get)
 
 
 async def say():
-    return await off_loop(tasks.say_farewells)
+    return await run_in_thread(tasks.say_farewells)
 
 
 def goodbyes(upstream):
@@ -81,21 +83,21 @@ async def test_a_conversation_that_is_deleted_is_deleted_at_the_site(
     assert row.chat_id
     assert await say() == 0
     assert site.deleted == []
-    answer = await gateway.ask("DELETE", f"/v1/conversations/{row.pk}", alice.key)
+    answer = await gateway.send_request("DELETE", f"/v1/conversations/{row.pk}", alice.key)
     assert answer.json["deleted"] is True
     assert await say() == 1
     assert site.deleted == [row.chat_id]
     [goodbye] = goodbyes(upstream)
-    assert goodbye.bearer == upstream.requests[0].bearer
+    assert goodbye.bearer_token == upstream.requests[0].bearer_token
     assert await say() == 0
-    assert not await off_loop(Farewell.objects.exists)
+    assert not await run_in_thread(Farewell.objects.exists)
 
 
 async def test_a_conversation_that_has_expired_is_deleted_at_the_site(gateway, site, alice):
     row = await talk(gateway, alice, "I am Ann.", "Who am I?")
     past = timezone.now() - timedelta(seconds=1)
-    await off_loop(lambda: Conversation.objects.update(expires_at=past))
-    await off_loop(tasks.expire_conversations)
+    await run_in_thread(lambda: Conversation.objects.update(expires_at=past))
+    await run_in_thread(tasks.expire_conversations)
     assert await say() == 1
     assert site.deleted == [row.chat_id]
 
@@ -105,17 +107,19 @@ async def test_one_that_goes_on_by_another_token_leaves_no_chat_behind(
 ):
     row = await talk(gateway, alice, "I am Ann.")
     later = timezone.now() + timedelta(hours=1)
-    await off_loop(lambda: UpstreamToken.objects.filter(pk=row.token_id).update(rests_until=later))
-    await gateway.reload()
+    await run_in_thread(
+        lambda: UpstreamToken.objects.filter(pk=row.token_id).update(rests_until=later)
+    )
+    await gateway.reload_rows()
     await turn(gateway, alice, row.pk, "Who am I?")
-    moved = await rows.fresh(row)
+    moved = await rows.reload_row(row)
     assert moved.token_id != row.token_id
     assert await say() == 1
     assert site.deleted == [row.chat_id]
     [goodbye] = goodbyes(upstream)
-    assert goodbye.bearer == upstream.requests[0].bearer
+    assert goodbye.bearer_token == upstream.requests[0].bearer_token
     await turn(gateway, alice, row.pk, "Sure?")
-    stayed = await rows.fresh(row)
+    stayed = await rows.reload_row(row)
     assert (stayed.token_id, stayed.chat_id) == (moved.token_id, moved.chat_id)
     assert await say() == 0
 
@@ -123,8 +127,10 @@ async def test_one_that_goes_on_by_another_token_leaves_no_chat_behind(
 async def test_an_item_that_is_taken_out_leaves_no_chat_that_knows_it(gateway, site, alice):
     row = await talk(gateway, alice, "My secret is 42.", "Who am I?")
     path = f"/v1/conversations/{row.pk}/items"
-    items = await gateway.ask("GET", path, alice.key, params={"order": "asc"})
-    answer = await gateway.ask("DELETE", f"{path}/{items.json['data'][0]['id']}", alice.key)
+    items = await gateway.send_request("GET", path, alice.key, params={"order": "asc"})
+    answer = await gateway.send_request(
+        "DELETE", f"{path}/{items.json['data'][0]['id']}", alice.key
+    )
     assert answer.status == 200, answer
     assert await say() == 1
     assert site.deleted == [row.chat_id]
@@ -132,20 +138,20 @@ async def test_an_item_that_is_taken_out_leaves_no_chat_that_knows_it(gateway, s
 
 async def test_a_site_that_fails_is_asked_again(gateway, upstream, site, alice):
     row = await talk(gateway, alice, "I am Ann.")
-    upstream.always(reply({"message": "No."}, 500))
-    await gateway.ask("DELETE", f"/v1/conversations/{row.pk}", alice.key)
+    upstream.set_default_script(send_reply({"message": "No."}, 500))
+    await gateway.send_request("DELETE", f"/v1/conversations/{row.pk}", alice.key)
     assert await say() == 0
     assert len(goodbyes(upstream)) == 1
-    upstream.always(site)
-    await off_loop(lambda: Farewell.objects.update(due_at=timezone.now()))
+    upstream.set_default_script(site)
+    await run_in_thread(lambda: Farewell.objects.update(due_at=timezone.now()))
     assert await say() == 1
     assert site.deleted == [row.chat_id]
 
 
 async def test_a_site_that_deleted_the_chat_itself_is_asked_once(gateway, upstream, site, alice):
     row = await talk(gateway, alice, "I am Ann.")
-    upstream.always(reply({"code": "not_found", "message": "Gone."}, 404))
-    await gateway.ask("DELETE", f"/v1/conversations/{row.pk}", alice.key)
+    upstream.set_default_script(send_reply({"code": "not_found", "message": "Gone."}, 404))
+    await gateway.send_request("DELETE", f"/v1/conversations/{row.pk}", alice.key)
     await say()
     assert len(goodbyes(upstream)) == 1
-    assert not await off_loop(Farewell.objects.exists)
+    assert not await run_in_thread(Farewell.objects.exists)

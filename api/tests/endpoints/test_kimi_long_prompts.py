@@ -5,8 +5,8 @@ told anew.
 import pytest
 
 from api.tests.endpoints.test_kimi_conversations import asked, kind, site, token, turn  # noqa: F401 - fixtures
-from conversations.documents.ranking import shelf
-from providers.database.database_threads import off_loop
+from conversations.documents.ranking import document_cache
+from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
 
 NAMES = [
@@ -24,14 +24,14 @@ NOTES = "Answer from these notes.\n\n" + "".join(
 @pytest.fixture
 async def provider(upstream, transactional_db, kind):  # noqa: F811
     def make():
-        row = rows.provider(
+        row = rows.create_provider(
             upstream.url, models=(), kind=kind, native_tools=False, reports_usage=False
         )
-        rows.model(row, "m", "SCENARIO_K2D5", capabilities=["chat"], context_window=3_000)
+        rows.create_model(row, "m", "SCENARIO_K2D5", capabilities=["chat"], context_window=3_000)
         return row
 
-    shelf.forget()
-    return await off_loop(make)
+    document_cache.clear_entries()
+    return await run_in_thread(make)
 
 
 @pytest.mark.parametrize("repeated", [True, False])
@@ -40,7 +40,7 @@ async def test_each_question_gets_its_passages(gateway, site, alice, repeated): 
     for number, name in enumerate((NAMES[150], NAMES[250])):
         messages = [{"role": "user", "content": f"In which note is {name}?"}]
         messages = [*system, *messages] if repeated or not number else messages
-        answer = await gateway.chat(alice.key, messages=messages, conversation_id="c")
+        answer = await gateway.request_chat(alice.key, messages=messages, conversation_id="c")
         assert answer.status == 200, answer
         text = asked(site.questions[-1])[2]
         assert text.startswith("system: Answer from these notes.")

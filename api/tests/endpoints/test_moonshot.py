@@ -6,26 +6,26 @@ from base64 import b64encode
 
 import pytest
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel, Provider
 from proxysite.testing import rows, speech
-from proxysite.testing.upstream import CUT, DONE, Gate, refuse, reply, stream
+from proxysite.testing.upstream import CUT, DONE, Gate, send_refusal, send_reply, send_stream
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
-COUNTS = speech.usage(10, 5)
+COUNTS = speech.token_usage(10, 5)
 ARGUMENTS = '{"search_result":{"search_id":"s-1"},"usage":{"total_tokens":77}}'
 
 
 @pytest.fixture
 async def provider(upstream, transactional_db):
     def make():
-        row = rows.provider(upstream.url, models=(), kind="moonshot")
-        rows.model(row, "m")
-        rows.model(row, "m-search", search="on")
-        rows.model(row, "m-files", capabilities=["chat", "files"])
+        row = rows.create_provider(upstream.url, models=(), kind="moonshot")
+        rows.create_model(row, "m")
+        rows.create_model(row, "m-search", search="on")
+        rows.create_model(row, "m-files", capabilities=["chat", "files"])
         return row
 
-    return await off_loop(make)
+    return await run_in_thread(make)
 
 
 def call(name, arguments, index=0, call_id="call_1", kind="function"):
@@ -43,15 +43,15 @@ def searching(index=0, call_id="call_s"):
 
 def search(content="", **more):
     """An answer that only calls the search."""
-    begun = speech.chunk({"role": "assistant", "content": content})
-    return stream(
-        begun, speech.chunk({"tool_calls": [searching(**more)]}), ending("tool_calls"), DONE
+    begun = speech.chat_chunk({"role": "assistant", "content": content})
+    return send_stream(
+        begun, speech.chat_chunk({"tool_calls": [searching(**more)]}), ending("tool_calls"), DONE
     )
 
 
 def ending(reason="stop", counts=COUNTS):
     """Moonshot's last chunk: the counts are in the choice."""
-    last = speech.chunk(finish=reason)
+    last = speech.chat_chunk(finish=reason)
     last["choices"][0]["usage"] = counts
     return last
 
@@ -65,7 +65,7 @@ def said(answer):
             for c in choice["message"].get("tool_calls", ())
         ]
         return answer.text, calls, choice["finish_reason"], answer.json["usage"]["total_tokens"]
-    assert answer.done
+    assert answer.is_complete
     roles = [
         event["choices"][0]["delta"].get("role") for event in answer.events if event["choices"]
     ]
@@ -76,13 +76,13 @@ def said(answer):
     ]
     assert [p["index"] for p in parts] == list(range(len(parts)))
     calls = [(p["function"]["name"], p["function"]["arguments"]) for p in parts]
-    (finish,) = answer.finishes
+    (finish,) = answer.finish_reasons
     return answer.text, calls, finish, answer.events[-1]["usage"]["total_tokens"]
 
 
 def asked(gateway, key, streams, **body):
     options = {"stream": True, "stream_options": {"include_usage": True}} if streams else {}
-    return gateway.chat(key, **body, **options)
+    return gateway.request_chat(key, **body, **options)
 
 
 WAYS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
@@ -90,11 +90,15 @@ WAYS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed
 
 # --- usage and fields -----------------------------------------------------------------------------
 async def test_usage_in_the_last_choice_is_the_upstreams_figure(gateway, upstream, alice):
-    upstream.will(stream(*speech.words("Hi"), ending(counts=COUNTS | {"cached_tokens": 4}), DONE))
+    upstream.queue_scripts(
+        send_stream(
+            *speech.content_chunks("Hi"), ending(counts=COUNTS | {"cached_tokens": 4}), DONE
+        )
+    )
     answer = await asked(gateway, alice.key, True)
     assert said(answer) == ("Hi", [], "stop", 15)
     assert all("usage" not in choice for event in answer.events for choice in event["choices"])
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.estimated) == (
         10,
         5,
@@ -113,7 +117,7 @@ async def test_partial_mode_and_moonshots_own_fields_go_through(gateway, upstrea
         "max_completion_tokens": 9,
         "thinking": {"type": "enabled", "keep": "all"},
     }
-    assert (await gateway.chat(alice.key, **fields)).status == 200
+    assert (await gateway.request_chat(alice.key, **fields)).status == 200
     assert upstream.requests[0].json == fields | {"model": "upstream-model"}
 
 
@@ -128,12 +132,12 @@ async def test_images_at_web_addresses_are_refused_before_anything_is_sent(
         ("image_url", "HTTP://example.org/a.png"),
         ("video_url", {"url": "http://example.org/a.mp4"}),
     ):
-        answer = await gateway.chat(alice.key, messages=parts(kind, given))
+        answer = await gateway.request_chat(alice.key, messages=parts(kind, given))
         assert (answer.status, answer.error["param"]) == (400, "messages")
     assert upstream.requests == []
     for url in ("data:image/png;base64,AAAA", "ms://file-1"):
         assert (
-            await gateway.chat(alice.key, messages=parts("image_url", {"url": url}))
+            await gateway.request_chat(alice.key, messages=parts("image_url", {"url": url}))
         ).status == 200
 
 
@@ -142,10 +146,10 @@ async def test_images_at_web_addresses_are_refused_before_anything_is_sent(
 async def test_the_search_is_answered_here_and_the_caller_sees_one_answer(
     gateway, upstream, alice, streams
 ):
-    upstream.will(
+    upstream.queue_scripts(
         search("Let me look. "),
         search("", call_id="call_t"),
-        stream(*speech.words("It", " rains."), ending(), DONE),
+        send_stream(*speech.content_chunks("It", " rains."), ending(), DONE),
     )
     answer = await asked(gateway, alice.key, streams, model="m-search")
     assert said(answer) == ("Let me look. It rains.", [], "stop", 45)
@@ -164,7 +168,7 @@ async def test_the_search_is_answered_here_and_the_caller_sees_one_answer(
         {"role": "tool", "tool_call_id": "call_s", "name": "$web_search", "content": ARGUMENTS},
     ]
     assert third["messages"][:-2] == second["messages"]
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert (row.prompt_tokens, row.completion_tokens, row.estimated) == (30, 15, False)
 
 
@@ -172,14 +176,14 @@ async def test_the_search_is_answered_here_and_the_caller_sees_one_answer(
 async def test_arguments_that_come_in_pieces_go_back_whole(gateway, upstream, alice, streams):
     pieces = [searching() | {"function": {"name": "$web_search", "arguments": ARGUMENTS[:9]}}]
     rest = [{"index": 0, "function": {"arguments": ARGUMENTS[9:]}}]
-    upstream.will(
-        stream(
-            speech.chunk({"tool_calls": pieces}),
-            speech.chunk({"tool_calls": rest}),
+    upstream.queue_scripts(
+        send_stream(
+            speech.chat_chunk({"tool_calls": pieces}),
+            speech.chat_chunk({"tool_calls": rest}),
             ending("tool_calls"),
             DONE,
         ),
-        stream(*speech.words("Yes."), ending(), DONE),
+        send_stream(*speech.content_chunks("Yes."), ending(), DONE),
     )
     assert said(await asked(gateway, alice.key, streams, model="m-search")) == (
         "Yes.",
@@ -192,9 +196,9 @@ async def test_arguments_that_come_in_pieces_go_back_whole(gateway, upstream, al
 
 @WAYS
 async def test_a_call_of_the_callers_own_function_ends_the_turn(gateway, upstream, alice, streams):
-    upstream.will(
-        stream(
-            speech.chunk({"tool_calls": [searching(), call("weather", "{}", 1)]}),
+    upstream.queue_scripts(
+        send_stream(
+            speech.chat_chunk({"tool_calls": [searching(), call("weather", "{}", 1)]}),
             ending("tool_calls"),
             DONE,
         )
@@ -210,8 +214,10 @@ async def test_a_call_of_the_callers_own_function_ends_the_turn(gateway, upstrea
 async def test_a_caller_who_brings_the_search_along_answers_it_himself(gateway, upstream, alice):
     own = {"type": "builtin_function", "function": {"name": "$web_search"}}
     message = {"tool_calls": [searching()]}
-    upstream.will(reply(speech.completion(None, finish="tool_calls", message=message)))
-    answer = await gateway.chat(alice.key, model="m-search", tools=[own])
+    upstream.queue_scripts(
+        send_reply(speech.chat_completion(None, finish="tool_calls", message=message))
+    )
+    answer = await gateway.request_chat(alice.key, model="m-search", tools=[own])
     assert (
         answer.json["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] == ARGUMENTS
     )
@@ -221,15 +227,17 @@ async def test_a_caller_who_brings_the_search_along_answers_it_himself(gateway, 
 
 @WAYS
 async def test_after_five_searches_the_model_has_to_speak(gateway, upstream, alice, streams):
-    upstream.will(*[search()] * 5, stream(*speech.words("Enough."), ending(), DONE))
+    upstream.queue_scripts(
+        *[search()] * 5, send_stream(*speech.content_chunks("Enough."), ending(), DONE)
+    )
     assert said(await asked(gateway, alice.key, streams, model="m-search"))[0] == "Enough."
     choices = [request.json.get("tool_choice") for request in upstream.requests]
     assert choices == [None] * 5 + ["none"]
 
 
 async def test_a_model_that_never_stops_searching_is_given_up(gateway, upstream, alice):
-    upstream.always(search())
-    answer = await gateway.chat(alice.key, model="m-search")
+    upstream.set_default_script(search())
+    answer = await gateway.request_chat(alice.key, model="m-search")
     assert answer.status == 502
     assert len(upstream.requests) % 6 == 0
 
@@ -237,54 +245,58 @@ async def test_a_model_that_never_stops_searching_is_given_up(gateway, upstream,
 async def test_an_error_while_searching_is_answered_by_another_token(
     gateway, upstream, alice, provider
 ):
-    await off_loop(rows.tokens, provider, "sk-up-2")
-    await gateway.reload()
-    limited = refuse(429, "Slow down.", kind="rate_limit_reached_error")
-    upstream.will(search(), limited, search(), stream(*speech.words("Done."), ending(), DONE))
+    await run_in_thread(rows.create_tokens, provider, "sk-up-2")
+    await gateway.reload_rows()
+    limited = send_refusal(429, "Slow down.", kind="rate_limit_reached_error")
+    upstream.queue_scripts(
+        search(), limited, search(), send_stream(*speech.content_chunks("Done."), ending(), DONE)
+    )
     answer = await asked(gateway, alice.key, True, model="m-search")
     assert said(answer)[0] == "Done."
-    bearers = [request.bearer for request in upstream.requests]
+    bearers = [request.bearer_token for request in upstream.requests]
     assert bearers[0] == bearers[1] != bearers[2] == bearers[3]
 
 
 async def test_words_reach_the_caller_while_the_model_still_searches(gateway, upstream, alice):
     gate = Gate()
-    upstream.will(
-        stream(
-            *speech.words("Looking"),
+    upstream.queue_scripts(
+        send_stream(
+            *speech.content_chunks("Looking"),
             gate,
-            speech.chunk({"tool_calls": [searching()]}),
+            speech.chat_chunk({"tool_calls": [searching()]}),
             ending("tool_calls"),
             DONE,
         ),
-        stream(*speech.words("Found"), ending(), DONE),
+        send_stream(*speech.content_chunks("Found"), ending(), DONE),
     )
-    async with gateway.reading(alice.key, model="m-search") as reading:
-        await reading.until("Looking")
+    async with gateway.open_stream(alice.key, model="m-search") as reading:
+        await reading.read_until("Looking")
         gate.open()
-        assert (await reading.rest()).text == "LookingFound"
+        assert (await reading.read_rest()).text == "LookingFound"
 
 
 async def test_a_search_that_breaks_off_ends_the_stream_with_an_error(gateway, upstream, alice):
-    upstream.will(stream(*speech.words("Looking"), CUT))
-    async with gateway.reading(alice.key, model="m-search") as reading:
-        answer = await reading.rest()
+    upstream.queue_scripts(send_stream(*speech.content_chunks("Looking"), CUT))
+    async with gateway.open_stream(alice.key, model="m-search") as reading:
+        answer = await reading.read_rest()
     assert answer.stream_error["code"] == "upstream_disconnected"
 
 
 async def test_usage_is_an_estimate_when_one_of_the_searches_gave_none(gateway, upstream, alice):
-    upstream.will(
-        stream(
-            speech.chunk({"tool_calls": [searching()]}), speech.chunk(finish="tool_calls"), DONE
+    upstream.queue_scripts(
+        send_stream(
+            speech.chat_chunk({"tool_calls": [searching()]}),
+            speech.chat_chunk(finish="tool_calls"),
+            DONE,
         ),
-        stream(*speech.words("Yes."), ending(), DONE),
+        send_stream(*speech.content_chunks("Yes."), ending(), DONE),
     )
-    await gateway.chat(alice.key, model="m-search")
-    assert (await rows.only_usage()).estimated
+    await gateway.request_chat(alice.key, model="m-search")
+    assert (await rows.read_only_usage_record()).estimated
 
 
 async def test_several_choices_cannot_search(gateway, upstream, alice):
-    answer = await gateway.chat(alice.key, model="m-search", n=2)
+    answer = await gateway.request_chat(alice.key, model="m-search", n=2)
     assert (answer.status, answer.error["param"]) == (400, "n")
     assert upstream.requests == []
 
@@ -307,18 +319,20 @@ TEXT = '{"content":"The text.","file_type":"application/pdf"}'
 
 
 async def test_a_file_is_read_by_moonshot_and_deleted_there(gateway, upstream, alice):
-    upstream.will(reply(ENTRY), reply(TEXT.encode()))
+    upstream.queue_scripts(send_reply(ENTRY), send_reply(TEXT.encode()))
 
     async def rest(exchange):
         deleting = exchange.request.method == "DELETE"
-        await reply({"deleted": True} if deleting else speech.completion("Read."))(exchange)
+        await send_reply({"deleted": True} if deleting else speech.chat_completion("Read."))(
+            exchange
+        )
 
-    upstream.always(rest)
-    answer = await gateway.chat(alice.key, model="m-files", messages=with_file(part()))
+    upstream.set_default_script(rest)
+    answer = await gateway.request_chat(alice.key, model="m-files", messages=with_file(part()))
     assert answer.text == "Read."
-    await upstream.asked(4)
+    await upstream.wait_for_request(4)
     upload, content, *others = upstream.requests
-    assert (upload.method, upload.path, upload.bearer) == ("POST", "/v1/files", "sk-up-1")
+    assert (upload.method, upload.path, upload.bearer_token) == ("POST", "/v1/files", "sk-up-1")
     kind, _, boundary = upload.headers["content-type"].partition("; boundary=")
     assert kind == "multipart/form-data"
     assert upload.body.startswith(f"--{boundary}\r\n".encode())
@@ -340,13 +354,13 @@ async def test_a_file_is_read_by_moonshot_and_deleted_there(gateway, upstream, a
 async def test_a_file_that_moonshot_cannot_read_is_the_callers_fault_and_deleted(
     gateway, upstream, alice
 ):
-    upstream.always(reply({"deleted": True}))
-    upstream.will(reply(ENTRY | {"status": "error", "status_details": "No text."}))
-    answer = await gateway.chat(alice.key, model="m-files", messages=with_file(part()))
+    upstream.set_default_script(send_reply({"deleted": True}))
+    upstream.queue_scripts(send_reply(ENTRY | {"status": "error", "status_details": "No text."}))
+    answer = await gateway.request_chat(alice.key, model="m-files", messages=with_file(part()))
     assert (answer.status, answer.error["message"]) == (400, "No text.")
-    assert (await upstream.asked(2)).request.method == "DELETE"
-    upstream.will(refuse(400, "Unsupported file.", kind="invalid_request_error"))
-    answer = await gateway.chat(alice.key, model="m-files", messages=with_file(part()))
+    assert (await upstream.wait_for_request(2)).request.method == "DELETE"
+    upstream.queue_scripts(send_refusal(400, "Unsupported file.", kind="invalid_request_error"))
+    answer = await gateway.request_chat(alice.key, model="m-files", messages=with_file(part()))
     assert (answer.status, answer.error["message"]) == (400, "Unsupported file.")
     assert not any(request.path.endswith("completions") for request in upstream.requests)
 
@@ -357,8 +371,8 @@ async def test_a_file_that_moonshot_cannot_read_is_the_callers_fault_and_deleted
 async def test_an_upload_whose_answer_cannot_be_used_is_a_bad_answer(
     gateway, upstream, alice, entry
 ):
-    upstream.always(reply(entry))
-    answer = await gateway.chat(alice.key, model="m-files", messages=with_file(part()))
+    upstream.set_default_script(send_reply(entry))
+    answer = await gateway.request_chat(alice.key, model="m-files", messages=with_file(part()))
     assert (answer.status, answer.error["code"]) == (502, "bad_upstream_response")
     assert {(request.method, request.path) for request in upstream.requests} == {
         ("POST", "/v1/files")
@@ -366,22 +380,22 @@ async def test_an_upload_whose_answer_cannot_be_used_is_a_bad_answer(
 
 
 async def test_a_rejected_upload_is_tried_with_another_token(gateway, upstream, alice, provider):
-    await off_loop(rows.tokens, provider, "sk-up-2")
-    await gateway.reload()
+    await run_in_thread(rows.create_tokens, provider, "sk-up-2")
+    await gateway.reload_rows()
 
     async def serve(exchange):
         request = exchange.request
         answers = {
-            ("POST", "/v1/files"): reply(ENTRY),
-            ("POST", "/v1/chat/completions"): reply(speech.completion("Ok.")),
+            ("POST", "/v1/files"): send_reply(ENTRY),
+            ("POST", "/v1/chat/completions"): send_reply(speech.chat_completion("Ok.")),
         }
-        if request.bearer == "sk-up-1":
-            return await refuse(401, kind="invalid_authentication_error")(exchange)
-        return await answers.get((request.method, request.path), reply(b"text"))(exchange)
+        if request.bearer_token == "sk-up-1":
+            return await send_refusal(401, kind="invalid_authentication_error")(exchange)
+        return await answers.get((request.method, request.path), send_reply(b"text"))(exchange)
 
-    upstream.always(serve)
+    upstream.set_default_script(serve)
     assert (
-        await gateway.chat(alice.key, model="m-files", messages=with_file(part()))
+        await gateway.request_chat(alice.key, model="m-files", messages=with_file(part()))
     ).text == "Ok."
 
 
@@ -405,10 +419,10 @@ async def test_a_rejected_upload_is_tried_with_another_token(gateway, upstream, 
 async def test_what_moonshots_errors_mean(
     gateway, upstream, alice, token, status, kind, shown, state, strikes
 ):
-    upstream.will(reply({"error": {"type": kind, "message": "No."}}, status))
-    answer = await gateway.chat(alice.key)
+    upstream.queue_scripts(send_reply({"error": {"type": kind, "message": "No."}}, status))
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == shown
-    found = await gateway.token(token)
+    found = await gateway.read_token_row(token)
     assert (found.state, found.strikes) == (state, strikes)
 
 
@@ -429,11 +443,13 @@ async def test_what_moonshots_errors_mean(
 async def test_what_kimi_codes_errors_mean(
     gateway, upstream, alice, provider, token, status, message, shown, state, strikes
 ):
-    await off_loop(Provider.objects.update, kind="kimi_code")
-    await gateway.reload()
-    upstream.will(reply({"error": {"type": "permission_error", "message": message}}, status))
-    assert (await gateway.chat(alice.key)).status == shown
-    found = await gateway.token(token)
+    await run_in_thread(Provider.objects.update, kind="kimi_code")
+    await gateway.reload_rows()
+    upstream.queue_scripts(
+        send_reply({"error": {"type": "permission_error", "message": message}}, status)
+    )
+    assert (await gateway.request_chat(alice.key)).status == shown
+    found = await gateway.read_token_row(token)
     assert (found.state, found.strikes) == (state, strikes)
 
 
@@ -442,9 +458,9 @@ async def test_kimi_code_is_asked_by_who_asks(gateway, upstream, alice, provider
         Provider.objects.update(kind="kimi_code")
         ChatModel.objects.filter(public_id="m").update(options={"thinking": True})
 
-    await off_loop(change)
-    await gateway.reload()
-    upstream.will(stream(*speech.words("Hi"), ending(), DONE))
+    await run_in_thread(change)
+    await gateway.reload_rows()
+    upstream.queue_scripts(send_stream(*speech.content_chunks("Hi"), ending(), DONE))
     answer = await asked(gateway, alice.key, True, temperature=0.1)
     assert said(answer) == ("Hi", [], "stop", 15)
     sent = upstream.requests[0]

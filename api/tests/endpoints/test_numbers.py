@@ -3,7 +3,7 @@
 import pytest
 
 from proxysite.testing import speech
-from proxysite.testing.upstream import DONE, stream
+from proxysite.testing.upstream import DONE, send_stream
 
 OVER_PAGE = "limit must be a whole number from 1 to 100."
 OVER_FILES = "limit must be a whole number from 1 to 10000."
@@ -20,17 +20,17 @@ OVER_FILES = "limit must be a whole number from 1 to 10000."
     ],
 )
 async def test_a_limit_that_is_none_is_refused_with_its_range(gateway, alice, path, text):
-    answer = await gateway.ask("GET", path, alice.key)
+    answer = await gateway.send_request("GET", path, alice.key)
     assert (answer.status, answer.error["param"], answer.error["message"]) == (400, "limit", text)
 
 
 @pytest.mark.parametrize("number", ["-2", "", "1.5", "9" * 30])
 async def test_the_number_of_an_event_that_is_none_is_refused(gateway, alice, upstream, number):
-    upstream.will(stream(*speech.spoken("Hello."), DONE))
+    upstream.queue_scripts(send_stream(*speech.streamed_completion("Hello."), DONE))
     body = {"model": "m", "input": "Hi", "background": True}
-    made = (await gateway.ask("POST", "/v1/responses", alice.key, json=body)).json
+    made = (await gateway.send_request("POST", "/v1/responses", alice.key, json=body)).json
     path = f"/v1/responses/{made['id']}?stream=true&starting_after={number}"
-    answer = await gateway.ask("GET", path, alice.key)
+    answer = await gateway.send_request("GET", path, alice.key)
     assert (answer.status, answer.error["param"]) == (400, "starting_after")
     text = "starting_after must be a whole number from -1 to 999999999."
     assert answer.error["message"] == text

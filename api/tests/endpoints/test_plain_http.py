@@ -20,13 +20,13 @@ async def test_programs_are_answered_over_plain_http(gateway, upstream, alice, s
     for method, path in API:
         with subtests.test(method=method, path=path):
             body = {"model": "m", "messages": HELLO} if method == "POST" else None
-            answer = await gateway.ask(method, path, alice.key, json=body)
+            answer = await gateway.send_request(method, path, alice.key, json=body)
             assert answer.status == (404 if path == "/v1/nothing" else 200)
             assert not answer.headers["content-type"].startswith("text/html")
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/login/"])
 async def test_people_are_sent_to_https(gateway, path):
-    answer = await gateway.ask("GET", path)
+    answer = await gateway.send_request("GET", path)
     assert answer.status == 301
     assert answer.headers["location"].startswith("https://")

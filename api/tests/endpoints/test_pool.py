@@ -16,10 +16,10 @@ from api.models import ApiKey
 from api.views.staff import token_renewal
 from providers import vault
 from providers.adapters import openai_compatible
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import Provider
-from proxysite.testing import eventually, rows
-from proxysite.testing.upstream import refuse, stream
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.upstream import send_refusal, send_stream
 from tokens.models import Refresh, UpstreamToken
 
 SECRETS = (
@@ -45,14 +45,14 @@ STANDING = {"total", "active", "inactive", "resting", "exhausted", "failing", "d
 
 @pytest.fixture
 def boss(db):
-    return rows.person("boss", is_staff=True, is_superuser=True)
+    return rows.create_person("boss", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture
 def pool(db):
     """The provider `k2`, which has an entrance for guests, with three tokens."""
-    row = rows.provider("http://127.0.0.1:9/v1", "k2")
-    rows.tokens(row, *SECRETS)
+    row = rows.create_provider("http://127.0.0.1:9/v1", "k2")
+    rows.create_tokens(row, *SECRETS)
     return row
 
 
@@ -103,7 +103,7 @@ def test_without_a_credential_a_door_is_shut(ask, pool, path):
 
 @pytest.mark.parametrize("path", [*LOOKS, *DEEDS])
 def test_the_key_of_somebody_else_opens_no_door(ask, pool, path):
-    mallory = rows.person("mallory")
+    mallory = rows.create_person("mallory")
     status, found = ask(path, key=mallory.key)
     assert (status, found["error"]["code"]) == (403, "permission_denied")
     assert ask(path, key="sk-ps-nobody-knows-this-one")[0] == 401
@@ -151,9 +151,9 @@ def may(path, permissions):
 @pytest.mark.parametrize("role", ROLES)
 def test_each_door_opens_to_those_whose_permissions_django_asks_for(ask, pool, role):
     assert NEEDED.keys() == {*LOOKS, *DEEDS}
-    member = rows.person("member", is_staff=True)
+    member = rows.create_person("member", is_staff=True)
     member.user.user_permissions.add(*Permission.objects.filter(codename__in=ROLES[role]))
-    UpstreamToken.objects.all().disable("by boss")
+    UpstreamToken.objects.all().mark_disabled("by boss")
     client = Client()
     client.force_login(member.user)
     for path in (*LOOKS, *DEEDS):
@@ -169,7 +169,7 @@ def test_who_may_only_add_tokens_is_told_no_counts(ask, pool, tmp_path, settings
     path = tmp_path / "tokens.txt"
     path.write_text("sk-from-the-file-000001\n")
     settings.TOKENS_FILE, settings.TOKENS_PROVIDER = str(path), "k2"
-    adder = rows.person("adder", is_staff=True)
+    adder = rows.create_person("adder", is_staff=True)
     adder.user.user_permissions.add(Permission.objects.get(codename="add_upstreamtoken"))
     status, found = ask("tokens/reload", key=adder.key)
     assert (status, "data" in found) == (200, False), found
@@ -183,7 +183,7 @@ def test_a_session_of_the_admin_opens_the_doors_and_changes_things_only_with_the
     client = Client(enforce_csrf_checks=True)
     client.force_login(boss.user)
     assert client.get("/admin/tokens/stats").status_code == 200
-    UpstreamToken.objects.all().disable("by boss")
+    UpstreamToken.objects.all().mark_disabled("by boss")
     refused = client.post("/admin/tokens/reset-all")
     assert refused.status_code == 403
     assert "CSRF" in refused.json()["error"]["message"]
@@ -199,7 +199,7 @@ def test_a_session_of_the_admin_opens_the_doors_and_changes_things_only_with_the
 
 def test_a_session_of_somebody_else_opens_no_door(pool):
     client = Client()
-    client.force_login(rows.person("mallory").user)
+    client.force_login(rows.create_person("mallory").user)
     assert client.get("/admin/tokens/stats").status_code == 403
     assert client.post("/admin/tokens/reset-all").status_code == 403
 
@@ -207,7 +207,7 @@ def test_a_session_of_somebody_else_opens_no_door(pool):
 def test_a_key_of_its_own_counts_more_than_the_session_beside_it(boss, pool):
     client = Client(enforce_csrf_checks=True)
     client.force_login(boss.user)
-    mallory = rows.person("mallory")
+    mallory = rows.create_person("mallory")
     assert (
         client.get(
             "/admin/tokens/stats", headers={"authorization": f"Bearer {mallory.key}"}
@@ -233,13 +233,13 @@ def test_the_wrong_method_is_refused(boss, pool, path):
 def test_the_counts_have_the_proxys_keys_and_each_provider_its_own(ask, pool):
     now = timezone.now()
     later, before = now + timedelta(hours=1), now - timedelta(hours=1)
-    other = rows.provider("http://127.0.0.1:9/v1", "other", models=())
-    rows.tokens(other, "sk-resting-1", strikes=2, rests_until=later)
-    rows.tokens(other, "sk-exhausted-1", state="exhausted", rests_until=later)
-    rows.tokens(other, "sk-disabled-1", state="disabled", strikes=3)
-    rows.tokens(other, "sk-expired-1", expires_at=before)
-    rows.tokens(other, "sk-renewed-1", expires_at=before, sealed_refresh="sealed")
-    rows.tokens(other, "sk-rested-1", state="exhausted", rests_until=before)
+    other = rows.create_provider("http://127.0.0.1:9/v1", "other", models=())
+    rows.create_tokens(other, "sk-resting-1", strikes=2, rests_until=later)
+    rows.create_tokens(other, "sk-exhausted-1", state="exhausted", rests_until=later)
+    rows.create_tokens(other, "sk-disabled-1", state="disabled", strikes=3)
+    rows.create_tokens(other, "sk-expired-1", expires_at=before)
+    rows.create_tokens(other, "sk-renewed-1", expires_at=before, sealed_refresh="sealed")
+    rows.create_tokens(other, "sk-rested-1", state="exhausted", rests_until=before)
     first, second = UpstreamToken.objects.filter(provider=pool)[:2]
     UpstreamToken.objects.filter(pk=first.pk).update(last_used_at=before)
     UpstreamToken.objects.filter(pk=second.pk).update(last_used_at=now)
@@ -279,7 +279,9 @@ def test_the_counts_have_the_proxys_keys_and_each_provider_its_own(ask, pool):
 
 
 def test_the_counts_can_be_of_one_provider_and_of_none_at_all(ask, pool):
-    rows.tokens(rows.provider("http://127.0.0.1:9/v1", "other", models=()), "sk-other-1")
+    rows.create_tokens(
+        rows.create_provider("http://127.0.0.1:9/v1", "other", models=()), "sk-other-1"
+    )
     data = ask("tokens/stats", provider="other")[1]["data"]
     assert (data["total_tokens"], [row["name"] for row in data["providers"]]) == (1, ["other"])
     assert "no provider 'nobody'" in mistaken(ask("tokens/stats", provider="nobody"))
@@ -293,7 +295,7 @@ def test_tokens_are_shown_masked_in_list_order(ask, pool):
     status, found = ask("tokens/content")
     assert (status, found) == (
         200,
-        {"status": "success", "tokens": [vault.mask(secret) for secret in SECRETS]},
+        {"status": "success", "tokens": [vault.mask_secret(secret) for secret in SECRETS]},
     )
 
 
@@ -301,7 +303,7 @@ def test_tokens_are_shown_masked_in_list_order(ask, pool):
 def test_a_token_is_reset_by_its_id_and_by_its_number(ask, pool):
     _, second, third = UpstreamToken.objects.all()
     for name, row in (("1", second), (str(third.pk), third)):
-        UpstreamToken.objects.all().disable("by boss")
+        UpstreamToken.objects.all().mark_disabled("by boss")
         status, found = ask(f"tokens/reset/{name}")
         assert (status, found["status"], found.keys()) == (200, "success", {"status", "message"})
         assert list(UpstreamToken.objects.filter(state="active")) == [row]
@@ -316,8 +318,10 @@ def test_a_token_that_is_not_there_cannot_be_reset(ask, pool, name):
 
 
 def test_a_number_counts_in_the_list_of_the_provider_that_is_named(ask, pool):
-    (row,) = rows.tokens(
-        rows.provider("http://127.0.0.1:9/v1", "other", models=()), "sk-other-1", state="disabled"
+    (row,) = rows.create_tokens(
+        rows.create_provider("http://127.0.0.1:9/v1", "other", models=()),
+        "sk-other-1",
+        state="disabled",
     )
     assert "numbered from 0" in mistaken(ask("tokens/reset/1", provider="other"))
     assert ask("tokens/reset/0", provider="other")[0] == 200
@@ -327,7 +331,9 @@ def test_a_number_counts_in_the_list_of_the_provider_that_is_named(ask, pool):
 
 
 def test_all_tokens_are_reset_or_those_of_one_provider(ask, pool):
-    rows.tokens(rows.provider("http://127.0.0.1:9/v1", "other", models=()), "sk-other-1")
+    rows.create_tokens(
+        rows.create_provider("http://127.0.0.1:9/v1", "other", models=()), "sk-other-1"
+    )
     UpstreamToken.objects.update(state="disabled", strikes=3, rests_until=timezone.now())
     status, found = ask("tokens/reset-all", provider="other")
     assert (status, found.keys()) == (200, {"status", "message"})
@@ -374,7 +380,7 @@ def test_a_file_that_cannot_be_read_is_said_in_words(ask, pool, settings, tmp_pa
 def test_another_provider_never_sees_the_tokens_of_the_file(ask, pool, settings, tmp_path):
     (tmp_path / "tokens.txt").write_text("sk-new-in-the-file-1\n")
     settings.TOKENS_FILE = str(tmp_path / "tokens.txt")
-    other = rows.provider("http://127.0.0.1:9/v1", "other", models=())
+    other = rows.create_provider("http://127.0.0.1:9/v1", "other", models=())
     assert mistaken(ask("tokens/reload", provider="other"))
     assert not other.tokens.exists()
 
@@ -385,7 +391,7 @@ def test_a_list_of_tokens_is_imported_and_nothing_is_deleted(ask, pool):
     assert "1 imported, 1 known already" in found["message"]
     assert "stay" in found["message"]
     assert UpstreamToken.objects.count() == 4
-    other = rows.provider("http://127.0.0.1:9/v1", "other", models=())
+    other = rows.create_provider("http://127.0.0.1:9/v1", "other", models=())
     assert (
         ask("tokens/update", body={"tokens": ["sk-for-the-other"], "provider": "other"})[0] == 200
     )
@@ -426,10 +432,10 @@ def checked(monkeypatch):
         for row in tokens.order_by("created_at", "pk"):
             asked.append(row.masked)
             yield token_check.Finding(
-                row, "rate limited" if row.masked == vault.mask(SECRETS[1]) else "works"
+                row, "rate limited" if row.masked == vault.mask_secret(SECRETS[1]) else "works"
             )
 
-    monkeypatch.setattr(token_check, "check", check)
+    monkeypatch.setattr(token_check, "check_upstream_tokens", check)
     return asked
 
 
@@ -454,8 +460,8 @@ def test_many_tokens_are_left_to_the_worker(ask, pool, checked, monkeypatch):
     from tokens.maintenance import check_now
 
     left = []
-    monkeypatch.setattr(check_now, "AT_ONCE", 2)
-    monkeypatch.setattr(check_now, "QUEUED_AT_ONCE", 2)
+    monkeypatch.setattr(check_now, "MAX_CHECKED_NOW", 2)
+    monkeypatch.setattr(check_now, "TOKENS_PER_TASK", 2)
     monkeypatch.setattr(tasks.check, "apply_async", lambda args, options, **how: left.append(*args))
     data = ask("tokens/check")[1]["data"]
     assert (data["checked"], data["queued"], checked) == (0, 3, [])
@@ -476,10 +482,10 @@ def test_a_queue_that_is_away_is_said_in_words(ask, pool, monkeypatch):
         assert options["retry"] is False
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(check_now, "AT_ONCE", 2)
+    monkeypatch.setattr(check_now, "MAX_CHECKED_NOW", 2)
     monkeypatch.setattr(tasks.check, "apply_async", away)
     monkeypatch.setattr(token_renewal.tasks.refresh_pool, "apply_async", away)
-    rows.tokens(pool, "sk-renewable-1", sealed_refresh="sealed")
+    rows.create_tokens(pool, "sk-renewable-1", sealed_refresh="sealed")
     for path in ("tokens/check", "tokens/updater/force-update"):
         status, found = ask(path)
         assert (status, found["status"]) == (503, "error")
@@ -538,38 +544,40 @@ async def test_a_switched_mode_is_in_force_for_the_next_requests(
     gateway, operator, alice, upstream, provider
 ):
     site = {"kind": "k2think_web", "base_url": upstream.url.replace("/v1", "/api")}
-    await off_loop(Provider.objects.filter(pk=provider.pk).update, **site)
-    await gateway.reload()
-    upstream.always(stream({"content": "Hi."}, "[DONE]"))
+    await run_in_thread(Provider.objects.filter(pk=provider.pk).update, **site)
+    await gateway.reload_rows()
+    upstream.set_default_script(send_stream({"content": "Hi."}, "[DONE]"))
 
     async def asked(mode):
-        answer = await gateway.ask("POST", "/admin/switch_mode", operator.key, json={"mode": mode})
-        assert answer.status == 200, answer
-        await eventually(
-            lambda: [one.mode for one in gateway.inner.catalogue.upstreams()] == [mode]
+        answer = await gateway.send_request(
+            "POST", "/admin/switch_mode", operator.key, json={"mode": mode}
         )
-        assert (await gateway.chat(alice.key)).text == "Hi."
+        assert answer.status == 200, answer
+        await wait_until_true(
+            lambda: [one.mode for one in gateway.inner.catalogue.list_upstreams()] == [mode]
+        )
+        assert (await gateway.request_chat(alice.key)).text == "Hi."
         return upstream.requests[-1]
 
     for _ in range(2):
         found = await asked("guest")
-        assert (found.path, found.bearer) == ("/api/guest/chat/completions", "")
+        assert (found.path, found.bearer_token) == ("/api/guest/chat/completions", "")
         found = await asked("user")
-        assert (found.path, found.bearer) == ("/api/chat/completions", "sk-up-1")
+        assert (found.path, found.bearer_token) == ("/api/chat/completions", "sk-up-1")
 
 
 # --- which provider -------------------------------------------------------------------------------
 def test_the_provider_meant_is_the_one_of_the_token_files_then_the_one_with_tokens(
     ask, pool, settings
 ):
-    rows.provider("http://127.0.0.1:9/v1", "a-first", models=())
+    rows.create_provider("http://127.0.0.1:9/v1", "a-first", models=())
     settings.TOKENS_PROVIDER = "nowhere"
     assert ask("status")[1]["config"]["api_url"] == pool.base_url
-    rows.provider("http://127.0.0.1:8/v1", "files", models=())
+    rows.create_provider("http://127.0.0.1:8/v1", "files", models=())
     settings.TOKENS_PROVIDER = "files"
     assert ask("status")[1]["config"]["api_url"] == "http://127.0.0.1:8/v1"
     settings.TOKENS_PROVIDER = ""
-    rows.tokens(Provider.objects.get(name="a-first"), "sk-a-first-1")
+    rows.create_tokens(Provider.objects.get(name="a-first"), "sk-a-first-1")
     assert "a-first, files, k2" in mistaken(ask("status"))
     Provider.objects.all().delete()
     assert "none" in mistaken(ask("status"))
@@ -577,9 +585,9 @@ def test_the_provider_meant_is_the_one_of_the_token_files_then_the_one_with_toke
 
 # --- renewal --------------------------------------------------------------------------------------
 async def test_failures_in_a_row_are_told_and_forgotten(gateway, operator, alice, upstream, token):
-    upstream.will(refuse(401, "No."))
-    await gateway.chat(alice.key)
-    answer = await gateway.ask("GET", "/admin/tokens/consecutive-failures", operator.key)
+    upstream.queue_scripts(send_refusal(401, "No."))
+    await gateway.request_chat(alice.key)
+    answer = await gateway.send_request("GET", "/admin/tokens/consecutive-failures", operator.key)
     data = answer.json["data"]
     assert data.pop("last_upstream_error_time") < data.pop("last_check")
     assert data == {
@@ -590,10 +598,10 @@ async def test_failures_in_a_row_are_told_and_forgotten(gateway, operator, alice
         "token_pool_size": 1,
         "auto_refresh_enabled": False,
     }
-    answer = await gateway.ask("POST", "/admin/tokens/reset-consecutive", operator.key)
+    answer = await gateway.send_request("POST", "/admin/tokens/reset-consecutive", operator.key)
     assert answer.json.keys() == {"status", "message", "data"}
     assert answer.json["data"] == {"previous_count": 1, "current_count": 0}
-    answer = await gateway.ask("GET", "/admin/tokens/consecutive-failures", operator.key)
+    answer = await gateway.send_request("GET", "/admin/tokens/consecutive-failures", operator.key)
     assert answer.json["data"]["consecutive_upstream_errors"] == 0
     assert answer.json["data"]["last_upstream_error_time"] is None
 
@@ -629,7 +637,7 @@ def test_the_renewal_is_told_and_started(ask, pool, settings, tmp_path, monkeypa
         lambda args, options, **how: started.append((args, options)),
     )
     ends = timezone.now() + timedelta(days=1)
-    rows.tokens(pool, "sk-renewable-1", sealed_refresh="sealed", expires_at=ends)
+    rows.create_tokens(pool, "sk-renewable-1", sealed_refresh="sealed", expires_at=ends)
     settings.RENEW_BEFORE_SECONDS = 600
     settings.ACCOUNTS_FILE = str(tmp_path / "accounts.txt")
     (tmp_path / "accounts.txt").touch()
@@ -659,25 +667,25 @@ def test_the_renewal_is_told_and_started(ask, pool, settings, tmp_path, monkeypa
 
 
 async def test_a_body_in_chunks_counts_like_any_other(gateway, operator, upstream, three):
-    other = await off_loop(rows.provider, upstream.url, "other", models=("o",))
-    await off_loop(rows.tokens, other, "sk-other-1")
-    await off_loop(lambda: UpstreamToken.objects.update(state="disabled"))
+    other = await run_in_thread(rows.create_provider, upstream.url, "other", models=("o",))
+    await run_in_thread(rows.create_tokens, other, "sk-other-1")
+    await run_in_thread(lambda: UpstreamToken.objects.update(state="disabled"))
 
     async def pieces():
         yield b'{"provider": '
         yield b'"other"}'
 
     headers = {"content-type": "application/json"}
-    answer = await gateway.ask(
+    answer = await gateway.send_request(
         "POST", "/admin/tokens/reset-all", operator.key, content=pieces(), headers=headers
     )
     assert answer.status == 200
     active = UpstreamToken.objects.filter(state="active").values_list("provider__name", flat=True)
-    assert await off_loop(lambda: list(active)) == ["other"]
+    assert await run_in_thread(lambda: list(active)) == ["other"]
 
 
 def test_a_key_for_some_models_opens_no_staff_door(client, operator):
-    _, key = keys.issue(operator.user, name="bot", models=["m"])
+    _, key = keys.create_key(operator.user, name="bot", models=["m"])
     answer = client.post(
         "/admin/tokens/reset-all",
         HTTP_AUTHORIZATION=f"Bearer {key}",

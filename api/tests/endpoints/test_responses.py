@@ -6,9 +6,9 @@ import openai
 import pytest
 
 from conversations.models import Conversation, EventBatch, Item, Turn
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from proxysite.testing import speech
-from proxysite.testing.upstream import CUT, DONE, refuse, reply, stream
+from proxysite.testing.upstream import CUT, DONE, send_refusal, send_reply, send_stream
 
 WEATHER = {
     "type": "function",
@@ -35,7 +35,7 @@ async def stranger(gateway, mallory):
 
 
 def words(*texts):
-    return [reply(speech.completion(text)) for text in texts]
+    return [send_reply(speech.chat_completion(text)) for text in texts]
 
 
 def told(upstream, at=-1):
@@ -51,7 +51,7 @@ def assistant(text):
 
 
 async def test_a_response_is_answered_stored_and_found_again(client, upstream):
-    upstream.will(*words("Hello."))
+    upstream.queue_scripts(*words("Hello."))
     made = await client.responses.create(
         model="m", input="Hi", instructions="Be brief.", metadata={"a": "b"}
     )
@@ -64,7 +64,7 @@ async def test_a_response_is_answered_stored_and_found_again(client, upstream):
 
 
 async def test_a_response_goes_on_after_another_and_may_branch_off(client, upstream):
-    upstream.will(*words("One.", "Two.", "Three.", "Zwei."))
+    upstream.queue_scripts(*words("One.", "Two.", "Three.", "Zwei."))
     first = await client.responses.create(model="m", input="1", instructions="Count.")
     second = await client.responses.create(model="m", input="2", previous_response_id=first.id)
     assert told(upstream) == [
@@ -77,11 +77,11 @@ async def test_a_response_goes_on_after_another_and_may_branch_off(client, upstr
     assert third.previous_response_id == second.id
     await client.responses.create(model="m", input="zwei", previous_response_id=first.id)
     assert told(upstream) == [user("1"), assistant("One."), user("zwei")]
-    assert await off_loop(Conversation.objects.count) == 2
+    assert await run_in_thread(Conversation.objects.count) == 2
 
 
 async def test_what_is_not_stored_may_follow_what_is(client, upstream):
-    upstream.will(*words("One.", "Two."))
+    upstream.queue_scripts(*words("One.", "Two."))
     first = await client.responses.create(model="m", input="1")
     second = await client.responses.create(
         model="m", input="2", previous_response_id=first.id, store=False
@@ -90,13 +90,13 @@ async def test_what_is_not_stored_may_follow_what_is(client, upstream):
     assert second.store is False
     with pytest.raises(openai.NotFoundError):
         await client.responses.retrieve(second.id)
-    assert await off_loop(Turn.objects.count) == 1
+    assert await run_in_thread(Turn.objects.count) == 1
 
 
 async def test_another_users_response_and_an_unknown_one_are_the_same_404(
     client, stranger, upstream
 ):
-    upstream.will(*words("One."))
+    upstream.queue_scripts(*words("One."))
     first = await client.responses.create(model="m", input="1")
     unknown = "resp_" + "0" * 32
     for ask in (
@@ -117,7 +117,7 @@ async def test_another_users_response_and_an_unknown_one_are_the_same_404(
 
 
 async def test_a_stream_of_events_ends_when_the_turn_is_in_the_log(client, upstream):
-    upstream.will(stream(*speech.spoken("Hel", "lo."), DONE))
+    upstream.queue_scripts(send_stream(*speech.streamed_completion("Hel", "lo."), DONE))
     kinds, texts = [], []
     async with client.responses.stream(model="m", input="Hi") as events:
         async for event in events:
@@ -125,7 +125,9 @@ async def test_a_stream_of_events_ends_when_the_turn_is_in_the_log(client, upstr
             if event.type == "response.output_text.delta":
                 texts.append(event.delta)
             if event.type == "response.completed":
-                rows = await off_loop(lambda: list(Turn.objects.values_list("status", flat=True)))
+                rows = await run_in_thread(
+                    lambda: list(Turn.objects.values_list("status", flat=True))
+                )
                 assert rows == ["completed"]
         final = await events.get_final_response()
     assert ("".join(texts), final.output_text) == ("Hello.", "Hello.")
@@ -135,10 +137,10 @@ async def test_a_stream_of_events_ends_when_the_turn_is_in_the_log(client, upstr
 
 async def test_thinking_and_calls_are_items_and_go_back_upstream(client, upstream):
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    calling = speech.completion(
+    calling = speech.chat_completion(
         None, message={"tool_calls": [call], "reasoning_content": "hm"}, finish="tool_calls"
     )
-    upstream.will(reply(calling), *words("Sunny."))
+    upstream.queue_scripts(send_reply(calling), *words("Sunny."))
     first = await client.responses.create(model="m", input="Weather?", tools=[WEATHER])
     assert [item.type for item in first.output] == ["reasoning", "function_call"]
     result = {
@@ -169,11 +171,13 @@ async def test_thinking_that_is_not_stored_can_be_brought_back_sealed(client, up
         }
     ]
     said = {"role": "assistant", "reasoning_content": "hm", "content": None, "tool_calls": calls}
-    whole = reply(speech.completion(None, message=said, finish="tool_calls"))
-    upstream.will(
-        stream(speech.chunk(said), speech.chunk(finish="tool_calls"), DONE) if streams else whole
+    whole = send_reply(speech.chat_completion(None, message=said, finish="tool_calls"))
+    upstream.queue_scripts(
+        send_stream(speech.chat_chunk(said), speech.chat_chunk(finish="tool_calls"), DONE)
+        if streams
+        else whole
     )
-    upstream.will(*words("Sunny."))
+    upstream.queue_scripts(*words("Sunny."))
     sealed = {
         "model": "m",
         "tools": [WEATHER],
@@ -201,8 +205,10 @@ async def test_thinking_that_is_not_stored_can_be_brought_back_sealed(client, up
 async def test_a_result_that_comes_behind_a_new_question_is_told_behind_its_call(client, upstream):
     """The Vercel AI SDK sends its question once more with the result."""
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    upstream.will(
-        reply(speech.completion(None, message={"tool_calls": [call]}, finish="tool_calls")),
+    upstream.queue_scripts(
+        send_reply(
+            speech.chat_completion(None, message={"tool_calls": [call]}, finish="tool_calls")
+        ),
         *words("Sunny."),
     )
     talk = await client.conversations.create()
@@ -219,7 +225,7 @@ async def test_a_result_that_comes_behind_a_new_question_is_told_behind_its_call
 
 
 async def test_the_form_of_the_text_is_asked_for(client, upstream):
-    upstream.will(*words('{"a": 1}'))
+    upstream.queue_scripts(*words('{"a": 1}'))
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     form = {"format": {"type": "json_schema", "name": "thing", "schema": schema, "strict": True}}
     made = await client.responses.create(model="m", input="Go", text=form)
@@ -232,7 +238,7 @@ async def test_the_form_of_the_text_is_asked_for(client, upstream):
 
 
 async def test_responses_of_a_conversation_stand_in_it(client, upstream):
-    upstream.will(*words("Hello Ann.", "You are Ann."))
+    upstream.queue_scripts(*words("Hello Ann.", "You are Ann."))
     begun = [{"type": "message", "role": "user", "content": "I am Ann."}]
     conversation = await client.conversations.create(items=begun)
     await client.responses.create(model="m", input="Hi", conversation=conversation.id)
@@ -252,11 +258,11 @@ async def test_a_conversation_that_is_not_there_is_not_begun(client, upstream):
     for name in ("conv_" + "0" * 32, "my own"):
         with pytest.raises(openai.NotFoundError):
             await client.responses.create(model="m", input="Hi", conversation=name)
-    assert (len(upstream.requests), await off_loop(Turn.objects.count)) == (0, 0)
+    assert (len(upstream.requests), await run_in_thread(Turn.objects.count)) == (0, 0)
 
 
 async def test_an_item_may_be_named_instead_of_told(client, stranger, upstream):
-    upstream.will(*words("One.", "Two."))
+    upstream.queue_scripts(*words("One.", "Two."))
     first = await client.responses.create(model="m", input="1")
     named = [{"type": "item_reference", "id": first.output[0].id}, {"role": "user", "content": "2"}]
     await client.responses.create(model="m", input=named)
@@ -268,16 +274,16 @@ async def test_an_item_may_be_named_instead_of_told(client, stranger, upstream):
 async def test_an_error_before_the_first_word_keeps_its_status_and_is_kept_as_failed(
     client, upstream
 ):
-    upstream.will(refuse(400, "No."))
+    upstream.queue_scripts(send_refusal(400, "No."))
     with pytest.raises(openai.BadRequestError):
         await client.responses.create(model="m", input="Hi")
-    (row,) = await off_loop(lambda: list(Turn.objects.all()))
+    (row,) = await run_in_thread(lambda: list(Turn.objects.all()))
     found = await client.responses.retrieve(f"resp_{row.pk.hex}")
     assert (found.status, found.error.message) == ("failed", "No.")
 
 
 async def test_a_stream_that_breaks_is_never_told_as_complete(client, upstream):
-    upstream.will(stream(*speech.words("Once"), CUT))
+    upstream.queue_scripts(send_stream(*speech.content_chunks("Once"), CUT))
     kinds = []
     async for event in await client.responses.create(model="m", input="Hi", stream=True):
         kinds.append(event.type)
@@ -290,19 +296,19 @@ async def test_a_stream_that_breaks_is_never_told_as_complete(client, upstream):
 
 
 async def test_an_answer_that_was_too_long_is_incomplete(client, upstream):
-    upstream.will(reply(speech.completion("Once upon", finish="length")))
+    upstream.queue_scripts(send_reply(speech.chat_completion("Once upon", finish="length")))
     made = await client.responses.create(model="m", input="Hi", max_output_tokens=16)
     assert (made.status, made.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     assert (await client.responses.retrieve(made.id)).model_dump() == made.model_dump()
 
 
 async def test_a_deleted_response_leaves_nothing(client, upstream):
-    upstream.will(*words("One."))
+    upstream.queue_scripts(*words("One."))
     made = await client.responses.create(model="m", input="1")
     await client.responses.delete(made.id)
     with pytest.raises(openai.NotFoundError):
         await client.responses.retrieve(made.id)
-    counts = await off_loop(
+    counts = await run_in_thread(
         lambda: [model.objects.count() for model in (Conversation, Turn, Item, EventBatch)]
     )
     assert counts == [0, 0, 0, 0]
@@ -311,9 +317,9 @@ async def test_a_deleted_response_leaves_nothing(client, upstream):
 async def test_a_key_that_stores_nothing_gets_responses_that_are_not_stored(
     gateway, client, upstream, alice
 ):
-    await off_loop(type(alice.row).objects.update, stores_content=False)
-    await gateway.reload()
-    upstream.will(*words("One."))
+    await run_in_thread(type(alice.row).objects.update, stores_content=False)
+    await gateway.reload_rows()
+    upstream.queue_scripts(*words("One."))
     made = await client.responses.create(model="m", input="1", store=True)
     assert (made.output_text, made.store) == ("One.", False)
     for more in (
@@ -323,4 +329,4 @@ async def test_a_key_that_stores_nothing_gets_responses_that_are_not_stored(
     ):
         with pytest.raises(openai.PermissionDeniedError):
             await client.responses.create(model="m", input="1", **more)
-    assert await off_loop(Turn.objects.count) == 0
+    assert await run_in_thread(Turn.objects.count) == 0

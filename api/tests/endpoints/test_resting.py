@@ -8,14 +8,14 @@ from email.utils import format_datetime
 
 import pytest
 
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually, rows
-from proxysite.testing.gateway import request
-from proxysite.testing.upstream import Gate, refuse, say, silence
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.gateway import build_raw_request
+from proxysite.testing.upstream import Gate, answer_honestly, keep_silent, send_refusal
 
 
 def bearers(upstream):
-    return [one.bearer for one in upstream.requests]
+    return [one.bearer_token for one in upstream.requests]
 
 
 # --- resting --------------------------------------------------------------------------------------
@@ -47,41 +47,43 @@ WAITS = [
 async def test_a_rate_limited_token_rests_as_long_as_it_is_told(
     gateway, upstream, alice, token, headers, least, most
 ):
-    upstream.will(refuse(429, **headers))
-    first = await gateway.chat(alice.key)
+    upstream.queue_scripts(send_refusal(429, **headers))
+    first = await gateway.request_chat(alice.key)
     assert (first.status, first.error["type"], first.error["code"]) == (
         429,
         "rate_limit_error",
         "rate_limit_exceeded",
     )
-    answer = await gateway.chat(alice.key)
+    answer = await gateway.request_chat(alice.key)
     assert answer.status == 429
     assert least <= int(answer.headers["retry-after"]) <= most + 1
     assert int(answer.headers["retry-after-ms"]) <= (most + 1) * 1000
     assert len(upstream.requests) == 1
-    after = await gateway.token(token)
-    assert after.resting
+    after = await gateway.read_token_row(token)
+    assert after.has_cooldown
     assert (after.state, after.strikes) == ("active", 0)
-    last = (await rows.usage())[-1]
+    last = (await rows.read_usage_records())[-1]
     assert (last.status, last.http_status) == ("error", 429)
 
 
 async def test_a_date_is_understood(gateway, upstream, alice):
-    upstream.will(refuse(429, retry_after=http_date(30)))
-    await gateway.chat(alice.key)
-    assert 28 <= int((await gateway.chat(alice.key)).headers["retry-after"]) <= 35
+    upstream.queue_scripts(send_refusal(429, retry_after=http_date(30)))
+    await gateway.request_chat(alice.key)
+    assert 28 <= int((await gateway.request_chat(alice.key)).headers["retry-after"]) <= 35
 
 
 async def test_the_soonest_of_all_resting_tokens_is_named_and_nobody_is_asked(
     gateway, upstream, alice, three
 ):
-    upstream.will(
-        refuse(429, retry_after="50"), refuse(429, retry_after="20"), refuse(429, retry_after="40")
+    upstream.queue_scripts(
+        send_refusal(429, retry_after="50"),
+        send_refusal(429, retry_after="20"),
+        send_refusal(429, retry_after="40"),
     )
     for answer in (
-        await gateway.chat(alice.key),
-        await gateway.chat(alice.key),
-        await gateway.chat(alice.key),
+        await gateway.request_chat(alice.key),
+        await gateway.request_chat(alice.key),
+        await gateway.request_chat(alice.key),
     ):
         assert answer.status == 429
         assert 19 <= int(answer.headers["retry-after"]) <= 23
@@ -89,42 +91,42 @@ async def test_the_soonest_of_all_resting_tokens_is_named_and_nobody_is_asked(
 
 
 async def test_a_resting_token_is_left_alone_while_others_answer(gateway, upstream, alice, three):
-    upstream.will(refuse(429, retry_after="60"))
+    upstream.queue_scripts(send_refusal(429, retry_after="60"))
     for _ in range(4):
-        assert (await gateway.chat(alice.key)).status == 200
+        assert (await gateway.request_chat(alice.key)).status == 200
     assert bearers(upstream) == ["sk-up-1", "sk-up-2", "sk-up-3", "sk-up-2", "sk-up-3"]
 
 
 async def test_a_rested_token_is_used_again_by_itself(gateway, upstream, alice, token):
-    upstream.will(refuse(429, retry_after="0"))
-    assert (await gateway.chat(alice.key)).status == 429
+    upstream.queue_scripts(send_refusal(429, retry_after="0"))
+    assert (await gateway.request_chat(alice.key)).status == 429
 
     async def answered():
-        return (await gateway.chat(alice.key)).status == 200
+        return (await gateway.request_chat(alice.key)).status == 200
 
-    await eventually(answered, 5)
-    assert (await gateway.token(token)).state == "active"
+    await wait_until_true(answered, 5)
+    assert (await gateway.read_token_row(token)).state == "active"
 
 
 async def test_a_rest_outlives_a_restart(gateway, upstream, alice):
-    upstream.will(refuse(429, retry_after="60"))
-    await gateway.chat(alice.key)
-    await gateway.restart()
-    assert (await gateway.chat(alice.key)).status == 429
+    upstream.queue_scripts(send_refusal(429, retry_after="60"))
+    await gateway.request_chat(alice.key)
+    await gateway.restart_server()
+    assert (await gateway.request_chat(alice.key)).status == 429
     assert len(upstream.requests) == 1
 
 
 async def test_an_exhausted_token_rests_until_its_quota_may_be_back(
     gateway, upstream, alice, token
 ):
-    upstream.will(refuse(429, code="insufficient_quota"))
-    await gateway.chat(alice.key)
-    answer = await gateway.chat(alice.key)
+    upstream.queue_scripts(send_refusal(429, code="insufficient_quota"))
+    await gateway.request_chat(alice.key)
+    answer = await gateway.request_chat(alice.key)
     assert answer.status == 429
     assert "The first can be asked again in 61 min." in answer.error["message"]
     assert answer.headers["retry-after"] == "120"
     assert len(upstream.requests) == 1
-    after = await gateway.token(token)
+    after = await gateway.read_token_row(token)
     assert (after.state, after.strikes) == ("exhausted", 0)
     assert after.reason.startswith("quota")
 
@@ -134,19 +136,19 @@ async def test_rests_without_a_time_grow_once_per_window(gateway, upstream, alic
 
     def late_refusal(gate):
         async def script(exchange):
-            await gate.passed()
-            await refuse(429)(exchange)
+            await gate.wait_until_open()
+            await send_refusal(429)(exchange)
 
         return script
 
-    upstream.will(*map(late_refusal, gates))
-    asked = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(2)]
-    await upstream.asked(2)
+    upstream.queue_scripts(*map(late_refusal, gates))
+    asked = [asyncio.create_task(gateway.request_chat(alice.key)) for _ in range(2)]
+    await upstream.wait_for_request(2)
     for gate in gates:
         gate.open()
     assert [(await one).status for one in asked] == [429, 429]
     assert (
-        int((await gateway.chat(alice.key)).headers["retry-after"]) <= 6
+        int((await gateway.request_chat(alice.key)).headers["retry-after"]) <= 6
     )  # not 10: both belong to one window
 
 
@@ -155,59 +157,59 @@ async def test_rests_without_a_time_grow_once_per_window(gateway, upstream, alic
 async def test_a_failing_provider_is_left_alone_and_its_tokens_stay_as_they_are(
     gateway, upstream, alice, token
 ):
-    upstream.always(refuse(500))
+    upstream.set_default_script(send_refusal(500))
     for _ in range(3):
-        assert (await gateway.chat(alice.key)).status == 502
-    answer = await gateway.chat(alice.key)
+        assert (await gateway.request_chat(alice.key)).status == 502
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["type"]) == (503, "upstream_error")
     assert answer.error["code"] == "provider_unavailable"
     assert 29 <= int(answer.headers["retry-after"]) <= 31
     assert len(upstream.requests) == 3
-    after = await gateway.token(token)
-    assert (after.state, after.strikes, after.resting) == ("active", 0, False)
-    assert (await rows.usage())[-1].attempts[0]["outcome"] == "skipped"
+    after = await gateway.read_token_row(token)
+    assert (after.state, after.strikes, after.has_cooldown) == ("active", 0, False)
+    assert (await rows.read_usage_records())[-1].attempts[0]["outcome"] == "skipped"
 
 
 @pytest.mark.settings(BREAKER_FAILURES=2, BREAKER_SECONDS=30)
 async def test_another_provider_answers_while_the_breaker_is_open(gateway, upstream, alice, second):
     other, _ = second
-    upstream.always(refuse(500))
+    upstream.set_default_script(send_refusal(500))
     for _ in range(4):
-        assert (await gateway.chat(alice.key)).status == 200
+        assert (await gateway.request_chat(alice.key)).status == 200
     assert (len(upstream.requests), len(other.requests)) == (2, 4)
 
 
 @pytest.mark.settings(BREAKER_FAILURES=1, BREAKER_SECONDS=0.1)
 async def test_one_probe_closes_the_breaker_again(gateway, upstream, alice):
-    upstream.will(refuse(500))
-    assert (await gateway.chat(alice.key)).status == 502
+    upstream.queue_scripts(send_refusal(500))
+    assert (await gateway.request_chat(alice.key)).status == 502
     probe = Gate()
 
     async def slow(exchange):
-        await probe.passed()
-        await say()(exchange)
+        await probe.wait_until_open()
+        await answer_honestly()(exchange)
 
-    upstream.will(slow)
-    await eventually(lambda: gateway.blocked() is None, 2)
-    probing = asyncio.create_task(gateway.chat(alice.key))
-    await upstream.asked(2)
-    others = [await gateway.chat(alice.key) for _ in range(3)]
+    upstream.queue_scripts(slow)
+    await wait_until_true(lambda: gateway.blocked_seconds() is None, 2)
+    probing = asyncio.create_task(gateway.request_chat(alice.key))
+    await upstream.wait_for_request(2)
+    others = [await gateway.request_chat(alice.key) for _ in range(3)]
     assert [other.status for other in others] == [503] * 3
     assert len(upstream.requests) == 2
     probe.open()
     assert (await probing).status == 200
-    assert (await gateway.chat(alice.key)).status == 200
-    assert gateway.failures() == 0
+    assert (await gateway.request_chat(alice.key)).status == 200
+    assert gateway.count_failures() == 0
 
 
 @pytest.mark.settings(BREAKER_FAILURES=1, BREAKER_SECONDS=0.1)
 async def test_a_failed_probe_opens_the_breaker_for_longer(gateway, upstream, alice):
-    upstream.always(refuse(500))
-    await gateway.chat(alice.key)
-    first = gateway.blocked()
-    await eventually(lambda: gateway.blocked() is None, 2)
-    await gateway.chat(alice.key)
-    assert first < gateway.blocked() <= 0.2
+    upstream.set_default_script(send_refusal(500))
+    await gateway.request_chat(alice.key)
+    first = gateway.blocked_seconds()
+    await wait_until_true(lambda: gateway.blocked_seconds() is None, 2)
+    await gateway.request_chat(alice.key)
+    assert first < gateway.blocked_seconds() <= 0.2
     assert len(upstream.requests) == 2
 
 
@@ -215,26 +217,28 @@ async def test_a_failed_probe_opens_the_breaker_for_longer(gateway, upstream, al
 async def test_a_caller_that_leaves_during_the_probe_leaves_the_door_open_for_another(
     gateway, upstream, alice
 ):
-    upstream.will(refuse(500), silence)
-    await gateway.chat(alice.key)
-    await eventually(lambda: gateway.blocked() is None, 2)
-    async with gateway.wire() as wire:
-        await wire.send(request(alice.key))
-        await upstream.asked(2)
-        wire.leave()
-        await upstream.last.departure()
-    assert (await gateway.chat(alice.key)).status == 200
+    upstream.queue_scripts(send_refusal(500), keep_silent)
+    await gateway.request_chat(alice.key)
+    await wait_until_true(lambda: gateway.blocked_seconds() is None, 2)
+    async with gateway.open_bare_connection() as wire:
+        await wire.send(build_raw_request(alice.key))
+        await upstream.wait_for_request(2)
+        wire.close_connection()
+        await upstream.last_exchange.wait_until_left()
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 @pytest.mark.settings(BREAKER_FAILURES=2, BREAKER_SECONDS=30)
 @pytest.mark.parametrize(
-    "answer", [refuse(400), refuse(401), refuse(429), refuse(404)], ids=["400", "401", "429", "404"]
+    "answer",
+    [send_refusal(400), send_refusal(401), send_refusal(429), send_refusal(404)],
+    ids=["400", "401", "429", "404"],
 )
 async def test_only_the_providers_own_faults_count(gateway, upstream, alice, provider, answer):
-    await off_loop(rows.tokens, provider, *(f"sk-more-{n}" for n in range(9)))
-    await gateway.reload()
-    upstream.always(answer)
+    await run_in_thread(rows.create_tokens, provider, *(f"sk-more-{n}" for n in range(9)))
+    await gateway.reload_rows()
+    upstream.set_default_script(answer)
     for _ in range(3):
-        await gateway.chat(alice.key)
-    assert gateway.failures() == 0
-    assert gateway.blocked() is None
+        await gateway.request_chat(alice.key)
+    assert gateway.count_failures() == 0
+    assert gateway.blocked_seconds() is None

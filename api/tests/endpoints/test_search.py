@@ -3,20 +3,31 @@
 import json
 import uuid
 
-from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.models import (
+    Conversation,
+    ConversationKind,
+    Item,
+    Turn,
+    TurnEndpoint,
+    TurnStatus,
+)
 from conversations.search import item_search
 from conversations.stored import conversation_export
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 
 SEARCH, EXPORT = "/v1/conversations/search", "/v1/conversations/export"
 
 
 def conversation(person, *texts, **fields):
     row = Conversation.objects.create(
-        user=person.user, **{"kind": Kind.OPEN, "title": "Birds", "last": 1, **fields}
+        user=person.user, **{"kind": ConversationKind.OPEN, "title": "Birds", "last": 1, **fields}
     )
     turn = Turn.objects.create(
-        conversation=row, user=person.user, number=1, door=Door.CHAT, status=TurnStatus.COMPLETED
+        conversation=row,
+        user=person.user,
+        number=1,
+        door=TurnEndpoint.CHAT,
+        status=TurnStatus.COMPLETED,
     )
     items = Item.objects.bulk_create(
         Item(
@@ -34,21 +45,25 @@ def conversation(person, *texts, **fields):
         )
         for text in texts
     )
-    item_search.add(person.user.pk, items)
+    item_search.add_items_to_index(person.user.pk, items)
     return row, items
 
 
 async def made(person, *texts, **fields):
-    return await off_loop(lambda: conversation(person, *texts, **fields))
+    return await run_in_thread(lambda: conversation(person, *texts, **fields))
 
 
 async def ask(gateway, person, path, **params):
-    return await gateway.ask("GET", path, person.key, params=params)
+    return await gateway.send_request("GET", path, person.key, params=params)
 
 
 async def test_a_hit_says_where_it_stands(gateway, alice):
     row, (item, _) = await made(
-        alice, "Where do swallows go in 冬天?", "South.", kind=Kind.NAMED, name="my chat"
+        alice,
+        "Where do swallows go in 冬天?",
+        "South.",
+        kind=ConversationKind.NAMED,
+        name="my chat",
     )
     answer = await ask(gateway, alice, SEARCH, q="冬 swallow")
     assert answer.status == 200
@@ -98,7 +113,8 @@ async def test_nobody_finds_or_takes_what_is_anothers(gateway, alice, mallory):
         (SEARCH + "?q=bird&before={}", item.public_id, "msg_0"),
     ):
         answers = [
-            await gateway.ask("GET", path.format(name), mallory.key) for name in (theirs, unknown)
+            await gateway.send_request("GET", path.format(name), mallory.key)
+            for name in (theirs, unknown)
         ]
         assert [answer.status for answer in answers] == [404, 404]
         first, second = (json.dumps(answer.error) for answer in answers)
@@ -138,15 +154,17 @@ async def test_a_place_that_cannot_be_is_not_found(gateway, alice):
 
 async def test_no_key_no_answer(gateway, alice):
     for path in (f"{SEARCH}?q=x", EXPORT, f"/v1/conversations/conv_{'0' * 32}/export"):
-        assert (await gateway.ask("GET", path, None)).status == 401
-        assert (await gateway.ask("POST", path, alice.key)).status == 405
+        assert (await gateway.send_request("GET", path, None)).status == 401
+        assert (await gateway.send_request("POST", path, alice.key)).status == 405
 
 
 async def test_all_of_ones_own_is_exported(gateway, alice, mallory):
     await made(alice, "one", "two")
-    thread, _ = await made(alice, "three", kind=Kind.THREAD)
+    thread, _ = await made(alice, "three", kind=ConversationKind.THREAD)
     await made(mallory, "four")
-    answer = await gateway.ask("GET", EXPORT, alice.key, headers={"accept": "application/jsonl"})
+    answer = await gateway.send_request(
+        "GET", EXPORT, alice.key, headers={"accept": "application/jsonl"}
+    )
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/jsonl"
     assert answer.headers["content-disposition"] == 'attachment; filename="conversations.jsonl"'

@@ -8,19 +8,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from conversations.models import Conversation, Kind
-from providers.database.database_threads import off_loop
+from conversations.models import Conversation, ConversationKind
+from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
 
 SHAPE = {"session_id", "created_at", "last_accessed", "expires_at"}
 
 
 def row(person, name="my chat", **fields):
-    return Conversation.objects.create(user=person.user, kind=Kind.NAMED, name=name, **fields)
+    return Conversation.objects.create(
+        user=person.user, kind=ConversationKind.NAMED, name=name, **fields
+    )
 
 
 async def begin(gateway, key, **body):
-    answer = await gateway.ask("POST", "/v1/sessions", key, json=body)
+    answer = await gateway.send_request("POST", "/v1/sessions", key, json=body)
     assert answer.status == 200, answer.body
     return answer.json
 
@@ -37,19 +39,19 @@ async def test_a_session_begins_is_read_listed_and_ends(gateway, alice):
     assert times[0].tzinfo == UTC
     assert timedelta(seconds=59) < times[2] - times[1] < timedelta(seconds=61)
     path = f"/v1/sessions/{found['session_id']}"
-    assert (await gateway.ask("GET", path, alice.key)).json == found
-    whole = (await gateway.ask("GET", "/v1/sessions", alice.key)).json
+    assert (await gateway.send_request("GET", path, alice.key)).json == found
+    whole = (await gateway.send_request("GET", "/v1/sessions", alice.key)).json
     assert (whole["data"], whole["first_id"], whole["has_more"]) == (
         [found],
         found["session_id"],
         False,
     )
-    gone = await gateway.ask("DELETE", path, alice.key)
+    gone = await gateway.send_request("DELETE", path, alice.key)
     assert gone.json == {"session_id": found["session_id"], "deleted": True}
     for method in ("GET", "DELETE"):
-        missing = await gateway.ask(method, path, alice.key)
+        missing = await gateway.send_request(method, path, alice.key)
         assert (missing.status, missing.error["code"]) == (404, "session_not_found")
-    assert not await off_loop(Conversation.objects.exists)
+    assert not await run_in_thread(Conversation.objects.exists)
 
 
 async def test_every_session_is_another_one(gateway, alice):
@@ -59,7 +61,7 @@ async def test_every_session_is_another_one(gateway, alice):
 
 
 async def test_a_session_may_begin_without_a_body(gateway, alice):
-    assert (await gateway.ask("POST", "/v1/sessions", alice.key)).json.keys() == SHAPE
+    assert (await gateway.send_request("POST", "/v1/sessions", alice.key)).json.keys() == SHAPE
 
 
 @pytest.mark.settings(SESSION_IDLE_SECONDS=0)
@@ -74,8 +76,8 @@ async def test_a_client_may_choose_the_name_and_it_is_the_same_session_again(gat
     found = await begin(gateway, alice.key, session_id=name)
     assert found["session_id"] == name
     assert await begin(gateway, alice.key, session_id=name) == found
-    assert (await gateway.ask("GET", f"/v1/sessions/{name}", alice.key)).json == found
-    assert await off_loop(Conversation.objects.count) == 1
+    assert (await gateway.send_request("GET", f"/v1/sessions/{name}", alice.key)).json == found
+    assert await run_in_thread(Conversation.objects.count) == 1
 
 
 WRONG = ["x" * 201, "", "a\nb", "a\0", "conv_1", "resp_1", "chatcmpl-1", 1, ["a"]]
@@ -85,60 +87,66 @@ UNREACHABLE = [".", "..", "/", "/a", "a/", "a//b", "a/../b", "a/./b", "../a"]
 async def test_a_name_that_no_conversation_could_have_is_refused(gateway, alice, subtests):
     for name in WRONG + UNREACHABLE:
         with subtests.test(name=name):
-            answer = await gateway.ask("POST", "/v1/sessions", alice.key, json={"session_id": name})
+            answer = await gateway.send_request(
+                "POST", "/v1/sessions", alice.key, json={"session_id": name}
+            )
             assert (answer.status, answer.error["param"]) == (400, "session_id")
-    assert not await off_loop(Conversation.objects.exists)
+    assert not await run_in_thread(Conversation.objects.exists)
 
 
 async def test_of_two_that_begin_the_same_session_at_once_both_get_it(gateway, alice):
     asked = [begin(gateway, alice.key, session_id="mine") for _ in range(6)]
     found = await asyncio.gather(*asked)
     assert all(one == found[0] for one in found)
-    assert await off_loop(Conversation.objects.count) == 1
+    assert await run_in_thread(Conversation.objects.count) == 1
 
 
 async def test_all_conversations_that_clients_named_are_sessions(gateway, alice):
-    named = await off_loop(row, alice)
-    await off_loop(lambda: Conversation.objects.create(user=alice.user, kind=Kind.OPEN))
-    found = (await gateway.ask("GET", "/v1/sessions", alice.key)).json["data"]
+    named = await run_in_thread(row, alice)
+    await run_in_thread(
+        lambda: Conversation.objects.create(user=alice.user, kind=ConversationKind.OPEN)
+    )
+    found = (await gateway.send_request("GET", "/v1/sessions", alice.key)).json["data"]
     assert [one["session_id"] for one in found] == ["my chat"]
     assert found[0]["expires_at"] is None
-    assert (await gateway.ask("DELETE", "/v1/sessions/my chat", alice.key)).status == 200
-    assert await off_loop(lambda: list(Conversation.objects.values_list("kind"))) == [(Kind.OPEN,)]
-    assert not await off_loop(Conversation.objects.filter(pk=named.pk).exists)
+    assert (await gateway.send_request("DELETE", "/v1/sessions/my chat", alice.key)).status == 200
+    assert await run_in_thread(lambda: list(Conversation.objects.values_list("kind"))) == [
+        (ConversationKind.OPEN,)
+    ]
+    assert not await run_in_thread(Conversation.objects.filter(pk=named.pk).exists)
 
 
 async def test_the_same_name_is_another_session_of_another_user(gateway, alice, mallory):
     mine, theirs = [
         await begin(gateway, person.key, session_id="mine") for person in (alice, mallory)
     ]
-    assert (await gateway.ask("DELETE", "/v1/sessions/mine", mallory.key)).status == 200
-    unknown = await gateway.ask("GET", "/v1/sessions/mine", mallory.key)
+    assert (await gateway.send_request("DELETE", "/v1/sessions/mine", mallory.key)).status == 200
+    unknown = await gateway.send_request("GET", "/v1/sessions/mine", mallory.key)
     assert unknown.status == 404
-    assert (await gateway.ask("GET", "/v1/sessions/mine", alice.key)).json == mine
+    assert (await gateway.send_request("GET", "/v1/sessions/mine", alice.key)).json == mine
     assert mine["created_at"] != theirs["created_at"]
 
 
 async def test_an_expired_session_is_not_there_and_its_name_can_begin_again(gateway, alice):
-    old = await off_loop(lambda: row(alice, expires_at=timezone.now() - timedelta(seconds=1)))
+    old = await run_in_thread(lambda: row(alice, expires_at=timezone.now() - timedelta(seconds=1)))
     for method in ("GET", "DELETE"):
-        assert (await gateway.ask(method, "/v1/sessions/my chat", alice.key)).status == 404
-    assert (await gateway.ask("GET", "/v1/sessions", alice.key)).json["data"] == []
+        assert (await gateway.send_request(method, "/v1/sessions/my chat", alice.key)).status == 404
+    assert (await gateway.send_request("GET", "/v1/sessions", alice.key)).json["data"] == []
     await begin(gateway, alice.key, session_id="my chat")
-    assert await off_loop(lambda: Conversation.objects.exclude(pk=old.pk).count()) == 1
-    assert not await off_loop(Conversation.objects.filter(pk=old.pk).exists)
+    assert await run_in_thread(lambda: Conversation.objects.exclude(pk=old.pk).count()) == 1
+    assert not await run_in_thread(Conversation.objects.filter(pk=old.pk).exists)
 
 
 async def test_the_list_pages_the_one_used_last_first(gateway, alice):
     for name in "abc":
-        await off_loop(row, alice, name)
+        await run_in_thread(row, alice, name)
     seen, params = [], {"limit": 1}
     for _ in range(3):
-        page = (await gateway.ask("GET", "/v1/sessions", alice.key, params=params)).json
+        page = (await gateway.send_request("GET", "/v1/sessions", alice.key, params=params)).json
         seen += [one["session_id"] for one in page["data"]]
         params["after"] = page["last_id"]
     assert (seen, page["has_more"]) == (["c", "b", "a"], False)
-    strange = await gateway.ask("GET", "/v1/sessions", alice.key, params={"after": "?"})
+    strange = await gateway.send_request("GET", "/v1/sessions", alice.key, params={"after": "?"})
     assert strange.status == 404
 
 
@@ -147,25 +155,25 @@ async def test_a_key_that_stores_nothing_begins_none(gateway, alice):
         alice.row.stores_content = False
         alice.row.save()
 
-    await off_loop(silence)
-    answer = await gateway.ask("POST", "/v1/sessions", alice.key, json={})
+    await run_in_thread(silence)
+    answer = await gateway.send_request("POST", "/v1/sessions", alice.key, json={})
     assert (answer.status, answer.error["code"]) == (403, "storage_disabled")
-    assert (await gateway.ask("GET", "/v1/sessions", alice.key)).json["data"] == []
+    assert (await gateway.send_request("GET", "/v1/sessions", alice.key)).json["data"] == []
 
 
 async def test_without_a_key_there_is_nothing(gateway, alice):
-    assert (await gateway.ask("POST", "/v1/sessions", json={})).status == 401
-    assert (await gateway.ask("GET", "/v1/sessions")).status == 401
+    assert (await gateway.send_request("POST", "/v1/sessions", json={})).status == 401
+    assert (await gateway.send_request("GET", "/v1/sessions")).status == 401
 
 
 async def test_a_session_is_prolonged_by_what_is_put_into_its_conversation(gateway, alice):
     found = await begin(gateway, alice.key, session_id="mine")
-    session = await off_loop(Conversation.objects.get)
+    session = await run_in_thread(Conversation.objects.get)
     item = {"role": "user", "content": "Hello!"}
-    await gateway.ask(
+    await gateway.send_request(
         "POST", f"/v1/conversations/{session.pk}/items", alice.key, json={"items": [item]}
     )
-    now = (await gateway.ask("GET", "/v1/sessions/mine", alice.key)).json
+    now = (await gateway.send_request("GET", "/v1/sessions/mine", alice.key)).json
     assert now["expires_at"] > found["expires_at"]
     assert now["created_at"] == found["created_at"]
-    assert (await rows.fresh(session)).last == 1
+    assert (await rows.reload_row(session)).last == 1

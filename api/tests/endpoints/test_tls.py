@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
-from proxysite.testing.gateway import request
-from proxysite.testing.upstream import Upstream, silence
+from proxysite.testing.gateway import build_raw_request
+from proxysite.testing.upstream import Upstream, keep_silent
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=60)
 STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
@@ -50,8 +50,8 @@ async def serve(gateway):
         server = Upstream(tls=server_side(certificate), host=host)
         await server.start()
         started.append(server)
-        await off_loop(rows.move_all, base_url=server.url)
-        await gateway.reload()
+        await run_in_thread(rows.move_all_providers, base_url=server.url)
+        await gateway.reload_rows()
         return server
 
     yield start
@@ -64,10 +64,10 @@ async def serve(gateway):
 async def test_an_upstream_that_proves_its_name_is_asked(trusted, gateway, serve, alice, host):
     upstream = await serve(trusted.issue_cert(host), host)
     for streams in (False, True, False):
-        answer = await gateway.chat(alice.key, stream=streams)
+        answer = await gateway.request_chat(alice.key, stream=streams)
         assert (answer.status, answer.text) == (200, "Hello there!")
     assert upstream.connections == 1
-    assert upstream.requests[0].bearer == "sk-up-1"
+    assert upstream.requests[0].bearer_token == "sk-up-1"
 
 
 CERTIFICATES = {
@@ -85,13 +85,13 @@ async def test_a_certificate_that_proves_nothing_is_refused(
     trusted, gateway, serve, alice, token, kind, streams
 ):
     upstream = await serve(CERTIFICATES[kind](trusted))
-    answer = await gateway.chat(alice.key, stream=streams)
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert (answer.status, answer.error["type"]) == (502, "upstream_error")
     assert answer.error["code"] == "upstream_tls"
     assert upstream.requests == []
-    assert (await gateway.token(token)).strikes == 0
-    assert gateway.failures() == 1
-    row = await rows.only_usage()
+    assert (await gateway.read_token_row(token)).strikes == 0
+    assert gateway.count_failures() == 1
+    row = await rows.read_only_usage_record()
     assert (row.status, row.error_code) == ("error", "upstream_tls")
     assert row.attempts[0]["outcome"] == "BadTls"
     if kind == "expired":
@@ -108,9 +108,9 @@ async def test_an_upstream_without_tls_is_not_asked_in_the_clear(gateway, alice)
 
     async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        await off_loop(rows.move_all, base_url=url)
-        await gateway.reload()
-        answer = await gateway.chat(alice.key)
+        await run_in_thread(rows.move_all_providers, base_url=url)
+        await gateway.reload_rows()
+        answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (502, "upstream_tls")
     assert len(heard) == 1
     assert b"sk-up-1" not in heard[0]
@@ -119,19 +119,19 @@ async def test_an_upstream_without_tls_is_not_asked_in_the_clear(gateway, alice)
 async def test_a_handshake_that_stalls_is_given_up_in_time(gateway, alice, token):
     with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, nobody speaks
         url = f"https://127.0.0.1:{mute.getsockname()[1]}/v1"
-        await off_loop(rows.move_all, base_url=url, connect_seconds=0.1)
-        await gateway.reload()
-        answer = await gateway.chat(alice.key)
+        await run_in_thread(rows.move_all_providers, base_url=url, connect_seconds=0.1)
+        await gateway.reload_rows()
+        answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    assert (await gateway.token(token)).strikes == 0
-    assert gateway.failures() == 1
+    assert (await gateway.read_token_row(token)).strikes == 0
+    assert gateway.count_failures() == 1
 
 
 async def test_a_caller_that_leaves_frees_an_upstream_over_tls(trusted, gateway, serve, alice):
     upstream = await serve(trusted.issue_cert("127.0.0.1"))
-    upstream.will(silence)
-    async with gateway.wire() as wire:
-        await wire.send(request(alice.key))
-        exchange = await upstream.asked()
-        wire.leave()
-        await exchange.departure()
+    upstream.queue_scripts(keep_silent)
+    async with gateway.open_bare_connection() as wire:
+        await wire.send(build_raw_request(alice.key))
+        exchange = await upstream.wait_for_request()
+        wire.close_connection()
+        await exchange.wait_until_left()

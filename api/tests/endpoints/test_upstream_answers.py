@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import Provider
-from providers.protocol.attempt import SENT_AGAIN
+from providers.protocol.attempt import RESEND_REASON
 from proxysite.testing import rows, speech
 from proxysite.testing.upstream import (
     CUT,
@@ -23,18 +23,18 @@ from proxysite.testing.upstream import (
     Gate,
     Script,
     Upstream,
-    head,
-    raw,
-    refuse,
-    reply,
-    silence,
-    stream,
+    encode_response_head,
+    keep_silent,
+    send_pieces,
+    send_refusal,
+    send_reply,
+    send_stream,
 )
 
 HTML = b"<!DOCTYPE html><html><title>Sign in</title><script>alert(1)</script></html>"
-WHOLE = json.dumps(speech.completion()).encode()
+WHOLE = json.dumps(speech.chat_completion()).encode()
 JSON = {"content-type": "application/json"}
-CHUNKED = head(200, JSON | {"transfer-encoding": "chunked"})
+CHUNKED = encode_response_head(200, JSON | {"transfer-encoding": "chunked"})
 STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 
 
@@ -58,25 +58,25 @@ def provider_fault(name, script, status=502, code="bad_upstream_response"):
 
 
 def refused(name, status, shown, shown_code, token=None, shown_kind="upstream_error", **fields):
-    return Fault(name, refuse(status, **fields), shown, shown_code, token, kind=shown_kind)
+    return Fault(name, send_refusal(status, **fields), shown, shown_code, token, kind=shown_kind)
 
 
 def callers_fault(name, status, shown=None, **fields):
     kind, code = "invalid_request_error", fields.get("code") or "invalid_value"
-    return Fault(name, refuse(status, **fields), shown or status, code, kind=kind)
+    return Fault(name, send_refusal(status, **fields), shown or status, code, kind=kind)
 
 
 def length(number):
-    return head(200, JSON | {"content-length": str(number)})
+    return encode_response_head(200, JSON | {"content-length": str(number)})
 
 
 QUOTA = "rate_limit_exceeded", "exhaust", "rate_limit_error"
 FAULTS = [
-    provider_fault("reset instead of an answer", raw(CUT), code="upstream_disconnected"),
-    provider_fault("closed instead of an answer", raw(END), code="upstream_disconnected"),
+    provider_fault("reset instead of an answer", send_pieces(CUT), code="upstream_disconnected"),
+    provider_fault("closed instead of an answer", send_pieces(END), code="upstream_disconnected"),
     provider_fault(
         "reset within the head",
-        raw(b"HTTP/1.1 200 OK\r\nContent-", CUT),
+        send_pieces(b"HTTP/1.1 200 OK\r\nContent-", CUT),
         code="upstream_disconnected",
     ),
     # the credential
@@ -86,7 +86,7 @@ FAULTS = [
     ),
     Fault(
         "401 as text",
-        reply(b"no", 401, content_type="text/plain"),
+        send_reply(b"no", 401, content_type="text/plain"),
         503,
         "no_available_token",
         "strike",
@@ -103,7 +103,9 @@ FAULTS = [
     callers_fault("422", 422),
     Fault(
         "401 that names a parameter",
-        reply(speech.error("bad", "invalid_request_error", param="temperature"), 401),
+        send_reply(
+            speech.openai_error_body("bad", "invalid_request_error", param="temperature"), 401
+        ),
         *(400, "invalid_value"),
         kind="invalid_request_error",
     ),
@@ -115,64 +117,78 @@ FAULTS = [
     refused("425", 425, 503, "upstream_busy"),
     # the provider
     *(
-        provider_fault(str(status), refuse(status), code="upstream_failed")
+        provider_fault(str(status), send_refusal(status), code="upstream_failed")
         for status in (500, 502, 503, 520, 529)
     ),
-    provider_fault("504", refuse(504), 504, "upstream_timeout"),
+    provider_fault("504", send_refusal(504), 504, "upstream_timeout"),
     provider_fault(
-        "500 as a page", reply(HTML, 500, content_type="text/html"), code="upstream_failed"
+        "500 as a page", send_reply(HTML, 500, content_type="text/html"), code="upstream_failed"
     ),
-    provider_fault("403 as a page", reply(HTML, 403, content_type="text/html")),
+    provider_fault("403 as a page", send_reply(HTML, 403, content_type="text/html")),
     provider_fault(
-        "429 overloaded", refuse(429, kind="engine_overloaded_error"), code="upstream_failed"
+        "429 overloaded", send_refusal(429, kind="engine_overloaded_error"), code="upstream_failed"
     ),
-    provider_fault("a page", reply(HTML, content_type="text/html; charset=utf-8")),
-    provider_fault("a page called JSON", reply(HTML)),
-    provider_fault("nothing", reply(b"")),
-    provider_fault("cut JSON", reply(WHOLE[:-5])),
-    provider_fault("a list", reply([1])),
-    provider_fault("a text", reply("hello")),
-    provider_fault("null", reply(None)),
-    provider_fault("an empty object", reply({})),
-    provider_fault("no choices", reply(speech.completion() | {"choices": []})),
-    provider_fault("choices null", reply(speech.completion() | {"choices": None})),
+    provider_fault("a page", send_reply(HTML, content_type="text/html; charset=utf-8")),
+    provider_fault("a page called JSON", send_reply(HTML)),
+    provider_fault("nothing", send_reply(b"")),
+    provider_fault("cut JSON", send_reply(WHOLE[:-5])),
+    provider_fault("a list", send_reply([1])),
+    provider_fault("a text", send_reply("hello")),
+    provider_fault("null", send_reply(None)),
+    provider_fault("an empty object", send_reply({})),
+    provider_fault("no choices", send_reply(speech.chat_completion() | {"choices": []})),
+    provider_fault("choices null", send_reply(speech.chat_completion() | {"choices": None})),
     provider_fault(
-        "a choice without message", reply(speech.completion() | {"choices": [{"index": 0}]})
+        "a choice without message",
+        send_reply(speech.chat_completion() | {"choices": [{"index": 0}]}),
     ),
-    provider_fault("204", raw(head(204, {})), code="bad_upstream_response"),
-    provider_fault("an error with status 200", reply(speech.error("down")), code="upstream_failed"),
+    provider_fault("204", send_pieces(encode_response_head(204, {})), code="bad_upstream_response"),
+    provider_fault(
+        "an error with status 200",
+        send_reply(speech.openai_error_body("down")),
+        code="upstream_failed",
+    ),
     provider_fault(
         "shorter than announced",
-        raw(length(len(WHOLE) + 1) + WHOLE, END),
+        send_pieces(length(len(WHOLE) + 1) + WHOLE, END),
         code="upstream_disconnected",
     ),
     provider_fault(
-        "reset in the body", raw(length(len(WHOLE)) + WHOLE[:9], CUT), code="upstream_disconnected"
+        "reset in the body",
+        send_pieces(length(len(WHOLE)) + WHOLE[:9], CUT),
+        code="upstream_disconnected",
     ),
     provider_fault(
-        "no number as length", raw(head(200, JSON | {"content-length": "many"}) + WHOLE)
+        "no number as length",
+        send_pieces(encode_response_head(200, JSON | {"content-length": "many"}) + WHOLE),
     ),
     provider_fault(
-        "two lengths", raw(head(200, JSON | {"content-length": "3", "Content-Length": "5"}) + WHOLE)
+        "two lengths",
+        send_pieces(
+            encode_response_head(200, JSON | {"content-length": "3", "Content-Length": "5"}) + WHOLE
+        ),
     ),
-    provider_fault("broken chunk", raw(CHUNKED + b"zz\r\n" + WHOLE)),
+    provider_fault("broken chunk", send_pieces(CHUNKED + b"zz\r\n" + WHOLE)),
     provider_fault(
-        "cut chunks", raw(CHUNKED + b'4\r\n{"a"\r\n', END), code="upstream_disconnected"
+        "cut chunks", send_pieces(CHUNKED + b'4\r\n{"a"\r\n', END), code="upstream_disconnected"
     ),
-    provider_fault("no HTTP", raw(b"hello\r\n\r\n")),
-    provider_fault("binary", raw(bytes(range(256)))),
+    provider_fault("no HTTP", send_pieces(b"hello\r\n\r\n")),
+    provider_fault("binary", send_pieces(bytes(range(256)))),
     provider_fault(
-        "another protocol", raw(head(101, {"upgrade": "websocket", "connection": "upgrade"}), END)
+        "another protocol",
+        send_pieces(
+            encode_response_head(101, {"upgrade": "websocket", "connection": "upgrade"}), END
+        ),
     ),
     provider_fault(
-        "an endless head", raw(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000 + b"\r\n")
+        "an endless head", send_pieces(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000 + b"\r\n")
     ),
-    provider_fault("gzip", reply(gzip.compress(WHOLE), content_encoding="gzip")),
-    provider_fault("brotli", reply(b"\x0b\x02\x80", content_encoding="br")),
+    provider_fault("gzip", send_reply(gzip.compress(WHOLE), content_encoding="gzip")),
+    provider_fault("brotli", send_reply(b"\x0b\x02\x80", content_encoding="br")),
     *(
         provider_fault(
             str(status),
-            reply(b"", status, location="http://127.0.0.1:1/"),
+            send_reply(b"", status, location="http://127.0.0.1:1/"),
             code="unexpected_redirect",
         )
         for status in (301, 302, 303, 307, 308)
@@ -183,8 +199,8 @@ FAULTS = [
 @STREAMS
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
 async def test_a_fault_before_the_first_byte(gateway, upstream, alice, token, fault, streams):
-    upstream.will(fault.script)
-    answer = await gateway.chat(alice.key, stream=streams)
+    upstream.queue_scripts(fault.script)
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert (answer.status, answer.error["type"], answer.error["code"]) == (
         fault.status,
         fault.kind,
@@ -196,25 +212,25 @@ async def test_a_fault_before_the_first_byte(gateway, upstream, alice, token, fa
     if fault.status in (429, 502, 503, 504) and fault.code != "upstream_busy":
         assert int(answer.headers["retry-after"]) >= 1
 
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert (row.status, row.http_status, row.error_code) == ("error", fault.status, fault.code)
     assert len(row.attempts) == 1
     assert row.attempts[0]["token"] == str(token.pk)
     assert row.attempts[0]["outcome"] not in ("answered", "running", "abandoned")
     assert (row.prompt_tokens, row.completion_tokens) == (0, 0)
 
-    after = await gateway.token(token)
+    after = await gateway.read_token_row(token)
     assert after.strikes == (fault.token == "strike")
-    assert after.resting == (fault.token in ("rest", "exhaust"))
+    assert after.has_cooldown == (fault.token in ("rest", "exhaust"))
     assert after.state == ("exhausted" if fault.token == "exhaust" else "active")
-    assert gateway.failures() == fault.breaks
+    assert gateway.count_failures() == fault.breaks
 
 
 async def test_an_upstreams_own_words_about_a_bad_request_reach_the_caller(
     gateway, upstream, alice
 ):
-    upstream.will(
-        reply(
+    upstream.queue_scripts(
+        send_reply(
             {
                 "error": {
                     "message": "Too\nlong <b>",
@@ -225,27 +241,27 @@ async def test_an_upstreams_own_words_about_a_bad_request_reach_the_caller(
             },
             400,
         ),
-        reply({"detail": "no tools here"}, 422),
-        reply({"object": "error", "message": "vLLM says no", "code": 400}, 400),
-        reply(b"plain words", 400, content_type="text/plain"),
+        send_reply({"detail": "no tools here"}, 422),
+        send_reply({"object": "error", "message": "vLLM says no", "code": 400}, 400),
+        send_reply(b"plain words", 400, content_type="text/plain"),
     )
-    answer = await gateway.chat(alice.key)
+    answer = await gateway.request_chat(alice.key)
     assert answer.error == {
         "message": "Too long <b>",
         "type": "invalid_request_error",
         "param": "messages",
         "code": "too_long",
     }
-    assert (await gateway.chat(alice.key)).error["message"] == "no tools here"
-    assert (await gateway.chat(alice.key)).error["message"] == "vLLM says no"
-    assert (await gateway.chat(alice.key)).status == 400
+    assert (await gateway.request_chat(alice.key)).error["message"] == "no tools here"
+    assert (await gateway.request_chat(alice.key)).error["message"] == "vLLM says no"
+    assert (await gateway.request_chat(alice.key)).status == 400
     assert len(upstream.requests) == 4
 
 
 async def test_a_refusal_is_not_to_be_repeated_by_the_client(gateway, upstream, alice):
-    for script in (refuse(500), refuse(400), refuse(404)):
-        upstream.will(script)
-        assert (await gateway.chat(alice.key)).headers["x-should-retry"] == "false"
+    for script in (send_refusal(500), send_refusal(400), send_refusal(404)):
+        upstream.queue_scripts(script)
+        assert (await gateway.request_chat(alice.key)).headers["x-should-retry"] == "false"
 
 
 @STREAMS
@@ -253,32 +269,32 @@ async def test_a_refusal_is_not_to_be_repeated_by_the_client(gateway, upstream, 
 async def test_the_token_never_shows_even_when_the_upstream_repeats_it(
     gateway, upstream, alice, status, streams
 ):
-    said = speech.error(
+    said = speech.openai_error_body(
         "Incorrect API key provided: sk-up-1. Use Bearer sk-up-1", "invalid_request_error"
     )
-    upstream.will(reply(said, status))
-    answer = await gateway.chat(alice.key, stream=streams)
+    upstream.queue_scripts(send_reply(said, status))
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert answer.status >= 400
     assert "sk-up-1" not in answer.body.decode() + str(answer.headers)
-    assert "sk-up-1" not in str((await rows.only_usage()).attempts)
+    assert "sk-up-1" not in str((await rows.read_only_usage_record()).attempts)
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["at once", "later"])
 async def test_the_token_never_shows_in_an_error_within_a_stream(gateway, upstream, alice, first):
-    said = speech.error("Incorrect API key provided: sk-up-1.")
-    upstream.will(stream(*([] if first else speech.words("Hello")), said))
-    answer = await gateway.chat(alice.key, stream=True)
+    said = speech.openai_error_body("Incorrect API key provided: sk-up-1.")
+    upstream.queue_scripts(send_stream(*([] if first else speech.content_chunks("Hello")), said))
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert b"error" in answer.body
     assert b"sk-up-1" not in answer.body
-    assert "sk-up-1" not in str((await rows.only_usage()).attempts)
+    assert "sk-up-1" not in str((await rows.read_only_usage_record()).attempts)
 
 
 async def test_a_redirect_is_not_followed(gateway, upstream, alice):
     canary = Upstream()
     await canary.start()
     for status in (301, 302, 303, 307, 308):
-        upstream.will(reply(b"", status, location=f"{canary.url}/chat/completions"))
-        assert (await gateway.chat(alice.key)).error["code"] in (
+        upstream.queue_scripts(send_reply(b"", status, location=f"{canary.url}/chat/completions"))
+        assert (await gateway.request_chat(alice.key)).error["code"] in (
             "unexpected_redirect",
             "provider_unavailable",
         )
@@ -288,54 +304,61 @@ async def test_a_redirect_is_not_followed(gateway, upstream, alice):
 
 async def test_a_stream_that_comes_as_one_answer_is_made_a_stream(gateway, upstream, alice):
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    upstream.will(
-        reply(speech.completion("Hi.", finish="tool_calls", message={"tool_calls": [call]}))
+    upstream.queue_scripts(
+        send_reply(
+            speech.chat_completion("Hi.", finish="tool_calls", message={"tool_calls": [call]})
+        )
     )
-    answer = await gateway.chat(alice.key, stream=True, stream_options={"include_usage": True})
-    assert answer.done
+    answer = await gateway.request_chat(
+        alice.key, stream=True, stream_options={"include_usage": True}
+    )
+    assert answer.is_complete
     assert answer.text == "Hi."
     assert answer.events[0]["choices"][0]["delta"]["role"] == "assistant"
     assert {event["object"] for event in answer.events} == {"chat.completion.chunk"}
     assert answer.events[0]["choices"][0]["delta"]["tool_calls"][0]["index"] == 0
-    assert answer.finishes == ["tool_calls"]
-    assert answer.events[-1]["usage"] == speech.usage()
-    assert (await rows.only_usage()).status == "complete"
+    assert answer.finish_reasons == ["tool_calls"]
+    assert answer.events[-1]["usage"] == speech.token_usage()
+    assert (await rows.read_only_usage_record()).status == "complete"
 
 
 # --- framing that is unusual and allowed ----------------------------------------------------------
 ALLOWED = {
-    "closed at the end": raw(head(200, JSON) + WHOLE, END),
-    "HTTP/1.0": raw(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n" + WHOLE, END),
-    "after 100 and 103": raw(
+    "closed at the end": send_pieces(encode_response_head(200, JSON) + WHOLE, END),
+    "HTTP/1.0": send_pieces(
+        b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n" + WHOLE, END
+    ),
+    "after 100 and 103": send_pieces(
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n",
         length(len(WHOLE)) + WHOLE,
     ),
-    "chunk extensions": raw(CHUNKED + b"%x;a=b\r\n%b\r\n0;c\r\n\r\n" % (len(WHOLE), WHOLE)),
-    "trailers": raw(CHUNKED + b"%x\r\n%b\r\n0\r\nx-sum: 1\r\n\r\n" % (len(WHOLE), WHOLE)),
-    "byte by byte": raw(*(bytes([byte]) for byte in length(len(WHOLE)) + WHOLE)),
-    "another type": reply(WHOLE, content_type="text/plain"),
-    "a BOM": reply(b"\xef\xbb\xbf" + WHOLE),
+    "chunk extensions": send_pieces(CHUNKED + b"%x;a=b\r\n%b\r\n0;c\r\n\r\n" % (len(WHOLE), WHOLE)),
+    "trailers": send_pieces(CHUNKED + b"%x\r\n%b\r\n0\r\nx-sum: 1\r\n\r\n" % (len(WHOLE), WHOLE)),
+    "byte by byte": send_pieces(*(bytes([byte]) for byte in length(len(WHOLE)) + WHOLE)),
+    "another type": send_reply(WHOLE, content_type="text/plain"),
+    "a BOM": send_reply(b"\xef\xbb\xbf" + WHOLE),
 }
 
 
 async def test_unusual_framing_is_understood(gateway, upstream, alice, subtests):
     for name, script in ALLOWED.items():
         with subtests.test(script=name):
-            upstream.will(script)
-            answer = await gateway.chat(alice.key)
+            upstream.queue_scripts(script)
+            answer = await gateway.request_chat(alice.key)
             assert answer.status == 200
             assert answer.text == "Hello there!"
-            assert (await gateway.chat(alice.key)).status == 200
+            assert (await gateway.request_chat(alice.key)).status == 200
 
 
 @pytest.mark.parametrize(
-    "extra", [b"junk", head(200, JSON | {"content-length": "15"}) + b'{"choices": []}']
+    "extra",
+    [b"junk", encode_response_head(200, JSON | {"content-length": "15"}) + b'{"choices": []}'],
 )
 async def test_bytes_after_an_answer_belong_to_no_answer(gateway, upstream, alice, extra):
-    upstream.will(raw(length(len(WHOLE)) + WHOLE + extra))
-    first = await gateway.chat(alice.key)
+    upstream.queue_scripts(send_pieces(length(len(WHOLE)) + WHOLE + extra))
+    first = await gateway.request_chat(alice.key)
     assert (first.status, first.text) == (200, "Hello there!")
-    second = await gateway.chat(alice.key)
+    second = await gateway.request_chat(alice.key)
     assert (second.status, second.text) == (200, "Hello there!")
     assert len(upstream.requests) == 2
     assert upstream.connections == 2
@@ -346,13 +369,13 @@ async def test_bytes_after_an_answer_belong_to_no_answer(gateway, upstream, alic
 async def test_a_refused_connection(gateway, alice, provider, token, streams):
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    await off_loop(rows.move_all, base_url=f"http://127.0.0.1:{port}/v1")
-    await gateway.reload()
-    answer = await gateway.chat(alice.key, stream=streams)
+    await run_in_thread(rows.move_all_providers, base_url=f"http://127.0.0.1:{port}/v1")
+    await gateway.reload_rows()
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")
-    assert (await gateway.token(token)).strikes == 0
-    assert gateway.failures() == 1
-    assert (await rows.only_usage()).error_code == "upstream_unreachable"
+    assert (await gateway.read_token_row(token)).strikes == 0
+    assert gateway.count_failures() == 1
+    assert (await rows.read_only_usage_record()).error_code == "upstream_unreachable"
 
 
 async def test_a_connection_that_nobody_accepts_is_given_up_in_time(gateway, alice, token):
@@ -363,29 +386,29 @@ async def test_a_connection_that_nobody_accepts_is_given_up_in_time(gateway, ali
             caller.setblocking(False)
             caller.connect_ex(deaf.getsockname())
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
-        await off_loop(rows.move_all, base_url=url, connect_seconds=0.1)
-        await gateway.reload()
-        answer = await gateway.chat(alice.key)
+        await run_in_thread(rows.move_all_providers, base_url=url, connect_seconds=0.1)
+        await gateway.reload_rows()
+        answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    assert (await gateway.token(token)).strikes == 0
-    assert gateway.failures() == 1
+    assert (await gateway.read_token_row(token)).strikes == 0
+    assert gateway.count_failures() == 1
 
 
 @pytest.mark.parametrize("name", ["a" * 64 + ".example", "x..example"])
 async def test_a_name_that_does_not_resolve(gateway, alice, name):
-    await off_loop(rows.move_all, base_url=f"https://{name}/v1")
-    await gateway.reload()
-    answer = await gateway.chat(alice.key)
+    await run_in_thread(rows.move_all_providers, base_url=f"https://{name}/v1")
+    await gateway.reload_rows()
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")
-    assert gateway.failures() == 1
+    assert gateway.count_failures() == 1
 
 
 async def test_a_private_address_is_not_connected_to_unless_its_provider_allows_that(
     gateway, upstream, alice
 ):
-    await off_loop(Provider.objects.update, allow_private=False)
-    await gateway.reload()
-    answer = await gateway.chat(alice.key)
+    await run_in_thread(Provider.objects.update, allow_private=False)
+    await gateway.reload_rows()
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (502, "upstream_unreachable")
     assert upstream.connections == 0
 
@@ -394,50 +417,54 @@ async def test_a_private_address_is_not_connected_to_unless_its_provider_allows_
 async def test_an_upstream_that_never_answers_is_given_up_in_time(
     gateway, upstream, alice, token, streams
 ):
-    await off_loop(
+    await run_in_thread(
         Provider.objects.update, **{"first_byte_seconds" if streams else "total_seconds": 0.1}
     )
-    await gateway.reload()
-    upstream.will(silence)
-    answer = await gateway.chat(alice.key, stream=streams)
+    await gateway.reload_rows()
+    upstream.queue_scripts(keep_silent)
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    assert (await gateway.token(token)).strikes == 0
-    assert gateway.failures() == 1
-    await upstream.last.departure()
+    assert (await gateway.read_token_row(token)).strikes == 0
+    assert gateway.count_failures() == 1
+    await upstream.last_exchange.wait_until_left()
 
 
 @pytest.mark.parametrize("status", [200, 500])
 async def test_an_answer_that_stalls_in_its_body_is_given_up_in_time(
     gateway, upstream, alice, status
 ):
-    await off_loop(
+    await run_in_thread(
         Provider.objects.update, total_seconds=0.2, first_byte_seconds=0.2, gap_seconds=0.2
     )
-    await gateway.reload()
-    upstream.will(raw(head(status, JSON | {"content-length": "1000"}) + WHOLE[:20], Gate()))
-    answer = await gateway.chat(alice.key)
+    await gateway.reload_rows()
+    upstream.queue_scripts(
+        send_pieces(
+            encode_response_head(status, JSON | {"content-length": "1000"}) + WHOLE[:20], Gate()
+        )
+    )
+    answer = await gateway.request_chat(alice.key)
     assert answer.status in (502, 504)
     assert answer.error["code"] in ("upstream_timeout", "upstream_failed")
-    await upstream.last.departure()
+    await upstream.last_exchange.wait_until_left()
 
 
 async def test_a_large_answer_passes_whole_and_at_once(gateway, upstream, alice):
-    upstream.will(reply(speech.completion("x" * 2**20)))
-    assert (await gateway.chat(alice.key)).text == "x" * 2**20
+    upstream.queue_scripts(send_reply(speech.chat_completion("x" * 2**20)))
+    assert (await gateway.request_chat(alice.key)).text == "x" * 2**20
 
 
 @pytest.mark.settings(UPSTREAM_ANSWER_BYTES=2**20)
 async def test_an_endless_answer_is_cut_off(gateway, upstream, alice):
     async def endless(exchange):
         await exchange.send(CHUNKED)
-        while not exchange.left.is_set():
+        while not exchange.gateway_left.is_set():
             await exchange.send(b"10000\r\n" + b" " * 65536 + b"\r\n")
 
-    upstream.will(endless)
-    answer = await gateway.chat(alice.key)
+    upstream.queue_scripts(endless)
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (502, "bad_upstream_response")
-    await upstream.last.departure()
-    assert upstream.last.sent_bytes < 16 * 2**20
+    await upstream.last_exchange.wait_until_left()
+    assert upstream.last_exchange.sent_bytes < 16 * 2**20
 
 
 # --- a stream that nobody asked for ---------------------------------------------------------------
@@ -448,16 +475,20 @@ USED = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
 async def test_a_stream_in_answer_to_a_whole_request_becomes_one_whole_answer(
     gateway, upstream, alice, token, kind
 ):
-    events = [*speech.spoken("Hello", " there", "!")[:-1], speech.usage_chunk(USED), DONE]
-    upstream.will(stream(*events, content_type=kind))
-    answer = await gateway.chat(alice.key)
+    events = [
+        *speech.streamed_completion("Hello", " there", "!")[:-1],
+        speech.usage_chunk(USED),
+        DONE,
+    ]
+    upstream.queue_scripts(send_stream(*events, content_type=kind))
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.text) == (200, "Hello there!")
     assert answer.json["object"] == "chat.completion"
     assert answer.json["choices"][0]["finish_reason"] == "stop"
     assert answer.json["usage"]["completion_tokens"] == 5
     assert len(upstream.requests) == 1
-    assert gateway.failures() == 0
-    row = await rows.only_usage()
+    assert gateway.count_failures() == 0
+    row = await rows.read_only_usage_record()
     assert (row.status, row.prompt_tokens, row.completion_tokens, row.estimated) == (
         "complete",
         3,
@@ -467,28 +498,30 @@ async def test_a_stream_in_answer_to_a_whole_request_becomes_one_whole_answer(
 
 
 async def test_a_stream_in_answer_to_a_whole_completion_becomes_one_too(gateway, upstream, alice):
-    upstream.will(stream(*speech.spoken_text("Hello there!"), DONE))
-    answer = await gateway.ask(
+    upstream.queue_scripts(send_stream(*speech.streamed_text_completion("Hello there!"), DONE))
+    answer = await gateway.send_request(
         "POST", "/v1/completions", alice.key, json={"model": "m", "prompt": "Hello!"}
     )
     assert answer.status == 200
     assert answer.json["object"] == "text_completion"
     assert answer.json["choices"][0]["text"] == "Hello there!"
-    assert gateway.failures() == 0
+    assert gateway.count_failures() == 0
 
 
 async def test_a_stream_that_breaks_off_is_no_whole_answer(gateway, upstream, alice):
-    upstream.will(stream(*speech.words("Hello")))
-    answer = await gateway.chat(alice.key)
+    upstream.queue_scripts(send_stream(*speech.content_chunks("Hello")))
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (502, "upstream_disconnected")
 
 
 async def test_an_error_in_a_stream_that_nobody_asked_for_means_what_it_says(
     gateway, upstream, alice, token
 ):
-    upstream.will(stream({"error": {"message": "No sk-up-1.", "code": "invalid_api_key"}}))
-    assert (await gateway.chat(alice.key)).status == 503
-    assert (await gateway.token(token)).strikes == 1
+    upstream.queue_scripts(
+        send_stream({"error": {"message": "No sk-up-1.", "code": "invalid_api_key"}})
+    )
+    assert (await gateway.request_chat(alice.key)).status == 503
+    assert (await gateway.read_token_row(token)).strikes == 1
 
 
 @pytest.mark.parametrize(
@@ -497,21 +530,21 @@ async def test_an_error_in_a_stream_that_nobody_asked_for_means_what_it_says(
 async def test_a_token_that_an_upstream_repeats_in_another_form_is_shown_nowhere(
     gateway, upstream, alice, provider, token, write
 ):
-    await off_loop(rows.tokens, provider, "sk-canary-abcdef-1234567890")
-    await off_loop(token.delete)
-    await gateway.reload()
-    upstream.will(refuse(400, f"What is {write('sk-canary-abcdef-1234567890')}?"))
-    answer = await gateway.chat(alice.key)
+    await run_in_thread(rows.create_tokens, provider, "sk-canary-abcdef-1234567890")
+    await run_in_thread(token.delete)
+    await gateway.reload_rows()
+    upstream.queue_scripts(send_refusal(400, f"What is {write('sk-canary-abcdef-1234567890')}?"))
+    answer = await gateway.request_chat(alice.key)
     assert answer.status == 400
     assert "***" in answer.error["message"]
-    shown = answer.body.decode() + str((await rows.only_usage()).attempts)
+    shown = answer.body.decode() + str((await rows.read_only_usage_record()).attempts)
     assert write("sk-canary-abcdef-1234567890")[9:] not in shown
 
 
 # --- kept connections -----------------------------------------------------------------------------
 async def test_a_connection_is_used_again(gateway, upstream, alice):
     for streams in (False, True, False, True):
-        assert (await gateway.chat(alice.key, stream=streams)).status == 200
+        assert (await gateway.request_chat(alice.key, stream=streams)).status == 200
     assert upstream.connections == 1
 
 
@@ -519,18 +552,18 @@ async def test_a_connection_is_used_again(gateway, upstream, alice):
 async def test_a_kept_connection_that_dies_just_as_it_is_used_is_replaced_silently(
     gateway, upstream, alice, token, how
 ):
-    assert (await gateway.chat(alice.key)).status == 200
-    upstream.will(raw(how))
-    assert (await gateway.chat(alice.key)).status == 200
+    assert (await gateway.request_chat(alice.key)).status == 200
+    upstream.queue_scripts(send_pieces(how))
+    assert (await gateway.request_chat(alice.key)).status == 200
     assert upstream.connections == 2
-    first, second = await rows.usage()
+    first, second = await rows.read_usage_records()
     assert len(first.attempts) == 1
     assert [(one["outcome"], one["reason"], one["token"]) for one in second.attempts] == [
-        ("Disconnected", SENT_AGAIN, str(token.pk)),
+        ("Disconnected", RESEND_REASON, str(token.pk)),
         ("answered", "", str(token.pk)),
     ]
-    assert gateway.failures() == 0
-    assert (await gateway.token(token)).failures == 0
+    assert gateway.count_failures() == 0
+    assert (await gateway.read_token_row(token)).failures == 0
 
 
 @pytest.mark.settings(RESEND_SECONDS=0.05)
@@ -541,24 +574,26 @@ async def test_a_kept_connection_that_closes_later_has_cost_an_attempt(
 
     async def close_late(exchange):
         await asyncio.sleep(0.1)  # longer than a request may be sent again
-        await exchange.play(END)
+        await exchange.play_pieces(END)
 
     gate = Gate()
-    upstream.always(stream(*speech.words("warm"), gate, speech.chunk(finish="stop"), DONE))
-    warm = [asyncio.create_task(gateway.chat(alice.key, stream=True)) for _ in range(8)]
-    await upstream.asked(8)
+    upstream.set_default_script(
+        send_stream(*speech.content_chunks("warm"), gate, speech.chat_chunk(finish="stop"), DONE)
+    )
+    warm = [asyncio.create_task(gateway.request_chat(alice.key, stream=True)) for _ in range(8)]
+    await upstream.wait_for_request(8)
     gate.open()
     assert {answer.status for answer in await asyncio.gather(*warm)} == {200}
-    upstream.always(close_late)
-    answer = await gateway.chat(alice.key)
+    upstream.set_default_script(close_late)
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (502, "upstream_disconnected")
-    bearers = [request.bearer for request in upstream.requests[8:]]
+    bearers = [request.bearer_token for request in upstream.requests[8:]]
     assert sorted(bearers) == ["sk-up-1", "sk-up-2", "sk-up-3"]
-    assert len((await rows.usage())[-1].attempts) == 3
+    assert len((await rows.read_usage_records())[-1].attempts) == 3
 
 
 async def test_a_connection_that_broke_is_not_used_again(gateway, upstream, alice):
-    upstream.will(raw(length(5) + b'{"a"', END))
-    assert (await gateway.chat(alice.key)).status == 502
-    assert (await gateway.chat(alice.key)).status == 200
+    upstream.queue_scripts(send_pieces(length(5) + b'{"a"', END))
+    assert (await gateway.request_chat(alice.key)).status == 502
+    assert (await gateway.request_chat(alice.key)).status == 200
     assert upstream.connections == 2

@@ -4,9 +4,9 @@ nobody.
 
 import pytest
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel
-from proxysite.testing.upstream import refuse, silence
+from proxysite.testing.upstream import keep_silent, send_refusal
 
 STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 PROVIDER, MODEL = "x-proxysite-provider", "x-proxysite-model"
@@ -14,10 +14,10 @@ PROVIDER, MODEL = "x-proxysite-provider", "x-proxysite-model"
 
 @STREAMS
 async def test_an_answer_names_whose_it_is(gateway, upstream, alice, second, streams):
-    answer = await gateway.chat(alice.key, stream=streams)
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert (answer.headers[PROVIDER], answer.headers[MODEL]) == ("fake", "upstream-model")
-    upstream.will(refuse(503))
-    answer = await gateway.chat(alice.key, stream=streams)
+    upstream.queue_scripts(send_refusal(503))
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert (answer.status, answer.headers[PROVIDER], answer.headers[MODEL]) == (
         200,
         "second",
@@ -28,7 +28,7 @@ async def test_an_answer_names_whose_it_is(gateway, upstream, alice, second, str
 @STREAMS
 async def test_a_response_names_whose_it_is(gateway, upstream, alice, streams):
     body = {"model": "m", "input": "Hello!", "stream": streams}
-    answer = await gateway.ask("POST", "/v1/responses", alice.key, json=body)
+    answer = await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
     assert (answer.status, answer.headers[PROVIDER], answer.headers[MODEL]) == (
         200,
         "fake",
@@ -38,8 +38,8 @@ async def test_a_response_names_whose_it_is(gateway, upstream, alice, streams):
 
 @STREAMS
 async def test_an_error_names_nobody(gateway, upstream, alice, streams):
-    upstream.will(refuse(400))
-    answer = await gateway.chat(alice.key, stream=streams)
+    upstream.queue_scripts(send_refusal(400))
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert answer.status == 400
     assert not {PROVIDER, MODEL} & set(answer.headers)
 
@@ -48,22 +48,22 @@ async def test_an_error_names_nobody(gateway, upstream, alice, streams):
 async def test_a_stream_that_has_to_begin_before_anybody_answers_names_nobody(
     gateway, upstream, alice, second
 ):
-    upstream.will(silence)
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(keep_silent)
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert answer.text == "Hello there!"
     assert not {PROVIDER, MODEL} & set(answer.headers)
 
 
 async def test_names_beyond_ascii_are_percent_encoded(gateway, upstream, alice):
-    await off_loop(ChatModel.objects.filter(public_id="m").update, upstream_name="模型/v1")
-    await gateway.reload()
-    answer = await gateway.chat(alice.key)
+    await run_in_thread(ChatModel.objects.filter(public_id="m").update, upstream_name="模型/v1")
+    await gateway.reload_rows()
+    answer = await gateway.request_chat(alice.key)
     assert answer.headers[MODEL] == "%E6%A8%A1%E5%9E%8B/v1"
 
 
 @STREAMS
 @pytest.mark.settings(NAME_UPSTREAMS=False)
 async def test_an_operator_can_keep_the_names_back(gateway, upstream, alice, streams):
-    answer = await gateway.chat(alice.key, stream=streams)
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert answer.status == 200
     assert not {PROVIDER, MODEL} & set(answer.headers)

@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import Provider
 from proxysite.testing import rows, speech
 from proxysite.testing.upstream import (
@@ -19,50 +19,56 @@ from proxysite.testing.upstream import (
     END,
     PAUSE,
     Gate,
-    event,
-    head,
-    raw,
-    silence,
-    stream,
+    build_event,
+    encode_response_head,
+    keep_silent,
+    send_pieces,
+    send_stream,
 )
 
 SSE = {"content-type": "text/event-stream"}
-HELLO = speech.words("Hello", " there")
-STOP = speech.chunk(finish="stop")
-WHOLE = b"".join(event(said) for said in (*HELLO, STOP, DONE))
+HELLO = speech.content_chunks("Hello", " there")
+STOP = speech.chat_chunk(finish="stop")
+WHOLE = b"".join(build_event(said) for said in (*HELLO, STOP, DONE))
 
 
 async def settings_of_provider(gateway, **fields):
-    await off_loop(Provider.objects.update, **fields)
-    await gateway.reload()
+    await run_in_thread(Provider.objects.update, **fields)
+    await gateway.reload_rows()
 
 
 # --- cut in the middle ----------------------------------------------------------------------------
 CUTS = {
-    "reset": stream(*HELLO, PAUSE, CUT),
-    "closed within the chunks": stream(*HELLO, PAUSE, END),
-    "ended without a finish reason": stream(*HELLO, PAUSE),
-    "ended with [DONE] only": stream(*HELLO, PAUSE, DONE),
-    "closed, framed by the close": raw(head(200, SSE), *map(event, HELLO), PAUSE, END),
-    "an error event": stream(*HELLO, PAUSE, speech.error("overloaded")),
-    "an error event, then [DONE]": stream(*HELLO, PAUSE, speech.error("overloaded"), DONE),
-    "an error in a named event": stream(
+    "reset": send_stream(*HELLO, PAUSE, CUT),
+    "closed within the chunks": send_stream(*HELLO, PAUSE, END),
+    "ended without a finish reason": send_stream(*HELLO, PAUSE),
+    "ended with [DONE] only": send_stream(*HELLO, PAUSE, DONE),
+    "closed, framed by the close": send_pieces(
+        encode_response_head(200, SSE), *map(build_event, HELLO), PAUSE, END
+    ),
+    "an error event": send_stream(*HELLO, PAUSE, speech.openai_error_body("overloaded")),
+    "an error event, then [DONE]": send_stream(
+        *HELLO, PAUSE, speech.openai_error_body("overloaded"), DONE
+    ),
+    "an error in a named event": send_stream(
         *HELLO, PAUSE, b'event: error\ndata: {"message": "overloaded"}\n\n'
     ),
-    "an error beside choices": stream(
+    "an error beside choices": send_stream(
         *HELLO,
         PAUSE,
-        speech.chunk({"content": ""}, finish="error", error={"code": 502, "message": "gone"}),
+        speech.chat_chunk({"content": ""}, finish="error", error={"code": 502, "message": "gone"}),
         DONE,
     ),
-    "an error as text": stream(*HELLO, PAUSE, {"error": "overloaded"}),
-    "broken chunk framing": raw(
-        head(200, SSE | {"transfer-encoding": "chunked"}),
-        *(b"%x\r\n%b\r\n" % (len(event(said)), event(said)) for said in HELLO),
+    "an error as text": send_stream(*HELLO, PAUSE, {"error": "overloaded"}),
+    "broken chunk framing": send_pieces(
+        encode_response_head(200, SSE | {"transfer-encoding": "chunked"}),
+        *(b"%x\r\n%b\r\n" % (len(build_event(said)), build_event(said)) for said in HELLO),
         PAUSE,
         b"zz\r\n",
     ),
-    "too many unreadable events": stream(*HELLO, PAUSE, *[b"data: {nonsense\n\n"] * 50, STOP, DONE),
+    "too many unreadable events": send_stream(
+        *HELLO, PAUSE, *[b"data: {nonsense\n\n"] * 50, STOP, DONE
+    ),
 }
 
 
@@ -71,44 +77,44 @@ CUTS = {
 async def test_a_stream_cut_in_the_middle_never_looks_finished(
     gateway, upstream, alice, token, how, include_usage
 ):
-    upstream.will(CUTS[how])
+    upstream.queue_scripts(CUTS[how])
     more = {"stream_options": {"include_usage": True}} if include_usage else {}
-    async with gateway.reading(alice.key, **more) as reading:
-        await reading.until(" there")
+    async with gateway.open_stream(alice.key, **more) as reading:
+        await reading.read_until(" there")
         upstream.gate.open()
-        answer = await reading.rest()
+        answer = await reading.read_rest()
     assert answer.text == "Hello there"
     assert answer.stream_error["type"] == "upstream_error"
     assert len(upstream.requests) == 1
 
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert (row.status, row.error_code) == ("truncated", answer.stream_error["code"])
     assert row.http_status >= 500
     assert row.estimated
     assert row.completion_tokens == 2
     assert [attempt["outcome"] for attempt in row.attempts] == ["cut"]
-    after = await gateway.token(token)
-    assert (after.strikes, after.resting) == (0, False)
-    assert gateway.failures() == 1
+    after = await gateway.read_token_row(token)
+    assert (after.strikes, after.has_cooldown) == (0, False)
+    assert gateway.count_failures() == 1
 
 
 async def test_a_stream_that_stalls_in_the_middle_is_given_up_in_time(
     gateway, upstream, alice, token
 ):
     await settings_of_provider(gateway, gap_seconds=0.1)
-    upstream.will(stream(*HELLO, Gate()))
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(send_stream(*HELLO, Gate()))
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert answer.text == "Hello there"
     assert answer.stream_error["code"] == "upstream_timeout"
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert (row.status, row.error_code, row.completion_tokens) == (
         "truncated",
         "upstream_timeout",
         2,
     )
-    assert (await gateway.token(token)).strikes == 0
-    assert gateway.failures() == 1
-    await upstream.last.departure()
+    assert (await gateway.read_token_row(token)).strikes == 0
+    assert gateway.count_failures() == 1
+    await upstream.last_exchange.wait_until_left()
 
 
 @pytest.mark.parametrize(
@@ -116,8 +122,8 @@ async def test_a_stream_that_stalls_in_the_middle_is_given_up_in_time(
     [
         b": keep-alive\n\n",
         b"\n",
-        event(speech.chunk() | {"choices": []}),
-        event(speech.chunk({"content": "x"})),
+        build_event(speech.chat_chunk() | {"choices": []}),
+        build_event(speech.chat_chunk({"content": "x"})),
     ],
     ids=["comments", "blank lines", "empty chunks", "words"],
 )
@@ -126,39 +132,45 @@ async def test_a_stream_that_drips_for_ever_ends_at_the_total_deadline(
     gateway, upstream, alice, drip, first
 ):
     async def endless(exchange):
-        await exchange.send(head(200, SSE))
+        await exchange.send(encode_response_head(200, SSE))
         if not first:
-            await exchange.send(event(HELLO[0]))
-        while not exchange.left.is_set():
+            await exchange.send(build_event(HELLO[0]))
+        while not exchange.gateway_left.is_set():
             await exchange.send(drip)
             await asyncio.sleep(0.02)
 
     await settings_of_provider(gateway, total_seconds=0.3, gap_seconds=0.2, first_byte_seconds=0.25)
-    upstream.will(endless)
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(endless)
+    answer = await gateway.request_chat(alice.key, stream=True)
     if answer.status == 200:
         assert answer.stream_error["code"] == "upstream_timeout"
     else:
         assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    await upstream.last.departure()
-    assert (await rows.only_usage()).error_code == "upstream_timeout"
+    await upstream.last_exchange.wait_until_left()
+    assert (await rows.read_only_usage_record()).error_code == "upstream_timeout"
 
 
 # --- the beginning --------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("said", "status", "code", "strikes", "failures"),
     [
-        (speech.error("down"), 502, "upstream_failed", 0, 1),
-        (speech.error("no", code="invalid_api_key"), 503, "no_available_token", 1, 0),
-        (speech.error("slow", kind="rate_limit_error"), 429, "rate_limit_exceeded", 0, 0),
+        (speech.openai_error_body("down"), 502, "upstream_failed", 0, 1),
+        (speech.openai_error_body("no", code="invalid_api_key"), 503, "no_available_token", 1, 0),
         (
-            speech.error("too long", code="context_length_exceeded"),
+            speech.openai_error_body("slow", kind="rate_limit_error"),
+            429,
+            "rate_limit_exceeded",
+            0,
+            0,
+        ),
+        (
+            speech.openai_error_body("too long", code="context_length_exceeded"),
             400,
             "context_length_exceeded",
             0,
             0,
         ),
-        (speech.error("gone", code="model_not_found"), 404, "model_not_found", 0, 0),
+        (speech.openai_error_body("gone", code="model_not_found"), 404, "model_not_found", 0, 0),
         ({"error": "down"}, 502, "upstream_failed", 0, 1),
         (b'event: error\ndata: {"message": "down"}\n\n', 502, "upstream_failed", 0, 1),
         (DONE, 502, "upstream_disconnected", 0, 1),
@@ -183,12 +195,14 @@ async def test_a_stream_that_drips_for_ever_ends_at_the_total_deadline(
 async def test_a_stream_that_begins_with_an_error_keeps_its_status(
     gateway, upstream, alice, token, said, status, code, strikes, failures
 ):
-    upstream.will(stream(said) if said else raw(head(200, SSE), END))
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(
+        send_stream(said) if said else send_pieces(encode_response_head(200, SSE), END)
+    )
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert (answer.status, answer.error["code"]) == (status, code)
-    assert (await gateway.token(token)).strikes == strikes
-    assert gateway.failures() == failures
-    row = await rows.only_usage()
+    assert (await gateway.read_token_row(token)).strikes == strikes
+    assert gateway.count_failures() == failures
+    row = await rows.read_only_usage_record()
     assert (row.status, row.error_code) == ("error", code)
 
 
@@ -197,84 +211,92 @@ async def test_silence_is_filled_with_pings_and_the_answer_still_comes_whole(
     gateway, upstream, alice
 ):
     gates = Gate(), Gate()
-    upstream.will(stream(gates[0], HELLO[0], gates[1], HELLO[1], STOP, DONE))
-    async with gateway.reading(alice.key) as reading:
-        await reading.until(": ping\n\n: ping\n\n")
+    upstream.queue_scripts(send_stream(gates[0], HELLO[0], gates[1], HELLO[1], STOP, DONE))
+    async with gateway.open_stream(alice.key) as reading:
+        await reading.read_until(": ping\n\n: ping\n\n")
         assert reading.status == 200
         assert b"data:" not in reading.body
         gates[0].open()
-        await reading.until("Hello")
-        await reading.until("\n\n: ping\n\n: ping")
+        await reading.read_until("Hello")
+        await reading.read_until("\n\n: ping\n\n: ping")
         gates[1].open()
-        answer = await reading.rest()
-    assert answer.done
+        answer = await reading.read_rest()
+    assert answer.is_complete
     assert answer.text == "Hello there"
-    assert (await rows.only_usage()).status == "complete"
+    assert (await rows.read_only_usage_record()).status == "complete"
 
 
 @pytest.mark.settings(PING_SECONDS=0.03)
 async def test_after_a_ping_a_failure_is_an_error_event(gateway, upstream, alice):
     gate = Gate()
-    upstream.will(stream(gate, speech.error("down"), DONE))
-    async with gateway.reading(alice.key) as reading:
-        await reading.until(": ping")
+    upstream.queue_scripts(send_stream(gate, speech.openai_error_body("down"), DONE))
+    async with gateway.open_stream(alice.key) as reading:
+        await reading.read_until(": ping")
         gate.open()
-        answer = await reading.rest()
+        answer = await reading.read_rest()
     assert answer.stream_error["code"] == "upstream_failed"
-    assert (await rows.only_usage()).status == "error"
+    assert (await rows.read_only_usage_record()).status == "error"
 
 
 @pytest.mark.settings(PING_SECONDS=0.03)
 async def test_a_ping_is_no_answer_and_another_token_may_still_give_one(
     gateway, upstream, alice, provider
 ):
-    await off_loop(rows.tokens, provider, "sk-up-2")
-    await gateway.reload()
+    await run_in_thread(rows.create_tokens, provider, "sk-up-2")
+    await gateway.reload_rows()
     gate = Gate()
-    upstream.will(stream(gate, speech.error("no", code="invalid_api_key")))
-    async with gateway.reading(alice.key) as reading:
-        await reading.until(": ping")
+    upstream.queue_scripts(
+        send_stream(gate, speech.openai_error_body("no", code="invalid_api_key"))
+    )
+    async with gateway.open_stream(alice.key) as reading:
+        await reading.read_until(": ping")
         gate.open()
-        answer = await reading.rest()
-    assert answer.done
+        answer = await reading.read_rest()
+    assert answer.is_complete
     assert answer.text == "Hello there!"
-    assert len((await rows.only_usage()).attempts) == 2
+    assert len((await rows.read_only_usage_record()).attempts) == 2
 
 
 # --- the end --------------------------------------------------------------------------------------
 ENDS = {
-    "no [DONE]": stream(*HELLO, STOP),
-    "no [DONE], closed": stream(*HELLO, STOP, END),
-    "reset after the finish reason": stream(*HELLO, STOP, PAUSE, CUT),
-    "two [DONE]": stream(*HELLO, STOP, DONE, DONE),
-    "[DONE] with spaces": stream(*HELLO, STOP, b"data:  [DONE] \n\n"),
-    "[DONE] without a blank line": raw(head(200, SSE), WHOLE.rstrip(b"\n"), END),
-    "chunks after [DONE]": stream(*HELLO, STOP, DONE, *speech.words("junk"), STOP),
-    "finish reason twice": stream(*HELLO, STOP, STOP, DONE),
-    "finish reason with the last word": stream(
-        HELLO[0], speech.chunk({"content": " there"}, finish="stop"), DONE
+    "no [DONE]": send_stream(*HELLO, STOP),
+    "no [DONE], closed": send_stream(*HELLO, STOP, END),
+    "reset after the finish reason": send_stream(*HELLO, STOP, PAUSE, CUT),
+    "two [DONE]": send_stream(*HELLO, STOP, DONE, DONE),
+    "[DONE] with spaces": send_stream(*HELLO, STOP, b"data:  [DONE] \n\n"),
+    "[DONE] without a blank line": send_pieces(
+        encode_response_head(200, SSE), WHOLE.rstrip(b"\n"), END
     ),
-    "usage in every chunk": stream(
-        *(said | {"usage": speech.usage()} for said in (*HELLO, STOP)), DONE
+    "chunks after [DONE]": send_stream(*HELLO, STOP, DONE, *speech.content_chunks("junk"), STOP),
+    "finish reason twice": send_stream(*HELLO, STOP, STOP, DONE),
+    "finish reason with the last word": send_stream(
+        HELLO[0], speech.chat_chunk({"content": " there"}, finish="stop"), DONE
     ),
-    "usage with the finish reason": stream(*HELLO, STOP | {"usage": speech.usage()}, DONE),
-    "empty chunks": stream(*HELLO, speech.chunk() | {"choices": []}, STOP, DONE),
-    "comments and other fields": stream(
+    "usage in every chunk": send_stream(
+        *(said | {"usage": speech.token_usage()} for said in (*HELLO, STOP)), DONE
+    ),
+    "usage with the finish reason": send_stream(
+        *HELLO, STOP | {"usage": speech.token_usage()}, DONE
+    ),
+    "empty chunks": send_stream(*HELLO, speech.chat_chunk() | {"choices": []}, STOP, DONE),
+    "comments and other fields": send_stream(
         b": hi\nid: 7\nretry: 10\nevent: message\n", *HELLO, b":\n\n", STOP, DONE
     ),
-    "a few unreadable events": stream(
+    "a few unreadable events": send_stream(
         HELLO[0], b"data: {nonsense\n\n", b"data: [1]\n\n", HELLO[1], STOP, DONE
     ),
-    "delta null": stream(
+    "delta null": send_stream(
         *HELLO, {"choices": [{"index": 0, "delta": None, "finish_reason": None}]}, STOP, DONE
     ),
-    "choices null": stream(*HELLO, {"choices": None}, STOP, DONE),
-    "another capitalisation of the type": stream(
+    "choices null": send_stream(*HELLO, {"choices": None}, STOP, DONE),
+    "another capitalisation of the type": send_stream(
         *HELLO, STOP, DONE, content_type="Text/Event-Stream"
     ),
-    "HTTP/1.0": raw(b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + WHOLE, END),
-    "trailers": raw(
-        head(200, SSE | {"transfer-encoding": "chunked"})
+    "HTTP/1.0": send_pieces(
+        b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + WHOLE, END
+    ),
+    "trailers": send_pieces(
+        encode_response_head(200, SSE | {"transfer-encoding": "chunked"})
         + b"%x\r\n%b\r\n0\r\nx: y\r\n\r\n" % (len(WHOLE), WHOLE)
     ),
 }
@@ -283,27 +305,27 @@ ENDS = {
 @pytest.mark.parametrize("how", ENDS)
 async def test_a_stream_that_said_why_it_finished_is_complete(gateway, upstream, alice, how):
     upstream.gate.open()
-    upstream.will(ENDS[how])
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(ENDS[how])
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert answer.status == 200
-    assert answer.done
+    assert answer.is_complete
     assert answer.text == "Hello there"
-    assert answer.finishes == ["stop"]
-    row = await rows.only_usage()
+    assert answer.finish_reasons == ["stop"]
+    row = await rows.read_only_usage_record()
     assert (row.status, row.error_code) == ("complete", "")
-    assert gateway.failures() == 0
-    assert (await gateway.chat(alice.key)).status == 200
+    assert gateway.count_failures() == 0
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 @pytest.mark.settings(TAIL_SECONDS=0.1)
 async def test_an_upstream_that_does_not_close_after_the_finish_reason_is_not_waited_for(
     gateway, upstream, alice
 ):
-    upstream.will(stream(*HELLO, STOP, Gate()))
-    answer = await gateway.chat(alice.key, stream=True)
-    assert answer.done
-    assert (await rows.only_usage()).status == "complete"
-    await upstream.last.departure()
+    upstream.queue_scripts(send_stream(*HELLO, STOP, Gate()))
+    answer = await gateway.request_chat(alice.key, stream=True)
+    assert answer.is_complete
+    assert (await rows.read_only_usage_record()).status == "complete"
+    await upstream.last_exchange.wait_until_left()
 
 
 async def test_finish_reasons_are_those_of_openai(gateway, upstream, alice, subtests):
@@ -318,8 +340,8 @@ async def test_finish_reasons_are_those_of_openai(gateway, upstream, alice, subt
     ]
     for given, shown in cases:
         with subtests.test(given=given, shown=shown):
-            upstream.will(stream(*HELLO, speech.chunk(finish=given), DONE))
-            assert (await gateway.chat(alice.key, stream=True)).finishes == [shown]
+            upstream.queue_scripts(send_stream(*HELLO, speech.chat_chunk(finish=given), DONE))
+            assert (await gateway.request_chat(alice.key, stream=True)).finish_reasons == [shown]
 
 
 # --- bytes ----------------------------------------------------------------------------------------
@@ -327,7 +349,7 @@ ODD = "a\u2028b\u2029c\u0085d\x0be 🙂 Grüße"
 ODD_WHOLE = b"".join(
     b"data: %b\n\n"
     % (said if isinstance(said, bytes) else json.dumps(said, ensure_ascii=False).encode())
-    for said in (speech.chunk({"role": "assistant", "content": ODD}), STOP, b"[DONE]")
+    for said in (speech.chat_chunk({"role": "assistant", "content": ODD}), STOP, b"[DONE]")
 )
 BYTES = {
     "one byte at a time": [ODD_WHOLE[at : at + 1] for at in range(len(ODD_WHOLE))],
@@ -343,41 +365,47 @@ BYTES = {
 
 @pytest.mark.parametrize("pieces", BYTES.values(), ids=BYTES)
 async def test_the_text_is_the_same_however_its_bytes_come(gateway, upstream, alice, pieces):
-    upstream.will(raw(head(200, SSE), *pieces, END))
-    answer = await gateway.chat(alice.key, stream=True)
-    assert answer.done
+    upstream.queue_scripts(send_pieces(encode_response_head(200, SSE), *pieces, END))
+    answer = await gateway.request_chat(alice.key, stream=True)
+    assert answer.is_complete
     assert answer.text == ODD
 
 
 async def test_invalid_bytes_in_a_stream_become_replacement_characters(gateway, upstream, alice):
-    bad = event(speech.chunk({"role": "assistant", "content": "a?b"})).replace(b"?", b"\xff\xe9")
-    surrogate = event(speech.chunk({"content": "\ud800"}))
-    upstream.will(stream(bad, surrogate, STOP, DONE))
-    answer = await gateway.chat(alice.key, stream=True)
-    assert answer.done
+    bad = build_event(speech.chat_chunk({"role": "assistant", "content": "a?b"})).replace(
+        b"?", b"\xff\xe9"
+    )
+    surrogate = build_event(speech.chat_chunk({"content": "\ud800"}))
+    upstream.queue_scripts(send_stream(bad, surrogate, STOP, DONE))
+    answer = await gateway.request_chat(alice.key, stream=True)
+    assert answer.is_complete
     assert answer.text == "a\ufffd\ufffdb\ufffd"
 
 
 @pytest.mark.settings(UPSTREAM_EVENT_BYTES=2**18)
 @pytest.mark.parametrize("end", [b"\n\n", b""], ids=["an event", "a line without end"])
 async def test_an_event_has_a_size_limit(gateway, upstream, alice, end):
-    upstream.will(raw(head(200, SSE), *[b"data: ", *[b"x" * 2**14] * 32, end], Gate()))
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(
+        send_pieces(encode_response_head(200, SSE), *[b"data: ", *[b"x" * 2**14] * 32, end], Gate())
+    )
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert (answer.status, answer.error["code"]) == (502, "bad_upstream_response")
-    await upstream.last.departure()
+    await upstream.last_exchange.wait_until_left()
 
 
 async def test_large_events_pass_whole_and_at_once(gateway, upstream, alice):
-    upstream.will(stream(speech.chunk({"role": "assistant", "content": "x" * 2**20}), STOP, DONE))
-    answer = await gateway.chat(alice.key, stream=True)
-    assert answer.done
+    upstream.queue_scripts(
+        send_stream(speech.chat_chunk({"role": "assistant", "content": "x" * 2**20}), STOP, DONE)
+    )
+    answer = await gateway.request_chat(alice.key, stream=True)
+    assert answer.is_complete
     assert answer.text == "x" * 2**20
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd"])
 async def test_a_compressed_stream_is_refused(gateway, upstream, alice, encoding):
-    upstream.will(stream(b"\x1f\x8b\x08\0", content_encoding=encoding))
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(send_stream(b"\x1f\x8b\x08\0", content_encoding=encoding))
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert (answer.status, answer.error["code"]) == (502, "bad_upstream_response")
 
 
@@ -399,36 +427,36 @@ def calls_of(answer):
 
 
 def call(**fields):
-    return speech.chunk({"tool_calls": [fields]})
+    return speech.chat_chunk({"tool_calls": [fields]})
 
 
 async def test_tool_calls_by_turns_keep_apart(gateway, upstream, alice):
-    upstream.will(
-        stream(
+    upstream.queue_scripts(
+        send_stream(
             call(index=0, id="a", type="function", function={"name": "f", "arguments": ""}),
             call(index=1, id="b", type="function", function={"name": "g", "arguments": ""}),
             call(index=0, function={"arguments": '{"x": "\\u00'}),
             call(index=1, function={"arguments": "{}"}),
             call(index=0, function={"arguments": 'e9"}'}),
-            speech.chunk(finish="tool_calls"),
+            speech.chat_chunk(finish="tool_calls"),
             DONE,
         )
     )
-    answer = await gateway.chat(alice.key, stream=True)
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert calls_of(answer) == {0: ({"a"}, "f", '{"x": "\\u00e9"}'), 1: ({"b"}, "g", "{}")}
 
 
 async def test_tool_calls_without_index_or_id_get_stable_ones(gateway, upstream, alice):
-    upstream.will(
-        stream(
+    upstream.queue_scripts(
+        send_stream(
             call(function={"name": "f", "arguments": '{"a":'}),
             call(function={"arguments": " 1}"}),
             call(function={"name": "g", "arguments": "{}"}),
-            speech.chunk(finish="tool_calls"),
+            speech.chat_chunk(finish="tool_calls"),
             DONE,
         )
     )
-    found = calls_of(await gateway.chat(alice.key, stream=True))
+    found = calls_of(await gateway.request_chat(alice.key, stream=True))
     assert [(name, text) for _, name, text in found.values()] == [("f", '{"a": 1}'), ("g", "{}")]
     ids = [next(iter(ids)) for ids, _, _ in found.values()]
     assert all(len(of_call) == 1 for of_call, _, _ in found.values())
@@ -436,10 +464,12 @@ async def test_tool_calls_without_index_or_id_get_stable_ones(gateway, upstream,
 
 
 async def test_reasoning_is_passed_on_and_counted(gateway, upstream, alice):
-    upstream.will(stream(speech.chunk({"reasoning_content": "one two"}), *HELLO, STOP, DONE))
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(
+        send_stream(speech.chat_chunk({"reasoning_content": "one two"}), *HELLO, STOP, DONE)
+    )
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert answer.events[0]["choices"][0]["delta"]["reasoning_content"] == "one two"
-    row = await rows.only_usage()
+    row = await rows.read_only_usage_record()
     assert (row.reasoning_tokens, row.completion_tokens) == (2, 4)
 
 
@@ -448,9 +478,9 @@ async def test_a_first_byte_that_does_not_come_is_not_waited_for_longer_than_agr
     gateway, upstream, alice
 ):
     await settings_of_provider(gateway, first_byte_seconds=0.1)
-    upstream.will(raw(head(200, SSE), Gate()))
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(send_pieces(encode_response_head(200, SSE), Gate()))
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    upstream.will(silence)
-    answer = await gateway.chat(alice.key, stream=True)
+    upstream.queue_scripts(keep_silent)
+    answer = await gateway.request_chat(alice.key, stream=True)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")

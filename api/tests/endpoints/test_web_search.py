@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from providers import checks
-from proxysite.testing.upstream import CUT, raw, reply, silence
+from proxysite.testing.upstream import CUT, keep_silent, send_pieces, send_reply
 
 FOUND = {
     "title": "Graz – Wikipedia",
@@ -94,19 +94,19 @@ EACH = pytest.mark.parametrize("backend", ["searxng", "brave", "tavily"], indire
 
 
 async def search(gateway, key, query="graz  österreich", **body):
-    return await gateway.ask("POST", "/v1/web_search", key, json={"query": query} | body)
+    return await gateway.send_request("POST", "/v1/web_search", key, json={"query": query} | body)
 
 
 def asked(upstream):
     """(method, path, query's fields) of the last request."""
-    request = upstream.last.request
+    request = upstream.last_exchange.request
     url = urlsplit(request.path)
     return request.method, url.path, {name: value for name, (value,) in parse_qs(url.query).items()}
 
 
 @EACH
 async def test_each_backends_results_come_in_one_form(backend, gateway, upstream, alice):
-    upstream.will(reply(ANSWERS[backend]))
+    upstream.queue_scripts(send_reply(ANSWERS[backend]))
     answer = await search(gateway, alice.key)
     assert answer.status == 200
     assert answer.json == {
@@ -115,18 +115,18 @@ async def test_each_backends_results_come_in_one_form(backend, gateway, upstream
         "results": [FOUND, SECOND],
     }
     assert answer.headers["x-request-id"].startswith("req_")
-    assert alice.key not in upstream.last.request.head.decode()
+    assert alice.key not in upstream.last_exchange.request.head.decode()
 
 
 @EACH
 async def test_nothing_found_is_an_empty_list(backend, gateway, upstream, alice):
-    upstream.will(reply(NOTHING[backend]))
+    upstream.queue_scripts(send_reply(NOTHING[backend]))
     assert (await search(gateway, alice.key)).json["results"] == []
 
 
 @pytest.mark.parametrize("backend", ["searxng"], indirect=True)
 async def test_a_searxng_is_asked_for_json(backend, gateway, upstream, alice):
-    upstream.will(reply(ANSWERS["searxng"]))
+    upstream.queue_scripts(send_reply(ANSWERS["searxng"]))
     answer = await search(gateway, alice.key, count=1)
     assert asked(upstream) == ("GET", "/v1/search", {"q": "graz österreich", "format": "json"})
     assert answer.json["results"] == [FOUND]
@@ -134,7 +134,7 @@ async def test_a_searxng_is_asked_for_json(backend, gateway, upstream, alice):
 
 @pytest.mark.parametrize("backend", ["brave"], indirect=True)
 async def test_brave_is_asked_with_its_key_and_number(backend, gateway, upstream, alice):
-    upstream.will(reply(ANSWERS["brave"]))
+    upstream.queue_scripts(send_reply(ANSWERS["brave"]))
     await search(gateway, alice.key, count=7)
     method, path, fields = asked(upstream)
     assert (method, path, fields["q"], fields["count"]) == (
@@ -144,43 +144,45 @@ async def test_brave_is_asked_with_its_key_and_number(backend, gateway, upstream
         "7",
     )
     assert fields["text_decorations"] == "false"
-    assert upstream.last.request.headers["x-subscription-token"] == "search-key-1"
+    assert upstream.last_exchange.request.headers["x-subscription-token"] == "search-key-1"
     answer = await search(gateway, alice.key, "a " * 51)
     assert (answer.status, answer.error["param"]) == (400, "query")
 
 
 async def test_tavily_is_asked_with_its_key_and_number(backend, gateway, upstream, alice):
-    upstream.will(reply(ANSWERS["tavily"]))
+    upstream.queue_scripts(send_reply(ANSWERS["tavily"]))
     await search(gateway, alice.key)
     assert asked(upstream)[:2] == ("POST", "/v1/search")
-    assert upstream.last.request.json == {"query": "graz österreich", "max_results": 10}
-    assert upstream.last.request.bearer == "search-key-1"
+    assert upstream.last_exchange.request.json == {"query": "graz österreich", "max_results": 10}
+    assert upstream.last_exchange.request.bearer_token == "search-key-1"
 
 
 @pytest.mark.parametrize("backend", ["searxng"], indirect=True)
 async def test_nothing_because_engines_failed_is_a_failure(backend, gateway, upstream, alice):
-    upstream.will(reply(NOTHING["searxng"] | {"unresponsive_engines": [["google", "timeout"]]}))
+    upstream.queue_scripts(
+        send_reply(NOTHING["searxng"] | {"unresponsive_engines": [["google", "timeout"]]})
+    )
     assert (await search(gateway, alice.key)).status == 502
 
 
 @pytest.mark.parametrize(
     ("script", "status", "code"),
     [
-        (reply({"detail": "bad key"}, 401), 502, "upstream_failed"),
-        (reply({"detail": "slow down"}, 429), 502, "upstream_failed"),
-        (reply({"error": "down"}, 503), 502, "upstream_failed"),
-        (reply(b"", 302, location="http://169.254.169.254/"), 502, "unexpected_redirect"),
-        (reply(b"<html>"), 502, "bad_upstream_response"),
-        (reply([1]), 502, "bad_upstream_response"),
-        (reply({"results": {}}), 502, "bad_upstream_response"),
-        (raw(CUT), 502, "upstream_disconnected"),
+        (send_reply({"detail": "bad key"}, 401), 502, "upstream_failed"),
+        (send_reply({"detail": "slow down"}, 429), 502, "upstream_failed"),
+        (send_reply({"error": "down"}, 503), 502, "upstream_failed"),
+        (send_reply(b"", 302, location="http://169.254.169.254/"), 502, "unexpected_redirect"),
+        (send_reply(b"<html>"), 502, "bad_upstream_response"),
+        (send_reply([1]), 502, "bad_upstream_response"),
+        (send_reply({"results": {}}), 502, "bad_upstream_response"),
+        (send_pieces(CUT), 502, "upstream_disconnected"),
     ],
     ids=["401", "429", "503", "redirect", "html", "list", "shape", "cut"],
 )
 async def test_a_failed_backend_is_an_error(
     backend, gateway, upstream, alice, script, status, code
 ):
-    upstream.always(script)
+    upstream.set_default_script(script)
     answer = await search(gateway, alice.key)
     assert (answer.status, answer.error["code"]) == (status, code)
     assert "search-key-1" not in answer.error["message"]
@@ -189,15 +191,15 @@ async def test_a_failed_backend_is_an_error(
 
 @pytest.mark.settings(SEARCH_SECONDS=0.2)
 async def test_a_silent_backend_is_a_timeout(backend, gateway, upstream, alice):
-    upstream.will(silence)
+    upstream.queue_scripts(keep_silent)
     answer = await search(gateway, alice.key)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    await upstream.last.departure()
+    await upstream.last_exchange.wait_until_left()
 
 
 @pytest.mark.settings(SEARCH_ANSWER_BYTES=1_000)
 async def test_an_answer_beyond_the_bound_is_not_read(backend, gateway, upstream, alice):
-    upstream.will(reply(ANSWERS["tavily"] | {"images": ["x" * 4_000_000]}))
+    upstream.queue_scripts(send_reply(ANSWERS["tavily"] | {"images": ["x" * 4_000_000]}))
     assert (await search(gateway, alice.key)).error["code"] == "bad_upstream_response"
 
 
@@ -231,7 +233,7 @@ async def test_what_is_no_question_is_refused(backend, gateway, upstream, alice,
     ]
     for body, param in cases:
         with subtests.test(body=body, param=param):
-            answer = await gateway.ask("POST", "/v1/web_search", alice.key, json=body)
+            answer = await gateway.send_request("POST", "/v1/web_search", alice.key, json=body)
             assert (answer.status, answer.error["param"]) == (400, param)
             assert not upstream.requests
 
@@ -239,7 +241,7 @@ async def test_what_is_no_question_is_refused(backend, gateway, upstream, alice,
 async def test_a_key_is_needed(backend, gateway, upstream):
     assert (await search(gateway, None)).status == 401
     assert (await search(gateway, "sk-ps-nobody")).status == 401
-    assert (await gateway.ask("GET", "/v1/web_search")).status == 405
+    assert (await gateway.send_request("GET", "/v1/web_search")).status == 405
     assert not upstream.requests
 
 
@@ -273,7 +275,7 @@ async def test_tokens_that_a_caller_brings_are_no_key(backend, gateway, upstream
 def test_settings_that_do_not_fit_together_are_refused_at_the_start(settings, given, says):
     for name, value in given.items():
         setattr(settings, name, value)
-    (error,) = checks.web_search_is_configured_whole()
+    (error,) = checks.check_web_search_settings()
     assert error.id == "providers.E003"
     assert says in error.msg
 
@@ -301,4 +303,4 @@ def test_the_start_runs_that_check(settings):
 def test_settings_that_fit_are_none_to_speak_of(settings, given):
     for name, value in given.items():
         setattr(settings, name, value)
-    assert checks.web_search_is_configured_whole() == []
+    assert checks.check_web_search_settings() == []

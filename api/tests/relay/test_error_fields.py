@@ -5,10 +5,10 @@ told.
 import pytest
 
 from api.relay import error_fields
-from api.relay.error_fields import own_place
+from api.relay.error_fields import find_own_index
 from providers.exceptions import InvalidRequest
 from proxysite.testing.gateway import HELLO
-from proxysite.testing.upstream import reply, say
+from proxysite.testing.upstream import answer_honestly, send_reply
 
 BAD_FILE = {"type": "file", "file": {"file_id": "file-unknown"}}
 TEXT = {"type": "text", "text": "look at this"}
@@ -32,11 +32,11 @@ TEXT = {"type": "text", "text": "look at this"}
 def test_the_own_messages_are_the_last_ones_told(told, own, expected):
     names = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
     roles = [[names[letter] for letter in letters] for letters in (told, own)]
-    assert [own_place(roles[0], place, roles[1]) for place in range(len(told))] == expected
+    assert [find_own_index(roles[0], place, roles[1]) for place in range(len(told))] == expected
 
 
 def test_fields_that_have_another_name_in_a_response_are_named_so():
-    places = error_fields.of_response({"input": "x"})
+    places = error_fields.locate_response_items({"input": "x"})
     for param, expected in (
         ("max_tokens", "max_output_tokens"),
         ("messages", "input"),
@@ -44,7 +44,7 @@ def test_fields_that_have_another_name_in_a_response_are_named_so():
         (None, None),
     ):
         error = InvalidRequest("No.", param=param)
-        places.rename(error)
+        places.rename_param(error)
         assert error.param == expected
 
 
@@ -52,12 +52,12 @@ async def test_a_part_is_named_by_its_place_among_the_callers_own_messages(
     gateway, upstream, alice
 ):
     for _ in range(3):
-        assert (await gateway.chat(alice.key, conversation_id="talk")).status == 200
+        assert (await gateway.request_chat(alice.key, conversation_id="talk")).status == 200
     for messages, place in (
         ([{"role": "user", "content": [TEXT, BAD_FILE]}], 0),
         ([{"role": "system", "content": "s"}, {"role": "user", "content": [TEXT, BAD_FILE]}], 1),
     ):
-        answer = await gateway.chat(alice.key, conversation_id="talk", messages=messages)
+        answer = await gateway.request_chat(alice.key, conversation_id="talk", messages=messages)
         assert answer.status == 400
         assert answer.error["param"] == f"messages[{place}].content[1].file.file_id"
 
@@ -66,7 +66,7 @@ async def test_a_part_is_named_by_its_place_among_the_callers_own_messages(
 async def test_what_an_upstream_refuses_is_named_as_the_caller_said_it(
     gateway, upstream, alice, streams
 ):
-    assert (await gateway.chat(alice.key, conversation_id="talk")).status == 200
+    assert (await gateway.request_chat(alice.key, conversation_id="talk")).status == 200
     for told, expected in (
         ("messages[2].content", "messages[0].content"),
         ("messages[0].content", "conversation_id"),
@@ -77,13 +77,13 @@ async def test_what_an_upstream_refuses_is_named_as_the_caller_said_it(
             "param": told,
             "code": None,
         }
-        upstream.will(reply({"error": error}, 400))
-        answer = await gateway.chat(alice.key, conversation_id="talk", stream=streams)
+        upstream.queue_scripts(send_reply({"error": error}, 400))
+        answer = await gateway.request_chat(alice.key, conversation_id="talk", stream=streams)
         assert (answer.status, answer.error["param"]) == (400, expected)
 
 
 async def test_a_responses_items_are_named_as_such(gateway, upstream, alice):
-    first = await gateway.ask(
+    first = await gateway.send_request(
         "POST", "/v1/responses", alice.key, json={"model": "m", "input": "hi"}
     )
     part = {"type": "input_file", "file_id": "file-unknown"}
@@ -94,14 +94,14 @@ async def test_a_responses_items_are_named_as_such(gateway, upstream, alice):
         {"instructions": "i", "store": False},
     ):
         body = {"model": "m", "input": [{"role": "user", "content": "x"}, item]} | more
-        answer = await gateway.ask("POST", "/v1/responses", alice.key, json=body)
+        answer = await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
         assert (answer.status, answer.error["param"]) == (400, "input[1].content[1].file_id"), more
 
 
 async def test_an_answer_to_a_call_that_nobody_made_is_named_in_a_chat_as_one(
     gateway, upstream, alice
 ):
-    upstream.will(say())
+    upstream.queue_scripts(answer_honestly())
     messages = [*HELLO, {"role": "tool", "tool_call_id": "call_unknown", "content": "x"}]
-    answer = await gateway.chat(alice.key, conversation_id="talk", messages=messages)
+    answer = await gateway.request_chat(alice.key, conversation_id="talk", messages=messages)
     assert (answer.status, answer.error["param"]) == (400, "messages")

@@ -9,22 +9,24 @@ from api.tests.endpoints.test_background import all_written, asked, told, writte
 from conversations.history import finish_turn, turn_batches
 from conversations.history.turn_batches import TurnBatches
 from conversations.models import Turn
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import DatabaseUnavailable
 from proxysite.testing import speech
-from proxysite.testing.upstream import DONE, Gate, stream
+from proxysite.testing.upstream import DONE, Gate, send_stream
 
 
 @pytest.mark.settings(REQUESTS_IN_FLIGHT=2)
 async def test_no_more_run_than_requests_may_be_in_flight(gateway, upstream, alice):
     gate = Gate()
-    upstream.always(stream(*speech.words("One"), gate, *speech.spoken("."), DONE))
+    upstream.set_default_script(
+        send_stream(*speech.content_chunks("One"), gate, *speech.streamed_completion("."), DONE)
+    )
     answers = [await asked(gateway, alice) for _ in range(4)]
     assert [answer.status for answer in answers] == [200, 200, 503, 503]
     assert answers[-1].error["code"] == "too_many_requests_in_flight"
     gate.open()
     await all_written(gateway)
-    assert await off_loop(Turn.objects.count) == 2
+    assert await run_in_thread(Turn.objects.count) == 2
     assert (await asked(gateway, alice)).status == 200
     await all_written(gateway)
 
@@ -34,15 +36,17 @@ async def test_what_a_shutdown_cuts_off_has_failed_in_its_row_and_its_events(
     gateway, upstream, alice, caplog
 ):
     gate = Gate()
-    upstream.will(stream(*speech.words("One"), gate, DONE))
+    upstream.queue_scripts(send_stream(*speech.content_chunks("One"), gate, DONE))
     first = asyncio.create_task(asked(gateway, alice, stream=True))
-    await gate.arrival()
-    await gateway.drain()
+    await gate.wait_until_reached()
+    await gateway.drain_server()
     events = told(await first)
     await gateway.start()
     last, found = (
         events[-1],
-        await gateway.ask("GET", f"/v1/responses/{events[0]['response']['id']}", alice.key),
+        await gateway.send_request(
+            "GET", f"/v1/responses/{events[0]['response']['id']}", alice.key
+        ),
     )
     assert (last["type"], last["response"]) == ("response.failed", found.json)
     assert (found.json["status"], found.json["error"]["reason"]) == ("failed", "server_shutdown")
@@ -55,16 +59,16 @@ async def test_the_grace_begins_with_the_signal_whoever_listens(gateway, upstrea
     """What runs in the background is not given another one when the requests have had theirs."""
     settings.GRACE_SECONDS = 1
     gate, background = Gate(), gateway.inner.background
-    upstream.will(stream(*speech.words("One"), gate, DONE))
+    upstream.queue_scripts(send_stream(*speech.content_chunks("One"), gate, DONE))
     first = asyncio.create_task(asked(gateway, alice, stream=True))
-    await gate.arrival()
-    ends = background.drain()
+    await gate.wait_until_reached()
+    ends = background.start_draining()
     assert 0 < ends <= 1
     settings.GRACE_SECONDS = 10_000  # one that began later would not be over for hours
-    assert background.drain() <= ends
+    assert background.start_draining() <= ends
     refused = await asked(gateway, alice)
     assert (refused.status, refused.error["code"]) == (503, "server_shutdown")
-    await background.stop()
+    await background.drain_and_stop()
     assert told(await first)[-1]["type"] == "response.failed"
     gate.open()
 
@@ -74,23 +78,23 @@ async def test_very_many_that_a_shutdown_cuts_off_are_written_in_batches(
     gateway, upstream, alice, caplog, monkeypatch
 ):
     many, batches = 230, []
-    finish_all = turn_batches.finish_all
+    finish_all = turn_batches.write_outcomes
 
     def finish_counted(finished):
         batches.append(len(finished))
         return finish_all(finished)
 
-    monkeypatch.setattr(turn_batches, "finish_all", finish_counted)
+    monkeypatch.setattr(turn_batches, "write_outcomes", finish_counted)
     gate = Gate()
-    upstream.always(stream(*speech.words("One"), gate, DONE))
+    upstream.set_default_script(send_stream(*speech.content_chunks("One"), gate, DONE))
     ids = []
     for _ in range(many // 10):
         ids += [
             answer.json["id"]
             for answer in await asyncio.gather(*(asked(gateway, alice) for _ in range(10)))
         ]
-    await upstream.asked(many)
-    await gateway.drain()
+    await upstream.wait_for_request(many)
+    await gateway.drain_server()
     await gateway.stop()
     assert (sum(batches), max(batches) <= 50) == (many, True)
     assert len(batches) < many / 10
@@ -98,12 +102,12 @@ async def test_very_many_that_a_shutdown_cuts_off_are_written_in_batches(
     assert "does not answer" not in caplog.text
     await gateway.start()
     for response_id in ids[::40]:
-        answer = await gateway.ask("GET", f"/v1/responses/{response_id}", alice.key)
+        answer = await gateway.send_request("GET", f"/v1/responses/{response_id}", alice.key)
         assert (answer.json["status"], answer.json["error"]["reason"]) == (
             "failed",
             "server_shutdown",
         )
-    assert await off_loop(lambda: set(Turn.objects.values_list("error__code", flat=True))) == {
+    assert await run_in_thread(lambda: set(Turn.objects.values_list("error__code", flat=True))) == {
         "server_shutdown"
     }
     gate.open()
@@ -119,13 +123,13 @@ async def test_a_turn_that_the_database_never_takes_holds_up_no_other(
             raise DataError("made up")
         written_ids.append(finished.id)
 
-    monkeypatch.setattr(finish_turn, "finish", finish)
-    history._unwritten += [
-        finish_turn.Finished(id=name, conversation_id="c", status="completed")
+    monkeypatch.setattr(finish_turn, "write_turn_outcome", finish)
+    history._unwritten_outcomes += [
+        finish_turn.TurnOutcome(id=name, conversation_id="c", status="completed")
         for name in ("bad", "good")
     ]
-    await history._write_late()
-    assert (written_ids, history._unwritten) == (["good"], [])
+    await history._write_late_outcomes()
+    assert (written_ids, history._unwritten_outcomes) == (["good"], [])
     assert "never takes the turn bad" in caplog.text
     caplog.clear()
 
@@ -137,12 +141,12 @@ async def test_when_the_database_is_away_no_batch_is_waited_for_twice(gateway, a
         batches.append(len(finished))
         raise OperationalError("away")
 
-    monkeypatch.setattr(turn_batches, "finish_all", away)
+    monkeypatch.setattr(turn_batches, "write_outcomes", away)
     found = [
-        finish_turn.Finished(id=str(number), conversation_id="c", status="failed")
+        finish_turn.TurnOutcome(id=str(number), conversation_id="c", status="failed")
         for number in range(120)
     ]
     writer = TurnBatches()
-    ends = await asyncio.gather(*map(writer.write, found), return_exceptions=True)
+    ends = await asyncio.gather(*map(writer.write_in_batch, found), return_exceptions=True)
     assert {type(end) for end in ends} == {DatabaseUnavailable}
     assert batches == [50]

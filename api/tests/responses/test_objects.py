@@ -7,11 +7,17 @@ import pytest
 from openai.types.responses import Response
 
 from api.responses import schema
-from api.responses.objects import Outcome, head_of, of_turn, repeated, response_object
-from api.responses.output_items import shown_annotations, shown_item, shown_logprobs
-from conversations.messages.answer_builder import Answer
-from conversations.models import Conversation, Door, Item, Kind, Turn
-from providers.protocol.chunks import delta
+from api.responses.objects import (
+    ResponseOutcome,
+    build_response_head,
+    build_response_object,
+    build_turn_response,
+    echo_fields,
+)
+from api.responses.output_items import render_annotations, render_logprobs, render_output_item
+from conversations.messages.answer_builder import CollectedAnswer
+from conversations.models import Conversation, ConversationKind, Item, Turn, TurnEndpoint
+from providers.protocol.chunks import make_delta
 from providers.protocol.request import CHAT, ChatRequest
 
 ID = "0" * 31 + "7"
@@ -21,7 +27,7 @@ FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}}
 
 
 def asked(**fields: Any) -> dict[str, Any]:
-    return schema.read(orjson.dumps({"model": "m", "input": "hi"} | fields))
+    return schema.read_response_body(orjson.dumps({"model": "m", "input": "hi"} | fields))
 
 
 def valid(found: dict[str, Any]) -> dict[str, Any]:
@@ -31,27 +37,31 @@ def valid(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def shown(**fields: Any) -> dict[str, Any]:
-    return valid(response_object(head_of(asked(**fields), ID, 5, stored=True), Outcome()))
+    return valid(
+        build_response_object(
+            build_response_head(asked(**fields), ID, 5, stored=True), ResponseOutcome()
+        )
+    )
 
 
 def turn(**fields: Any) -> Turn:
     given = {
-        "door": Door.RESPONSE,
+        "door": TurnEndpoint.RESPONSE,
         "status": "completed",
         "model": "m",
         "created_at": AT,
         "stored": True,
     } | fields
-    kind = given.pop("kind", Kind.THREAD)
+    kind = given.pop("kind", ConversationKind.THREAD)
     return Turn(
         id=uuid.UUID(ID), conversation=Conversation(id="conv_1", kind=kind), number=1, **given
     )
 
 
 def rows(*batches: list[dict[str, Any]]) -> list[Item]:
-    answer = Answer(ID)
+    answer = CollectedAnswer(ID)
     for batch in batches:
-        answer.take(batch)
+        answer.add_chunks(batch)
     return [
         Item(
             public_id=part.id,
@@ -61,7 +71,7 @@ def rows(*batches: list[dict[str, Any]]) -> list[Item]:
             status=entry.status,
             output=True,
         )
-        for part, entry in zip(answer.parts, answer.entries(), strict=True)
+        for part, entry in zip(answer.parts, answer.make_entries(), strict=True)
     ]
 
 
@@ -129,7 +139,7 @@ def test_a_null_is_as_good_as_nothing() -> None:
     body = asked(
         temperature=None, text={"format": None, "verbosity": None}, reasoning=None, tools=None
     )
-    assert repeated(body) == {"text": {"format": {"type": "text"}}}
+    assert echo_fields(body) == {"text": {"format": {"type": "text"}}}
 
 
 @pytest.mark.parametrize("given", ["conv_1", {"id": "conv_1"}])
@@ -146,31 +156,33 @@ def test_the_object_of_a_turn_is_that_of_its_answer() -> None:
     }
     body = asked(instructions="be brief", tools=[FUNCTION], metadata={"a": "b"})
     row = turn(
-        settings=repeated(body),
+        settings=echo_fields(body),
         metadata={"a": "b"},
         usage=usage,
         extras={"steps": [1]},
         finished_at=AT,
     )
-    items = rows([delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so")])
-    found = valid(of_turn(row, items))
-    head = head_of(body, ID, int(AT.timestamp()), stored=True)
-    done = Outcome(
+    items = rows([make_delta(REQUEST, reasoning_content="hm"), make_delta(REQUEST, content="so")])
+    found = valid(build_turn_response(row, items))
+    head = build_response_head(body, ID, int(AT.timestamp()), stored=True)
+    done = ResponseOutcome(
         "completed",
         found["output"],
         found["usage"],
         completed_at=int(AT.timestamp()),
         extras={"steps": [1]},
     )
-    assert found == response_object(head, done)
+    assert found == build_response_object(head, done)
     assert [item["id"] for item in found["output"]] == [f"rs_{ID}00", f"msg_{ID}01"]
     assert found["usage"]["total_tokens"] == 12
     assert found["usage"]["input_tokens_details"] == {"cached_tokens": 0, "cache_write_tokens": 4}
 
 
 def test_thinking_is_a_summary_again_where_the_request_asked_for_one() -> None:
-    row = turn(settings=repeated(asked(reasoning={"summary": "auto"})))
-    [thought] = valid(of_turn(row, rows([delta(REQUEST, reasoning_content="hm")])))["output"]
+    row = turn(settings=echo_fields(asked(reasoning={"summary": "auto"})))
+    [thought] = valid(
+        build_turn_response(row, rows([make_delta(REQUEST, reasoning_content="hm")]))
+    )["output"]
     assert thought["summary"] == [{"type": "summary_text", "text": "hm"}]
 
 
@@ -194,11 +206,11 @@ def test_thinking_is_a_summary_again_where_the_request_asked_for_one() -> None:
             {"status": "failed", "error": {"code": "rate_limit_exceeded", "message": "Slow."}},
             {"error": {"code": "rate_limit_exceeded", "message": "Slow."}},
         ),
-        ({"kind": Kind.OPEN}, {"conversation": {"id": "conv_1"}}),
-        ({"kind": Kind.THREAD}, {"conversation": None}),
+        ({"kind": ConversationKind.OPEN}, {"conversation": {"id": "conv_1"}}),
+        ({"kind": ConversationKind.THREAD}, {"conversation": None}),
         ({"stored": False}, {"store": False}),
         (
-            {"door": Door.CHAT, "settings": {"temperature": "warm", "tools": 3}},
+            {"door": TurnEndpoint.CHAT, "settings": {"temperature": "warm", "tools": 3}},
             {"temperature": 1.0, "tools": []},
         ),
     ],
@@ -206,12 +218,14 @@ def test_thinking_is_a_summary_again_where_the_request_asked_for_one() -> None:
 def test_the_state_of_a_turn_is_that_of_its_object(
     fields: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    found = valid(of_turn(turn(**fields), []))
+    found = valid(build_turn_response(turn(**fields), []))
     assert {name: found[name] for name in expected} == expected
 
 
 def test_fields_of_a_strategy_never_hide_those_of_the_object() -> None:
-    found = valid(of_turn(turn(extras={"steps": [], "status": "thinking", "output": "x"}), []))
+    found = valid(
+        build_turn_response(turn(extras={"steps": [], "status": "thinking", "output": "x"}), [])
+    )
     assert (found["steps"], found["status"], found["output"]) == ([], "completed", [])
 
 
@@ -231,10 +245,10 @@ def test_citations_in_any_form_are_flat() -> None:
         {"type": "file_citation", "file_id": "f"},
         {"url_citation": {"url": 3}},
     ]
-    assert shown_annotations(
+    assert render_annotations(
         [flat, {"type": "url_citation", "url_citation": dict(flat)}, *odd]
     ) == [flat, flat]
-    [bare] = shown_annotations(
+    [bare] = render_annotations(
         [{"url_citation": {"url": "https://a.b", "start_index": -1, "title": None}}]
     )
     assert bare == {**flat, "start_index": 0, "end_index": 0, "title": "https://a.b"}
@@ -242,10 +256,10 @@ def test_citations_in_any_form_are_flat() -> None:
 
 def test_log_probabilities_have_their_bytes() -> None:
     odd: list[Any] = [None, {}, {"token": "x"}, {"token": 3, "logprob": 0}]
-    [entry] = shown_logprobs([*odd, {"token": "é", "logprob": -1, "top_logprobs": None}])
+    [entry] = render_logprobs([*odd, {"token": "é", "logprob": -1, "top_logprobs": None}])
     assert entry == {"token": "é", "logprob": -1, "bytes": [195, 169], "top_logprobs": []}
 
 
 def test_a_call_is_shown_as_it_is() -> None:
     call = {"id": "fc_1", "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
-    assert shown_item(call, as_summary=True) is call
+    assert render_output_item(call, as_summary=True) is call

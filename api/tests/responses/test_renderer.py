@@ -11,12 +11,12 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from api.responses import schema
-from api.responses.objects import head_of
+from api.responses.objects import build_response_head
 from api.responses.renderer import EventRenderer
 from api.streaming.stream_answer import SLICE_BYTES, Heartbeat, StreamAnswer
-from conversations.messages.answer_builder import Answer
+from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import Disconnected, GatewayError, RateLimited, Rejected
-from providers.protocol.chunks import Batches, Chunk, completion, delta, usage_chunk
+from providers.protocol.chunks import Batches, Chunk, make_completion, make_delta, make_usage_chunk
 from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
 from providers.protocol.usage_meter import TokenUsage
@@ -38,12 +38,12 @@ WEIGHED = {
 
 
 def renderer(
-    answer: Answer | None = None, usage: TokenUsage | None = None, **fields: Any
+    answer: CollectedAnswer | None = None, usage: TokenUsage | None = None, **fields: Any
 ) -> EventRenderer:
-    body = schema.read(orjson.dumps({"model": "public", "input": "hi"} | fields))
+    body = schema.read_response_body(orjson.dumps({"model": "public", "input": "hi"} | fields))
     trace = Trace(REQUEST)
     trace.meter.counted = usage or TokenUsage(prompt=5, completion=7, reasoning=3, cached=2)
-    return EventRenderer(trace, head_of(body, ID, CREATED, stored=True), answer)
+    return EventRenderer(trace, build_response_head(body, ID, CREATED, stored=True), answer)
 
 
 def parsed(data: bytes) -> list[dict[str, Any]]:
@@ -65,7 +65,9 @@ def told(batches: Iterable[list[Chunk]], **fields: Any) -> list[dict[str, Any]]:
     order.
     """
     rendering = renderer(**fields)
-    found = parsed(b"".join(rendering.events(batch) for batch in batches) + rendering.end())
+    found = parsed(
+        b"".join(rendering.render_batch(batch) for batch in batches) + rendering.render_end()
+    )
     read_by_the_sdk(found)
     return found
 
@@ -88,19 +90,23 @@ def joined(events: list[dict[str, Any]], kind: str) -> str:
 
 def call(index: int, **fields: Any) -> Chunk:
     function = {name: fields.pop(name) for name in ("name", "arguments") if name in fields}
-    return delta(
+    return make_delta(
         REQUEST, tool_calls=[{"index": index, "type": "function", "function": function, **fields}]
     )
 
 
 def end(reason: str = "stop") -> Chunk:
-    return delta(REQUEST, finish_reason=reason)
+    return make_delta(REQUEST, finish_reason=reason)
 
 
 # --- streams --------------------------------------------------------------------------------------
 def test_a_text_is_told_from_its_beginning_to_its_end() -> None:
     events = told(
-        [[delta(REQUEST, role="assistant", content="Hel")], [delta(REQUEST, content="lo")], [end()]]
+        [
+            [make_delta(REQUEST, role="assistant", content="Hel")],
+            [make_delta(REQUEST, content="lo")],
+            [end()],
+        ]
     )
     assert types(events) == [
         *("created", "in_progress", "output_item.added", "content_part.added"),
@@ -127,16 +133,16 @@ def test_a_text_is_told_from_its_beginning_to_its_end() -> None:
 
 def test_the_first_batch_begins_the_response_whatever_is_in_it() -> None:
     rendering = renderer()
-    assert types(parsed(rendering.events([delta(REQUEST, role="assistant")]))) == [
+    assert types(parsed(rendering.render_batch([make_delta(REQUEST, role="assistant")]))) == [
         "created",
         "in_progress",
     ]
-    assert rendering.events([delta(REQUEST)]) == b""
-    assert rendering.events([usage_chunk(REQUEST, {"prompt_tokens": 1})]) == b""
+    assert rendering.render_batch([make_delta(REQUEST)]) == b""
+    assert rendering.render_batch([make_usage_chunk(REQUEST, {"prompt_tokens": 1})]) == b""
 
 
 def test_a_response_in_the_background_is_queued_first() -> None:
-    events = told([[delta(REQUEST, content="x"), end()]], background=True)
+    events = told([[make_delta(REQUEST, content="x"), end()]], background=True)
     assert types(events)[:3] == ["created", "queued", "in_progress"]
     assert [event["response"]["status"] for event in events[:3]] == [
         "queued",
@@ -151,8 +157,8 @@ def test_an_answer_of_nothing_is_completed() -> None:
 
 
 def test_thinking_is_told_raw_and_closed_before_the_words_begin() -> None:
-    batches = [[delta(REQUEST, reasoning_content=text)] for text in ("I ", "think")]
-    events = told([*batches, [delta(REQUEST, content="so"), end()]])
+    batches = [[make_delta(REQUEST, reasoning_content=text)] for text in ("I ", "think")]
+    events = told([*batches, [make_delta(REQUEST, content="so"), end()]])
     assert types(events)[2:9] == [
         *(
             "output_item.added",
@@ -171,7 +177,10 @@ def test_thinking_is_told_raw_and_closed_before_the_words_begin() -> None:
 
 def test_thinking_is_told_as_a_summary_where_the_caller_asks_for_one() -> None:
     batches = [
-        [delta(REQUEST, reasoning_content="I "), delta(REQUEST, reasoning_content="think")],
+        [
+            make_delta(REQUEST, reasoning_content="I "),
+            make_delta(REQUEST, reasoning_content="think"),
+        ],
         [end()],
     ]
     events = told(batches, reasoning={"summary": "auto"})
@@ -193,12 +202,12 @@ def test_calls_are_told_one_after_another() -> None:
         [end("tool_calls")],
     ]
     rendering = renderer()
-    sent = [parsed(rendering.events(batch)) for batch in batches]
+    sent = [parsed(rendering.render_batch(batch)) for batch in batches]
     assert types(sent[2]) == ["function_call_arguments.done", "output_item.done"], (
         "as soon as the next one begins"
     )
     assert types(sent[3])[0] == "output_item.added"
-    events = [event for batch in sent for event in batch] + parsed(rendering.end())
+    events = [event for batch in sent for event in batch] + parsed(rendering.render_end())
     read_by_the_sdk(events)
     first, second = events[-1]["response"]["output"]
     assert (first["call_id"], first["name"], first["arguments"]) == ("c1", "f", '{"a":1}')
@@ -240,8 +249,8 @@ def test_a_call_without_arguments_and_a_name_in_pieces_are_told() -> None:
 
 
 def test_thinking_words_and_calls_keep_their_order() -> None:
-    said = [delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="let me see")]
-    again = [call(0, id="c1", name="f", arguments="{}"), delta(REQUEST, content="and so")]
+    said = [make_delta(REQUEST, reasoning_content="hm"), make_delta(REQUEST, content="let me see")]
+    again = [call(0, id="c1", name="f", arguments="{}"), make_delta(REQUEST, content="and so")]
     events = told([said, again, [end()]])
     kinds = ["reasoning", "message", "function_call", "message"]
     assert [item["type"] for item in events[-1]["response"]["output"]] == kinds
@@ -249,7 +258,9 @@ def test_thinking_words_and_calls_keep_their_order() -> None:
 
 
 def test_a_refusal_is_told_as_one() -> None:
-    events = told([[delta(REQUEST, refusal="I ")], [delta(REQUEST, refusal="won't"), end()]])
+    events = told(
+        [[make_delta(REQUEST, refusal="I ")], [make_delta(REQUEST, refusal="won't"), end()]]
+    )
     assert types(events)[3:8] == [
         *(
             "content_part.added",
@@ -267,7 +278,9 @@ def test_a_refusal_is_told_as_one() -> None:
 @pytest.mark.parametrize("first", ["content", "refusal"])
 def test_words_and_a_refusal_are_two_parts_of_one_message(first: str) -> None:
     second = "refusal" if first == "content" else "content"
-    events = told([[delta(REQUEST, **{first: "a"})], [delta(REQUEST, **{second: "b"})], [end()]])
+    events = told(
+        [[make_delta(REQUEST, **{first: "a"})], [make_delta(REQUEST, **{second: "b"})], [end()]]
+    )
     [message] = events[-1]["response"]["output"]
     kinds = {"content": "output_text", "refusal": "refusal"}
     assert [part["type"] for part in message["content"]] == [kinds[first], kinds[second]]
@@ -279,8 +292,8 @@ def test_words_and_a_refusal_are_two_parts_of_one_message(first: str) -> None:
 def test_citations_are_told_and_flat() -> None:
     events = told(
         [
-            [delta(REQUEST, content="so")],
-            [delta(REQUEST, annotations=[CITED, {"type": "odd"}])],
+            [make_delta(REQUEST, content="so")],
+            [make_delta(REQUEST, annotations=[CITED, {"type": "odd"}])],
             [end()],
         ]
     )
@@ -299,9 +312,9 @@ def test_citations_are_told_and_flat() -> None:
 
 
 def test_log_probabilities_go_with_their_words() -> None:
-    chunk = delta(REQUEST, content="hé")
+    chunk = make_delta(REQUEST, content="hé")
     chunk["choices"][0]["logprobs"] = {"content": [WEIGHED]}
-    events = told([[chunk], [delta(REQUEST, content="!")], [end()]], top_logprobs=1)
+    events = told([[chunk], [make_delta(REQUEST, content="!")], [end()]], top_logprobs=1)
     first, second = [event for event in events if event["type"] == "response.output_text.delta"]
     assert (first["logprobs"][0]["token"], first["logprobs"][0]["logprob"]) == ("hé", -0.5)
     assert second["logprobs"] == []
@@ -315,7 +328,10 @@ def test_log_probabilities_go_with_their_words() -> None:
 )
 def test_an_answer_that_was_cut_off_by_a_limit_is_incomplete(reason: str, shown: str) -> None:
     events = told(
-        [[delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so")], [end(reason)]]
+        [
+            [make_delta(REQUEST, reasoning_content="hm"), make_delta(REQUEST, content="so")],
+            [end(reason)],
+        ]
     )
     assert types(events)[-1] == "incomplete"
     final = events[-1]["response"]
@@ -327,9 +343,12 @@ def test_an_answer_that_was_cut_off_by_a_limit_is_incomplete(reason: str, shown:
 
 def test_what_strategies_say_of_their_thinking_is_in_the_final_object_and_breaks_nothing() -> None:
     batches = [
-        [delta(REQUEST) | {"status": {"message": "thinking", "step": 2}}],
-        [delta(REQUEST, content="so")],
-        [delta(REQUEST) | {"steps": [{"title": "t"}], "total_thinking_time": 1.5, "model": "evil"}],
+        [make_delta(REQUEST) | {"status": {"message": "thinking", "step": 2}}],
+        [make_delta(REQUEST, content="so")],
+        [
+            make_delta(REQUEST)
+            | {"steps": [{"title": "t"}], "total_thinking_time": 1.5, "model": "evil"}
+        ],
         [end()],
     ]
     final = told(batches)[-1]["response"]
@@ -338,9 +357,9 @@ def test_what_strategies_say_of_their_thinking_is_in_the_final_object_and_breaks
 
 
 def test_only_the_first_choice_is_told() -> None:
-    other = delta(REQUEST, content="other")
+    other = make_delta(REQUEST, content="other")
     other["choices"][0]["index"] = 1
-    assert joined(told([[delta(REQUEST, content="so"), other, end()]]), "output_text") == "so"
+    assert joined(told([[make_delta(REQUEST, content="so"), other, end()]]), "output_text") == "so"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -355,7 +374,7 @@ def test_an_answer_cut_anywhere_is_the_same_response(seed: int) -> None:
     for field, text in texts.items():
         while text:
             size = rng.randint(1, 5)
-            chunks.append(delta(REQUEST, **{field: text[:size]}))
+            chunks.append(make_delta(REQUEST, **{field: text[:size]}))
             text = text[size:]
     pieces = [(0, piece) for piece in ('{"a":', "[1,2", "]}")] + [
         (1, piece) for piece in ("{", '"b":2', "}")
@@ -387,12 +406,12 @@ def test_an_answer_cut_anywhere_is_the_same_response(seed: int) -> None:
 
 
 def test_an_answer_that_somebody_else_folds_is_told_once() -> None:
-    answer = Answer(ID)
+    answer = CollectedAnswer(ID)
     rendering = renderer(answer)
     sent = b""
-    for batch in ([delta(REQUEST, content="a")], [delta(REQUEST, content="b")], [end()]):
-        answer.take(batch)
-        sent += rendering.events(batch)
+    for batch in ([make_delta(REQUEST, content="a")], [make_delta(REQUEST, content="b")], [end()]):
+        answer.add_chunks(batch)
+        sent += rendering.render_batch(batch)
     assert joined(parsed(sent), "output_text") == "ab"
 
 
@@ -407,10 +426,10 @@ def test_an_answer_that_somebody_else_folds_is_told_once() -> None:
 )
 def test_an_answer_that_breaks_off_has_failed(error: GatewayError, code: str) -> None:
     rendering = renderer()
-    sent = rendering.events(
-        [delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so fa")]
+    sent = rendering.render_batch(
+        [make_delta(REQUEST, reasoning_content="hm"), make_delta(REQUEST, content="so fa")]
     )
-    events = parsed(sent + rendering.failed(error))
+    events = parsed(sent + rendering.render_failure(error))
     read_by_the_sdk(events)
     assert types(events)[-2:] == ["output_text.delta", "failed"]
     final = events[-1]["response"]
@@ -425,7 +444,7 @@ def test_an_answer_that_breaks_off_has_failed(error: GatewayError, code: str) ->
 
 
 def test_a_failure_before_the_first_chunk_begins_the_response_too() -> None:
-    events = parsed(renderer().failed(Disconnected("It broke off.")))
+    events = parsed(renderer().render_failure(Disconnected("It broke off.")))
     read_by_the_sdk(events)
     assert types(events) == ["created", "in_progress", "failed"]
     assert events[-1]["response"]["error"]["reason"] == "upstream_disconnected"
@@ -438,7 +457,9 @@ def test_calls_that_were_half_said_are_incomplete_in_a_failure() -> None:
         call(1, id="c2", name="g", arguments="{}"),
     ]
     chunks += [call(2, id="c3", name="h", arguments="{")]
-    events = parsed(rendering.events(chunks) + rendering.failed(Disconnected("It broke off.")))
+    events = parsed(
+        rendering.render_batch(chunks) + rendering.render_failure(Disconnected("It broke off."))
+    )
     output = events[-1]["response"]["output"]
     assert [item["status"] for item in output] == ["incomplete", "completed", "incomplete"]
 
@@ -455,14 +476,14 @@ async def sent_by_the_server(*batches: list[Chunk], error: GatewayError) -> list
     async def send(message: dict[str, Any]) -> None:
         messages.append(message)
 
-    await StreamAnswer(upstream(), renderer(), Heartbeat(60), f"req_{ID}").relay(send)
+    await StreamAnswer(upstream(), renderer(), Heartbeat(60), f"req_{ID}").send_answer(send)
     return messages
 
 
 async def test_a_large_event_is_sent_in_slices() -> None:
     text = "x" * (2 * SLICE_BYTES)
     _, *bodies = await sent_by_the_server(
-        [delta(REQUEST, content=text)], error=Disconnected("It broke off.")
+        [make_delta(REQUEST, content=text)], error=Disconnected("It broke off.")
     )
     assert max(len(body["body"]) for body in bodies) == SLICE_BYTES
     assert [body["more_body"] for body in bodies] == [*[True] * (len(bodies) - 1), False]
@@ -476,7 +497,7 @@ async def test_a_large_event_is_sent_in_slices() -> None:
 
 async def test_a_stream_that_breaks_off_ends_with_the_failure_and_nothing_after_it() -> None:
     error = Disconnected("It broke off.")
-    head, *bodies = await sent_by_the_server([delta(REQUEST, content="so fa")], error=error)
+    head, *bodies = await sent_by_the_server([make_delta(REQUEST, content="so fa")], error=error)
     assert head["status"] == 200
     assert [body["more_body"] for body in bodies] == [True, False]
     events = parsed(b"".join(body["body"] for body in bodies))
@@ -500,7 +521,9 @@ def test_a_whole_answer_is_one_object() -> None:
         "annotations": [CITED],
         "tool_calls": calls,
     }
-    raw = renderer().whole(completion(REQUEST, message, None, "tool_calls") | {"steps": []})
+    raw = renderer().render_whole(
+        make_completion(REQUEST, message, None, "tool_calls") | {"steps": []}
+    )
     found = Response.model_validate_json(raw, strict=True)
     assert [item.type for item in found.output] == ["reasoning", "message", "function_call"]
     assert (found.output_text, found.status, found.id) == ("so", "completed", f"resp_{ID}")
@@ -510,15 +533,18 @@ def test_a_whole_answer_is_one_object() -> None:
 
 
 def test_a_whole_answer_and_a_streamed_one_are_the_same_object() -> None:
-    chunk = completion(REQUEST, {"content": "so", "reasoning_content": "hm"}, None, "length")
-    whole = orjson.loads(renderer().whole(chunk))
+    chunk = make_completion(REQUEST, {"content": "so", "reasoning_content": "hm"}, None, "length")
+    whole = orjson.loads(renderer().render_whole(chunk))
     streamed = told(
-        [[delta(REQUEST, reasoning_content="hm"), delta(REQUEST, content="so")], [end("length")]]
+        [
+            [make_delta(REQUEST, reasoning_content="hm"), make_delta(REQUEST, content="so")],
+            [end("length")],
+        ]
     )
     assert whole == streamed[-1]["response"]
 
 
 def test_figures_of_the_upstream_are_believed_and_guesses_told_as_they_are() -> None:
     rendering = renderer(usage=TokenUsage(prompt=9, completion=1, estimated=True))
-    final = orjson.loads(rendering.whole(completion(REQUEST, {"content": "x"}, None)))
+    final = orjson.loads(rendering.render_whole(make_completion(REQUEST, {"content": "x"}, None)))
     assert final["usage"]["input_tokens"] == 9

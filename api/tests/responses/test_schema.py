@@ -37,7 +37,7 @@ SPOKEN = {
 
 
 def read(**fields: Any) -> dict[str, Any]:
-    return schema.read(orjson.dumps({"model": "m", "input": "hi"} | fields))
+    return schema.read_response_body(orjson.dumps({"model": "m", "input": "hi"} | fields))
 
 
 def refused(**fields: Any) -> CallerError:
@@ -90,7 +90,7 @@ def test_a_documented_field_is_accepted_and_kept_as_it_came(name: str, value: An
 
 @pytest.mark.parametrize("beginning", ["instructions", "previous_response_id", "conversation"])
 def test_input_may_be_left_out_where_something_else_begins(beginning: str) -> None:
-    assert "input" not in schema.read(orjson.dumps({"model": "m", beginning: "x"}))
+    assert "input" not in schema.read_response_body(orjson.dumps({"model": "m", beginning: "x"}))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_field_that_would_choose_where_the_request_goes_is_refused(field: str)
 
 def test_nothing_to_say_is_refused() -> None:
     with pytest.raises(CallerError) as caught:
-        schema.read(b'{"model": "m"}')
+        schema.read_response_body(b'{"model": "m"}')
     assert caught.value.param == "input"
 
 
@@ -242,12 +242,12 @@ def test_nothing_to_say_is_refused() -> None:
 )
 def test_a_body_that_is_no_clean_object_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidJson):
-        schema.read(raw)
+        schema.read_response_body(raw)
 
 
 def test_a_nul_is_refused_with_its_place() -> None:
     with pytest.raises(CallerError) as caught:
-        schema.read(rb'{"model":"m","input":[{"role":"user","content":"a\u0000b"}]}')
+        schema.read_response_body(rb'{"model":"m","input":[{"role":"user","content":"a\u0000b"}]}')
     assert caught.value.param == "input[0].content"
 
 
@@ -255,20 +255,22 @@ def test_a_nul_is_refused_with_its_place() -> None:
 def test_references_are_found_and_replaced_by_the_items_they_mean() -> None:
     said = {"role": "user", "content": "and now?"}
     body = read(input=[{"type": "item_reference", "id": "msg_1"}, said, {"id": "fc_1"}])
-    assert input_items.references(body) == {"input[0].id": "msg_1", "input[2].id": "fc_1"}
-    found = input_items.resolved(body, {"msg_1": SPOKEN, "fc_1": CALL, "other": THOUGHT})
+    assert input_items.find_item_references(body) == {"input[0].id": "msg_1", "input[2].id": "fc_1"}
+    found = input_items.resolve_item_references(
+        body, {"msg_1": SPOKEN, "fc_1": CALL, "other": THOUGHT}
+    )
     assert found["input"] == [SPOKEN, said, CALL]
     assert body["input"][0] == {"type": "item_reference", "id": "msg_1"}, "the body itself stays"
 
 
 def test_a_reference_to_nothing_is_a_404_with_its_place() -> None:
     with pytest.raises(UnknownUrl) as caught:
-        input_items.resolved(read(input=[{"id": "msg_2"}]), {"msg_1": SPOKEN})
+        input_items.resolve_item_references(read(input=[{"id": "msg_2"}]), {"msg_1": SPOKEN})
     assert (caught.value.shown_status, caught.value.param) == (404, "input[0].id")
 
 
 @pytest.mark.parametrize("given", ["hi", [{"role": "user", "content": "hi"}]])
 def test_an_input_without_references_stays(given: Any) -> None:
     body = read(input=given)
-    assert input_items.references(body) == {}
-    assert input_items.resolved(body, {}) == body
+    assert input_items.find_item_references(body) == {}
+    assert input_items.resolve_item_references(body, {}) == body

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from api.responses import schema
-from api.responses.to_chat import chat_body, own_messages
+from api.responses.to_chat import build_chat_body, build_input_messages
 from api.schemas import chat_request_body
 from providers.exceptions import InvalidRequest
 from providers.protocol.request import CHAT
@@ -27,9 +27,9 @@ SEARCH = {"type": "web_search", "search_context_size": "low", "user_location": W
 
 def asked(*earlier: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """What goes upstream; it must be a body that the door of chat completions takes."""
-    body = schema.read(orjson.dumps({"model": "m", "input": "hi"} | fields))
-    found = chat_body(body, [*earlier, *own_messages(body)])
-    return chat_request_body.read(CHAT, orjson.dumps(found))
+    body = schema.read_response_body(orjson.dumps({"model": "m", "input": "hi"} | fields))
+    found = build_chat_body(body, [*earlier, *build_input_messages(body)])
+    return chat_request_body.read_request_body(CHAT, orjson.dumps(found))
 
 
 def test_a_text_is_the_user_message() -> None:

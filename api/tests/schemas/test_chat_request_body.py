@@ -24,7 +24,7 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
 
 
 def read(endpoint: str, **fields: Any) -> dict[str, Any]:
-    return chat_request_body.read(endpoint, orjson.dumps(LEAST[endpoint] | fields))
+    return chat_request_body.read_request_body(endpoint, orjson.dumps(LEAST[endpoint] | fields))
 
 
 def refused(endpoint: str, **fields: Any) -> CallerError:
@@ -179,7 +179,7 @@ def test_fields_it_does_not_know_are_kept_at_every_level() -> None:
 
 
 @pytest.mark.parametrize("endpoint", LEAST)
-@pytest.mark.parametrize("field", sorted(json_body.ROUTING))
+@pytest.mark.parametrize("field", sorted(json_body.ROUTING_FIELDS))
 def test_a_field_that_would_choose_a_url_header_or_credential_is_refused(
     endpoint: str, field: str
 ) -> None:
@@ -193,7 +193,13 @@ def test_a_field_that_would_choose_a_url_header_or_credential_is_refused(
 
 
 def test_the_contract_names_these_routing_fields() -> None:
-    assert {"api_base", "base_url", "api_key", "extra_headers", "custom_host"} <= json_body.ROUTING
+    assert {
+        "api_base",
+        "base_url",
+        "api_key",
+        "extra_headers",
+        "custom_host",
+    } <= json_body.ROUTING_FIELDS
 
 
 # --- wrong types and ranges -----------------------------------------------------------------------
@@ -370,7 +376,7 @@ def test_a_wrong_value_is_a_400_that_names_the_field(
 def test_a_missing_field_is_named(endpoint: str, field: str) -> None:
     body = {name: value for name, value in LEAST[endpoint].items() if name != field}
     with pytest.raises(InvalidRequest) as caught:
-        chat_request_body.read(endpoint, orjson.dumps(body))
+        chat_request_body.read_request_body(endpoint, orjson.dumps(body))
     assert (caught.value.param, caught.value.shown_code) == (field, "missing_required_parameter")
 
 
@@ -438,7 +444,7 @@ NOT_JSON = {
 @pytest.mark.parametrize("case", NOT_JSON)
 def test_what_is_no_json_we_could_pass_on_is_invalid_json(case: str) -> None:
     with pytest.raises(InvalidJson) as caught:
-        chat_request_body.read(CHAT, NOT_JSON[case])
+        chat_request_body.read_request_body(CHAT, NOT_JSON[case])
     assert (caught.value.shown_status, caught.value.shown_code) == (400, "invalid_json")
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 300
@@ -450,7 +456,7 @@ def test_what_is_no_json_we_could_pass_on_is_invalid_json(case: str) -> None:
 @pytest.mark.parametrize("endpoint", LEAST)
 def test_a_body_that_is_no_object_is_invalid_json(endpoint: str, raw: bytes) -> None:
     with pytest.raises(InvalidJson):
-        chat_request_body.read(endpoint, raw)
+        chat_request_body.read_request_body(endpoint, raw)
 
 
 @pytest.mark.parametrize(
@@ -466,13 +472,15 @@ def test_a_body_that_is_no_object_is_invalid_json(endpoint: str, raw: bytes) -> 
 )
 def test_a_nul_is_refused_with_its_place(raw: bytes, param: str | None) -> None:
     with pytest.raises(InvalidRequest, match="NUL") as caught:
-        chat_request_body.read(CHAT, raw)
+        chat_request_body.read_request_body(CHAT, raw)
     assert caught.value.param == param
 
 
 def test_a_backslash_before_u0000_is_only_text() -> None:
     assert (
-        chat_request_body.read(CHAT, GOOD.replace(b'"hi"', rb'"\\u0000"'))["messages"][0]["content"]
+        chat_request_body.read_request_body(CHAT, GOOD.replace(b'"hi"', rb'"\\u0000"'))["messages"][
+            0
+        ]["content"]
         == r"\u0000"
     )
 
@@ -480,15 +488,17 @@ def test_a_backslash_before_u0000_is_only_text() -> None:
 @pytest.mark.parametrize("depth", [100, 900, 1_015])
 def test_a_nul_deep_below_is_a_400_too(depth: int) -> None:
     with pytest.raises(CallerError) as caught:
-        chat_request_body.read(CHAT, with_field(b"[" * depth + rb'"\u0000"' + b"]" * depth))
+        chat_request_body.read_request_body(
+            CHAT, with_field(b"[" * depth + rb'"\u0000"' + b"]" * depth)
+        )
     assert caught.value.shown_status == 400
     assert len(caught.value.param or "") < 300
 
 
 def test_sixty_levels_are_taken() -> None:
-    assert chat_request_body.read(CHAT, with_field(b"[" * 60 + b"]" * 60))["x"] == json.loads(
-        "[" * 60 + "]" * 60
-    )
+    assert chat_request_body.read_request_body(CHAT, with_field(b"[" * 60 + b"]" * 60))[
+        "x"
+    ] == json.loads("[" * 60 + "]" * 60)
 
 
 def test_brackets_inside_texts_do_not_count_as_depth() -> None:
@@ -543,7 +553,7 @@ def test_names_and_texts_of_any_kind_are_kept_however_the_body_is_spaced(
 ) -> None:
     body = LEAST[CHAT] | {"x": value}
     assert (
-        chat_request_body.read(
+        chat_request_body.read_request_body(
             CHAT, json.dumps(body, separators=spaced, ensure_ascii=ascii_).encode()
         )
         == body
@@ -552,7 +562,7 @@ def test_names_and_texts_of_any_kind_are_kept_however_the_body_is_spaced(
 
 def outcome(endpoint: str, raw: bytes) -> dict[str, Any] | CallerError:
     try:
-        return chat_request_body.read(endpoint, raw)
+        return chat_request_body.read_request_body(endpoint, raw)
     except CallerError as error:
         return error
 

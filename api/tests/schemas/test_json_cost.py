@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.responses import schema
 from api.schemas import chat_request_body, json_cost
-from api.schemas.json_cost import measure
+from api.schemas.json_cost import measure_structure
 from providers.exceptions import InvalidJson, InvalidRequest
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 
@@ -52,15 +52,15 @@ def test_a_body_is_counted_as_it_is_read(monkeypatch, value, window, as_ascii, b
     raw = json.dumps(value, ensure_ascii=as_ascii, indent=1 if blanks else None).encode(
         "utf-8", "surrogatepass"
     )
-    found = measure(raw)
-    assert (found.items, found.names, found.deepest) == counted(value)
+    found = measure_structure(raw)
+    assert (found.items, found.names, found.deepest_level) == counted(value)
     assert found.escapes == raw.count(b"\\")
     assert found.depth == 0
 
 
 @given(raw=st.binary(max_size=200) | st.text(alphabet='[]{},:"\\a').map(str.encode))
 def test_whatever_comes_is_counted_without_an_error(raw):
-    measure(raw)
+    measure_structure(raw)
 
 
 ITEMS = {
@@ -84,13 +84,13 @@ ITEMS = {
 def test_a_body_of_many_small_things_is_refused_with_the_number(settings, place, item):
     settings.JSON_ITEMS = 1_000
     with pytest.raises(InvalidJson, match="1000"):
-        chat_request_body.read(CHAT, place + item * 1_000 + b"1]}")
+        chat_request_body.read_request_body(CHAT, place + item * 1_000 + b"1]}")
 
 
 def test_what_stands_in_texts_is_not_counted(settings):
     settings.JSON_ITEMS = 100
     text = '[{,:"\\' * 10_000
-    body = chat_request_body.read(
+    body = chat_request_body.read_request_body(
         CHAT, orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}]})
     )
     assert body["messages"][0]["content"] == text
@@ -99,7 +99,7 @@ def test_what_stands_in_texts_is_not_counted(settings):
 def test_a_body_of_backslashes_is_refused(settings):
     settings.JSON_ESCAPES, settings.JSON_INLINE_BYTES = 1_000, 0
     with pytest.raises(InvalidJson, match="1000 backslashes"):
-        chat_request_body.read(
+        chat_request_body.read_request_body(
             CHAT,
             orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "\\" * 501}]}),
         )
@@ -109,22 +109,22 @@ def test_a_body_of_backslashes_is_refused(settings):
 def test_a_name_given_twice_is_refused_in_bodies_of_every_size(settings, inline_bytes):
     settings.JSON_INLINE_BYTES = inline_bytes
     with pytest.raises(InvalidJson, match="twice"):
-        chat_request_body.read(
+        chat_request_body.read_request_body(
             CHAT, b'{"model":"m","model":"n","messages":[{"role":"user","content":"x"}]}'
         )
     text = 'a":1,"a":2, b\\":3 "c" :4'
     body = {"model": "m", "messages": [{"role": "user", "content": text}], text: {text: text}}
     for raw in (orjson.dumps(body), json.dumps(body, indent=2).encode()):
-        assert chat_request_body.read(CHAT, raw) == body
+        assert chat_request_body.read_request_body(CHAT, raw) == body
 
 
 @pytest.mark.parametrize("inline_bytes", [0, 2**20])
 def test_a_body_may_be_as_deep_as_the_setting_says_whatever_its_size(settings, inline_bytes):
     settings.JSON_DEPTH, settings.JSON_INLINE_BYTES = 10, inline_bytes
     start = b'{"model":"m","messages":[{"role":"user","content":"x"}],"x":'
-    chat_request_body.read(CHAT, start + b"[" * 9 + b"]" * 9 + b"}")
+    chat_request_body.read_request_body(CHAT, start + b"[" * 9 + b"]" * 9 + b"}")
     with pytest.raises(InvalidJson, match="10 levels"):
-        chat_request_body.read(CHAT, start + b"[" * 10 + b"]" * 10 + b"}")
+        chat_request_body.read_request_body(CHAT, start + b"[" * 10 + b"]" * 10 + b"}")
 
 
 # --- lists of documented fields -------------------------------------------------------------------
@@ -152,25 +152,29 @@ def test_a_list_has_at_most_so_many_items(settings, endpoint, field, item, limit
         EMBEDDINGS: {"input": "x"},
     }[endpoint]
     body = {"model": "m"} | least
-    chat_request_body.read(endpoint, orjson.dumps(body | {field: [item] * 3}))
+    chat_request_body.read_request_body(endpoint, orjson.dumps(body | {field: [item] * 3}))
     with pytest.raises(InvalidRequest, match="at most 3") as caught:
-        chat_request_body.read(endpoint, orjson.dumps(body | {field: [item] * 4}))
+        chat_request_body.read_request_body(endpoint, orjson.dumps(body | {field: [item] * 4}))
     assert caught.value.param == field
 
 
-@pytest.mark.parametrize("shape", [schema.ResponseBody, schema.CountBody])
+@pytest.mark.parametrize("shape", [schema.ResponseBody, schema.TokenCountBody])
 def test_a_response_has_at_most_so_many_items_and_tools(settings, shape):
     settings.MESSAGES_LIMIT = settings.TOOLS_LIMIT = 3
     lists = {"input": MESSAGE, "tools": {"type": "function", "name": "f"}}
     body = {"model": "m", "input": "x"}
     for field, item in lists.items():
-        schema.read(orjson.dumps(body | {field: [item] * 3}), shape)
+        schema.read_response_body(orjson.dumps(body | {field: [item] * 3}), shape)
         with pytest.raises(InvalidRequest, match="at most 3") as caught:
-            schema.read(orjson.dumps(body | {field: [item] * 4}), shape)
+            schema.read_response_body(orjson.dumps(body | {field: [item] * 4}), shape)
         assert caught.value.param == field
 
 
 def test_a_prompt_of_token_numbers_is_one_prompt_however_long(settings):
     settings.MESSAGES_LIMIT = settings.INPUTS_LIMIT = 3
-    chat_request_body.read(COMPLETIONS, orjson.dumps({"model": "m", "prompt": [1] * 5_000}))
-    chat_request_body.read(EMBEDDINGS, orjson.dumps({"model": "m", "input": [1] * 5_000}))
+    chat_request_body.read_request_body(
+        COMPLETIONS, orjson.dumps({"model": "m", "prompt": [1] * 5_000})
+    )
+    chat_request_body.read_request_body(
+        EMBEDDINGS, orjson.dumps({"model": "m", "input": [1] * 5_000})
+    )

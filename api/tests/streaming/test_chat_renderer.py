@@ -5,9 +5,9 @@ import pytest
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from api.streaming.chat_renderer import DONE, PING, Renderer
+from api.streaming.chat_renderer import DONE, PING, ChatRenderer
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Chunk, completion, delta, usage_chunk
+from providers.protocol.chunks import Chunk, make_completion, make_delta, make_usage_chunk
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest
 from providers.protocol.trace import Trace
 from providers.protocol.usage_meter import TokenUsage
@@ -29,7 +29,7 @@ def trace(
     asked = Trace(request)
     call = asked.meter.begin_call(request.body)
     call.attempt = Attempt("p", "m")
-    call.attempt.end("answered")
+    call.attempt.record_end("answered")
     call.reported = usage
     return asked
 
@@ -56,10 +56,10 @@ def upstream_chunk(text: str, **more: Any) -> Chunk:
 
 # --- streams --------------------------------------------------------------------------------------
 def test_all_chunks_have_one_id_model_and_time_whatever_the_upstream_said() -> None:
-    renderer = Renderer(trace())
+    renderer = ChatRenderer(trace())
     found = parsed(
-        renderer.events([upstream_chunk("a"), upstream_chunk("b")])
-        + renderer.events([upstream_chunk("c")])
+        renderer.render_batch([upstream_chunk("a"), upstream_chunk("b")])
+        + renderer.render_batch([upstream_chunk("c")])
     )
     assert {chunk["id"] for chunk in found} == {f"chatcmpl-{ID}"}
     assert {chunk["model"] for chunk in found} == {"public"}
@@ -73,7 +73,9 @@ def test_all_chunks_have_one_id_model_and_time_whatever_the_upstream_said() -> N
 
 def test_fields_of_the_upstream_that_we_do_not_know_go_through() -> None:
     [found] = parsed(
-        Renderer(trace()).events([upstream_chunk("a", vendor={"x": 1}, system_fingerprint="f")])
+        ChatRenderer(trace()).render_batch(
+            [upstream_chunk("a", vendor={"x": 1}, system_fingerprint="f")]
+        )
     )
     assert (found["vendor"], found["system_fingerprint"]) == ({"x": 1}, "f")
 
@@ -83,31 +85,38 @@ def test_fields_of_the_upstream_that_we_do_not_know_go_through() -> None:
     ["\n", "a\r\nb", "\u2028\u2029\u0085", "🎈", '"\\', "data: [DONE]\n\n", "\0", "é" * 5_000],
 )
 def test_any_text_is_one_line_and_comes_out_exact(text: str) -> None:
-    [found] = parsed(Renderer(trace()).events([upstream_chunk(text)]))
+    [found] = parsed(ChatRenderer(trace()).render_batch([upstream_chunk(text)]))
     assert found["choices"][0]["delta"]["content"] == text
 
 
 def test_a_batch_that_says_nothing_is_nothing() -> None:
-    assert Renderer(trace()).events([]) == b""
-    assert Renderer(trace()).events([usage_chunk(trace().request, {"prompt_tokens": 1})]) == b""
+    assert ChatRenderer(trace()).render_batch([]) == b""
+    assert (
+        ChatRenderer(trace()).render_batch(
+            [make_usage_chunk(trace().request, {"prompt_tokens": 1})]
+        )
+        == b""
+    )
 
 
 def test_usage_is_held_back_from_a_caller_who_did_not_ask_for_it() -> None:
-    renderer = Renderer(trace())
-    [found] = parsed(renderer.events([upstream_chunk("a", usage={"prompt_tokens": 3})]))
+    renderer = ChatRenderer(trace())
+    [found] = parsed(renderer.render_batch([upstream_chunk("a", usage={"prompt_tokens": 3})]))
     assert "usage" not in found
-    assert renderer.end() == DONE == b"data: [DONE]\n\n"
+    assert renderer.render_end() == DONE == b"data: [DONE]\n\n"
 
 
 def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() -> None:
     asked = trace(
         include_usage=True, usage={"prompt_tokens": 3, "completion_tokens": 5, "vendor": 1}
     )
-    renderer = Renderer(asked)
+    renderer = ChatRenderer(asked)
     asked.meter.counted = TokenUsage(3, 5)
-    data = renderer.events([upstream_chunk("a", usage={"prompt_tokens": 3}), upstream_chunk("b")])
+    data = renderer.render_batch(
+        [upstream_chunk("a", usage={"prompt_tokens": 3}), upstream_chunk("b")]
+    )
     assert [chunk["usage"] for chunk in parsed(data)] == [None, None]
-    end = renderer.end()
+    end = renderer.render_end()
     assert end.endswith(DONE)
     [last] = parsed(end.removesuffix(DONE))
     assert (last["choices"], last["usage"]) == ([], asked.meter.calls[0].reported)
@@ -122,14 +131,16 @@ def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() 
 def test_estimated_usage_is_what_we_counted_and_not_what_the_upstream_claimed() -> None:
     asked = trace(include_usage=True, usage={"prompt_tokens": -1})
     asked.meter.counted = TokenUsage(3, 5, estimated=True)
-    [last] = parsed(Renderer(asked).end().removesuffix(DONE))
+    [last] = parsed(ChatRenderer(asked).render_end().removesuffix(DONE))
     assert last["usage"] == TokenUsage(3, 5).as_openai()
 
 
 def test_a_streamed_legacy_completion_keeps_its_shape() -> None:
     choice = {"index": 0, "text": "a", "logprobs": None, "finish_reason": None}
     [found] = parsed(
-        Renderer(trace(COMPLETIONS)).events([{"object": "text_completion", "choices": [choice]}])
+        ChatRenderer(trace(COMPLETIONS)).render_batch(
+            [{"object": "text_completion", "choices": [choice]}]
+        )
     )
     assert (found["id"], found["object"], found["choices"]) == (
         f"cmpl-{ID}",
@@ -146,14 +157,14 @@ def test_a_ping_is_a_comment() -> None:
 # --- whole answers --------------------------------------------------------------------------------
 def rendered(asked: Trace, answer: Chunk, counted: TokenUsage) -> dict[str, Any]:
     asked.meter.counted = counted
-    found: dict[str, Any] = orjson.loads(Renderer(asked).whole(answer))
+    found: dict[str, Any] = orjson.loads(ChatRenderer(asked).render_whole(answer))
     return found
 
 
 def test_a_whole_answer_has_our_id_and_model_and_the_upstreams_usage() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8, "vendor": 1}
     asked = trace(stream=False, usage=usage)
-    answer = completion(asked.request, {"content": "hi"}, usage) | {
+    answer = make_completion(asked.request, {"content": "hi"}, usage) | {
         "id": "up",
         "model": "upstream",
         "vendor": 2,
@@ -173,7 +184,7 @@ def test_a_whole_answer_without_usable_figures_gets_ours(claimed: dict[str, Any]
     asked = trace(stream=False, usage=claimed)
     found = rendered(
         asked,
-        completion(asked.request, {"content": "hi"}, claimed),
+        make_completion(asked.request, {"content": "hi"}, claimed),
         TokenUsage(3, 5, estimated=True),
     )
     assert found["usage"] == TokenUsage(3, 5).as_openai()
@@ -211,11 +222,11 @@ def test_embeddings_have_a_model_and_usage_but_no_id(usage: dict[str, Any] | Non
 def test_what_the_constructors_of_the_vocabulary_make_is_official() -> None:
     request = trace().request
     for chunk in (
-        delta(request, role="assistant", content="a"),
-        delta(request, finish_reason="stop"),
+        make_delta(request, role="assistant", content="a"),
+        make_delta(request, finish_reason="stop"),
     ):
         ChatCompletionChunk.model_validate(chunk)
-    ChatCompletionChunk.model_validate(usage_chunk(request, TokenUsage(1, 2).as_openai()))
+    ChatCompletionChunk.model_validate(make_usage_chunk(request, TokenUsage(1, 2).as_openai()))
     ChatCompletion.model_validate(
-        completion(request, {"content": "a"}, TokenUsage(1, 2).as_openai())
+        make_completion(request, {"content": "a"}, TokenUsage(1, 2).as_openai())
     )

@@ -17,29 +17,29 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.authentication import UNKNOWN, KeyAuthentication
+from api.authentication import INVALID_KEY_TEXT, KeyAuthentication
 from api.relay.gateway import Gateway
-from api.views.base import Door
+from api.views.base import ApiView
 from providers.exceptions import Forbidden, InvalidKey, ShuttingDown
 from providers.models import Provider
-from tokens.maintenance.check_now import NoWorker
+from tokens.maintenance.check_now import WorkerUnreachable
 from tokens.models import UpstreamToken
 
-GATEWAY = "proxysite.gateway"  # key of the ASGI scope for the gateway of this process
-K2THINK = "k2think"  # prefix of the kinds of the K2Think adapters
+GATEWAY_SCOPE_KEY = "proxysite.gateway"  # key of the ASGI scope for the gateway of this process
+K2THINK_PREFIX = "k2think"  # prefix of the kinds of the K2Think adapters
 CHANGE_TOKENS = "tokens.change_upstreamtoken"
 ADD_TOKENS = "tokens.add_upstreamtoken"
-TOKENS = "tokens.upstreamtoken"
-PROVIDERS = "providers.provider"
+TOKEN_MODEL = "tokens.upstreamtoken"  # noqa: S105 - no password
+PROVIDER_MODEL = "providers.provider"
 CHANGE_PROVIDER = "providers.change_provider"
 
 
-class Mistake(Exception):
+class InvalidStaffRequest(Exception):
     """The request cannot be carried out; the message says why and is sent with status 400."""
 
 
 # --- access ---------------------------------------------------------------------------------------
-class StaffOrKey(KeyAuthentication):
+class KeyOrSessionAuthentication(KeyAuthentication):
     """DRF authentication by an API key if one is shown, else by the session of Django's admin.
 
     POSTs with a session need the CSRF token.
@@ -49,8 +49,8 @@ class StaffOrKey(KeyAuthentication):
         if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
             user, caller = super().authenticate(request)
             if not user.is_authenticated:  # a caller's own upstream tokens give no access
-                raise InvalidKey(UNKNOWN)
-            if caller.models:
+                raise InvalidKey(INVALID_KEY_TEXT)
+            if caller.allowed_models:
                 raise Forbidden(
                     "This API key is for some models only, and for no staff door.",
                     code="permission_denied",
@@ -65,7 +65,7 @@ class StaffOrKey(KeyAuthentication):
         return found
 
 
-def may_view(user: Any, *models: str) -> bool:
+def can_view_models(user: Any, *models: str) -> bool:
     """Return whether a member of staff may view rows of all these models, each `app.model`.
 
     A permission to change them is enough.
@@ -79,7 +79,7 @@ def may_view(user: Any, *models: str) -> bool:
     )
 
 
-class MayDo(BasePermission):
+class StaffPermission(BasePermission):
     """A permission to read or change, as in Django's admin.
 
     Reading needs the permission to view the rows, a change the view's `deed`.
@@ -88,34 +88,35 @@ class MayDo(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         user = cast(Any, request.user)
         if request.method in SAFE_METHODS:
-            return may_view(user, *view.looks_at)
-        return bool(user.is_staff and user.has_perm(view.deed))
+            return can_view_models(user, *view.viewed_models)
+        return bool(user.is_staff and user.has_perm(view.post_permission))
 
 
-class StaffDoor(Door):
+class StaffView(ApiView):
     """A view for staff.
 
-    `deed` is the permission that its POST needs, `looks_at` the models whose rows its GET shows.
+    `post_permission` is the permission that its POST needs, `viewed_models` the models whose rows
+    its GET shows.
     """
 
-    authentication_classes = [StaffOrKey]
-    permission_classes = [MayDo]
-    deed: ClassVar[str] = CHANGE_TOKENS
-    looks_at: ClassVar[tuple[str, ...]] = (TOKENS,)
+    authentication_classes = [KeyOrSessionAuthentication]
+    permission_classes = [StaffPermission]
+    post_permission: ClassVar[str] = CHANGE_TOKENS
+    viewed_models: ClassVar[tuple[str, ...]] = (TOKEN_MODEL,)
 
     def handle_exception(self, exc: Exception) -> Response:
-        if isinstance(exc, Mistake | NoWorker):
-            status = 400 if isinstance(exc, Mistake) else 503
+        if isinstance(exc, InvalidStaffRequest | WorkerUnreachable):
+            status = 400 if isinstance(exc, InvalidStaffRequest) else 503
             return Response({"status": "error", "message": str(exc)}, status=status)
         return super().handle_exception(exc)
 
 
-def success(message: str, **more: Any) -> Response:
+def render_success(message: str, **more: Any) -> Response:
     return Response({"status": "success", "message": message, **more})
 
 
 # --- body and provider of a request ---------------------------------------------------------------
-def body(request: Request) -> dict[str, Any]:
+def read_staff_body(request: Request) -> dict[str, Any]:
     """Return the JSON object that was sent, or {} when nothing was.
 
     Raises Mistake.
@@ -123,31 +124,31 @@ def body(request: Request) -> dict[str, Any]:
     if request.method in SAFE_METHODS or not request.META.get("CONTENT_LENGTH"):
         return {}
     if not isinstance(request.data, dict):
-        raise Mistake("Send a JSON object.")
+        raise InvalidStaffRequest("Send a JSON object.")
     return request.data
 
 
-def named(request: Request) -> str:
+def read_provider_name(request: Request) -> str:
     """Return the provider name in the address or the body, or an empty string.
 
     Raises Mistake.
     """
-    name = request.query_params.get("provider") or body(request).get("provider") or ""
+    name = request.query_params.get("provider") or read_staff_body(request).get("provider") or ""
     if not isinstance(name, str):
-        raise Mistake("“provider” is the name of a provider.")
+        raise InvalidStaffRequest("“provider” is the name of a provider.")
     return name
 
 
-def the_provider(request: Request) -> Provider:
+def find_requested_provider(request: Request) -> Provider:
     """Return the provider that the request is about.
 
     Raises Mistake when the request names none and there is no default.
     """
-    name = named(request)
+    name = read_provider_name(request)
     if name:
         found = Provider.objects.filter(name=name).first()
         if found is None:
-            raise Mistake(f"There is no provider {name!r}.")
+            raise InvalidStaffRequest(f"There is no provider {name!r}.")
         return found
     rows = list(Provider.objects.order_by("name"))
     with_tokens = set(
@@ -155,7 +156,7 @@ def the_provider(request: Request) -> Provider:
     )
     choices = (
         [row for row in rows if row.name == settings.TOKENS_PROVIDER],
-        [row for row in rows if row.kind.startswith(K2THINK)][:1],
+        [row for row in rows if row.kind.startswith(K2THINK_PREFIX)][:1],
         [row for row in rows if row.pk in with_tokens],
         rows,
     )
@@ -163,15 +164,15 @@ def the_provider(request: Request) -> Provider:
         if len(choice) == 1:
             return choice[0]
     names = ", ".join(row.name for row in rows) or "none"
-    raise Mistake(f"Say which provider, as ?provider=NAME; there are: {names}.")
+    raise InvalidStaffRequest(f"Say which provider, as ?provider=NAME; there are: {names}.")
 
 
-def running(request: Request) -> Gateway:
+def find_running_gateway(request: Request) -> Gateway:
     """Return the gateway of the process that serves this request.
 
     Raises ShuttingDown when it has none.
     """
-    gateway = getattr(request._request, "scope", {}).get(GATEWAY)
+    gateway = getattr(request._request, "scope", {}).get(GATEWAY_SCOPE_KEY)
     if not isinstance(gateway, Gateway):
         raise ShuttingDown("No gateway runs in this process.")
     return gateway

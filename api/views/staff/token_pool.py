@@ -2,7 +2,7 @@
 
 Addresses and keys are those of the K2Think API Proxy and of its admin page. The pool's counts cover
 all providers unless the request names one. Requests about one provider (its mode, its token file,
-pasted tokens) are otherwise about the one that `staff_access.the_provider` finds.
+pasted tokens) are otherwise about the one that `staff_access.find_requested_provider` finds.
 """
 
 from typing import Any, cast
@@ -17,18 +17,18 @@ from rest_framework.response import Response
 from api.views.staff.staff_access import (
     ADD_TOKENS,
     CHANGE_PROVIDER,
-    PROVIDERS,
-    TOKENS,
-    Mistake,
-    StaffDoor,
-    body,
-    may_view,
-    named,
-    success,
-    the_provider,
+    PROVIDER_MODEL,
+    TOKEN_MODEL,
+    InvalidStaffRequest,
+    StaffView,
+    can_view_models,
+    find_requested_provider,
+    read_provider_name,
+    read_staff_body,
+    render_success,
 )
 from providers import registry
-from providers.admin.big_tables import audit
+from providers.admin.big_tables import record_in_history
 from providers.choices import Mode
 from providers.integers import parse_integer
 from providers.models import Provider
@@ -36,10 +36,10 @@ from tokens import provider_counts
 from tokens.imports import token_file, token_import
 from tokens.maintenance import check_now
 from tokens.models import State, UpstreamToken
-from tokens.outcomes.breaker_sharing import describe_open, find_open
+from tokens.outcomes.breaker_sharing import describe_open_breaker, find_open_breakers
 from tokens.querysets import TokenQuerySet
 
-OUTCOMES = (
+CHECK_OUTCOMES = (
     "works",
     "rejected",
     "unproven",
@@ -48,60 +48,70 @@ OUTCOMES = (
     "provider_failed",
     "unreadable",
 )
-LAST_NUMBER = 999_999_999  # highest number of a token in the list
-SHOWN_LINES = 10  # malformed lines that a message names
+HIGHEST_TOKEN_NUMBER = 999_999_999  # highest number of a token in the list
+MOST_NAMED_LINES = 10  # malformed lines that a message names
 
 
 # --- which tokens ---------------------------------------------------------------------------------
-def the_tokens(request: Request) -> TokenQuerySet:
+def select_tokens(request: Request) -> TokenQuerySet:
     """Return all tokens, or those of the provider in the request, in list order.
 
     Raises Mistake.
     """
     tokens = UpstreamToken.objects.order_by("created_at", "pk")
-    return tokens.filter(provider=the_provider(request)) if named(request) else tokens
+    return (
+        tokens.filter(provider=find_requested_provider(request))
+        if read_provider_name(request)
+        else tokens
+    )
 
 
-def the_token(tokens: TokenQuerySet, name: str) -> TokenQuerySet:
+def select_token(tokens: TokenQuerySet, name: str) -> TokenQuerySet:
     """Return the one token that `name` means: its id, or its number in the list.
 
     Raises Mistake.
     """
-    number = parse_integer(name, 0, LAST_NUMBER)
+    number = parse_integer(name, 0, HIGHEST_TOKEN_NUMBER)
     if number is not None:
         ids = list(tokens.values_list("pk", flat=True)[number : number + 1])
         if not ids:
             count = tokens.count()
-            raise Mistake(f"There is no token number {name}: there are {count}, numbered from 0.")
+            raise InvalidStaffRequest(
+                f"There is no token number {name}: there are {count}, numbered from 0."
+            )
         return UpstreamToken.objects.filter(pk=ids[0])
     try:
         found = tokens.filter(pk=UUID(name))
     except ValueError:
-        raise Mistake("A token is named by its id or by its number in the list.") from None
+        raise InvalidStaffRequest(
+            "A token is named by its id or by its number in the list."
+        ) from None
     if not found.exists():
-        raise Mistake(f"There is no token {name}.")
+        raise InvalidStaffRequest(f"There is no token {name}.")
     return found
 
 
 # --- the pool -------------------------------------------------------------------------------------
-def stats(request: Request) -> dict[str, Any]:
+def build_pool_stats(request: Request) -> dict[str, Any]:
     """Return the pool's counts under the keys of the K2Think proxy, and those of each provider.
 
     Raises Mistake.
     """
-    tokens = the_tokens(request)
-    counted = provider_counts.of_providers(tokens)
+    tokens = select_tokens(request)
+    counted = provider_counts.count_by_provider(tokens)
     providers = (
-        Provider.objects.filter(name=named(request)) if named(request) else Provider.objects.all()
+        Provider.objects.filter(name=read_provider_name(request))
+        if read_provider_name(request)
+        else Provider.objects.all()
     )
     total, active = (sum(one[word] for one in counted.values()) for word in ("total", "active"))
-    breakers = {state.provider_id: describe_open(state) for state in find_open()}
+    breakers = {state.provider_id: describe_open_breaker(state) for state in find_open_breakers()}
     strikes = tokens.order_by("strikes").values_list("strikes").annotate(there=Count("pk"))
     return {
         "total_tokens": total,
         "active_tokens": active,
         "inactive_tokens": total - active,
-        "current_index": provider_counts.position(tokens),
+        "current_index": provider_counts.find_next_position(tokens),
         "failure_distribution": {str(number): there for number, there in strikes},
         "max_failures": settings.MAX_TOKEN_FAILURES,
         "providers": [
@@ -109,50 +119,52 @@ def stats(request: Request) -> dict[str, Any]:
                 "name": row.name,
                 "mode": row.mode,
                 "breaker": breakers.get(row.pk, "closed"),
-                **counted.get(row.pk, provider_counts.standing({})),
+                **counted.get(row.pk, provider_counts.complete_counts({})),
             }
             for row in providers.order_by("name")
         ],
     }
 
 
-class Stats(StaffDoor):
+class PoolStats(StaffView):
     def get(self, request: Request) -> Response:
-        return Response({"status": "success", "data": stats(request)})
+        return Response({"status": "success", "data": build_pool_stats(request)})
 
 
-class Reset(StaffDoor):
+class ResetToken(StaffView):
     """Reset one token: enabled, without strikes or cooldown."""
 
     def post(self, request: Request, name: str) -> Response:
-        chosen = the_token(the_tokens(request), name)
-        audit(cast(HttpRequest, request), chosen, "Reset.")
-        chosen.reset()
-        return success(f"Token {name} is reset.")
+        chosen = select_token(select_tokens(request), name)
+        record_in_history(cast(HttpRequest, request), chosen, "Reset.")
+        chosen.reset_state()
+        return render_success(f"Token {name} is reset.")
 
 
-class ResetAll(StaffDoor):
+class ResetAllTokens(StaffView):
     """Reset every token; those that need no reset are not written."""
 
     def post(self, request: Request) -> Response:
-        tokens = the_tokens(request)
+        tokens = select_tokens(request)
         changed = ~Q(state=State.ACTIVE) | Q(strikes__gt=0) | Q(rests_until__isnull=False)
         worn = tokens.filter(changed)
-        audit(cast(HttpRequest, request), worn, "Reset.")
-        count = worn.reset()
-        return success(f"All tokens are as new: {count} of {tokens.count()} had to be reset.")
+        record_in_history(cast(HttpRequest, request), worn, "Reset.")
+        count = worn.reset_state()
+        return render_success(
+            f"All tokens are as new: {count} of {tokens.count()} had to be reset."
+        )
 
 
-def told(report: token_import.Report) -> str:
+def describe_import(report: token_import.ImportReport) -> str:
     """Return the result of an import as a sentence.
 
     Malformed lines are named by their number; the lines themselves are not shown.
     """
-    counts = report.counts
+    counts = report.verdict_counts
     others = (
         token_import.UPDATED,
         token_import.KNOWN,
-        token_import.IN_FILE,
+        token_import.TWICE_IN_FILE,
         token_import.MALFORMED,
     )
     parts = [
@@ -162,107 +174,121 @@ def told(report: token_import.Report) -> str:
     wrong = [verdict for verdict in report.verdicts if verdict.verdict == token_import.MALFORMED]
     if wrong:
         lines = "; ".join(
-            f"line {verdict.line}: {verdict.reason}" for verdict in wrong[:SHOWN_LINES]
+            f"line {verdict.line}: {verdict.reason}" for verdict in wrong[:MOST_NAMED_LINES]
         )
-        if len(wrong) > SHOWN_LINES:
-            lines += f" and {len(wrong) - SHOWN_LINES} more"
+        if len(wrong) > MOST_NAMED_LINES:
+            lines += f" and {len(wrong) - MOST_NAMED_LINES} more"
         parts[-1] += f" ({lines})"
     return f"{', '.join(parts)}."
 
 
-class Reload(StaffDoor):
+class ReloadTokenFile(StaffView):
     """Read the token file again and import new tokens; known ones do not change."""
 
-    deed = ADD_TOKENS
+    post_permission = ADD_TOKENS
 
     def post(self, request: Request) -> Response:
-        provider = the_provider(request)
+        provider = find_requested_provider(request)
         try:
-            report = token_file.reload(provider)
-        except token_file.NoFile as error:
-            raise Mistake(str(error)) from None
-        more = {"data": stats(request)} if may_view(request.user, TOKENS) else {}
-        return success(f"{provider}: {told(report)}", **more)
+            report = token_file.import_token_file(provider)
+        except token_file.NoTokenFile as error:
+            raise InvalidStaffRequest(str(error)) from None
+        more = (
+            {"data": build_pool_stats(request)}
+            if can_view_models(request.user, TOKEN_MODEL)
+            else {}
+        )
+        return render_success(f"{provider}: {describe_import(report)}", **more)
 
 
-class Check(StaffDoor):
+class CheckTokens(StaffView):
     """Check all tokens at their upstreams, those of one provider, or the one in "token".
 
     Few are checked now, many by the worker ("queued").
     """
 
     def post(self, request: Request) -> Response:
-        tokens = the_tokens(request)
-        name = body(request).get("token", "")
-        chosen = the_token(tokens, str(name)) if name != "" else tokens
-        inspection = check_now.inspect(chosen)
+        tokens = select_tokens(request)
+        name = read_staff_body(request).get("token", "")
+        chosen = select_token(tokens, str(name)) if name != "" else tokens
+        inspection = check_now.check_or_queue(chosen)
         found = {outcome.replace(" ", "_"): count for outcome, count in inspection.outcomes.items()}
-        counts = {"checked": inspection.outcomes.total(), **dict.fromkeys(OUTCOMES, 0), **found}
+        counts = {
+            "checked": inspection.outcomes.total(),
+            **dict.fromkeys(CHECK_OUTCOMES, 0),
+            **found,
+        }
         return Response({"status": "success", "data": {**counts, "queued": inspection.queued}})
 
 
-class Content(StaffDoor):
+class TokenList(StaffView):
     """List the tokens in list order, masked."""
 
     def get(self, request: Request) -> Response:
         return Response(
             {
                 "status": "success",
-                "tokens": list(the_tokens(request).values_list("masked", flat=True)),
+                "tokens": list(select_tokens(request).values_list("masked", flat=True)),
             }
         )
 
 
-class Update(StaffDoor):
+class ImportTokens(StaffView):
     """Import a list of tokens; tokens that are not in it stay, as nothing is deleted here."""
 
-    deed = ADD_TOKENS
+    post_permission = ADD_TOKENS
 
     def post(self, request: Request) -> Response:
-        tokens = body(request).get("tokens")
+        tokens = read_staff_body(request).get("tokens")
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise Mistake("“tokens” must be a list of texts, each one token.")
-        provider = the_provider(request)
-        report = token_import.run(provider, tokens)
-        return success(f"{provider}: {told(report)} Tokens that are not in the list stay.")
+            raise InvalidStaffRequest("“tokens” must be a list of texts, each one token.")
+        provider = find_requested_provider(request)
+        report = token_import.import_lines(provider, tokens)
+        return render_success(
+            f"{provider}: {describe_import(report)} Tokens that are not in the list stay."
+        )
 
 
 # --- the mode -------------------------------------------------------------------------------------
-def switch(provider: Provider, mode: object) -> None:
+def update_provider_mode(provider: Provider, mode: object) -> None:
     """Write the provider's mode, guest or user; every process uses it in under a second.
 
     Raises Mistake.
     """
     if mode not in Mode.values:
-        raise Mistake("The mode is “guest” or “user”.")
+        raise InvalidStaffRequest("The mode is “guest” or “user”.")
     if (
-        provider.kind not in registry.kinds()
-        or mode not in registry.adapter_class(provider.kind).modes
+        provider.kind not in registry.list_adapter_kinds()
+        or mode not in registry.get_adapter_class(provider.kind).modes
     ):
-        raise Mistake(f"{provider} has no entrance for the mode {mode}.")
+        raise InvalidStaffRequest(f"{provider} has no entrance for the mode {mode}.")
     Provider.objects.filter(pk=provider.pk).update(mode=str(mode))
 
 
-class SwitchMode(StaffDoor):
-    deed = CHANGE_PROVIDER
+class SwitchMode(StaffView):
+    post_permission = CHANGE_PROVIDER
 
     def post(self, request: Request) -> Response:
-        mode = body(request).get("mode")
-        provider = the_provider(request)
-        switch(provider, mode)
-        audit(cast(HttpRequest, request), Provider.objects.filter(pk=provider.pk), f"Mode {mode}.")
-        return success(f"{provider} is asked in {mode} mode now.", mode=mode)
+        mode = read_staff_body(request).get("mode")
+        provider = find_requested_provider(request)
+        update_provider_mode(provider, mode)
+        record_in_history(
+            cast(HttpRequest, request), Provider.objects.filter(pk=provider.pk), f"Mode {mode}."
+        )
+        return render_success(f"{provider} is asked in {mode} mode now.", mode=mode)
 
 
-class Status(StaffDoor):
-    looks_at = (TOKENS, PROVIDERS)
+class PoolStatus(StaffView):
+    viewed_models = (TOKEN_MODEL, PROVIDER_MODEL)
 
     def get(self, request: Request) -> Response:
-        provider = the_provider(request)
+        provider = find_requested_provider(request)
         config = {
-            "tokens_file": token_file.path(provider),
+            "tokens_file": token_file.find_token_file(provider),
             "api_url": provider.base_url,
             "tool_support": settings.TOOL_SUPPORT,
             "debug_logging": settings.LOG_LEVEL == "DEBUG",
         }
-        return Response({"mode": provider.mode, "token_stats": stats(request), "config": config})
+        return Response(
+            {"mode": provider.mode, "token_stats": build_pool_stats(request), "config": config}
+        )

@@ -17,31 +17,40 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.views.staff.staff_access import Mistake, StaffDoor, running, success, the_provider
-from providers.admin.big_tables import audit
+from api.views.staff.staff_access import (
+    InvalidStaffRequest,
+    StaffView,
+    find_requested_provider,
+    find_running_gateway,
+    render_success,
+)
+from providers.admin.big_tables import record_in_history
 from providers.choices import Mode
 from providers.database.leases import is_held
 from providers.models import Provider
 from tokens import tasks
-from tokens.maintenance.check_now import leave
+from tokens.maintenance.check_now import queue_task
 from tokens.models import Refresh, UpstreamAccount, UpstreamToken
-from tokens.pool.failure_counts import IN_A_ROW
+from tokens.pool.failure_counts import FAILURES_BEFORE_RENEWAL
 from tokens.querysets import TokenQuerySet
 
 
-def moment(at: datetime | None) -> str | None:
+def format_optional_time(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-def renews(provider: Provider) -> bool:
+def can_renew_tokens(provider: Provider) -> bool:
     """Return whether the provider has a token with a refresh token, or an account that signs in."""
     if not provider.enabled or provider.mode == Mode.GUEST:
         return False
     accounts = UpstreamAccount.objects.filter(provider=provider, enabled=True)
-    return UpstreamToken.objects.filter(provider=provider).renewable().exists() or accounts.exists()
+    return (
+        UpstreamToken.objects.filter(provider=provider).filter_renewable().exists()
+        or accounts.exists()
+    )
 
 
-class ConsecutiveFailures(StaffDoor):
+class ConsecutiveFailures(StaffView):
     """Show this process's failures since the provider last answered well.
 
     `consecutive_failures` counts the provider's own failures, `consecutive_upstream_errors`
@@ -49,33 +58,35 @@ class ConsecutiveFailures(StaffDoor):
     """
 
     def get(self, request: Request) -> Response:
-        provider = the_provider(request)
-        auth, other, last_at = running(request).pool.consecutive(provider.pk)
+        provider = find_requested_provider(request)
+        auth, other, last_at = find_running_gateway(request).pool.count_consecutive_failures(
+            provider.pk
+        )
         tokens = UpstreamToken.objects.filter(provider=provider)
         data = {
             "consecutive_failures": other,
-            "threshold": IN_A_ROW,
+            "threshold": FAILURES_BEFORE_RENEWAL,
             "consecutive_upstream_errors": auth,
-            "upstream_error_threshold": IN_A_ROW,
-            "last_upstream_error_time": moment(last_at),
+            "upstream_error_threshold": FAILURES_BEFORE_RENEWAL,
+            "last_upstream_error_time": format_optional_time(last_at),
             "token_pool_size": tokens.count(),
-            "auto_refresh_enabled": renews(provider),
-            "last_check": moment(timezone.now()),
+            "auto_refresh_enabled": can_renew_tokens(provider),
+            "last_check": format_optional_time(timezone.now()),
         }
         return Response({"status": "success", "data": data})
 
 
-class ResetConsecutive(StaffDoor):
+class ResetConsecutive(StaffView):
     def post(self, request: Request) -> Response:
-        provider = the_provider(request)
-        pool = running(request).pool
-        auth, other, _ = pool.consecutive(provider.pk)
-        pool.reset_consecutive(provider.pk)
+        provider = find_requested_provider(request)
+        pool = find_running_gateway(request).pool
+        auth, other, _ = pool.count_consecutive_failures(provider.pk)
+        pool.reset_consecutive_failures(provider.pk)
         data = {"previous_count": auth + other, "current_count": 0}
-        return success(f"{provider}: the failures in a row are forgotten.", data=data)
+        return render_success(f"{provider}: the failures in a row are forgotten.", data=data)
 
 
-def interval() -> int | None:
+def find_renewal_interval() -> int | None:
     """Return the seconds between two runs that look for tokens that expire soon, or None."""
     entries = current_app.conf.beat_schedule.values()
     return next(
@@ -84,51 +95,51 @@ def interval() -> int | None:
     )
 
 
-def next_at(tokens: TokenQuerySet) -> datetime | None:
+def find_next_renewal(tokens: TokenQuerySet) -> datetime | None:
     """Return when the first of these tokens is renewed, as far as their expiry is known."""
-    first: datetime | None = tokens.renewable().aggregate(first=Min("expires_at"))["first"]
+    first: datetime | None = tokens.filter_renewable().aggregate(first=Min("expires_at"))["first"]
     return first - timedelta(seconds=settings.RENEW_BEFORE_SECONDS) if first else None
 
 
-def updater(provider: Provider) -> dict[str, Any]:
+def build_updater_status(provider: Provider) -> dict[str, Any]:
     """Return the state of the renewal of the provider's pool, with the keys of the proxy."""
     tokens = UpstreamToken.objects.filter(provider=provider)
     run = Refresh.objects.filter(provider=provider).first() or Refresh(provider=provider)
     accounts: str = settings.ACCOUNTS_FILE
     return {
-        "is_running": renews(provider),
+        "is_running": can_renew_tokens(provider),
         "is_updating": Refresh.objects.filter(is_held("running_until"), provider=provider).exists(),
-        "update_interval": interval(),
-        "last_update": moment(run.ended_at),
+        "update_interval": find_renewal_interval(),
+        "last_update": format_optional_time(run.ended_at),
         "update_count": run.runs,
         "error_count": run.errors,
         "last_error": run.last_error or None,
-        "cached_tokens_count": tokens.usable().count(),
-        "next_update": moment(next_at(tokens)),
+        "cached_tokens_count": tokens.filter_usable().count(),
+        "next_update": format_optional_time(find_next_renewal(tokens)),
         "accounts_file_exists": bool(accounts) and Path(accounts).is_file(),
     }
 
 
-class UpdaterStatus(StaffDoor):
+class UpdaterStatus(StaffView):
     def get(self, request: Request) -> Response:
-        data = updater(the_provider(request))
+        data = build_updater_status(find_requested_provider(request))
         return Response({"status": "success" if data["is_running"] else "disabled", "data": data})
 
 
-class ForceUpdate(StaffDoor):
+class ForceUpdate(StaffView):
     """Let the worker renew the provider's pool now."""
 
     def post(self, request: Request) -> Response:
-        provider = the_provider(request)
-        if not updater(provider)["is_running"]:
-            raise Mistake(
+        provider = find_requested_provider(request)
+        if not build_updater_status(provider)["is_running"]:
+            raise InvalidStaffRequest(
                 f"{provider} has no token that can be renewed: none has an account or a refresh "
                 "token."
             )
-        leave(tasks.refresh_pool, provider.pk, force=True)
-        audit(
+        queue_task(tasks.refresh_pool, provider.pk, force=True)
+        record_in_history(
             cast(HttpRequest, request),
             Provider.objects.filter(pk=provider.pk),
             "Renewal of all tokens.",
         )
-        return success(f"The worker renews the tokens of {provider} now.")
+        return render_success(f"The worker renews the tokens of {provider} now.")

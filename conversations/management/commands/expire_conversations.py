@@ -18,7 +18,7 @@ class Command(GatewayCommand):
         if dry_run:
             found = Conversation.objects.expired().count(), Document.objects.expired().count()
         else:
-            found = retention.expire()
+            found = retention.delete_all_expired()
         conversations, documents = found
         verb = "would be deleted" if dry_run else "deleted"
         self.stdout.write(f"{conversations} conversations and {documents} documents {verb}.")

@@ -18,7 +18,9 @@ class Command(GatewayCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help="name of the user")
-        parser.add_argument("--format", choices=sorted(conversation_export.FORMS), default="jsonl")
+        parser.add_argument(
+            "--format", choices=sorted(conversation_export.EXPORT_FORMATS), default="jsonl"
+        )
         parser.add_argument(
             "--output",
             default="-",
@@ -27,8 +29,9 @@ class Command(GatewayCommand):
 
     def handle(self, *args: Any, user: str, output: str, **options: Any) -> None:
         row = find_user(user)
-        pieces = conversation_export.pieces(
-            Conversation.objects.of(row.pk), conversation_export.FORMS[options["format"]]
+        pieces = conversation_export.render_export(
+            Conversation.objects.of_user(row.pk),
+            conversation_export.EXPORT_FORMATS[options["format"]],
         )
         if output == "-":
             for piece in pieces:

@@ -45,9 +45,11 @@ class Command(GatewayCommand):
         try:
             with Path(file).open("rb") as opened:
                 data = opened.read(MAX_BYTES + 1)
-            profile = profile_reader.read("\n".join(token_import.decode(data)), os.environ)
+            profile = profile_reader.read_profile(
+                "\n".join(token_import.decode_text_file(data)), os.environ
+            )
             with transaction.atomic():
-                lines = profile_import.adopt(profile, **given)
+                lines = profile_import.save_profile_rows(profile, **given)
                 transaction.set_rollback(dry_run)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None

@@ -9,9 +9,9 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from conversations.documents import ingest
-from conversations.documents.index_worker import Indivisible, Splitting, divide
+from conversations.documents.index_worker import IndivisibleText, Splitting, divide_text
 from conversations.files import file_storage
-from conversations.models import Document, DocumentState, Purpose, StoredFile
+from conversations.models import Document, DocumentState, FilePurpose, StoredFile
 from conversations.text import extract
 from providers.exceptions import GatewayError
 from providers.management.base import GatewayCommand
@@ -35,22 +35,22 @@ class Command(GatewayCommand):
         owner = find_user(user)
         try:
             data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-            name = named(data) if file == "-" else Path(file).name
+            name = guess_filename(data) if file == "-" else Path(file).name
             if dry_run:
-                text = extract.text_of(name, "", data)
-                spans = divide(text, Splitting(), settings.DOCUMENT_SECONDS).spans
+                text = extract.extract_document_text(name, "", data)
+                spans = divide_text(text, Splitting(), settings.DOCUMENT_SECONDS).scored_spans
                 self.stdout.write(
                     f"{len(text)} characters in {len(spans)} passages. Nothing was written: "
                     "--dry-run."
                 )
                 return
-            stored = file_storage.store(
-                owner.pk, file_storage.Upload(name, "", Purpose.USER_DATA, [data])
+            stored = file_storage.store_file(
+                owner.pk, file_storage.Upload(name, "", FilePurpose.USER_DATA, [data])
             )
-            document = taken_in(stored, title)
+            document = ingest_stored_file(stored, title)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
-        except (extract.Unreadable, Indivisible) as error:
+        except (extract.UnreadableDocument, IndivisibleText) as error:
             raise CommandError(f"Cannot take in {file}: {error}") from None
         except GatewayError as error:
             raise CommandError(error.message) from None
@@ -60,18 +60,18 @@ class Command(GatewayCommand):
         )
 
 
-def taken_in(stored: StoredFile, title: str) -> Document:
+def ingest_stored_file(stored: StoredFile, title: str) -> Document:
     """Take in a stored file and write its document's title; return the document.
 
     When that fails, file and document are deleted. Raises Indivisible, GatewayError.
     """
     try:
-        document = ingest.claimed(stored)
-        ingest.process(document.pk)
+        document = ingest.create_or_reset_document(stored)
+        ingest.ingest_file_document(document.pk)
         document.refresh_from_db()
         if document.state != DocumentState.INGESTED:
-            raise Indivisible(document.reason or "There is no text in it.")
-    except (Indivisible, GatewayError):
+            raise IndivisibleText(document.reason or "There is no text in it.")
+    except (IndivisibleText, GatewayError):
         stored.delete()
         raise
     if title:
@@ -80,7 +80,7 @@ def taken_in(stored: StoredFile, title: str) -> Document:
     return document
 
 
-def named(data: bytes) -> str:
+def guess_filename(data: bytes) -> str:
     """Return a filename for data that came without one."""
     if data.startswith(b"%PDF-"):
         return "document.pdf"

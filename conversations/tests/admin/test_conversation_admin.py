@@ -18,7 +18,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from conversations.admin import conversation_admin
-from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.models import (
+    Conversation,
+    ConversationKind,
+    Item,
+    Turn,
+    TurnEndpoint,
+    TurnStatus,
+)
 from conversations.search import item_search
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -50,14 +57,14 @@ def shown(client: Client, row: Conversation, **query: Any) -> str:
 
 def conversation(user: Any, turns: int = 1, **fields: Any) -> Conversation:
     row = Conversation.objects.create(
-        user=user, **{"kind": Kind.OPEN, "title": "Birds", "last": turns, **fields}
+        user=user, **{"kind": ConversationKind.OPEN, "title": "Birds", "last": turns, **fields}
     )
     for number in range(1, turns + 1):
         turn = Turn.objects.create(
             conversation=row,
             user=user,
             number=number,
-            door=Door.CHAT,
+            door=TurnEndpoint.CHAT,
             status=TurnStatus.COMPLETED,
             model="kimi-k2",
             finished_at=timezone.now(),
@@ -76,7 +83,7 @@ def put(turn: Turn, text: str, kind: str = "message", **fields: Any) -> Item:
         text=text,
         **{"data": {}, **fields},
     )
-    item_search.add(turn.user_id, [item])
+    item_search.add_items_to_index(turn.user_id, [item])
     return item
 
 
@@ -294,7 +301,7 @@ def test_the_delete_action_and_the_delete_page_leave_nothing(admin_client, alice
     )
     assert not Conversation.objects.exists()
     assert not Item.objects.exists()
-    assert item_search.find(None, "question", 10) == []
+    assert item_search.search_items(None, "question", 10) == []
 
 
 def test_the_export_action_is_a_file_of_the_chosen(admin_client, alice):

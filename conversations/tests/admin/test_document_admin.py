@@ -8,8 +8,8 @@ from django.test import Client
 from conversations.documents import ingest
 from conversations.files import file_storage
 from conversations.models import Document, Passage, StoredFile
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import wait_until_true
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 TEXT = "".join(f"Verse {n} of the canary song.\n\n" for n in range(100))
@@ -29,17 +29,22 @@ def form(person, data=BYTES, name="song.md"):
 
 
 async def test_a_document_is_uploaded_for_a_user_and_taken_in(browser, alice):
-    page = await off_loop(browser.get, ADD)
+    page = await run_in_thread(browser.get, ADD)
     assert b'type="file"' in page.content
-    answer = await off_loop(browser.post, ADD, form(alice))
+    answer = await run_in_thread(browser.post, ADD, form(alice))
     assert (answer.status_code, answer["location"]) == (302, LIST)
 
     async def ingested():
-        return await off_loop(
-            lambda: Document.objects.light().filter(state="ingested").select_related("file").first()
+        return await run_in_thread(
+            lambda: (
+                Document.objects.without_index()
+                .filter(state="ingested")
+                .select_related("file")
+                .first()
+            )
         )
 
-    row = await eventually(ingested)
+    row = await wait_until_true(ingested)
     assert (row.user_id, row.title, row.file.filename, row.file.user_id) == (
         alice.user.pk,
         "song.md",
@@ -52,7 +57,7 @@ async def test_a_document_is_uploaded_for_a_user_and_taken_in(browser, alice):
         f"{LIST}?q={row.pk}",
         f"{LIST}?q=alice",
     ):
-        content = (await off_loop(browser.get, address)).content
+        content = (await run_in_thread(browser.get, address)).content
         assert b"song.md" in content
         assert b"ingested" in content
         assert b"canary song" not in content
@@ -77,11 +82,11 @@ def test_a_form_from_another_site_is_refused(operator, alice):
 def test_deleting_one_deletes_its_passages(browser, alice):
     from conversations.files import file_storage
 
-    file = file_storage.store(
+    file = file_storage.store_file(
         alice.user.pk, file_storage.Upload("song.md", "", "user_data", [TEXT.encode()])
     )
-    document = ingest.claimed(file)
-    ingest.process(document.pk)
+    document = ingest.create_or_reset_document(file)
+    ingest.ingest_file_document(document.pk)
     assert Passage.objects.exists()
     address = f"{LIST}{quote(document.pk)}/delete/"
     page = browser.get(address)
@@ -102,10 +107,10 @@ def test_those_without_permission_see_nothing(alice):
 
 @pytest.mark.settings(DOCUMENTS_PER_USER=0)
 def test_a_user_at_his_limit_is_told_of_on_the_form_and_no_file_is_left(browser, alice):
-    before = set(file_storage.folder().iterdir())
+    before = set(file_storage.find_files_folder().iterdir())
     page = browser.post(ADD, form(alice))
     assert page.status_code == 200
     assert b"You have 0 documents" in page.content
     assert not StoredFile.objects.exists()
     assert not Document.objects.exists()
-    assert set(file_storage.folder().iterdir()) == before
+    assert set(file_storage.find_files_folder().iterdir()) == before

@@ -10,9 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversations.documents import compress as documents_compress
-from conversations.documents.compress import OMITTED, Plan, acompress, advanced, rounds
-from conversations.documents.index_worker import Outline, Splitting, divide
-from conversations.text.split import split
+from conversations.documents.compress import (
+    OMISSION_MARK,
+    CompressionPlan,
+    advance_rounds,
+    compress_in_rounds,
+    compress_text,
+)
+from conversations.documents.index_worker import Outline, Splitting, divide_text
+from conversations.text.split import split_passages
 
 FACTS = (
     "In {n}87 the {n}th lock at Harwell was rebuilt: oak gates, {n}4 tons each; the keeper, Ada "
@@ -33,11 +39,11 @@ TEXTS = st.text(st.sampled_from("ab Zc. \n!?。，中文字#"), max_size=900)
 
 
 def compress(text, plan, summarise=None):
-    """What `acompress` does, in one thread."""
-    work = rounds(text, plan)
-    made = advanced(work, None)
+    """What `compress_text` does, in one thread."""
+    work = compress_in_rounds(text, plan)
+    made = advance_rounds(work, None)
     while isinstance(made, list):
-        made = advanced(work, summarise(made) if summarise else None)
+        made = advance_rounds(work, summarise(made) if summarise else None)
     return made
 
 
@@ -46,24 +52,30 @@ def everything(text, fitted, size):
     order.
     """
     at = 0
-    for passage in fitted.kept:
+    for passage in fitted.verbatim_passages:
         at = fitted.text.index(passage.text, at) + len(passage.text)
-    starts = [passage.start for passage in fitted.kept]
+    starts = [passage.start for passage in fitted.verbatim_passages]
     assert starts == sorted(starts)
-    together = sorted(fitted.kept + fitted.rest, key=lambda passage: passage.start)
-    assert together == split(text, size)
+    passages = fitted.verbatim_passages + fitted.other_passages
+    together = sorted(passages, key=lambda passage: passage.start)
+    assert together == split_passages(text, size)
 
 
 def test_a_text_within_its_budget_stays_as_it_is():
-    fitted = compress("A short prompt.\n", Plan(budget=16))
+    fitted = compress("A short prompt.\n", CompressionPlan(budget_chars=16))
 
-    assert (fitted.text, fitted.rest, fitted.rounds) == ("A short prompt.\n", [], 0)
+    assert (fitted.text, fitted.other_passages, fitted.round_count) == ("A short prompt.\n", [], 0)
 
 
 @pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["english", "chinese"])
 def test_the_dense_part_and_the_opening_are_kept_in_order(text):
     size = 120 if text is ENGLISH else 40
-    fitted = compress(text, Plan(budget=len(text) // 2, size=100 if text is CHINESE else size))
+    fitted = compress(
+        text,
+        CompressionPlan(
+            budget_chars=len(text) // 2, passage_chars=100 if text is CHINESE else size
+        ),
+    )
 
     assert len(text) // 3 < len(fitted.text) <= len(text) // 2
     assert fitted.text.startswith(text[:9])
@@ -71,12 +83,14 @@ def test_the_dense_part_and_the_opening_are_kept_in_order(text):
 
 
 def test_filler_goes_before_facts_do():
-    fitted = compress(ENGLISH, Plan(budget=int(len(ENGLISH) * 0.6), size=150))
+    fitted = compress(
+        ENGLISH, CompressionPlan(budget_chars=int(len(ENGLISH) * 0.6), passage_chars=150)
+    )
 
-    filler = sum(FILLER.strip() in passage.text for passage in fitted.rest)
-    facts = sum("Ada Finch" in passage.text for passage in fitted.rest)
+    filler = sum(FILLER.strip() in passage.text for passage in fitted.other_passages)
+    facts = sum("Ada Finch" in passage.text for passage in fitted.other_passages)
     assert filler > 2 * facts
-    assert OMITTED in fitted.text
+    assert OMISSION_MARK in fitted.text
 
 
 @settings(max_examples=150, deadline=None)
@@ -90,12 +104,14 @@ def test_the_budget_holds_and_nothing_is_lost_whoever_summarises(text, budget, m
     }
     summarise = manner and (lambda pieces: [manners[manner](piece) for piece in pieces])
 
-    fitted = compress(text, Plan(budget, size=120), summarise)
+    fitted = compress(text, CompressionPlan(budget, passage_chars=120), summarise)
 
     assert len(fitted.text) <= budget
     size = min(120, max(budget, 100))
-    together = sorted(fitted.kept + fitted.rest, key=lambda passage: passage.start)
-    assert together == split(text, size)
+    together = sorted(
+        fitted.verbatim_passages + fitted.other_passages, key=lambda passage: passage.start
+    )
+    assert together == split_passages(text, size)
 
 
 def test_summaries_stand_where_their_passages_stood_and_originals_are_indexed():
@@ -105,12 +121,16 @@ def test_summaries_stand_where_their_passages_stood_and_originals_are_indexed():
         seen.append(len(pieces))
         return [f"<summary of {len(piece)}>" for piece in pieces]
 
-    fitted = compress(ENGLISH, Plan(budget=int(len(ENGLISH) * 0.75), size=150), summarise)
+    fitted = compress(
+        ENGLISH,
+        CompressionPlan(budget_chars=int(len(ENGLISH) * 0.75), passage_chars=150),
+        summarise,
+    )
 
     assert len(fitted.text) <= len(ENGLISH) * 0.75
-    assert fitted.rounds == len(seen) >= 1
-    assert fitted.text.count("<summary of ") == len(fitted.rest) == seen[0]
-    assert OMITTED not in fitted.text
+    assert fitted.round_count == len(seen) >= 1
+    assert fitted.text.count("<summary of ") == len(fitted.other_passages) == seen[0]
+    assert OMISSION_MARK not in fitted.text
     everything(ENGLISH, fitted, 150)
 
 
@@ -121,9 +141,11 @@ def test_summaries_are_summarised_again_while_that_helps():
         calls.append(len(pieces))
         return [piece[: int(len(piece) * 0.6)] for piece in pieces]
 
-    fitted = compress(ENGLISH, Plan(budget=len(ENGLISH) // 8, size=200), summarise)
+    fitted = compress(
+        ENGLISH, CompressionPlan(budget_chars=len(ENGLISH) // 8, passage_chars=200), summarise
+    )
 
-    assert fitted.rounds == len(calls) >= 2
+    assert fitted.round_count == len(calls) >= 2
     assert len(fitted.text) <= len(ENGLISH) // 8
 
 
@@ -134,14 +156,16 @@ def test_a_round_that_makes_the_text_less_than_a_tenth_shorter_is_the_last():
         calls.append(len(pieces))
         return [piece.rstrip()[:-1] for piece in pieces]
 
-    fitted = compress(ENGLISH, Plan(budget=len(ENGLISH) // 2, size=200), summarise)
+    fitted = compress(
+        ENGLISH, CompressionPlan(budget_chars=len(ENGLISH) // 2, passage_chars=200), summarise
+    )
 
-    assert len(calls) == fitted.rounds == 1
+    assert len(calls) == fitted.round_count == 1
     assert len(fitted.text) <= len(ENGLISH) // 2
 
 
 def test_a_summary_that_is_no_shorter_is_not_used():
-    plan = Plan(budget=len(ENGLISH) * 4 // 5, size=150)
+    plan = CompressionPlan(budget_chars=len(ENGLISH) * 4 // 5, passage_chars=150)
 
     assert (
         compress(ENGLISH, plan, lambda pieces: [piece + "!" for piece in pieces]).text
@@ -156,9 +180,9 @@ async def test_an_awaited_summariser_does_the_same():
     async def awaited(pieces):
         return summarise(pieces)
 
-    plan = Plan(budget=len(ENGLISH) // 2, size=150)
+    plan = CompressionPlan(budget_chars=len(ENGLISH) // 2, passage_chars=150)
 
-    assert await acompress(ENGLISH, plan, awaited) == compress(ENGLISH, plan, summarise)
+    assert await compress_text(ENGLISH, plan, awaited) == compress(ENGLISH, plan, summarise)
 
 
 def counting(share=0.4):
@@ -175,7 +199,7 @@ def counting(share=0.4):
 def test_what_is_summarised_is_shown_however_long_the_text_is():
     summarise, calls = counting()
 
-    fitted = compress(ENGLISH * 20, Plan(budget=3_000), summarise)
+    fitted = compress(ENGLISH * 20, CompressionPlan(budget_chars=3_000), summarise)
 
     assert fitted.text.count("<") == calls[0] >= 4
     assert len(calls) == 1
@@ -185,11 +209,21 @@ def test_what_is_summarised_is_shown_however_long_the_text_is():
 def test_no_more_is_asked_than_may_be_and_nothing_when_that_helps_nothing():
     summarise, calls = counting()
 
-    compress(ENGLISH, Plan(budget=len(ENGLISH) // 2, size=150, most=9), summarise)
+    compress(
+        ENGLISH,
+        CompressionPlan(budget_chars=len(ENGLISH) // 2, passage_chars=150, most_summaries=9),
+        summarise,
+    )
     assert calls == [9]
-    fitted = compress(ENGLISH, Plan(budget=len(ENGLISH) // 2, size=150, most=2), summarise)
+    fitted = compress(
+        ENGLISH,
+        CompressionPlan(budget_chars=len(ENGLISH) // 2, passage_chars=150, most_summaries=2),
+        summarise,
+    )
     assert calls == [9]
-    assert fitted == compress(ENGLISH, Plan(budget=len(ENGLISH) // 2, size=150))
+    assert fitted == compress(
+        ENGLISH, CompressionPlan(budget_chars=len(ENGLISH) // 2, passage_chars=150)
+    )
 
 
 def test_a_summary_that_could_not_be_made_ends_the_asking():
@@ -199,16 +233,20 @@ def test_a_summary_that_could_not_be_made_ends_the_asking():
         calls.append(len(pieces))
         return ["In short.", *[None] * (len(pieces) - 1)]
 
-    fitted = compress(ENGLISH, Plan(budget=len(ENGLISH) // 3, size=150), summarise)
+    fitted = compress(
+        ENGLISH, CompressionPlan(budget_chars=len(ENGLISH) // 3, passage_chars=150), summarise
+    )
 
-    assert (len(calls), fitted.whole) == (1, False)
+    assert (len(calls), fitted.has_all_summaries) == (1, False)
     assert fitted.text.count("In short.") == 1
     assert len(fitted.text) <= len(ENGLISH) // 3
 
 
 async def test_with_an_outline_nothing_is_divided_again_and_the_loop_is_let_go(monkeypatch):
     text = "".join(f"Note {n} says that {n * 13} is a number. " for n in range(2_000))
-    outline = Outline.unpack(divide(text, Splitting(size=200, overlap=60), 30).packed)
+    outline = Outline.from_packed(
+        divide_text(text, Splitting(size=200, overlap=60), 30).packed_outline
+    )
     here = threading.get_ident()
 
     def refuse(*args):
@@ -221,11 +259,13 @@ async def test_with_an_outline_nothing_is_divided_again_and_the_loop_is_let_go(m
     async def summarise(pieces):
         return [f"<{piece[:50]}>" for piece in pieces]
 
-    worked = documents_compress.advanced
-    for name in ("split", "density"):
+    worked = documents_compress.advance_rounds
+    for name in ("split_passages", "score_density"):
         monkeypatch.setattr(documents_compress, name, refuse)
-    monkeypatch.setattr(documents_compress, "advanced", elsewhere)
-    fitted = await acompress(text, Plan(budget=5_000, most=20), summarise, outline)
+    monkeypatch.setattr(documents_compress, "advance_rounds", elsewhere)
+    fitted = await compress_text(
+        text, CompressionPlan(budget_chars=5_000, most_summaries=20), summarise, outline
+    )
 
     assert fitted.text.count("<") == 20
     assert fitted.text.startswith("Note 0 says")
@@ -236,20 +276,22 @@ async def test_with_an_outline_nothing_is_divided_again_and_the_loop_is_let_go(m
 
 def test_another_number_of_summaries_is_refused():
     with pytest.raises(ValueError, match="zip"):
-        compress(ENGLISH, Plan(budget=2_000), lambda pieces: ["one"] * (len(pieces) + 1))
+        compress(
+            ENGLISH, CompressionPlan(budget_chars=2_000), lambda pieces: ["one"] * (len(pieces) + 1)
+        )
 
 
 def test_a_budget_below_nothing_is_refused_and_none_keeps_nothing():
     with pytest.raises(ValueError, match="budget"):
-        compress(ENGLISH, Plan(budget=-1))
-    assert compress(ENGLISH, Plan(budget=0)).text == ""
+        compress(ENGLISH, CompressionPlan(budget_chars=-1))
+    assert compress(ENGLISH, CompressionPlan(budget_chars=0)).text == ""
 
 
 @pytest.mark.parametrize("unit", ["word ", "。", "\n ", "👩🏽‍🚀"])
 def test_a_megabyte_of_anything_fits(unit):
     text = unit * (1_000_000 // len(unit.encode()))
 
-    fitted = compress(text, Plan(budget=20_000))
+    fitted = compress(text, CompressionPlan(budget_chars=20_000))
 
     assert len(fitted.text) <= 20_000
     assert len(fitted.text) > 10_000 or not text.strip()

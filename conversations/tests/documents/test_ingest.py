@@ -7,20 +7,20 @@ import pytest
 from django.db import OperationalError
 
 from conversations.documents import document_store, ingest
-from conversations.documents.index_worker import Indivisible, Splitting, divide
-from conversations.documents.ranking import shelf
+from conversations.documents.index_worker import IndivisibleText, Splitting, divide_text
+from conversations.documents.ranking import document_cache
 from conversations.models import Document, DocumentState, Passage
 from conversations.tests.lamps import TEXT, at, state, stored, taking
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
-from proxysite.testing import eventually
+from proxysite.testing import wait_until_true
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 @pytest.fixture(autouse=True)
 def _empty_shelf():
-    shelf.forget()
+    document_cache.clear_entries()
 
 
 async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):
@@ -34,7 +34,7 @@ async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):
     )
     assert row.alive_until is None
     assert row.expires_at > at(3_600)
-    found = await off_loop(lambda: list(Passage.objects.all()))
+    found = await run_in_thread(lambda: list(Passage.objects.all()))
     assert [one.number for one in found] == list(range(len(known.outline)))
     assert "".join(one.text for one in found) == TEXT
     assert [(one.start, one.end, one.score) for one in found] == list(
@@ -44,7 +44,7 @@ async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):
 
 async def test_the_same_text_is_divided_once_for_each_user_and_way(alice, mallory, divisions):
     known = await taking(alice)
-    shelf.forget()
+    document_cache.clear_entries()
     assert (await taking(alice)).document_id == known.document_id
     assert len(divisions) == 1
     other = await taking(alice, splitting=Splitting(size=300))
@@ -57,15 +57,15 @@ async def test_the_same_text_at_once_is_divided_once(alice, divisions):
     found = await asyncio.gather(*(taking(alice) for _ in range(6)))
     assert len({known.document_id for known in found}) == 1
     assert len(divisions) == 1
-    assert await off_loop(Document.objects.count) == 1
+    assert await run_in_thread(Document.objects.count) == 1
 
 
 async def test_a_caller_who_leaves_does_not_undo_it(alice, divisions):
     task = asyncio.create_task(taking(alice))
-    await eventually(lambda: divisions)
+    await wait_until_true(lambda: divisions)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await ingest.settle()
+    await ingest.wait_for_texts()
     assert (await state()).state == "ingested"
     await taking(alice)
     assert len(divisions) == 1
@@ -76,20 +76,20 @@ async def test_the_loop_divides_nothing_itself(alice, monkeypatch):
 
     def noted(*args):
         threads.append(threading.current_thread().name)
-        return divide(*args)
+        return divide_text(*args)
 
-    monkeypatch.setattr(document_store, "divide", noted)
+    monkeypatch.setattr(document_store, "divide_text", noted)
     await taking(alice)
-    await ingest.take_in(None, TEXT, Splitting())
+    await ingest.ingest_text(None, TEXT, Splitting())
     assert len(threads) == 2
     assert all(name.startswith("dividing") for name in threads)
 
 
 async def test_for_nobody_nothing_is_stored(alice):
-    known = await ingest.take_in(None, TEXT, Splitting())
+    known = await ingest.ingest_text(None, TEXT, Splitting())
     assert known.document_id == ""
-    assert known.outline.index.search("lamp 77")
-    assert not await off_loop(Document.objects.exists)
+    assert known.outline.index.search_passages("lamp 77")
+    assert not await run_in_thread(Document.objects.exists)
 
 
 async def test_a_text_of_spaces_is_empty(alice):
@@ -105,9 +105,9 @@ async def test_a_text_that_cannot_be_divided_is_refused_and_not_tried_at_once_ag
 
     def refuse(*args):
         tried.append(args)
-        raise Indivisible("Dividing it takes too long.")
+        raise IndivisibleText("Dividing it takes too long.")
 
-    monkeypatch.setattr(document_store, "divide", refuse)
+    monkeypatch.setattr(document_store, "divide_text", refuse)
     for _ in range(2):
         with pytest.raises(InvalidRequest, match="Dividing it takes too long") as caught:
             await taking(alice)
@@ -115,14 +115,14 @@ async def test_a_text_that_cannot_be_divided_is_refused_and_not_tried_at_once_ag
     assert len(tried) == 1
     row = await state()
     assert (row.state, row.reason) == ("error", "Dividing it takes too long.")
-    monkeypatch.setattr(document_store, "divide", divide)
-    await off_loop(Document.objects.update, alive_until=at(-1))
+    monkeypatch.setattr(document_store, "divide_text", divide_text)
+    await run_in_thread(Document.objects.update, alive_until=at(-1))
     assert (await taking(alice)).document_id == row.pk
 
 
 async def test_a_dead_process_is_followed_by_the_next_request(alice, divisions):
-    digest = Splitting().digest(TEXT)
-    await off_loop(
+    digest = Splitting().compute_digest(TEXT)
+    await run_in_thread(
         lambda: Document.objects.create(
             user=alice.user, digest=digest, state=DocumentState.PROCESSING, alive_until=at(-1)
         )
@@ -132,14 +132,19 @@ async def test_a_dead_process_is_followed_by_the_next_request(alice, divisions):
 
 
 async def test_what_another_process_takes_in_is_waited_for(alice, divisions):
-    text = document_store.Text.of(TEXT, Splitting())
+    text = document_store.SourceText.from_content(TEXT, Splitting())
     lease = (
-        await off_loop(document_store.claim, document_store.Place(alice.user.pk, text.digest))
+        await run_in_thread(
+            document_store.create_or_claim_document,
+            document_store.DocumentKey(alice.user.pk, text.digest),
+        )
     ).lease
     waiting = [asyncio.create_task(taking(alice)) for _ in range(2)]
     done, _ = await asyncio.wait(waiting, timeout=0.2)
     assert not done
-    await off_loop(document_store.write, lease, text, divide(TEXT, Splitting(), 30))
+    await run_in_thread(
+        document_store.write_passages, lease, text, divide_text(TEXT, Splitting(), 30)
+    )
     assert {known.document_id for known in await asyncio.gather(*waiting)} == {lease.document_id}
     assert divisions == []
 
@@ -148,7 +153,7 @@ async def test_a_database_that_is_away_is_told(alice, monkeypatch):
     def away(*args):
         raise OperationalError("no connection")
 
-    for name in ("look", "claim", "write"):
+    for name in ("find_and_record_use", "create_or_claim_document", "write_passages"):
         with monkeypatch.context() as patched:
             patched.setattr(ingest, name, away)
             with pytest.raises(DatabaseUnavailable):
@@ -157,9 +162,9 @@ async def test_a_database_that_is_away_is_told(alice, monkeypatch):
 
 @pytest.mark.settings(DOCUMENT_SECONDS=0.2)
 async def test_who_waits_for_another_process_waits_not_for_ever(alice):
-    digest = Splitting().digest(TEXT)
+    digest = Splitting().compute_digest(TEXT)
     fields = {"digest": digest, "state": DocumentState.PROCESSING, "alive_until": at(3_600)}
-    await off_loop(lambda: Document.objects.create(user=alice.user, **fields))
+    await run_in_thread(lambda: Document.objects.create(user=alice.user, **fields))
     with pytest.raises(Saturated):
         await taking(alice)
 
@@ -170,11 +175,11 @@ def test_who_lost_his_lease_writes_nothing(alice):
     assert document_store.claim_document(row.pk) is None
     Document.objects.update(alive_until=at(-1))
     second = document_store.claim_document(row.pk)
-    text = document_store.Text.of("Something was said.", Splitting())
-    assert not document_store.write(lease, text, text.divided())
+    text = document_store.SourceText.from_content("Something was said.", Splitting())
+    assert not document_store.write_passages(lease, text, text.make_division())
     assert not Passage.objects.exists()
-    assert document_store.write(second, text, text.divided())
-    assert not document_store.write(second, text, text.divided())
+    assert document_store.write_passages(second, text, text.make_division())
+    assert not document_store.write_passages(second, text, text.make_division())
     assert Passage.objects.count() == 1
 
 
@@ -182,28 +187,30 @@ def test_who_lost_his_lease_writes_nothing(alice):
 async def test_the_text_unused_for_longest_makes_way_for_a_new_one(alice, mallory):
     other = await taking(mallory)
     first, second = await taking(alice, TEXT + "1"), await taking(alice, TEXT + "2")
-    await off_loop(Document.objects.filter(pk=first.document_id).update, used_at=at(-7_200))
+    await run_in_thread(Document.objects.filter(pk=first.document_id).update, used_at=at(-7_200))
     await taking(alice, TEXT + "1")  # used again
-    await off_loop(Document.objects.filter(pk=second.document_id).update, used_at=at(-3_600))
+    await run_in_thread(Document.objects.filter(pk=second.document_id).update, used_at=at(-3_600))
     third = await taking(alice, TEXT + "3")
-    left = await off_loop(lambda: set(Document.objects.values_list("pk", flat=True)))
+    left = await run_in_thread(lambda: set(Document.objects.values_list("pk", flat=True)))
     assert left == {other.document_id, first.document_id, third.document_id}
 
 
 @pytest.mark.settings(DOCUMENTS_PER_USER=1)
 async def test_where_files_have_all_the_room_a_text_is_not_stored(alice):
-    await off_loop(lambda: ingest.process(ingest.claimed(stored(alice)).pk))
+    await run_in_thread(
+        lambda: ingest.ingest_file_document(ingest.create_or_reset_document(stored(alice)).pk)
+    )
     known = await taking(alice, TEXT + "more")
     assert known.document_id == ""
-    assert await off_loop(Document.objects.count) == 1
+    assert await run_in_thread(Document.objects.count) == 1
     with pytest.raises(InvalidRequest) as caught:
-        await off_loop(lambda: ingest.begin(stored(alice)))
+        await run_in_thread(lambda: ingest.start_file_ingestion(stored(alice)))
     assert caught.value.shown_code == "too_many_documents"
 
 
 async def test_use_puts_off_the_end(alice):
     known = await taking(alice)
-    await off_loop(Document.objects.update, used_at=at(-120), expires_at=at(5))
+    await run_in_thread(Document.objects.update, used_at=at(-120), expires_at=at(5))
     await taking(alice)
     row = await state(pk=known.document_id)
     assert row.used_at > at(-60)
@@ -225,7 +232,7 @@ def test_what_has_expired_is_told_from_what_is_used(alice):
 async def test_a_frozen_database_is_told(alice, monkeypatch, settings):
     settings.DATABASE_TIMEOUT_SECONDS = 0.05
     thawed = threading.Event()
-    monkeypatch.setattr(ingest, "look", lambda *args: thawed.wait(5) and None)
+    monkeypatch.setattr(ingest, "find_and_record_use", lambda *args: thawed.wait(5) and None)
     with pytest.raises(DatabaseUnavailable):
         await taking(alice)
     thawed.set()
@@ -234,7 +241,7 @@ async def test_a_frozen_database_is_told(alice, monkeypatch, settings):
 async def test_text_that_postgres_cannot_hold_is_held_all_the_same(alice):
     known = await taking(alice, "Be\0fore. " * 600)
     assert known.document_id
-    assert (await off_loop(Passage.objects.first)).text.startswith("Be\ufffdfore.")
+    assert (await run_in_thread(Passage.objects.first)).text.startswith("Be\ufffdfore.")
 
 
 @pytest.mark.parametrize(
@@ -246,7 +253,7 @@ async def test_a_failure_that_passes_blocks_nothing(alice, monkeypatch, error, s
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(document_store, "divide", fails)
+        patched.setattr(document_store, "divide_text", fails)
         with pytest.raises(shown):
             await taking(alice)
     row = await state()
@@ -256,7 +263,9 @@ async def test_a_failure_that_passes_blocks_nothing(alice, monkeypatch, error, s
 
 @pytest.mark.settings(DOCUMENTS_PER_USER=3)
 async def test_many_texts_at_once_are_no_more_than_a_user_may_have(alice):
-    places = [document_store.Place(alice.user.pk, str(number)) for number in range(12)]
-    found = await asyncio.gather(*(off_loop(document_store.claim, place) for place in places))
+    places = [document_store.DocumentKey(alice.user.pk, str(number)) for number in range(12)]
+    found = await asyncio.gather(
+        *(run_in_thread(document_store.create_or_claim_document, place) for place in places)
+    )
     assert sum(one is not None for one in found) == 3
-    assert await off_loop(Document.objects.count) == 3
+    assert await run_in_thread(Document.objects.count) == 3

@@ -6,12 +6,12 @@ import threading
 import pytest
 
 from conversations.documents import document_store, ingest, job_queue
-from conversations.documents.index_worker import Splitting, divide
-from conversations.documents.ranking import shelf
+from conversations.documents.index_worker import Splitting, divide_text
+from conversations.documents.ranking import document_cache
 from conversations.models import Document
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import Saturated
-from proxysite.testing import eventually
+from proxysite.testing import wait_until_true
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 TEXT = "".join(f"Chapter {n}. The keeper of lamp {n} is called Ada{n}.\n\n" for n in range(60))
@@ -33,46 +33,46 @@ class Gate:
         self.open.wait(30)
         with self.lock:
             self.now -= 1
-        return divide(text, splitting, seconds)
+        return divide_text(text, splitting, seconds)
 
 
 @pytest.fixture
 def gate(monkeypatch):
-    shelf.forget()
+    document_cache.clear_entries()
     made = Gate()
-    monkeypatch.setattr(document_store, "divide", made)
+    monkeypatch.setattr(document_store, "divide_text", made)
     yield made
     made.open.set()
 
 
 def taking(user_id, number, **how):
-    return asyncio.create_task(ingest.take_in(user_id, f"{TEXT} {number}", Splitting(), **how))
+    return asyncio.create_task(ingest.ingest_text(user_id, f"{TEXT} {number}", Splitting(), **how))
 
 
 async def waits(*tasks, many):
     """Until so many pieces of work are in line."""
-    await eventually(lambda: len(ingest.line) == many)
+    await wait_until_true(lambda: len(ingest.text_queues) == many)
     assert not any(task.done() for task in tasks)
 
 
 async def test_a_text_has_no_lease_before_its_turn(alice, gate):
     first = taking(alice.user.pk, 1)
-    await eventually(lambda: gate.begun)
+    await wait_until_true(lambda: gate.begun)
     second = taking(alice.user.pk, 2)
     await waits(first, second, many=2)
-    assert await off_loop(Document.objects.count) == 1
+    assert await run_in_thread(Document.objects.count) == 1
     gate.open.set()
     await asyncio.gather(first, second)
     assert len(gate.begun) == 2
     assert gate.most == 1
-    assert set(await off_loop(lambda: list(Document.objects.values_list("state", flat=True)))) == {
-        "ingested"
-    }
+    assert set(
+        await run_in_thread(lambda: list(Document.objects.values_list("state", flat=True)))
+    ) == {"ingested"}
 
 
 async def test_what_nobody_waits_for_any_more_is_dropped_before_its_turn(alice, gate):
     first = taking(alice.user.pk, 1)
-    await eventually(lambda: gate.begun)
+    await wait_until_true(lambda: gate.begun)
     given_up, wanted, too = (
         taking(alice.user.pk, 2),
         taking(alice.user.pk, 3),
@@ -89,7 +89,7 @@ async def test_what_nobody_waits_for_any_more_is_dropped_before_its_turn(alice, 
 
 
 async def test_a_line_that_is_too_long_is_refused(alice, mallory, gate, monkeypatch):
-    monkeypatch.setattr(job_queue, "LONGEST", 2)
+    monkeypatch.setattr(job_queue, "MOST_JOBS", 2)
     tasks = [taking(alice.user.pk, 1), taking(alice.user.pk, 2)]
     await waits(*tasks, many=2)
     with pytest.raises(Saturated):
@@ -103,7 +103,7 @@ async def test_a_line_that_is_too_long_is_refused(alice, mallory, gate, monkeypa
 async def test_texts_that_are_not_stored_wait_for_their_turn_too(gate):
     tasks = [taking(None, number, queue=7) for number in (1, 2, 3, 3)]
     await waits(*tasks, many=3)
-    await eventually(lambda: gate.begun)
+    await wait_until_true(lambda: gate.begun)
     gate.open.set()
     known = await asyncio.gather(*tasks)
     assert (gate.most, len(gate.begun)) == (1, 3)
@@ -112,7 +112,7 @@ async def test_texts_that_are_not_stored_wait_for_their_turn_too(gate):
 
 async def test_two_users_do_not_wait_for_each_other(gate):
     tasks = [taking(None, 1, queue=7), taking(None, 2, queue=8)]
-    await eventually(lambda: len(gate.begun) == 2)
+    await wait_until_true(lambda: len(gate.begun) == 2)
     gate.open.set()
     await asyncio.gather(*tasks)
     assert gate.most == 2

@@ -15,9 +15,15 @@ from conversations.documents import ingest
 from conversations.documents import ranking as recall
 from conversations.documents.index import vectors
 from conversations.documents.index_worker import Outline, Splitting
-from conversations.documents.ranking import Known, Question, outline_of, ranking, shelf
+from conversations.documents.ranking import (
+    IngestedText,
+    Question,
+    document_cache,
+    find_outline,
+    rank_passages,
+)
 from conversations.models import Document, Passage
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import ProviderDown
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -43,27 +49,27 @@ CHINESE = "\n\n".join(
 
 @pytest.fixture(autouse=True)
 def _empty_shelf():
-    shelf.forget()
+    document_cache.clear_entries()
 
 
 async def taken(person, text, splitting=None):
     return (
-        await ingest.take_in(person.user.pk, text, splitting or Splitting(size=200))
+        await ingest.ingest_text(person.user.pk, text, splitting or Splitting(size=200))
     ).document_id
 
 
 async def search(document_id, question):
     """The numbers of the passages that answer the question, best first."""
-    outline = await outline_of(document_id)
+    outline = await find_outline(document_id)
     if outline is None:
         return []
-    hits = await off_loop(ranking, Known(document_id, outline), question)
+    hits = await run_in_thread(rank_passages, IngestedText(document_id, outline), question)
     return [hit.key for hit in hits]
 
 
 async def passage(document_id, number):
     rows = Passage.objects.filter(document_id=document_id, number=number)
-    return await off_loop(lambda: rows.get().text)
+    return await run_in_thread(lambda: rows.get().text)
 
 
 @pytest.mark.parametrize(
@@ -78,27 +84,29 @@ async def test_the_best_passage_is_the_one_that_answers(alice, text, question, s
     best, *others = await search(document_id, Question(question))
     assert said in await passage(document_id, best)
     assert others
-    assert await search(document_id, Question(question, most=1)) == [best]
+    assert await search(document_id, Question(question, most_passages=1)) == [best]
     assert await search(document_id, Question("zebra")) == []
 
 
 async def test_a_second_question_reads_nothing_from_the_database(alice):
     document_id = await taken(alice, ENGLISH)
-    outline = await outline_of(document_id)
+    outline = await find_outline(document_id)
 
     def ask():
         with CaptureQueriesContext(connection) as queries:
-            assert ranking(Known(document_id, outline), Question("the potter in Hexham"))
+            assert rank_passages(
+                IngestedText(document_id, outline), Question("the potter in Hexham")
+            )
         return len(queries)
 
-    assert await outline_of(document_id) is outline
-    assert await off_loop(ask) == 0
+    assert await find_outline(document_id) is outline
+    assert await run_in_thread(ask) == 0
 
 
 async def test_what_was_deleted_is_not_found(alice):
     document_id = await taken(alice, ENGLISH)
-    await off_loop(Document.objects.all().delete)
-    shelf.forget()
+    await run_in_thread(Document.objects.all().delete)
+    document_cache.clear_entries()
     assert await search(document_id, Question("potter")) == []
 
 
@@ -106,52 +114,54 @@ async def test_what_was_deleted_is_not_found(alice):
 async def test_a_shelf_without_room_still_answers(alice):
     document_id = await taken(alice, ENGLISH)
     assert await search(document_id, Question("potter"))
-    assert shelf._kept == {}
+    assert document_cache._entries == {}
 
 
 async def test_the_shelf_keeps_what_was_used_last(alice, settings):
     first, second, third = [await taken(alice, f"{ENGLISH} {n}") for n in range(3)]
-    (size, *_) = {size for _, size in shelf._kept.values()}
-    shelf.forget()
+    (size, *_) = {size for _, size in document_cache._entries.values()}
+    document_cache.clear_entries()
     settings.DOCUMENT_CACHE_BYTES = int(2.5 * size)
     for document_id in (first, second, first, third):
-        await off_loop(shelf.outline, document_id)
-    assert [key for _, key in shelf._kept] == [first, third]
+        await run_in_thread(document_cache.load_outline, document_id)
+    assert [key for _, key in document_cache._entries] == [first, third]
 
 
 async def test_an_index_that_cannot_be_read_is_none(alice):
     document_id = await taken(alice, ENGLISH)
-    await off_loop(Document.objects.update, index=zlib.compress(b'{"starts": [], "index": {}}'))
-    shelf.forget()
-    assert await off_loop(shelf.outline, document_id) is None
+    await run_in_thread(
+        Document.objects.update, index=zlib.compress(b'{"starts": [], "index": {}}')
+    )
+    document_cache.clear_entries()
+    assert await run_in_thread(document_cache.load_outline, document_id) is None
     assert await search(document_id, Question("potter")) == []
     assert await taken(alice, ENGLISH) == ""  # divided, and not stored again
 
 
 async def test_one_too_large_for_the_shelf_throws_nobody_out(alice, settings):
     small, large = await taken(alice, ENGLISH), await taken(alice, ENGLISH * 8)
-    sizes = {key: size for (_, key), (_, size) in shelf._kept.items()}
+    sizes = {key: size for (_, key), (_, size) in document_cache._entries.items()}
     settings.DOCUMENT_CACHE_BYTES = int(1.5 * sizes[large])
-    shelf.forget()
+    document_cache.clear_entries()
     for document_id in (small, large):
-        assert await off_loop(shelf.outline, document_id)
-    assert [key for _, key in shelf._kept] == [small]
-    assert shelf._bytes == sizes[small]
+        assert await run_in_thread(document_cache.load_outline, document_id)
+    assert [key for _, key in document_cache._entries] == [small]
+    assert document_cache._cached_bytes == sizes[small]
 
 
 async def test_what_is_read_from_the_database_is_unpacked_elsewhere(alice, monkeypatch):
     """So that a slow processor is not taken for a silent database."""
     document_id = await taken(alice, ENGLISH)
-    threads, unpack = [], Outline.unpack
+    threads, unpack = [], Outline.from_packed
 
     def noted(packed):
         threads.append(threading.current_thread().name)
         return unpack(packed)
 
-    monkeypatch.setattr(Outline, "unpack", noted)
-    shelf.forget()
+    monkeypatch.setattr(Outline, "from_packed", noted)
+    document_cache.clear_entries()
     assert (await taken(alice, ENGLISH)) == document_id
-    shelf.forget()
+    document_cache.clear_entries()
     assert await search(document_id, Question("potter"))
     assert len(threads) == 2
     assert not any(name.startswith(("database", "MainThread")) for name in threads)
@@ -163,7 +173,9 @@ def near(*numbers):
 
     def write(document_id):
         for row in Passage.objects.filter(document_id=document_id):
-            row.embedding = vectors.pack([2.0, 0.1] if row.number in numbers else [-0.1, 2.0])
+            row.embedding = vectors.pack_vector(
+                [2.0, 0.1] if row.number in numbers else [-0.1, 2.0]
+            )
             row.save()
 
     return write
@@ -173,7 +185,7 @@ async def test_what_words_do_not_find_embeddings_do(alice):
     document_id = await taken(alice, ENGLISH)
     question = Question("Wer formt Ton?", (3.0, 0.0))
     assert await search(document_id, question) == []
-    await off_loop(near(5), document_id)
+    await run_in_thread(near(5), document_id)
     found = await search(document_id, question)
     assert found[0] == 5
     other = Question("Wer formt Ton?", (3.0, 0.0, 1.0))  # of another model
@@ -182,7 +194,7 @@ async def test_what_words_do_not_find_embeddings_do(alice):
 
 async def test_both_rankings_count(alice):
     document_id = await taken(alice, ENGLISH)
-    await off_loop(near(5), document_id)
+    await run_in_thread(near(5), document_id)
     question = Question("the potter in Hexham", (3.0, 0.0))
     found = await search(document_id, question)
     said = [await passage(document_id, number) for number in found[:4]]
@@ -202,24 +214,24 @@ async def test_a_question_without_an_embedding_in_time_is_searched_by_its_words(
         await asyncio.sleep(5)
 
     for embed in (down, slow, None):
-        assert await recall.asked("what?", embed) == Question("what?")
+        assert await recall.embed_question("what?", embed) == Question("what?")
 
     async def quick(texts):
         return [[1.0, 2.0]]
 
-    assert (await recall.asked("what?", quick, 3)) == Question("what?", [1.0, 2.0], 3)
-    assert (await recall.asked(" ", quick)).vector is None
+    assert (await recall.embed_question("what?", quick, 3)) == Question("what?", [1.0, 2.0], 3)
+    assert (await recall.embed_question(" ", quick)).vector is None
 
 
 @pytest.mark.parametrize("numpy", [True, False])
 def test_vectors_are_compared_by_direction_with_and_without_numpy(numpy, monkeypatch):
     if not numpy:
         monkeypatch.setattr(vectors, "numpy", None)
-    matrix = vectors.Matrix.of(
-        [vectors.pack(one) for one in ([1, 1], [9, 0], [-1, 0], [0, 0])] + [b""]
+    matrix = vectors.VectorMatrix.from_packed(
+        [vectors.pack_vector(one) for one in ([1, 1], [9, 0], [-1, 0], [0, 0])] + [b""]
     )
-    hits = matrix.nearest([0.5, 0.0], 9)
+    hits = matrix.find_nearest([0.5, 0.0], 9)
     assert [hit.key for hit in hits] == [1, 0]
     assert hits[0].score == pytest.approx(1)
     assert hits[1].score == pytest.approx(0.5**0.5, abs=1e-6)
-    assert vectors.Matrix.of([]).nearest([1.0], 3) == []
+    assert vectors.VectorMatrix.from_packed([]).find_nearest([1.0], 3) == []

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 @pytest.fixture(autouse=True)
 def _empty_shelf():
-    for place in (file_storage.folder(), uploads()):
+    for place in (file_storage.find_files_folder(), uploads()):
         for path in place.iterdir():
             path.unlink()
 
@@ -36,13 +36,13 @@ def upload(*pieces, name="a.txt"):
 
 
 def on_disk():
-    return sorted(path.name for path in file_storage.folder().iterdir())
+    return sorted(path.name for path in file_storage.find_files_folder().iterdir())
 
 
 def test_a_stored_file_is_its_bytes_its_text_and_its_row(alice):
-    row = file_storage.store(alice.user.pk, upload())
+    row = file_storage.store_file(alice.user.pk, upload())
     assert on_disk() == [row.pk, f"{row.pk}.text"]
-    with file_storage.opened(row) as file:
+    with file_storage.open_stored_file(row) as file:
         assert file.read() == b"one two"
     assert file_storage.text_path_of(row.pk).read_text() == "one two"
     assert row.size_bytes == 7
@@ -56,7 +56,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(alice):
         raise OSError("the disk is full")
 
     with pytest.raises(Saturated, match="no room"):
-        file_storage.store(alice.user.pk, Upload("a.txt", "", "user_data", broken()))
+        file_storage.store_file(alice.user.pk, Upload("a.txt", "", "user_data", broken()))
     assert on_disk() == []
     assert not StoredFile.objects.exists()
 
@@ -67,14 +67,14 @@ def test_a_row_that_cannot_be_written_leaves_nothing(alice, monkeypatch):
 
     monkeypatch.setattr(StoredFile.objects, "create", refuse)
     with pytest.raises(RuntimeError):
-        file_storage.store(alice.user.pk, upload())
+        file_storage.store_file(alice.user.pk, upload())
     assert on_disk() == []
 
 
 def test_a_file_beyond_the_limit_leaves_nothing(alice, settings):
     settings.FILE_LIMIT_BYTES = 10
     with pytest.raises(BodyTooLarge):
-        file_storage.store(alice.user.pk, upload(b"x" * 6, b"x" * 5))
+        file_storage.store_file(alice.user.pk, upload(b"x" * 6, b"x" * 5))
     assert on_disk() == []
 
 
@@ -89,13 +89,13 @@ def test_what_is_not_taken_is_refused(alice, change):
         "pieces": [b"x"],
     } | change
     with pytest.raises(InvalidRequest):
-        file_storage.store(alice.user.pk, Upload(**given))
+        file_storage.store_file(alice.user.pk, Upload(**given))
     assert on_disk() == []
 
 
 @pytest.mark.parametrize("how", ["row", "query", "user", "admin"])
 def test_however_a_row_goes_its_bytes_go_too(alice, operator, how):
-    row = file_storage.store(alice.user.pk, upload())
+    row = file_storage.store_file(alice.user.pk, upload())
     if how == "row":
         row.delete()
     elif how == "query":
@@ -116,7 +116,7 @@ def test_however_a_row_goes_its_bytes_go_too(alice, operator, how):
 def test_a_deletion_that_is_taken_back_leaves_the_bytes(alice):
     from django.db import transaction
 
-    row = file_storage.store(alice.user.pk, upload())
+    row = file_storage.store_file(alice.user.pk, upload())
     with transaction.atomic():
         StoredFile.objects.all().delete()
         transaction.set_rollback(True)
@@ -124,21 +124,21 @@ def test_a_deletion_that_is_taken_back_leaves_the_bytes(alice):
 
 
 def test_the_sweep_takes_what_belongs_to_nobody_once_it_is_old(alice):
-    row = file_storage.store(alice.user.pk, upload())
+    row = file_storage.store_file(alice.user.pk, upload())
     orphans = [
         file_storage.path_of(f"file-{'0' * 32}"),
         file_storage.text_path_of(f"file-{'0' * 32}"),
     ]
     orphans += [
-        file_storage.folder() / f".{row.pk}",
-        file_storage.folder() / "something",
+        file_storage.find_files_folder() / f".{row.pk}",
+        file_storage.find_files_folder() / "something",
         uploads() / "tmp.upload",
     ]
     for path in orphans:
         path.write_bytes(b"x")
-    assert file_storage.sweep() == 0
+    assert file_storage.delete_stale_files() == 0
     past = time.time() - file_storage.ORPHAN_SECONDS - 1
-    for path in (*file_storage.folder().iterdir(), *uploads().iterdir()):
+    for path in (*file_storage.find_files_folder().iterdir(), *uploads().iterdir()):
         os.utime(path, (past, past))
     tasks.sweep_files()
     assert on_disk() == [row.pk, f"{row.pk}.text"]
@@ -146,8 +146,8 @@ def test_the_sweep_takes_what_belongs_to_nobody_once_it_is_old(alice):
 
 
 def test_a_user_finds_his_own_only(alice, mallory):
-    row = file_storage.store(alice.user.pk, upload())
-    assert file_storage.find(alice.user.pk, row.pk) == row
+    row = file_storage.store_file(alice.user.pk, upload())
+    assert file_storage.find_stored_file(alice.user.pk, row.pk) == row
     for user, name in (
         (mallory.user, row.pk),
         (alice.user, row.pk[:-1]),
@@ -155,17 +155,20 @@ def test_a_user_finds_his_own_only(alice, mallory):
         (alice.user, "../x"),
     ):
         with pytest.raises(UnknownUrl):
-            file_storage.find(user.pk, name)
+            file_storage.find_stored_file(user.pk, name)
 
 
 def test_bytes_that_are_not_in_this_home_are_our_fault(alice):
-    from conversations.files.attachments import Wanted, stored
+    from conversations.files.attachments import WantedForms, load_own_files
 
-    row = file_storage.store(alice.user.pk, upload())
-    file_storage.remove(row.pk)
-    for wanted in (Wanted(data=True, text=False), Wanted(data=False, text=True)):
+    row = file_storage.store_file(alice.user.pk, upload())
+    file_storage.remove_file_bytes(row.pk)
+    for wanted in (
+        WantedForms(wants_file_data=True, wants_file_text=False),
+        WantedForms(wants_file_data=False, wants_file_text=True),
+    ):
         with pytest.raises(InternalError):
-            stored({"messages[0].content[0]": row.pk}, alice.user.pk, wanted)
+            load_own_files({"messages[0].content[0]": row.pk}, alice.user.pk, wanted)
 
 
 def test_the_migrations_are_what_the_models_say():

@@ -5,14 +5,14 @@ import uuid
 import pytest
 
 from conversations.history import deduplicate
-from conversations.history.context import Line
+from conversations.history.context import ItemRow
 from conversations.messages import items
 
 
 def said(*texts):
     """Entries of user and assistant in turns."""
     roles = ("user", "assistant")
-    return items.of_messages(
+    return items.entries_from_messages(
         [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
     )
 
@@ -21,7 +21,7 @@ def log(*texts):
     """Items of turns of a question and an answer each."""
     turns = [uuid.uuid4() for _ in range(len(texts) // 2 + 1)]
     return [
-        Line(
+        ItemRow(
             turn_id=turns[at // 2],
             type=entry.type,
             role=entry.role,
@@ -37,7 +37,7 @@ def log(*texts):
 
 def heard(known, told):
     many = len(told)
-    return deduplicate.beyond(known[-many:], known[:many], told)
+    return deduplicate.find_new_items(known[-many:], known[:many], told)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def heard(known, told):
 )
 def test_only_what_is_new_is_taken_from_what_a_client_tells(known, told, new):
     found = heard(log(*known), said(*told))
-    assert ([entry.text for entry in found.new], found.after) == (list(new), None)
+    assert ([entry.text for entry in found.entries], found.continues_after) == (list(new), None)
 
 
 @pytest.mark.parametrize(
@@ -84,27 +84,30 @@ def test_only_what_is_new_is_taken_from_what_a_client_tells(known, told, new):
 def test_who_goes_back_to_an_older_turn_leaves_the_later_ones_behind(known, told, new, kept):
     rows = log(*known)
     found = heard(rows, said(*told))
-    assert ([entry.text for entry in found.new], found.after) == (list(new), rows[kept].turn_id)
+    assert ([entry.text for entry in found.entries], found.continues_after) == (
+        list(new),
+        rows[kept].turn_id,
+    )
 
 
 def test_an_answer_that_was_told_with_more_in_front_is_recognised():
     rows = log("1", "one")
-    rows[1].told = deduplicate.digest("Step 1\n\none")
-    assert [entry.text for entry in heard(rows, said("1", "Step 1\n\none", "2")).new] == ["2"]
-    assert len(heard(rows, said("1", "one", "2")).new) == 3
+    rows[1].told = deduplicate.hash_text("Step 1\n\none")
+    assert [entry.text for entry in heard(rows, said("1", "Step 1\n\none", "2")).entries] == ["2"]
+    assert len(heard(rows, said("1", "one", "2")).entries) == 3
 
 
 def test_instructions_and_thinking_do_not_hide_what_repeats():
-    thought = items.of_messages(
+    thought = items.entries_from_messages(
         [{"role": "assistant", "content": "one", "reasoning_content": "hm"}]
     )
     told = [
-        *items.of_messages([{"role": "system", "content": "T"}]),
+        *items.entries_from_messages([{"role": "system", "content": "T"}]),
         *said("1"),
         *thought,
         *said("2"),
     ]
-    assert [entry.text for entry in heard(log("1", "one"), told).new] == ["2"]
+    assert [entry.text for entry in heard(log("1", "one"), told).entries] == ["2"]
 
 
 def test_of_a_thousand_equal_messages_each_is_compared_a_few_times():
@@ -122,6 +125,6 @@ def test_of_a_thousand_equal_messages_each_is_compared_a_few_times():
             return str.__ne__(self, other)
 
     told, known = ([Mark("x") for _ in range(1_000)] for _ in range(2))
-    assert deduplicate.longest([*told[1:], Mark("y")], known) == 999
-    assert deduplicate.longest(told, [*known[1:], Mark("z")]) == 0
+    assert deduplicate.measure_overlap([*told[1:], Mark("y")], known) == 999
+    assert deduplicate.measure_overlap(told, [*known[1:], Mark("z")]) == 0
     assert 0 < len(compared) <= 2 * 8_000  # each with each would be 500,000

@@ -14,34 +14,36 @@ from django.utils import timezone
 
 from conversations import retention
 from conversations.history import finish_turn, start_turn
-from conversations.history.conversation_lookup import Asked, Busy
-from conversations.history.finish_turn import Begun, Finished
+from conversations.history.conversation_lookup import TurnRequest, TurnRunning
+from conversations.history.finish_turn import TurnOutcome, TurnStart
 from conversations.messages import items
-from conversations.models import Conversation, Door, Item, Turn, TurnStatus
-from providers.database.database_threads import TooLate, off_loop
+from conversations.models import Conversation, Item, Turn, TurnEndpoint, TurnStatus
+from providers.database.database_threads import TooLate, run_in_thread
 from proxysite.testing.rows import Person
 
 
-def asked_by(person: Person, count: int, name: str = "") -> Asked:
-    entries = items.of_messages([{"role": "user", "content": f"word{at}"} for at in range(count)])
-    return Asked(
+def asked_by(person: Person, count: int, name: str = "") -> TurnRequest:
+    entries = items.entries_from_messages(
+        [{"role": "user", "content": f"word{at}"} for at in range(count)]
+    )
+    return TurnRequest(
         uuid.uuid4().hex,
         person.user.pk,
-        Door.CHAT,
+        TurnEndpoint.CHAT,
         "m",
         entries,
         name=name,
         stored=True,
-        budget=1_000,
+        budget_tokens=1_000,
     )
 
 
 async def test_items_are_written_in_their_order_however_many(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finish_turn, "PUT_AT_ONCE", 7)
-    await off_loop(start_turn.begin, asked_by(alice, 50), math.inf)
-    found = await off_loop(
+    monkeypatch.setattr(finish_turn, "ITEMS_PER_WRITE", 7)
+    await run_in_thread(start_turn.begin_turn, asked_by(alice, 50), math.inf)
+    found = await run_in_thread(
         lambda: list(Item.objects.order_by("id").values_list("text", "public_id"))
     )
     assert [text for text, _ in found] == [f"word{at}" for at in range(50)]
@@ -57,12 +59,12 @@ async def test_what_nobody_waits_for_any_more_stops_in_the_middle_and_is_rolled_
         written.append(len(rows))
         time.sleep(0.2)
 
-    monkeypatch.setattr(finish_turn, "PUT_AT_ONCE", 10)
-    monkeypatch.setattr("conversations.search.item_search.add", slow)
+    monkeypatch.setattr(finish_turn, "ITEMS_PER_WRITE", 10)
+    monkeypatch.setattr("conversations.search.item_search.add_items_to_index", slow)
     with pytest.raises(TooLate):
-        await off_loop(start_turn.begin, asked_by(alice, 10_000), time.monotonic() + 1)
+        await run_in_thread(start_turn.begin_turn, asked_by(alice, 10_000), time.monotonic() + 1)
     assert len(written) < 1_000
-    assert not await off_loop(Conversation.objects.exists)
+    assert not await run_in_thread(Conversation.objects.exists)
 
 
 # --- between two parts of a long question ---------------------------------------------------------
@@ -73,7 +75,7 @@ def interfere(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> No
     def pause(seconds: float) -> None:
         next(pauses, lambda: None)()
 
-    monkeypatch.setattr(finish_turn, "PUT_AT_ONCE", 10)
+    monkeypatch.setattr(finish_turn, "ITEMS_PER_WRITE", 10)
     monkeypatch.setattr(start_turn.time, "sleep", pause)
 
 
@@ -84,27 +86,27 @@ async def test_others_may_write_between_the_parts_but_not_into_the_conversation(
 
     def others() -> None:
         assert not connection.in_atomic_block
-        seen.append(start_turn.begin(asked_by(mallory, 1)).number)
+        seen.append(start_turn.begin_turn(asked_by(mallory, 1)).number)
         turn = Turn.objects.get(user_id=alice.user.pk)
         seen.append(turn.status)
-        with pytest.raises(Busy):
-            start_turn.begin(asked_by(alice, 1, name="talk"))
+        with pytest.raises(TurnRunning):
+            start_turn.begin_turn(asked_by(alice, 1, name="talk"))
 
     interfere(monkeypatch, others)
-    begun = await off_loop(start_turn.begin, asked_by(alice, 25, name="talk"))
+    begun = await run_in_thread(start_turn.begin_turn, asked_by(alice, 25, name="talk"))
     assert seen == [1, TurnStatus.QUEUED]
-    turn = await off_loop(Turn.objects.get, pk=uuid.UUID(begun.id))
+    turn = await run_in_thread(Turn.objects.get, pk=uuid.UUID(begun.id))
     assert turn.status == TurnStatus.IN_PROGRESS
-    assert await off_loop(turn.items.count) == 25
+    assert await run_in_thread(turn.items.count) == 25
 
 
 async def test_instructions_of_a_long_question_are_in_force_when_it_is_written(
     alice: Person,
 ) -> None:
     asked = asked_by(alice, 200, name="talk")
-    asked.entries[:0] = items.of_messages([{"role": "system", "content": "Be brief."}])
-    begun = await off_loop(start_turn.begin, asked)
-    conversation = await off_loop(Conversation.objects.get, pk=begun.conversation_id)
+    asked.entries[:0] = items.entries_from_messages([{"role": "system", "content": "Be brief."}])
+    begun = await run_in_thread(start_turn.begin_turn, asked)
+    conversation = await run_in_thread(Conversation.objects.get, pk=begun.conversation_id)
     assert str(conversation.system_id) == str(uuid.UUID(begun.id))
 
 
@@ -118,13 +120,13 @@ async def test_of_a_question_that_its_process_never_wrote_whole_later_turns_are_
         raise Killed
 
     interfere(monkeypatch, die)
-    monkeypatch.setattr(start_turn, "drop", lambda begun: None)
+    monkeypatch.setattr(start_turn, "delete_turn", lambda begun: None)
     with pytest.raises(Killed):
-        await off_loop(start_turn.begin, asked_by(alice, 25, name="talk"))
-    await off_loop(Turn.objects.update, alive_until=timezone.now())
-    begun = await off_loop(start_turn.begin, asked_by(alice, 1, name="talk"))
+        await run_in_thread(start_turn.begin_turn, asked_by(alice, 25, name="talk"))
+    await run_in_thread(Turn.objects.update, alive_until=timezone.now())
+    begun = await run_in_thread(start_turn.begin_turn, asked_by(alice, 1, name="talk"))
     assert [message["content"] for message in begun.messages] == ["word0"]
-    assert await off_loop(lambda: set(Turn.objects.values_list("number", "status"))) == {
+    assert await run_in_thread(lambda: set(Turn.objects.values_list("number", "status"))) == {
         (1, TurnStatus.FAILED),
         (2, TurnStatus.IN_PROGRESS),
     }
@@ -133,10 +135,10 @@ async def test_of_a_question_that_its_process_never_wrote_whole_later_turns_are_
 async def test_a_conversation_may_be_deleted_while_a_long_question_is_written(
     alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interfere(monkeypatch, lambda: retention.delete(Conversation.objects.all()))
-    begun = await off_loop(start_turn.begin, asked_by(alice, 25, name="talk"))
+    interfere(monkeypatch, lambda: retention.delete_conversations(Conversation.objects.all()))
+    begun = await run_in_thread(start_turn.begin_turn, asked_by(alice, 25, name="talk"))
     assert len(begun.messages) == 25
-    assert not await off_loop(Item.objects.exists)
+    assert not await run_in_thread(Item.objects.exists)
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -148,15 +150,17 @@ async def test_a_long_question_replaces_older_turns_only_when_it_starts(
     def message(role: str, text: str) -> dict[str, str]:
         return {"role": role, "content": text}
 
-    def ask(*messages: dict[str, str]) -> Begun:
+    def ask(*messages: dict[str, str]) -> TurnStart:
         asked = asked_by(alice, 0, name="talk")
-        asked.entries.extend(items.of_messages(messages))
-        return start_turn.begin(asked)
+        asked.entries.extend(items.entries_from_messages(messages))
+        return start_turn.begin_turn(asked)
 
-    def answer(begun: Begun, text: str) -> None:
-        entries = items.of_messages([message("assistant", text)])
+    def answer(begun: TurnStart, text: str) -> None:
+        entries = items.entries_from_messages([message("assistant", text)])
         status = TurnStatus.COMPLETED
-        finish_turn.finish(Finished(begun.id, begun.conversation_id, status, entries))
+        finish_turn.write_turn_outcome(
+            TurnOutcome(begun.id, begun.conversation_id, status, entries)
+        )
 
     def converse() -> None:
         first = [message("user", "one"), message("assistant", "first")]
@@ -171,7 +175,7 @@ async def test_a_long_question_replaces_older_turns_only_when_it_starts(
             raise TooLate("too late")
 
     interfere(monkeypatch, too_late)
-    await off_loop(converse)
+    await run_in_thread(converse)
     rows = Turn.objects.order_by("number").values_list("number", "replaced")
-    found = await off_loop(lambda: list(rows))
+    found = await run_in_thread(lambda: list(rows))
     assert found == ([(1, False), (2, False)] if is_late else [(1, False), (2, True), (3, False)])

@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from conversations import retention
 from conversations.history import finish_turn, start_turn, turn_batches
-from conversations.history.conversation_lookup import Asked
-from conversations.history.finish_turn import Finished, Lost
+from conversations.history.conversation_lookup import TurnRequest
+from conversations.history.finish_turn import TurnLost, TurnOutcome
 from conversations.messages import items
-from conversations.models import Conversation, Door, Item, Turn, TurnStatus
+from conversations.models import Conversation, Item, Turn, TurnEndpoint, TurnStatus
 
 SHUT_DOWN = {"code": "server_shutdown", "message": "The server was shutting down."}
 TURN_FIELDS = (
@@ -30,12 +30,12 @@ THREAD_FIELDS = ("title", "token_id", "chat_id", "parent_id", "chat_turn", "syst
 
 
 def begun(person: Any, number: int) -> Any:
-    entries = items.of_input(f"Question {number}?")
-    return start_turn.begin(
-        Asked(
+    entries = items.entries_from_input(f"Question {number}?")
+    return start_turn.begin_turn(
+        TurnRequest(
             f"{number:032x}",
             person.user.pk,
-            Door.RESPONSE,
+            TurnEndpoint.RESPONSE,
             "m",
             entries,
             stored=True,
@@ -44,14 +44,14 @@ def begun(person: Any, number: int) -> Any:
     )
 
 
-def ended(turn: Any, **more: Any) -> Finished:
+def ended(turn: Any, **more: Any) -> TurnOutcome:
     text = [
         items.Entry(
             type="message", role="assistant", text="Half", data={"type": "message", "content": []}
         )
     ]
     facts = {"status": TurnStatus.INCOMPLETE, "entries": text, "error": SHUT_DOWN} | more
-    return Finished(id=turn.id, conversation_id=turn.conversation_id, **facts)
+    return TurnOutcome(id=turn.id, conversation_id=turn.conversation_id, **facts)
 
 
 def facts_of(turn: Any) -> tuple[Any, ...]:
@@ -75,9 +75,9 @@ def facts_of(turn: Any) -> tuple[Any, ...]:
 def test_together_is_as_alone(alice: Any, status: TurnStatus, usage: Any) -> None:
     alone, *together = [begun(alice, number) for number in range(1, 5)]
     Conversation.objects.filter(pk=together[0].conversation_id).update(title="")
-    finish_turn.finish(ended(alone, status=status, usage=usage))
+    finish_turn.write_turn_outcome(ended(alone, status=status, usage=usage))
     assert (
-        turn_batches.finish_all([ended(turn, status=status, usage=usage) for turn in together])
+        turn_batches.write_outcomes([ended(turn, status=status, usage=usage) for turn in together])
         == {}
     )
     first = facts_of(alone)
@@ -94,9 +94,9 @@ def test_one_that_was_taken_for_dead_is_told_so_and_one_that_was_deleted_is_noth
 ) -> None:
     lost, deleted, good = [begun(alice, number) for number in (1, 2, 3)]
     Turn.objects.filter(pk=UUID(lost.id)).update(status=TurnStatus.INCOMPLETE, alive_until=None)
-    retention.delete(Conversation.objects.filter(pk=deleted.conversation_id))
-    problems = turn_batches.finish_all([ended(turn) for turn in (lost, deleted, good)])
-    assert {name: type(problem) for name, problem in problems.items()} == {lost.id: Lost}
+    retention.delete_conversations(Conversation.objects.filter(pk=deleted.conversation_id))
+    problems = turn_batches.write_outcomes([ended(turn) for turn in (lost, deleted, good)])
+    assert {name: type(problem) for name, problem in problems.items()} == {lost.id: TurnLost}
     assert Turn.objects.get(pk=UUID(good.id)).error == SHUT_DOWN
 
 
@@ -106,13 +106,13 @@ def test_one_that_cannot_be_written_holds_up_no_other(
     found = [begun(alice, number) for number in (1, 2, 3)]
     really = finish_turn.set_outcome
 
-    def refuse_second(turn: Turn, finished: Finished) -> None:
+    def refuse_second(turn: Turn, finished: TurnOutcome) -> None:
         if finished.id == found[1].id:
             raise DataError("made up")
         really(turn, finished)
 
     monkeypatch.setattr(finish_turn, "set_outcome", refuse_second)
-    problems = turn_batches.finish_all([ended(turn) for turn in found])
+    problems = turn_batches.write_outcomes([ended(turn) for turn in found])
     assert list(problems) == [found[1].id]
     assert [Turn.objects.get(pk=UUID(turn.id)).error for turn in (found[0], found[2])] == [
         SHUT_DOWN

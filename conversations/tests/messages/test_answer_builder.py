@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from conversations.messages.answer_builder import Answer
+from conversations.messages.answer_builder import CollectedAnswer
 from proxysite.testing import speech
 
 REQUEST = "0" * 31 + "1"
@@ -15,21 +15,21 @@ CALLS = [
 
 
 def folded(*chunks):
-    answer = Answer(REQUEST)
-    answer.take(chunks)
+    answer = CollectedAnswer(REQUEST)
+    answer.add_chunks(chunks)
     return answer
 
 
 def shown(answer):
-    return [(entry.type, entry.text, entry.status) for entry in answer.entries()]
+    return [(entry.type, entry.text, entry.status) for entry in answer.make_entries()]
 
 
 def streamed(thought, text, calls=()):
-    yield speech.chunk({"role": "assistant", "content": ""})
+    yield speech.chat_chunk({"role": "assistant", "content": ""})
     for letter in thought:
-        yield speech.chunk({"reasoning_content": letter})
+        yield speech.chat_chunk({"reasoning_content": letter})
     for letter in text:
-        yield speech.chunk({"content": letter})
+        yield speech.chat_chunk({"content": letter})
     for index, call in enumerate(calls):
         function = call["function"]
         head = {
@@ -38,7 +38,7 @@ def streamed(thought, text, calls=()):
             "type": "function",
             "function": {"name": function["name"], "arguments": ""},
         }
-        yield speech.chunk({"tool_calls": [head]})
+        yield speech.chat_chunk({"tool_calls": [head]})
     left = [
         [index, letter]
         for index, call in enumerate(calls)
@@ -46,8 +46,10 @@ def streamed(thought, text, calls=()):
     ]
     mixed = sorted(left, key=lambda _: random.Random(1).random()) if not calls else left
     for index, letter in mixed:
-        yield speech.chunk({"tool_calls": [{"index": index, "function": {"arguments": letter}}]})
-    yield speech.chunk(finish="tool_calls" if calls else "stop")
+        yield speech.chat_chunk(
+            {"tool_calls": [{"index": index, "function": {"arguments": letter}}]}
+        )
+    yield speech.chat_chunk(finish="tool_calls" if calls else "stop")
 
 
 @pytest.mark.parametrize(
@@ -56,11 +58,13 @@ def streamed(thought, text, calls=()):
 )
 def test_a_streamed_answer_is_the_whole_one(thought, text, calls):
     message = {"reasoning_content": thought or None, "tool_calls": list(calls) or None}
-    whole = speech.completion(
+    whole = speech.chat_completion(
         text or None, message=message, finish="tool_calls" if calls else "stop"
     )
     one, other = folded(*streamed(thought, text, calls)), folded(whole)
-    assert [entry.data for entry in one.entries()] == [entry.data for entry in other.entries()]
+    assert [entry.data for entry in one.make_entries()] == [
+        entry.data for entry in other.make_entries()
+    ]
     assert [part.id for part in one.parts] == [part.id for part in other.parts]
     assert one.finish_reason == other.finish_reason == ("tool_calls" if calls else "stop")
 
@@ -72,7 +76,7 @@ def test_calls_that_come_in_turns_are_told_apart():
         {"index": 1, "function": {"arguments": "}"}},
         {"index": 0, "function": {"arguments": '"x":1}'}},
     ]
-    answer = folded(*(speech.chunk({"tool_calls": [piece]}) for piece in pieces))
+    answer = folded(*(speech.chat_chunk({"tool_calls": [piece]}) for piece in pieces))
     assert [(part.call_id, part.name, "".join(part.arguments)) for part in answer.parts] == [
         ("b", "two", "{}"),
         ("a", "one", '{"x":1}'),
@@ -80,27 +84,32 @@ def test_calls_that_come_in_turns_are_told_apart():
 
 
 def test_an_answer_that_broke_off_ends_with_an_incomplete_item():
-    answer = folded(speech.chunk({"reasoning_content": "hm"}), speech.chunk({"content": "Once"}))
-    assert [entry.status for entry in answer.entries(whole=False)] == ["completed", "incomplete"]
+    answer = folded(
+        speech.chat_chunk({"reasoning_content": "hm"}), speech.chat_chunk({"content": "Once"})
+    )
+    assert [entry.status for entry in answer.make_entries(is_whole=False)] == [
+        "completed",
+        "incomplete",
+    ]
 
 
 def test_further_choices_stand_apart():
-    answer = folded(speech.completion("One.", n=3))
+    answer = folded(speech.chat_completion("One.", n=3))
     assert shown(answer) == [("message", "One.", "completed")]
-    assert [choice["index"] for choice in answer.choices()] == [1, 2]
-    assert answer.choices()[0]["message"]["content"] == "One."
+    assert [choice["index"] for choice in answer.render_other_choices()] == [1, 2]
+    assert answer.render_other_choices()[0]["message"]["content"] == "One."
 
 
 def test_what_stands_beside_the_answer_is_kept():
     answer = folded(
-        speech.chunk({"content": "a"}),
-        speech.chunk(steps=[{"title": "Look"}], status={"state": "thinking"}),
+        speech.chat_chunk({"content": "a"}),
+        speech.chat_chunk(steps=[{"title": "Look"}], status={"state": "thinking"}),
     )
     assert answer.extras == {"steps": [{"title": "Look"}]}
 
 
 def test_a_refusal_is_no_text():
     (entry,) = folded(
-        speech.chunk({"refusal": "I "}), speech.chunk({"refusal": "won't."})
-    ).entries()
+        speech.chat_chunk({"refusal": "I "}), speech.chat_chunk({"refusal": "won't."})
+    ).make_entries()
     assert entry.data["content"] == [{"type": "refusal", "refusal": "I won't."}]

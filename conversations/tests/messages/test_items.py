@@ -82,26 +82,30 @@ PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"
     ],
 )
 def test_messages_come_back_as_they_were(messages):
-    assert items.to_messages(items.of_messages(messages)) == messages
+    assert items.entries_to_messages(items.entries_from_messages(messages)) == messages
 
 
 def test_thinking_goes_along_only_where_tools_are_called():
     messages = [{"role": "assistant", "content": "Yes.", "reasoning_content": "hm"}]
-    entries = items.of_messages(messages)
+    entries = items.entries_from_messages(messages)
     assert [(entry.type, entry.text) for entry in entries] == [
         ("reasoning", "hm"),
         ("message", "Yes."),
     ]
-    assert items.to_messages(entries) == [{"role": "assistant", "content": "Yes."}]
+    assert items.entries_to_messages(entries) == [{"role": "assistant", "content": "Yes."}]
 
 
 def test_an_answer_that_was_cut_says_so_and_an_empty_one_is_left_out():
-    said = items.of_messages([{"role": "assistant", "content": "Once upon"}])[0]
+    said = items.entries_from_messages([{"role": "assistant", "content": "Once upon"}])[0]
     said.status = "incomplete"
-    assert items.to_messages([said]) == [{"role": "assistant", "content": "Once upon" + items.CUT}]
-    call = items.of_messages([{"role": "assistant", "content": None, "tool_calls": [CALL]}])[0]
+    assert items.entries_to_messages([said]) == [
+        {"role": "assistant", "content": "Once upon" + items.CUT_NOTICE}
+    ]
+    call = items.entries_from_messages(
+        [{"role": "assistant", "content": None, "tool_calls": [CALL]}]
+    )[0]
     call.status = "incomplete"
-    assert items.to_messages([call]) == []
+    assert items.entries_to_messages([call]) == []
 
 
 def test_the_input_of_a_response_becomes_messages():
@@ -113,8 +117,8 @@ def test_the_input_of_a_response_becomes_messages():
         "id": "fc_1",
         "status": "completed",
     }
-    found = items.to_messages(
-        items.of_input(
+    found = items.entries_to_messages(
+        items.entries_from_input(
             [
                 {"role": "developer", "content": "Be kind."},
                 {
@@ -154,7 +158,9 @@ def test_the_input_of_a_response_becomes_messages():
             "content": [{"type": "image_url", "image_url": {"url": "data:x", "detail": "high"}}],
         },
     ]
-    assert items.to_messages(items.of_input("Hi")) == [{"role": "user", "content": "Hi"}]
+    assert items.entries_to_messages(items.entries_from_input("Hi")) == [
+        {"role": "user", "content": "Hi"}
+    ]
 
 
 def test_what_no_database_can_store_is_replaced():
@@ -164,11 +170,11 @@ def test_what_no_database_can_store_is_replaced():
         {"content": [{"text": "a\0b\ud800"}], "x": {"\0": [1, None, True]}},
         "a\0b\ud800",
     )
-    clean = entry.clean()
+    clean = entry.make_storable()
     assert (clean.text, clean.data["content"][0]["text"]) == (
         "a\ufffdb\ufffd\ufffd\ufffd",
         "a\ufffdb\ufffd\ufffd\ufffd",
     )
     assert clean.data["x"] == {"\ufffd": [1, None, True]}
-    whole = items.of_messages([{"role": "user", "content": "Grüß Gott 🙂"}])[0]
-    assert whole.clean() is whole
+    whole = items.entries_from_messages([{"role": "user", "content": "Grüß Gott 🙂"}])[0]
+    assert whole.make_storable() is whole

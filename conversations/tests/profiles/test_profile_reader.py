@@ -156,7 +156,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(file):
 
 
 def test_an_existing_model_may_be_stood_upon(file):
-    rows.model(rows.provider("https://api.example.org/v1", models=()), "m")
+    rows.create_model(rows.create_provider("https://api.example.org/v1", models=()), "m")
     run(
         "import_profile",
         file(KIMI | {"llm": {"type": "local", "model_path": "/x"}}),
@@ -259,7 +259,7 @@ def test_where_a_file_is_wrong_is_said_and_no_secret(file, content, says):
 
 def test_yaml_that_a_person_may_write_is_read():
     text = "default_model: 'it''s'  # a\nuse_regex_processing: No\napi_bearer_token: >\n  a\n  b\n"
-    profile = profile_reader.read(text, {})
+    profile = profile_reader.read_profile(text, {})
     assert (profile.model, profile.options["format"]) == ("it's", "details")
 
 
@@ -269,13 +269,13 @@ def test_a_file_that_is_not_there_and_keys_nobody_knows(file, tmp_path):
 
 
 def test_a_virtual_model_is_no_base(file):
-    rows.model(rows.provider("https://api.example.org/v1", models=()), "m")
-    rows.virtual("deep", "m", "stepwise")
+    rows.create_model(rows.create_provider("https://api.example.org/v1", models=()), "m")
+    rows.create_virtual_model("deep", "m", "stepwise")
     assert "There is no model 'deep'" in refused("import_profile", file(KIMI), "--base", "deep")
 
 
 def test_a_profile_does_not_show_its_secret():
-    assert KEY not in repr(profile_reader.read(O1, {}))
+    assert KEY not in repr(profile_reader.read_profile(O1, {}))
 
 
 def changed(section: str, **values: Any) -> dict[str, Any]:

@@ -5,14 +5,14 @@
 import pytest
 
 from conversations.documents import document_store, ingest
-from conversations.documents.ranking import shelf
+from conversations.documents.ranking import document_cache
 from conversations.models import Document
-from conversations.prompts.fit_prompt import Means, fit
-from conversations.prompts.long_texts import question_of
+from conversations.prompts.fit_prompt import FitHelpers, shorten_prompt
+from conversations.prompts.long_texts import extract_question
 from conversations.text.token_estimate import estimate_tokens
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import InvalidRequest
-from providers.filters.file_parts import FILE_ID, TEXT
+from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD
 from providers.protocol.message_text import list_prompt_texts
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -30,7 +30,7 @@ WINDOW = 4_000
 
 @pytest.fixture(autouse=True)
 def _empty_shelf():
-    shelf.forget()
+    document_cache.clear_entries()
 
 
 def body(*messages, **more):
@@ -57,14 +57,14 @@ def prompt(given):
     ],
 )
 async def test_what_fits_or_is_no_document_is_not_touched(alice, given):
-    assert await fit(given, alice.user.pk, WINDOW, {}) is None
-    assert not await off_loop(Document.objects.exists)
+    assert await shorten_prompt(given, alice.user.pk, WINDOW, {}) is None
+    assert not await run_in_thread(Document.objects.exists)
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])
 async def test_a_long_system_message_becomes_a_document_and_an_excerpt(alice, role):
     given = body(system(role=role), ASKED, temperature=0)
-    fitted = await fit(given, alice.user.pk, WINDOW, {})
+    fitted = await shorten_prompt(given, alice.user.pk, WINDOW, {})
     assert given["messages"][0]["content"] == NOTES
     assert (fitted.body["temperature"], fitted.body["messages"][1]) == (0, ASKED)
     said = fitted.body["messages"][0]
@@ -73,24 +73,24 @@ async def test_a_long_system_message_becomes_a_document_and_an_excerpt(alice, ro
     assert "Note 500: " in said["content"].partition("concern the last question")[2]
     assert prompt(fitted.body) <= 0.8 * WINDOW
     assert prompt(fitted.body) > 0.6 * WINDOW
-    row = await off_loop(Document.objects.get)
-    assert (fitted.documents, row.state, row.chars) == ([row.pk], "ingested", len(NOTES))
+    row = await run_in_thread(Document.objects.get)
+    assert (fitted.document_ids, row.state, row.chars) == ([row.pk], "ingested", len(NOTES))
 
 
 async def test_a_follow_up_question_divides_nothing_again_and_keeps_the_beginning(
     alice, monkeypatch
 ):
-    first = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {})
+    first = await shorten_prompt(body(system(), ASKED), alice.user.pk, WINDOW, {})
 
     def refuse(*args):
         raise AssertionError
 
-    monkeypatch.setattr(document_store, "divide", refuse)
-    shelf.forget()
+    monkeypatch.setattr(document_store, "divide_text", refuse)
+    document_cache.clear_entries()
     later = {"role": "user", "content": "And number 1300?"}
     answer = {"role": "assistant", "content": "Note 500."}
-    second = await fit(body(system(), ASKED, answer, later), alice.user.pk, WINDOW, {})
-    assert second.documents == first.documents
+    second = await shorten_prompt(body(system(), ASKED, answer, later), alice.user.pk, WINDOW, {})
+    assert second.document_ids == first.document_ids
     one, two = (
         each.body["messages"][0]["content"].partition("[The text above") for each in (first, second)
     )
@@ -99,15 +99,15 @@ async def test_a_follow_up_question_divides_nothing_again_and_keeps_the_beginnin
 
 
 async def test_for_nobody_it_is_fitted_and_nothing_is_stored(transactional_db):
-    fitted = await fit(body(system(), ASKED), None, WINDOW, {})
-    assert fitted.documents == []
+    fitted = await shorten_prompt(body(system(), ASKED), None, WINDOW, {})
+    assert fitted.document_ids == []
     assert "Note 500: " in fitted.body["messages"][0]["content"]
     assert prompt(fitted.body) <= 0.8 * WINDOW
-    assert not await off_loop(Document.objects.exists)
+    assert not await run_in_thread(Document.objects.exists)
 
 
 async def test_texts_of_files_and_parts_are_fitted_in_their_places(alice):
-    file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT: NOTES + "From the file."}
+    file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT_FIELD: NOTES + "From the file."}
     user = {
         "role": "user",
         "content": [{"type": "text", "text": "Which note has number 6500?"}, file],
@@ -116,14 +116,14 @@ async def test_texts_of_files_and_parts_are_fitted_in_their_places(alice):
         "role": "system",
         "content": [{"type": "text", "text": "Be brief."}, {"type": "text", "text": NOTES}],
     }
-    fitted = await fit(body(parts, user), alice.user.pk, WINDOW, {})
+    fitted = await shorten_prompt(body(parts, user), alice.user.pk, WINDOW, {})
     (_, notes), (asked, given) = (message["content"] for message in fitted.body["messages"])
     assert asked == user["content"][0]
     assert (given["type"], given["file"]) == ("file", {"filename": "notes.txt"})
     for part in (notes, given):
-        assert "Note 500: " in part[TEXT].partition("concern the last question")[2]
-    assert file[TEXT].endswith("From the file.")
-    assert len(fitted.documents) == 2
+        assert "Note 500: " in part[TEXT_FIELD].partition("concern the last question")[2]
+    assert file[TEXT_FIELD].endswith("From the file.")
+    assert len(fitted.document_ids) == 2
     assert prompt(fitted.body) <= 0.8 * WINDOW
 
 
@@ -132,7 +132,7 @@ async def test_chinese_is_fitted_by_its_own_measure(alice):
         f"第{n}号笔记：奥尔德姆的渡船编号为{n * 13}。\n\n" for n in range(900)
     )
     question = {"role": "user", "content": "编号为6500的是第几号笔记？"}
-    fitted = await fit(body(system(notes), question), alice.user.pk, WINDOW, {})
+    fitted = await shorten_prompt(body(system(notes), question), alice.user.pk, WINDOW, {})
     said = fitted.body["messages"][0]["content"]
     assert said.startswith("请只根据")
     assert "第500号笔记" in said
@@ -141,31 +141,31 @@ async def test_chinese_is_fitted_by_its_own_measure(alice):
 
 async def test_a_long_conversation_leaves_the_document_a_part(alice):
     talk = [{"role": "user", "content": "words " * 1_900}, {"role": "assistant", "content": "Yes."}]
-    fitted = await fit(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
+    fitted = await shorten_prompt(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
     assert fitted.body["messages"][1:] == [*talk, ASKED]
     assert 400 < estimate_tokens(fitted.body["messages"][0]["content"]) <= 0.25 * 0.8 * WINDOW
 
 
 @pytest.mark.parametrize("window", [1, 40, 120, 300])
 async def test_a_tiny_window_has_something_of_it(alice, window):
-    fitted = await fit(body(system(), ASKED), alice.user.pk, window, {})
+    fitted = await shorten_prompt(body(system(), ASKED), alice.user.pk, window, {})
     assert len(fitted.body["messages"][0]["content"]) <= 4 * window
 
 
 @pytest.mark.settings(FILE_TEXT_CHARS=10_000)
 async def test_a_text_beyond_all_measure_is_refused(alice):
     with pytest.raises(InvalidRequest, match="10000") as caught:
-        await fit(body(system(), ASKED), alice.user.pk, WINDOW, {})
+        await shorten_prompt(body(system(), ASKED), alice.user.pk, WINDOW, {})
     assert caught.value.shown_code == "context_length_exceeded"
 
 
 async def test_the_profile_says_how(alice):
     options = {"processor": {"batch_size": 200, "entropy_method": "word"}, "rag": {"top_k": 2}}
-    fitted = await fit(body(system(), ASKED), alice.user.pk, WINDOW, options)
+    fitted = await shorten_prompt(body(system(), ASKED), alice.user.pk, WINDOW, options)
     found = fitted.body["messages"][0]["content"].partition("concern the last question:]")[2]
     assert "Note 500: " in found
     assert 1 <= found.count("Note ") <= 8
-    passages = await off_loop(lambda: list(Document.objects.get().passages.all()))
+    passages = await run_in_thread(lambda: list(Document.objects.get().passages.all()))
     assert max(len(one.text) for one in passages) <= 200
 
 
@@ -176,7 +176,7 @@ async def test_an_embedding_of_the_question_is_asked_for_once(alice):
         asked.append(list(texts))
         return [[1.0, 0.0]]
 
-    await fit(body(system(), ASKED), alice.user.pk, WINDOW, {}, Means(embed=embed))
+    await shorten_prompt(body(system(), ASKED), alice.user.pk, WINDOW, {}, FitHelpers(embed=embed))
     assert asked == [["Which note has number 6500?"]]
 
 
@@ -188,18 +188,21 @@ class Summariser:
     model = "m"
 
     def __init__(self, most=63):
-        self.left, self.asked = most, []
+        self.calls_left, self.asked = most, []
 
     async def __call__(self, texts):
         self.asked.append(len(texts))
-        said, self.left = min(self.left, len(texts)), max(0, self.left - len(texts))
+        said, self.calls_left = (
+            min(self.calls_left, len(texts)),
+            max(0, self.calls_left - len(texts)),
+        )
         return ["In short."] * said + [None] * (len(texts) - said)
 
 
 async def test_summaries_are_made_once(alice):
     summarise, options = Summariser(), {"summarise": True}
-    first = await fit(
-        body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=summarise)
+    first = await shorten_prompt(
+        body(system(), ASKED), alice.user.pk, WINDOW, options, FitHelpers(summarise=summarise)
     )
     said = first.body["messages"][0]["content"]
     assert "In short." in said
@@ -207,13 +210,15 @@ async def test_summaries_are_made_once(alice):
     assert "Note 500: " in said
     assert prompt(first.body) <= 0.8 * WINDOW
     assert len(summarise.asked) >= 1
-    assert len(first.documents) == 2
+    assert len(first.document_ids) == 2
     again = Summariser()
-    second = await fit(
-        body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=again)
+    second = await shorten_prompt(
+        body(system(), ASKED), alice.user.pk, WINDOW, options, FitHelpers(summarise=again)
     )
-    assert (second.body, second.documents, again.asked) == (first.body, first.documents, [])
-    plain = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {}, Means(summarise=again))
+    assert (second.body, second.document_ids, again.asked) == (first.body, first.document_ids, [])
+    plain = await shorten_prompt(
+        body(system(), ASKED), alice.user.pk, WINDOW, {}, FitHelpers(summarise=again)
+    )
     assert "In short." not in plain.body["messages"][0]["content"]
 
 
@@ -222,11 +227,15 @@ async def test_summaries_are_made_once(alice):
 )
 async def test_another_model_or_threshold_makes_summaries_of_its_own(alice, other):
     options = {"summarise": True}
-    await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=Summariser()))
+    await shorten_prompt(
+        body(system(), ASKED), alice.user.pk, WINDOW, options, FitHelpers(summarise=Summariser())
+    )
     summarise = Summariser()
     summarise.model = other.get("model", "m")
     options |= other.get("options", {})
-    await fit(body(system(), ASKED), alice.user.pk, WINDOW, options, Means(summarise=summarise))
+    await shorten_prompt(
+        body(system(), ASKED), alice.user.pk, WINDOW, options, FitHelpers(summarise=summarise)
+    )
     assert summarise.asked
 
 
@@ -234,28 +243,36 @@ async def test_what_is_summarised_in_part_is_used_and_not_kept(alice):
     class Tired(Summariser):
         async def __call__(self, texts):
             self.asked.append(len(texts))
-            self.left = 0
+            self.calls_left = 0
             return ["In short.", *[None] * (len(texts) - 1)]
 
     for _ in range(2):
         tired = Tired()
-        means = Means(summarise=tired)
-        fitted = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, means)
+        means = FitHelpers(summarise=tired)
+        fitted = await shorten_prompt(
+            body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, means
+        )
         said = fitted.body["messages"][0]["content"]
-        assert (said.count("In short."), len(tired.asked), len(fitted.documents)) == (1, 1, 1)
+        assert (said.count("In short."), len(tired.asked), len(fitted.document_ids)) == (1, 1, 1)
         assert prompt(fitted.body) <= 0.8 * WINDOW
     whole = Summariser()
-    fitted = await fit(
-        body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, Means(summarise=whole)
+    fitted = await shorten_prompt(
+        body(system(), ASKED),
+        alice.user.pk,
+        WINDOW,
+        {"summarise": True},
+        FitHelpers(summarise=whole),
     )
     assert whole.asked
-    assert len(fitted.documents) == 2
+    assert len(fitted.document_ids) == 2
 
 
 async def test_without_questions_left_there_is_an_excerpt_as_ever(alice):
-    means = Means(summarise=Summariser(0))
-    fitted = await fit(body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, means)
-    assert fitted == await fit(body(system(), ASKED), alice.user.pk, WINDOW, {})
+    means = FitHelpers(summarise=Summariser(0))
+    fitted = await shorten_prompt(
+        body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, means
+    )
+    assert fitted == await shorten_prompt(body(system(), ASKED), alice.user.pk, WINDOW, {})
     assert means.summarise.asked == []
 
 
@@ -268,19 +285,19 @@ async def test_the_head_and_the_tail_of_instructions_stay(alice):
         f"Note {n}: the market of Oldham has number {n * 13}.\n\n" for n in range(1_500)
     )
     for text in (rules + notes + rules, notes + rules):
-        fitted = await fit(body(system(text), ASKED), alice.user.pk, 8_000, {})
+        fitted = await shorten_prompt(body(system(text), ASKED), alice.user.pk, 8_000, {})
         shown = fitted.body["messages"][0]["content"].partition("\n\n[The text above")[0]
         assert shown.startswith(text[:1_000])
         assert shown.endswith(rules)
         assert prompt(fitted.body) <= 0.8 * 8_000
-    file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT: notes + rules}
+    file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT_FIELD: notes + rules}
     user = {
         "role": "user",
         "content": [{"type": "text", "text": "Which note has number 6500?"}, file],
     }
-    fitted = await fit(body(user), alice.user.pk, 8_000, {})
+    fitted = await shorten_prompt(body(user), alice.user.pk, 8_000, {})
     assert (
-        not fitted.body["messages"][0]["content"][1][TEXT]
+        not fitted.body["messages"][0]["content"][1][TEXT_FIELD]
         .partition("\n\n[The text above")[0]
         .endswith(rules)
     )
@@ -288,7 +305,7 @@ async def test_the_head_and_the_tail_of_instructions_stay(alice):
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 async def test_the_answer_has_its_room(alice, name):
-    fitted = await fit(body(system(), ASKED, **{name: 1_800}), alice.user.pk, WINDOW, {})
+    fitted = await shorten_prompt(body(system(), ASKED, **{name: 1_800}), alice.user.pk, WINDOW, {})
     assert 0.5 * WINDOW < prompt(fitted.body) + 1_800 <= WINDOW
 
 
@@ -298,7 +315,7 @@ async def test_long_texts_have_no_more_than_the_window_leaves(alice, said, least
         {"role": "user", "content": "word " * (said // 5)},
         {"role": "assistant", "content": "Yes."},
     ]
-    fitted = await fit(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
+    fitted = await shorten_prompt(body(system(), *talk, ASKED), alice.user.pk, WINDOW, {})
     assert fitted.body["messages"][1:] == [*talk, ASKED]
     shown = estimate_tokens(fitted.body["messages"][0]["content"])
     assert least <= shown <= max(0, WINDOW - said // 4)
@@ -308,7 +325,9 @@ async def test_numbers_fit_too(alice):
     rows = "".join(
         f"{n},{n * 13 % 1_000},{n * 7_919 % 100_000},{n * 31}.{n % 97}\n" for n in range(3_000)
     )
-    fitted = await fit(body(system("Ledger.\n\n" + rows), ASKED), alice.user.pk, WINDOW, {})
+    fitted = await shorten_prompt(
+        body(system("Ledger.\n\n" + rows), ASKED), alice.user.pk, WINDOW, {}
+    )
     assert 0.5 * WINDOW < prompt(fitted.body) <= 0.8 * WINDOW
 
 
@@ -317,10 +336,10 @@ async def test_numbers_fit_too(alice):
 )
 def test_a_question_of_few_words_is_understood_by_what_was_asked_before(last):
     answer = {"role": "assistant", "content": "No."}
-    found = question_of([ASKED, answer, {"role": "user", "content": last}])
+    found = extract_question([ASKED, answer, {"role": "user", "content": last}])
     assert found.startswith(ASKED["content"])
     whole = "When was the market of Oldham built?"
-    assert question_of([ASKED, answer, {"role": "user", "content": whole}]) == whole
+    assert extract_question([ASKED, answer, {"role": "user", "content": whole}]) == whole
 
 
 async def test_whose_file_and_whose_turn_it_is_are_passed_on(monkeypatch, alice):
@@ -330,8 +349,19 @@ async def test_whose_file_and_whose_turn_it_is_are_passed_on(monkeypatch, alice)
         given.append(more)
         return await taken_in(None, text, splitting)
 
-    taken_in = ingest.take_in
-    monkeypatch.setattr(ingest, "take_in", take_in)
-    file = {"type": "file", "file": {"filename": "notes.txt"}, TEXT: NOTES, FILE_ID: "file-1"}
-    await fit(body(system(), {"role": "user", "content": [file]}), None, WINDOW, {}, Means(queue=7))
+    taken_in = ingest.ingest_text
+    monkeypatch.setattr(ingest, "ingest_text", take_in)
+    file = {
+        "type": "file",
+        "file": {"filename": "notes.txt"},
+        TEXT_FIELD: NOTES,
+        FILE_ID_FIELD: "file-1",
+    }
+    await shorten_prompt(
+        body(system(), {"role": "user", "content": [file]}),
+        None,
+        WINDOW,
+        {},
+        FitHelpers(queue_key=7),
+    )
     assert given == [{"file_id": "", "queue": 7}, {"file_id": "file-1", "queue": 7}]

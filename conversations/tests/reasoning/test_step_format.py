@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from conversations.reasoning import step_format
-from conversations.reasoning.step_format import Options, Step, parse
+from conversations.reasoning.step_format import Options, Step, parse_step
 
 GOOD = {"title": "Look", "content": "6 × 7 is asked.", "next_action": "continue"}
 TEXT = json.dumps(GOOD, ensure_ascii=False)
@@ -36,36 +36,36 @@ STEP = Step("Look", "6 × 7 is asked.")
     ],
 )
 def test_a_step_is_read_however_a_model_writes_it(text):
-    assert parse(text) == STEP
+    assert parse_step(text) == STEP
 
 
 @pytest.mark.parametrize(
     "text", ["", "I think.", "{}", "{", '{"title": "x"}', '{"title": "x", "content": " "}', "[1]"]
 )
 def test_what_says_nothing_is_no_step(text):
-    assert parse(text) is None
+    assert parse_step(text) is None
 
 
 def test_ready_to_answer_is_read_in_any_spelling():
     for word in ("final_answer", "Final Answer", "FINAL"):
-        assert parse(json.dumps(GOOD | {"next_action": word})).final
-    assert not parse(json.dumps(GOOD | {"next_action": "go on"})).final
+        assert parse_step(json.dumps(GOOD | {"next_action": word})).is_final
+    assert not parse_step(json.dumps(GOOD | {"next_action": "go on"})).is_final
 
 
 def test_quotes_line_breaks_and_halves_of_characters_survive():
     assert (
-        parse('{"title": "a", "content": "He said \\"no\\",}\nand left."}').content
+        parse_step('{"title": "a", "content": "He said \\"no\\",}\nand left."}').content
         == 'He said "no",}\nand left.'
     )
-    assert parse('{"title": "a", "content": "x\\ud83d"}').content == "x\ufffd"
+    assert parse_step('{"title": "a", "content": "x\\ud83d"}').content == "x\ufffd"
     step = Step('"', "a\n\\\u2028b")
-    assert parse(step.as_json()) == step
+    assert parse_step(step.as_json()) == step
 
 
 def test_nothing_that_a_model_may_write_breaks_the_reader_or_takes_long():
     rng = random.Random(7)
     for _ in range(2_000):
-        parse("".join(rng.choices('{}[]",:\\ aé\n', k=rng.randrange(40))))
+        parse_step("".join(rng.choices('{}[]",:\\ aé\n', k=rng.randrange(40))))
     for text in (
         '{"' * 20_000,
         "{" * 50_000,
@@ -76,8 +76,8 @@ def test_nothing_that_a_model_may_write_breaks_the_reader_or_takes_long():
         '"\\' * 50_000,
         '{"content": "' + "\\" * 99_999,
     ):
-        parse(text)
-    said = parse('{"title": "t", "content": "' + "c" * 200_000).content
+        parse_step(text)
+    said = parse_step('{"title": "t", "content": "' + "c" * 200_000).content
     assert len(said) == step_format.STEP_CHARS - len('{"title": "t", "content": "')
 
 
@@ -100,7 +100,7 @@ def test_the_work_on_an_answer_grows_with_its_length_and_no_faster(case):
         found = []
         for _ in range(3):
             began = time.thread_time()
-            parse(text)
+            parse_step(text)
             found.append(time.thread_time() - began)
         return max(min(found), 0.0005)
 
@@ -114,7 +114,7 @@ def test_the_work_on_an_answer_grows_with_its_length_and_no_faster(case):
 @pytest.mark.parametrize("end", ["]", ""], ids=["whole", "cut"])
 def test_what_is_nested_deeper_than_anything_sensible_is_no_step(depth, end):
     text = '{"title": "t", "content": ' + "[" * depth + "1" + end * depth + ("}" if end else "")
-    assert (parse(text) is None) == (depth > 200)
+    assert (parse_step(text) is None) == (depth > 200)
 
 
 @pytest.mark.parametrize(
@@ -134,36 +134,36 @@ def test_what_is_nested_deeper_than_anything_sensible_is_no_step(depth, end):
     ],
 )
 def test_the_end_of_a_thought_may_be_a_word_of_the_step(text):
-    assert parse(text).content.replace("&lt;", "<") == "The tag </think> ends thinking."
+    assert parse_step(text).content.replace("&lt;", "<") == "The tag </think> ends thinking."
 
 
 def test_a_cut_of_a_step_is_a_step_as_soon_as_it_says_something():
     begin = TEXT.index("6")
     for end in range(begin + 1, len(TEXT)):
-        step = parse(TEXT[:end])
+        step = parse_step(TEXT[:end])
         assert step is not None, TEXT[:end]
         assert STEP.content.startswith(step.content)
 
 
 @pytest.mark.parametrize("form", ["reasoning", "markdown", "details", "inline"])
 def test_every_form_shows_the_title_and_the_content(form):
-    text = step_format.shown(STEP, 3, form)
+    text = step_format.render_step(STEP, 3, form)
     assert "Step 3: Look" in text
     assert "6 × 7 is asked." in text
 
 
 def test_html_of_a_model_stays_text_and_lines_stay_lines():
-    text = step_format.shown(Step("<b>", "a < b\n</details>"), 1, "details")
+    text = step_format.render_step(Step("<b>", "a < b\n</details>"), 1, "details")
     assert text == (
         "<details open><summary>Step 1: &lt;b&gt;</summary>a &lt; "
         "b<br>&lt;/details&gt;</details>\n\n"
     )
-    assert step_format.shown(STEP, 1, step_format.HIDDEN) == ""
+    assert step_format.render_step(STEP, 1, step_format.HIDDEN) == ""
 
 
 def test_the_instruction_names_the_least_number_of_steps_or_is_ones_own():
-    assert "at least 5 steps" in Options(min_steps=5).instruction()
-    own = Options(prompt="Think like {Euler}.").instruction()
+    assert "at least 5 steps" in Options(min_steps=5).render_system_prompt()
+    own = Options(prompt="Think like {Euler}.").render_system_prompt()
     assert own.startswith("Think like {Euler}.")
     assert "next_action" in own
 

@@ -6,7 +6,14 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.models import (
+    Conversation,
+    ConversationKind,
+    Item,
+    Turn,
+    TurnEndpoint,
+    TurnStatus,
+)
 from conversations.search import full_text_index, item_search
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -14,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 def conversation(user, *texts, title="", **fields):
     """A conversation with a turn whose messages these are, findable."""
-    row = Conversation.objects.create(user=user, kind=Kind.OPEN, title=title, **fields)
+    row = Conversation.objects.create(user=user, kind=ConversationKind.OPEN, title=title, **fields)
     say(row, *texts)
     return row
 
@@ -26,7 +33,7 @@ def say(row, *texts):
         conversation=row,
         user_id=row.user_id,
         number=row.last,
-        door=Door.CHAT,
+        door=TurnEndpoint.CHAT,
         status=TurnStatus.COMPLETED,
     )
     with transaction.atomic():
@@ -46,12 +53,12 @@ def say(row, *texts):
             )
             for text in texts
         )
-        item_search.add(row.user_id, made)
+        item_search.add_items_to_index(row.user_id, made)
     return made
 
 
 def found(person, query, limit=100, before=None):
-    return [hit.snippet for hit in item_search.find(person.user.pk, query, limit, before)]
+    return [hit.snippet for hit in item_search.search_items(person.user.pk, query, limit, before)]
 
 
 def in_the_index():
@@ -139,32 +146,34 @@ def test_a_query_without_a_word_that_is_there_finds_nothing(alice, query):
 
 
 def test_nobody_finds_what_is_anothers(alice, mallory):
-    conversation(alice.user, f"secret {full_text_index.of_user(mallory.user.pk)} {mallory.user.pk}")
+    conversation(
+        alice.user, f"secret {full_text_index.user_word(mallory.user.pk)} {mallory.user.pk}"
+    )
     assert found(mallory, "secret") == []
     assert found(mallory, str(mallory.user.pk)) == []
     assert found(alice, "secret") != []
-    assert [hit.conversation.user_id for hit in item_search.find(None, "secret", 10)] == [
+    assert [hit.conversation.user_id for hit in item_search.search_items(None, "secret", 10)] == [
         alice.user.pk
     ]
 
 
 def test_the_newest_come_first_and_pages_go_on(alice):
     row = conversation(alice.user, *(f"word number {n}" for n in range(7)))
-    first = item_search.find(alice.user.pk, "word", 3)
+    first = item_search.search_items(alice.user.pk, "word", 3)
     assert [hit.snippet for hit in first] == ["word number 6", "word number 5", "word number 4"]
     assert found(alice, "word", 3, first[-1].item.pk) == [
         "word number 3",
         "word number 2",
         "word number 1",
     ]
-    assert found(alice, "word", 3, item_search.find(alice.user.pk, "word", 6)[-1].item.pk) == [
-        "word number 0"
-    ]
+    assert found(
+        alice, "word", 3, item_search.search_items(alice.user.pk, "word", 6)[-1].item.pk
+    ) == ["word number 0"]
     assert {hit.conversation for hit in first} == {row}
 
 
 def test_rare_words_are_found_behind_more_items_than_are_looked_through(alice, monkeypatch):
-    monkeypatch.setattr(full_text_index, "RECENT", 5)
+    monkeypatch.setattr(full_text_index, "RECENT_ITEMS", 5)
     conversation(alice.user, "a needle", *(f"hay {n}" for n in range(30)))
     assert found(alice, "needle") == ["a needle"]
     assert len(found(alice, "hay", 10)) == 10
@@ -175,16 +184,16 @@ def test_rare_words_are_found_behind_more_items_than_are_looked_through(alice, m
 def test_spans_of_the_index_are_asked_one_after_the_other_without_a_gap(
     alice, mallory, monkeypatch, older
 ):
-    monkeypatch.setattr(full_text_index, "RECENT", 1)
+    monkeypatch.setattr(full_text_index, "RECENT_ITEMS", 1)
     monkeypatch.setattr(full_text_index, "SPAN_BITS", 2)
-    monkeypatch.setattr(full_text_index, "SPANS", 2)
+    monkeypatch.setattr(full_text_index, "RECENT_SPANS", 2)
     conversation(mallory.user, *(f"needle {n}" for n in range(older)))
     texts = [f"needle {n}" if n % 3 else f"hay {n}" for n in range(40)]
     conversation(alice.user, *texts)
     expected = [text for text in texts[::-1] if text.startswith("needle")]
     assert found(alice, "needle") == expected
     pages, before = [], None
-    while hits := item_search.find(alice.user.pk, "needle", 5, before):
+    while hits := item_search.search_items(alice.user.pk, "needle", 5, before):
         pages += [hit.snippet for hit in hits]
         before = hits[-1].item.pk
     assert pages == expected
@@ -230,11 +239,13 @@ def test_the_snippet_is_around_the_word(alice):
     ],
 )
 def test_the_snippet_shows_other_forms_of_the_word(text, query):
-    assert text[-3:].strip()[-2:] in item_search.excerpt(text, full_text_index.of_query(query))
+    assert text[-3:].strip()[-2:] in item_search.build_snippet(
+        text, full_text_index.query_words(query)
+    )
 
 
 def test_a_word_inside_another_is_not_taken_for_it():
-    assert item_search.excerpt("restart " * 60 + "art", ["art"]).endswith("restart art")
+    assert item_search.build_snippet("restart " * 60 + "art", ["art"]).endswith("restart art")
 
 
 @pytest.mark.parametrize("deed", ["queryset", "cascade", "sql", "user"])
@@ -250,7 +261,7 @@ def test_words_go_with_their_item_whatever_deletes_it(alice, mallory, deed):
     else:
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM conversations_item WHERE conversation_id = %s", [row.pk])
-    assert full_text_index.purge(60)
+    assert full_text_index.remove_deleted_words(60)
     assert "canary" not in in_the_index()
     assert "金絲" not in in_the_index()
     assert "kept" in in_the_index()
@@ -260,14 +271,14 @@ def test_words_go_with_their_item_whatever_deletes_it(alice, mallory, deed):
 
 def test_merging_goes_on_where_it_stopped(alice):
     if connection.vendor == "postgresql":
-        assert full_text_index.purge(0)
+        assert full_text_index.remove_deleted_words(0)
         return
     for n in range(30):
         row = conversation(alice.user, f"canary{n} " + " ".join(f"w{n}x{m}" for m in range(500)))
         if n % 2:
             row.delete()
     calls = 0
-    while not full_text_index.purge(0):
+    while not full_text_index.remove_deleted_words(0):
         calls += 1
         assert calls < 1_000
     assert "canary1 " not in in_the_index()
@@ -300,8 +311,8 @@ def test_many_items_are_one_statement_for_hundreds(alice, django_assert_num_quer
             text=f"text {n}",
             data={},
         )
-        for n in range(full_text_index.AT_A_TIME)
+        for n in range(full_text_index.ROWS_AT_A_TIME)
     )
     with django_assert_num_queries(1):
-        item_search.add(alice.user.pk, made)
-    assert len(found(alice, "text", 500)) == full_text_index.AT_A_TIME
+        item_search.add_items_to_index(alice.user.pk, made)
+    assert len(found(alice, "text", 500)) == full_text_index.ROWS_AT_A_TIME

@@ -8,20 +8,27 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from conversations.models import Conversation, Door, Item, Kind, Turn, TurnStatus
+from conversations.models import (
+    Conversation,
+    ConversationKind,
+    Item,
+    Turn,
+    TurnEndpoint,
+    TurnStatus,
+)
 from conversations.stored import conversation_export
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def conversation(user, turns=1, **fields):
-    row = Conversation.objects.create(user=user, kind=Kind.OPEN, last=turns, **fields)
+    row = Conversation.objects.create(user=user, kind=ConversationKind.OPEN, last=turns, **fields)
     for number in range(1, turns + 1):
         turn = Turn.objects.create(
             conversation=row,
             user=user,
             number=number,
-            door=Door.CHAT,
+            door=TurnEndpoint.CHAT,
             status=TurnStatus.COMPLETED,
             model="kimi-k2",
             usage={"total_tokens": 3},
@@ -46,8 +53,8 @@ def put(turn, kind, text, **fields):
 
 def exported(user, form):
     return b"".join(
-        conversation_export.pieces(
-            Conversation.objects.of(user.pk), conversation_export.FORMS[form]
+        conversation_export.render_export(
+            Conversation.objects.of_user(user.pk), conversation_export.EXPORT_FORMATS[form]
         )
     ).decode()
 
@@ -123,8 +130,8 @@ def test_turns_without_items_are_not_left_out(alice):
 
 def test_a_big_conversation_is_read_some_rows_at_a_time(alice, django_assert_max_num_queries):
     conversation(alice.user, 45)
-    pieces = conversation_export.pieces(
-        Conversation.objects.of(alice.user.pk), conversation_export.FORMS["jsonl"]
+    pieces = conversation_export.render_export(
+        Conversation.objects.of_user(alice.user.pk), conversation_export.EXPORT_FORMATS["jsonl"]
     )
     with django_assert_max_num_queries(16):
         assert sum(piece.count(b"\n") for piece in pieces) == 1 + 45 * 3
@@ -134,8 +141,8 @@ def test_pieces_are_bounded(alice, monkeypatch):
     monkeypatch.setattr(conversation_export, "PIECE_BYTES", 1_000)
     conversation(alice.user, 20)
     pieces = list(
-        conversation_export.pieces(
-            Conversation.objects.of(alice.user.pk), conversation_export.FORMS["jsonl"]
+        conversation_export.render_export(
+            Conversation.objects.of_user(alice.user.pk), conversation_export.EXPORT_FORMATS["jsonl"]
         )
     )
     assert len(pieces) > 5

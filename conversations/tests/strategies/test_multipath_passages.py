@@ -1,4 +1,4 @@
-from conversations.strategies.multipath import passages
+from conversations.strategies.multipath import choose_starting_points
 
 FILLER = "The harbour has twelve piers, and ships from many countries land at them. " * 20
 LAMP = "Ada tends the lamp. " * 70
@@ -11,6 +11,8 @@ def test_relevance_goes_by_what_was_asked_and_not_by_the_file_beside_it():
         "text": f"{FILLER}\n\n{LAMP}\n\n{FILLER}",
     }
     question = {"type": "text", "text": "Who tends the lamp?"}
-    with_question, start = passages([{"role": "user", "content": [question, file]}], "relevance", 2)
+    with_question, start = choose_starting_points(
+        [{"role": "user", "content": [question, file]}], "relevance", 2
+    )
     assert "Who tends the lamp?" in with_question
     assert "Ada tends the lamp." in start

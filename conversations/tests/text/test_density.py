@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversations.text.density import METHODS, density, ranked
-from conversations.text.terms import terms
+from conversations.text.density import METHODS, rank_values, score_density
+from conversations.text.terms import extract_terms
 
 ENGLISH = [
     (
@@ -50,7 +50,7 @@ CHINESE = [
 @pytest.mark.parametrize("method", ["word", "ngram", "weighted"])
 @pytest.mark.parametrize("passages", [ENGLISH, CHINESE], ids=["english", "chinese"])
 def test_passages_that_repeat_themselves_say_least(passages, method):
-    scores = density(passages, method)
+    scores = score_density(passages, method)
 
     lowest = sorted(range(6), key=scores.__getitem__)[:2]
     assert set(lowest) == {1, 4}
@@ -58,7 +58,7 @@ def test_passages_that_repeat_themselves_say_least(passages, method):
 
 @pytest.mark.parametrize("passages", [ENGLISH, CHINESE], ids=["english", "chinese"])
 def test_sentences_of_different_lengths_and_punctuation_are_structure(passages):
-    scores = density(
+    scores = score_density(
         [*passages, passages[0] + " " + passages[3] + "!? (" + passages[2] + ")"], "structural"
     )
 
@@ -79,7 +79,7 @@ def test_ordinary_prose_is_divided_by_a_threshold(method):
         for n in range(40)
     ]
 
-    scores = density(prose, method)
+    scores = score_density(prose, method)
 
     dense = [score for score in scores if score >= 0.5]
     assert 8 <= len(dense) <= 32
@@ -90,16 +90,18 @@ def test_ordinary_prose_is_divided_by_a_threshold(method):
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=12), st.sampled_from(METHODS))
 def test_any_passages_have_a_score_each_between_0_and_1(passages, method):
-    scores = density(passages, method)
+    scores = score_density(passages, method)
 
     assert len(scores) == len(passages)
     assert all(0 <= score <= 1 for score in scores)
-    assert scores == density(passages, method, [terms(passage) for passage in passages])
+    assert scores == score_density(
+        passages, method, [extract_terms(passage) for passage in passages]
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_equal_passages_share_the_middle(method):
-    assert density(["The same words again."] * 5, method) == [0.5] * 5
+    assert score_density(["The same words again."] * 5, method) == [0.5] * 5
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -107,24 +109,24 @@ def test_equal_passages_share_the_middle(method):
     "passage", ["", "   ", "x" * 300_000, "中" * 100_000, "👩🏽‍🚀" * 10_000, "שלום עולם. " * 1000]
 )
 def test_a_passage_alone_is_in_the_middle_whatever_it_is(passage, method):
-    assert density([passage], method) == [0.5]
+    assert score_density([passage], method) == [0.5]
 
 
 @pytest.mark.parametrize("passages", [ENGLISH, CHINESE], ids=["english", "chinese"])
 def test_saying_one_thing_often_does_not_make_it_the_subject(passages):
-    scores = density(passages, "semantic")
+    scores = score_density(passages, "semantic")
 
     assert max(scores[1], scores[4]) < 0.5
 
 
 def test_a_line_of_three_words_is_not_the_densest():
-    scores = density([*ENGLISH, "Chapter one begins"], "word")
+    scores = score_density([*ENGLISH, "Chapter one begins"], "word")
 
     assert scores[-1] < max(scores)
 
 
 def test_the_subject_of_the_document_outranks_a_passage_that_shares_nothing_with_it():
-    scores = density(
+    scores = score_density(
         [*ENGLISH[2:4], ENGLISH[0], ENGLISH[5], "Lorem ipsum dolor sit amet consectetur elit."],
         "semantic",
     )
@@ -139,7 +141,7 @@ def test_one_word_said_often_does_not_hide_what_else_a_passage_says():
         "bridge arch pier rail road",
     ]
 
-    scores = density(
+    scores = score_density(
         [*subject, "bridge arch pier deck rail" + " toll" * 30, "deck kettle spoon fork"],
         "semantic",
     )
@@ -148,11 +150,11 @@ def test_one_word_said_often_does_not_hide_what_else_a_passage_says():
 
 
 def test_ranks_are_places_and_equal_values_share_theirs():
-    assert ranked([5.0, 1.0, 3.0]) == [1.0, 0.0, 0.5]
-    assert ranked([1.0, 2.0, 2.0, 3.0]) == [0.0, 0.5, 0.5, 1.0]
-    assert ranked([]) == []
+    assert rank_values([5.0, 1.0, 3.0]) == [1.0, 0.0, 0.5]
+    assert rank_values([1.0, 2.0, 2.0, 3.0]) == [0.0, 0.5, 0.5, 1.0]
+    assert rank_values([]) == []
 
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="weighted"):
-        density(["text"], "magic")
+        score_density(["text"], "magic")

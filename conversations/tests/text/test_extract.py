@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from conversations.text.extract import Unreadable, kind, text_of
+from conversations.text.extract import UnreadableDocument, detect_file_type, extract_document_text
 
 XMLNS = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
@@ -63,7 +63,7 @@ def pdf(*pages, **more):
     "name", ["a.txt", "A.MD", "a.csv", "a.json", "main.py", "Makefile", ".gitignore.txt", "x.log"]
 )
 def test_plain_text_is_taken_as_it_is(name):
-    assert text_of(name, "", "Grüße, 世界 🙂\r\n".encode()) == "Grüße, 世界 🙂\r\n"
+    assert extract_document_text(name, "", "Grüße, 世界 🙂\r\n".encode()) == "Grüße, 世界 🙂\r\n"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_text_in_older_encodings_is_understood(encoding):
         "gb18030": "你好世界。这是一个用来测试的文件。里面有很多汉字。",
         "shift_jis": "これは試験のための文章です。日本語で書かれています。",
     }.get(encoding, "Grüße, 世界")
-    assert text_of("a.txt", "", text.encode(encoding)) == text
+    assert extract_document_text("a.txt", "", text.encode(encoding)) == text
 
 
 def test_a_word_document_is_its_paragraphs():
@@ -85,24 +85,27 @@ def test_a_word_document_is_its_paragraphs():
         "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>cell</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
         "<w:p><w:r><w:delText>gone</w:delText><w:t>a</w:t><w:br/><w:t>b</w:t></w:r></w:p></w:body></w:document>"
     )
-    assert text_of("a.docx", "", docx(body)) == "One\ttwo & 三\ncell\na\nb\n"
+    assert extract_document_text("a.docx", "", docx(body)) == "One\ttwo & 三\ncell\na\nb\n"
 
 
 @pytest.mark.parametrize("shift", [0, 1, 2])
 @pytest.mark.parametrize("bad", [b"\xff", b"\xe4\xbd", b"\x80\xff"])
 def test_utf8_with_a_few_mistakes_is_utf8(shift, bad):
     text = "x" * shift + "你好世界。这是一个用来测试的文件。" * 4_000
-    assert text_of("a.txt", "", text.encode() + bad).rstrip("\ufffd") == text
-    assert text_of("a.txt", "", text.encode()[:30_000] + bad + text.encode()).count("世") > 4_000
+    assert extract_document_text("a.txt", "", text.encode() + bad).rstrip("\ufffd") == text
+    assert (
+        extract_document_text("a.txt", "", text.encode()[:30_000] + bad + text.encode()).count("世")
+        > 4_000
+    )
     french = "Où est l'été à prose. " * 3_000
-    assert text_of("a.txt", "", french.encode() + b"\xe9").startswith(french)
+    assert extract_document_text("a.txt", "", french.encode() + b"\xe9").startswith(french)
 
 
 @pytest.mark.parametrize("shift", range(4))
 @pytest.mark.parametrize("gap", ["", "\n"])
 def test_an_older_encoding_is_understood_wherever_the_sample_ends(shift, gap):
     text = "x" * shift + ("你好世界。这是一个用来测试的文件。里面有很多汉字。" + gap) * 2_000
-    assert text_of("a.txt", "", text.encode("gb18030")) == text
+    assert extract_document_text("a.txt", "", text.encode("gb18030")) == text
 
 
 def test_a_word_document_says_everything_once_and_its_notes_at_the_end():
@@ -122,13 +125,13 @@ def test_a_word_document_says_everything_once_and_its_notes_at_the_end():
     with zipfile.ZipFile(packed, "a") as archive:
         for name in ("footnote", "endnote"):
             archive.writestr(f"word/{name}s.xml", notes.format(name))
-    assert text_of("a.docx", "", packed.getvalue()).split("\n") == [
+    assert extract_document_text("a.docx", "", packed.getvalue()).split("\n") == [
         *("Onebox", "", "a", "moved", "A footnote.", "A endnote.", "")
     ]
 
 
 def test_a_pdf_is_its_pages():
-    text = text_of("a.pdf", "", pdf("The answer", "is 42"))
+    text = extract_document_text("a.pdf", "", pdf("The answer", "is 42"))
     assert text.split() == ["The", "answer", "is", "42"]
 
 
@@ -138,7 +141,14 @@ def test_a_page_is_what_one_can_see_of_it():
         "<b>two</b>&nbsp;&lt;3</p>"
         "<script>evil()</script><ul><li>a<li>b</ul></body></html>"
     )
-    assert text_of("a.html", "", page.encode()).split() == ["Grüße", "one", "two", "<3", "a", "b"]
+    assert extract_document_text("a.html", "", page.encode()).split() == [
+        "Grüße",
+        "one",
+        "two",
+        "<3",
+        "a",
+        "b",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -152,14 +162,14 @@ def test_a_page_is_what_one_can_see_of_it():
     ],
 )
 def test_a_head_ends_where_the_body_begins(page):
-    assert text_of("a.html", "", page.encode()).split() == ["Hello"]
+    assert extract_document_text("a.html", "", page.encode()).split() == ["Hello"]
 
 
 def test_a_file_is_what_its_name_says_and_else_what_its_type_says():
-    assert kind("a.PDF", "text/plain") == "pdf"
-    assert kind("a", "application/pdf") == "pdf"
-    assert kind("a", "text/x-anything; charset=utf-8") == "txt"
-    assert kind("Dockerfile") == "dockerfile"
+    assert detect_file_type("a.PDF", "text/plain") == "pdf"
+    assert detect_file_type("a", "application/pdf") == "pdf"
+    assert detect_file_type("a", "text/x-anything; charset=utf-8") == "txt"
+    assert detect_file_type("Dockerfile") == "dockerfile"
     for name, declared in (
         ("a.exe", "text/plain"),
         ("a", ""),
@@ -167,7 +177,7 @@ def test_a_file_is_what_its_name_says_and_else_what_its_type_says():
         ("", ""),
         ("a.", "x/y"),
     ):
-        assert kind(name, declared) is None, name
+        assert detect_file_type(name, declared) is None, name
 
 
 # --- what is not ----------------------------------------------------------------------------------
@@ -197,8 +207,8 @@ def test_a_file_is_what_its_name_says_and_else_what_its_type_says():
     ],
 )
 def test_what_has_no_text_says_why(name, data):
-    with pytest.raises(Unreadable) as caught:
-        text_of(name, "", data)
+    with pytest.raises(UnreadableDocument) as caught:
+        extract_document_text(name, "", data)
     assert str(caught.value)[0].isupper()
     assert str(caught.value).endswith(".")
 
@@ -210,8 +220,8 @@ def test_a_pdf_that_needs_a_password_says_so():
     writer.add_blank_page(72, 72)
     writer.encrypt("secret", algorithm="RC4-128")
     writer.write(out)
-    with pytest.raises(Unreadable, match="password"):
-        text_of("a.pdf", "", out.getvalue())
+    with pytest.raises(UnreadableDocument, match="password"):
+        extract_document_text("a.pdf", "", out.getvalue())
 
 
 def test_text_beyond_the_limit_is_refused_and_not_cut(settings):
@@ -223,9 +233,9 @@ def test_text_beyond_the_limit_is_refused_and_not_cut(settings):
         ("a.html", b"<p>" + b"x" * 1_001),
         ("a.pdf", pdf(*["word " * 50] * 10)),
     ):
-        with pytest.raises(Unreadable, match=r"text"):
-            text_of(name, "", data)
-    assert len(text_of("a.txt", "", b"x" * 1_000)) == 1_000
+        with pytest.raises(UnreadableDocument, match=r"text"):
+            extract_document_text(name, "", data)
+    assert len(extract_document_text("a.txt", "", b"x" * 1_000)) == 1_000
 
 
 # --- what means harm ------------------------------------------------------------------------------
@@ -280,8 +290,8 @@ def test_a_document_made_to_do_harm_ends_with_a_reason_and_takes_no_memory_here(
     data = make()
     tracemalloc.start()
     try:
-        with pytest.raises(Unreadable):
-            text_of(name, "", data)
+        with pytest.raises(UnreadableDocument):
+            extract_document_text(name, "", data)
         assert tracemalloc.get_traced_memory()[1] < 4 * len(data) + 10_000_000
     finally:
         tracemalloc.stop()
@@ -291,10 +301,10 @@ def test_a_process_that_dies_is_an_unreadable_document(monkeypatch, tmp_path):
     for program in ("import os; os.abort()", "raise SystemExit(7)", "import time; time.sleep(60)"):
         script = tmp_path / "extract_worker.py"
         script.write_text(program)
-        monkeypatch.setattr("conversations.text.extract.PARSE", script)
+        monkeypatch.setattr("conversations.text.extract.WORKER_PATH", script)
         monkeypatch.setattr("django.conf.settings.FILE_TEXT_SECONDS", 0.3)
-        with pytest.raises(Unreadable):
-            text_of("a.pdf", "", pdf("x"))
+        with pytest.raises(UnreadableDocument):
+            extract_document_text("a.pdf", "", pdf("x"))
 
 
 def test_a_document_is_read_from_a_file_as_well(tmp_path):
@@ -306,7 +316,7 @@ def test_a_document_is_read_from_a_file_as_well(tmp_path):
     ):
         path = tmp_path / "document"
         path.write_bytes(data)
-        assert text_of(name, "", path).strip() == "one"
+        assert extract_document_text(name, "", path).strip() == "one"
 
 
 def test_a_file_that_is_too_large_is_not_even_opened(tmp_path, settings):
@@ -320,8 +330,8 @@ def test_a_file_that_is_too_large_is_not_even_opened(tmp_path, settings):
         os.truncate(path, size)
         tracemalloc.start()
         try:
-            with pytest.raises(Unreadable):
-                text_of(name, "", path)
+            with pytest.raises(UnreadableDocument):
+                extract_document_text(name, "", path)
             assert tracemalloc.get_traced_memory()[1] < 1_000_000
         finally:
             tracemalloc.stop()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversations.text.split import borders_of, split, split_sentences
+from conversations.text.split import find_borders, split_passages, split_sentences
 
 PROSE = st.text(
     st.sampled_from("ab Z.\n!?,。！，；中文\r\t#1\u0301\u200d👩🏽א”「」\f"), max_size=400
@@ -39,7 +39,7 @@ def whole(text, passages, size):
 def test_every_character_is_in_a_passage_none_of_which_is_too_long(text, size, data):
     overlap = data.draw(st.integers(0, size // 2))
 
-    passages = split(text, size, overlap)
+    passages = split_passages(text, size, overlap)
 
     assert whole(text, passages, size) == (text if text.strip() else "")
     for before, after in pairwise(passages):
@@ -67,14 +67,14 @@ def test_every_character_is_in_a_passage_none_of_which_is_too_long(text, size, d
 def test_a_megabyte_of_anything_is_split_into_no_more_passages_than_its_length_allows(unit):
     text = "T" + unit * (MEGABYTE // len(unit.encode()))
 
-    passages = split(text, 400, 200)
+    passages = split_passages(text, 400, 200)
 
     assert whole(text, passages, 400) == text
     assert len(passages) <= len(text) // 100 + 2
 
 
 RUNS = """
-from conversations.text.split import borders_of, split
+from conversations.text.split import find_borders, split_passages
 openings = [
     "", "# ", "#", "1.1", "1.1 ", "1", "1.", "Chapter 1", "Chapter ", "第", "第一章", "A.", "。",
     "# a\\n",
@@ -83,8 +83,8 @@ runs = " |\\t|\\r|\\u3000|\\u00a0|1|1.|.|#|# |一|。|)|\\n |\\n| \\r|\\f|a"
 for opening in openings:
     for run in runs.split("|"):
         for end in ("y" * 300, "y" * 300 + "\\n", ".\\n", "\\n"):
-            borders_of(opening + run * 20_000 + end)
-    split(opening + " " * 20_000 + "y" * 300, 500, 200)
+            find_borders(opening + run * 20_000 + end)
+    split_passages(opening + " " * 20_000 + "y" * 300, 500, 200)
 """
 
 
@@ -96,11 +96,11 @@ def test_a_line_of_blanks_marks_or_digits_takes_no_longer_than_another():
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\u3000" * 1000])
 def test_whitespace_alone_has_no_passage(text):
-    assert split(text) == []
+    assert split_passages(text) == []
 
 
 def test_a_short_text_is_one_passage():
-    assert [passage.text for passage in split("  One line.\n", 100)] == ["  One line.\n"]
+    assert [passage.text for passage in split_passages("  One line.\n", 100)] == ["  One line.\n"]
 
 
 def test_english_is_cut_after_sentences():
@@ -109,7 +109,7 @@ def test_english_is_cut_after_sentences():
         * 5
     )
 
-    passages = split(text, 100)
+    passages = split_passages(text, 100)
 
     assert len(passages) > 4
     assert all(
@@ -120,7 +120,7 @@ def test_english_is_cut_after_sentences():
 def test_chinese_without_a_space_is_cut_after_sentences():
     text = "水壶在唱歌。猫睡在垫子上！外面下着雨；有人在吗？他说：“没有人。”屋里很暖和。" * 8
 
-    passages = split(text, 40)
+    passages = split_passages(text, 40)
 
     assert len(passages) > 7
     assert all(passage.text.endswith(("。", "！", "；", "？", "。”")) for passage in passages)
@@ -132,7 +132,7 @@ def test_initials_titles_and_numbers_do_not_end_a_sentence():
         "We met Dr. Brown and J. R. Miller at 3.15 sharp, as e.g. the minutes of Mr. Gray say it. "
     )
 
-    assert borders_of(sentence * 3 + "So.").sentences == [
+    assert find_borders(sentence * 3 + "So.").sentences == [
         len(sentence),
         len(sentence) * 2,
         len(sentence) * 3,
@@ -140,7 +140,7 @@ def test_initials_titles_and_numbers_do_not_end_a_sentence():
 
 
 def test_a_sentence_ends_after_the_last_of_its_marks():
-    assert borders_of("真的吗？！是的。“好！”他说").sentences == [5, 8, 12]
+    assert find_borders("真的吗？！是的。“好！”他说").sentences == [5, 8, 12]
 
 
 def test_a_paragraph_is_not_torn_when_it_need_not_be():
@@ -148,7 +148,7 @@ def test_a_paragraph_is_not_torn_when_it_need_not_be():
         f"Paragraph {number} begins. It has a middle. It ends here." for number in range(20)
     ]
 
-    passages = split("\n\n".join(paragraphs), 130, 30)
+    passages = split_passages("\n\n".join(paragraphs), 130, 30)
 
     assert all(passage.text.startswith("Paragraph") for passage in passages)
     assert all(passage.text.rstrip().endswith("ends here.") for passage in passages)
@@ -168,7 +168,7 @@ def test_a_heading_goes_with_what_follows_it(title):
     before = "The harvest was good this year. " * 5
     text = f"{before}\n\n{title}It rained for days. " + "Nobody minded the mud. " * 10
 
-    passages = split(text, 240)
+    passages = split_passages(text, 240)
 
     [start] = [passage.start for passage in passages if title in passage.text]
     assert start == text.index(title)
@@ -180,7 +180,7 @@ def test_a_section_begins_a_passage_though_more_would_fit():
         + "It rained for days.\n\n" * 30
     )
 
-    assert split(text, 200)[0].end == text.index("# Rain")
+    assert split_passages(text, 200)[0].end == text.index("# Rain")
 
 
 def test_no_passage_ends_with_a_heading():
@@ -189,13 +189,15 @@ def test_no_passage_ends_with_a_heading():
         "without an end "
     ) + "or so " * 30
 
-    assert not any(passage.text.rstrip().endswith("until late") for passage in split(text, 80))
+    assert not any(
+        passage.text.rstrip().endswith("until late") for passage in split_passages(text, 80)
+    )
 
 
 def test_an_overlap_repeats_whole_sentences_where_a_paragraph_is_torn():
     text = "One fish swims. Two birds fly. Three dogs bark. Four cats sleep. " * 10
 
-    passages = split(text, 120, 40)
+    passages = split_passages(text, 120, 40)
 
     for before, after in pairwise(passages):
         shared = text[after.start : before.end]
@@ -204,14 +206,14 @@ def test_an_overlap_repeats_whole_sentences_where_a_paragraph_is_torn():
 
 
 def test_an_unspaced_text_without_sentences_overlaps_too():
-    passages = split("天地玄黄宇宙洪荒" * 50, 100, 20)
+    passages = split_passages("天地玄黄宇宙洪荒" * 50, 100, 20)
 
     assert all(b.end - a.start == 20 for b, a in pairwise(passages))
 
 
 def test_an_emoji_and_an_accented_letter_stay_in_one_piece():
     for cluster in ("👩🏽‍🚀", "e\u0301", "न\u093e"):
-        passages = split(cluster * 200, 37, 9)
+        passages = split_passages(cluster * 200, 37, 9)
         assert all(passage.text.startswith(cluster[0]) for passage in passages)
         assert all(passage.text.endswith(cluster[-1]) for passage in passages)
 
@@ -219,13 +221,13 @@ def test_an_emoji_and_an_accented_letter_stay_in_one_piece():
 def test_the_last_passage_is_no_crumb():
     text = "word " * 41
 
-    assert len(split(text, 200)[-1].text) >= 50
+    assert len(split_passages(text, 200)[-1].text) >= 50
 
 
 @pytest.mark.parametrize(("size", "overlap"), [(0, 0), (-1, 0), (10, 6), (10, -1)])
 def test_a_size_or_an_overlap_that_makes_no_sense_is_refused(size, overlap):
     with pytest.raises(ValueError, match="size"):
-        split("Some text.", size, overlap)
+        split_passages("Some text.", size, overlap)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from conversations.upstream_calls.strategy_calls import instructed, only_text
+from conversations.upstream_calls.strategy_calls import prepend_instructions, wants_plain_text
 
 USER = {"role": "user", "content": "Why?"}
 
@@ -9,13 +9,13 @@ def test_what_stands_at_the_head_becomes_one_system_message():
     parts = {"role": "developer", "content": [{"type": "text", "text": "In French."}]}
     late = {"role": "system", "content": "Stop now."}
     messages = [{"role": "system", "content": "Be brief."}, parts, USER, late]
-    assert instructed(messages, "Think.") == [
+    assert prepend_instructions(messages, "Think.") == [
         {"role": "system", "content": "Think.\n\nBe brief.\n\nIn French."},
         USER,
         late,
     ]
-    assert instructed([parts, USER], "Think.")[0]["role"] == "developer"
-    assert instructed([USER], "Think.") == [{"role": "system", "content": "Think."}, USER]
+    assert prepend_instructions([parts, USER], "Think.")[0]["role"] == "developer"
+    assert prepend_instructions([USER], "Think.") == [{"role": "system", "content": "Think."}, USER]
 
 
 @pytest.mark.parametrize(
@@ -29,4 +29,4 @@ def test_what_stands_at_the_head_becomes_one_system_message():
     ],
 )
 def test_what_asks_for_more_than_prose(body, prose):
-    assert only_text(body) is prose
+    assert wants_plain_text(body) is prose

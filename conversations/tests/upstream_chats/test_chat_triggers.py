@@ -9,7 +9,15 @@ from django.db import connection, transaction
 
 from conversations import retention
 from conversations.apps import list_trigger_sets
-from conversations.models import Conversation, Door, Farewell, Item, Kind, Turn, TurnStatus
+from conversations.models import (
+    Conversation,
+    ConversationKind,
+    Farewell,
+    Item,
+    Turn,
+    TurnEndpoint,
+    TurnStatus,
+)
 from conversations.stored import stored_resources
 from conversations.upstream_chats import chat_triggers
 from providers.database.triggers import install_triggers
@@ -25,7 +33,12 @@ def talk(alice):
 
 
 def conversation(person, chat_id="chat1", **fields):
-    given = {"kind": Kind.OPEN, "token_id": TOKEN, "chat_id": chat_id, "parent_id": "m1"} | fields
+    given = {
+        "kind": ConversationKind.OPEN,
+        "token_id": TOKEN,
+        "chat_id": chat_id,
+        "parent_id": "m1",
+    } | fields
     return Conversation.objects.create(user=person.user, **given)
 
 
@@ -44,7 +57,7 @@ def execute(statement, *values):
         lambda talk: talk.delete(),
         lambda talk: talk.user.delete(),
         lambda talk: Conversation.objects.all().delete(),
-        lambda talk: retention.delete(Conversation.objects.filter(pk=talk.pk)),
+        lambda talk: retention.delete_conversations(Conversation.objects.filter(pk=talk.pk)),
         lambda talk: execute("DELETE FROM conversations_conversation"),
         lambda talk: execute("UPDATE conversations_conversation SET chat_id = %s", "chat2"),
         lambda talk: Conversation.objects.update(chat_id="", token_id=None),
@@ -64,12 +77,16 @@ def test_taking_an_item_out_gives_the_chat_up(talk):
     talk.last = 1
     talk.save()
     turn = Turn.objects.create(
-        conversation=talk, user=talk.user, number=1, door=Door.CHAT, status=TurnStatus.COMPLETED
+        conversation=talk,
+        user=talk.user,
+        number=1,
+        door=TurnEndpoint.CHAT,
+        status=TurnStatus.COMPLETED,
     )
     item = Item.objects.create(
         public_id="msg_1", conversation=talk, turn=turn, type="message", data={}, text="Secret."
     )
-    stored_resources.take_out(talk, item)
+    stored_resources.delete_item(talk, item)
     assert parted() == [(TOKEN, "chat1")]
 
 

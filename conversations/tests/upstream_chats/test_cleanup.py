@@ -12,12 +12,12 @@ from django.utils import timezone
 
 from conversations import tasks
 from conversations.models import Farewell
-from conversations.models.farewells import PAUSE
+from conversations.models.farewells import FIRST_PAUSE
 from conversations.upstream_chats import cleanup
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.tests.kimi_site import Site, jwt
 from proxysite.testing import rows
-from proxysite.testing.upstream import Gate, refuse, reply
+from proxysite.testing.upstream import Gate, send_refusal, send_reply
 from tokens.models import State, UpstreamToken
 
 SOON = timedelta(minutes=1)
@@ -25,25 +25,27 @@ SOON = timedelta(minutes=1)
 
 @pytest.fixture
 async def provider(upstream, transactional_db):
-    return await off_loop(lambda: rows.provider(upstream.url, models=(), kind="kimi_rest"))
+    return await run_in_thread(
+        lambda: rows.create_provider(upstream.url, models=(), kind="kimi_rest")
+    )
 
 
 @pytest.fixture
 async def june(provider):
-    (token,) = await off_loop(rows.tokens, provider, jwt("june"))
+    (token,) = await run_in_thread(rows.create_tokens, provider, jwt("june"))
     return token
 
 
 @pytest.fixture
 async def july(provider):
-    (token,) = await off_loop(rows.tokens, provider, jwt("july"))
+    (token,) = await run_in_thread(rows.create_tokens, provider, jwt("july"))
     return token
 
 
 @pytest.fixture
 async def site(upstream):
     found = Site("kimi_rest")
-    upstream.always(found)
+    upstream.set_default_script(found)
     return found
 
 
@@ -54,27 +56,27 @@ async def owe(token_id, *chat_ids, **fields):
             for chat_id in chat_ids
         ]
 
-    made = await off_loop(make)
+    made = await run_in_thread(make)
     return made[0]
 
 
 async def say():
-    return await off_loop(tasks.say_farewells)
+    return await run_in_thread(tasks.say_farewells)
 
 
 async def left():
-    return await off_loop(
+    return await run_in_thread(
         lambda: list(Farewell.objects.order_by("pk").values_list("chat_id", "tries"))
     )
 
 
 async def again():
     """The time of the next try has come."""
-    await off_loop(lambda: Farewell.objects.update(due_at=Now()))
+    await run_in_thread(lambda: Farewell.objects.update(due_at=Now()))
 
 
 async def change(token, **fields):
-    await off_loop(lambda: UpstreamToken.objects.filter(pk=token.pk).update(**fields))
+    await run_in_thread(lambda: UpstreamToken.objects.filter(pk=token.pk).update(**fields))
 
 
 # --- said -----------------------------------------------------------------------------------------
@@ -83,7 +85,9 @@ async def test_all_that_is_due_is_said_by_the_token_that_began(upstream, site, j
     await owe(july.pk, "other")
     assert await say() == 4
     assert await left() == []
-    said = {(request.path.rpartition("/")[2], request.bearer) for request in upstream.requests}
+    said = {
+        (request.path.rpartition("/")[2], request.bearer_token) for request in upstream.requests
+    }
     assert said == {
         *((chat, jwt("june")) for chat in ("one", "two", "three")),
         ("other", jwt("july")),
@@ -101,9 +105,9 @@ async def test_what_is_not_due_waits(site, june):
     assert site.deleted == ["one"]
 
 
-@pytest.mark.parametrize("answer", [refuse(404, code="chat.not_found"), refuse(404)])
+@pytest.mark.parametrize("answer", [send_refusal(404, code="chat.not_found"), send_refusal(404)])
 async def test_a_chat_that_is_gone_already_is_done_with(upstream, june, answer):
-    upstream.always(answer)
+    upstream.set_default_script(answer)
     await owe(june.pk, "one")
     await say()
     assert await left() == []
@@ -128,13 +132,13 @@ async def test_two_workers_at_once_ask_once(upstream, site, june):
     gate = Gate()
 
     async def slow(exchange):
-        await gate.passed()
+        await gate.wait_until_open()
         await site(exchange)
 
-    upstream.always(slow)
+    upstream.set_default_script(slow)
     await owe(june.pk, "one")
-    running = asyncio.ensure_future(off_loop(cleanup.say))
-    await gate.arrival()
+    running = asyncio.ensure_future(run_in_thread(cleanup.delete_due_chats))
+    await gate.wait_until_reached()
     assert await say() == 0
     gate.open()
     assert await running == 1
@@ -143,15 +147,15 @@ async def test_two_workers_at_once_ask_once(upstream, site, june):
 
 async def test_who_read_the_row_too_early_does_not_get_it(june):
     row = await owe(june.pk, "one")
-    stale = await rows.fresh(row)
-    assert await off_loop(row.claim_try) is True
-    assert await off_loop(stale.claim_try) is False
+    stale = await rows.reload_row(row)
+    assert await run_in_thread(row.claim_try) is True
+    assert await run_in_thread(stale.claim_try) is False
     assert (row.tries, stale.tries) == (1, 0)
 
 
 async def test_a_worker_that_died_has_tried_in_vain(site, june):
     row = await owe(june.pk, "one")
-    await off_loop(row.claim_try)
+    await run_in_thread(row.claim_try)
     assert await say() == 0
     await again()
     assert await say() == 1
@@ -160,40 +164,43 @@ async def test_a_worker_that_died_has_tried_in_vain(site, june):
 
 # --- again later ----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "answer", [reply({"message": "No."}, 500), refuse(429), refuse(401), refuse(400)]
+    "answer",
+    [send_reply({"message": "No."}, 500), send_refusal(429), send_refusal(401), send_refusal(400)],
 )
 async def test_a_failure_is_tried_again_later_each_time_after_twice_as_long(
     upstream, site, june, answer
 ):
-    upstream.always(answer)
+    upstream.set_default_script(answer)
     row = await owe(june.pk, "one")
     for tries in (1, 2, 3):
         assert await say() == 0
-        row = await rows.fresh(row)
+        row = await rows.reload_row(row)
         assert row.tries == tries
         pause = row.due_at - timezone.now()
-        assert PAUSE * 2 ** (tries - 1) - SOON < pause <= PAUSE * 2 ** (tries - 1)
+        assert FIRST_PAUSE * 2 ** (tries - 1) - SOON < pause <= FIRST_PAUSE * 2 ** (tries - 1)
         assert await say() == 0
         assert len(upstream.requests) == tries
         await again()
-    upstream.always(site)
+    upstream.set_default_script(site)
     assert await say() == 1
     assert (site.deleted, await left()) == (["one"], [])
 
 
 @pytest.mark.settings(FAREWELL_TRIES=10_000)
 async def test_the_pauses_do_not_grow_for_ever(upstream, june):
-    upstream.always(refuse(500))
+    upstream.set_default_script(send_refusal(500))
     row = await owe(june.pk, "one", tries=9_000)
     await say()
-    assert (await rows.fresh(row)).due_at < timezone.now() + timedelta(days=1)
+    assert (await rows.reload_row(row)).due_at < timezone.now() + timedelta(days=1)
 
 
 async def test_a_token_whose_upstream_fails_is_left_alone_for_the_run(upstream, site, june, july):
     async def picky(exchange):
-        await (refuse(429) if exchange.request.bearer == jwt("june") else site)(exchange)
+        await (send_refusal(429) if exchange.request.bearer_token == jwt("june") else site)(
+            exchange
+        )
 
-    upstream.always(picky)
+    upstream.set_default_script(picky)
     await owe(june.pk, "one", "two")
     await owe(july.pk, "three", "four")
     assert await say() == 2
@@ -203,7 +210,7 @@ async def test_a_token_whose_upstream_fails_is_left_alone_for_the_run(upstream, 
 
 @pytest.mark.settings(FAREWELL_TRIES=2)
 async def test_after_so_many_tries_it_is_given_up_and_said_so(upstream, june, caplog):
-    upstream.always(reply({"message": "No."}, 500))
+    upstream.set_default_script(send_reply({"message": "No."}, 500))
     await owe(june.pk, "one")
     await say()
     assert await left() == [("one", 1)]
@@ -257,7 +264,7 @@ async def test_a_secret_that_cannot_be_opened_is_a_failure(upstream, june):
 
 
 async def test_a_provider_that_is_switched_off_is_not_asked(upstream, provider, june):
-    await off_loop(lambda: type(provider).objects.update(enabled=False))
+    await run_in_thread(lambda: type(provider).objects.update(enabled=False))
     await owe(june.pk, "one")
     await say()
     assert (await left(), upstream.requests) == ([("one", 1)], [])

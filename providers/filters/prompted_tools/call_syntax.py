@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from providers.wire.json_reader import loads
+from providers.wire.json_reader import read_json
 
-Tools = dict[str, dict[str, Any]]
+ToolsByName = dict[str, dict[str, Any]]
 NAME_KEYS = ("name", "tool", "function")
 ARGUMENT_KEYS = ("arguments", "parameters")
 CALL_KEYS = frozenset((*NAME_KEYS, *ARGUMENT_KEYS, "id", "type", "index"))
 NESTED_KEYS = frozenset(
     (*ARGUMENT_KEYS, "function", "tool_calls")
 )  # the only keys of a call whose values are objects or lists
-DEFINES = frozenset(
+SCHEMA_KEYS = frozenset(
     ("type", "properties")
 )  # keys of a JSON Schema: it describes the tool and does not call it
 
 
-class Call(NamedTuple):
+class WrittenCall(NamedTuple):
     """One call; `arguments` is the JSON text of an object."""
 
     name: str
@@ -31,49 +31,51 @@ class Call(NamedTuple):
 
 
 # --- beginnings, which a stream may cut anywhere --------------------------------------------------
-class Form:
+class StreamPattern:
     """A row of atoms: literals, runs like `[a-z]{1,9}`, or tuples of literals to choose from.
 
-    `full` matches the whole row, `maybe` an end of the text that can still become one. The row must
-    end with a literal, so that more text never changes a match.
+    `full_pattern` matches the whole row, `partial_pattern` an end of the text that can still become
+    one. The row must end with a literal, so that more text never changes a match.
     """
 
-    __slots__ = ("full", "maybe")
+    __slots__ = ("full_pattern", "partial_pattern")
 
     def __init__(
         self, *atoms: "str | Run | tuple[str, ...]", flags: re.RegexFlag = re.NOFLAG
     ) -> None:
-        whole = [full(atom) for atom in atoms]
-        cut = "|".join("".join(whole[:at]) + part(atom) for at, atom in enumerate(atoms))
-        self.full = re.compile("".join(whole), flags)
-        self.maybe = re.compile(rf"(?:{cut})\Z", flags)
+        whole = [full_atom_pattern(atom) for atom in atoms]
+        cut = "|".join(
+            "".join(whole[:at]) + partial_atom_pattern(atom) for at, atom in enumerate(atoms)
+        )
+        self.full_pattern = re.compile("".join(whole), flags)
+        self.partial_pattern = re.compile(rf"(?:{cut})\Z", flags)
 
 
 class Run(NamedTuple):
-    """From `least` to `most` characters of one class; a group when `kept`."""
+    """From `least` to `most` characters of one class; a group when `is_group`."""
 
     characters: str
     least: int = 0
     most: int = 64
-    kept: bool = False
+    is_group: bool = False
 
 
-def full(atom: str | Run | tuple[str, ...]) -> str:
+def full_atom_pattern(atom: str | Run | tuple[str, ...]) -> str:
     if isinstance(atom, Run):
         run = f"{atom.characters}{{{atom.least},{atom.most}}}"
-        return f"({run})" if atom.kept else run
+        return f"({run})" if atom.is_group else run
     return re.escape(atom) if isinstance(atom, str) else f"({'|'.join(map(re.escape, atom))})"
 
 
-def part(atom: str | Run | tuple[str, ...]) -> str:
+def partial_atom_pattern(atom: str | Run | tuple[str, ...]) -> str:
     """Return a pattern of the proper beginnings of an atom, including the empty one."""
     if isinstance(atom, Run):
         return f"{atom.characters}{{0,{atom.most}}}"
     literals = [atom] if isinstance(atom, str) else atom
-    return f"(?:{'|'.join(map(beginnings, literals))})"
+    return f"(?:{'|'.join(map(beginnings_pattern, literals))})"
 
 
-def beginnings(literal: str) -> str:
+def beginnings_pattern(literal: str) -> str:
     pattern = ""
     for character in reversed(literal[:-1]):
         pattern = f"(?:{re.escape(character)}{pattern})?"
@@ -81,48 +83,58 @@ def beginnings(literal: str) -> str:
 
 
 BLANKS = Run(r"\s")
-NAME = Run(r"[\w.\-]", 1, 256, kept=True)
+NAME = Run(r"[\w.\-]", 1, 256, is_group=True)
 
-WRAPS = ("<tool_call>", "<tool_calls>", "<function_call>", "<function_calls>")
-CLOSERS = ("</tool_call>", "</tool_calls>", "</function_call>", "</function_calls>", "</function>")
-THINKS = {
+WRAPPING_TAGS = ("<tool_call>", "<tool_calls>", "<function_call>", "<function_calls>")
+CLOSING_TAGS = (
+    "</tool_call>",
+    "</tool_calls>",
+    "</function_call>",
+    "</function_calls>",
+    "</function>",
+)
+THINKING_TAGS = {
     "<think>": "</think>",
     "<think ": "</think>",
     "<thinking>": "</thinking>",
     '<details type="reasoning"': "</details>",
 }
-INNER = Form(
-    BLANKS, ("{", "[", "<tool>", "<invoke ", "<function=", *WRAPS)
+WRAPPED_BEGINNING = StreamPattern(
+    BLANKS, ("{", "[", "<tool>", "<invoke ", "<function=", *WRAPPING_TAGS)
 )  # the possible beginnings of a wrapping tag's content
-FENCED = Form("<tool_call>", BLANKS, ("{", "["))
-FENCED_END = Form("</tool_call>")
-TAG = Form(BLANKS, "<", Run(r"[^<>\n]", 1, 300, kept=True), ">")
-TAG_REST = Form(Run(r"[^<>\n]", 1, 300, kept=True), ">")
-TOOL_NAME = Form(BLANKS, NAME, BLANKS, "</tool>")
-OBJECT = Form(BLANKS, "{")
-ATTRIBUTE = re.compile(r"""\bname\s*=\s*["']([^"'<>]+)["']|\A(?:parameter=)?([^\s"'=]+)\s*\Z""")
-COLON = (":", "\uff1a")  # and its fullwidth form
-SEPARATORS = Run(r"[\s,;.\u3002\uff0c\uff1b]")
-CHINESE = Form(
-    "调用函数", BLANKS, COLON, BLANKS, NAME, SEPARATORS, "参数", BLANKS, COLON, BLANKS, "{"
+FENCED_CALL = StreamPattern("<tool_call>", BLANKS, ("{", "["))
+FENCED_CALL_END = StreamPattern("</tool_call>")
+TAG = StreamPattern(BLANKS, "<", Run(r"[^<>\n]", 1, 300, is_group=True), ">")
+TAG_REST = StreamPattern(Run(r"[^<>\n]", 1, 300, is_group=True), ">")
+TOOL_NAME = StreamPattern(BLANKS, NAME, BLANKS, "</tool>")
+OBJECT_BEGINNING = StreamPattern(BLANKS, "{")
+NAME_ATTRIBUTE = re.compile(
+    r"""\bname\s*=\s*["']([^"'<>]+)["']|\A(?:parameter=)?([^\s"'=]+)\s*\Z"""
 )
-ENGLISH = Form(
-    *("call function", BLANKS, COLON, BLANKS, NAME, SEPARATORS),
-    *(("arguments", "parameters"), BLANKS, COLON, BLANKS, "{"),
+COLONS = (":", "\uff1a")  # and its fullwidth form
+SEPARATORS = Run(r"[\s,;.\u3002\uff0c\uff1b]")
+CHINESE_CALL = StreamPattern(
+    "调用函数", BLANKS, COLONS, BLANKS, NAME, SEPARATORS, "参数", BLANKS, COLONS, BLANKS, "{"
+)
+ENGLISH_CALL = StreamPattern(
+    *("call function", BLANKS, COLONS, BLANKS, NAME, SEPARATORS),
+    *(("arguments", "parameters"), BLANKS, COLONS, BLANKS, "{"),
     flags=re.IGNORECASE,
 )
 
-LANGUAGES = frozenset(
+FENCE_LANGUAGES = frozenset(
     ("", "json", "jsonc", "tool", "tool_call", "tool_calls", "function_call")
 )  # languages of fences that may hold calls
-LONGEST_LANGUAGE = 32
-WIDE_ENDS = frozenset(
+MOST_LANGUAGE_CHARS = 32
+CHINESE_PUNCTUATION = frozenset(
     "\u3002\uff1a\uff01\uff1f"
 )  # full stop, colon, exclamation and question mark of Chinese
-ENDS = frozenset(".:!?-*>") | WIDE_ENDS  # characters that may stand before a call on its line
+PUNCTUATION_BEFORE_CALL = (
+    frozenset(".:!?-*>") | CHINESE_PUNCTUATION
+)  # characters that may stand before a call on its line
 
 
-def cut_anywhere(literal: str) -> str:
+def cuttable_pattern(literal: str) -> str:
     """Return a pattern of the literal, or of its beginning at the end of the text."""
     pattern = ""
     for character in reversed(literal[1:]):
@@ -131,52 +143,62 @@ def cut_anywhere(literal: str) -> str:
 
 
 OPENERS = frozenset(
-    ("~~~", "<invoke ", "<function=", "调用函数", "call function", *WRAPS, *CLOSERS, *THINKS)
+    (
+        "~~~",
+        "<invoke ",
+        "<function=",
+        "调用函数",
+        "call function",
+        *WRAPPING_TAGS,
+        *CLOSING_TAGS,
+        *THINKING_TAGS,
+    )
 )
-QUOTE = r'\s{0,64}(?:"|\Z)'
+CUTTABLE_QUOTE = r'\s{0,64}(?:"|\Z)'
 # the beginning of anything but plain text, perhaps cut off by the end of the text
-START = re.compile(
-    rf"`|{'|'.join(map(cut_anywhere, sorted(OPENERS - {'call function'})))}"
-    rf"|\{{{QUOTE}|\[\s{{0,64}}(?:\{{{QUOTE}|\Z)|(?i:{cut_anywhere('call function')})"
+CONSTRUCT_START = re.compile(
+    rf"`|{'|'.join(map(cuttable_pattern, sorted(OPENERS - {'call function'})))}"
+    rf"|\{{{CUTTABLE_QUOTE}|\[\s{{0,64}}(?:\{{{CUTTABLE_QUOTE}|\Z)"
+    rf"|(?i:{cuttable_pattern('call function')})"
 )
 
 
-def is_cut(opener: str) -> bool:
+def is_cut_opener(opener: str) -> bool:
     """Return whether a match of START is only the beginning of an opener."""
     if opener[0] in "{[":
         return opener[-1] != '"'
     return opener != "`" and opener.lower() not in OPENERS
 
 
-def closing(tag: str) -> str:
+def build_closing_tag(tag: str) -> str:
     return f"</{tag[1:].rstrip('>')}>"
 
 
 # --- parsed values --------------------------------------------------------------------------------
-def value_of(text: str) -> Any:
+def parse_json_value(text: str) -> Any:
     """Return the JSON value, or None."""
     try:
-        return loads(text.encode("utf-8", "replace"))
+        return read_json(text.encode("utf-8", "replace"))
     except ValueError:
         return None
 
 
-def calls_of(value: Any, tools: Tools, *, tagged: bool) -> list[Call]:
+def extract_calls(value: Any, tools: ToolsByName, *, is_tagged: bool) -> list[WrittenCall]:
     """Return the calls of a parsed JSON value.
 
-    `tagged`: only a call can stand here, so the value may be less exact.
+    `is_tagged`: only a call can stand here, so the value may be less exact.
     """
     if isinstance(value, dict) and isinstance(value.get("tool_calls"), list):
         value = value["tool_calls"]
-        tagged = True
+        is_tagged = True
     if isinstance(value, list):
-        found = [call_of(item, tools, tagged=True) for item in value] if tagged else []
+        found = [extract_call(item, tools, is_tagged=True) for item in value] if is_tagged else []
     else:
-        found = [call_of(value, tools, tagged=tagged)]
+        found = [extract_call(value, tools, is_tagged=is_tagged)]
     return [call for call in found if call is not None]
 
 
-def call_of(value: Any, tools: Tools, *, tagged: bool) -> Call | None:
+def extract_call(value: Any, tools: ToolsByName, *, is_tagged: bool) -> WrittenCall | None:
     """Return the call that an object means, or None.
 
     It is {name, arguments} under one of their names, or {function: {…}} around them.
@@ -190,31 +212,34 @@ def call_of(value: Any, tools: Tools, *, tagged: bool) -> Call | None:
     if (
         name is None
         or name not in tools
-        or (not tagged and (key is None or not value.keys() <= CALL_KEYS))
+        or (not is_tagged and (key is None or not value.keys() <= CALL_KEYS))
     ):
         return None
     given = value.get(key) if key else None
-    if key == "parameters" and isinstance(given, dict) and given.keys() >= DEFINES:
+    if key == "parameters" and isinstance(given, dict) and given.keys() >= SCHEMA_KEYS:
         return None
-    return made(name, given)
+    return build_written_call(name, given)
 
 
-def made(name: str, given: Any) -> Call | None:
+def build_written_call(name: str, arguments: Any) -> WrittenCall | None:
     """Return a call with arguments given as an object or as the JSON text of one, or None.
 
     Missing arguments become an empty object.
     """
-    if given is None or given == "":
-        return Call(name, "{}")
-    read = value_of(given) if isinstance(given, str) else given
+    if arguments is None or arguments == "":
+        return WrittenCall(name, "{}")
+    read = parse_json_value(arguments) if isinstance(arguments, str) else arguments
     if not isinstance(read, dict):
         return None
-    return Call(
-        name, given if isinstance(given, str) and exact(given) else orjson.dumps(read).decode()
+    return WrittenCall(
+        name,
+        arguments
+        if isinstance(arguments, str) and is_strict_json(arguments)
+        else orjson.dumps(read).decode(),
     )
 
 
-def exact(text: str) -> bool:
+def is_strict_json(text: str) -> bool:
     """Return whether every reader of JSON accepts this text."""
     try:
         orjson.loads(text)
@@ -223,14 +248,14 @@ def exact(text: str) -> bool:
     return True
 
 
-def argument(tool: dict[str, Any], name: str, text: str) -> Any:
+def parse_argument(tool: dict[str, Any], name: str, text: str) -> Any:
     """Return the value of the text between a parameter's tags.
 
     It is read as JSON if it is JSON and the tool's schema does not want a string.
     """
     properties = (tool.get("parameters") or {}).get("properties")
     schema = properties.get(name) if isinstance(properties, dict) else None
-    value = value_of(text)
+    value = parse_json_value(text)
     if isinstance(value, str):
         return value
     wants_text = isinstance(schema, dict) and schema.get("type") == "string"

@@ -12,15 +12,15 @@ from typing import Any
 
 import orjson
 
-from providers.wire.json_reader import loads
+from providers.wire.json_reader import read_json
 
-FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
+TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
 
-HEAD = """# Tools
+PROMPT_HEAD = """# Tools
 
 You can call the tools below. Each one is given with its name, what it does, and the JSON Schema \
 of its arguments."""
-FORM = """## How to call a tool
+CALL_INSTRUCTIONS = """## How to call a tool
 
 Write each call on a line of its own, in exactly this form and with nothing else on the line:
 
@@ -32,11 +32,13 @@ all that are required and none that the schema does not have; {} when there is n
 - Put no code fence around a call, and do not describe calls in other words.
 - After your calls stop writing: the results come in the next message, each in a <tool_result> \
 block with the name of its tool. Never write such a block yourself."""
-MAY = "- When no tool is needed, answer as usual and write no such line."
-SEVERAL = "- Several calls may be made at once, one per line."
-ONE = "- Make at most one call per answer."
-MUST = "- You must call {what} now: your answer has to contain the call, in the form above."
-CORRECTION = (
+OPTIONAL_CALL_RULE = "- When no tool is needed, answer as usual and write no such line."
+PARALLEL_CALLS_RULE = "- Several calls may be made at once, one per line."
+SINGLE_CALL_RULE = "- Make at most one call per answer."
+REQUIRED_CALL_RULE = (
+    "- You must call {what} now: your answer has to contain the call, in the form above."
+)
+CORRECTION_TEMPLATE = (
     "Your last answer called no tool, but {what} must be called now. Answer again with the call "
     "alone, in exactly "
     'this form: <tool_call>{{"name": {name}, "arguments": {{…}}}}</tool_call>'
@@ -44,25 +46,27 @@ CORRECTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ToolOffer:
     """The tools that may be called in one answer.
 
     `tools` are function objects ({name, description, parameters}).
     """
 
     tools: tuple[dict[str, Any], ...]
-    named: str = ""  # the only tool that may be called; empty for any
-    demanded: bool = False  # the answer must contain a call
-    parallel: bool = True  # several calls at once are allowed
-    legacy: bool = False  # the caller uses the older `function_call`
+    only_tool_name: str = ""  # the only tool that may be called; empty for any
+    requires_call: bool = False  # the answer must contain a call
+    is_parallel: bool = True  # several calls at once are allowed
+    is_legacy: bool = False  # the caller uses the older `function_call`
 
     @property
-    def callable(self) -> dict[str, dict[str, Any]]:
+    def callable_tools(self) -> dict[str, dict[str, Any]]:
         """Return the tools that may be called, by name."""
-        return {tool["name"]: tool for tool in self.tools if self.named in ("", tool["name"])}
+        return {
+            tool["name"]: tool for tool in self.tools if self.only_tool_name in ("", tool["name"])
+        }
 
 
-def offer(body: dict[str, Any]) -> Offer:
+def read_tool_offer(body: dict[str, Any]) -> ToolOffer:
     """Return the offer of a validated body; it has no tools if the tool choice is "none"."""
     legacy = not body.get("tools")
     if legacy:
@@ -72,7 +76,7 @@ def offer(body: dict[str, Any]) -> Offer:
         tools = [tool["function"] for tool in body["tools"] if tool.get("function")]
         choice = body.get("tool_choice")
     if choice == "none":
-        return Offer(())
+        return ToolOffer(())
     named = ""
     allowed = None
     if isinstance(choice, dict):
@@ -85,26 +89,35 @@ def offer(body: dict[str, Any]) -> Offer:
             tools = [tool for tool in tools if tool["name"] in names]
     demanded = bool(named) or choice == "required"
     parallel = body.get("parallel_tool_calls") is not False and not legacy
-    return Offer(tuple(tools), named, demanded and bool(tools), parallel, legacy)
+    return ToolOffer(tuple(tools), named, demanded and bool(tools), parallel, legacy)
 
 
-def demands_call(body: dict[str, Any]) -> bool:
+def may_require_call(body: dict[str, Any]) -> bool:
     """Return whether the answer may have to contain a call.
 
-    This is a cheap test for every request; `offer` gives the exact answer.
+    This is a cheap test for every request; `read_tool_offer` gives the exact answer.
     """
     choice = body.get("tool_choice") or body.get("function_call")
     return choice is not None and choice != "auto" and choice != "none"
 
 
-def instructions(offered: Offer) -> str:
+def render_instructions(tool_offer: ToolOffer) -> str:
     """Return the prompt text: the tools in full, and how to call them."""
-    rules = [FORM, SEVERAL if offered.parallel and not offered.named else ONE]
-    rules.append(MUST.format(what=demand(offered)) if offered.demanded else MAY)
-    return "\n\n".join([HEAD, *map(described, offered.tools), "\n".join(rules)])
+    rules = [
+        CALL_INSTRUCTIONS,
+        PARALLEL_CALLS_RULE
+        if tool_offer.is_parallel and not tool_offer.only_tool_name
+        else SINGLE_CALL_RULE,
+    ]
+    rules.append(
+        REQUIRED_CALL_RULE.format(what=describe_required_tool(tool_offer))
+        if tool_offer.requires_call
+        else OPTIONAL_CALL_RULE
+    )
+    return "\n\n".join([PROMPT_HEAD, *map(describe_tool, tool_offer.tools), "\n".join(rules)])
 
 
-def described(tool: dict[str, Any]) -> str:
+def describe_tool(tool: dict[str, Any]) -> str:
     """Return the description of one tool, in full."""
     schema = tool.get("parameters") or {"type": "object", "properties": {}}
     lines = [
@@ -115,27 +128,32 @@ def described(tool: dict[str, Any]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def demand(offered: Offer) -> str:
+def describe_required_tool(tool_offer: ToolOffer) -> str:
     return (
-        f"the tool {offered.named!r} and no other" if offered.named else "at least one of the tools"
+        f"the tool {tool_offer.only_tool_name!r} and no other"
+        if tool_offer.only_tool_name
+        else "at least one of the tools"
     )
 
 
-def correction(offered: Offer) -> str:
+def render_correction(tool_offer: ToolOffer) -> str:
     """Return the message for a model that made no call although it had to."""
-    name = orjson.dumps(offered.named).decode() if offered.named else "NAME"
-    return CORRECTION.format(
-        what=f"the tool {offered.named!r}" if offered.named else "one of the tools", name=name
+    name = orjson.dumps(tool_offer.only_tool_name).decode() if tool_offer.only_tool_name else "NAME"
+    return CORRECTION_TEMPLATE.format(
+        what=f"the tool {tool_offer.only_tool_name!r}"
+        if tool_offer.only_tool_name
+        else "one of the tools",
+        name=name,
     )
 
 
-def call_line(name: str, arguments: str, call_id: str = "") -> str:
+def render_call_line(name: str, arguments: str, call_id: str = "") -> str:
     """Return a call of the history in the canonical form.
 
     `arguments` is JSON text; broken JSON is kept as a string.
     """
     try:
-        readable = isinstance(loads(arguments.encode()), dict)
+        readable = isinstance(read_json(arguments.encode()), dict)
     except ValueError:
         readable = False
     given = arguments.strip() if readable else orjson.dumps(arguments).decode()
@@ -146,7 +164,7 @@ def call_line(name: str, arguments: str, call_id: str = "") -> str:
     )
 
 
-def result_head(name: str, call_id: str) -> str:
+def render_result_head(name: str, call_id: str) -> str:
     """Return the beginning of the result of a call; RESULT_END ends it."""
     own_id = f' id="{call_id}"' if call_id else ""
     return f'<tool_result name="{name}"{own_id}>\n'

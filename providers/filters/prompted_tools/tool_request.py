@@ -1,8 +1,8 @@
 """Rewrite a request for a model without tool calling: tools and past calls become words. No I/O.
 
-`rewrite(body) -> body`: the tools go in full into the first system message. Calls of the history
-become text in the form that the model is told to use. Their results become user messages with the
-tool's real name. Nothing is cut or lost, and the given body is not changed.
+`rewrite_tool_request(body) -> body`: the tools go in full into the first system message. Calls of
+the history become text in the form that the model is told to use. Their results become user
+messages with the tool's real name. Nothing is cut or lost, and the given body is not changed.
 """
 
 from collections.abc import Iterable
@@ -12,42 +12,44 @@ from providers.filters.prompted_tools import tool_prompt
 from providers.protocol.message_text import SYSTEM_ROLES, Content, join_contents, join_texts
 
 Message = dict[str, Any]
-RESULTS = ("tool", "function")
+RESULT_ROLES = ("tool", "function")
 
 
-def rewrite(body: dict[str, Any]) -> dict[str, Any]:
+def rewrite_tool_request(body: dict[str, Any]) -> dict[str, Any]:
     """Rewrite a body for a model that is told its tools in words.
 
     Of a body without messages (legacy completions) only the fields of tools are taken out.
     """
-    told = {name: value for name, value in body.items() if name not in tool_prompt.FIELDS}
+    told = {name: value for name, value in body.items() if name not in tool_prompt.TOOL_FIELDS}
     if "messages" not in body:
         return told
-    messages = history(body["messages"])
-    offered = tool_prompt.offer(body)
+    messages = render_tool_history(body["messages"])
+    offered = tool_prompt.read_tool_offer(body)
     told["messages"] = (
-        instructed(messages, tool_prompt.instructions(offered)) if offered.tools else messages
+        insert_instructions(messages, tool_prompt.render_instructions(offered))
+        if offered.tools
+        else messages
     )
     return told
 
 
-def instructed(messages: list[Message], text: str) -> list[Message]:
-    """Add `text` to the end of the first system message, or as a new one in front."""
+def insert_instructions(messages: list[Message], instructions: str) -> list[Message]:
+    """Add `instructions` to the end of the first system message, or as a new one in front."""
     for position, message in enumerate(messages):
         if message["role"] in SYSTEM_ROLES:
-            content = join_contents([message.get("content") or "", text])
+            content = join_contents([message.get("content") or "", instructions])
             return [*messages[:position], message | {"content": content}, *messages[position + 1 :]]
-    return [{"role": "system", "content": text}, *messages]
+    return [{"role": "system", "content": instructions}, *messages]
 
 
-def history(messages: Iterable[Message]) -> list[Message]:
+def render_tool_history(messages: Iterable[Message]) -> list[Message]:
     """Put calls and results into words; results that follow each other become one message."""
     names: dict[str, str] = {}
     told: list[Message] = []
     results: list[Content] = []
     for message in messages:
-        if message["role"] in RESULTS:
-            results.append(result(message, names))
+        if message["role"] in RESULT_ROLES:
+            results.append(render_tool_result(message, names))
             continue
         if results:
             told.append({"role": "user", "content": join_contents(results)})
@@ -55,24 +57,24 @@ def history(messages: Iterable[Message]) -> list[Message]:
         if message["role"] == "assistant" and (
             message.get("tool_calls") or message.get("function_call")
         ):
-            message = called(message, names)
+            message = render_assistant_calls(message, names)
         told.append(message)
     if results:
         told.append({"role": "user", "content": join_contents(results)})
     return told
 
 
-def called(message: Message, names: dict[str, str]) -> Message:
-    """Put an assistant's calls as text after its content; add the name of each call to `names`."""
+def render_assistant_calls(message: Message, tool_names: dict[str, str]) -> Message:
+    """Put an assistant's calls as text after its content, and their names into `tool_names`."""
     lines = []
     calls = [*(message.get("tool_calls") or ()), *filter(None, [message.get("function_call")])]
     for call in calls:
         function = call.get("function") or call.get("custom") or call
         call_id = call.get("id") or ""
         name = function.get("name") or "unknown"
-        names[call_id] = name
+        tool_names[call_id] = name
         arguments = function.get("arguments", function.get("input"))
-        lines.append(tool_prompt.call_line(name, arguments or "{}", call_id))
+        lines.append(tool_prompt.render_call_line(name, arguments or "{}", call_id))
     rest = {
         field: value
         for field, value in message.items()
@@ -81,12 +83,12 @@ def called(message: Message, names: dict[str, str]) -> Message:
     return rest | {"content": join_contents([message.get("content") or "", "\n".join(lines)])}
 
 
-def result(message: Message, names: dict[str, str]) -> Content:
+def render_tool_result(message: Message, tool_names: dict[str, str]) -> Content:
     """Put a tool's answer into words: text, or parts when there is more than text in it."""
     call_id = message.get("tool_call_id") or ""
     content = message.get("content") or ""
-    name = names.get(call_id) or message.get("name") or "unknown"
-    head = tool_prompt.result_head(name, call_id)
+    name = tool_names.get(call_id) or message.get("name") or "unknown"
+    head = tool_prompt.render_result_head(name, call_id)
     end = tool_prompt.RESULT_END
     if isinstance(content, str):
         return f"{head}{content}{end}"

@@ -55,7 +55,10 @@ class Command(GatewayCommand):
         )
         made = row.pk is None
         row.upstream_name = options["upstream"] or row.upstream_name or public
-        for name, option in (("capabilities", "capability"), *((name, name) for name in SAME)):
+        for name, option in (
+            ("capabilities", "capability"),
+            *((name, name) for name in SAME_NAME_FIELDS),
+        ):
             if options[option] is not None:
                 setattr(row, name, options[option])
         try:
@@ -76,4 +79,4 @@ class Command(GatewayCommand):
         self.stdout.write(f"Model {public} of {provider} {done}{'added' if made else 'changed'}.")
 
 
-SAME = ("context_window", "priority", "weight")
+SAME_NAME_FIELDS = ("context_window", "priority", "weight")

@@ -18,7 +18,9 @@ class Command(GatewayCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="short name, for example moonshot")
-        parser.add_argument("--kind", required=True, help=f"adapter: {', '.join(registry.kinds())}")
+        parser.add_argument(
+            "--kind", required=True, help=f"adapter: {', '.join(registry.list_adapter_kinds())}"
+        )
         parser.add_argument(
             "--base-url",
             default="",
@@ -89,9 +91,8 @@ class Command(GatewayCommand):
             f"Provider {name} {done}{'added' if made else 'changed'}; models: "
             f"{', '.join(model) or 'none'}."
         )
-        if provider.set_aside:
+        if provider.set_aside_reason:
             self.stdout.write(
-                f"{provider.set_aside} Until then it is not asked: confirm it in the admin, or "
-                "run this again"
-                " with --confirm-tokens."
+                f"{provider.set_aside_reason} Until then it is not asked: confirm it in the admin, "
+                "or run this again with --confirm-tokens."
             )

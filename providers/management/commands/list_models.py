@@ -10,7 +10,7 @@ from typing import Any
 from providers.management.base import GatewayCommand
 from providers.models import ChatModel, ModelAlias, VirtualModel
 
-HEAD = ("MODEL", "PROVIDER", "UPSTREAM", "ENABLED", "CAPABILITIES", "CONTEXT", "ALIASES")
+TABLE_HEAD = ("MODEL", "PROVIDER", "UPSTREAM", "ENABLED", "CAPABILITIES", "CONTEXT", "ALIASES")
 
 
 class Command(GatewayCommand):
@@ -57,18 +57,18 @@ class Command(GatewayCommand):
         if options["format"] == "json":
             self.stdout.write(json.dumps(found))
         elif found:
-            self.table([HEAD, *(line(entry) for entry in found)])
+            self.write_table([TABLE_HEAD, *(make_table_row(entry) for entry in found)])
         else:
             self.stdout.write("No models yet: add_model, sync_models or the admin make them.")
 
-    def table(self, lines: list[tuple[str, ...]]) -> None:
+    def write_table(self, lines: list[tuple[str, ...]]) -> None:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for cells in lines:
             padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
             self.stdout.write("  ".join(padded).rstrip())
 
 
-def line(entry: dict[str, Any]) -> tuple[str, ...]:
+def make_table_row(entry: dict[str, Any]) -> tuple[str, ...]:
     enabled = "yes" if entry["enabled"] else "no"
     capabilities, aliases = (", ".join(entry[name]) or "-" for name in ("capabilities", "aliases"))
     window = str(entry["context_window"] or "-")

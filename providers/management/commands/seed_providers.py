@@ -34,7 +34,7 @@ class Command(GatewayCommand):
             )
         names = names or [name for name, preset in PRESETS.items() if preset.is_usual]
         with transaction.atomic():
-            done = [{"name": name, **seed(name)} for name in dict.fromkeys(names)]
+            done = [{"name": name, **seed_and_summarize(name)} for name in dict.fromkeys(names)]
             transaction.set_rollback(dry_run)
         if options["format"] == "json":
             self.stdout.write(json.dumps(done))
@@ -50,12 +50,12 @@ class Command(GatewayCommand):
             self.stdout.write("Next: import_tokens NAME FILE, then sync_models NAME.")
 
 
-def seed(name: str) -> dict[str, Any]:
+def seed_and_summarize(name: str) -> dict[str, Any]:
     """Add the preset's rows unless a provider of its name exists; return a summary of the provider.
 
     The summary has `added`, `base_url`, `needs_token` and `models` (public ids, when added now).
     """
-    provider, added = seed_presets.seed(name)
+    provider, added = seed_presets.create_preset_rows(name)
     return {
         "added": added,
         "base_url": provider.base_url,

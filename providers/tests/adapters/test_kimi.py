@@ -34,10 +34,10 @@ from providers.tests.kimi_site import (
     jwt,
 )
 from providers.upstream.stream_reader import DialectReader
-from providers.upstream.web_chat import new_turn
+from providers.upstream.web_chat import select_new_messages
 from providers.wire import connect, kimi_common, sse
-from providers.wire.kimi_rest_dialect import Answer as RestAnswer
-from providers.wire.kimi_web_dialect import Answer as WebAnswer
+from providers.wire.kimi_rest_dialect import KimiRestAnswer as RestAnswer
+from providers.wire.kimi_web_dialect import KimiWebAnswer as WebAnswer
 
 CUTS = 1_000  # ways in which all transcripts together are cut
 TRANSCRIPTS = Path(__file__).parents[1] / "transcripts"
@@ -59,17 +59,21 @@ def said(path: Path, pieces: list[bytes], **fields: Any) -> dict[str, Any]:
     """What a caller gets of these bytes, and how the stream ended."""
     attempt = Attempt("p", "m")
     if path.suffix == ".sse":
-        reader = DialectReader(RestAnswer(request_of(), attempt, "secret"), sse.Splitter(10_000))
+        reader = DialectReader(
+            RestAnswer(request_of(), attempt, "secret"), sse.EventSplitter(10_000)
+        )
     else:
-        reader = DialectReader(WebAnswer(request_of(), attempt, "secret"), connect.Splitter(10_000))
+        reader = DialectReader(
+            WebAnswer(request_of(), attempt, "secret"), connect.FrameSplitter(10_000)
+        )
     chunks: list[Chunk] = []
     error = ""
     try:
         for piece in pieces:
-            if not reader.over:
+            if not reader.is_over:
                 chunks += reader.feed(piece)
-        chunks += reader.finish()
-        reader.judge()
+        chunks += reader.read_last_event()
+        reader.require_finish()
     except UpstreamError as raised:
         error = type(raised).__name__
     message: dict[str, Any] = {}
@@ -260,8 +264,8 @@ def test_a_block_that_reports_an_exception_is_an_error() -> None:
 
 # --- a history as one text ------------------------------------------------------------------------
 def test_a_single_question_goes_up_as_it_is_and_a_history_as_lines() -> None:
-    assert kimi_common.one_text([QUESTION]) == "How high is it?"
-    assert kimi_common.one_text(TURNS) == (
+    assert kimi_common.render_chat_text([QUESTION]) == "How high is it?"
+    assert kimi_common.render_chat_text(TURNS) == (
         "system: Be brief.\nuser: Hi.\nI am June.\nassistant: Hello June.\nuser: Who am I?"
     )
     call = {
@@ -271,7 +275,7 @@ def test_a_single_question_goes_up_as_it_is_and_a_history_as_lines() -> None:
     }
     tools = [QUESTION, {"role": "assistant", "content": None, "tool_calls": [call]}]
     tools.append({"role": "tool", "tool_call_id": "c1", "content": "8849"})
-    assert kimi_common.one_text(tools) == (
+    assert kimi_common.render_chat_text(tools) == (
         'user: How high is it?\nassistant: (calls height with {"of":"it"})\ntool c1: 8849'
     )
 
@@ -281,19 +285,19 @@ def test_a_refusal_is_told_again() -> None:
         {"role": "assistant", "content": None, "refusal": "No."},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "Never."}]},
     ]
-    assert kimi_common.one_text(refusals) == "assistant: No.\nassistant: Never."
+    assert kimi_common.render_chat_text(refusals) == "assistant: No.\nassistant: Never."
 
 
 def test_the_new_turn_is_what_follows_the_models_last_answer() -> None:
-    assert new_turn(TURNS) == TURNS[3:]
-    assert new_turn(TURNS, with_system=True) == [TURNS[0], TURNS[3]]
-    assert new_turn(TURNS[:2]) == TURNS[:2]
-    assert new_turn(TURNS[:3]) == TURNS[2:3]
+    assert select_new_messages(TURNS) == TURNS[3:]
+    assert select_new_messages(TURNS, with_system=True) == [TURNS[0], TURNS[3]]
+    assert select_new_messages(TURNS[:2]) == TURNS[:2]
+    assert select_new_messages(TURNS[:3]) == TURNS[2:3]
 
 
 # --- headers --------------------------------------------------------------------------------------
 def test_device_and_session_are_those_of_the_token() -> None:
-    lines = kimi_common.header_lines(
+    lines = kimi_common.build_header_lines(
         jwt(device_id="7123456789012345678", ssid="1123"), "https://www.example.com/x"
     )
     assert b"X-Msh-Device-Id: 7123456789012345678\r\n" in lines
@@ -305,20 +309,20 @@ def test_device_and_session_are_those_of_the_token() -> None:
 @pytest.mark.parametrize("evil", ["1\r\nX-Evil: 1", "", 7, None, "a b", "é", "x" * 300], ids=ascii)
 def test_a_claim_that_no_header_can_carry_is_left_out(evil: Any) -> None:
     secret = jwt(device_id=evil, ssid=evil, sub=evil)
-    lines = kimi_common.header_lines(secret, "https://www.example.com")
+    lines = kimi_common.build_header_lines(secret, "https://www.example.com")
     assert b"Evil" not in lines
     assert b"X-Traffic-Id" not in lines
     assert all(line.count(b": ") == 1 for line in lines.split(b"\r\n")[:-1])
-    assert lines == kimi_common.header_lines(secret, "https://www.example.com")
+    assert lines == kimi_common.build_header_lines(secret, "https://www.example.com")
 
 
 @pytest.mark.parametrize("name", ["kimi-web", "kimi-rest"])
 def test_the_presets_are_unofficial_like_their_adapters(name: str) -> None:
     preset = PRESETS[name]
-    adapter = registry.adapter_class(preset.kind)
-    assert (preset.official, adapter.official) == (False, False)
-    assert adapter.one_at_a_time
-    assert adapter.refreshes
+    adapter = registry.get_adapter_class(preset.kind)
+    assert (preset.is_official, adapter.is_official) == (False, False)
+    assert adapter.has_single_stream
+    assert adapter.can_refresh
     assert "unofficial" in adapter.label
     assert {"k2", "k1.5"} <= {model["public_id"] for model in preset.models}
 

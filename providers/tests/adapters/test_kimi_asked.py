@@ -17,7 +17,7 @@ from providers.tests.kimi_site import (
     EXPIRES,
     jwt,
 )
-from proxysite.testing.upstream import reply, silence
+from proxysite.testing.upstream import keep_silent, send_reply
 
 
 # --- what a row asks for --------------------------------------------------------------------------
@@ -100,51 +100,51 @@ async def test_the_question_of_the_older_interface_is_the_rows(rest: Asking) -> 
 
 # --- beside the path ------------------------------------------------------------------------------
 async def test_a_check_asks_and_believes(asking: Asking) -> None:
-    await asking.adapter.check(asking.credential)
-    asking.upstream.will(asking.fails("unauthenticated", 401))
+    await asking.adapter.probe_credential(asking.credential)
+    asking.upstream.queue_scripts(asking.fails("unauthenticated", 401))
     with pytest.raises(AuthRejected):
-        await asking.adapter.check(asking.credential)
-    asking.upstream.will(asking.fails("auth.token.invalid", 200), reply([]))
+        await asking.adapter.probe_credential(asking.credential)
+    asking.upstream.queue_scripts(asking.fails("auth.token.invalid", 200), send_reply([]))
     with pytest.raises(AuthRejected):
-        await asking.adapter.check(asking.credential)
+        await asking.adapter.probe_credential(asking.credential)
     with pytest.raises(BadResponse):
-        await asking.adapter.check(asking.credential)
+        await asking.adapter.probe_credential(asking.credential)
 
 
 async def test_a_refresh_brings_a_new_pair_and_the_old_one_is_void(asking: Asking) -> None:
     first = asking.site.refresh_token
-    fresh = await asking.adapter.refresh(first)
-    assert fresh.refresh == asking.site.refresh_token != first
+    fresh = await asking.adapter.refresh_credential(first)
+    assert fresh.refresh_token == asking.site.refresh_token != first
     assert fresh.expires_at == datetime.fromtimestamp(EXPIRES, UTC)
-    assert asking.upstream.requests[0].bearer == first
+    assert asking.upstream.requests[0].bearer_token == first
     with pytest.raises(AuthRejected):
-        await asking.adapter.refresh(first)
-    assert (await asking.adapter.refresh(fresh.refresh)).secret != fresh.secret
+        await asking.adapter.refresh_credential(first)
+    assert (await asking.adapter.refresh_credential(fresh.refresh_token)).secret != fresh.secret
 
 
 @pytest.mark.parametrize("status", [400, 401])
 async def test_a_refresh_token_that_is_refused_is_refused(asking: Asking, status: int) -> None:
-    asking.upstream.will(reply({"error_type": "whatever", "message": "No."}, status))
+    asking.upstream.queue_scripts(send_reply({"error_type": "whatever", "message": "No."}, status))
     with pytest.raises(AuthRejected):
-        await asking.adapter.refresh(jwt(kind="refresh"))
+        await asking.adapter.refresh_credential(jwt(kind="refresh"))
 
 
 @pytest.mark.parametrize(
     "body", [{}, [], {"access_token": ""}, {"access_token": "a\nb"}, {"access_token": 5}], ids=str
 )
 async def test_a_refresh_without_a_token_is_a_bad_response(asking: Asking, body: Any) -> None:
-    asking.upstream.will(reply(body))
+    asking.upstream.queue_scripts(send_reply(body))
     with pytest.raises(BadResponse):
-        await asking.adapter.refresh(jwt(kind="refresh"))
+        await asking.adapter.refresh_credential(jwt(kind="refresh"))
 
 
 async def test_there_is_no_list_of_models(asking: Asking) -> None:
     with pytest.raises(BadResponse, match="add_model"):
-        await asking.adapter.models(asking.credential)
+        await asking.adapter.list_model_ids(asking.credential)
 
 
 async def test_the_upstream_that_says_nothing_is_waited_for_so_long(asking: Asking) -> None:
-    asking.adapter.upstream = catalogue.upstream(
+    asking.adapter.upstream = catalogue.make_upstream(
         Provider(
             pk=1,
             name="p",
@@ -154,6 +154,6 @@ async def test_the_upstream_that_says_nothing_is_waited_for_so_long(asking: Aski
             first_byte_seconds=0.05,
         )
     )
-    asking.will(silence)
+    asking.will(keep_silent)
     with pytest.raises(UpstreamTimeout):
         await asking.answer()

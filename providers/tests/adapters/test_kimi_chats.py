@@ -25,17 +25,17 @@ from providers.tests.kimi_site import (
     frames,
     web_events,
 )
-from proxysite.testing import eventually
-from proxysite.testing.upstream import CUT, END, Gate, reply
+from proxysite.testing import wait_until_true
+from proxysite.testing.upstream import CUT, END, Gate, send_reply
 
 
 async def test_a_question_is_answered_and_its_chat_deleted(asking: Asking) -> None:
     asking.will(asking.says("Hello", ", June."))
     found = await asking.answer()
     assert (found["content"], found["finish_reason"]) == ("Hello, June.", "stop")
-    [deleted] = await eventually(lambda: asking.site.deleted)
+    [deleted] = await wait_until_true(lambda: asking.site.deleted)
     assert deleted in ("chatA", "chat1")
-    assert {request.bearer for request in asking.upstream.requests} == {asking.secret}
+    assert {request.bearer_token for request in asking.upstream.requests} == {asking.secret}
     assert asking.attempt.status == 200
     assert asking.attempt.chat_id == "", "a deleted chat must not be gone on with"
 
@@ -45,14 +45,14 @@ async def test_nobody_waits_for_the_deletion(asking: Asking) -> None:
 
     async def slow(exchange: Any) -> None:
         if exchange.request.method == "DELETE" or exchange.request.path.endswith("DeleteChat"):
-            await gate.passed()
+            await gate.wait_until_open()
         await site(exchange)
 
-    asking.upstream.always(slow)
+    asking.upstream.set_default_script(slow)
     assert (await asking.answer())["content"] == "Hello there!"
     assert site.deleted == []
     gate.open()
-    await eventually(lambda: site.deleted)
+    await wait_until_true(lambda: site.deleted)
 
 
 async def test_a_deletion_that_fails_is_nobodys_problem(asking: Asking) -> None:
@@ -61,23 +61,23 @@ async def test_a_deletion_that_fails_is_nobodys_problem(asking: Asking) -> None:
     async def broken(exchange: Any) -> None:
         if exchange.request.method == "DELETE" or exchange.request.path.endswith("DeleteChat"):
             site.deleted.append("asked")
-            await reply({"message": "No."}, 500)(exchange)
+            await send_reply({"message": "No."}, 500)(exchange)
         else:
             await site(exchange)
 
-    asking.upstream.always(broken)
+    asking.upstream.set_default_script(broken)
     assert (await asking.answer())["content"] == "Hello there!"
-    await eventually(lambda: site.deleted)
-    await eventually(lambda: not asking.adapter._farewells)
+    await wait_until_true(lambda: site.deleted)
+    await wait_until_true(lambda: not asking.adapter._deletion_tasks)
 
 
 async def test_a_chat_to_be_kept_stays_and_goes_on_with_the_new_turn_only(asking: Asking) -> None:
-    await asking.answer(*TURNS[:2], keep=True)
+    await asking.answer(*TURNS[:2], wants_stored_chat=True)
     kept = (asking.attempt.chat_id, asking.attempt.parent_id)
     assert kept == (("chatA", "answerA") if asking.kind == "kimi_web" else ("chat1", "resp1"))
     resume = Resume(TOKEN_ID, *kept)
     asking.will(asking.says("You are June."))
-    found = await asking.answer(*TURNS, keep=True, resume=resume)
+    found = await asking.answer(*TURNS, wants_stored_chat=True, resume=resume)
     assert found["content"] == "You are June."
     first, second = asking.site.questions
     assert text_of(first).startswith("system: Be brief.\nuser: Hi.")
@@ -94,7 +94,7 @@ async def test_a_chat_to_be_kept_stays_and_goes_on_with_the_new_turn_only(asking
 
 
 async def test_another_token_is_told_everything_in_a_chat_of_its_own(asking: Asking) -> None:
-    await asking.answer(*TURNS, keep=True, resume=Resume(UUID(int=8), "chat9", "m9"))
+    await asking.answer(*TURNS, wants_stored_chat=True, resume=Resume(UUID(int=8), "chat9", "m9"))
     [asked] = asking.site.questions
     assert "Hello June." in text_of(asked)
     assert asked.get("chat_id") is None
@@ -112,11 +112,17 @@ TOOLS = [
 async def test_tools_are_told_in_words_again_in_a_chat_that_goes_on(asking: Asking) -> None:
     body = {"model": "m", "messages": TURNS, "tools": TOOLS}
     request = ChatRequest(
-        "0" * 32, "chat/completions", "m", body, True, keep=True, resume=Resume(TOKEN_ID, "chatA")
+        "0" * 32,
+        "chat/completions",
+        "m",
+        body,
+        True,
+        wants_stored_chat=True,
+        resume=Resume(TOKEN_ID, "chatA"),
     )
     model = UpstreamModel("UPSTREAM", tools="prompt")
     async with aclosing(
-        asking.adapter.ask(request, model, asking.credential, asking.attempt)
+        asking.adapter.ask_upstream(request, model, asking.credential, asking.attempt)
     ) as batches:
         assert [batch async for batch in batches]
     [asked] = asking.site.questions
@@ -129,7 +135,8 @@ async def test_tools_are_told_in_words_again_in_a_chat_that_goes_on(asking: Aski
 
 async def test_a_chat_that_is_gone_is_told_anew(asking: Asking) -> None:
     asking.will(asking.fails("not_found", 404), asking.says("You are June."))
-    found = await asking.answer(*TURNS, keep=True, resume=Resume(TOKEN_ID, "chat9", "m9"))
+    resume = Resume(TOKEN_ID, "chat9", "m9")
+    found = await asking.answer(*TURNS, wants_stored_chat=True, resume=resume)
     assert found["content"] == "You are June."
     assert [("Hello June." in text_of(asked)) for asked in asking.site.questions] == [False, True]
     assert asking.attempt.chat_id in ("chatA", "chat1")
@@ -140,19 +147,19 @@ async def test_a_kept_chat_whose_answer_failed_is_deleted_and_one_that_went_on_i
 ) -> None:
     asking.will(asking.begins(END), asking.begins(END))
     with pytest.raises(Disconnected):
-        await asking.answer(keep=True)
-    assert len(await eventually(lambda: asking.site.deleted)) == 1
+        await asking.answer(wants_stored_chat=True)
+    assert len(await wait_until_true(lambda: asking.site.deleted)) == 1
     assert asking.attempt.chat_id == ""
     with pytest.raises(Disconnected):
-        await asking.answer(*TURNS, keep=True, resume=Resume(TOKEN_ID, "chatA", "m9"))
+        await asking.answer(*TURNS, wants_stored_chat=True, resume=Resume(TOKEN_ID, "chatA", "m9"))
     assert asking.attempt.chat_id == "chatA"
-    assert not asking.adapter._farewells
+    assert not asking.adapter._deletion_tasks
     assert len(asking.site.deleted) == 1
 
 
 async def test_a_chat_that_the_site_began_instead_of_the_kept_one_is_deleted(web: Asking) -> None:
     await web.answer(*TURNS, resume=Resume(TOKEN_ID, "chat9", "m9"))
-    assert await eventually(lambda: web.site.deleted) == ["chatA"]
+    assert await wait_until_true(lambda: web.site.deleted) == ["chatA"]
 
 
 async def test_a_chat_is_deleted_when_the_caller_leaves_in_the_middle(asking: Asking) -> None:
@@ -162,18 +169,18 @@ async def test_a_chat_is_deleted_when_the_caller_leaves_in_the_middle(asking: As
         async for batch in batches:
             if any(chunk["choices"][0]["delta"].get("content") for chunk in batch):
                 break
-    await eventually(lambda: asking.site.deleted)
+    await wait_until_true(lambda: asking.site.deleted)
 
 
 async def test_a_chat_is_deleted_when_the_task_is_cancelled(asking: Asking) -> None:
     gate = Gate()
     asking.will(asking.begins(gate))
     task = asyncio.ensure_future(asking.answer())
-    await eventually(lambda: asking.attempt.chat_id)
+    await wait_until_true(lambda: asking.attempt.chat_id)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await eventually(lambda: asking.site.deleted)
+    await wait_until_true(lambda: asking.site.deleted)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +211,7 @@ async def test_an_error_body_is_what_it_says(
 async def test_a_captcha_is_the_providers_trouble_and_no_strike(
     asking: Asking, status: int
 ) -> None:
-    asking.will(reply(b"<html>Are you human?</html>", status, content_type="text/html"))
+    asking.will(send_reply(b"<html>Are you human?</html>", status, content_type="text/html"))
     with pytest.raises(ProviderError):
         await asking.answer()
 
@@ -271,14 +278,14 @@ async def test_the_answer_is_over_with_its_last_message_and_the_connection_stays
 ) -> None:
     gate = Gate()
     asking.will(asking.ends(gate))
-    assert (await asking.answer(keep=True))["content"] == "Half of"
+    assert (await asking.answer(wants_stored_chat=True))["content"] == "Half of"
     gate.open()
-    await eventually(lambda: any(asking.adapter.clients.relay._idle.values()))
-    await asking.answer(keep=True)
+    await wait_until_true(lambda: any(asking.adapter.clients.relay._idle_connections.values()))
+    await asking.answer(wants_stored_chat=True)
     assert asking.upstream.connections == CONNECTIONS[asking.kind]
 
 
 async def test_a_connection_is_kept_for_the_next_request(asking: Asking) -> None:
-    await asking.answer(keep=True)
-    await asking.answer(keep=True)
+    await asking.answer(wants_stored_chat=True)
+    await asking.answer(wants_stored_chat=True)
     assert asking.upstream.connections == CONNECTIONS[asking.kind]

@@ -15,14 +15,14 @@ from providers.exceptions import (
     ServerFailed,
 )
 from providers.filters import builtin_search, file_parts
-from providers.filters.moonshot_usage import lift
+from providers.filters.moonshot_usage import lift_usage
 from providers.network.clients import Clients
 from providers.network.http_client import Timeouts
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
-from providers.registry import adapter_class
+from providers.registry import get_adapter_class
 from providers.upstream.base_adapter import Limits, Upstream
 from proxysite.testing import speech
-from proxysite.testing.upstream import raw, refuse, reply
+from proxysite.testing.upstream import send_pieces, send_refusal, send_reply
 
 UPSTREAM = Upstream(
     id=1,
@@ -46,7 +46,7 @@ def payload(kind="moonshot", *, options=None, search="", **body):
     request = ChatRequest(
         "0" * 32, CHAT, "m", {"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | body
     )
-    return adapter_class(kind)(UPSTREAM, None).payload(
+    return get_adapter_class(kind)(UPSTREAM, None).build_payload(
         request, UpstreamModel("up", search=search, options=options or {})
     )
 
@@ -54,7 +54,7 @@ def payload(kind="moonshot", *, options=None, search="", **body):
 # --- usage ----------------------------------------------------------------------------------------
 def test_usage_in_the_choice_comes_to_the_top():
     chunk = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": dict(COUNTS)}]}
-    assert lift(chunk) == {
+    assert lift_usage(chunk) == {
         "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
         "usage": COUNTS,
     }
@@ -62,22 +62,22 @@ def test_usage_in_the_choice_comes_to_the_top():
 
 def test_usage_at_the_top_wins():
     chunk = {"choices": [{"index": 0, "usage": {"prompt_tokens": 1}}], "usage": dict(COUNTS)}
-    assert lift(chunk) == {"choices": [{"index": 0}], "usage": COUNTS}
+    assert lift_usage(chunk) == {"choices": [{"index": 0}], "usage": COUNTS}
 
 
 def test_cached_tokens_stand_where_openai_has_them():
-    assert lift({"choices": [], "usage": COUNTS | {"cached_tokens": 4}})["usage"][
+    assert lift_usage({"choices": [], "usage": COUNTS | {"cached_tokens": 4}})["usage"][
         "prompt_tokens_details"
     ] == {"cached_tokens": 4}
     own = COUNTS | {"cached_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}
-    assert lift({"choices": [], "usage": dict(own)})["usage"] == own
+    assert lift_usage({"choices": [], "usage": dict(own)})["usage"] == own
 
 
 @pytest.mark.parametrize(
     "chunk", [{}, {"choices": None}, {"choices": [None, 1]}, {"choices": [{"usage": "x"}]}]
 )
 def test_what_has_no_usage_stays_without(chunk):
-    assert "usage" not in lift(chunk)
+    assert "usage" not in lift_usage(chunk)
 
 
 # --- what goes down -------------------------------------------------------------------------------
@@ -101,8 +101,10 @@ def test_without_search_nothing_is_added(search):
 
 
 def test_a_caller_who_offers_the_search_himself_keeps_it():
-    assert payload(search="on", tools=[builtin_search.TOOL])["tools"] == [builtin_search.TOOL]
-    assert "thinking" not in payload(search="on", tools=[builtin_search.TOOL])
+    assert payload(search="on", tools=[builtin_search.SEARCH_TOOL])["tools"] == [
+        builtin_search.SEARCH_TOOL
+    ]
+    assert "thinking" not in payload(search="on", tools=[builtin_search.SEARCH_TOOL])
 
 
 def test_kimi_code_gets_no_temperature_and_thinks_as_its_row_says():
@@ -116,13 +118,13 @@ def test_kimi_code_gets_no_temperature_and_thinks_as_its_row_says():
 # --- checks ---------------------------------------------------------------------------------------
 def balance(left):
     data = {"available_balance": left, "voucher_balance": 0, "cash_balance": left}
-    return reply({"code": 0, "scode": "0x0", "status": True, "data": data})
+    return send_reply({"code": 0, "scode": "0x0", "status": True, "data": data})
 
 
 async def checked(upstream):
     own = dataclasses.replace(UPSTREAM, base_url=upstream.url)
     async with Clients() as clients:
-        await adapter_class("moonshot")(own, clients).check(Credential(None, "sk-1"))
+        await get_adapter_class("moonshot")(own, clients).probe_credential(Credential(None, "sk-1"))
 
 
 @pytest.mark.parametrize(
@@ -130,34 +132,34 @@ async def checked(upstream):
     [
         (balance(0), QuotaExhausted),
         (balance(-1), QuotaExhausted),
-        (refuse(401, kind="invalid_authentication_error"), AuthRejected),
-        (refuse(403, kind="permission_denied_error"), QuotaExhausted),
-        (refuse(429, kind="rate_limit_reached_error"), RateLimited),
-        (refuse(500), ServerFailed),
-        (raw(b"nonsense\r\n\r\n"), ProviderError),
+        (send_refusal(401, kind="invalid_authentication_error"), AuthRejected),
+        (send_refusal(403, kind="permission_denied_error"), QuotaExhausted),
+        (send_refusal(429, kind="rate_limit_reached_error"), RateLimited),
+        (send_refusal(500), ServerFailed),
+        (send_pieces(b"nonsense\r\n\r\n"), ProviderError),
     ],
 )
 async def test_a_key_is_checked_by_its_balance(upstream, script, problem):
-    upstream.will(script)
+    upstream.queue_scripts(script)
     with pytest.raises(problem):
         await checked(upstream)
     assert [request.path for request in upstream.requests] == ["/v1/users/me/balance"]
 
 
-@pytest.mark.parametrize("script", [balance(49.5), balance(None), reply({}), reply([])])
+@pytest.mark.parametrize("script", [balance(49.5), balance(None), send_reply({}), send_reply([])])
 async def test_a_key_with_a_balance_works(upstream, script):
-    upstream.will(script)
+    upstream.queue_scripts(script)
     await checked(upstream)
-    assert upstream.requests[0].bearer == "sk-1"
+    assert upstream.requests[0].bearer_token == "sk-1"
 
 
 async def test_where_there_is_no_balance_the_models_are_asked_for(upstream):
-    upstream.will(refuse(404), refuse(401))
+    upstream.queue_scripts(send_refusal(404), send_refusal(401))
     with pytest.raises(AuthRejected):
         await checked(upstream)
-    upstream.will(refuse(404), reply(speech.model_list("kimi")))
+    upstream.queue_scripts(send_refusal(404), send_reply(speech.model_list("kimi")))
     await checked(upstream)
-    assert upstream.last.request.path == "/v1/models"
+    assert upstream.last_exchange.request.path == "/v1/models"
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -176,15 +178,17 @@ def body(*parts):
 
 def test_a_body_without_files_is_the_very_same():
     given = body({"type": "text", "text": "hi"})
-    assert file_parts.rewrite(given, UpstreamModel("m")) is given
+    assert file_parts.rewrite_file_parts(given, UpstreamModel("m")) is given
 
 
 def test_a_file_is_text_or_a_file_as_the_model_takes_it():
     given = body(FILE, {"type": "text", "text": "hi"})
-    as_text = file_parts.rewrite(given, UpstreamModel("m"))["messages"][1]["content"]
+    as_text = file_parts.rewrite_file_parts(given, UpstreamModel("m"))["messages"][1]["content"]
     assert [part["type"] for part in as_text] == ["text", "text"]
     assert "a.txt" in as_text[0]["text"]
-    as_file = file_parts.rewrite(given, UpstreamModel("m", files=True))["messages"][1]["content"]
+    as_file = file_parts.rewrite_file_parts(given, UpstreamModel("m", files=True))["messages"][1][
+        "content"
+    ]
     assert as_file[0] == {"type": "file", "file": FILE["file"]}
     assert given["messages"][1]["content"][0] is FILE
     assert FILE["text"] == "a"
@@ -192,4 +196,4 @@ def test_a_file_is_text_or_a_file_as_the_model_takes_it():
 
 def test_a_file_without_text_is_refused_by_a_model_that_takes_none():
     with pytest.raises(Rejected):
-        file_parts.rewrite(body({"type": "file", "file": {}}), UpstreamModel("m"))
+        file_parts.rewrite_file_parts(body({"type": "file", "file": {}}), UpstreamModel("m"))

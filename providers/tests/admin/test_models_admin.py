@@ -301,5 +301,5 @@ def test_the_paginator_looks_a_few_pages_ahead_and_counts_nothing(
     paginator = AheadPaginator(ChatModel.objects.all(), 2)
     paginator.number = number
     with CaptureQueriesContext(connection) as queries:
-        assert (paginator.count, paginator.more) == (count, more)
+        assert (paginator.count, paginator.has_more) == (count, more)
     assert not any("COUNT(" in query["sql"] for query in queries)

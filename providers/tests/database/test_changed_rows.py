@@ -22,7 +22,7 @@ TOPIC = "tokens"
 def rows() -> list[UpstreamToken]:
     provider = Provider.objects.create(name="p", kind="echo")
     return UpstreamToken.objects.bulk_create(
-        [UpstreamToken.of(provider, f"sk-made-up-{n}") for n in range(4)]
+        [UpstreamToken.from_secret(provider, f"sk-made-up-{n}") for n in range(4)]
     )
 
 
@@ -32,24 +32,24 @@ def read(seen: int) -> Changes:
 
 def test_what_was_seen_before_is_not_read_again(rows: list[UpstreamToken]) -> None:
     first = read(-1)
-    assert first.whole
+    assert first.has_all_rows
     assert {row[0] for row in first.rows} >= {row.pk for row in rows}
     assert read(first.version) == Changes(first.version, False, [], [])
     UpstreamToken.objects.filter(pk=rows[1].pk).update(strikes=1)
     rows[2].delete()
     found = read(first.version)
-    assert (found.whole, [row[0] for row in found.rows], len(found.deleted)) == (
+    assert (found.has_all_rows, [row[0] for row in found.rows], len(found.deleted_ids)) == (
         False,
         [rows[1].pk],
         1,
     )
-    assert read(found.version).deleted == []
+    assert read(found.version).deleted_ids == []
 
 
 def test_a_version_that_is_not_reached_yet_is_of_another_database(
     rows: list[UpstreamToken],
 ) -> None:
-    assert read(read_version(TOPIC) + 1).whole
+    assert read(read_version(TOPIC) + 1).has_all_rows
 
 
 def test_a_topic_without_a_row_is_read_whole() -> None:
@@ -72,8 +72,8 @@ def test_old_tombstones_are_deleted_and_lift_the_floor_up_to_them(
     assert delete_old_tombstones() == 1
     assert read_floor(TOPIC) == long_ago
     assert read_version(TOPIC) == now
-    assert read(before).whole
-    assert (read(long_ago).whole, len(read(long_ago).deleted)) == (False, 1)
+    assert read(before).has_all_rows
+    assert (read(long_ago).has_all_rows, len(read(long_ago).deleted_ids)) == (False, 1)
     assert delete_old_tombstones() == 0
 
 
@@ -92,4 +92,4 @@ def test_tombstones_that_are_deleted_while_somebody_reads_are_noticed(
         return real(topic)
 
     monkeypatch.setattr(changed_rows, "read_floor", pruned)
-    assert read(seen).whole
+    assert read(seen).has_all_rows

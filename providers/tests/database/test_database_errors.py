@@ -17,7 +17,7 @@ from django.db import (
 
 from providers.database import database_errors
 from providers.database.database_errors import explain_database_error, is_outage
-from providers.database.database_threads import heard, in_time
+from providers.database.database_threads import await_in_time, await_work
 from providers.exceptions import DatabaseUnavailable, InternalError
 from providers.models import Provider
 
@@ -29,7 +29,7 @@ rows = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _nothing_logged_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_errors, "_logged", {})
+    monkeypatch.setattr(database_errors, "_logged_at", {})
 
 
 def raised(statement: str, *values: Any) -> Error:
@@ -156,7 +156,7 @@ def test_an_error_that_is_of_no_database_is_no_outage() -> None:
     assert not is_outage(OSError("the disk"))
 
 
-@pytest.mark.parametrize("asked", [heard, in_time])
+@pytest.mark.parametrize("asked", [await_work, await_in_time])
 async def test_what_is_asked_of_the_database_ends_in_one_of_two_errors(asked: Any) -> None:
     async def fails(error: Error) -> None:
         raise error
@@ -190,7 +190,7 @@ def test_a_fault_is_logged_with_its_place_once_a_minute_and_without_the_values_o
 
 
 def test_what_is_remembered_of_faults_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_errors, "KINDS_REMEMBERED", 3)
+    monkeypatch.setattr(database_errors, "MOST_LOGGED_KINDS", 3)
     for number in range(10):
         explain_database_error(IntegrityError(f"number {number}"))
-    assert len(database_errors._logged) == 3
+    assert len(database_errors._logged_at) == 3

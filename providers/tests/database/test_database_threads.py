@@ -15,9 +15,9 @@ from providers.database import database_threads
 from providers.database.database_threads import (
     HOUSEKEEPING,
     LONG,
-    PER_CALLER,
     QUICK,
     TURNS,
+    WORK_PER_CALLER,
     Threads,
     TooLate,
     limit_transaction,
@@ -46,7 +46,7 @@ class Work:
 
 
 async def run_for(threads: Threads, caller: str, function: Callable[..., Any], *args: Any) -> Any:
-    return await (await threads.start_for(caller, function, *args))
+    return await (await threads.start_work(caller, function, *args))
 
 
 @pytest.fixture
@@ -58,10 +58,10 @@ def work() -> Iterator[Work]:
 
 @pytest.mark.parametrize("kind", [TURNS, LONG, HOUSEKEEPING])
 async def test_a_kind_of_work_leaves_the_threads_of_others_alone(work: Work, kind: Threads) -> None:
-    waiting = [asyncio.create_task(kind.run(work.piece, "slow")) for _ in range(50)]
+    waiting = [asyncio.create_task(kind.run_work(work.piece, "slow")) for _ in range(50)]
     await work.begins(2)
     for other in {TURNS, LONG, HOUSEKEEPING, QUICK} - {kind}:
-        assert await other.run(lambda: "at once") == "at once"
+        assert await other.run_work(lambda: "at once") == "at once"
     work.may_end.set()
     await asyncio.gather(*waiting)
 
@@ -69,9 +69,9 @@ async def test_a_kind_of_work_leaves_the_threads_of_others_alone(work: Work, kin
 @pytest.mark.parametrize("kind", [TURNS, LONG])
 async def test_a_caller_with_much_work_leaves_threads_to_others(work: Work, kind: Threads) -> None:
     waiting = [asyncio.create_task(run_for(kind, "mallory", work.piece, "slow")) for _ in range(50)]
-    await work.begins(PER_CALLER)
+    await work.begins(WORK_PER_CALLER)
     assert await run_for(kind, "alice", lambda: "at once") == "at once"
-    assert len(work.begun) == PER_CALLER
+    assert len(work.begun) == WORK_PER_CALLER
     work.may_end.set()
     assert await asyncio.gather(*waiting) == ["slow"] * 50
 
@@ -90,9 +90,9 @@ async def test_who_waits_for_his_own_work_does_not_wait_for_the_database(
     assert await asyncio.gather(*running) == [None] * 40
     stuck = [
         asyncio.create_task(run_for(threads, "mallory", work.piece, "stuck"))
-        for _ in range(PER_CALLER)
+        for _ in range(WORK_PER_CALLER)
     ]
-    await work.begins(PER_CALLER)
+    await work.begins(WORK_PER_CALLER)
     late = [asyncio.create_task(run_for(threads, "mallory", work.piece, "late")) for _ in range(3)]
     for task in late:
         with pytest.raises(DatabaseUnavailable):
@@ -126,7 +126,7 @@ async def test_a_place_is_free_only_when_the_work_has_ended(work: Work) -> None:
         await asyncio.sleep(0)
         task.cancel()
     assert await run_for(threads, "alice", lambda: "at once") == "at once"
-    assert len(work.begun) <= PER_CALLER
+    assert len(work.begun) <= WORK_PER_CALLER
     work.may_end.set()
     assert await run_for(threads, "mallory", lambda: "then") == "then"
 
@@ -138,17 +138,17 @@ def note(until: float, statement: str = "") -> None:
         Revision.objects.update_or_create(topic="test", defaults={"version": 7})
         if statement:
             transaction.get_connection().cursor().execute(statement)
-        database_threads.require_time(until)
+        database_threads.require_time_left(until)
 
 
 @pytest.mark.usefixtures("transactional_db")
 async def test_late_work_is_not_begun_or_rolled_back() -> None:
     with pytest.raises(TooLate):
-        await TURNS.run(note, time.monotonic() - 1)
-    assert not await TURNS.run(Revision.objects.filter(topic="test").exists)
-    await TURNS.run(note, time.monotonic() + 20)
-    assert await TURNS.run(Revision.objects.filter(topic="test").exists)
-    await TURNS.run(Revision.objects.filter(topic="test").delete)
+        await TURNS.run_work(note, time.monotonic() - 1)
+    assert not await TURNS.run_work(Revision.objects.filter(topic="test").exists)
+    await TURNS.run_work(note, time.monotonic() + 20)
+    assert await TURNS.run_work(Revision.objects.filter(topic="test").exists)
+    await TURNS.run_work(Revision.objects.filter(topic="test").delete)
 
 
 @pytest.mark.usefixtures("transactional_db")
@@ -158,5 +158,5 @@ async def test_a_statement_ends_with_the_patience_of_who_waits() -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no limit of a statement's time")
     with pytest.raises(OperationalError):
-        await TURNS.run(note, time.monotonic() + 0.2, "SELECT pg_sleep(30)")
-    assert not await TURNS.run(Revision.objects.filter(topic="test").exists)
+        await TURNS.run_work(note, time.monotonic() + 0.2, "SELECT pg_sleep(30)")
+    assert not await TURNS.run_work(Revision.objects.filter(topic="test").exists)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from providers.database.deadlines import Patience
+from providers.database.deadlines import TimeLimit
 
 
 class Line:
@@ -49,31 +49,31 @@ async def line() -> AsyncIterator[Line]:
 
 
 async def test_what_is_late_is_woken_before_its_connection_is_closed(line: Line) -> None:
-    patience = Patience(0.01)
+    patience = TimeLimit(0.01)
     with pytest.raises(TimeoutError):
-        await patience.wait(line.read(), line)
-    await patience.end()
+        await patience.wait_for_work(line.read(), line)
+    await patience.end_late_work()
     assert not line.watched
     assert not line.closed_under
     assert line.fileno() == -1
 
 
 async def test_work_that_has_only_begun_when_all_ends_is_woken_too(line: Line) -> None:
-    patience = Patience(10)
-    waiting = asyncio.create_task(patience.wait(line.read(), line))
+    patience = TimeLimit(10)
+    waiting = asyncio.create_task(patience.wait_for_work(line.read(), line))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await patience.end()
+    await patience.end_late_work()
     assert (line.watched, line.closed_under, line.fileno()) == (False, False, -1)
 
 
 async def test_late_work_that_ends_by_itself_has_its_connection_closed(line: Line) -> None:
-    patience, gate = Patience(0.01), asyncio.Event()
+    patience, gate = TimeLimit(0.01), asyncio.Event()
     with pytest.raises(TimeoutError):
-        await patience.wait(gate.wait(), line)
+        await patience.wait_for_work(gate.wait(), line)
     gate.set()
     await asyncio.sleep(0.01)
-    await patience.end()
+    await patience.end_late_work()
     assert line.fileno() == -1

@@ -47,7 +47,7 @@ def provider() -> Provider:
 
 @pytest.fixture
 def token(provider: Provider) -> UpstreamToken:
-    row = UpstreamToken.of(provider, "sk-made-up-token-1")
+    row = UpstreamToken.from_secret(provider, "sk-made-up-token-1")
     row.save()
     return row
 
@@ -99,7 +99,7 @@ def test_reading_raises_nothing(provider: Provider, token: UpstreamToken) -> Non
 def test_a_new_token_raises_its_topic_and_is_stamped_with_the_version(provider: Provider) -> None:
     seen = version("tokens")
     with Bumped() as bumped:
-        row = UpstreamToken.of(provider, "sk-made-up-token-2")
+        row = UpstreamToken.from_secret(provider, "sk-made-up-token-2")
         row.save()
     assert bumped.topics == {"tokens"}
     assert seen < changed(row) <= version("tokens")
@@ -150,7 +150,7 @@ def test_saving_a_whole_row_raises_the_version_and_does_not_lose_the_stamp(
 
 def test_rows_made_in_bulk_are_stamped_each(provider: Provider) -> None:
     seen = version("tokens")
-    rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(25)]
+    rows = [UpstreamToken.from_secret(provider, f"sk-made-up-{number:04}") for number in range(25)]
     UpstreamToken.objects.bulk_create(rows)
     assert (
         UpstreamToken.objects.filter(changed__gt=seen, changed__lte=version("tokens")).count() == 25
@@ -158,7 +158,7 @@ def test_rows_made_in_bulk_are_stamped_each(provider: Provider) -> None:
 
 
 def test_only_the_changed_rows_are_above_what_was_seen(provider: Provider) -> None:
-    rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(5)]
+    rows = [UpstreamToken.from_secret(provider, f"sk-made-up-{number:04}") for number in range(5)]
     UpstreamToken.objects.bulk_create(rows)
     seen = version("tokens")
     UpstreamToken.objects.filter(pk__in=[rows[1].pk, rows[3].pk]).update(strikes=1)
@@ -167,7 +167,7 @@ def test_only_the_changed_rows_are_above_what_was_seen(provider: Provider) -> No
 
 
 def test_bulk_update_stamps_too(provider: Provider) -> None:
-    rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(4)]
+    rows = [UpstreamToken.from_secret(provider, f"sk-made-up-{number:04}") for number in range(4)]
     UpstreamToken.objects.bulk_create(rows)
     seen = version("tokens")
     for row in rows[:2]:
@@ -190,7 +190,7 @@ def ids(*rows: Any) -> set[str]:
 def test_a_deleted_token_leaves_a_tombstone_with_its_version_and_lifts_no_floor(
     provider: Provider,
 ) -> None:
-    rows = [UpstreamToken.of(provider, f"sk-made-up-{number:04}") for number in range(3)]
+    rows = [UpstreamToken.from_secret(provider, f"sk-made-up-{number:04}") for number in range(3)]
     before = floor("tokens")
     UpstreamToken.objects.bulk_create(rows)
     UpstreamToken.objects.update(strikes=1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.filters.citations import Citations, Sources
+from providers.filters.citations import CitationReplacer, Sources
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=200)
 A, S, Z = "\ue3a0", "\ue3a3", "\ue3a8"
@@ -22,7 +22,7 @@ def mark(*references: str) -> str:
 def known(*references: object) -> Sources:
     sources = Sources()
     for reference in references:
-        sources.add(reference, f"https://example.org/{reference}", f"Title {reference}")
+        sources.add_source(reference, f"https://example.org/{reference}", f"Title {reference}")
     return sources
 
 
@@ -51,14 +51,14 @@ def known(*references: object) -> Sources:
     ids=ascii,
 )
 def test_marks_become_footnotes_or_nothing(given_: str, expected: str) -> None:
-    assert Citations(known(1, "2")).text(given_) == expected
+    assert CitationReplacer(known(1, "2")).replace_marks(given_) == expected
 
 
 def test_a_footnotes_annotation_says_where_it_stands_and_what_it_names() -> None:
-    citations = Citations(known("1", "2"))
-    text = "".join(map(citations.text, ["Héllo", f"🙂{A}ci", f"te{S}2{Z} and{mark('1')}"]))
+    citations = CitationReplacer(known("1", "2"))
+    text = "".join(map(citations.replace_marks, ["Héllo", f"🙂{A}ci", f"te{S}2{Z} and{mark('1')}"]))
     assert text == "Héllo🙂[1] and[2]"
-    assert citations.length == len(text)
+    assert citations.returned_chars == len(text)
     found = [one["url_citation"] for one in citations.annotations]
     assert [text[one["start_index"] : one["end_index"]] for one in found] == ["[1]", "[2]"]
     assert [(one["url"], one["title"]) for one in found] == [
@@ -68,8 +68,8 @@ def test_a_footnotes_annotation_says_where_it_stands_and_what_it_names() -> None
 
 
 def test_marks_just_go_where_nothing_is_cited() -> None:
-    citations = Citations(known("1"), cite=False)
-    assert citations.text(f"Hm{mark('1')}, so.") == "Hm, so."
+    citations = CitationReplacer(known("1"), wants_footnotes=False)
+    assert citations.replace_marks(f"Hm{mark('1')}, so.") == "Hm, so."
     assert citations.annotations == []
 
 
@@ -78,15 +78,17 @@ def test_marks_just_go_where_nothing_is_cited() -> None:
 )
 def test_a_result_without_an_address_of_the_web_is_none(url: object) -> None:
     sources = Sources()
-    sources.add("1", url, "Title")
-    assert Citations(sources).text(f"A{mark('1')}") == "A"
-    assert sources.all(0) == []
+    sources.add_source("1", url, "Title")
+    assert CitationReplacer(sources).replace_marks(f"A{mark('1')}") == "A"
+    assert sources.build_all_annotations(0) == []
 
 
 def test_a_result_without_a_title_is_called_by_its_address() -> None:
     sources = Sources()
-    sources.add(1, "https://example.org/a", None)
-    assert [one["url_citation"]["title"] for one in sources.all(0)] == ["https://example.org/a"]
+    sources.add_source(1, "https://example.org/a", None)
+    assert [one["url_citation"]["title"] for one in sources.build_all_annotations(0)] == [
+        "https://example.org/a"
+    ]
 
 
 PIECES = st.sampled_from(
@@ -98,12 +100,13 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=25), st.randoms(use_true_random=False))
 def test_any_text_cut_anywhere_gives_the_same(parts: list[str], draw: random.Random) -> None:
     text = "".join(parts)
-    whole = Citations(known("1", "2"))
-    expected = whole.text(text)
+    whole = CitationReplacer(known("1", "2"))
+    expected = whole.replace_marks(text)
     at = sorted(draw.randrange(len(text) + 1) for _ in range(draw.randrange(8)))
-    cut = Citations(known("1", "2"))
+    cut = CitationReplacer(known("1", "2"))
     found = "".join(
-        cut.text(text[start:end]) for start, end in zip([0, *at], [*at, len(text)], strict=True)
+        cut.replace_marks(text[start:end])
+        for start, end in zip([0, *at], [*at, len(text)], strict=True)
     )
     assert found == expected
     assert cut.annotations == whole.annotations
@@ -118,7 +121,7 @@ def test_eight_times_the_marks_cost_about_eight_times_the_work(piece: str) -> No
         spent = []
         for _ in range(3):
             began = time.process_time()
-            Citations(Sources()).text(piece * times)
+            CitationReplacer(Sources()).replace_marks(piece * times)
             spent.append(time.process_time() - began)
         return min(spent)
 

@@ -12,7 +12,12 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from providers import catalogue
 from providers.exceptions import BadResponse
 from providers.filters import conform
-from providers.filters.conform import StreamConformer, as_stream, finish_reason, whole
+from providers.filters.conform import (
+    StreamConformer,
+    conform_answer,
+    convert_to_chunks,
+    normalize_finish_reason,
+)
 from providers.models import Provider
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import EMBEDDINGS, ChatRequest, Credential
@@ -28,7 +33,11 @@ def chunk(delta: Any, finish: Any = None, index: Any = 0, **more: Any) -> Chunk:
 
 def conformed(chunks: list[Chunk]) -> list[Chunk]:
     conformer = StreamConformer()
-    return [out for given_ in copy.deepcopy(chunks) if (out := conformer.chunk(given_)) is not None]
+    return [
+        out
+        for given_ in copy.deepcopy(chunks)
+        if (out := conformer.conform_chunk(given_)) is not None
+    ]
 
 
 def deltas(chunks: list[Chunk]) -> list[dict[str, Any]]:
@@ -71,13 +80,13 @@ def assembled(chunks: list[Chunk]) -> Any:
     ],
 )
 def test_a_finish_reason_is_one_of_openais_or_none(given_: Any, expected: str | None) -> None:
-    assert finish_reason(given_) == expected
+    assert normalize_finish_reason(given_) == expected
 
 
 @pytest.mark.parametrize("reason", ["insufficient_system_resource", "error", "abort"])
 def test_a_reason_that_says_the_answer_was_cut_is_never_stop(reason: str) -> None:
     assert (
-        finish_reason(reason) != "stop"
+        normalize_finish_reason(reason) != "stop"
     )  # DeepSeek, OpenRouter, vLLM: what was cut never looks finished
 
 
@@ -115,13 +124,13 @@ def test_a_chunk_that_has_only_usage_gets_an_empty_list_of_choices(choices: Chun
 
 def test_an_answer_has_finished_when_every_choice_that_began_has() -> None:
     conformer = StreamConformer()
-    assert not conformer.finished
-    conformer.chunk(chunk({"content": "a"}, index=0))
-    conformer.chunk(chunk({"content": "b"}, index=1))
-    conformer.chunk(chunk({}, "stop", index=1))
-    assert not conformer.finished
-    conformer.chunk(chunk({}, "stop", index=0))
-    assert conformer.finished
+    assert not conformer.is_finished
+    conformer.conform_chunk(chunk({"content": "a"}, index=0))
+    conformer.conform_chunk(chunk({"content": "b"}, index=1))
+    conformer.conform_chunk(chunk({}, "stop", index=1))
+    assert not conformer.is_finished
+    conformer.conform_chunk(chunk({}, "stop", index=0))
+    assert conformer.is_finished
 
 
 # --- roles and unknown fields ---------------------------------------------------------------------
@@ -177,7 +186,7 @@ def test_fields_it_does_not_know_travel_through_untouched() -> None:
 
 def test_a_legacy_completion_keeps_its_text_and_gets_no_delta() -> None:
     choice = {"index": 0, "text": "a", "logprobs": None, "finish_reason": "eos"}
-    assert StreamConformer(chat=False).chunk({"choices": [choice]}) == {
+    assert StreamConformer(is_chat=False).conform_chunk({"choices": [choice]}) == {
         "choices": [{**choice, "finish_reason": "stop"}]
     }
 
@@ -431,7 +440,7 @@ def answer(message: dict[str, Any], **choice: Any) -> Chunk:
 
 
 def test_a_whole_answer_gets_the_keys_that_the_official_schema_requires() -> None:
-    found = whole(answer({"content": "hi"}))
+    found = conform_answer(answer({"content": "hi"}))
     ChatCompletion.model_validate(found)
     assert found["choices"] == [
         {
@@ -463,7 +472,7 @@ def test_a_whole_answer_gets_the_keys_that_the_official_schema_requires() -> Non
 def test_a_whole_answer_is_mended_to_the_official_schema(
     message: dict[str, Any], choice: dict[str, Any]
 ) -> None:
-    found = whole(answer(message, **choice))
+    found = conform_answer(answer(message, **choice))
     ChatCompletion.model_validate(found)
     assert found["choices"][0]["message"]["role"] == "assistant"
     assert found["choices"][0]["index"] == 0
@@ -476,7 +485,7 @@ def test_fields_of_a_whole_answer_that_it_does_not_know_stay() -> None:
         logprobs={"a": 1},
         finish_reason="stop",
     )
-    assert whole(copy.deepcopy(given_) | {"z": 2}) == given_ | {"z": 2}
+    assert conform_answer(copy.deepcopy(given_) | {"z": 2}) == given_ | {"z": 2}
 
 
 @FAST
@@ -484,7 +493,7 @@ def test_fields_of_a_whole_answer_that_it_does_not_know_stay() -> None:
     st.dictionaries(st.sampled_from(["role", "content", "tool_calls", "refusal"]), JUNK), JUNK, JUNK
 )
 def test_any_whole_answer_is_mended(message: dict[str, Any], index: Any, reason: Any) -> None:
-    [choice] = whole(answer(message, index=index, finish_reason=reason))["choices"]
+    [choice] = conform_answer(answer(message, index=index, finish_reason=reason))["choices"]
     assert isinstance(choice["index"], int)
     assert choice["finish_reason"] in conform.FINISH_REASONS
 
@@ -501,7 +510,9 @@ def test_a_whole_answer_becomes_a_stream_that_openais_client_puts_together_again
             {"id": name, "function": {"name": name, "arguments": "{}"}} for name in "fg"
         ],
     }
-    chunks = as_stream(answer(message, finish_reason="tool_use") | {"usage": USAGE, "vendor": 1})
+    chunks = convert_to_chunks(
+        answer(message, finish_reason="tool_use") | {"usage": USAGE, "vendor": 1}
+    )
     found = assembled(chunks)
     assert (found.role, found.content, found.reasoning_content) == ("assistant", "hi", "hm")
     assert [(one.id, one.function.name, one.function.arguments) for one in found.tool_calls] == [
@@ -518,14 +529,15 @@ def test_each_choice_of_a_whole_answer_has_its_chunks_and_finish_reason() -> Non
     both = answer({"content": "a"}, finish_reason="stop")
     both["choices"].append({"message": {"content": "b"}, "finish_reason": "max_tokens"})
     found = [
-        (one["choices"][0]["index"], one["choices"][0]["finish_reason"]) for one in as_stream(both)
+        (one["choices"][0]["index"], one["choices"][0]["finish_reason"])
+        for one in convert_to_chunks(both)
     ]
     assert found == [(0, None), (0, "stop"), (1, None), (1, "length")]
 
 
 def test_a_whole_legacy_completion_becomes_a_stream_of_text() -> None:
     choice = {"index": 0, "text": "hello", "logprobs": None, "finish_reason": "stop"}
-    chunks = as_stream(
+    chunks = convert_to_chunks(
         {"id": "c", "object": "text_completion", "created": 1, "model": "m", "choices": [choice]}
     )
     assert "".join(one["choices"][0]["text"] for one in chunks) == "hello"
@@ -536,7 +548,7 @@ def test_a_whole_legacy_completion_becomes_a_stream_of_text() -> None:
 # --- embeddings -----------------------------------------------------------------------------------
 def embedded(vector: Any, encoding: str) -> Any:
     """The vector that a caller gets who asked for this encoding."""
-    upstream = catalogue.upstream(
+    upstream = catalogue.make_upstream(
         Provider(pk=1, name="p", kind="openai_compatible", base_url="https://api.example.com")
     )
     request = ChatRequest(
@@ -545,7 +557,7 @@ def embedded(vector: Any, encoding: str) -> Any:
     data = json.dumps(
         {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": vector}]}
     ).encode()
-    answered = BaseAdapter(upstream, clients=None).answer(request, data, Credential(None, ""))  # type: ignore[arg-type]
+    answered = BaseAdapter(upstream, clients=None).parse_answer(request, data, Credential(None, ""))  # type: ignore[arg-type]
     return answered["data"][0]["embedding"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from providers.filters.conform import StreamConformer, whole
+from providers.filters.conform import StreamConformer, conform_answer
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 ODD_TEXTS = [
@@ -29,7 +29,7 @@ def streamed(*choices: dict[str, Any]) -> list[dict[str, Any]]:
         HEAD | {"choices": [{"index": 0, "finish_reason": None} | choice]}
         for choice in copy.deepcopy(choices)
     ]
-    return [found for chunk in chunks if (found := conformer.chunk(chunk)) is not None]
+    return [found for chunk in chunks if (found := conformer.conform_chunk(chunk)) is not None]
 
 
 def call(index: Any, **fields: Any) -> dict[str, Any]:
@@ -49,14 +49,16 @@ def test_a_text_that_is_none_becomes_one_or_nothing(
         assert chunk["choices"][0]["delta"][field] == text
         ChatCompletionChunk.model_validate(chunk)
     message = {"role": "assistant", "content": "c"} | {field: given}
-    found = whole({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    found = conform_answer({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
     assert found["choices"][0]["message"][field] == text
 
 
 @pytest.mark.parametrize("given", [42, ["x"], None, {"a": 1}], ids=str)
 def test_a_legacy_text_is_a_text(given: Any) -> None:
-    conformer = StreamConformer(chat=False)
-    found = conformer.chunk({"choices": [{"index": 0, "text": given, "finish_reason": None}]})
+    conformer = StreamConformer(is_chat=False)
+    found = conformer.conform_chunk(
+        {"choices": [{"index": 0, "text": given, "finish_reason": None}]}
+    )
     assert found is not None
     assert isinstance(found["choices"][0]["text"], str)
 
@@ -94,7 +96,7 @@ def test_an_answer_whose_calls_were_all_dropped_just_stopped(reason: str, calls:
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
     assert "function_call" not in chunks[0]["choices"][0]["delta"]
     message = {"role": "assistant", "content": "x"} | said
-    found = whole(
+    found = conform_answer(
         {"choices": [{"index": 0, "message": message, "finish_reason": reason}]}
         | {"id": "c", "model": "m"}
     )

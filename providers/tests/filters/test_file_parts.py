@@ -2,11 +2,11 @@
 
 import pytest
 
-from providers.filters.file_parts import FILE_ID, TEXT, rewrite
+from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD, rewrite_file_parts
 from providers.protocol.request import UpstreamModel
 
 FILE = {"filename": "a.txt", "file_data": "data:text/plain;base64,YQ=="}
-PART = {"type": "file", "file": FILE, TEXT: "a", FILE_ID: "file-1"}
+PART = {"type": "file", "file": FILE, TEXT_FIELD: "a", FILE_ID_FIELD: "file-1"}
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,6 @@ PART = {"type": "file", "file": FILE, TEXT: "a", FILE_ID: "file-1"}
 )
 def test_what_is_ours_alone_stays_here(files, told):
     body = {"messages": [{"role": "user", "content": [PART]}]}
-    assert rewrite(body, UpstreamModel("m", files=files))["messages"][0]["content"] == [told]
+    assert rewrite_file_parts(body, UpstreamModel("m", files=files))["messages"][0]["content"] == [
+        told
+    ]

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from providers.exceptions import BadResponse
-from providers.filters.filter_pipeline import PORTION_CHARS, Filter, portions, shaped
+from providers.filters.filter_pipeline import PORTION_CHARS, Filter, apply_filters, divide_batch
 from providers.filters.prompted_tools.call_reader import CallReader
 from providers.filters.prompted_tools.call_scanner import MOST_CALLS
-from providers.filters.thinking import ThinkingShown, ThinkingSplitter
+from providers.filters.thinking import ThinkingRenderer, ThinkingSplitter
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Batches, Chunk, delta
+from providers.protocol.chunks import Batches, Chunk, make_delta
 from providers.protocol.request import CHAT, ChatRequest
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
@@ -42,7 +42,7 @@ def steps() -> list[Filter]:
     return [
         ThinkingSplitter("tagged"),
         CallReader(REQUEST, Attempt("p", "m")),
-        ThinkingShown("inline"),
+        ThinkingRenderer("inline"),
     ]
 
 
@@ -52,7 +52,7 @@ async def upstream(batches: Sequence[list[Chunk]]) -> Batches:
 
 
 async def through(batches: Sequence[list[Chunk]], *, stream: bool, **options: Any) -> list[Chunk]:
-    found = shaped(upstream(batches), steps(), stream=stream, **options)
+    found = apply_filters(upstream(batches), steps(), stream=stream, **options)
     return [chunk async for batch in found for chunk in batch]
 
 
@@ -92,21 +92,21 @@ async def test_others_get_their_turn_while_a_long_text_is_looked_through(
 @pytest.mark.parametrize("piece", [*PIECES, '<think>a</think>{"name":"f","arguments":{}}\n'])
 async def test_a_long_chunk_means_the_same_as_many_short_ones(piece: str) -> None:
     text = (piece * 5_000)[:5_000]
-    short = [[delta(REQUEST, content=text[at : at + 7])] for at in range(0, len(text), 7)]
-    end = [delta(REQUEST, finish_reason="stop")]
-    assert said(await through([[delta(REQUEST, content=text)], end], stream=True)) == said(
+    short = [[make_delta(REQUEST, content=text[at : at + 7])] for at in range(0, len(text), 7)]
+    end = [make_delta(REQUEST, finish_reason="stop")]
+    assert said(await through([[make_delta(REQUEST, content=text)], end], stream=True)) == said(
         await through([*short, end], stream=True)
     )
 
 
 def test_what_stands_before_and_behind_the_text_stays_there() -> None:
     text = "x" * (3 * PORTION_CHARS)
-    chunk = delta(
+    chunk = make_delta(
         REQUEST, role="assistant", reasoning_content="r", content=text, tool_calls=[{"index": 0}]
     )
     chunk["choices"][0]["finish_reason"] = "stop"
     chunk["usage"] = {"prompt_tokens": 1}
-    found = [one for portion in portions([chunk]) for one in portion]
+    found = [one for portion in divide_batch([chunk]) for one in portion]
     first, *_, last, usage = found
     assert first["choices"][0]["delta"].keys() == {"role", "reasoning_content", "content"}
     assert last["choices"][0]["delta"].keys() == {"content", "tool_calls"}
@@ -116,23 +116,23 @@ def test_what_stands_before_and_behind_the_text_stays_there() -> None:
 
 
 def test_many_short_chunks_are_divided_too_and_one_short_batch_is_not() -> None:
-    many = [delta(REQUEST, content="x" * 100) for _ in range(50)]
-    assert len(list(portions(many))) > 3
-    assert list(portions(many[:2])) == [many[:2]]
+    many = [make_delta(REQUEST, content="x" * 100) for _ in range(50)]
+    assert len(list(divide_batch(many))) > 3
+    assert list(divide_batch(many[:2])) == [many[:2]]
 
 
 async def test_a_whole_answer_made_of_a_stream_has_a_limit() -> None:
-    batches = [[delta(REQUEST, content="x" * 1_000)] for _ in range(100)]
+    batches = [[make_delta(REQUEST, content="x" * 1_000)] for _ in range(100)]
     with pytest.raises(BadResponse):
-        await through(batches, stream=False, most_bytes=50_000)
-    assert len(await through(batches, stream=False, most_bytes=200_000)) == 1
+        await through(batches, stream=False, most_answer_bytes=50_000)
+    assert len(await through(batches, stream=False, most_answer_bytes=200_000)) == 1
 
 
 def test_of_much_hidden_thinking_only_the_beginning_is_kept() -> None:
     unshown: list[str] = []
-    step = ThinkingShown("hidden", unshown, kept_bytes=10_000)
+    step = ThinkingRenderer("hidden", unshown, most_hidden_bytes=10_000)
     for _ in range(1_000):
-        step.chunks([delta(REQUEST, reasoning_content="x" * 100)])
+        step.filter_chunks([make_delta(REQUEST, reasoning_content="x" * 100)])
     assert 1_000 < len("".join(unshown)) < 10_000
 
 
@@ -177,8 +177,8 @@ async def test_text_is_not_held_for_ever_for_a_call_that_must_come(
         Attempt("p", "m"),
     )
     reader = CallReader(request, attempt)
-    told = [reader.chunks([delta(REQUEST, content="word " * 100)]) for _ in range(10)]
+    told = [reader.filter_chunks([make_delta(REQUEST, content="word " * 100)]) for _ in range(10)]
     assert [said(chunks) for chunks in told[:6]] == [""] * 6
     assert "".join(map(said, told)) == "word " * 1_000
-    reader.chunks([delta(REQUEST, finish_reason="stop")])
-    assert not attempt.lacks_call
+    reader.filter_chunks([make_delta(REQUEST, finish_reason="stop")])
+    assert not attempt.lacks_tool_call

@@ -11,8 +11,8 @@ import pytest
 
 from providers import filters
 from providers.filters import thinking
-from providers.filters.filter_pipeline import Filter, fold
-from providers.filters.thinking import Split, ThinkingShown, ThinkingSplitter
+from providers.filters.filter_pipeline import Filter, fold_answer
+from providers.filters.thinking import ThinkingParser, ThinkingRenderer, ThinkingSplitter
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import CHAT, COMPLETIONS, ChatRequest, UpstreamModel
@@ -24,12 +24,12 @@ LONG = "x" * (thinking.IMPLIED_CHARS + 1)
 
 def split(text: str, thinks: str, *cuts: int) -> tuple[str, str]:
     """(thinking, answer) of a text fed in pieces."""
-    one, said = Split(implied=thinks == "implied"), ["", ""]
+    one, said = ThinkingParser(is_implied=thinks == "implied"), ["", ""]
     places = [0, *sorted(cuts), len(text)]
     for start, end in pairwise(places):
         for at, part in enumerate(one.feed(text[start:end])):
             said[at] += part
-    for at, part in enumerate(one.feed("", last=True)):
+    for at, part in enumerate(one.feed("", is_last=True)):
         said[at] += part
     return said[0], said[1]
 
@@ -169,7 +169,7 @@ def test_limits_are_met_at_the_same_place_however_the_text_is_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(thinking, "IMPLIED_CHARS", 12)
-    monkeypatch.setattr(thinking, "AFTER_CHARS", 5)
+    monkeypatch.setattr(thinking, "AFTER_ANSWER_CHARS", 5)
     draw = random.Random(12)
     words = ["<think>", "</think>", "<answer>", "</answer>", "a", "bc ", "\n"]
     for _ in range(1_500):
@@ -179,14 +179,14 @@ def test_limits_are_met_at_the_same_place_however_the_text_is_cut(
 
 
 def test_the_last_closing_tag_is_looked_for_in_a_bounded_tail() -> None:
-    tail = "x" * thinking.AFTER_CHARS
+    tail = "x" * thinking.AFTER_ANSWER_CHARS
     assert split(f"<answer>a</answer>{tail}", "tagged") == ("", f"a{tail}")
     assert split(f"<answer>a</answer>{tail}x", "tagged") == ("", f"a</answer>{tail}x")
 
 
 # --- what goes out when ---------------------------------------------------------------------------
 def test_text_without_a_tag_is_not_held_when_thinking_is_tagged() -> None:
-    one = Split(implied=False)
+    one = ThinkingParser(is_implied=False)
     assert [one.feed(piece) for piece in ("Hel", "lo <th", "ink>")] == [
         ("", "Hel"),
         ("", "lo <th"),
@@ -195,7 +195,7 @@ def test_text_without_a_tag_is_not_held_when_thinking_is_tagged() -> None:
 
 
 def test_thinking_and_answer_go_out_as_they_come_but_never_half_a_tag() -> None:
-    one = Split(implied=False)
+    one = ThinkingParser(is_implied=False)
     pieces = [
         "<th",
         "ink>",
@@ -217,7 +217,7 @@ def test_thinking_and_answer_go_out_as_they_come_but_never_half_a_tag() -> None:
         *[("", "")] * 5,
         *[("", "three "), ("", "four"), ("", "")],
     ]
-    assert one.feed("", last=True) == ("", "")
+    assert one.feed("", is_last=True) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -233,11 +233,11 @@ def test_thinking_and_answer_go_out_as_they_come_but_never_half_a_tag() -> None:
 def test_what_never_becomes_a_tag_is_not_held_for_ever(
     text: str, expected: tuple[str, str]
 ) -> None:
-    assert Split(implied=False).feed(text) == expected
+    assert ThinkingParser(is_implied=False).feed(text) == expected
 
 
 def test_an_implied_text_is_held_until_it_is_decided() -> None:
-    one = Split(implied=True)
+    one = ThinkingParser(is_implied=True)
     assert [one.feed(piece) for piece in ("a", "b", "</think", ">c")] == [
         ("", ""),
         ("", ""),
@@ -247,7 +247,7 @@ def test_an_implied_text_is_held_until_it_is_decided() -> None:
 
 
 def test_what_an_implied_text_holds_is_bounded() -> None:
-    one = Split(implied=True)
+    one = ThinkingParser(is_implied=True)
     assert one.feed(LONG[1:]) == ("", "")
     assert one.feed("x") == (LONG, "")
     assert one.feed("y") == ("y", "")
@@ -289,7 +289,7 @@ def chunk(delta: Any, finish: str | None = None, index: int = 0, **more: Any) ->
 def passed(chunks: list[Chunk], *steps: Filter) -> list[Chunk]:
     out = copy.deepcopy(chunks)
     for step in steps:
-        out = step.chunks(out)
+        out = step.filter_chunks(out)
     return out
 
 
@@ -375,7 +375,7 @@ def test_each_choice_is_split_by_itself() -> None:
 
 
 def folded(chunks: list[Chunk]) -> list[Any]:
-    choices: list[Any] = fold(copy.deepcopy(chunks))["choices"]
+    choices: list[Any] = fold_answer(copy.deepcopy(chunks))["choices"]
     return choices
 
 
@@ -396,7 +396,7 @@ def test_content_that_is_no_text_passes() -> None:
         out = passed(
             [chunk({"content": odd}), chunk({"content": odd}, "stop")],
             *implied(),
-            ThinkingShown("inline"),
+            ThinkingRenderer("inline"),
         )
         assert deltas(out) == [{"content": odd}] * 2
 
@@ -404,7 +404,7 @@ def test_content_that_is_no_text_passes() -> None:
 # --- what callers get -----------------------------------------------------------------------------
 def shown(how: str, *said: Chunk) -> str:
     return "".join(
-        delta.get("content") or "" for delta in deltas(passed([*said], ThinkingShown(how)))
+        delta.get("content") or "" for delta in deltas(passed([*said], ThinkingRenderer(how)))
     )
 
 
@@ -418,7 +418,7 @@ THOUGHT += [
 
 
 def test_inline_thinking_stands_between_its_tags_before_the_answer() -> None:
-    out = passed(THOUGHT, ThinkingShown("inline"))
+    out = passed(THOUGHT, ThinkingRenderer("inline"))
     assert [delta.get("content") for delta in deltas(out)] == [
         None,
         "<think>a",
@@ -439,7 +439,7 @@ def test_inline_thinking_is_closed_whatever_follows_it() -> None:
         == "<think>a</think>\n\nb"
     )
     calls = [chunk({"reasoning": "a"}), chunk({"tool_calls": [call]}), chunk({}, "tool_calls")]
-    out = deltas(passed(calls, ThinkingShown("inline")))
+    out = deltas(passed(calls, ThinkingRenderer("inline")))
     assert out == [{"content": "<think>a"}, {"tool_calls": [call], "content": "</think>"}, {}]
     assert shown("inline", chunk({"content": "b"}, "stop")) == "b"
 
@@ -454,7 +454,7 @@ def test_thinking_between_texts_is_inline_where_it_stood() -> None:
 
 def test_inline_thinking_that_comes_in_two_fields_is_shown_once() -> None:
     both = {"reasoning_content": "a", "reasoning": "a", "reasoning_details": [{"text": "a"}]}
-    out = passed([chunk(both), chunk({"content": "b"}, "stop")], ThinkingShown("inline"))
+    out = passed([chunk(both), chunk({"content": "b"}, "stop")], ThinkingRenderer("inline"))
     assert deltas(out) == [{"content": "<think>a"}, {"content": "</think>\n\nb"}]
 
 
@@ -462,7 +462,7 @@ def test_hidden_thinking_does_not_come_at_all() -> None:
     said = [
         chunk({name: "secret"}) for name in ("reasoning_content", "reasoning", "reasoning_details")
     ]
-    out = passed([*THOUGHT, *said], ThinkingShown("hidden"))
+    out = passed([*THOUGHT, *said], ThinkingRenderer("hidden"))
     assert deltas(out) == [
         {"role": "assistant", "content": None},
         {"content": "c"},
@@ -470,15 +470,15 @@ def test_hidden_thinking_does_not_come_at_all() -> None:
         {},
     ]
     assert (
-        passed([chunk({"reasoning": "a"}, usage={"total_tokens": 1})], ThinkingShown("hidden"))[0][
-            "choices"
-        ]
+        passed([chunk({"reasoning": "a"}, usage={"total_tokens": 1})], ThinkingRenderer("hidden"))[
+            0
+        ]["choices"]
         == []
     )
 
 
 def test_thinking_as_reasoning_comes_as_it_is() -> None:
-    assert passed(THOUGHT, ThinkingShown("reasoning")) == THOUGHT
+    assert passed(THOUGHT, ThinkingRenderer("reasoning")) == THOUGHT
 
 
 # --- which filters a model needs ------------------------------------------------------------------
@@ -486,10 +486,10 @@ def test_thinking_as_reasoning_comes_as_it_is() -> None:
     ("thinks", "thinking_", "expected"),
     [
         ("separate", "reasoning", []),
-        ("separate", "inline", [ThinkingShown]),
-        ("separate", "hidden", [ThinkingShown]),
+        ("separate", "inline", [ThinkingRenderer]),
+        ("separate", "hidden", [ThinkingRenderer]),
         ("tagged", "reasoning", [ThinkingSplitter]),
-        ("implied", "hidden", [ThinkingSplitter, ThinkingShown]),
+        ("implied", "hidden", [ThinkingSplitter, ThinkingRenderer]),
     ],
 )
 def test_a_model_gets_the_filters_that_its_thinking_needs(
@@ -498,4 +498,6 @@ def test_a_model_gets_the_filters_that_its_thinking_needs(
     model = UpstreamModel("u", thinks=thinks, thinking=thinking_)
     for endpoint, wanted in ((CHAT, expected), (COMPLETIONS, [])):
         request = ChatRequest("1", endpoint, "m", {"model": "m", "messages": []})
-        assert [type(step) for step in filters.needed(request, model, Attempt("p", "m"))] == wanted
+        assert [
+            type(step) for step in filters.choose_filters(request, model, Attempt("p", "m"))
+        ] == wanted

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.network.address_guard import base_url_problem, public
+from providers.network.address_guard import find_base_url_problem, is_public_address
 
 INTERNET = [
     "8.8.8.8",
@@ -46,14 +46,14 @@ INSIDE = {
 
 @pytest.mark.parametrize("address", INTERNET)
 def test_an_ordinary_host_is_public(address: str) -> None:
-    assert public(address)
+    assert is_public_address(address)
 
 
 @pytest.mark.parametrize(
     "address", [address for addresses in INSIDE.values() for address in addresses]
 )
 def test_an_address_of_another_network_is_not(address: str) -> None:
-    assert not public(address)
+    assert not is_public_address(address)
 
 
 GOOD = [
@@ -72,7 +72,7 @@ GOOD = [
 
 @pytest.mark.parametrize("url", GOOD)
 def test_the_base_url_of_a_service_is_taken(url: str) -> None:
-    assert base_url_problem(url, allow_private=False) is None
+    assert find_base_url_problem(url, allow_private=False) is None
 
 
 PRIVATE = [
@@ -102,8 +102,8 @@ PRIVATE = [
 
 @pytest.mark.parametrize("url", PRIVATE)
 def test_a_private_address_or_plain_http_needs_the_flag(url: str) -> None:
-    assert base_url_problem(url, allow_private=False)
-    assert base_url_problem(url, allow_private=True) is None
+    assert find_base_url_problem(url, allow_private=False)
+    assert find_base_url_problem(url, allow_private=True) is None
 
 
 DISGUISED = {
@@ -122,7 +122,7 @@ DISGUISED = {
 
 @pytest.mark.parametrize("case", DISGUISED)
 def test_an_address_in_another_spelling_is_refused(case: str) -> None:
-    assert base_url_problem(DISGUISED[case], allow_private=False)
+    assert find_base_url_problem(DISGUISED[case], allow_private=False)
 
 
 MALFORMED = {
@@ -168,7 +168,7 @@ MALFORMED = {
 @pytest.mark.parametrize("case", MALFORMED)
 @pytest.mark.parametrize("allow_private", [False, True])
 def test_what_is_no_plain_base_url_is_refused_flag_or_not(case: str, allow_private: bool) -> None:
-    assert base_url_problem(MALFORMED[case], allow_private)
+    assert find_base_url_problem(MALFORMED[case], allow_private)
 
 
 PIECES = [
@@ -194,7 +194,7 @@ PIECES = [
 @settings(derandomize=True, database=None, deadline=None, max_examples=300)
 @given(st.lists(st.sampled_from(PIECES), max_size=7).map("".join) | st.text(max_size=20))
 def test_any_text_gets_a_sentence_or_nothing(text: str) -> None:
-    found = base_url_problem(text, allow_private=False)
+    found = find_base_url_problem(text, allow_private=False)
     assert found is None or found.endswith(".")
     if found is None:
         url = httpx.URL(text)

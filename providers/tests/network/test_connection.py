@@ -10,11 +10,11 @@ import pytest
 
 from providers.exceptions import BadResponse, Disconnected
 from providers.network.connection import HIGH_WATER_BYTES, SLICE_BYTES, Connection
-from providers.network.http_client import Client, Target, Timeouts
-from providers.protocol.attempt import SENT_AGAIN, Attempt
+from providers.network.http_client import RelayClient, Target, Timeouts
+from providers.protocol.attempt import RESEND_REASON, Attempt
 from providers.protocol.request import ChatRequest
 from providers.protocol.trace import Trace
-from proxysite.testing.upstream import END, head, raw, reply
+from proxysite.testing.upstream import END, encode_response_head, send_pieces, send_reply
 
 SIZES = [
     1,
@@ -34,12 +34,12 @@ LIMIT_BYTES = 8_000_000
 @pytest.fixture
 async def asked(upstream):
     """Asks the upstream over one client; the head of the answer is there."""
-    client = Client()
-    target = Target.of(upstream.url, "x", True, Timeouts(2, 2, 2, 2, 2))
+    client = RelayClient()
+    target = Target.from_base_url(upstream.url, "x", True, Timeouts(2, 2, 2, 2, 2))
 
     async def ask():
         attempt = Attempt("p", "m", deadline=time.perf_counter() + 2)
-        return await client.send("POST", target, b"", b"{}", attempt)
+        return await client.send_request("POST", target, b"", b"{}", attempt)
 
     yield ask
     client.close()
@@ -48,31 +48,37 @@ async def asked(upstream):
 def in_chunks(body, size=50_000):
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     framed = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
-    return raw(head(200, {"transfer-encoding": "chunked"}) + framed + b"0\r\n\r\n")
+    return send_pieces(
+        encode_response_head(200, {"transfer-encoding": "chunked"}) + framed + b"0\r\n\r\n"
+    )
 
 
-@pytest.mark.parametrize("framing", [reply, in_chunks], ids=["of known length", "chunked"])
+@pytest.mark.parametrize("framing", [send_reply, in_chunks], ids=["of known length", "chunked"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_after_a_whole_answer_of_any_size_the_connection_answers_again(
     asked, upstream, size, framing
 ):
-    upstream.will(framing(b"y" * size), reply(b"second"), framing(b"z" * size), reply(b"fourth"))
+    upstream.queue_scripts(
+        framing(b"y" * size), send_reply(b"second"), framing(b"z" * size), send_reply(b"fourth")
+    )
     for length in (size, 6, size, 6):
         with await asked() as response:
-            assert len(await response.read(LIMIT_BYTES)) == length
+            assert len(await response.read_body(LIMIT_BYTES)) == length
     assert upstream.connections == 1
 
 
-@pytest.mark.parametrize("framing", [reply, in_chunks], ids=["of known length", "chunked"])
+@pytest.mark.parametrize("framing", [send_reply, in_chunks], ids=["of known length", "chunked"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_after_a_streamed_answer_of_any_size_the_connection_answers_again(
     asked, upstream, size, framing
 ):
-    upstream.will(framing(b"y" * size), reply(b"second"), framing(b"z" * size), reply(b"fourth"))
+    upstream.queue_scripts(
+        framing(b"y" * size), send_reply(b"second"), framing(b"z" * size), send_reply(b"fourth")
+    )
     for length in (size, 6, size, 6):
         with await asked() as response:
             came = 0
-            async for piece in response.pieces(2):
+            async for piece in response.iterate_body(2):
                 came += len(piece)
                 await asyncio.sleep(0)
             assert came == length
@@ -83,28 +89,28 @@ async def test_after_a_streamed_answer_of_any_size_the_connection_answers_again(
 async def test_after_a_big_answer_that_nobody_reads_to_its_end_the_next_one_comes(
     asked, upstream, taken
 ):
-    upstream.will(reply(b"y" * 1_050_000), reply(b"second"))
+    upstream.queue_scripts(send_reply(b"y" * 1_050_000), send_reply(b"second"))
     with await asked() as response:
-        pieces = response.pieces(2)
+        pieces = response.iterate_body(2)
         for _ in range(taken):
             await anext(pieces)
         await pieces.aclose()
     with await asked() as response:
-        assert await response.read(LIMIT_BYTES) == b"second"
+        assert await response.read_body(LIMIT_BYTES) == b"second"
 
 
 @pytest.mark.parametrize("size", [999, 1_000, 1_001, 300_000])
-@pytest.mark.parametrize("framing", [reply, in_chunks], ids=["of known length", "chunked"])
+@pytest.mark.parametrize("framing", [send_reply, in_chunks], ids=["of known length", "chunked"])
 async def test_a_limit_holds_also_for_what_comes_with_the_end(asked, upstream, size, framing):
-    upstream.will(framing(b"y" * size), reply(b"second"))
+    upstream.queue_scripts(framing(b"y" * size), send_reply(b"second"))
     with await asked() as response:
         if size <= 1_000:
-            assert len(await response.read(1_000)) == size
+            assert len(await response.read_body(1_000)) == size
         else:
             with pytest.raises(BadResponse, match="longer than 1000 bytes"):
-                await response.read(1_000)
+                await response.read_body(1_000)
     with await asked() as response:
-        assert await response.read(1_000) == b"second"
+        assert await response.read_body(1_000) == b"second"
 
 
 class Line:
@@ -128,28 +134,30 @@ class Line:
 async def test_a_connection_reads_on_when_its_answer_ended_in_the_read_that_filled_it():
     connection, line = Connection(asyncio.get_running_loop()), Line()
     connection.connection_made(line)
-    connection.data_received(head(200, {"content-length": "300000"}) + b"y" * 270_000)
+    connection.data_received(
+        encode_response_head(200, {"content-length": "300000"}) + b"y" * 270_000
+    )
     assert not line.reading
     connection.data_received(b"y" * 30_000)
     assert line.reading
-    assert connection.reusable
-    assert len(await connection.read(300_000)) == 300_000
+    assert connection.is_reusable
+    assert len(await connection.read_body(300_000)) == 300_000
 
 
 async def test_a_paused_connection_is_not_used_again():
     connection, line = Connection(asyncio.get_running_loop()), Line()
     connection.connection_made(line)
-    connection.data_received(head(200, {"content-length": "2"}) + b"ok")
-    assert connection.reusable
-    connection._paused = True
-    assert not connection.reusable
+    connection.data_received(encode_response_head(200, {"content-length": "2"}) + b"ok")
+    assert connection.is_reusable
+    connection._is_paused = True
+    assert not connection.is_reusable
 
 
 async def test_a_body_is_worked_on_in_slices_and_others_get_their_turn_between_them():
     connection, line = Connection(asyncio.get_running_loop()), Line()
     connection.connection_made(line)
     data = random.Random(8).randbytes(3 * SLICE_BYTES + 7)
-    connection.data_received(head(200, {"content-length": str(len(data))}) + data)
+    connection.data_received(encode_response_head(200, {"content-length": str(len(data))}) + data)
     turns = iter(range(100))
 
     async def others():
@@ -158,7 +166,7 @@ async def test_a_body_is_worked_on_in_slices_and_others_get_their_turn_between_t
             await asyncio.sleep(0)
 
     task = asyncio.create_task(others())
-    pieces = [piece async for piece in connection.body(5)]
+    pieces = [piece async for piece in connection.iterate_body(5)]
     task.cancel()
     assert b"".join(pieces) == data
     assert [len(piece) for piece in pieces] == [*[SLICE_BYTES] * 3, 7]
@@ -172,15 +180,15 @@ async def kept(upstream, settings):
     used again.
     """
     settings.RESEND_SECONDS = 60
-    client = Client()
-    target = Target.of(upstream.url, "x", True, Timeouts(2, 2, 2, 2, 2))
+    client = RelayClient()
+    target = Target.from_base_url(upstream.url, "x", True, Timeouts(2, 2, 2, 2, 2))
 
     async def send(attempt):
-        return await client.send("POST", target, b"", b"{}", attempt)
+        return await client.send_request("POST", target, b"", b"{}", attempt)
 
-    upstream.will(reply(b"first"), raw(END))
+    upstream.queue_scripts(send_reply(b"first"), send_pieces(END))
     with await send(Attempt("p", "m")) as response:
-        await response.read(LIMIT_BYTES)
+        await response.read_body(LIMIT_BYTES)
     yield send
     client.close()
 
@@ -189,35 +197,35 @@ async def test_a_request_that_is_sent_again_is_two_calls_of_its_attempt(kept, up
     attempt = Attempt("p", "m")
     with await kept(attempt) as response:
         assert response.status == 200
-    attempt.end("answered", status=200)
-    assert attempt.resent
+    attempt.record_end("answered", status=200)
+    assert attempt.is_resent
     assert [(call["outcome"], call["reason"]) for call in attempt.as_dicts()] == [
-        ("Disconnected", SENT_AGAIN),
+        ("Disconnected", RESEND_REASON),
         ("answered", ""),
     ]
     assert len(upstream.requests) == 3
 
 
 async def test_a_request_is_sent_again_once_only(kept, upstream):
-    upstream.will(raw(END))
+    upstream.queue_scripts(send_pieces(END))
     with pytest.raises(Disconnected):
         await kept(Attempt("p", "m"))
     assert len(upstream.requests) == 3
 
 
 @pytest.mark.parametrize(
-    "bound", [{"may_resend": False}, {"more": lambda: False}], ids=["no attempt", "no call"]
+    "bound", [{"may_resend": False}, {"claim_call": lambda: False}], ids=["no attempt", "no call"]
 )
 async def test_a_request_that_has_no_call_left_is_not_sent_again(kept, upstream, bound):
     attempt = Attempt("p", "m", **bound)
     with pytest.raises(Disconnected):
         await kept(attempt)
-    assert not attempt.resent
+    assert not attempt.is_resent
     assert len(upstream.requests) == 2
 
 
 async def test_an_attempt_is_bounded_as_its_request_is():
     request = ChatRequest(id="0" * 32, endpoint="chat/completions", model="m", body={})
-    trace = Trace(request, more=lambda: False)
-    assert not trace.attempt("p", "m").begin_resend()
-    assert Trace(request).attempt("p", "m").begin_resend()
+    trace = Trace(request, claim_call=lambda: False)
+    assert not trace.add_attempt("p", "m").begin_resend()
+    assert Trace(request).add_attempt("p", "m").begin_resend()

@@ -12,7 +12,16 @@ from providers.exceptions import BadResponse, BadTls, Disconnected, Unreachable,
 from providers.network import address_guard, name_lookup
 from providers.network.http_client import Timeouts
 from providers.tests.api_calls import OK, make_call
-from proxysite.testing.upstream import CUT, END, PAUSE, Upstream, chunked, head, raw, reply
+from proxysite.testing.upstream import (
+    CUT,
+    END,
+    PAUSE,
+    Upstream,
+    encode_chunked,
+    encode_response_head,
+    send_pieces,
+    send_reply,
+)
 
 
 # --- where it may go ------------------------------------------------------------------------------
@@ -46,7 +55,7 @@ def name_server(monkeypatch, settings):
 @pytest.fixture
 def loopback_is_public(monkeypatch):
     """127.0.0.1 stands for a public address; other addresses of the loopback are private."""
-    monkeypatch.setattr(address_guard, "public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(address_guard, "is_public_address", lambda address: address == "127.0.0.1")
 
 
 @pytest.fixture
@@ -62,7 +71,7 @@ async def inside(upstream):
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"])
 async def test_a_private_address_is_refused(api, upstream, host):
     with pytest.raises(Unreachable, match="private"):
-        await api.call(make_call(f"http://{host}:{upstream.port}", allow_private=False))
+        await api.fetch_answer(make_call(f"http://{host}:{upstream.port}", allow_private=False))
     assert upstream.connections == 0
 
 
@@ -70,18 +79,18 @@ async def test_a_name_with_a_private_address_is_refused(api, upstream, name_serv
     name_server.answers["inside.example"] = [["127.0.0.1"]]
     url = f"http://inside.example:{upstream.port}"
     with pytest.raises(Unreachable, match="private"):
-        await api.call(make_call(url, allow_private=False))
+        await api.fetch_answer(make_call(url, allow_private=False))
     assert upstream.connections == 0
-    upstream.will(reply(b"ok"))
-    assert (await api.call(make_call(url))).body == b"ok"
-    assert upstream.last.request.headers["host"] == f"inside.example:{upstream.port}"
+    upstream.queue_scripts(send_reply(b"ok"))
+    assert (await api.fetch_answer(make_call(url))).body == b"ok"
+    assert upstream.last_exchange.request.headers["host"] == f"inside.example:{upstream.port}"
 
 
 async def test_a_connection_that_was_allowed_is_not_used_where_it_is_not(api, upstream):
-    upstream.will(reply(b"ok"))
-    await api.call(make_call(upstream.url))
+    upstream.queue_scripts(send_reply(b"ok"))
+    await api.fetch_answer(make_call(upstream.url))
     with pytest.raises(Unreachable, match="private"):
-        await api.call(make_call(upstream.url, allow_private=False))
+        await api.fetch_answer(make_call(upstream.url, allow_private=False))
     assert len(upstream.requests) == 1
 
 
@@ -91,12 +100,12 @@ async def test_a_connection_goes_to_the_address_that_was_checked(
     """A name server that changes its answer between check and connect changes nothing."""
     name_server.answers["twofaced.example"] = [["127.0.0.1"], ["127.0.0.2"]]
     url = f"http://twofaced.example:{upstream.port}"
-    upstream.will(raw(OK, END))
-    assert (await api.call(make_call(url, allow_private=False))).body == b"ok"
+    upstream.queue_scripts(send_pieces(OK, END))
+    assert (await api.fetch_answer(make_call(url, allow_private=False))).body == b"ok"
     assert name_server.asked == ["twofaced.example"]
-    await upstream.last.departure()
+    await upstream.last_exchange.wait_until_left()
     with pytest.raises(Unreachable, match="private"):
-        await api.call(make_call(url, allow_private=False))
+        await api.fetch_answer(make_call(url, allow_private=False))
     assert (len(upstream.requests), inside.connections) == (1, 0)
 
 
@@ -104,16 +113,17 @@ async def test_of_several_addresses_the_allowed_ones_are_tried(
     api, upstream, inside, name_server, loopback_is_public
 ):
     name_server.answers["mixed.example"] = [["127.0.0.2", "127.0.0.1"]]
-    upstream.will(reply(b"ok"))
+    upstream.queue_scripts(send_reply(b"ok"))
     url = f"http://mixed.example:{upstream.port}"
-    assert (await api.call(make_call(url, allow_private=False))).body == b"ok"
+    assert (await api.fetch_answer(make_call(url, allow_private=False))).body == b"ok"
     assert inside.connections == 0
 
 
 async def test_the_next_address_is_tried_where_nobody_listens(api, upstream, name_server):
     name_server.answers["mixed.example"] = [["127.0.0.3", "127.0.0.1"]]
-    upstream.will(reply(b"ok"))
-    assert (await api.call(make_call(f"http://mixed.example:{upstream.port}"))).body == b"ok"
+    upstream.queue_scripts(send_reply(b"ok"))
+    answer = await api.fetch_answer(make_call(f"http://mixed.example:{upstream.port}"))
+    assert answer.body == b"ok"
 
 
 async def test_where_nobody_listens_the_upstream_is_unreachable(api, name_server):
@@ -122,12 +132,12 @@ async def test_where_nobody_listens_the_upstream_is_unreachable(api, name_server
     name_server.answers["gone.example"] = [["127.0.0.1", "127.0.0.2"]]
     for host in ("127.0.0.1", "gone.example"):
         with pytest.raises(Unreachable, match="cannot be reached"):
-            await api.call(make_call(f"http://{host}:{port}"))
+            await api.fetch_answer(make_call(f"http://{host}:{port}"))
 
 
 async def test_a_slow_name_server_is_not_waited_for(api, name_server):
     with pytest.raises(UpstreamTimeout, match="Connecting"):
-        await api.call(make_call("http://slow.example", timeouts=Timeouts(0.1, 2, 2, 2, 2)))
+        await api.fetch_answer(make_call("http://slow.example", timeouts=Timeouts(0.1, 2, 2, 2, 2)))
 
 
 # --- TLS ------------------------------------------------------------------------------------------
@@ -161,26 +171,26 @@ async def serve(authority, tmp_path, monkeypatch):
 
 async def test_an_upstream_that_proves_its_name_is_asked(authority, serve, api):
     server = await serve(authority.issue_cert("127.0.0.1"))
-    server.will(reply(b"one"), reply(b"two"))
+    server.queue_scripts(send_reply(b"one"), send_reply(b"two"))
     for said in (b"one", b"two"):
-        assert (await api.call(make_call(server.url))).body == said
+        assert (await api.fetch_answer(make_call(server.url))).body == said
     assert server.connections == 1
 
 
 async def test_the_name_is_proved_not_the_address(authority, serve, api, name_server):
     server = await serve(authority.issue_cert("named.example"))
-    server.will(reply(b"ok"))
+    server.queue_scripts(send_reply(b"ok"))
     name_server.answers["named.example"] = name_server.answers["other.example"] = [["127.0.0.1"]]
-    assert (await api.call(make_call(f"https://named.example:{server.port}"))).body == b"ok"
+    assert (await api.fetch_answer(make_call(f"https://named.example:{server.port}"))).body == b"ok"
     with pytest.raises(BadTls, match="Hostname mismatch"):
-        await api.call(make_call(f"https://other.example:{server.port}"))
+        await api.fetch_answer(make_call(f"https://other.example:{server.port}"))
     assert len(server.requests) == 1
 
 
 async def test_a_certificate_by_another_authority_is_refused(serve, api):
     server = await serve(trustme.CA().issue_cert("127.0.0.1"))
     with pytest.raises(BadTls, match="certificate"):
-        await api.call(make_call(server.url))
+        await api.fetch_answer(make_call(server.url))
     assert server.requests == []
 
 
@@ -195,38 +205,45 @@ async def test_nothing_is_sent_in_the_clear(api):
     async with await asyncio.start_server(answer_in_the_clear, "127.0.0.1", 0) as server:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(BadTls):
-            await api.call(make_call(url, headers=b"Authorization: Bearer secret\r\n"))
+            await api.fetch_answer(make_call(url, headers=b"Authorization: Bearer secret\r\n"))
     assert len(received) == 1
     assert b"secret" not in received[0]
 
 
 # --- broken answers -------------------------------------------------------------------------------
 BROKEN = {
-    "no HTTP": (raw(b"nonsense\r\n\r\n"), BadResponse),
-    "another protocol": (raw(b"SSH-2.0-OpenSSH_9.2\r\n", END), Disconnected),
+    "no HTTP": (send_pieces(b"nonsense\r\n\r\n"), BadResponse),
+    "another protocol": (send_pieces(b"SSH-2.0-OpenSSH_9.2\r\n", END), Disconnected),
     "two lengths": (
-        raw(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok"),
+        send_pieces(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok"),
         BadResponse,
     ),
     "a broken chunk": (
-        raw(head(200, {"transfer-encoding": "chunked"}), b"zz\r\nok\r\n"),
+        send_pieces(encode_response_head(200, {"transfer-encoding": "chunked"}), b"zz\r\nok\r\n"),
         BadResponse,
     ),
-    "a head without end": (raw(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 50_000), BadResponse),
-    "closed at once": (raw(END), Disconnected),
-    "reset at once": (raw(CUT), Disconnected),
-    "closed in the head": (raw(b"HTTP/1.1 200 OK\r\ncontent-", END), Disconnected),
-    "closed in the body": (raw(head(200, {"content-length": "9"}), b"part", END), Disconnected),
+    "a head without end": (send_pieces(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 50_000), BadResponse),
+    "closed at once": (send_pieces(END), Disconnected),
+    "reset at once": (send_pieces(CUT), Disconnected),
+    "closed in the head": (send_pieces(b"HTTP/1.1 200 OK\r\ncontent-", END), Disconnected),
+    "closed in the body": (
+        send_pieces(encode_response_head(200, {"content-length": "9"}), b"part", END),
+        Disconnected,
+    ),
     "reset in the body": (
-        raw(head(200, {"content-length": "9"}), b"part", PAUSE, CUT),
+        send_pieces(encode_response_head(200, {"content-length": "9"}), b"part", PAUSE, CUT),
         Disconnected,
     ),
     "closed in a chunk": (
-        raw(head(200, {"transfer-encoding": "chunked"}), b"9\r\npart", END),
+        send_pieces(encode_response_head(200, {"transfer-encoding": "chunked"}), b"9\r\npart", END),
         Disconnected,
     ),
     "closed before the last chunk": (
-        raw(head(200, {"transfer-encoding": "chunked"}), chunked(b"part"), END),
+        send_pieces(
+            encode_response_head(200, {"transfer-encoding": "chunked"}),
+            encode_chunked(b"part"),
+            END,
+        ),
         Disconnected,
     ),
 }
@@ -236,30 +253,30 @@ BROKEN = {
 async def test_a_broken_answer_is_an_error_of_the_upstream(api, upstream, kind):
     script, error = BROKEN[kind]
     upstream.gate.open()
-    upstream.will(script)
+    upstream.queue_scripts(script)
     with pytest.raises(error):
-        await api.call(make_call(upstream.url))
+        await api.fetch_answer(make_call(upstream.url))
     assert len(upstream.requests) == 1
-    upstream.will(reply(b"ok"))
-    assert (await api.call(make_call(upstream.url))).body == b"ok"
+    upstream.queue_scripts(send_reply(b"ok"))
+    assert (await api.fetch_answer(make_call(upstream.url))).body == b"ok"
 
 
 async def test_an_interim_answer_is_passed_over(api, upstream):
-    upstream.will(raw(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + OK))
-    assert (await api.call(make_call(upstream.url))).body == b"ok"
+    upstream.queue_scripts(send_pieces(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + OK))
+    assert (await api.fetch_answer(make_call(upstream.url))).body == b"ok"
 
 
 async def test_a_header_that_no_request_can_carry_is_not_sent(api, upstream):
     with pytest.raises(BadResponse):
-        await api.call(make_call(upstream.url, headers=b"X-A: a\nb\r\n"))
+        await api.fetch_answer(make_call(upstream.url, headers=b"X-A: a\nb\r\n"))
     assert upstream.requests == []
 
 
 # --- kept connections -----------------------------------------------------------------------------
 async def test_a_connection_is_kept_for_the_next_call(api, upstream):
-    upstream.will(reply(b"one"), reply(b"two"))
+    upstream.queue_scripts(send_reply(b"one"), send_reply(b"two"))
     for _ in range(2):
-        await api.call(make_call(upstream.url))
+        await api.fetch_answer(make_call(upstream.url))
     assert upstream.connections == 1
 
 
@@ -267,13 +284,13 @@ async def test_a_call_is_sent_again_once_when_its_kept_connection_was_closed(
     api, upstream, settings
 ):
     settings.RESEND_SECONDS = 60
-    upstream.will(reply(b"one"), raw(END), reply(b"two"))
-    assert (await api.call(make_call(upstream.url))).body == b"one"
-    assert (await api.call(make_call(upstream.url))).body == b"two"
+    upstream.queue_scripts(send_reply(b"one"), send_pieces(END), send_reply(b"two"))
+    assert (await api.fetch_answer(make_call(upstream.url))).body == b"one"
+    assert (await api.fetch_answer(make_call(upstream.url))).body == b"two"
     assert (upstream.connections, len(upstream.requests)) == (2, 3)
-    upstream.will(raw(END), raw(END))
+    upstream.queue_scripts(send_pieces(END), send_pieces(END))
     with pytest.raises(Disconnected):
-        await api.call(make_call(upstream.url))
+        await api.fetch_answer(make_call(upstream.url))
     assert len(upstream.requests) == 5
 
 
@@ -281,8 +298,8 @@ async def test_a_call_that_the_upstream_had_time_to_work_on_is_not_sent_again(
     api, upstream, settings
 ):
     settings.RESEND_SECONDS = 0
-    upstream.will(reply(b"one"), raw(END))
-    await api.call(make_call(upstream.url))
+    upstream.queue_scripts(send_reply(b"one"), send_pieces(END))
+    await api.fetch_answer(make_call(upstream.url))
     with pytest.raises(Disconnected):
-        await api.call(make_call(upstream.url))
+        await api.fetch_answer(make_call(upstream.url))
     assert len(upstream.requests) == 2

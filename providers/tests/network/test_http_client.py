@@ -22,4 +22,4 @@ from providers.network.http_client import Origin
 def test_the_host_header_names_every_port_but_the_default_one(
     base_url: str, authority: str
 ) -> None:
-    assert Origin.of(base_url, allow_private=True).authority == authority
+    assert Origin.from_base_url(base_url, allow_private=True).authority == authority

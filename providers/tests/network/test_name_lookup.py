@@ -12,7 +12,7 @@ import pytest
 
 from providers.exceptions import Unreachable
 from providers.network import name_lookup
-from proxysite.testing import PATIENCE_SECONDS, eventually
+from proxysite.testing import PATIENCE_SECONDS, wait_until_true
 
 FIRST, SECOND = "192.0.2.1", "192.0.2.2"
 
@@ -74,7 +74,7 @@ async def test_many_who_ask_at_once_share_one_look_up_and_what_it_found_is_kept(
 async def test_a_host_whose_name_server_is_silent_takes_two_threads_at_most(
     resolver, servers, monkeypatch
 ):
-    monkeypatch.setattr(name_lookup, "SECOND_SECONDS", 0.0)
+    monkeypatch.setattr(name_lookup, "SECOND_LOOKUP_SECONDS", 0.0)
     servers.stuck.add("slow.example")
     for _ in range(6):
         await asyncio.gather(*(give_up(resolver, "slow.example") for _ in range(10)))
@@ -83,7 +83,7 @@ async def test_a_host_whose_name_server_is_silent_takes_two_threads_at_most(
 
 
 async def test_a_second_look_up_helps_when_the_first_one_hangs(resolver, servers, monkeypatch):
-    monkeypatch.setattr(name_lookup, "SECOND_SECONDS", 0.0)
+    monkeypatch.setattr(name_lookup, "SECOND_LOOKUP_SECONDS", 0.0)
     servers.stuck.add("slow.example")
     await give_up(resolver, "slow.example")
     servers.stuck.clear()
@@ -131,12 +131,12 @@ async def test_addresses_that_cannot_be_connected_to_are_looked_up_before_their_
     resolver, servers, monkeypatch
 ):
     await resolver.find_addresses("a.example")
-    resolver.doubt_addresses("a.example")
+    resolver.mark_addresses_doubtful("a.example")
     assert await resolver.find_addresses("a.example") == [FIRST]
     assert len(servers.asked) == 1, "what was found a moment ago is not doubted"
     monkeypatch.setattr(name_lookup, "DOUBT_SECONDS", 0.0)
     servers.answers["a.example"] = SECOND
-    resolver.doubt_addresses("a.example")
+    resolver.mark_addresses_doubtful("a.example")
     assert await resolver.find_addresses("a.example") == [SECOND]
 
 
@@ -148,7 +148,7 @@ async def test_look_ups_of_all_hosts_together_are_bounded(resolver, servers, set
     with pytest.raises(Unreachable, match="Too many look-ups"):
         await resolver.find_addresses("a.example")
     servers.over.set()
-    await eventually(lambda: not resolver._lookups)
+    await wait_until_true(lambda: not resolver._running_lookups)
     assert await resolver.find_addresses("a.example") == [FIRST]
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, transaction
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.queued_sqlite3.write_queue import WriteQueue, write_queue
 
 on_sqlite = pytest.mark.skipif(
@@ -34,10 +34,10 @@ def queue_up(queue: WriteQueue, names: list[tuple[str, bool]]) -> list[str]:
     order: list[str] = []
 
     def take(name: str, first: bool) -> None:
-        with queue.held(LONG_SECONDS, first=first):
+        with queue.hold_lock(LONG_SECONDS, first=first):
             order.append(name)
 
-    with ThreadPoolExecutor(len(names)) as threads, queue.held(LONG_SECONDS):
+    with ThreadPoolExecutor(len(names)) as threads, queue.hold_lock(LONG_SECONDS):
         for number, (name, first) in enumerate(names, 1):
             threads.submit(take, name, first)
             wait_until(lambda number=number: len(queue._waiting) == number)  # type: ignore[misc]
@@ -51,9 +51,9 @@ def test_who_came_first_is_first_and_the_ledger_before_all() -> None:
 
 def test_who_waits_in_vain_is_told_and_stands_in_nobodys_way() -> None:
     queue = WriteQueue()
-    with queue.held(0):
+    with queue.hold_lock(0):
         assert not queue.acquire(0)
-        with pytest.raises(TimeoutError, match="database is locked"), queue.held(0.01):
+        with pytest.raises(TimeoutError, match="database is locked"), queue.hold_lock(0.01):
             pass
     assert queue.acquire(0)
     queue.release()
@@ -75,7 +75,7 @@ async def test_a_transaction_holds_its_place_until_it_ends(ending: str) -> None:
         if ending == "close":
             connection.close()
 
-    await off_loop(transact)
+    await run_in_thread(transact)
     assert write_queue.acquire(0)
     write_queue.release()
 
@@ -89,7 +89,7 @@ async def test_a_transaction_whose_connection_is_closed_under_it_gives_its_place
             raise ZeroDivisionError
         connection.close()
 
-    await off_loop(lose)
+    await run_in_thread(lose)
     assert write_queue.acquire(0)
     write_queue.release()
 
@@ -104,7 +104,7 @@ async def test_a_transaction_that_never_gets_its_turn_fails_as_on_a_locked_datab
         with transaction.atomic():
             pass
 
-    with write_queue.held(0), pytest.raises(OperationalError, match="database is locked"):
-        await off_loop(transact)
-    with write_queue.held(0):
+    with write_queue.hold_lock(0), pytest.raises(OperationalError, match="database is locked"):
+        await run_in_thread(transact)
+    with write_queue.hold_lock(0):
         pass

@@ -21,12 +21,12 @@ from providers.exceptions import (
     UpstreamError,
 )
 from providers.upstream.error_mapping import (
-    CODES,
+    ERROR_CODES,
     MESSAGE_LENGTH,
-    clean,
-    error_in,
-    refusal,
-    retry_after,
+    clean_message,
+    find_error_object,
+    map_error_answer,
+    read_retry_after,
 )
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=250)
@@ -37,7 +37,7 @@ def refused(
     status: Any, error: dict[str, Any] | None = None, *, content_type: bytes = b"", secret: str = ""
 ) -> UpstreamError:
     headers = {b"content-type": content_type} if content_type else {}
-    return refusal(CODES, status, error, headers, secret=secret)
+    return map_error_answer(ERROR_CODES, status, error, headers, secret=secret)
 
 
 # --- what a status means --------------------------------------------------------------------------
@@ -187,7 +187,8 @@ def test_a_web_page_is_the_providers_fault_and_not_the_tokens(
 
 def test_every_code_means_an_upstream_error_in_lower_case() -> None:
     assert all(
-        issubclass(kind, UpstreamError) and code == code.lower() for code, kind in CODES.items()
+        issubclass(kind, UpstreamError) and code == code.lower()
+        for code, kind in ERROR_CODES.items()
     )
 
 
@@ -206,7 +207,7 @@ def test_every_code_means_an_upstream_error_in_lower_case() -> None:
     ids=repr,
 )
 def test_the_error_object_is_found_in_every_dialect(body: dict[str, Any], message: str) -> None:
-    found = error_in(body)
+    found = find_error_object(body)
     assert found is not None
     assert found["message"] == message
 
@@ -215,7 +216,7 @@ def test_the_error_object_is_found_in_every_dialect(body: dict[str, Any], messag
     "body", [{}, {"choices": []}, {"error": None}, {"error": ""}, {"detail": ""}, {"data": []}]
 )
 def test_an_answer_without_an_error_has_none(body: dict[str, Any]) -> None:
-    assert error_in(body) is None
+    assert find_error_object(body) is None
 
 
 # --- Retry-After ----------------------------------------------------------------------------------
@@ -256,13 +257,13 @@ def test_an_answer_without_an_error_has_none(body: dict[str, Any]) -> None:
     ids=repr,
 )
 def test_retry_after_is_read(headers: dict[bytes, bytes], seconds: float | None) -> None:
-    assert retry_after(headers) == seconds
+    assert read_retry_after(headers) == seconds
 
 
 @pytest.mark.parametrize("seconds", [90, -3_600, 86_400 * 400])
 def test_retry_after_may_be_a_date(seconds: int) -> None:
     at = datetime.now(UTC) + timedelta(seconds=seconds)
-    found = retry_after({b"retry-after": format_datetime(at, usegmt=True).encode()})
+    found = read_retry_after({b"retry-after": format_datetime(at, usegmt=True).encode()})
     assert found == pytest.approx(max(0, seconds), abs=30)
 
 
@@ -271,12 +272,14 @@ def test_retry_after_may_be_a_date(seconds: int) -> None:
 )
 def test_the_old_forms_of_a_date_are_read_too(form: str) -> None:
     at = datetime.now(UTC) + timedelta(seconds=600)
-    assert retry_after({b"retry-after": at.strftime(form).encode()}) == pytest.approx(600, abs=30)
+    assert read_retry_after({b"retry-after": at.strftime(form).encode()}) == pytest.approx(
+        600, abs=30
+    )
 
 
 def test_the_error_carries_when_to_come_back() -> None:
-    assert refusal(CODES, 429, None, {b"retry-after": b"7"}).retry_after_seconds == 7
-    assert refusal(CODES, 429, None, {}).retry_after_seconds is None
+    assert map_error_answer(ERROR_CODES, 429, None, {b"retry-after": b"7"}).retry_after_seconds == 7
+    assert map_error_answer(ERROR_CODES, 429, None, {}).retry_after_seconds is None
 
 
 @FAST
@@ -285,7 +288,7 @@ def test_the_error_carries_when_to_come_back() -> None:
     | st.text(alphabet="0123456789 ,:-+.eGMTJanMon", max_size=40).map(str.encode)
 )
 def test_any_header_is_seconds_or_nothing(value: bytes) -> None:
-    found = retry_after({b"retry-after": value})
+    found = read_retry_after({b"retry-after": value})
     assert found is None or isinstance(found, float)
 
 
@@ -312,7 +315,8 @@ def test_the_secret_is_blanked_wherever_the_message_has_it(message: str) -> None
         assert SECRET not in shown
         assert SECRET[9:] not in shown
     assert (
-        clean(message, SECRET) == " ".join(message.replace(SECRET, "***").split())[:MESSAGE_LENGTH]
+        clean_message(message, SECRET)
+        == " ".join(message.replace(SECRET, "***").split())[:MESSAGE_LENGTH]
     )
 
 
@@ -340,7 +344,7 @@ ANY = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(sorted(CODES)),
+    | st.sampled_from(sorted(ERROR_CODES)),
     lambda inner: (
         st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
     ),
@@ -356,7 +360,7 @@ FIELDS = st.sampled_from(
 def test_any_refusal_is_an_upstream_error_that_can_be_shown(
     status: Any, body: dict[str, Any], html: bool
 ) -> None:
-    found = refused(status, error_in(body), content_type=b"text/html" if html else b"")
+    found = refused(status, find_error_object(body), content_type=b"text/html" if html else b"")
     assert isinstance(found, UpstreamError)
     assert 400 <= found.shown_status <= 599
     assert found.message
@@ -384,8 +388,12 @@ def test_input_that_was_flagged_is_the_callers_fault_and_no_tokens() -> None:
         "model_slug": "gpt",
     }
     error = {"code": 403, "message": "Your input was flagged.", "metadata": metadata}
-    assert type(refusal(CODES, 403, error, {})) is Rejected
+    assert type(map_error_answer(ERROR_CODES, 403, error, {})) is Rejected
     assert (
-        type(refusal(CODES, 403, error | {"metadata": {"provider_name": "OpenAI"}}, {}))
+        type(
+            map_error_answer(
+                ERROR_CODES, 403, error | {"metadata": {"provider_name": "OpenAI"}}, {}
+            )
+        )
         is AuthRejected
     )

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from providers.exceptions import QuotaExhausted, RateLimited
-from providers.upstream.error_mapping import CODES, refusal
+from providers.upstream.error_mapping import ERROR_CODES, map_error_answer
 from providers.upstream.rate_limits import (
-    Limit,
+    RateLimit,
     parse_reset,
     read_body_reset,
     read_limit,
@@ -61,11 +61,11 @@ def test_each_way_to_write_a_reset_is_understood(text: Text, seconds: float | No
 
 def test_nothing_left_is_found_with_its_reset() -> None:
     openai = {b"x-ratelimit-remaining-requests": b"0", b"x-ratelimit-reset-requests": b"6m0s"}
-    assert read_limit(openai) == Limit(360, True)
+    assert read_limit(openai) == RateLimit(360, True)
     both = openai | {b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"10m"}
-    assert read_limit(both) == Limit(600, True)
+    assert read_limit(both) == RateLimit(600, True)
     router = {b"x-ratelimit-remaining": b"0", b"x-ratelimit-reset": b"20"}
-    assert read_limit(router) == Limit(20, False)
+    assert read_limit(router) == RateLimit(20, False)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_of_a_429_the_limit_that_was_hit_counts() -> None:
         b"x-ratelimit-remaining-tokens": b"0",
         b"x-ratelimit-reset-tokens": b"45s",
     }
-    assert read_reset(headers) == Limit(45, True)
-    assert read_reset({b"x-ratelimit-reset-tokens": b"45s"}) == Limit(45, True)
+    assert read_reset(headers) == RateLimit(45, True)
+    assert read_reset({b"x-ratelimit-reset-tokens": b"45s"}) == RateLimit(45, True)
     assert read_reset({}) is None
 
 
@@ -124,9 +124,9 @@ def test_bodies_of_refusals_say_when_to_come_back(
 def test_a_refusal_carries_its_reset_its_reach_and_whose_limit_it_is() -> None:
     headers = {b"x-ratelimit-remaining-tokens": b"0", b"x-ratelimit-reset-tokens": b"30s"}
     text = "Rate limit reached for gpt-5 in organization org-Acme1 on tokens per min."
-    found = refusal(CODES, 429, {"message": text}, headers)
+    found = map_error_answer(ERROR_CODES, 429, {"message": text}, headers)
     assert isinstance(found, RateLimited)
-    assert (found.retry_after_seconds, found.of_model, found.organization) == (
+    assert (found.retry_after_seconds, found.is_per_model, found.organization) == (
         30,
         True,
         "org-Acme1",
@@ -135,12 +135,12 @@ def test_a_refusal_carries_its_reset_its_reach_and_whose_limit_it_is() -> None:
 
 def test_retry_after_comes_before_all_other_signs() -> None:
     headers = {b"retry-after": b"3", b"x-ratelimit-reset-requests": b"6m0s"}
-    found = refusal(CODES, 429, {"message": "try again in 9s"}, headers)
+    found = map_error_answer(ERROR_CODES, 429, {"message": "try again in 9s"}, headers)
     assert found.retry_after_seconds == 3
 
 
 def test_a_quota_is_not_back_when_a_rate_limit_is() -> None:
     headers = {b"x-ratelimit-reset-requests": b"1s"}
-    found = refusal(CODES, 429, {"code": "insufficient_quota"}, headers)
+    found = map_error_answer(ERROR_CODES, 429, {"code": "insufficient_quota"}, headers)
     assert isinstance(found, QuotaExhausted)
     assert found.retry_after_seconds is None

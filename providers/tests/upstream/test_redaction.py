@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.upstream.error_mapping import clean
-from providers.upstream.redaction import blank_secret, encoded_forms
+from providers.upstream.error_mapping import clean_message
+from providers.upstream.redaction import blank_secret, list_encoded_forms
 
 SECRET = "sk-Canary+1/aB_9~xYz?7Q"
 SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=60)
@@ -48,7 +48,7 @@ def leaks(shown, form, length=12):
 def test_no_form_of_a_secret_is_shown(form):
     shown = blank_secret(f"The key '{form(SECRET)}' is wrong, {form(SECRET)}!", SECRET)
     assert "***" in shown
-    assert not any(leaks(shown, encoded) for encoded in encoded_forms(SECRET))
+    assert not any(leaks(shown, encoded) for encoded in list_encoded_forms(SECRET))
     assert shown.startswith("The key '")
     assert shown.endswith("!")
 
@@ -79,7 +79,7 @@ def test_ordinary_sentences_are_not_touched(text):
 
 
 def test_a_long_message_is_cut_before_it_is_searched():
-    assert len(clean("word " * 1_000_000 + SECRET, SECRET)) == 500
+    assert len(clean_message("word " * 1_000_000 + SECRET, SECRET)) == 500
 
 
 def test_an_empty_secret_blanks_nothing():

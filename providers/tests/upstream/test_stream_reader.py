@@ -9,13 +9,13 @@ import pytest
 
 from providers.exceptions import BadResponse, Disconnected, RateLimited, UpstreamError
 from providers.protocol.chunks import Chunk
-from providers.upstream.stream_reader import BROKEN_EVENTS, LARGE_EVENT_BYTES, StreamReader
-from providers.wire.json_reader import loads, loads_raw
+from providers.upstream.stream_reader import LARGE_EVENT_BYTES, MOST_BROKEN_EVENTS, StreamReader
+from providers.wire.json_reader import read_json, read_raw_json
 
 
 def read_event(data: bytes) -> Chunk | None:
     try:
-        chunk = loads(data)
+        chunk = read_json(data)
     except ValueError:
         return None
     if isinstance(chunk, dict) and "error" in chunk:
@@ -48,9 +48,9 @@ def run(
     chunks: list[Chunk] = []
     for piece in cut(stream):
         chunks += found.feed(piece)
-        if found.over:
+        if found.is_over:
             break
-    chunks += found.finish()
+    chunks += found.read_last_event()
     return "".join(
         c["delta"].get("content") or "" for one in chunks for c in one["choices"] if "delta" in c
     ), found
@@ -81,14 +81,14 @@ def test_a_stream_that_ended_well_is_judged_so_and_says_the_same_however_it_is_c
     stream, draw = ENDS_WELL[case], random.Random(5)
     expected, found = run(stream)
     assert expected == "hello"
-    found.judge()
-    assert found.finished
-    assert found.done == (b"[DONE]" in stream)
+    found.require_finish()
+    assert found.is_finished
+    assert found.has_done_marker == (b"[DONE]" in stream)
     for size in [1, 2, 3, *(draw.randrange(4, 60) for _ in range(20))]:
         text, again = run(
             stream, lambda all_, size=size: [all_[i : i + size] for i in range(0, len(all_), size)]
         )
-        again.judge()
+        again.require_finish()
         assert text == "hello"
 
 
@@ -110,7 +110,7 @@ CUT: dict[str, tuple[bytes, type[UpstreamError]]] = {
         Disconnected,
     ),
     "too many broken events": (
-        b"data: {broken\n\n" * (BROKEN_EVENTS + 1) + HELLO + DONE,
+        b"data: {broken\n\n" * (MOST_BROKEN_EVENTS + 1) + HELLO + DONE,
         BadResponse,
     ),
     "an endless event": (event("hel") + b"data: " + b"x" * 20_000, BadResponse),
@@ -126,7 +126,7 @@ def test_a_stream_that_did_not_finish_never_looks_finished(case: str) -> None:
             stream, lambda all_, size=size: [all_[i : i + size] for i in range(0, len(all_), size)]
         )
         with pytest.raises(UpstreamError) as caught:
-            found.judge()
+            found.require_finish()
         assert type(caught.value) is expected
         assert "hello" not in text
 
@@ -134,13 +134,13 @@ def test_a_stream_that_did_not_finish_never_looks_finished(case: str) -> None:
 def test_what_came_before_an_error_in_the_same_read_is_not_lost() -> None:
     text, found = run(event("hel") + b'data: {"error": {}}\n\n')
     assert text == "hel"
-    assert found.over
+    assert found.is_over
 
 
 def test_ten_broken_events_are_skipped_and_one_more_is_too_many() -> None:
-    some = b"data: {broken\n\n" * BROKEN_EVENTS
+    some = b"data: {broken\n\n" * MOST_BROKEN_EVENTS
     text, found = run(some + HELLO + DONE)
-    found.judge()
+    found.require_finish()
     assert text == "hello"
 
 
@@ -148,7 +148,7 @@ def test_a_legacy_stream_is_judged_by_the_same_rules() -> None:
     found = reader(chat=False)
     choice = {"index": 0, "text": "a", "finish_reason": "length"}
     [chunk] = found.feed(b"data: %b\n\n" % orjson.dumps({"choices": [choice]}))
-    found.judge()
+    found.require_finish()
     assert chunk["choices"] == [choice]
 
 
@@ -166,7 +166,7 @@ async def test_a_large_event_is_read_beside_the_event_loop_and_says_the_same() -
     for start in range(0, len(stream), 65_536):
         piece = stream[start : start + 65_536]
         chunks += (
-            await found.feed_beside_loop(piece)
+            await found.feed_in_thread(piece)
             if found.ends_large_event(piece)
             else found.feed(piece)
         )
@@ -174,7 +174,7 @@ async def test_a_large_event_is_read_beside_the_event_loop_and_says_the_same() -
         "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)[-8:]
         == "xxxhello"
     )
-    found.judge()
+    found.require_finish()
     assert threads == ["events"] * 4  # what came in the same read too
 
 
@@ -203,7 +203,7 @@ def test_halves_of_a_character_in_two_events_are_joined() -> None:
         f'data: {{"choices": [{{"index": 0, "delta": {{"content": "\\u{half}"}}}}]}}\n\n'
         for half in ("d83d", "de80")
     ]
-    found = StreamReader(loads_raw, 10_000, chat=True)
+    found = StreamReader(read_raw_json, 10_000, chat=True)
     chunks = found.feed("".join(halves).encode())
     assert (
         "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "\U0001f680"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.wire.json_reader import loads
+from providers.wire.json_reader import read_json
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 SCALARS = (
@@ -29,8 +29,8 @@ def written_and_read_again(value: Any) -> Any:
 @FAST
 @given(VALUES)
 def test_what_is_valid_json_is_read_as_it_is(value: Any) -> None:
-    assert loads(json.dumps(value).encode()) == value
-    assert loads(json.dumps(value, ensure_ascii=False).encode("utf-8")) == value
+    assert read_json(json.dumps(value).encode()) == value
+    assert read_json(json.dumps(value, ensure_ascii=False).encode("utf-8")) == value
 
 
 MENDED = {
@@ -50,7 +50,7 @@ MENDED = {
 @pytest.mark.parametrize("case", MENDED)
 def test_what_python_can_read_is_mended(case: str) -> None:
     data, expected = MENDED[case]
-    assert loads(data) == expected == written_and_read_again(expected)
+    assert read_json(data) == expected == written_and_read_again(expected)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_what_python_can_read_is_mended(case: str) -> None:
 )
 def test_what_is_no_json_or_nested_without_end_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of any text
-        loads(data)
+        read_json(data)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_is_no_json_or_nested_without_end_is_a_value_error(data: bytes) -> 
 )
 def test_a_value_that_could_not_be_written_again_is_refused_or_mended(data: bytes) -> None:
     try:
-        value = loads(data)
+        value = read_json(data)
     except ValueError:
         return
     assert written_and_read_again(value) == value
@@ -141,7 +141,7 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join) | st.binary(max_size=30))
 def test_any_bytes_are_a_value_that_can_be_written_again_or_a_value_error(data: bytes) -> None:
     try:
-        value = loads(data)
+        value = read_json(data)
     except ValueError:
         return
     assert written_and_read_again(value) == value

@@ -19,13 +19,13 @@ from providers.tests.kimi_site import (
     cmpl,
     rest_says,
 )
-from proxysite.testing import eventually
-from proxysite.testing.upstream import reply, stream
+from proxysite.testing import wait_until_true
+from proxysite.testing.upstream import send_reply, send_stream
 
 
 # --- cut for its length ---------------------------------------------------------------------------
 def cut_off(*texts: str, segment: str = "seg1") -> Any:
-    return stream(
+    return send_stream(
         {"event": "req", "id": segment}, *map(cmpl, texts), {"event": "length"}, ALL_DONE, "[DONE]"
     )
 
@@ -66,7 +66,7 @@ async def test_it_goes_on_so_often_and_then_says_that_it_was_cut(
 
 async def test_a_cut_at_the_end_of_the_body_goes_on_too(rest: Asking) -> None:
     rest.will(
-        stream({"event": "req", "id": "seg1"}, cmpl("One, "), {"event": "length"}),
+        send_stream({"event": "req", "id": "seg1"}, cmpl("One, "), {"event": "length"}),
         rest_says("two."),
     )
     assert (await rest.answer())["content"] == "One, two."
@@ -75,7 +75,7 @@ async def test_a_cut_at_the_end_of_the_body_goes_on_too(rest: Asking) -> None:
 async def test_an_error_after_the_cut_is_no_reason_to_go_on(rest: Asking) -> None:
     length = {"event": "length"}
     rest.will(
-        stream(
+        send_stream(
             {"event": "req", "id": "seg1"},
             cmpl("One"),
             length,
@@ -89,7 +89,7 @@ async def test_an_error_after_the_cut_is_no_reason_to_go_on(rest: Asking) -> Non
 
 @pytest.mark.parametrize("ending", [[], [ALL_DONE], [ALL_DONE, "[DONE]"], ["[DONE]"]], ids=str)
 async def test_each_way_to_end_is_one(rest: Asking, ending: list[Any]) -> None:
-    rest.will(stream(cmpl("Yes."), *ending))
+    rest.will(send_stream(cmpl("Yes."), *ending))
     found = await rest.answer()
     assert (found["content"], found["finish_reason"]) == ("Yes.", "stop")
 
@@ -158,11 +158,11 @@ async def test_a_file_that_cannot_be_read_is_the_end_of_it(
 
     async def broken(exchange: Any) -> None:
         if exchange.request.path.endswith("parse_process"):
-            await stream(said)(exchange)
+            await send_stream(said)(exchange)
         else:
             await site(exchange)
 
-    rest.upstream.always(broken)
+    rest.upstream.set_default_script(broken)
     with pytest.raises(expected):
         await rest.answer(with_parts(FILE), model={"files": True})
     assert site.questions == []
@@ -171,7 +171,7 @@ async def test_a_file_that_cannot_be_read_is_the_end_of_it(
 @pytest.mark.parametrize("chat_id", ["", "../user", "a/b", "?all"])
 async def test_an_id_that_is_none_of_the_sites_is_not_deleted(rest: Asking, chat_id: str) -> None:
     with pytest.raises(ModelMissing):
-        await rest.adapter.forget(rest.credential, chat_id)
+        await rest.adapter.delete_chat(rest.credential, chat_id)
     assert rest.upstream.requests == []
 
 
@@ -183,7 +183,7 @@ async def test_a_file_that_is_never_read_is_given_up(
     with pytest.raises(UpstreamTimeout):
         await rest.answer(with_parts(FILE), model={"files": True})
     assert rest.site.questions == []
-    await eventually(lambda: rest.site.deleted)
+    await wait_until_true(lambda: rest.site.deleted)
 
 
 @pytest.mark.parametrize(
@@ -231,10 +231,10 @@ async def test_an_address_that_is_none_is_not_uploaded_to(rest: Asking, url: Any
 
     async def evil(exchange: Any) -> None:
         if exchange.request.path.endswith("pre-sign-url"):
-            await reply({"url": url, "file_id": "f1"})(exchange)
+            await send_reply({"url": url, "file_id": "f1"})(exchange)
         else:
             await site(exchange)
 
-    rest.upstream.always(evil)
+    rest.upstream.set_default_script(evil)
     with pytest.raises(BadResponse):
         await rest.answer(with_parts(IMAGE))

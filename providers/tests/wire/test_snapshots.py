@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.filters import needed
-from providers.filters.filter_pipeline import fold
+from providers.filters import choose_filters
+from providers.filters.filter_pipeline import fold_answer
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.upstream.stream_reader import DialectReader
-from providers.wire.k2think_dialect import Snapshots
-from providers.wire.snapshots import Cumulative, Said
-from providers.wire.sse import Splitter
+from providers.wire.k2think_dialect import K2ThinkAnswer
+from providers.wire.snapshots import NewText, SnapshotReader
+from providers.wire.sse import EventSplitter
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 # ways in which all transcripts together are cut; each byte by itself is a test of its own
@@ -32,15 +32,15 @@ SHUT = (
 )
 
 
-def said(*snapshots: str) -> list[Said]:
+def said(*snapshots: str) -> list[NewText]:
     """What each snapshot brought, and last what closing brought."""
-    text = Cumulative()
-    return [*(text.take(snapshot) for snapshot in snapshots), text.close()]
+    text = SnapshotReader()
+    return [*(text.read_snapshot(snapshot) for snapshot in snapshots), text.finish_text()]
 
 
-def joined(parts: Iterable[Said]) -> Said:
+def joined(parts: Iterable[NewText]) -> NewText:
     parts = list(parts)
-    return Said("".join(part.thinking for part in parts), "".join(part.answer for part in parts))
+    return NewText("".join(part.thinking for part in parts), "".join(part.answer for part in parts))
 
 
 # --- plain text -----------------------------------------------------------------------------------
@@ -232,16 +232,16 @@ def streamed(pieces: Iterable[bytes], thinking: str = "reasoning") -> list[Chunk
     """What callers get of a stream of bytes: reader and filters, no sockets."""
     request = ChatRequest("1", CHAT, "m", {"model": "m", "messages": []}, stream=True)
     model = UpstreamModel("u", thinks="implied", thinking=thinking)
-    reader = DialectReader(Snapshots(request, Credential(None, "")), Splitter(1_000_000))
-    batches = [*map(reader.feed, pieces), reader.finish()]
-    reader.judge()
-    for step in needed(request, model, Attempt("p", "m")):
-        batches = [step.chunks(batch) for batch in batches]
+    reader = DialectReader(K2ThinkAnswer(request, Credential(None, "")), EventSplitter(1_000_000))
+    batches = [*map(reader.feed, pieces), reader.read_last_event()]
+    reader.require_finish()
+    for step in choose_filters(request, model, Attempt("p", "m")):
+        batches = [step.filter_chunks(batch) for batch in batches]
     return [chunk for batch in batches for chunk in batch]
 
 
 def message(chunks: list[Chunk]) -> Any:
-    whole = fold(chunks)
+    whole = fold_answer(chunks)
     return whole["choices"][0]["message"], whole["choices"][0]["finish_reason"], whole.get("usage")
 
 
@@ -281,13 +281,13 @@ def test_a_transcript_byte_by_byte_says_the_same(path: Path) -> None:
 
 
 def test_lines_that_are_quoted_when_their_block_closes_are_not_said_again() -> None:
-    text = Cumulative()
+    text = SnapshotReader()
     opened = '<details type="reasoning" done="false">\n<summary>Thinking…</summary>\n'
     closed = '<details type="reasoning" done="true" duration="3">\n<summary>Thought</summary>\n'
     said = [
-        text.take(f"{opened}aaaa bbb\ncccc ddd\nx"),
-        text.take(f"{closed}> aaaa bbb\n> cccc ddd\n> xyz\n</details>\nHi"),
-        text.close(),
+        text.read_snapshot(f"{opened}aaaa bbb\ncccc ddd\nx"),
+        text.read_snapshot(f"{closed}> aaaa bbb\n> cccc ddd\n> xyz\n</details>\nHi"),
+        text.finish_text(),
     ]
     assert "".join(one.thinking for one in said) == "aaaa bbb\ncccc ddd\nxyz"
     assert "".join(one.answer for one in said).strip() == "Hi"

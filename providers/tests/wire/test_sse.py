@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.wire.sse import EventTooLong, Splitter
+from providers.wire.sse import EventSplitter, EventTooLong
 
 PLENTY = 10**9
 BOM = b"\xef\xbb\xbf"
@@ -21,7 +21,7 @@ NASTY = (
 
 
 def events(pieces: list[bytes], limit_bytes: int = PLENTY) -> list[bytes]:
-    splitter = Splitter(limit_bytes)
+    splitter = EventSplitter(limit_bytes)
     found = [event for piece in pieces for event in splitter.feed(piece)]
     return found + splitter.finish()
 
@@ -101,7 +101,7 @@ def test_a_cr_at_the_end_of_a_read_and_an_lf_at_the_start_of_the_next_are_one_li
 def test_an_event_is_complete_with_the_cr_of_its_blank_line_and_the_lf_after_it_opens_nothing() -> (
     None
 ):
-    splitter = Splitter(PLENTY)
+    splitter = EventSplitter(PLENTY)
     assert splitter.feed(b"data: a\r\n\r") == [b"a"]
     assert splitter.feed(b"") == []
     assert splitter.feed(b"\n") == []
@@ -113,7 +113,7 @@ def test_an_lf_after_a_cr_and_an_empty_read_still_belongs_to_it() -> None:
 
 
 def test_events_come_out_with_the_read_that_completes_them() -> None:
-    splitter = Splitter(PLENTY)
+    splitter = EventSplitter(PLENTY)
     assert splitter.feed(b"data: a\n\ndata: b\n\nda") == [b"a", b"b"]
     assert splitter.feed(b"ta: c\n") == []
     assert splitter.feed(b"\n") == [b"c"]
@@ -168,7 +168,7 @@ def fed_until_refused(piece: bytes, limit_bytes: int) -> int:
     """How many bytes of `piece` after `piece` a splitter takes before it gives up; fails when it
     never does.
     """
-    splitter = Splitter(limit_bytes)
+    splitter = EventSplitter(limit_bytes)
     taken = 0
     while taken < 12 * limit_bytes:
         try:

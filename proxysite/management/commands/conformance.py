@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from providers.management.base import GatewayCommand
 from proxysite.conformance import report
 from proxysite.conformance.judge import FAIL, Verdict
-from proxysite.conformance.run import Run, WallError
+from proxysite.conformance.run import ConformanceRun, SetupError
 from proxysite.conformance.scenarios import SCENARIOS
 from proxysite.conformance.timings import PROFILES
 
@@ -51,23 +51,25 @@ class Command(GatewayCommand):
             raise CommandError(
                 f"There is no scenario {', '.join(sorted(unknown))}: they are S01 to S16."
             )
-        run = Run(
+        run = ConformanceRun(
             url, key, options["wall"], PROFILES[options["profile"]], stream=not options["whole"]
         )
         try:
             verdicts = asyncio.run(
-                self.judge(run, set(chosen), as_text=options["format"] == "text")
+                self.collect_verdicts(run, set(chosen), as_text=options["format"] == "text")
             )
-        except WallError as error:
+        except SetupError as error:
             raise CommandError(str(error), returncode=COULD_NOT_JUDGE) from None
         if options["format"] == "json":
-            self.stdout.write(json.dumps(report.as_json(verdicts)))
+            self.stdout.write(json.dumps(report.build_json_report(verdicts)))
         else:
-            self.stdout.write(report.summarize(verdicts))
+            self.stdout.write(report.summarize_verdicts(verdicts))
         if any(one.verdict == FAIL for one in verdicts):
             sys.exit(1)
 
-    async def judge(self, run: Run, chosen: set[str], *, as_text: bool) -> list[Verdict]:
+    async def collect_verdicts(
+        self, run: ConformanceRun, scenario_ids: set[str], *, as_text: bool
+    ) -> list[Verdict]:
         """Run the chosen scenarios and return the verdicts. Raises WallError.
 
         With `as_text` each verdict is printed as soon as it is there.
@@ -75,7 +77,9 @@ class Command(GatewayCommand):
         verdicts = []
         async with run:
             await run.wait_until_ready()
-            async for verdict in run.judge_all([one for one in SCENARIOS if one.id in chosen]):
+            async for verdict in run.judge_scenarios(
+                [one for one in SCENARIOS if one.id in scenario_ids]
+            ):
                 verdicts.append(verdict)
                 if as_text:
                     self.stdout.write(report.describe_verdict(verdict))

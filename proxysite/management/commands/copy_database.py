@@ -17,9 +17,9 @@ from proxysite.configuration.declarations import Environment
 from proxysite.configuration.setting_values import DATABASE_FORMS, check_database_url
 from proxysite.first_run import markers
 from proxysite.transfer import copying
-from proxysite.transfer.copying import CopyRefused, Plan
-from proxysite.transfer.source import Source
-from proxysite.transfer.target import ALIAS, Target
+from proxysite.transfer.copying import CopyRefused, TablePlan
+from proxysite.transfer.source import SourceDatabase
+from proxysite.transfer.target import TARGET_ALIAS, TargetDatabase
 
 SLICE_ROWS = 2_000
 CONNECT_SECONDS = 10
@@ -51,8 +51,8 @@ class Command(GatewayCommand):
             raise CommandError("--slice-rows is at least 1.")
         connect_target(url)
         try:
-            with opened_source() as source:
-                self.copy(source, Target(), dry_run, slice_rows)
+            with open_source() as source:
+                self.copy_everything(source, TargetDatabase(), dry_run, slice_rows)
         except CopyRefused as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:
@@ -60,11 +60,13 @@ class Command(GatewayCommand):
                 f"The target cannot be used: {str(error).strip().splitlines()[0]}."
             ) from None
         finally:
-            connections[ALIAS].close()
-            del connections[ALIAS]
-            del connections.databases[ALIAS]
+            connections[TARGET_ALIAS].close()
+            del connections[TARGET_ALIAS]
+            del connections.databases[TARGET_ALIAS]
 
-    def copy(self, source: Source, target: Target, dry_run: bool, slice_rows: int) -> None:
+    def copy_everything(
+        self, source: SourceDatabase, target: TargetDatabase, dry_run: bool, slice_rows: int
+    ) -> None:
         """Copy all rows, and prove that they arrived. Raises CopyRefused, DatabaseError."""
         source_name = markers.describe_database(settings.DATABASES["default"])
         copying.prepare_target(target, source_name, dry_run)
@@ -74,13 +76,13 @@ class Command(GatewayCommand):
         plans = copying.make_plans(source, target)
         tables = [plan.table for plan in plans]
         if not target.has_notes():
-            target.begin(tables, source_name)
+            target.begin_copy(tables, source_name)
         for plan in plans:
             copying.copy_rows(source, target, plan, slice_rows, self.show_progress)
         target.set_sequences(tables)
         self.show_proofs(source, target, plans)
-        target.finish(tables)
-        target.analyze()
+        target.finish_copy(tables)
+        target.analyze_tables()
         rows = sum(plan.count for plan in plans)
         self.stdout.write(
             f"{rows} rows of {len(plans)} tables are copied; counts and digests agree."
@@ -90,11 +92,11 @@ class Command(GatewayCommand):
             "Next: DATABASE_URL=… make serve, with this home and the address that you gave here."
         )
 
-    def show_dry_run(self, source: Source) -> None:
+    def show_dry_run(self, source: SourceDatabase) -> None:
         from django.apps import apps
 
         names = sorted(model._meta.db_table for model in apps.get_models(include_auto_created=True))
-        counts = {name: source.count(name) for name in names}
+        counts = {name: source.count_rows(name) for name in names}
         for name, count in counts.items():
             if count:
                 self.stdout.write(f"{name:<48} {count:>10}")
@@ -106,7 +108,9 @@ class Command(GatewayCommand):
         if sys.stderr.isatty():
             self.stderr.write(f"\r{table}: {done} of {count}\x1b[K", ending="")
 
-    def show_proofs(self, source: Source, target: Target, plans: list[Plan]) -> None:
+    def show_proofs(
+        self, source: SourceDatabase, target: TargetDatabase, plans: list[TablePlan]
+    ) -> None:
         """Compare each table in both databases, and print count and digest of those with rows.
 
         Raises CopyRefused when a table differs.
@@ -126,7 +130,7 @@ def connect_target(url: str) -> None:
     """
     env = Environment({})
     try:
-        config = locations.read_database_url(env, check_database_url(url))
+        config = locations.parse_database_url(env, check_database_url(url))
     except ValueError:
         raise CommandError(f"The target is not {DATABASE_FORMS}.") from None
     ours = settings.DATABASES["default"]
@@ -139,17 +143,17 @@ def connect_target(url: str) -> None:
             f"The source would be {markers.describe_database(ours)}; only SQLite is copied: "
             "leave DATABASE_URL unset."
         )
-    made = database_settings.configured(
+    made = database_settings.build_database_settings(
         config, wait_seconds=CONNECT_SECONDS, statement_seconds=0, pool_size=1
     )
     del made["OPTIONS"]["pool"]
-    connections.databases[ALIAS] = connections.configure_settings({"default": {}, ALIAS: made})[
-        ALIAS
-    ]
+    connections.databases[TARGET_ALIAS] = connections.configure_settings(
+        {"default": {}, TARGET_ALIAS: made}
+    )[TARGET_ALIAS]
 
 
 @contextmanager
-def opened_source() -> Iterator[Source]:
+def open_source() -> Iterator[SourceDatabase]:
     """Open the source, locked against gateways and other writers, during the block.
 
     Raises CommandError when a gateway runs on the home.
@@ -160,7 +164,7 @@ def opened_source() -> Iterator[Source]:
             f"A gateway runs on {settings.HOME.root}: end it first, so that nothing changes "
             "meanwhile."
         )
-    source = Source(Path(settings.DATABASES["default"]["NAME"]))
+    source = SourceDatabase(Path(settings.DATABASES["default"]["NAME"]))
     try:
         yield source
     finally:

@@ -32,7 +32,7 @@ class Command(GatewayCommand):
 
     def handle(self, *args: Any, host: str, port: int, profile: str, **options: Any) -> None:
         try:
-            asyncio.run(self.serve(FaultyUpstream(host, port, profile), host))
+            asyncio.run(self.serve_upstream(FaultyUpstream(host, port, profile), host))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise CommandError(
@@ -41,7 +41,7 @@ class Command(GatewayCommand):
         except KeyboardInterrupt:
             return
 
-    async def serve(self, upstream: FaultyUpstream, host: str) -> None:
+    async def serve_upstream(self, upstream: FaultyUpstream, host: str) -> None:
         """Serve until Ctrl+C."""
         port = await upstream.start()
         name = f"[{host}]" if ":" in host else host

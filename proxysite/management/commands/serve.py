@@ -22,9 +22,9 @@ from proxysite.home import tighten_mode
 from proxysite.server import host_names
 
 logger = logging.getLogger(__name__)
-REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where "everywhere" answers here
+REACHABLE_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where "everywhere" answers here
 HIGHEST_PORT = 65_535
-FILES = 65_536  # open files; 1,000 streams are 2,000 sockets
+MOST_OPEN_FILES = 65_536  # open files; 1,000 streams are 2,000 sockets
 
 
 class Command(GatewayCommand):
@@ -57,8 +57,8 @@ class Command(GatewayCommand):
         from proxysite.server import run_server
 
         if options["listening_on"] is not None:
-            return run_server.one(
-                socket.socket(fileno=options["listening_on"]), parent=options["parent"]
+            return run_server.run_one_process(
+                socket.socket(fileno=options["listening_on"]), supervisor_pid=options["parent"]
             )
         if workers < 1:
             raise CommandError("--workers is at least 1.")
@@ -68,11 +68,11 @@ class Command(GatewayCommand):
             )
         raise_file_limit()
         lock = prepare_home()
-        listener = listen(host, port)
+        listener = open_listener(host, port)
         try:
-            journal.require_room(settings.HOME.root / "journal")
+            journal.require_journal_writable(settings.HOME.root / "journal")
             command_line.refuse_unfinished_copy(connection.introspection.table_names())
-            first = bootstrap.prepare()
+            first = bootstrap.prepare_database()
             self.check(databases=["default"])
         except OSError as error:
             raise CommandError(
@@ -83,10 +83,10 @@ class Command(GatewayCommand):
                 f"No usable database: {str(error).splitlines()[0]}. See DATABASE_URL."
             ) from None
         port = listener.getsockname()[1]
-        leave_marker(lock, host, port)
+        write_marker(lock, host, port)
         self.stdout.write(describe_start(first, host, port))
         self.stdout.flush()
-        run_server.run(listener, workers)
+        run_server.serve_listener(listener, workers)
         return None
 
 
@@ -97,7 +97,7 @@ def prepare_home() -> TextIO:
     """
     os.umask(0o077)
     home: Path = settings.HOME.root
-    for line in settings.HOME.tighten():
+    for line in settings.HOME.tighten_modes():
         logger.warning("%s", line)
     if settings.EMBEDDED_DATABASE:  # its file may lie outside the home
         outside = tighten_mode(Path(settings.DATABASES["default"]["NAME"]))
@@ -116,7 +116,7 @@ def prepare_home() -> TextIO:
     return lock
 
 
-def leave_marker(lock: TextIO, host: str, port: int) -> None:
+def write_marker(lock: TextIO, host: str, port: int) -> None:
     """Write down where this gateway runs, for commands in other terminals."""
     config = settings.DATABASES["default"]
     is_default = settings.DECLARED["DATABASE_URL"].source == DEFAULT
@@ -125,7 +125,7 @@ def leave_marker(lock: TextIO, host: str, port: int) -> None:
         if settings.EMBEDDED_DATABASE
         else settings.DATABASE_URL
     )
-    record = markers.Record(
+    record = markers.GatewayRecord(
         home=str(settings.HOME.root),
         pid=os.getpid(),
         database=markers.describe_database(config),
@@ -141,12 +141,12 @@ def leave_marker(lock: TextIO, host: str, port: int) -> None:
 def raise_file_limit() -> None:
     """Raise the limit of open files to the system's maximum, FILES at most."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """Return the listening socket. Raises CommandError with one clear line."""
     if not 0 <= port <= HIGHEST_PORT:  # the resolver would reduce the number modulo 65,536
         raise CommandError(f"Cannot listen on port {port}: ports end at {HIGHEST_PORT}.")
@@ -167,15 +167,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def describe_start(first: FirstRun | None, host: str, port: int) -> str:
+def describe_start(first_run: FirstRun | None, host: str, port: int) -> str:
     """Return the text that a start prints.
 
     It has the first secrets (once), the address, and a hint when host names are not allowed yet.
     """
-    address = f"http://{REACHABLE.get(host, show_host(host))}:{port}"
-    lines = [welcome(first, address)] if first is not None else []
+    address = f"http://{REACHABLE_HOSTS.get(host, format_host(host))}:{port}"
+    lines = [describe_first_run(first_run, address)] if first_run is not None else []
     listens = (
-        f" listens on {show_host(host)}:{port} (all addresses) and" if host in REACHABLE else ""
+        f" listens on {format_host(host)}:{port} (all addresses) and"
+        if host in REACHABLE_HOSTS
+        else ""
     )
     lines.append(
         f"proxysite {settings.VERSION}{listens} serves {address}, admin {address}/admin/ "
@@ -186,28 +188,28 @@ def describe_start(first: FirstRun | None, host: str, port: int) -> str:
     return "\n".join(lines)
 
 
-def show_host(host: str) -> str:
+def format_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host or "0.0.0.0"  # noqa: S104 - shown, not listened on
 
 
-def welcome(first: FirstRun, address: str) -> str:
+def describe_first_run(first_run: FirstRun, address: str) -> str:
     """Return the text that the first run shows, once."""
     hello = '{"model": "echo", "messages": [{"role": "user", "content": "Hello!"}]}'
-    headers = f"-H 'Authorization: Bearer {first.key}' -H 'Content-Type: application/json'"
+    headers = f"-H 'Authorization: Bearer {first_run.api_key}' -H 'Content-Type: application/json'"
     curl = f"curl {address}/v1/chat/completions {headers} -d '{hello}'"
     return "\n".join(
         (
             "",
             "This is shown once:",
-            f"  administrator  {first.username}",
-            f"  password       {first.password}",
+            f"  administrator  {first_run.username}",
+            f"  password       {first_run.password}",
             f"  admin          {address}/admin/",
-            f"  API key        {first.key}",
+            f"  API key        {first_run.api_key}",
             "",
             "Try it:",
             f"  {curl}",
             "",
-            *(f"  {line}" for line in first.taken),
-            *([""] if first.taken else []),
+            *(f"  {line}" for line in first_run.import_lines),
+            *([""] if first_run.import_lines else []),
         )
     )

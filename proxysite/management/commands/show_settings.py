@@ -7,12 +7,12 @@ from typing import Any
 from django.conf import settings
 
 from providers.management.base import GatewayCommand
-from proxysite.configuration.declarations import Declared
+from proxysite.configuration.declarations import DeclaredSetting
 from proxysite.configuration.locations import SECRET_NAMES
 from proxysite.configuration.setting_values import DEFAULT
-from proxysite.logging import redact
+from proxysite.logging import redact_secrets
 
-LONGEST_SHOWN = 60
+LONGEST_SHOWN_CHARS = 60
 
 
 class Command(GatewayCommand):
@@ -26,40 +26,44 @@ class Command(GatewayCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows = [
-            {"name": name, "value": show_value(declared), "source": show_source(declared)}
+            {
+                "name": name,
+                "value": convert_setting_value(declared),
+                "source": describe_setting_source(declared),
+            }
             for name, declared in sorted(settings.DECLARED.items())
         ]
         if options["format"] == "json":
             self.stdout.write(json.dumps(rows))
             return
-        texts = [[row["name"], show_text(row["value"]), row["source"]] for row in rows]
+        texts = [[row["name"], format_setting_value(row["value"]), row["source"]] for row in rows]
         widths = [max(len(text[column]) for text in texts) for column in (0, 1)]
         for name, value, source in texts:
             self.stdout.write(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
 
 
-def show_value(declared: Declared) -> Any:
+def convert_setting_value(declared: DeclaredSetting) -> Any:
     """Return the value as JSON can carry it; for a secret only whether there is one."""
     if declared.is_secret:
         is_set = declared.value or declared.name in SECRET_NAMES
         return "***" if is_set else ""
     if isinstance(declared.value, str | int | float | list):
-        return redact(declared.value) if isinstance(declared.value, str) else declared.value
+        return redact_secrets(declared.value) if isinstance(declared.value, str) else declared.value
     return str(declared.value)
 
 
-def show_source(declared: Declared) -> str:
+def describe_setting_source(declared: DeclaredSetting) -> str:
     """Return where the value comes from; random secrets are kept in the home."""
     if declared.name in SECRET_NAMES and declared.source == DEFAULT:
         return "secrets.env" if settings.HAS_SECRETS else "made by the first `serve`"
     return declared.source
 
 
-def show_text(value: Any) -> str:
+def format_setting_value(value: Any) -> str:
     """Return a value in the form in which a person would set it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
         value = ",".join(value)
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+    return text if len(text) <= LONGEST_SHOWN_CHARS else f"{text[:LONGEST_SHOWN_CHARS]}…"

@@ -45,23 +45,23 @@ def run_settings(
 @pytest.mark.parametrize(
     ("method", "arguments", "good", "bad"),
     [
-        ("count", (5,), ["1", " 7 ", "5_000"], ["0", "-1", "1.5", "many", "1e3", "9" * 30]),
-        ("seconds", (5,), ["0.5", "1e2"], ["0", "-1", "nan", "inf", "1e300", "soon"]),
-        ("whole_seconds", (5,), ["1", "86400"], ["0", "0.5", "-3"]),
-        ("size_bytes", (5,), ["65536"], ["64KB", "-1"]),
-        ("share", (0.8,), ["1", "0.25"], ["0", "1.01", "nan"]),
-        ("switch", (False,), ["true", "FALSE", "1", "off", "Yes"], ["maybe", "2", "tru"]),
-        ("choice", ("", ("one", "two")), ["ONE", "two"], ["three"]),
-        ("host_names", ([],), ["a.example,[::1],.b.example", "*"], ["https://a.example", "a:8000", "a/b", "::1"]),
-        ("origins", ([],), ["https://a.example,http://b:3000"], ["a.example", "https://a.example/path", "*"]),
-        ("url", ("", ("redis", "unix")), ["redis://h:1/0", "unix:///s"], ["h:1", "redis://", "redis://h:99999", "http://h"]),
+        ("read_count", (5,), ["1", " 7 ", "5_000"], ["0", "-1", "1.5", "many", "1e3", "9" * 30]),
+        ("read_seconds", (5,), ["0.5", "1e2"], ["0", "-1", "nan", "inf", "1e300", "soon"]),
+        ("read_whole_seconds", (5,), ["1", "86400"], ["0", "0.5", "-3"]),
+        ("read_size_bytes", (5,), ["65536"], ["64KB", "-1"]),
+        ("read_share", (0.8,), ["1", "0.25"], ["0", "1.01", "nan"]),
+        ("read_switch", (False,), ["true", "FALSE", "1", "off", "Yes"], ["maybe", "2", "tru"]),
+        ("read_choice", ("", ("one", "two")), ["ONE", "two"], ["three"]),
+        ("read_host_names", ([],), ["a.example,[::1],.b.example", "*"], ["https://a.example", "a:8000", "a/b", "::1"]),
+        ("read_origins", ([],), ["https://a.example,http://b:3000"], ["a.example", "https://a.example/path", "*"]),
+        ("read_url", ("", ("redis", "unix")), ["redis://h:1/0", "unix:///s"], ["h:1", "redis://", "redis://h:99999", "http://h"]),
         (
-            "database_url",
+            "read_database_url",
             ("",),
             ["postgres://u:p@h:5432/n", "postgresql:///n", "sqlite:////tmp/x.sqlite3", "sqlite:///x.sqlite3"],
             ["garbage", "mysql://h/n", "sqlite://", "sqlite:///", "postgres://h", "postgres://h:70000/n"],
         ),
-        ("text", ("",), ["anything"], ["a\nb", "a\x00b"]),
+        ("read_plain_text", ("",), ["anything"], ["a\nb", "a\x00b"]),
         ("int", (5,), ["0", "3"], ["-1", "x"]),
         ("float", (5,), ["0", "0.5"], ["-1", "nan", "x"]),
         ("bool", (True,), ["no"], ["nope"]),
@@ -80,28 +80,28 @@ def test_each_kind_of_setting_takes_its_values_and_no_others(
 
 def test_an_empty_variable_has_its_default() -> None:
     env = Environment({"X": " "})
-    assert env.count("X", 8) == 8
-    assert env.declared["X"].source == "default"
+    assert env.read_count("X", 8) == 8
+    assert env.declared_settings["X"].source == "default"
 
 
 def test_what_may_hold_a_password_is_not_repeated() -> None:
     for method, text in (
-        ("database_url", "postgres//u:canary@h/n"),
-        ("secret", "can\x01ary"),
-        ("count", "a:canary@b"),
+        ("read_database_url", "postgres//u:canary@h/n"),
+        ("read_secret", "can\x01ary"),
+        ("read_count", "a:canary@b"),
     ):
-        arguments = (5,) if method == "count" else ("",)
+        arguments = (5,) if method == "read_count" else ("",)
         assert "canary" not in problems(method, text, *arguments)[0]
 
 
 def test_a_long_value_is_cut() -> None:
-    assert len(problems("count", "x" * 10_000, 5)[0]) < 200
+    assert len(problems("read_count", "x" * 10_000, 5)[0]) < 200
 
 
 def test_what_another_programs_variable_set_is_named_by_it() -> None:
     env = Environment({"REQUEST_TIMEOUT": "soon", "FIRST_BYTE_SECONDS": "soon"})
-    env.read_aliases({"FIRST_BYTE_SECONDS": "REQUEST_TIMEOUT"})
-    env.seconds("FIRST_BYTE_SECONDS", 5)
+    env.record_aliases({"FIRST_BYTE_SECONDS": "REQUEST_TIMEOUT"})
+    env.read_seconds("FIRST_BYTE_SECONDS", 5)
     assert env.problems[0].startswith(
         "FIRST_BYTE_SECONDS (REQUEST_TIMEOUT of the environment): 'soon'"
     )
@@ -119,7 +119,7 @@ def test_what_another_programs_variable_set_is_named_by_it() -> None:
 )
 def test_a_misspelt_variable_is_pointed_out(given: str, meant: str) -> None:
     env = Environment({given: "x"})
-    env.warn_of_slips(settings.DECLARED)
+    env.add_spelling_warnings(settings.DECLARED)
     assert env.warnings == [f"{given} is no setting, and is not read: did you mean {meant}?"]
 
 
@@ -129,7 +129,7 @@ def test_variables_of_other_programs_are_left_alone() -> None:
         "POSTGRES_PASSWORD"
     )
     env = Environment(dict.fromkeys(others.split(), "x"))
-    env.warn_of_slips(settings.DECLARED)
+    env.add_spelling_warnings(settings.DECLARED)
     assert env.warnings == []
 
 
@@ -160,10 +160,10 @@ def test_no_setting_is_read_but_by_a_method_that_checks_it() -> None:
         name for name in vars(SettingsEnvironment) | vars(Environment) if not name.startswith("_")
     }
     plumbing = {
-        "read_aliases",
-        "warn_of_slips",
+        "record_aliases",
+        "add_spelling_warnings",
         "raise_problems",
-        "declared",
+        "declared_settings",
         "warnings",
         "variables",
     }
@@ -248,16 +248,16 @@ def test_a_home_may_have_any_name(
     found = run_settings(monkeypatch, tmp_path, PROXYSITE_HOME=str(home))
     assert found["DATABASES"]["default"]["NAME"] == str(home / "proxysite.sqlite3")
     env = Environment({})
-    assert locations.read_database_url(env, found["DATABASE_URL"])["NAME"] == str(
+    assert locations.parse_database_url(env, found["DATABASE_URL"])["NAME"] == str(
         home / "proxysite.sqlite3"
     )
 
 
 def test_a_relative_home_of_the_env_file_begins_beside_that_file(tmp_path: Path) -> None:
     env = Environment({"PROXYSITE_HOME": "mine"}, {"PROXYSITE_HOME": ".env"})
-    assert env.folder("PROXYSITE_HOME", Path("var"), beside=tmp_path) == tmp_path / "mine"
+    assert env.read_folder("PROXYSITE_HOME", Path("var"), beside=tmp_path) == tmp_path / "mine"
     env = Environment({"PROXYSITE_HOME": "mine"})
-    assert env.folder("PROXYSITE_HOME", Path("var"), beside=tmp_path) == Path.cwd() / "mine"
+    assert env.read_folder("PROXYSITE_HOME", Path("var"), beside=tmp_path) == Path.cwd() / "mine"
 
 
 def test_the_env_file_is_a_source_and_the_environment_wins(
@@ -267,9 +267,12 @@ def test_the_env_file_is_a_source_and_the_environment_wins(
     file.write_text("PORT=9001\nHOST=0.0.0.0\n")
     variables = {"HOST": "127.0.0.1"}
     monkeypatch.setattr(declarations.environ.Env, "ENVIRON", variables)
-    env = declarations.load(file)
-    assert (env.count("PORT", 8000), env.declared["PORT"].source) == (9001, ".env")
-    assert (env.text("HOST", ""), env.declared["HOST"].source) == ("127.0.0.1", "environment")
+    env = declarations.load_environment(file)
+    assert (env.read_count("PORT", 8000), env.declared_settings["PORT"].source) == (9001, ".env")
+    assert (env.read_plain_text("HOST", ""), env.declared_settings["HOST"].source) == (
+        "127.0.0.1",
+        "environment",
+    )
 
 
 def test_the_example_file_works_with_every_line_uncommented(
@@ -279,7 +282,7 @@ def test_the_example_file_works_with_every_line_uncommented(
     (tmp_path / ".env").write_text(text)
     variables: dict[str, str] = {}
     monkeypatch.setattr(declarations.environ.Env, "ENVIRON", variables)
-    declarations.load(tmp_path / ".env")
+    declarations.load_environment(tmp_path / ".env")
     assert set(variables) == set(settings.DECLARED)
     found = run_settings(
         monkeypatch, tmp_path, **variables | {"PROXYSITE_HOME": str(tmp_path / "home")}
@@ -298,7 +301,7 @@ def test_a_comment_behind_a_value_is_none_of_it(
     )
     variables = {"H": "kept # whole"}
     monkeypatch.setattr(declarations.environ.Env, "ENVIRON", variables)
-    declarations.load(file)
+    declarations.load_environment(file)
     expected = {
         "A": "1",
         "B": "a#b",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxysite.conformance.judge import FAIL, NOT_EXERCISED, PARTIAL, PASS, SAFE, Verdict
-from proxysite.conformance.run import Run, WallError
+from proxysite.conformance.run import ConformanceRun, SetupError
 from proxysite.conformance.scenarios import SCENARIOS, Scenario
 from proxysite.conformance.timings import Timings
 from proxysite.conformance.upstream import FaultyUpstream
@@ -51,8 +51,8 @@ async def toy(wall: str, upstream: Upstream) -> AsyncIterator[Any]:
     async def judge(
         conduct: str, scenario: str, timings: Timings = TIMINGS, **options: Any
     ) -> Verdict:
-        upstream.always(getattr(gateway, conduct))
-        async with Run(upstream.url, "sk-caller", wall, timings, **options) as run:
+        upstream.set_default_script(getattr(gateway, conduct))
+        async with ConformanceRun(upstream.url, "sk-caller", wall, timings, **options) as run:
             return await run.judge_scenario(BY_ID[scenario])
 
     yield judge
@@ -105,7 +105,7 @@ async def test_a_gateway_that_never_meets_the_fault_passes_nothing(
 
 
 async def test_a_fault_that_whole_answers_cannot_have_is_not_exercised(toy: Any, wall: str) -> None:
-    async with Run(f"{wall}/v1", "sk-caller", wall, TIMINGS, stream=False) as run:
+    async with ConformanceRun(f"{wall}/v1", "sk-caller", wall, TIMINGS, stream=False) as run:
         assert (await run.judge_scenario(BY_ID["S11"])).verdict == NOT_EXERCISED
 
 
@@ -121,14 +121,14 @@ async def test_a_fault_that_whole_answers_cannot_have_is_not_exercised(toy: Any,
 async def test_a_caller_without_a_gateway_is_told_the_truth(
     wall: str, scenario: str, verdict: str, reason: str
 ) -> None:
-    async with Run(f"{wall}/v1", "sk-caller", wall, TIMINGS) as run:
+    async with ConformanceRun(f"{wall}/v1", "sk-caller", wall, TIMINGS) as run:
         found = await run.judge_scenario(BY_ID[scenario])
     assert found.verdict == verdict
     assert reason in found.reason
 
 
 async def test_whole_answers_are_judged_too(wall: str) -> None:
-    async with Run(f"{wall}/v1", "sk-caller", wall, TIMINGS, stream=False) as run:
+    async with ConformanceRun(f"{wall}/v1", "sk-caller", wall, TIMINGS, stream=False) as run:
         found = [(await run.judge_scenario(BY_ID[name])).verdict for name in ("S05", "S08", "S10")]
     assert found == [SAFE, SAFE, SAFE]
 
@@ -145,17 +145,17 @@ async def test_a_gateway_that_does_not_lead_to_the_wall_is_not_judged(
     wall: str, toy: Any, upstream: Upstream
 ) -> None:
     await toy("make_it_up", "S04")
-    async with Run(upstream.url, "sk-caller", wall, TIMINGS) as run:
-        with pytest.raises(WallError, match="without asking this upstream"):
+    async with ConformanceRun(upstream.url, "sk-caller", wall, TIMINGS) as run:
+        with pytest.raises(SetupError, match="without asking this upstream"):
             await run.wait_until_ready()
-    async with Run(upstream.url, "sk-caller", "http://127.0.0.1:1", TIMINGS) as run:
-        with pytest.raises(WallError, match="No faulty upstream answers"):
+    async with ConformanceRun(upstream.url, "sk-caller", "http://127.0.0.1:1", TIMINGS) as run:
+        with pytest.raises(SetupError, match="No faulty upstream answers"):
             await run.wait_until_ready()
 
 
 async def test_a_gateway_that_refuses_the_healthy_model_is_told_so(wall: str) -> None:
-    async with Run(f"{wall}/v2", "sk-caller", wall, TIMINGS) as run:
+    async with ConformanceRun(f"{wall}/v2", "sk-caller", wall, TIMINGS) as run:
         await run.wait_until_ready()  # the wall itself answers under any prefix
-    async with Run(f"{wall}/control/log?", "sk-caller", wall, TIMINGS) as run:
-        with pytest.raises(WallError, match="does not pass fb-ok on"):
+    async with ConformanceRun(f"{wall}/control/log?", "sk-caller", wall, TIMINGS) as run:
+        with pytest.raises(SetupError, match="does not pass fb-ok on"):
             await run.wait_until_ready()

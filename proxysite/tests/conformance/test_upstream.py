@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from proxysite.conformance.dialogue import TEXT
+from proxysite.conformance.dialogue import ANSWER_TEXT
 from proxysite.conformance.timings import PROFILES, read_timings
-from proxysite.conformance.upstream import FaultyUpstream, tag_of
-from proxysite.testing import eventually
+from proxysite.conformance.upstream import FaultyUpstream, normalize_model
+from proxysite.testing import wait_until_true
 from proxysite.testing.house import House
 
 
@@ -38,7 +38,7 @@ async def log_of(wall: httpx.AsyncClient) -> Any:
 
 async def test_a_healthy_answer_is_whole_or_a_stream(wall: httpx.AsyncClient) -> None:
     whole = (await ask(wall, "fb-ok")).json()
-    assert whole["choices"][0]["message"]["content"] == TEXT
+    assert whole["choices"][0]["message"]["content"] == ANSWER_TEXT
     assert whole["usage"]["completion_tokens"] == 60
     streamed = await ask(wall, "fb-ok", stream=True, stream_options={"include_usage": True})
     *events, done = [line.removeprefix("data: ") for line in streamed.text.split("\n\n") if line]
@@ -47,7 +47,7 @@ async def test_a_healthy_answer_is_whole_or_a_stream(wall: httpx.AsyncClient) ->
     text = "".join(
         choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"]
     )
-    assert text == TEXT
+    assert text == ANSWER_TEXT
     assert chunks[-1]["usage"]["completion_tokens"] == 60
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
 
@@ -106,7 +106,7 @@ async def test_leaving_a_silent_upstream_is_noted(wall: httpx.AsyncClient) -> No
     async def are_noted() -> bool:
         return all(one["left_after"] for one in await log_of(wall))
 
-    await eventually(are_noted)
+    await wait_until_true(are_noted)
 
 
 async def test_a_stream_lacks_one_event_or_its_done(wall: httpx.AsyncClient) -> None:
@@ -169,8 +169,8 @@ async def test_what_is_no_request_is_refused(wall: httpx.AsyncClient) -> None:
 
 def test_models_are_known_by_the_part_that_counts() -> None:
     for name in ("fb-s01", "FB-S01", "openai/fb-s01", "fb-s01-429-retry-after", "a/b/fb-s01-x"):
-        assert tag_of(name) == "fb-s01"
-    assert tag_of("fb-ok-noprefill") == "fb-ok-noprefill"
+        assert normalize_model(name) == "fb-s01"
+    assert normalize_model("fb-ok-noprefill") == "fb-ok-noprefill"
 
 
 def test_timings_have_bounds() -> None:
@@ -187,6 +187,6 @@ def test_timings_have_bounds() -> None:
 
 def test_commands_explain_what_they_cannot_do(empty_house: House) -> None:
     unreachable = ("conformance", "http://127.0.0.1:1/v1", "sk", "--wall", "http://127.0.0.1:1")
-    assert empty_house.manage(*unreachable, status=2) == ""
-    assert empty_house.manage(*unreachable, "--only", "S17", status=1) == ""
-    assert empty_house.manage("faulty_upstream", "--port", "99999", status=1) == ""
+    assert empty_house.run_manage_command(*unreachable, status=2) == ""
+    assert empty_house.run_manage_command(*unreachable, "--only", "S17", status=1) == ""
+    assert empty_house.run_manage_command("faulty_upstream", "--port", "99999", status=1) == ""

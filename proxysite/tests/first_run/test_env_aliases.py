@@ -4,7 +4,7 @@ from proxysite.first_run import env_aliases
 
 
 def applied(**environ: str) -> dict[str, str]:
-    env_aliases.apply(environ)
+    env_aliases.apply_aliases(environ)
     return environ
 
 
@@ -15,7 +15,7 @@ def test_their_name_sets_our_setting_unless_ours_is_set(theirs: str, ours: str) 
     assert ours not in applied(**{theirs: ""})
 
 
-@pytest.mark.parametrize("name", env_aliases.LOUD)
+@pytest.mark.parametrize("name", env_aliases.DEBUG_VARIABLES)
 def test_debug_means_more_log_and_nothing_else(name: str) -> None:
     assert applied(**{name: "True"}) == {name: "True", "LOG_LEVEL": "DEBUG"}
     assert applied(**{name: "false"}) == {name: "false"}

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from proxysite.first_run import markers
-from proxysite.first_run.markers import Record
+from proxysite.first_run.markers import GatewayRecord
 
 
-def record(home: Path, **changes: object) -> Record:
+def record(home: Path, **changes: object) -> GatewayRecord:
     values = {
         "pid": 7,
         "database": "/x",
@@ -17,7 +17,7 @@ def record(home: Path, **changes: object) -> Record:
         "host": "127.0.0.1",
         "port": 8000,
     }
-    return Record(home=str(home), **(values | changes))
+    return GatewayRecord(home=str(home), **(values | changes))
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def test_a_record_counts_only_while_its_lock_is_held(homes, tmp_path):
     markers.write_record(lock, record(home))
     markers.add_home(file, home)
     assert markers.read_record(home) == record(home)
-    assert markers.find_running(file) == [record(home)]
+    assert markers.find_running_gateways(file) == [record(home)]
     lock.close()
     assert markers.read_record(home) is None
-    assert markers.find_running(file) == []
+    assert markers.find_running_gateways(file) == []
 
 
 def test_a_second_gateway_does_not_get_the_lock_and_spoils_nothing(homes, monkeypatch):
@@ -81,7 +81,9 @@ def test_several_gateways_of_a_checkout_are_listed_and_dead_ones_leave(homes, tm
         markers.write_record(lock, record(home))
         markers.add_home(file, home)
         locks.append(lock)
-    assert [found.home for found in markers.find_running(file)] == [str(home) for home in homes]
+    assert [found.home for found in markers.find_running_gateways(file)] == [
+        str(home) for home in homes
+    ]
     locks[0].close()
     markers.add_home(file, homes[1])
     assert markers.read_homes(file) == [str(homes[1])]
@@ -92,7 +94,7 @@ def test_several_gateways_of_a_checkout_are_listed_and_dead_ones_leave(homes, tm
 def test_a_list_that_cannot_be_read_is_an_empty_one(tmp_path, text):
     file = tmp_path / "list"
     file.write_text(text)
-    assert markers.find_running(file) == []
+    assert markers.find_running_gateways(file) == []
 
 
 def test_a_checkout_that_cannot_be_written_to_goes_without(homes, tmp_path):

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from proxysite.testing import eventually
-from proxysite.testing.house import house
+from proxysite.testing import wait_until_true
+from proxysite.testing.house import make_house
 
 MEGABYTE = 2**20
 CONNECTIONS, BODY_BYTES = 100, 16 * MEGABYTE
@@ -24,7 +24,7 @@ def running(_furnished, tmp_path_factory):
     """A house with small bounds, which the tests of this module share."""
     home = tmp_path_factory.mktemp("bodies") / "home"
     bounds = {"BODIES_BYTES": str(24 * MEGABYTE), "BODIES_BYTES_PER_KEY": str(20 * MEGABYTE)}
-    with house(home, like=_furnished[0], **bounds) as found:
+    with make_house(home, template=_furnished[0], **bounds) as found:
         found.start()
         yield found
 
@@ -84,7 +84,7 @@ async def test_the_bodies_of_one_key_are_bounded_and_others_are_answered(running
             await http.post("/v1/chat/completions", json=body, headers=headers)
         ).status_code == 200
         assert (await http.get("/readyz")).status_code == 200
-    await eventually(lambda: sum(one.done() for one in offers) >= 25)
+    await wait_until_true(lambda: sum(one.done() for one in offers) >= 25)
     assert rss_megabytes(running.process) - before < 60
     for one in offers:
         if one.done():

@@ -21,7 +21,7 @@ import pytest
 import redis
 from psycopg import sql
 
-from proxysite.home import fresh_secrets
+from proxysite.home import generate_secrets
 from proxysite.tests import composefile
 from proxysite.tests.composefile import ROOT
 from proxysite.tests.processes import PATIENCE_SECONDS, Program, patiently, surroundings
@@ -253,7 +253,7 @@ class Containers:
             shutil.copy(ROOT / relative, self.app / relative)
         self.data.mkdir(mode=0o700)
         self.shipped = self.files()
-        self.services = composefile.services(fresh_secrets() | {"POSTGRES_PASSWORD": "unused"})
+        self.services = composefile.services(generate_secrets() | {"POSTGRES_PASSWORD": "unused"})
         self._places = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         self.running: dict[str, Program] = {}
         self.port = ""

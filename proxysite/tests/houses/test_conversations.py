@@ -11,8 +11,8 @@ import httpx
 import pytest
 from django.conf import settings
 
-from proxysite.testing import eventually, speech
-from proxysite.testing.upstream import Gate, reply, stream
+from proxysite.testing import speech, wait_until_true
+from proxysite.testing.upstream import Gate, send_reply, send_stream
 from proxysite.tests.houses.test_workers import answers, client, only, workers
 
 pytestmark = pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="SQLite is for one process")
@@ -25,10 +25,10 @@ async def trio(own_house):
     """A house that serves with three processes and gives up dead ones' turns soon."""
     own_house.environment["TURN_LEASE_SECONDS"] = "2"
     await asyncio.to_thread(own_house.start, "--workers", "3")
-    await eventually(lambda: len(workers(own_house)) == 3)
+    await wait_until_true(lambda: len(workers(own_house)) == 3)
     for worker in workers(own_house):
         with only(own_house, worker):
-            await eventually(lambda: answers(own_house))
+            await wait_until_true(lambda: answers(own_house))
     return own_house
 
 
@@ -42,15 +42,15 @@ async def echo_of_length(exchange):
     messages = exchange.request.json["messages"]
     said = f"{len(messages)}: {messages[-1]['content']}"
     if exchange.request.json.get("stream"):
-        await stream(*speech.spoken(said), "[DONE]")(exchange)
+        await send_stream(*speech.streamed_completion(said), "[DONE]")(exchange)
     else:
-        await reply(speech.completion(said))(exchange)
+        await send_reply(speech.chat_completion(said))(exchange)
 
 
 async def test_turns_of_one_conversation_from_everywhere_at_once_come_one_after_another(
     trio, house_key, house_upstream
 ):
-    house_upstream.always(echo_of_length)
+    house_upstream.set_default_script(echo_of_length)
 
     async def turn(number):
         async with client(trio) as http:  # a connection of its own: whichever process takes it
@@ -64,14 +64,14 @@ async def test_turns_of_one_conversation_from_everywhere_at_once_come_one_after_
     assert lengths == [
         2 * before + 1 for before in range(TURNS)
     ]  # each was told all turns before it, whole
-    rows = trio.query("SELECT number, status FROM conversations_turn ORDER BY number")
+    rows = trio.run_sql("SELECT number, status FROM conversations_turn ORDER BY number")
     assert [number for number, _ in rows] == list(range(1, TURNS + 1))
     assert {status for _, status in rows} == {"completed"}
-    assert trio.query("SELECT count(*) FROM conversations_item") == [(2 * TURNS,)]
+    assert trio.run_sql("SELECT count(*) FROM conversations_item") == [(2 * TURNS,)]
 
 
 async def test_who_hears_the_end_can_go_on_at_once_in_any_process(trio, house_key, house_upstream):
-    house_upstream.always(echo_of_length)
+    house_upstream.set_default_script(echo_of_length)
     previous = None
     for number in range(15):
         async with client(trio) as http, client(trio) as other:
@@ -92,7 +92,7 @@ async def test_who_hears_the_end_can_go_on_at_once_in_any_process(trio, house_ke
 
 
 async def test_two_that_follow_the_same_response_branch_off(trio, house_key, house_upstream):
-    house_upstream.always(echo_of_length)
+    house_upstream.set_default_script(echo_of_length)
     headers = {"authorization": f"Bearer {house_key}"}
 
     async def follow(previous, text):
@@ -111,8 +111,8 @@ async def test_two_that_follow_the_same_response_branch_off(trio, house_key, hou
 async def test_a_killed_process_leaves_an_incomplete_turn_and_its_conversation_goes_on(
     trio, house_key, house_upstream
 ):
-    house_upstream.will(stream(*speech.words("one"), Gate()))
-    house_upstream.always(echo_of_length)
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
+    house_upstream.set_default_script(echo_of_length)
     victim, *_ = workers(trio)
     async with client(trio) as http:
         with only(trio, victim):
@@ -129,7 +129,7 @@ async def test_a_killed_process_leaves_an_incomplete_turn_and_its_conversation_g
     assert (
         answer.json()["choices"][0]["message"]["content"] == "2: 2"
     )  # its question is known, of its answer nothing
-    rows = trio.query("SELECT status FROM conversations_turn ORDER BY number")
+    rows = trio.run_sql("SELECT status FROM conversations_turn ORDER BY number")
     assert rows == [("incomplete",), ("completed",)]
 
 
@@ -137,8 +137,12 @@ async def test_a_response_in_the_background_is_followed_and_cancelled_from_anoth
     trio, house_key, house_upstream
 ):
     gate = Gate()
-    house_upstream.will(stream(*speech.words("one"), gate, *speech.spoken(" two"), "[DONE]"))
-    house_upstream.will(stream(*speech.words("one"), Gate()))
+    house_upstream.queue_scripts(
+        send_stream(
+            *speech.content_chunks("one"), gate, *speech.streamed_completion(" two"), "[DONE]"
+        )
+    )
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
     headers = {"authorization": f"Bearer {house_key}"}
     first, second, _ = workers(trio)
     body = {"model": "m", "input": "go", "background": True}
@@ -171,11 +175,11 @@ async def test_a_response_in_the_background_is_followed_and_cancelled_from_anoth
             found = await http.get(f"/v1/responses/{ids[1]}", headers=headers)
             return found.json()["status"] == "cancelled"
 
-        await eventually(cancelled)
+        await wait_until_true(cancelled)
 
 
 async def test_a_response_in_the_background_ends_with_its_process(trio, house_key, house_upstream):
-    house_upstream.will(stream(*speech.words("one"), Gate()))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
     headers = {"authorization": f"Bearer {house_key}"}
     victim, *_ = workers(trio)
     with only(trio, victim):
@@ -185,7 +189,9 @@ async def test_a_response_in_the_background_ends_with_its_process(trio, house_ke
                 "id"
             ]
             events = "SELECT count(*) FROM conversations_eventbatch WHERE last >= 3"
-            await eventually(lambda: trio.query(events) == [(1,)] or trio.query(events) == [(2,)])
+            await wait_until_true(
+                lambda: trio.run_sql(events) == [(1,)] or trio.run_sql(events) == [(2,)]
+            )
     os.kill(victim, signal.SIGKILL)
     async with client(trio) as http:
         http.timeout = httpx.Timeout(60)
@@ -199,7 +205,7 @@ async def test_a_response_in_the_background_is_told_of_the_signal_that_ends_its_
 ):
     own_house.environment["GRACE_SECONDS"] = "2"
     await asyncio.to_thread(own_house.start)
-    house_upstream.will(stream(*speech.words("one"), Gate()))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
     headers = {"authorization": f"Bearer {house_key}"}
     body = {"model": "m", "input": "go", "background": True, "stream": True}
     events = []
@@ -211,16 +217,16 @@ async def test_a_response_in_the_background_is_told_of_the_signal_that_ends_its_
             if line.startswith("data: "):
                 events.append(json.loads(line.removeprefix("data: ")))
                 if events[-1]["type"] == "response.output_text.delta":
-                    own_house.signal(signal.SIGTERM)
+                    own_house.send_signal(signal.SIGTERM)
     assert (events[-1]["type"], events[-1]["response"]["error"]["reason"]) == (
         "response.failed",
         "server_shutdown",
     )
-    assert await asyncio.to_thread(own_house.ended) == 0
+    assert await asyncio.to_thread(own_house.wait_for_end) == 0
     assert "Traceback" not in own_house.output
-    rows = own_house.query("SELECT status, error->>'code' FROM conversations_turn")
+    rows = own_house.run_sql("SELECT status, error->>'code' FROM conversations_turn")
     assert rows == [("incomplete", "server_shutdown")]
-    (told,) = own_house.query(
+    (told,) = own_house.run_sql(
         "SELECT events FROM conversations_eventbatch ORDER BY first DESC LIMIT 1"
     )
     assert told[0][-1] == events[-1]

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from proxysite.testing.house import House, own_database, wait_for
+from proxysite.testing.house import House, create_own_database, poll_until
 
 pytestmark = [
     pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="needs Postgres"),
@@ -36,10 +36,10 @@ from tokens.imports import token_import as importing
 
 admin = User.objects.get(username="admin")
 acme = Provider.objects.create(name="acme", kind="openai_compatible", base_url="https://acme.example/v1")
-importing.run(acme, ["tok-canary-one", "tok-canary-two"])
+importing.import_lines(acme, ["tok-canary-one", "tok-canary-two"])
 text = b"The quick brown fox jumps over the lazy dog. " * 200
 upload = files.Upload("fox.txt", "", Purpose.USER_DATA, [text])
-ingest.process(ingest.claimed(files.store(admin.pk, upload)).pk)
+ingest.ingest_file_document(ingest.create_or_reset_document(files.store_file(admin.pk, upload)).pk)
 Provider.objects.filter(name="echo").update(headers={{"x": "a\\u0000b"}})
 rows = [
     UsageRecord(
@@ -62,11 +62,11 @@ def filled(tmp_path_factory):
         key = re.search(r"API key +(\S+)", house.start())[1]
         for text in ("Where is Graz?", "天气怎么样"):
             assert chat(house, key, text).status_code == 200
-        assert house.end() == 0
-        house.manage("shell", "-c", FILL)
+        assert house.end_process() == 0
+        house.run_manage_command("shell", "-c", FILL)
         yield house, key
     finally:
-        house.kill()
+        house.kill_process()
 
 
 def chat(house, key, text, model="echo"):
@@ -82,7 +82,7 @@ def chat(house, key, text, model="echo"):
 
 @pytest.fixture
 def target():
-    with own_database() as url:
+    with create_own_database() as url:
         yield url
 
 
@@ -123,11 +123,11 @@ def source_counts(house):
 
 def test_everything_is_there_and_works_afterwards(filled, target):
     house, key = filled
-    dry = house.manage("copy_database", target, "--dry-run")
+    dry = house.run_manage_command("copy_database", target, "--dry-run")
     assert "Nothing was written" in dry
     assert ask(target, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
-    said = house.manage("copy_database", target)
+    said = house.run_manage_command("copy_database", target)
     shown = {
         name: int(count)
         for name, count, _ in re.findall(r"^(\w+) +(\d+)  ([0-9a-f]{32})$", said, re.MULTILINE)
@@ -158,14 +158,14 @@ def test_everything_is_there_and_works_afterwards(filled, target):
             f"{moved.url}/v1/conversations/search?q=Graz", headers=headers, trust_env=False
         )
         assert "Graz" in found.text, found.text
-        moved.manage("issue_key", "newcomer")
-        assert "0 imported, 1 known already" in moved.manage(
+        moved.run_manage_command("issue_key", "newcomer")
+        assert "0 imported, 1 known already" in moved.run_manage_command(
             "import_tokens", "acme", "-", stdin="tok-canary-one\n"
         )
-        assert moved.end() == 0
+        assert moved.end_process() == 0
         assert "ERROR" not in moved.output
     finally:
-        moved.kill()
+        moved.kill_process()
 
 
 def test_a_copy_that_was_killed_goes_on(filled, target):
@@ -178,12 +178,12 @@ def test_a_copy_that_was_killed_goes_on(filled, target):
             assert process.poll() is None, process.communicate()
             return progress(target) > before + 3
 
-        wait_for(went_on, "some slices are written", PATIENCE_SECONDS)
+        poll_until(went_on, "some slices are written", PATIENCE_SECONDS)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert "not finished" in serve_refused(house, target)
     done = progress(target)
-    said = house.manage("copy_database", target)
+    said = house.run_manage_command("copy_database", target)
     assert progress(target) == 0 < done
     assert f"{sum(source_counts(house).values())} rows" in said
 
@@ -200,8 +200,8 @@ def progress(url):
 def serve_refused(house, url):
     moved = House(house.home, url)
     before = len(moved.output)
-    moved.launch("--port", "0")
-    assert moved.ended() == 1
+    moved.launch_process("--port", "0")
+    assert moved.wait_for_end() == 1
     (line,) = moved.output[before:].splitlines()
     return line
 
@@ -209,11 +209,11 @@ def serve_refused(house, url):
 def test_a_source_that_changed_after_the_kill_is_noticed(filled, target):
     house, _ = filled
     process = launch(house, target, "--slice-rows", "20")
-    wait_for(lambda: progress(target) > 40, "some slices are written", PATIENCE_SECONDS)
+    poll_until(lambda: progress(target) > 40, "some slices are written", PATIENCE_SECONDS)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    (first,) = house.query("SELECT min(rowid) FROM api_usagerecord")[0]
-    house.query(f"UPDATE api_usagerecord SET total_ms = 77 WHERE rowid = {first}")
+    (first,) = house.run_sql("SELECT min(rowid) FROM api_usagerecord")[0]
+    house.run_sql(f"UPDATE api_usagerecord SET total_ms = 77 WHERE rowid = {first}")
     assert "api_usagerecord differs" in refused(house, target)
     assert "not finished" in serve_refused(house, target)
 
@@ -236,7 +236,7 @@ def test_a_running_gateway_and_a_wrong_target_are_refused(filled, target):
     try:
         assert "A gateway runs on" in refused(house, target)
     finally:
-        house.end()
+        house.end_process()
     assert ask(target, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [
         ("theirs",)
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from proxysite.testing.house import NEEDED
+from proxysite.testing.house import PASSED_VARIABLES
 
 MANAGE = str(settings.BASE_DIR / "manage.py")
 
@@ -23,7 +23,9 @@ def run(
     *arguments: str, cwd: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as a person does who has set nothing but these variables."""
-    environment = {name: os.environ[name] for name in NEEDED if name in os.environ} | variables
+    environment = {
+        name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ
+    } | variables
     command = [sys.executable, MANAGE, *arguments]
     return subprocess.run(
         command,
@@ -124,7 +126,7 @@ def test_a_wrong_setting_is_one_line_for_every_program(tmp_path):
             *words, PROXYSITE_HOME=str(tmp_path / "new"), MARKER_FILE="none", BEHIND_TLS="maybe"
         )
         assert said == "BEHIND_TLS: 'maybe' is not true or false."
-    environment = {name: os.environ[name] for name in NEEDED if name in os.environ}
+    environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
     celery = [sys.executable, "-m", "celery", "-A", "proxysite", "worker"]
     for variables, line in (
         ({"PORT": "abc"}, "PORT: 'abc'"),
@@ -188,8 +190,8 @@ def test_a_command_in_another_terminal_finds_the_gateway(own_house, beside):
     assert done.returncode == 0, done
     assert done.stderr.startswith("Database: ")
     assert "of the gateway that runs" in done.stderr
-    assert own_house.query("SELECT username FROM auth_user WHERE username = 'zed'") == [("zed",)]
-    assert own_house.end() == 0
+    assert own_house.run_sql("SELECT username FROM auth_user WHERE username = 'zed'") == [("zed",)]
+    assert own_house.end_process() == 0
     assert str(own_house.home) not in run("issue_key", "zed", **beside).stderr
 
 
@@ -200,7 +202,7 @@ def test_another_database_than_the_gateways_is_refused(own_house, beside, tmp_pa
         assert "The gateway that runs here" in said
         assert "other.sqlite3" in said
     assert not (tmp_path / "other.sqlite3").exists()
-    assert own_house.query("SELECT username FROM auth_user WHERE username = 'zed'") == []
+    assert own_house.run_sql("SELECT username FROM auth_user WHERE username = 'zed'") == []
 
 
 def test_a_home_that_is_named_is_the_one_that_is_meant(own_house, beside, tmp_path):
@@ -215,13 +217,13 @@ def test_a_home_that_is_named_is_the_one_that_is_meant(own_house, beside, tmp_pa
     assert (
         f"Database: {named}/proxysite.sqlite3 (PROXYSITE_HOME of the environment)\n" in done.stderr
     )
-    assert own_house.query("SELECT username FROM auth_user WHERE username = 'zed'") == []
+    assert own_house.run_sql("SELECT username FROM auth_user WHERE username = 'zed'") == []
 
 
 def test_a_database_whose_password_is_not_known_is_refused(own_house, beside):
     if not own_house.database_url:
         pytest.skip("SQLite has no password")
-    assert own_house.end() == 0
+    assert own_house.end_process() == 0
     own_house.environment["DATABASE_URL"] = own_house.database_url.replace(
         "postgres@", "postgres:canary@"
     )
@@ -247,7 +249,7 @@ def test_a_loose_home_is_tightened_and_new_files_are_its_owners_alone(own_house)
     assert "its mode was 0755 and is 0700 now" in own_house.output
     for path in own_house.home.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
-    assert own_house.end() == 0
+    assert own_house.end_process() == 0
     before = len(own_house.output)
     own_house.start()
     assert "others could read" not in own_house.output[before:]

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from django.conf import settings
 
-from proxysite.testing import eventually
-from proxysite.testing.house import house
-from proxysite.testing.upstream import Gate, say
+from proxysite.testing import wait_until_true
+from proxysite.testing.house import make_house
+from proxysite.testing.upstream import Gate, answer_honestly
 
 CHAT = "/v1/chat/completions"
 DISK_BYTES = 24 * 2**20
@@ -35,7 +35,7 @@ def disk(tmp_path):
 @pytest.fixture
 def full_house(_furnished, disk, tmp_path):
     """A house whose home lies on that disk, not started yet."""
-    with house(disk / "home", like=_furnished[0]) as found:
+    with make_house(disk / "home", template=_furnished[0]) as found:
         found._log = tmp_path / "house.log"
         yield found
 
@@ -53,8 +53,8 @@ def fill(disk):
 
 def test_a_start_on_a_full_disk_is_one_clear_line_and_exit_status_1(full_house, disk):
     fill(disk)
-    full_house.launch("--port", "0")
-    assert full_house.ended() == 1
+    full_house.launch_process("--port", "0")
+    assert full_house.wait_for_end() == 1
     [line] = full_house.output.strip().splitlines()
     assert "disk is full" in line or "No space left on device" in line
 
@@ -65,10 +65,10 @@ async def test_no_row_is_lost_while_the_disk_is_full_and_it_heals_by_itself(
     gate = Gate()
 
     async def late(exchange):
-        await gate.passed()
-        await say("Hello!")(exchange)
+        await gate.wait_until_open()
+        await answer_honestly("Hello!")(exchange)
 
-    house_upstream.always(late)
+    house_upstream.set_default_script(late)
     await asyncio.to_thread(full_house.start)
     client = httpx.AsyncClient(
         base_url=full_house.url,
@@ -82,7 +82,7 @@ async def test_no_row_is_lost_while_the_disk_is_full_and_it_heals_by_itself(
             asyncio.create_task(http.post(CHAT, json=body | {"stream": bool(n % 2)}))
             for n in range(20)
         ]
-        await house_upstream.asked(20)
+        await house_upstream.wait_for_request(20)
         fill(disk)
         gate.open()
         answers = await asyncio.gather(*running)
@@ -103,9 +103,9 @@ async def test_no_row_is_lost_while_the_disk_is_full_and_it_heals_by_itself(
         async def is_ready():
             return (await http.get("/readyz")).status_code == 200
 
-        await eventually(is_ready)
+        await wait_until_true(is_ready)
         assert (await http.post(CHAT, json=body)).status_code == 200
-    written = full_house.query("SELECT id FROM api_usagerecord WHERE status = 'complete'")
+    written = full_house.run_sql("SELECT id FROM api_usagerecord WHERE status = 'complete'")
     wanted = {answer.headers["x-request-id"].removeprefix("req_") for answer in answers}
     assert wanted <= {row[0] for row in written}
     assert "the disk is full" in full_house.output

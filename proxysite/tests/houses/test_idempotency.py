@@ -7,8 +7,8 @@ import httpx
 import pytest
 from django.conf import settings
 
-from proxysite.testing.house import house
-from proxysite.testing.upstream import say, silence
+from proxysite.testing.house import make_house
+from proxysite.testing.upstream import answer_honestly, keep_silent
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -18,8 +18,8 @@ LEASE_SECONDS = "2"
 @pytest.fixture
 def leased_house(_furnished, tmp_path):
     """A house with a short lease, not started yet."""
-    with house(
-        tmp_path / "home", like=_furnished[0], IDEMPOTENCY_LEASE_SECONDS=LEASE_SECONDS
+    with make_house(
+        tmp_path / "home", template=_furnished[0], IDEMPOTENCY_LEASE_SECONDS=LEASE_SECONDS
     ) as found:
         yield found
 
@@ -32,12 +32,12 @@ def client(found, key):
 async def test_after_a_kill_the_key_is_held_until_its_lease_ends_and_then_runs_anew(
     leased_house, house_upstream, house_key
 ):
-    house_upstream.will(silence)
+    house_upstream.queue_scripts(keep_silent)
     await asyncio.to_thread(leased_house.start)
     async with client(leased_house, house_key) as http:
         asking = asyncio.create_task(http.post(CHAT, json=BODY))
-        await house_upstream.asked()
-        leased_house.kill()
+        await house_upstream.wait_for_request()
+        leased_house.kill_process()
         assert isinstance(
             (await asyncio.gather(asking, return_exceptions=True))[0], httpx.TransportError
         )
@@ -56,13 +56,13 @@ async def test_after_a_kill_the_key_is_held_until_its_lease_ends_and_then_runs_a
         again = await http.post(CHAT, json=BODY)
         assert (again.content, again.headers["idempotent-replayed"]) == (answer.content, "true")
     assert len(house_upstream.requests) == 2
-    rows = {row[0] for row in leased_house.query("SELECT status FROM api_usagerecord")}
+    rows = {row[0] for row in leased_house.run_sql("SELECT status FROM api_usagerecord")}
     assert rows == {"interrupted", "complete"}
 
 
 @pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="several processes need Postgres")
 async def test_two_processes_ask_once_and_know_one_answer(leased_house, house_upstream, house_key):
-    house_upstream.always(say("Hello!"))
+    house_upstream.set_default_script(answer_honestly("Hello!"))
     await asyncio.to_thread(leased_house.start, "--workers", "2")
 
     async def ask():

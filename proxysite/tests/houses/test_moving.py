@@ -14,10 +14,10 @@ import pytest
 from django.conf import settings
 from openai import AsyncOpenAI
 
-from providers.network.destination import origin
+from providers.network.destination import find_origin
 from providers.tests.kimi_site import Site, jwt
 from proxysite.testing.house import House
-from proxysite.testing.upstream import Exchange, reply, stream
+from proxysite.testing.upstream import Exchange, send_reply, send_stream
 
 PAGE = (settings.BASE_DIR / "docs" / "coming-from-k2think-and-kimi.md").read_text(encoding="utf-8")
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -64,23 +64,23 @@ async def shell(house: House, command: str, folder: Path) -> str:
 
 async def think(exchange: Exchange) -> None:
     """K2-Think's site for the user whose token is known."""
-    if exchange.request.bearer != "k2-token-one":
-        await reply({"detail": "401 Unauthorized"}, 401)(exchange)
+    if exchange.request.bearer_token != "k2-token-one":
+        await send_reply({"detail": "401 Unauthorized"}, 401)(exchange)
     elif exchange.request.path.endswith("/models"):
-        await reply({"data": [{"id": "MBZUAI-IFM/K2-Think-v2"}]})(exchange)
+        await send_reply({"data": [{"id": "MBZUAI-IFM/K2-Think-v2"}]})(exchange)
     else:
         texts = (
             "<think>Hm",
             "<think>Hm.</think>",
             "<think>Hm.</think><answer>Hello there!</answer>",
         )
-        await stream(*({"choices": [{"delta": {"content": text}}]} for text in texts), "[DONE]")(
-            exchange
-        )
+        await send_stream(
+            *({"choices": [{"delta": {"content": text}}]} for text in texts), "[DONE]"
+        )(exchange)
 
 
 async def test_the_commands_for_users_of_the_k2think_proxy(empty_house, upstream, tmp_path):
-    upstream.always(think)
+    upstream.set_default_script(think)
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "tokens.txt").write_text("# ours\nk2-token-one\n")
@@ -111,15 +111,15 @@ async def test_the_commands_for_users_of_the_k2think_proxy(empty_house, upstream
 
 async def test_the_commands_for_users_of_the_kimi_proxy(empty_house, upstream):
     site = Site("kimi_web")
-    upstream.always(site)
+    upstream.set_default_script(site)
     begin, again = commands("From the Kimi API Proxy")
     said = await serve(empty_house, begin.replace("first-token", jwt("june")))
     assert "KIMI_TOKENS: 2 imported for kimi-web." in said
-    assert await asyncio.to_thread(empty_house.end) == 0
+    assert await asyncio.to_thread(empty_house.end_process) == 0
     true = "true" if empty_house.database_url else "1"
-    confirmed = f"confirmed_destination = '{origin(upstream.url)}'"
+    confirmed = f"confirmed_destination = '{find_origin(upstream.url)}'"
     where = f"base_url = '{upstream.url}', allow_private = {true}, {confirmed}"
-    empty_house.query(f"UPDATE providers_provider SET {where} WHERE name = 'kimi-web'")
+    empty_house.run_sql(f"UPDATE providers_provider SET {where} WHERE name = 'kimi-web'")
     await serve(empty_house, again)
     for bearer in ("my-old-team-key", f"{jwt('stranger')},{jwt('another')}"):
         async with AsyncOpenAI(

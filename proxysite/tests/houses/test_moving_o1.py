@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 
 from proxysite.testing import speech
-from proxysite.testing.upstream import DONE, Exchange, reply, stream
+from proxysite.testing.upstream import DONE, Exchange, send_reply, send_stream
 from proxysite.tests.guides import Page, Terminal, terminal, variables
 
 PAGE = Page("coming-from-o1-api.md")
@@ -29,8 +29,8 @@ async def think(exchange: Exchange) -> None:
     asked = exchange.request.json
     said = json.dumps(STEP) if asked.get("response_format") else "It is 42."
     if asked.get("stream"):
-        return await stream(*speech.spoken(said), DONE)(exchange)
-    return await reply(speech.completion(said, usage=speech.usage(10, 5)))(exchange)
+        return await send_stream(*speech.streamed_completion(said), DONE)(exchange)
+    return await send_reply(speech.chat_completion(said, usage=speech.token_usage(10, 5)))(exchange)
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def folder(tmp_path: Path, upstream: Any) -> Path:
 
 
 async def test_the_commands_for_users_of_o1_api(empty_house, upstream, folder):
-    upstream.always(think)
+    upstream.set_default_script(think)
     begin, *start = PAGE.commands("Start")
     assert variables(begin) == {"PORT": "18888"}
     await asyncio.to_thread(empty_house.start)
     async with terminal(empty_house, folder) as shell:
         await in_steps(shell, start)
         await in_a_conversation(shell, PAGE.commands("Conversations"), upstream)
-    assert {request.bearer for request in upstream.requests} == {"sk-made-up-0123456789"}
+    assert {request.bearer_token for request in upstream.requests} == {"sk-made-up-0123456789"}
 
 
 async def in_steps(shell: Terminal, commands: list[str]) -> None:

@@ -9,8 +9,8 @@ import pytest
 from django.conf import settings
 
 from conversations.reasoning import sampling_paths
-from proxysite.testing import PATIENCE_SECONDS, eventually, speech
-from proxysite.testing.upstream import DONE, Exchange, reply, stream
+from proxysite.testing import PATIENCE_SECONDS, speech, wait_until_true
+from proxysite.testing.upstream import DONE, Exchange, send_reply, send_stream
 from proxysite.tests.guides import Page, Terminal, terminal, variables
 
 PAGE = Page("coming-from-openkimi.md")
@@ -43,18 +43,18 @@ async def speak(exchange: Exchange) -> None:
     SearXNG.
     """
     if "/search" in exchange.request.path:
-        return await reply({"query": "Graz", "results": [FOUND]})(exchange)
+        return await send_reply({"query": "Graz", "results": [FOUND]})(exchange)
     asked = exchange.request.json
     last = asked["messages"][-1]["content"]
     if asked.get("response_format"):
         said = json.dumps(STEP)
-    elif last == sampling_paths.FRAMEWORK:
+    elif last == sampling_paths.FRAMEWORK_PROMPT:
         said = "The plan."
     else:
         said = "An answer."
     if asked.get("stream"):
-        return await stream(*speech.spoken(said), DONE)(exchange)
-    return await reply(speech.completion(said, usage=speech.usage(10, 5)))(exchange)
+        return await send_stream(*speech.streamed_completion(said), DONE)(exchange)
+    return await send_reply(speech.chat_completion(said, usage=speech.token_usage(10, 5)))(exchange)
 
 
 def prompts(upstream: Any) -> list[list[dict[str, Any]]]:
@@ -84,7 +84,7 @@ def folder(tmp_path: Path, upstream: Any) -> Path:
 
 
 async def test_the_commands_for_users_of_openkimi(empty_house, upstream, folder):
-    upstream.always(speak)
+    upstream.set_default_script(speak)
     begin, *start = PAGE.commands("Start")
     searching, search = PAGE.commands("Web search")
     empty_house.environment |= {
@@ -114,7 +114,7 @@ async def in_several_paths(shell: Terminal, commands: list[str], upstream: Any) 
     assert "entropy_threshold: 2.8 bits" in said
     assert content(await shell.paste(ask)) == "An answer."
     assert len(upstream.requests) == 4  # the plan, two drafts, their synthesis
-    assert {request.bearer for request in upstream.requests} == {"sk-made-up-0123456789"}
+    assert {request.bearer_token for request in upstream.requests} == {"sk-made-up-0123456789"}
     streamed = await shell.paste(once)
     assert streamed.rstrip().endswith("data: [DONE]")
     assert len(upstream.requests) == 6
@@ -150,10 +150,10 @@ async def with_a_file(shell: Terminal, commands: list[str], upstream: Any) -> No
         return bool(now == "ingested")
 
     async with asyncio.timeout(PATIENCE_SECONDS * 4):
-        await eventually(ingested)
+        await wait_until_true(ingested)
     for _ in range(2):  # the second time nothing is taken in
         assert content(await shell.paste(ask)) == "An answer."
-        told = upstream.last.request.body.decode()
+        told = upstream.last_exchange.request.body.decode()
         assert SECRET in told
         assert len(told) < 100_000  # of 400,000
     assert "In chat it is the file file-" in await shell.paste(preload)

@@ -10,9 +10,18 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
-from proxysite.testing import eventually, speech
-from proxysite.testing.house import TOKEN
-from proxysite.testing.upstream import CUT, DONE, PAUSE, Gate, refuse, reply, say, stream
+from proxysite.testing import speech, wait_until_true
+from proxysite.testing.house import UPSTREAM_TOKEN
+from proxysite.testing.upstream import (
+    CUT,
+    DONE,
+    PAUSE,
+    Gate,
+    answer_honestly,
+    send_refusal,
+    send_reply,
+    send_stream,
+)
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 WEATHER = {
@@ -47,10 +56,10 @@ async def client(house, house_key, house_upstream):
 async def rested(house, client, house_upstream):
     """For tests that harm the token: after them it is as new again, and in use."""
     yield
-    house_upstream.always(say())
+    house_upstream.set_default_script(answer_honestly())
 
     async def answered():
-        house.query(
+        house.run_sql(
             "UPDATE tokens_upstreamtoken SET state = 'active', strikes = 0, rests_until = NULL"
         )
         try:
@@ -58,7 +67,7 @@ async def rested(house, client, house_upstream):
         except openai.APIStatusError:
             return None
 
-    await eventually(answered)
+    await wait_until_true(answered)
 
 
 def ask(client, **more):
@@ -72,8 +81,8 @@ async def test_a_chat_completion(client, house_upstream):
     assert answer.choices[0].finish_reason == "stop"
     assert answer.model == "m"
     assert answer.usage.total_tokens == 12
-    assert house_upstream.last.request.bearer == TOKEN
-    assert house_upstream.last.request.json["x_vendor"] == 1
+    assert house_upstream.last_exchange.request.bearer_token == UPSTREAM_TOKEN
+    assert house_upstream.last_exchange.request.json["x_vendor"] == 1
 
 
 async def test_a_streamed_chat_completion(client):
@@ -105,11 +114,13 @@ def test_the_synchronous_client(house, house_key):
 
 
 async def test_tools(client, house_upstream):
-    house_upstream.will(
-        reply(speech.completion(None, finish="tool_calls", message={"tool_calls": [CALL]})),
-        stream(
-            speech.chunk({"role": "assistant", "tool_calls": [{"index": 0} | CALL]}),
-            speech.chunk(finish="tool_calls"),
+    house_upstream.queue_scripts(
+        send_reply(
+            speech.chat_completion(None, finish="tool_calls", message={"tool_calls": [CALL]})
+        ),
+        send_stream(
+            speech.chat_chunk({"role": "assistant", "tool_calls": [{"index": 0} | CALL]}),
+            speech.chat_chunk(finish="tool_calls"),
             DONE,
         ),
     )
@@ -122,17 +133,17 @@ async def test_tools(client, house_upstream):
     ) as events:
         streamed = await events.get_final_completion()
     assert streamed.choices[0].message.tool_calls[0].function.name == "weather"
-    sent = house_upstream.last.request.json["messages"]
+    sent = house_upstream.last_exchange.request.json["messages"]
     assert sent[1]["tool_calls"][0]["id"] == "call_1"
     assert sent[2] == result
 
 
 async def test_parse_with_a_schema(client, house_upstream):
     wanted = {"name": "dinner", "guests": ["Ann", "Bo"]}
-    house_upstream.will(reply(speech.completion(json.dumps(wanted))))
+    house_upstream.queue_scripts(send_reply(speech.chat_completion(json.dumps(wanted))))
     answer = await client.chat.completions.parse(model="m", messages=HELLO, response_format=Event)
     assert answer.choices[0].message.parsed == Event(**wanted)
-    sent = house_upstream.last.request.json["response_format"]
+    sent = house_upstream.last_exchange.request.json["response_format"]
     assert sent["type"] == "json_schema"
     assert sent["json_schema"]["strict"] is True
     assert sent["json_schema"]["schema"]["properties"].keys() == {"name", "guests"}
@@ -140,13 +151,13 @@ async def test_parse_with_a_schema(client, house_upstream):
 
 async def test_embeddings_as_the_package_asks_for_them_and_as_numbers(client, house_upstream):
     vector = [0.5, -0.25, 1.0]
-    house_upstream.will(
-        reply(speech.embedding_list(b64encode(struct.pack("<3f", *vector)).decode())),
-        reply(speech.embedding_list(vector)),
+    house_upstream.queue_scripts(
+        send_reply(speech.embedding_list(b64encode(struct.pack("<3f", *vector)).decode())),
+        send_reply(speech.embedding_list(vector)),
     )
     by_default = await client.embeddings.create(model="m", input="a")
     assert by_default.data[0].embedding == vector
-    assert house_upstream.last.request.json["encoding_format"] == "base64"
+    assert house_upstream.last_exchange.request.json["encoding_format"] == "base64"
     as_numbers = await client.embeddings.create(model="m", input=["a"], encoding_format="float")
     assert as_numbers.data[0].embedding == vector
     assert as_numbers.usage.total_tokens == 4
@@ -204,7 +215,7 @@ async def test_a_wrong_field(client):
 
 async def test_a_key_that_may_not_use_the_model(client, house):
     key = (
-        await asyncio.to_thread(house.manage, "issue_key", "guest", "--models", "echo")
+        await asyncio.to_thread(house.run_manage_command, "issue_key", "guest", "--models", "echo")
     ).splitlines()[-1]
     with pytest.raises(openai.PermissionDeniedError) as caught:
         await ask(client.with_options(api_key=key))
@@ -213,7 +224,7 @@ async def test_a_key_that_may_not_use_the_model(client, house):
 
 
 async def test_a_rate_limit(client, house_upstream, rested):
-    house_upstream.will(refuse(429, retry_after="30"))
+    house_upstream.queue_scripts(send_refusal(429, retry_after="30"))
     with pytest.raises(openai.RateLimitError) as caught:
         await ask(client)
     assert caught.value.code == "rate_limit_exceeded"
@@ -221,7 +232,9 @@ async def test_a_rate_limit(client, house_upstream, rested):
 
 
 async def test_a_refusal_of_the_upstream(client, house_upstream):
-    house_upstream.will(refuse(400, "Too long.", "context_length_exceeded"), refuse(422, "Odd."))
+    house_upstream.queue_scripts(
+        send_refusal(400, "Too long.", "context_length_exceeded"), send_refusal(422, "Odd.")
+    )
     with pytest.raises(openai.BadRequestError, match="Too long") as caught:
         await ask(client)
     assert caught.value.code == "context_length_exceeded"
@@ -232,14 +245,14 @@ async def test_a_refusal_of_the_upstream(client, house_upstream):
 async def test_a_rejected_token_is_a_503_and_not_tried_again_by_the_package(
     client, house_upstream, rested
 ):
-    house_upstream.always(refuse(401))
+    house_upstream.set_default_script(send_refusal(401))
     with pytest.raises(openai.APIStatusError) as caught:
         await ask(client)
     assert (caught.value.status_code, caught.value.code) == (503, "no_available_token")
 
 
 async def test_a_failing_upstream_is_not_asked_again_by_the_package(client, house_upstream):
-    house_upstream.will(refuse(500), refuse(500))
+    house_upstream.queue_scripts(send_refusal(500), send_refusal(500))
     with pytest.raises(openai.InternalServerError) as caught:
         await ask(client.with_options(max_retries=2))
     assert (caught.value.status_code, caught.value.code) == (502, "upstream_failed")
@@ -247,7 +260,7 @@ async def test_a_failing_upstream_is_not_asked_again_by_the_package(client, hous
 
 
 async def test_a_stream_that_breaks_raises(client, house_upstream):
-    house_upstream.will(stream(*speech.words("one"), PAUSE, CUT))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), PAUSE, CUT))
     said = []
     with pytest.raises(openai.APIError, match="upstream") as caught:  # noqa: PT012
         async with await ask(client, stream=True) as chunks:
@@ -259,9 +272,9 @@ async def test_a_stream_that_breaks_raises(client, house_upstream):
 
 
 async def test_a_client_that_closes_early_frees_the_upstream(client, house_upstream):
-    house_upstream.will(stream(*speech.words("one"), Gate()))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
     chunks = await ask(client, stream=True)
     assert (await anext(chunks)).choices[0].delta.content == "one"
     await chunks.close()
     async with asyncio.timeout(1):
-        await house_upstream.last.left.wait()
+        await house_upstream.last_exchange.gateway_left.wait()

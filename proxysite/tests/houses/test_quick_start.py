@@ -9,8 +9,8 @@ import pytest
 from django.conf import settings
 
 from proxysite.testing import speech
-from proxysite.testing.house import House, own_database
-from proxysite.testing.upstream import DONE, reply, stream
+from proxysite.testing.house import House, create_own_database
+from proxysite.testing.upstream import DONE, send_reply, send_stream
 from proxysite.tests.guides import Page, terminal, variables
 
 PAGE = Page("quick-start.md")
@@ -22,17 +22,17 @@ pytestmark = pytest.mark.timeout(240)  # a dozen processes, one after the other
 async def moonshot(exchange):
     """The upstream of the page: one of its two tokens works."""
     request = exchange.request
-    if request.bearer != "sk-my-second-token":
-        return await reply(
-            speech.error("Invalid Authentication", "invalid_authentication_error"), 401
+    if request.bearer_token != "sk-my-second-token":
+        return await send_reply(
+            speech.openai_error_body("Invalid Authentication", "invalid_authentication_error"), 401
         )(exchange)
     if not request.path.endswith("/chat/completions"):
-        return await reply(
+        return await send_reply(
             {"code": 0, "data": {"available_balance": 1}, "scode": "0x0", "status": True}
         )(exchange)
     if request.json.get("stream"):
-        return await stream(*speech.spoken("Hello there!"), DONE)(exchange)
-    return await reply(speech.completion("Hello there!"))(exchange)
+        return await send_stream(*speech.streamed_completion("Hello there!"), DONE)(exchange)
+    return await send_reply(speech.chat_completion("Hello there!"))(exchange)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def stranger(tmp_path):
     """A home on SQLite that nobody has used yet."""
     house = House(tmp_path / "home")
     yield house
-    house.kill()
+    house.kill_process()
 
 
 def get(url, **headers):
@@ -48,7 +48,7 @@ def get(url, **headers):
 
 
 async def test_the_first_hour(stranger, upstream, tmp_path):
-    upstream.always(moonshot)
+    upstream.set_default_script(moonshot)
     assert (
         PAGE.commands("Install and start")
         == re.search(r"## Start.*?```sh\n(.*?)```", README, re.DOTALL)[1].split("\n")[:-1]
@@ -63,7 +63,7 @@ async def test_the_first_hour(stranger, upstream, tmp_path):
             await shell.paste(command)
         local = f"http://localhost:{upstream.port}"
         where = f"base_url = '{local}/v1', allow_private = 1, confirmed_destination = '{local}'"
-        stranger.query(f"UPDATE providers_provider SET {where} WHERE name = 'moonshot'")
+        stranger.run_sql(f"UPDATE providers_provider SET {where} WHERE name = 'moonshot'")
         for command in PAGE.commands("Tokens"):
             said = await shell.paste(command)
         assert re.search(r"\b1 works\b", said), said
@@ -74,7 +74,7 @@ async def test_the_first_hour(stranger, upstream, tmp_path):
         ][1:]
         assert [model["id"] for model in json.loads(listed)["data"]] == ["kimi-k2"]
         assert json.loads(answered)["choices"][0]["message"]["content"] == "Hello there!"
-    assert await asyncio.to_thread(stranger.end) == 0
+    assert await asyncio.to_thread(stranger.end_process) == 0
 
     (serve, show) = PAGE.commands("From another machine")
     stranger.environment |= variables(serve)
@@ -85,9 +85,11 @@ async def test_the_first_hour(stranger, upstream, tmp_path):
         assert answer.status_code == status
     assert show == "make settings"
     assert re.search(
-        r"^HOST +0\.0\.0\.0 +environment$", stranger.manage("show_settings"), re.MULTILINE
+        r"^HOST +0\.0\.0\.0 +environment$",
+        stranger.run_manage_command("show_settings"),
+        re.MULTILINE,
     )
-    assert await asyncio.to_thread(stranger.end) == 0
+    assert await asyncio.to_thread(stranger.end_process) == 0
     await move_to_postgres(stranger, tmp_path, key)
 
 
@@ -95,7 +97,7 @@ async def move_to_postgres(stranger, folder, key):
     """The page's last section, where there is a Postgres."""
     export, *copies, serve = PAGE.commands("Postgres")
     assert serve == "DATABASE_URL=$TARGET make serve"
-    with own_database() as url:
+    with create_own_database() as url:
         if not url:
             return
         async with terminal(stranger, folder) as shell:
@@ -110,9 +112,9 @@ async def move_to_postgres(stranger, folder, key):
                 get, f"{moved.url}/v1/models", authorization=f"Bearer {key}"
             )
             assert {model["id"] for model in answer.json()["data"]} == {"echo", "kimi-k2"}
-            assert moved.end() == 0
+            assert moved.end_process() == 0
         finally:
-            moved.kill()
+            moved.kill_process()
 
 
 def test_every_message_of_the_page_is_one_of_the_program():

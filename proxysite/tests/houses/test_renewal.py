@@ -16,8 +16,8 @@ import pytest
 from django.conf import settings
 
 from providers.tests.kimi_site import Site, framed, frames, jwt, web_events
-from proxysite.testing import eventually
-from proxysite.testing.upstream import Gate, refuse, reply, stream
+from proxysite.testing import wait_until_true
+from proxysite.testing.upstream import Gate, send_refusal, send_reply, send_stream
 from proxysite.tests.houses.test_workers import workers
 
 CHAT = "/v1/chat/completions"
@@ -27,7 +27,7 @@ from providers.models import ChatModel, Provider
 from tokens.imports import token_import as importing
 provider = Provider.objects.create(name="web", kind={kind!r}, base_url={url!r}, allow_private=True)
 ChatModel.objects.create(provider=provider, public_id="w", upstream_name="w")
-assert importing.run(provider, [{line!r}]).counts == {{"new": 1}}
+assert importing.import_lines(provider, [{line!r}]).verdict_counts == {{"new": 1}}
 """
 
 ORDER = """
@@ -49,13 +49,13 @@ class K2Think:
         if request.path.endswith("/auths/signin"):
             self.signed_in.append(request.json)
             if self.gate is not None:
-                await self.gate.passed()
+                await self.gate.wait_until_open()
             session = jwt(kind="session", jti=len(self.signed_in), app_id="k2think")
             self.good.add(session)
-            return await reply({"token": session})(exchange)
-        if request.bearer not in self.good:
-            return await refuse(401)(exchange)
-        return await stream({"choices": [{"delta": {"content": "Hello"}}]}, "[DONE]")(exchange)
+            return await send_reply({"token": session})(exchange)
+        if request.bearer_token not in self.good:
+            return await send_refusal(401)(exchange)
+        return await send_stream({"choices": [{"delta": {"content": "Hello"}}]}, "[DONE]")(exchange)
 
 
 @contextmanager
@@ -97,7 +97,10 @@ def celery_worker(house):
 async def provided(house, upstream, kind, line):
     """A provider of this kind with the model `w` and this one token or account."""
     await asyncio.to_thread(
-        house.manage, "shell", "-c", PROVIDE.format(kind=kind, url=upstream.url, line=line)
+        house.run_manage_command,
+        "shell",
+        "-c",
+        PROVIDE.format(kind=kind, url=upstream.url, line=line),
     )
 
 
@@ -108,7 +111,7 @@ async def furnished(house, upstream, kind, line, processes, **environment):
     many = () if SINGLE or processes == 1 else ("--workers", str(processes))
     await asyncio.to_thread(house.start, *many)
     if many:
-        await eventually(lambda: len(workers(house)) == processes)
+        await wait_until_true(lambda: len(workers(house)) == processes)
 
 
 def asked(key, **body):
@@ -127,22 +130,22 @@ def token(house, columns):
         f"SELECT {columns} FROM tokens_upstreamtoken t JOIN providers_provider p ON p.id = "
         "t.provider_id"
     )
-    (row,) = house.query(f"{query} WHERE p.name = 'web'")
+    (row,) = house.run_sql(f"{query} WHERE p.name = 'web'")
     return row
 
 
 async def test_64_requests_to_all_processes_sign_in_once(own_house, house_key, house_upstream):
     site = K2Think()
-    house_upstream.always(site)
+    house_upstream.set_default_script(site)
     await furnished(own_house, house_upstream, "k2think_web", "june@example.org:a password", 4)
     site.gate = Gate()
     asking = [asyncio.create_task(status(own_house, house_key)) for _ in range(64)]
-    await site.gate.arrival()
+    await site.gate.wait_until_reached()
     site.gate.open()
     assert {await one for one in asking} == {200}
     assert site.signed_in == [{"email": "june@example.org", "password": "a password"}]
     assert not list((own_house.home / "renewals").iterdir())
-    assert await asyncio.to_thread(own_house.end) == 0
+    assert await asyncio.to_thread(own_house.end_process) == 0
     assert "a password" not in own_house.output
     assert "Traceback" not in own_house.output
 
@@ -151,13 +154,13 @@ async def test_a_house_killed_while_it_renews_renews_when_it_is_back(
     own_house, house_key, house_upstream
 ):
     site = K2Think()
-    house_upstream.always(site)
+    house_upstream.set_default_script(site)
     line = "june@example.org:a password"
     await furnished(own_house, house_upstream, "k2think_web", line, 1, RENEW_LEASE_SECONDS="2")
     site.gate = Gate()
     asking = asyncio.create_task(status(own_house, house_key))
-    await site.gate.arrival()
-    await asyncio.to_thread(own_house.kill)
+    await site.gate.wait_until_reached()
+    await asyncio.to_thread(own_house.kill_process)
     await asyncio.gather(asking, return_exceptions=True)
     assert token(own_house, "t.sealed") == ("",)
     assert token(own_house, "t.renewing_until") != (None,)
@@ -171,27 +174,27 @@ async def test_a_worker_killed_while_it_renews_a_pool_leaves_nothing_stuck(
     own_house, house_upstream
 ):
     site = K2Think()
-    house_upstream.always(site)
+    house_upstream.set_default_script(site)
     site.gate = Gate()
     own_house.environment["RENEW_LEASE_SECONDS"] = "2"
     await provided(own_house, house_upstream, "k2think_web", "june@example.org:a password")
     await asyncio.to_thread(
-        own_house.manage, "shell", "-c", ORDER * 2
+        own_house.run_manage_command, "shell", "-c", ORDER * 2
     )  # what is sent twice is done once
     with celery_worker(own_house):
-        await site.gate.arrival()
+        await site.gate.wait_until_reached()
     assert token(own_house, "t.state, t.sealed") == ("active", "")
-    assert own_house.query("SELECT runs FROM tokens_refresh WHERE running_until IS NOT NULL") == [
+    assert own_house.run_sql("SELECT runs FROM tokens_refresh WHERE running_until IS NOT NULL") == [
         (0,)
     ]
     site.gate = None
-    own_house.query(
+    own_house.run_sql(
         "UPDATE tokens_refresh SET running_until = '2020-01-01', began_at = '2020-01-01'"
     )  # time passes
     with celery_worker(own_house):
-        await asyncio.to_thread(own_house.manage, "shell", "-c", ORDER)
-        await eventually(
-            lambda: own_house.query("SELECT runs, renewed FROM tokens_refresh") == [(1, 1)], 20
+        await asyncio.to_thread(own_house.run_manage_command, "shell", "-c", ORDER)
+        await wait_until_true(
+            lambda: own_house.run_sql("SELECT runs, renewed FROM tokens_refresh") == [(1, 1)], 20
         )
     assert token(own_house, "t.state, t.strikes, t.renewing_until") == ("active", 0, None)
     assert len(site.signed_in) == 2
@@ -201,7 +204,7 @@ async def test_a_worker_killed_while_it_renews_a_pool_leaves_nothing_stuck(
 async def test_an_account_has_one_stream_over_all_processes(own_house, house_key, house_upstream):
     gate, events = Gate(), [framed(event) for event in web_events("Hello", " there")]
     site = Site("kimi_web", frames(*events[:5], gate, *events[5:], framed({}, 2)))
-    house_upstream.always(site)
+    house_upstream.set_default_script(site)
     refresh_token = site.refresh_token
     await furnished(
         own_house, house_upstream, "kimi_web", refresh_token, 2, CLAIM_WAIT_SECONDS="0.6"
@@ -213,7 +216,7 @@ async def test_an_account_has_one_stream_over_all_processes(own_house, house_key
             answer = await streaming.__aenter__()
             pieces = answer.aiter_text()
             said = await anext(pieces)
-            await gate.arrival()
+            await gate.wait_until_reached()
             assert await status(own_house, house_key) == 429
         with stopped(first):
             assert await status(own_house, house_key) == 429
@@ -223,13 +226,13 @@ async def test_an_account_has_one_stream_over_all_processes(own_house, house_key
         assert "Hello" in said
         assert "[DONE]" in said
         await streaming.__aexit__(None, None, None)
-    await eventually(lambda: token(own_house, "t.busy_until") == (None,))
+    await wait_until_true(lambda: token(own_house, "t.busy_until") == (None,))
 
     async def answers():  # it looks at what others had only now and then
         return await status(own_house, house_key) == 200
 
     with stopped(first):
-        await eventually(answers)
+        await wait_until_true(answers)
     assert site.renewals == 1
 
 
@@ -239,7 +242,7 @@ async def test_the_stream_of_a_killed_process_is_free_when_its_lease_ends(
 ):
     gate, events = Gate(), [framed(event) for event in web_events("Hello", " there")]
     site = Site("kimi_web", frames(*events[:5], gate))
-    house_upstream.always(site)
+    house_upstream.set_default_script(site)
     line = site.refresh_token
     await furnished(
         own_house, house_upstream, "kimi_web", line, 2, CLAIM_SECONDS="3", CLAIM_WAIT_SECONDS="20"
@@ -247,7 +250,7 @@ async def test_the_stream_of_a_killed_process_is_free_when_its_lease_ends(
     first, second = workers(own_house)
     with stopped(second):
         asking = asyncio.create_task(status(own_house, house_key))
-        await gate.arrival()
+        await gate.wait_until_reached()
     os.kill(first, signal.SIGKILL)
     await asyncio.gather(asking, return_exceptions=True)
     assert token(own_house, "t.busy_until") != (None,)

@@ -10,8 +10,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
-from proxysite.testing import eventually, speech
-from proxysite.testing.upstream import CUT, DONE, Gate, reply, stream
+from proxysite.testing import speech, wait_until_true
+from proxysite.testing.upstream import CUT, DONE, Gate, send_reply, send_stream
 
 WEATHER = {
     "type": "function",
@@ -29,7 +29,7 @@ CALL = {
     "type": "function",
     "function": {"name": "weather", "arguments": '{"city": "Graz"}'},
 }
-CALLING = speech.completion(
+CALLING = speech.chat_completion(
     None, finish="tool_calls", message={"tool_calls": [CALL], "reasoning_content": "Hm."}
 )
 NOBODYS = "resp_" + "0" * 32
@@ -50,12 +50,12 @@ def said(upstream):
     """What the upstream was told last, as pairs of role and content."""
     return [
         (message["role"], message.get("content"))
-        for message in upstream.last.request.json["messages"]
+        for message in upstream.last_exchange.request.json["messages"]
     ]
 
 
 def words(*texts):
-    return [reply(speech.completion(text)) for text in texts]
+    return [send_reply(speech.chat_completion(text)) for text in texts]
 
 
 async def heard(events):
@@ -107,10 +107,10 @@ def test_the_synchronous_client(house, house_key):
 
 async def test_what_the_model_thought_is_told_as_text_or_as_a_summary(client, house_upstream):
     thinking = [
-        speech.chunk({"role": "assistant", "reasoning_content": "Hm"}),
-        *speech.spoken("Yes."),
+        speech.chat_chunk({"role": "assistant", "reasoning_content": "Hm"}),
+        *speech.streamed_completion("Yes."),
     ]
-    house_upstream.will(*[stream(*thinking, DONE)] * 2)
+    house_upstream.queue_scripts(*[send_stream(*thinking, DONE)] * 2)
     events = await heard(await client.responses.create(model="m", input="Hi", stream=True))
     assert [event.delta for event in events if event.type == "response.reasoning_text.delta"] == [
         "Hm"
@@ -126,12 +126,12 @@ async def test_what_the_model_thought_is_told_as_text_or_as_a_summary(client, ho
     ] == ["Hm"]
     assert events[-1].response.output[0].summary[0].text == "Hm"
     assert events[-1].response.output_text == "Yes."
-    assert house_upstream.last.request.json["reasoning_effort"] == "low"
+    assert house_upstream.last_exchange.request.json["reasoning_effort"] == "low"
 
 
 @pytest.mark.parametrize("way", ["previous_response_id", "items"])
 async def test_a_function_is_called_and_its_result_heard(client, house_upstream, way):
-    house_upstream.will(reply(CALLING), *words("Sunny."))
+    house_upstream.queue_scripts(send_reply(CALLING), *words("Sunny."))
     first = await client.responses.create(
         model="m", input="Weather?", tools=[WEATHER], tool_choice="required"
     )
@@ -156,17 +156,19 @@ async def test_a_function_is_called_and_its_result_heard(client, house_upstream,
         ("assistant", None),
         ("tool", "25 degrees"),
     ]
-    (_, calling, answered) = house_upstream.last.request.json["messages"]
+    (_, calling, answered) = house_upstream.last_exchange.request.json["messages"]
     assert (calling["tool_calls"], calling["reasoning_content"]) == ([CALL], "Hm.")
     assert answered["tool_call_id"] == "call_1"
 
 
 async def test_structured_output_is_parsed(client, house_upstream):
     text = json.dumps({"name": "Graz", "people": 300000})
-    house_upstream.will(*words(text), stream(*speech.spoken(text[:5], text[5:]), DONE))
+    house_upstream.queue_scripts(
+        *words(text), send_stream(*speech.streamed_completion(text[:5], text[5:]), DONE)
+    )
     whole = await client.responses.parse(model="m", input="Which city?", text_format=City)
     assert whole.output_parsed == City(name="Graz", people=300000)
-    form = house_upstream.last.request.json["response_format"]["json_schema"]
+    form = house_upstream.last_exchange.request.json["response_format"]["json_schema"]
     assert (form["name"], form["strict"], form["schema"]["required"]) == (
         "City",
         True,
@@ -195,7 +197,7 @@ async def test_input_tokens_are_counted_and_nobody_is_asked(client, house_upstre
 
 # --- turns ----------------------------------------------------------------------------------------
 async def test_a_response_follows_another(client, house_upstream):
-    house_upstream.will(*words("One.", "Two.", "Three."))
+    house_upstream.queue_scripts(*words("One.", "Two.", "Three."))
     first = await client.responses.create(model="m", input="1", instructions="Count.")
     second = await client.responses.create(model="m", input="2", previous_response_id=first.id)
     await client.responses.create(model="m", input="3", previous_response_id=second.id, store=False)
@@ -211,7 +213,7 @@ async def test_a_conversation_and_its_items(client, house_upstream):
     assert (await client.conversations.update(talk.id, metadata={"topic": "n"})).metadata == {
         "topic": "n"
     }
-    house_upstream.will(*words("Hello Ann."))
+    house_upstream.queue_scripts(*words("Hello Ann."))
     made = await client.responses.create(model="m", input="Hi", conversation=talk.id)
     assert said(house_upstream) == [("user", "I am Ann."), ("user", "Hi")]
     (more,) = (
@@ -255,7 +257,9 @@ async def test_a_background_response_goes_on_and_its_events_can_be_come_back_to(
     client, house_upstream
 ):
     gate = Gate()
-    house_upstream.will(stream(*speech.words("Hel"), gate, *speech.spoken("lo."), DONE))
+    house_upstream.queue_scripts(
+        send_stream(*speech.content_chunks("Hel"), gate, *speech.streamed_completion("lo."), DONE)
+    )
     before = []
     async with await client.responses.create(
         model="m", input="Hi", background=True, stream=True
@@ -287,16 +291,16 @@ async def test_a_background_response_is_polled_for(client):
         found = await client.responses.retrieve(made.id)
         return found if found.status == "completed" else None
 
-    assert (await eventually(done)).output_text == "Hello there!"
+    assert (await wait_until_true(done)).output_text == "Hello there!"
 
 
 async def test_a_background_response_is_cancelled(client, house_upstream):
-    house_upstream.will(stream(*speech.words("Hel"), Gate()))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("Hel"), Gate()))
     made = await client.responses.create(model="m", input="Hi", background=True)
-    exchange = await house_upstream.asked()
+    exchange = await house_upstream.wait_for_request()
     found = await client.responses.cancel(made.id)
     assert found.status == "cancelled"
-    await exchange.departure()
+    await exchange.wait_until_left()
     assert (await client.responses.cancel(made.id)).status == "cancelled"
 
 
@@ -324,7 +328,7 @@ async def test_errors_are_of_the_packages_classes(client, house_upstream):
 
 
 async def test_a_stream_that_breaks_ends_as_failed(client, house_upstream):
-    house_upstream.will(stream(*speech.words("Once"), CUT))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("Once"), CUT))
     events = await heard(await client.responses.create(model="m", input="Hi", stream=True))
     assert events[-1].type == "response.failed"
     assert events[-1].response.error.code == "server_error"

@@ -31,22 +31,24 @@ async def test_a_database_made_by_the_earlier_text_of_a_migration_gets_what_it_l
 ):
     await asyncio.to_thread(own_house.start)
     assert await say(own_house, house_key, "One.") == 200
-    assert own_house.end() == 0
-    own_house.query("ALTER TABLE conversations_turn DROP COLUMN replaced")
-    own_house.query("ALTER TABLE conversations_item DROP COLUMN told")
-    own_house.query("DROP INDEX turn_stored_bytes")
-    own_house.query(
+    assert own_house.end_process() == 0
+    own_house.run_sql("ALTER TABLE conversations_turn DROP COLUMN replaced")
+    own_house.run_sql("ALTER TABLE conversations_item DROP COLUMN told")
+    own_house.run_sql("DROP INDEX turn_stored_bytes")
+    own_house.run_sql(
         "ALTER TABLE conversations_turn DROP COLUMN stored_bytes"
     )  # migration 0007 adds it again
-    own_house.query("DELETE FROM django_migrations WHERE app = 'conversations' AND name >= '0006'")
+    own_house.run_sql(
+        "DELETE FROM django_migrations WHERE app = 'conversations' AND name >= '0006'"
+    )
     if not settings.EMBEDDED_DATABASE:
-        own_house.query(CONSTRAINT)
+        own_house.run_sql(CONSTRAINT)
     await asyncio.to_thread(own_house.start)
     assert await say(own_house, house_key, "Two.") == 200
-    assert own_house.query("SELECT count(*) FROM conversations_turn WHERE NOT replaced") == [(2,)]
-    assert own_house.query("SELECT count(*) FROM conversations_item WHERE told IS NULL") == [(0,)]
+    assert own_house.run_sql("SELECT count(*) FROM conversations_turn WHERE NOT replaced") == [(2,)]
+    assert own_house.run_sql("SELECT count(*) FROM conversations_item WHERE told IS NULL") == [(0,)]
     if not settings.EMBEDDED_DATABASE:
-        assert own_house.query(
+        assert own_house.run_sql(
             "SELECT count(*) FROM pg_constraint WHERE conname = 'turn_user_earlier'"
         ) == [(0,)]
 
@@ -56,7 +58,7 @@ async def test_a_database_made_by_the_earlier_text_of_a_migration_gets_what_it_l
 )
 def test_a_column_that_is_missing_is_named_and_the_gateway_does_not_start(own_house, column):
     table, name = column.split(".")
-    own_house.query(f"ALTER TABLE {table} DROP COLUMN {name}")
-    assert own_house.launch("--port", "0").wait(30) == 1
+    own_house.run_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
+    assert own_house.launch_process("--port", "0").wait(30) == 1
     assert column in own_house.output
     assert own_house.output.count("\n") == 1, own_house.output

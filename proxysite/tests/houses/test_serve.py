@@ -11,9 +11,9 @@ import time
 import httpx
 import pytest
 
-from proxysite.testing import eventually, speech
-from proxysite.testing.house import TOKEN
-from proxysite.testing.upstream import CUT, DONE, Gate, raw, refuse, stream
+from proxysite.testing import speech, wait_until_true
+from proxysite.testing.house import UPSTREAM_TOKEN
+from proxysite.testing.upstream import CUT, DONE, Gate, send_pieces, send_refusal, send_stream
 
 COLD_START_SECONDS = 5.0  # promised for every run but the first
 CHAT = "/v1/chat/completions"
@@ -64,7 +64,7 @@ def test_the_first_run_shows_how_to_begin(empty_house):
         }
         assert http.post("/admin/login/?next=/admin/", data=form).headers["location"] == "/admin/"
         assert http.get("/admin/").status_code == 200
-    assert empty_house.end() == 0
+    assert empty_house.end_process() == 0
 
 
 def test_the_second_run_is_quick_and_shows_no_secret(own_house, house_key):
@@ -84,8 +84,8 @@ def test_the_second_run_is_quick_and_shows_no_secret(own_house, house_key):
 def one_line(house, *arguments):
     """What `serve` says when it refuses to; nothing but one line, and the exit status is 1."""
     before = len(house.output)
-    house.launch(*arguments)
-    assert house.ended() == 1
+    house.launch_process(*arguments)
+    assert house.wait_for_end() == 1
     said = house.output[before:].strip()
     assert said
     assert "\n" not in said, said
@@ -128,8 +128,8 @@ def test_a_database_that_does_not_answer_is_a_clear_word(own_house):
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     own_house.environment["DATABASE_URL"] = f"postgres://nobody:canary@127.0.0.1:{port}/nothing"
-    own_house.launch("--port", "0")
-    assert own_house.ended() == 1
+    own_house.launch_process("--port", "0")
+    assert own_house.wait_for_end() == 1
     assert "Traceback" not in own_house.output
     assert "canary" not in own_house.output
     assert "database" in own_house.output.lower()
@@ -138,7 +138,9 @@ def test_a_database_that_does_not_answer_is_a_clear_word(own_house):
 # --- the end --------------------------------------------------------------------------------------
 async def test_sigterm_closes_the_port_and_lets_a_stream_finish(running, house_key, house_upstream):
     gate = Gate()
-    house_upstream.will(stream(*speech.words("one"), gate, speech.chunk(finish="stop"), DONE))
+    house_upstream.queue_scripts(
+        send_stream(*speech.content_chunks("one"), gate, speech.chat_chunk(finish="stop"), DONE)
+    )
     async with (
         client(running) as http,
         http.stream("POST", CHAT, **asked(house_key, stream=True)) as answer,
@@ -146,48 +148,48 @@ async def test_sigterm_closes_the_port_and_lets_a_stream_finish(running, house_k
         pieces = answer.aiter_text()
         said = await anext(pieces)
         assert "one" in said
-        running.signal(signal.SIGTERM)
+        running.send_signal(signal.SIGTERM)
 
         def closed():
             with socket.socket() as caller:
                 return caller.connect_ex(("127.0.0.1", running.port)) != 0
 
-        await eventually(closed)
+        await wait_until_true(closed)
         assert running.process.poll() is None
         gate.open()
         said += "".join([piece async for piece in pieces])
         assert said.endswith("data: [DONE]\n\n")
-    assert await asyncio.to_thread(running.ended) == 0
-    assert running.query("SELECT status FROM api_usagerecord") == [("complete",)]
+    assert await asyncio.to_thread(running.wait_for_end) == 0
+    assert running.run_sql("SELECT status FROM api_usagerecord") == [("complete",)]
     assert "Traceback" not in running.output
 
 
 async def test_a_second_signal_does_not_wait(running, house_key, house_upstream):
-    house_upstream.will(stream(*speech.words("one"), Gate()))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
     async with (
         client(running) as http,
         http.stream("POST", CHAT, **asked(house_key, stream=True)) as answer,
     ):
         pieces = answer.aiter_text()
         assert "one" in await anext(pieces)
-        running.signal(signal.SIGTERM)
+        running.send_signal(signal.SIGTERM)
         await asyncio.sleep(1)  # two signals at the same time count as one
         assert running.process.poll() is None
-        running.signal(signal.SIGTERM)
-        await asyncio.to_thread(running.ended)
+        running.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(running.wait_for_end)
 
 
 async def test_what_ran_when_the_process_was_killed_is_found_as_interrupted(
     running, house_key, house_upstream
 ):
-    house_upstream.always(stream(*speech.words("one"), Gate()))
+    house_upstream.set_default_script(send_stream(*speech.content_chunks("one"), Gate()))
     assert await served(running, house_key)
     async with client(running) as http:
         streams = [http.stream("POST", CHAT, **asked(house_key, stream=True)) for _ in range(3)]
         pieces = [(await streaming.__aenter__()).aiter_text() for streaming in streams]
         assert all(["one" in await anext(piece) for piece in pieces])
-        running.signal(signal.SIGKILL)
-        await asyncio.to_thread(running.ended)
+        running.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(running.wait_for_end)
         for streaming, piece in zip(streams, pieces, strict=True):
             with pytest.raises(httpx.RemoteProtocolError):
                 await anext(piece)
@@ -195,11 +197,11 @@ async def test_what_ran_when_the_process_was_killed_is_found_as_interrupted(
     await asyncio.to_thread(running.start)
 
     def found():
-        return running.query(
+        return running.run_sql(
             "SELECT status, model, key_id IS NOT NULL FROM api_usagerecord ORDER BY id"
         )
 
-    await eventually(lambda: len(found()) == 4)
+    await wait_until_true(lambda: len(found()) == 4)
     assert [tuple(map(str, row[:2])) for row in found()] == [
         ("complete", "echo"),
         *[("interrupted", "m")] * 3,
@@ -211,14 +213,16 @@ async def test_what_ran_when_the_process_was_killed_is_found_as_interrupted(
 
 # --- two processes, one truth ---------------------------------------------------------------------
 async def test_a_key_revoked_by_a_command_stops_within_a_second(house, house_key):
-    key = (await asyncio.to_thread(house.manage, "issue_key", "visitor")).splitlines()[-1]
+    key = (await asyncio.to_thread(house.run_manage_command, "issue_key", "visitor")).splitlines()[
+        -1
+    ]
     assert await served(house, key)
-    await asyncio.to_thread(house.manage, "revoke_key", key[:16])
+    await asyncio.to_thread(house.run_manage_command, "revoke_key", key[:16])
 
     async def refused():
         return not await served(house, key)
 
-    await eventually(refused, 1.0)
+    await wait_until_true(refused, 1.0)
     assert await served(house, house_key)
 
 
@@ -226,21 +230,21 @@ async def test_a_key_revoked_by_a_command_stops_within_a_second(house, house_key
 async def test_no_secret_is_in_the_log_or_in_the_clear_in_the_database(
     running, house_key, house_upstream
 ):
-    house_upstream.will(
-        refuse(401, f"bad {TOKEN}"),
-        refuse(500, f"oh {TOKEN}"),
-        raw(CUT),
-        refuse(400, f"no {TOKEN}"),
+    house_upstream.queue_scripts(
+        send_refusal(401, f"bad {UPSTREAM_TOKEN}"),
+        send_refusal(500, f"oh {UPSTREAM_TOKEN}"),
+        send_pieces(CUT),
+        send_refusal(400, f"no {UPSTREAM_TOKEN}"),
     )
     async with client(running) as http:
         for streams in (False, True, False, True, True):
             await http.post(CHAT, **asked(house_key, stream=streams))
         await http.post(f"{CHAT}?api_key={house_key}", **asked("sk-ps-canary-of-a-wrong-key"))
         await http.get(f"/nothing/{house_key}")
-    assert house_upstream.requests[0].bearer == TOKEN
-    assert await asyncio.to_thread(running.end) == 0
+    assert house_upstream.requests[0].bearer_token == UPSTREAM_TOKEN
+    assert await asyncio.to_thread(running.end_process) == 0
     kept = await asyncio.to_thread(everything, running)
-    for secret in (TOKEN, house_key, "canary of a prompt", "canary-of-a-wrong-key"):
+    for secret in (UPSTREAM_TOKEN, house_key, "canary of a prompt", "canary-of-a-wrong-key"):
         assert secret not in running.output, secret
         assert secret not in kept, secret
 
@@ -257,4 +261,4 @@ def everything(house):
         "providers_provider",
         "auth_user",
     )
-    return "\n".join([*files, *(str(house.query(f"SELECT * FROM {table}")) for table in tables)])
+    return "\n".join([*files, *(str(house.run_sql(f"SELECT * FROM {table}")) for table in tables)])

@@ -13,8 +13,8 @@ from openai import APIStatusError, AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageFunctionToolCall
 
 from providers.tests.kimi_site import Site, jwt, rest_says, web_says
-from proxysite.testing import eventually, speech
-from proxysite.testing.upstream import DONE, Exchange, Script, reply, stream
+from proxysite.testing import speech, wait_until_true
+from proxysite.testing.upstream import DONE, Exchange, Script, send_reply, send_stream
 
 ASK: list[Any] = [{"role": "user", "content": "Hello!"}]
 WEATHER: Any = {
@@ -34,12 +34,12 @@ NATIVE = {
 
 ROWS = """
 from providers.models import ChatModel, Provider
-from tokens.imports.token_import import run
+from tokens.imports.token_import import import_lines
 for name, kind, token, fields, model in {rows!r}:
     fields |= dict(base_url={url!r}, allow_private=True)
     row = Provider.objects.create(name=name, kind=kind, **fields)
     ChatModel.objects.create(provider=row, public_id=name, upstream_name="upstream-model", **model)
-    run(row, [token] if token else [])
+    import_lines(row, [token] if token else [])
 """
 PROMPT = {"native_tools": False, "reports_usage": False}
 UPSTREAMS: list[tuple[str, str, str, dict[str, Any], dict[str, Any]]] = [
@@ -58,9 +58,9 @@ def openai_says(*texts: str) -> Script:
 
     async def script(exchange: Exchange) -> None:
         if exchange.request.json.get("stream"):
-            await stream(*speech.spoken(*texts), DONE)(exchange)
+            await send_stream(*speech.streamed_completion(*texts), DONE)(exchange)
         else:
-            await reply(speech.completion("".join(texts)))(exchange)
+            await send_reply(speech.chat_completion("".join(texts)))(exchange)
 
     return script
 
@@ -68,7 +68,7 @@ def openai_says(*texts: str) -> Script:
 def k2_says(*texts: str) -> Script:
     """Snapshots of a text that grows."""
     grown = ["".join(texts[: end + 1]) for end in range(len(texts))]
-    return stream(*({"choices": [{"delta": {"content": text}}]} for text in grown), "[DONE]")
+    return send_stream(*({"choices": [{"delta": {"content": text}}]} for text in grown), "[DONE]")
 
 
 class Endless(deque[Script]):
@@ -100,7 +100,7 @@ def furnished(house: Any, _listener: Any) -> Any:
     test's.
     """
     url = f"http://127.0.0.1:{_listener.getsockname()[1]}/v1"
-    house.manage("shell", "-c", ROWS.format(rows=UPSTREAMS, url=url))
+    house.run_manage_command("shell", "-c", ROWS.format(rows=UPSTREAMS, url=url))
     return house
 
 
@@ -115,7 +115,7 @@ async def client(
 ) -> AsyncIterator[AsyncOpenAI]:
     """The package's client, when the house has the upstream's model and token in force."""
     name, kind = upstream_row[:2]
-    house_upstream.always(SAYS[kind]("Ready."))
+    house_upstream.set_default_script(SAYS[kind]("Ready."))
     async with AsyncOpenAI(
         base_url=f"{furnished.url}/v1", api_key=house_key, max_retries=0
     ) as found:
@@ -126,7 +126,7 @@ async def client(
             except APIStatusError:
                 return False
 
-        await eventually(answers)
+        await wait_until_true(answers)
         yield found
 
 
@@ -135,7 +135,7 @@ async def test_an_answer_is_the_same_whole_and_streamed(
 ) -> None:
     name, kind = upstream_row[:2]
     thinks = "<think>Hm.</think>" if name.startswith("k2") else ""
-    house_upstream.always(SAYS[kind](f"{thinks}Grüß ", "Gott", "!"))
+    house_upstream.set_default_script(SAYS[kind](f"{thinks}Grüß ", "Gott", "!"))
     whole = await client.chat.completions.create(model=name, messages=ASK)
     message = whole.choices[0].message
     assert message.content == "Grüß Gott!"
@@ -155,11 +155,13 @@ async def test_a_tool_is_called(
 ) -> None:
     name, kind, _, fields, _ = upstream_row
     if fields.get("native_tools", True):
-        house_upstream.always(
-            reply(speech.completion(None, finish="tool_calls", message={"tool_calls": [NATIVE]}))
+        house_upstream.set_default_script(
+            send_reply(
+                speech.chat_completion(None, finish="tool_calls", message={"tool_calls": [NATIVE]})
+            )
         )
     else:
-        house_upstream.always(SAYS[kind](CALL))
+        house_upstream.set_default_script(SAYS[kind](CALL))
     answer = await client.chat.completions.create(model=name, messages=ASK, tools=[WEATHER])
     [called] = answer.choices[0].message.tool_calls or []
     assert isinstance(called, ChatCompletionMessageFunctionToolCall)

@@ -6,7 +6,7 @@ import asyncio
 
 import httpx
 
-from proxysite.testing import eventually
+from proxysite.testing import wait_until_true
 
 PREPARE = """
 from datetime import UTC, datetime
@@ -26,42 +26,42 @@ AGAIN = (
 
 async def test_a_task_that_is_due_runs_and_runs_again(own_house, house_key):
     own_house.environment["EMBEDDED_WORKER"] = "true"
-    await asyncio.to_thread(own_house.manage, "shell", "-c", PREPARE)
+    await asyncio.to_thread(own_house.run_manage_command, "shell", "-c", PREPARE)
     await asyncio.to_thread(own_house.start)
 
     def sessions():
-        return own_house.query("SELECT session_key FROM django_session")
+        return own_house.run_sql("SELECT session_key FROM django_session")
 
     for _ in range(2):
-        await eventually(lambda: sessions() == [("new",)], 20)
-        own_house.query(AGAIN)
+        await wait_until_true(lambda: sessions() == [("new",)], 20)
+        own_house.run_sql(AGAIN)
     names = {
-        name for (name,) in own_house.query("SELECT name FROM django_celery_beat_periodictask")
+        name for (name,) in own_house.run_sql("SELECT name FROM django_celery_beat_periodictask")
     }
     assert {"check tokens", "renew tokens that end soon", "forget old sessions"} <= names
-    assert await asyncio.to_thread(own_house.end) == 0
+    assert await asyncio.to_thread(own_house.end_process) == 0
     assert "Traceback" not in own_house.output
 
 
 async def test_messages_that_are_none_do_not_end_the_worker_for_good(own_house, house_key):
     own_house.environment["EMBEDDED_WORKER"] = "true"
     queue = own_house.home / "queue"
-    await asyncio.to_thread(own_house.manage, "shell", "-c", PREPARE)
+    await asyncio.to_thread(own_house.run_manage_command, "shell", "-c", PREPARE)
     await asyncio.to_thread(own_house.start)
 
     def sessions():
-        return own_house.query("SELECT session_key FROM django_session")
+        return own_house.run_sql("SELECT session_key FROM django_session")
 
     def worker():
         return httpx.get(f"{own_house.url}/health", trust_env=False).json()["worker"]
 
-    await eventually(lambda: sessions() == [("new",)], 20)
+    await wait_until_true(lambda: sessions() == [("new",)], 20)
     (queue / "0_half.celery.msg").write_text('{"body": "W1td')  # cannot be read
-    await eventually(lambda: (queue / "0_half.celery.msg.broken").exists(), 20)
+    await wait_until_true(lambda: (queue / "0_half.celery.msg.broken").exists(), 20)
     assert worker() == "ok"
     (queue / "0_none.celery.msg").write_text("{}")  # can be, and is no message: the worker ends
-    await eventually(lambda: worker() == "failed", 20)
-    own_house.query(AGAIN)
-    await eventually(lambda: sessions() == [("new",)], 30)
+    await wait_until_true(lambda: worker() == "failed", 20)
+    own_house.run_sql(AGAIN)
+    await wait_until_true(lambda: sessions() == [("new",)], 30)
     assert worker() == "ok"
-    assert await asyncio.to_thread(own_house.end) == 0
+    assert await asyncio.to_thread(own_house.end_process) == 0

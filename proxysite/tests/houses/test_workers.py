@@ -15,8 +15,8 @@ import httpx
 import pytest
 from django.conf import settings
 
-from proxysite.testing import eventually, speech
-from proxysite.testing.upstream import DONE, Gate, refuse, stream
+from proxysite.testing import speech, wait_until_true
+from proxysite.testing.upstream import DONE, Gate, send_refusal, send_stream
 
 pytestmark = pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="SQLite is for one process")
 CHAT = "/v1/chat/completions"
@@ -26,10 +26,10 @@ CHAT = "/v1/chat/completions"
 async def pair(own_house):
     """A house that serves with two processes."""
     await asyncio.to_thread(own_house.start, "--workers", "2")
-    await eventually(lambda: len(workers(own_house)) == 2)
+    await wait_until_true(lambda: len(workers(own_house)) == 2)
     for worker in workers(own_house):
         with only(own_house, worker):
-            await eventually(lambda: answers(own_house))
+            await wait_until_true(lambda: answers(own_house))
     return own_house
 
 
@@ -80,27 +80,29 @@ async def answered(house, key, wanted):
 
 
 async def test_a_revoked_key_stops_within_a_second_in_every_process(pair, house_key):
-    key = (await asyncio.to_thread(pair.manage, "issue_key", "visitor")).splitlines()[-1]
+    key = (await asyncio.to_thread(pair.run_manage_command, "issue_key", "visitor")).splitlines()[
+        -1
+    ]
     for worker in workers(pair):
         with only(pair, worker):
             assert await status(pair, key) == 200
     first, second = workers(pair)
-    await asyncio.to_thread(pair.manage, "revoke_key", key[:16])
+    await asyncio.to_thread(pair.run_manage_command, "revoke_key", key[:16])
 
     async def refused():
         return await status(pair, key) == 401
 
     with only(pair, first):
-        await eventually(refused, 1.0)
+        await wait_until_true(refused, 1.0)
     with only(pair, second):
-        await eventually(refused, 1.0)
+        await wait_until_true(refused, 1.0)
         assert await status(pair, house_key) == 200
 
 
 async def test_a_killed_process_is_replaced_and_what_it_ran_is_found_as_interrupted(
     pair, house_key, house_upstream
 ):
-    house_upstream.will(stream(*speech.words("one"), Gate()))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
     first, second = workers(pair)
     async with client(pair) as http:
         with only(pair, first):
@@ -112,28 +114,28 @@ async def test_a_killed_process_is_replaced_and_what_it_ran_is_found_as_interrup
             await anext(pieces)
         await streaming.__aexit__(None, None, None)
     assert await status(pair, house_key) == 200
-    await eventually(lambda: len(workers(pair)) == 2 and first not in workers(pair))
+    await wait_until_true(lambda: len(workers(pair)) == 2 and first not in workers(pair))
     assert second in workers(pair)
 
     def interrupted():
-        return pair.query("SELECT count(*) FROM api_usagerecord WHERE status = 'interrupted'") == [
-            (1,)
-        ]
+        return pair.run_sql(
+            "SELECT count(*) FROM api_usagerecord WHERE status = 'interrupted'"
+        ) == [(1,)]
 
-    await eventually(interrupted)
+    await wait_until_true(interrupted)
 
 
 async def test_both_processes_write_the_ledger(pair, house_key):
     for worker in workers(pair):
         with only(pair, worker):
             assert await status(pair, house_key) == 200
-    assert pair.query("SELECT count(*) FROM api_usagerecord WHERE status = 'complete'") == [(2,)]
+    assert pair.run_sql("SELECT count(*) FROM api_usagerecord WHERE status = 'complete'") == [(2,)]
 
 
 async def test_a_rest_that_one_process_met_is_in_force_in_the_other_within_a_second(
     pair, house_key, house_upstream
 ):
-    house_upstream.always(refuse(429, retry_after="60"))
+    house_upstream.set_default_script(send_refusal(429, retry_after="60"))
     first, second = workers(pair)
     with only(pair, first):
         assert await status(pair, house_key, model="m") == 429
@@ -147,7 +149,7 @@ async def test_a_rest_that_one_process_met_is_in_force_in_the_other_within_a_sec
         )
 
     with only(pair, second):
-        await eventually(told_without_asking, 1.0)
+        await wait_until_true(told_without_asking, 1.0)
     assert len(house_upstream.requests) <= 2
 
 
@@ -155,7 +157,7 @@ async def test_a_rest_is_in_force_in_both_processes_within_a_second_also_under_l
     pair, house_key, house_upstream
 ):
     """Sixty callers keep both processes busy; a second after the 429 nobody asks the upstream."""
-    house_upstream.always(stream(*speech.spoken("Hi."), DONE))
+    house_upstream.set_default_script(send_stream(*speech.streamed_completion("Hi."), DONE))
     over = asyncio.Event()
     answers = Counter()
 
@@ -171,13 +173,13 @@ async def test_a_rest_is_in_force_in_both_processes_within_a_second_also_under_l
         callers = [
             asyncio.create_task(caller(http, model)) for model in ("echo", "m") for _ in range(30)
         ]
-        await eventually(lambda: answers["m", 200] > 100 and answers["echo", 200] > 100)
-        house_upstream.always(refuse(429, retry_after="60"))
-        await eventually(lambda: answers["m", 429])
+        await wait_until_true(lambda: answers["m", 200] > 100 and answers["echo", 200] > 100)
+        house_upstream.set_default_script(send_refusal(429, retry_after="60"))
+        await wait_until_true(lambda: answers["m", 429])
         await asyncio.sleep(1)
         asked_before = len(house_upstream.requests)
         told_before = answers["m", 429]
-        await eventually(lambda: answers["m", 429] > told_before + 100)
+        await wait_until_true(lambda: answers["m", 429] > told_before + 100)
         over.set()
         await asyncio.gather(*callers)
     assert len(house_upstream.requests) == asked_before
@@ -190,19 +192,19 @@ async def test_a_deleted_token_and_a_switched_user_are_known_to_both_within_a_se
     for worker in workers(pair):
         with only(pair, worker):
             assert await status(pair, house_key, model="m") == 200
-    pair.query("DELETE FROM tokens_upstreamtoken")
-    assert pair.query("SELECT count(*) FROM providers_tombstone WHERE topic = 'tokens'") == [(1,)]
-    pair.query("UPDATE auth_user SET is_active = false")
+    pair.run_sql("DELETE FROM tokens_upstreamtoken")
+    assert pair.run_sql("SELECT count(*) FROM providers_tombstone WHERE topic = 'tokens'") == [(1,)]
+    pair.run_sql("UPDATE auth_user SET is_active = false")
     for worker in workers(pair):
         with only(pair, worker):
-            await eventually(lambda: answered(pair, house_key, 401), 1.0)
-    pair.query("UPDATE auth_user SET is_active = true")
+            await wait_until_true(lambda: answered(pair, house_key, 401), 1.0)
+    pair.run_sql("UPDATE auth_user SET is_active = true")
     for worker in workers(pair):
         with only(pair, worker):
-            await eventually(
+            await wait_until_true(
                 lambda: answered(pair, house_key, 503), 1.0
             )  # the key is good, the token is gone
-    assert pair.query("SELECT floor FROM providers_revision WHERE topic = 'tokens'") == [(0,)]
+    assert pair.run_sql("SELECT floor FROM providers_revision WHERE topic = 'tokens'") == [(0,)]
 
 
 async def test_what_both_processes_count_of_one_token_adds_up(own_house, house_key, house_upstream):
@@ -211,11 +213,11 @@ async def test_what_both_processes_count_of_one_token_adds_up(own_house, house_k
     async with client(own_house) as http:
         many = [http.post(CHAT, **asked(house_key, model="m")) for _ in range(60)]
         assert {answer.status_code for answer in await asyncio.gather(*many)} == {200}
-    await eventually(
-        lambda: own_house.query("SELECT sum(requests) FROM tokens_upstreamtoken") == [(60,)]
+    await wait_until_true(
+        lambda: own_house.run_sql("SELECT sum(requests) FROM tokens_upstreamtoken") == [(60,)]
     )
     assert "deadlock" not in own_house.output
-    names = own_house.query(
+    names = own_house.run_sql(
         "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()"
     )
     assert len([name for (name,) in names if name.startswith("proxysite ")]) >= 2
@@ -231,9 +233,9 @@ async def test_sigterm_ends_all_of_them(pair):
 
 
 async def test_a_worker_that_begins_when_its_supervisor_dies_ends_too(own_house):
-    own_house.launch("--port", "0", "--workers", "2")
-    await eventually(lambda: len(workers(own_house)) == 2)
+    own_house.launch_process("--port", "0", "--workers", "2")
+    await wait_until_true(lambda: len(workers(own_house)) == 2)
     started = workers(own_house)  # they have not come far: Django alone takes longer to begin
     os.kill(own_house.process.pid, signal.SIGKILL)
     own_house.process.wait()
-    await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), 30)
+    await wait_until_true(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), 30)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxysite.testing import speech
-from proxysite.testing.upstream import CUT, DONE, reply, stream
+from proxysite.testing.upstream import CUT, DONE, send_reply, send_stream
 from proxysite.tests.cases import Cases
 from proxysite.tests.processes import HERE, pip_programs, surroundings
 
@@ -40,7 +40,9 @@ def said(upstream, at=-1):
 
 def words(*texts, streams=False):
     return [
-        stream(*speech.spoken(one), DONE) if streams else reply(speech.completion(one))
+        send_stream(*speech.streamed_completion(one), DONE)
+        if streams
+        else send_reply(speech.chat_completion(one))
         for one in texts
     ]
 
@@ -53,12 +55,18 @@ def calling(name, *, streams=False, reason="Hm", **arguments):
     }
     thought = {"role": "assistant", "reasoning_content": reason, "content": None}
     if not streams:
-        return reply(
-            speech.completion(None, finish="tool_calls", message={**thought, "tool_calls": [call]})
+        return send_reply(
+            speech.chat_completion(
+                None, finish="tool_calls", message={**thought, "tool_calls": [call]}
+            )
         )
-    begun = speech.chunk({"tool_calls": [{"index": 0, **call}]})
-    return stream(
-        speech.chunk(thought), begun, speech.chunk(finish="tool_calls"), speech.usage_chunk(), DONE
+    begun = speech.chat_chunk({"tool_calls": [{"index": 0, **call}]})
+    return send_stream(
+        speech.chat_chunk(thought),
+        begun,
+        speech.chat_chunk(finish="tool_calls"),
+        speech.usage_chunk(),
+        DONE,
     )
 
 
@@ -78,7 +86,7 @@ both = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed
     ids=["items", "items, not stored", "previous_response_id", "conversation", "session"],
 )
 async def test_a_tool_is_run_in_a_talk_of_several_turns(sdk, house_upstream, kept, store, streams):
-    house_upstream.will(
+    house_upstream.queue_scripts(
         *words("Hi.", streams=streams),
         calling("weather", streams=streams, city="Graz"),
         *words("Wet.", "Bye.", streams=streams),
@@ -115,30 +123,32 @@ async def test_the_words_stream(sdk):
 
 @pytest.mark.parametrize("summary", [True, False], ids=["as a summary", "as text"])
 async def test_what_the_model_thought_is_an_item(sdk, house_upstream, summary):
-    house_upstream.will(reply(speech.completion("Yes.", message={"reasoning_content": "Hm"})))
+    house_upstream.queue_scripts(
+        send_reply(speech.chat_completion("Yes.", message={"reasoning_content": "Hm"}))
+    )
     seen = await sdk("reasoning", {"summary": summary})
     assert seen["output"] == "Yes."
     (item,) = seen["items"]
     assert [part["text"] for part in item["summary" if summary else "content"]] == ["Hm"]
-    assert house_upstream.last.request.json["reasoning_effort"] == "low"
+    assert house_upstream.last_exchange.request.json["reasoning_effort"] == "low"
 
 
 @both
 async def test_a_handoff_to_another_agent(sdk, house_upstream, streams):
-    house_upstream.will(
+    house_upstream.queue_scripts(
         calling("transfer_to_spanish_agent", streams=streams),
         *words("Buenos días.", streams=streams),
     )
     seen = await sdk("handoff", {"streamed": streams})
     assert seen == {"output": "Buenos días.", "agent": "Spanish agent"}
-    system, asked, called, result = house_upstream.last.request.json["messages"]
+    system, asked, called, result = house_upstream.last_exchange.request.json["messages"]
     assert (system["content"], asked["content"]) == ("Speak Spanish.", "Hola")
     assert called["tool_calls"][0]["function"]["name"] == "transfer_to_spanish_agent"
     assert json.loads(result["content"]) == {"assistant": "Spanish agent"}
 
 
 async def test_an_agent_as_a_tool_of_another(sdk, house_upstream):
-    house_upstream.will(
+    house_upstream.queue_scripts(
         calling("to_spanish", input="Good morning"), *words("Buenos días.", "It is: buenos días.")
     )
     seen = await sdk("agents_as_tools")
@@ -148,23 +158,25 @@ async def test_an_agent_as_a_tool_of_another(sdk, house_upstream):
 
 async def test_a_search_that_the_upstream_does_and_its_sources(sdk, house_upstream):
     cited = {"type": "url_citation", "url_citation": {"url": "https://a.example/", "title": "A"}}
-    house_upstream.will(reply(speech.completion("Rain.", message={"annotations": [cited]})))
+    house_upstream.queue_scripts(
+        send_reply(speech.chat_completion("Rain.", message={"annotations": [cited]}))
+    )
     (source,) = await sdk("search")
     assert (source["url"], source["title"]) == ("https://a.example/", "A")
-    asked = house_upstream.last.request.json
+    asked = house_upstream.last_exchange.request.json
     assert asked["web_search_options"] == {"search_context_size": "low"}
     assert [tool["function"]["name"] for tool in asked["tools"]] == ["weather"]
 
 
 async def test_structured_output_is_of_its_type(sdk, house_upstream):
-    house_upstream.will(*words(json.dumps(CITY)))
+    house_upstream.queue_scripts(*words(json.dumps(CITY)))
     assert await sdk("structured") == CITY
-    form = house_upstream.last.request.json["response_format"]["json_schema"]
+    form = house_upstream.last_exchange.request.json["response_format"]["json_schema"]
     assert (form["strict"], form["schema"]["required"]) == (True, ["name", "people"])
 
 
 async def test_a_session_is_a_conversation(sdk, house_upstream):
-    house_upstream.will(calling("weather", city="Graz"), *words("Wet."))
+    house_upstream.queue_scripts(calling("weather", city="Graz"), *words("Wet."))
     seen = await sdk("session")
     kinds = [item["type"] for item in seen["items"]]
     assert kinds == ["message", "reasoning", "function_call", "function_call_output", "message"]
@@ -189,7 +201,7 @@ async def test_errors_are_of_the_openai_packages_classes(sdk, house_upstream):
 
 
 async def test_a_stream_that_breaks_is_an_error(sdk, house_upstream):
-    house_upstream.will(stream(*speech.words("Once"), CUT))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("Once"), CUT))
     error = await sdk("error", {"streamed": True})
     assert error["kind"] == "ModelBehaviorError"
     assert "status=failed" in error["message"]

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from proxysite.testing import speech
-from proxysite.testing.upstream import CUT, DONE, Gate, reply, stream
+from proxysite.testing.upstream import CUT, DONE, Gate, send_reply, send_stream
 from proxysite.tests.cases import Cases
 from proxysite.tests.processes import npm_packages, surroundings
 
@@ -47,29 +47,35 @@ async def client(house, house_key):
 
 
 def told(upstream):
-    return upstream.last.request.json["messages"]
+    return upstream.last_exchange.request.json["messages"]
 
 
 def thinking(*texts, reason="Hm"):
     return [
-        speech.chunk({"role": "assistant", "reasoning_content": reason}),
-        *speech.spoken(*texts),
+        speech.chat_chunk({"role": "assistant", "reasoning_content": reason}),
+        *speech.streamed_completion(*texts),
     ]
 
 
 def calling(*, streams):
     if not streams:
-        return reply(
-            speech.completion(None, finish="tool_calls", message={**CALLING, "tool_calls": [CALL]})
+        return send_reply(
+            speech.chat_completion(
+                None, finish="tool_calls", message={**CALLING, "tool_calls": [CALL]}
+            )
         )
-    call = speech.chunk({"tool_calls": [{"index": 0, **CALL}]})
-    return stream(
-        speech.chunk(CALLING), call, speech.chunk(finish="tool_calls"), speech.usage_chunk(), DONE
+    call = speech.chat_chunk({"tool_calls": [{"index": 0, **CALL}]})
+    return send_stream(
+        speech.chat_chunk(CALLING),
+        call,
+        speech.chat_chunk(finish="tool_calls"),
+        speech.usage_chunk(),
+        DONE,
     )
 
 
 def words(*texts):
-    return [reply(speech.completion(text)) for text in texts]
+    return [send_reply(speech.chat_completion(text)) for text in texts]
 
 
 both = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
@@ -100,14 +106,14 @@ async def test_chat_completions_where_a_program_wants_them(sdk, house_upstream, 
 @both
 async def test_what_the_model_thought_is_shown(sdk, house_upstream, streams):
     message = {"content": "Yes.", "reasoning_content": "Hm"}
-    house_upstream.will(
-        stream(*thinking("Yes."), DONE)
+    house_upstream.queue_scripts(
+        send_stream(*thinking("Yes."), DONE)
         if streams
-        else reply(speech.completion("Yes.", message=message))
+        else send_reply(speech.chat_completion("Yes.", message=message))
     )
     seen = await sdk("text", {"openai": THINKING, "system": "Think."}, streams)
     assert (seen["text"], seen["reasoning"]) == ("Yes.", "Hm")
-    assert house_upstream.last.request.json["reasoning_effort"] == "low"
+    assert house_upstream.last_exchange.request.json["reasoning_effort"] == "low"
 
 
 @both
@@ -118,8 +124,8 @@ async def test_what_the_model_thought_is_shown(sdk, house_upstream, streams):
 )
 async def test_a_tool_is_run_by_the_sdk(sdk, house_upstream, options, streams):
     """What is stored it only refers to when it asks again (`item_reference`)."""
-    answer = stream(*speech.spoken("Wet."), DONE) if streams else words("Wet.")[0]
-    house_upstream.will(calling(streams=streams), answer)
+    answer = send_stream(*speech.streamed_completion("Wet."), DONE) if streams else words("Wet.")[0]
+    house_upstream.queue_scripts(calling(streams=streams), answer)
     seen = await sdk("tools", options, streams)
     assert (seen["text"], seen["steps"], seen["finish"]) == ("Wet.", 2, "stop")
     question, called, result = told(house_upstream)
@@ -135,7 +141,7 @@ async def test_a_tool_is_run_by_the_sdk(sdk, house_upstream, options, streams):
     "options", [{}, {"store": False}, THINKING], ids=["stored", "not stored", "thinking"]
 )
 async def test_a_chat_over_several_turns_with_a_tool(sdk, house_upstream, options):
-    house_upstream.will(*words("Hi."), calling(streams=False), *words("Wet.", "Bye."))
+    house_upstream.queue_scripts(*words("Hi."), calling(streams=False), *words("Wet.", "Bye."))
     assert await sdk("chat", options, "Hello!", "Weather?", "Bye!") == ["Hi.", "Wet.", "Bye."]
     said = [(message["role"], message["content"]) for message in told(house_upstream)]
     assert said == [
@@ -145,7 +151,7 @@ async def test_a_chat_over_several_turns_with_a_tool(sdk, house_upstream, option
 
 
 async def test_a_response_follows_another_and_stands_in_a_conversation(sdk, house_upstream, client):
-    house_upstream.will(*words("One.", "Two.", "Three."))
+    house_upstream.queue_scripts(*words("One.", "Two.", "Three."))
     first = await sdk("text", {"prompt": "1"})
     await sdk("text", {"prompt": "2", "openai": {"previousResponseId": first["id"]}})
     assert [message["content"] for message in told(house_upstream)] == ["1", "One.", "2"]
@@ -166,8 +172,8 @@ async def test_a_tool_is_run_where_something_was_said_before(
     else:
         begun = await client.responses.create(model="m", input="I am Ann.")
         before = ["I am Ann.", "Hello there!"]
-    answer = stream(*speech.spoken("Wet."), DONE) if streams else words("Wet.")[0]
-    house_upstream.will(calling(streams=streams), answer)
+    answer = send_stream(*speech.streamed_completion("Wet."), DONE) if streams else words("Wet.")[0]
+    house_upstream.queue_scripts(calling(streams=streams), answer)
     seen = await sdk("tools", {where: begun.id}, streams)
     assert (seen["text"], seen["steps"]) == ("Wet.", 2)
     said = [message["content"] for message in told(house_upstream)]
@@ -179,24 +185,28 @@ async def test_a_tool_is_run_where_something_was_said_before(
 async def test_structured_output(sdk, house_upstream, way):
     text = json.dumps(CITY)
     answer = (
-        stream(*speech.spoken(text[:5], text[5:]), DONE)
+        send_stream(*speech.streamed_completion(text[:5], text[5:]), DONE)
         if way == "streamObject"
         else words(text)[0]
     )
-    house_upstream.will(answer)
+    house_upstream.queue_scripts(answer)
     assert await sdk("object", way) == CITY
-    form = house_upstream.last.request.json["response_format"]["json_schema"]
+    form = house_upstream.last_exchange.request.json["response_format"]["json_schema"]
     assert (form["strict"], form["schema"]["required"]) == (True, ["name", "people"])
 
 
 async def test_a_search_that_the_upstream_does_and_its_sources(sdk, house_upstream):
     cited = {"type": "url_citation", "url_citation": {"url": "https://a.example/", "title": "A"}}
-    house_upstream.will(reply(speech.completion("Rain.", message={"annotations": [cited]})))
+    house_upstream.queue_scripts(
+        send_reply(speech.chat_completion("Rain.", message={"annotations": [cited]}))
+    )
     seen = await sdk("search")
     assert [(source["url"], source["title"]) for source in seen["sources"]] == [
         ("https://a.example/", "A")
     ]
-    assert house_upstream.last.request.json["web_search_options"] == {"search_context_size": "low"}
+    assert house_upstream.last_exchange.request.json["web_search_options"] == {
+        "search_context_size": "low"
+    }
 
 
 async def test_an_image(sdk, house_upstream):
@@ -207,10 +217,10 @@ async def test_an_image(sdk, house_upstream):
 
 
 async def test_an_answer_that_was_cut_says_so(sdk, house_upstream):
-    house_upstream.will(reply(speech.completion("Once", finish="length")))
+    house_upstream.queue_scripts(send_reply(speech.chat_completion("Once", finish="length")))
     seen = await sdk("text", {"maxOutputTokens": 16})
     assert (seen["text"], seen["finish"]) == ("Once", "length")
-    assert house_upstream.last.request.json["max_tokens"] == 16
+    assert house_upstream.last_exchange.request.json["max_tokens"] == 16
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -224,7 +234,7 @@ async def test_errors_have_their_status_and_are_not_tried_again(sdk, house_upstr
 
 
 async def test_a_stream_that_breaks_is_an_error(sdk, house_upstream):
-    house_upstream.will(stream(*speech.words("Once"), CUT))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("Once"), CUT))
     seen = await sdk("text", {}, True)
     [error] = [part["message"] for part in seen["parts"] if part["type"] == "error"]
     assert error == "The upstream closed the connection before its answer was complete."
@@ -232,7 +242,7 @@ async def test_a_stream_that_breaks_is_an_error(sdk, house_upstream):
 
 
 async def test_leaving_a_stream_closes_the_upstreams_connection(sdk, house_upstream):
-    house_upstream.will(stream(*speech.words("Hello"), Gate()))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("Hello"), Gate()))
     async with sdk.running("leave") as seen:
         assert seen == {"heard": "Hello"}
-        await house_upstream.last.departure()
+        await house_upstream.last_exchange.wait_until_left()

@@ -17,7 +17,16 @@ import pytest
 import pytest_asyncio
 
 from proxysite.testing import speech
-from proxysite.testing.upstream import CUT, DONE, Exchange, Gate, Upstream, refuse, reply, stream
+from proxysite.testing.upstream import (
+    CUT,
+    DONE,
+    Exchange,
+    Gate,
+    Upstream,
+    send_refusal,
+    send_reply,
+    send_stream,
+)
 from proxysite.tests.cases import Cases
 from proxysite.tests.processes import (
     PATIENCE_SECONDS,
@@ -108,13 +117,15 @@ async def test_chat(node, upstream, gateway):
     answer = await node("chat")
     assert said(answer["choices"][0]) == "Hello there!"
     assert answer["model"] == "m"
-    assert answer["usage"] == speech.usage()
-    assert upstream.last.request.bearer == "sk-up-1"
-    assert upstream.last.request.json == {
+    assert answer["usage"] == speech.token_usage()
+    assert upstream.last_exchange.request.bearer_token == "sk-up-1"
+    assert upstream.last_exchange.request.json == {
         "model": "upstream-model",
         "messages": [{"role": "user", "content": "Hello!"}],
     }
-    assert not [name for name in upstream.last.request.headers if name.startswith("x-stainless")]
+    assert not [
+        name for name in upstream.last_exchange.request.headers if name.startswith("x-stainless")
+    ]
     row = gateway.ledger("m")[-1]
     assert (row["status"], row["prompt_tokens"], row["completion_tokens"]) == ("complete", 9, 3)
 
@@ -126,7 +137,7 @@ async def test_streaming(node, upstream, gateway):
         choice["delta"].get("content") for chunk in seen["chunks"] for choice in chunk["choices"]
     ]
     assert [delta for delta in deltas if delta] == ["Hello", " there", "!"]
-    assert seen["chunks"][-1]["usage"] == speech.usage()
+    assert seen["chunks"][-1]["usage"] == speech.token_usage()
     assert gateway.ledger("m")[-1]["status"] == "complete"
 
 
@@ -146,23 +157,25 @@ async def test_a_caller_that_asks_for_no_usage_gets_none(node, upstream):
 
 
 async def test_several_choices_and_unusual_fields_come_through(node, upstream):
-    upstream.will(
-        reply(speech.completion("Hi", n=2, service_tier="flex", system_fingerprint="fp_1"))
+    upstream.queue_scripts(
+        send_reply(
+            speech.chat_completion("Hi", n=2, service_tier="flex", system_fingerprint="fp_1")
+        )
     )
     answer = await node(
         "chat", {"n": 2, "logit_bias": {"50256": -100}, "seed": 7, "some_new_field": {"a": [1]}}
     )
     assert [said(choice) for choice in answer["choices"]] == ["Hi", "Hi"]
     assert (answer["service_tier"], answer["system_fingerprint"]) == ("flex", "fp_1")
-    asked = upstream.last.request.json
+    asked = upstream.last_exchange.request.json
     assert (asked["n"], asked["seed"], asked["some_new_field"]) == (2, 7, {"a": [1]})
 
 
 async def test_text_of_every_script_comes_through(node, upstream):
     text = "ünïcode, 日本語, 🙂, a\u2028line separator, \u0000 NUL\n"
-    upstream.will(
-        reply(speech.completion(text)),
-        stream(*speech.words(*text), speech.chunk(finish="stop"), DONE),
+    upstream.queue_scripts(
+        send_reply(speech.chat_completion(text)),
+        send_stream(*speech.content_chunks(*text), speech.chat_chunk(finish="stop"), DONE),
     )
     assert said((await node("chat"))["choices"][0]) == text
     seen = await node("stream")
@@ -188,11 +201,15 @@ async def test_tools_are_run_by_the_package(node, upstream, streams):
             {"tool_calls": [{"index": 0, "function": {"arguments": start}}]},
             {"tool_calls": [{"index": 0, "function": {"arguments": rest}}]},
         ]
-        upstream.will(stream(*map(speech.chunk, pieces), speech.chunk(finish="tool_calls"), DONE))
+        upstream.queue_scripts(
+            send_stream(
+                *map(speech.chat_chunk, pieces), speech.chat_chunk(finish="tool_calls"), DONE
+            )
+        )
     else:
-        upstream.will(
-            reply(
-                speech.completion(
+        upstream.queue_scripts(
+            send_reply(
+                speech.chat_completion(
                     None, finish="tool_calls", message={"content": None, "tool_calls": [call]}
                 )
             )
@@ -214,13 +231,15 @@ async def test_tools_are_run_by_the_package(node, upstream, streams):
 
 
 async def test_a_forced_tool_is_called(node, upstream):
-    upstream.will(
-        reply(
-            speech.completion(None, message={"content": None, "tool_calls": [called(city="Bern")]})
+    upstream.queue_scripts(
+        send_reply(
+            speech.chat_completion(
+                None, message={"content": None, "tool_calls": [called(city="Bern")]}
+            )
         )
     )
     answer = await node("toolChoice")
-    assert upstream.last.request.json["tool_choice"] == {
+    assert upstream.last_exchange.request.json["tool_choice"] == {
         "type": "function",
         "function": {"name": "get_weather"},
     }
@@ -231,48 +250,54 @@ async def test_a_forced_tool_is_called(node, upstream):
 
 async def test_structured_output_is_parsed(node, upstream):
     text = json.dumps(CITY)
-    upstream.will(reply(speech.completion(text)))
+    upstream.queue_scripts(send_reply(speech.chat_completion(text)))
     assert (await node("parse"))["parsed"] == CITY
-    asked = upstream.last.request.json["response_format"]
+    asked = upstream.last_exchange.request.json["response_format"]
     assert (asked["type"], asked["json_schema"]["name"], asked["json_schema"]["strict"]) == (
         "json_schema",
         "city",
         True,
     )
     assert asked["json_schema"]["schema"]["required"] == ["name", "people"]
-    upstream.will(stream(*speech.words(text[:5], text[5:]), speech.chunk(finish="stop"), DONE))
+    upstream.queue_scripts(
+        send_stream(
+            *speech.content_chunks(text[:5], text[5:]), speech.chat_chunk(finish="stop"), DONE
+        )
+    )
     assert (await node("parseStream"))["parsed"] == CITY
 
 
 async def test_a_refusal_is_no_parsed_answer(node, upstream):
-    upstream.will(reply(speech.completion(None, message={"content": None, "refusal": "No."})))
+    upstream.queue_scripts(
+        send_reply(speech.chat_completion(None, message={"content": None, "refusal": "No."}))
+    )
     assert await node("parse") == {"parsed": None, "refusal": "No."}
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_legacy_completions(node, upstream, streams):
     assert await node("completion", streams) == {"text": "Hello there!"}
-    assert upstream.last.request.path == "/v1/completions"
+    assert upstream.last_exchange.request.path == "/v1/completions"
 
 
 async def honest_embeddings(exchange: Exchange) -> None:
     """In the form that was asked for."""
     packed = [base64.b64encode(struct.pack("<2f", *vector)).decode() for vector in VECTORS]
     wanted = packed if exchange.request.json.get("encoding_format") == "base64" else VECTORS
-    await reply(speech.embedding_list(*wanted))(exchange)
+    await send_reply(speech.embedding_list(*wanted))(exchange)
 
 
 @pytest.mark.parametrize("more", [{}, {"encoding_format": "float"}], ids=["base64", "float"])
 async def test_embeddings(node, upstream, more):
-    upstream.will(honest_embeddings)
+    upstream.queue_scripts(honest_embeddings)
     answer = await node("embeddings", more)
     assert [entry["embedding"] for entry in answer["data"]] == VECTORS
-    assert upstream.last.request.json["input"] == ["one", "two"]
+    assert upstream.last_exchange.request.json["input"] == ["one", "two"]
 
 
 async def test_embeddings_of_an_upstream_that_knows_only_floats(node, upstream):
     """The package asks for base64 unless told otherwise, and would make nonsense of a list."""
-    upstream.will(reply(speech.embedding_list(*VECTORS)))
+    upstream.queue_scripts(send_reply(speech.embedding_list(*VECTORS)))
     answer = await node("embeddings")
     assert [entry["embedding"] for entry in answer["data"]] == VECTORS
 
@@ -365,9 +390,9 @@ async def test_a_request_that_makes_no_sense(node, upstream, body, param):
 
 
 async def test_a_request_that_the_upstream_refuses(node, upstream):
-    upstream.will(
-        refuse(400, "Too long.", "context_length_exceeded", "invalid_request_error"),
-        refuse(422, "Not like this.", None, "invalid_request_error"),
+    upstream.queue_scripts(
+        send_refusal(400, "Too long.", "context_length_exceeded", "invalid_request_error"),
+        send_refusal(422, "Not like this.", None, "invalid_request_error"),
     )
     error = await node("error")
     assert (error["kind"], error["code"]) == ("BadRequestError", "context_length_exceeded")
@@ -377,7 +402,7 @@ async def test_a_request_that_the_upstream_refuses(node, upstream):
 
 
 async def test_a_rate_limit_is_told_with_its_time(node, upstream):
-    upstream.will(refuse(429, "Slow down.", "rate_limit_exceeded", retry_after="30"))
+    upstream.queue_scripts(send_refusal(429, "Slow down.", "rate_limit_exceeded", retry_after="30"))
     for _ in range(2):  # the second time the upstream is not asked
         error = await node("error", {"model": "limited"})
         assert (error["kind"], error["status"], error["code"]) == (
@@ -390,7 +415,7 @@ async def test_a_rate_limit_is_told_with_its_time(node, upstream):
 
 
 async def test_the_package_comes_back_when_it_was_told_to(node, upstream):
-    upstream.will(refuse(429, "Slow down.", "rate_limit_exceeded", retry_after="1"))
+    upstream.queue_scripts(send_refusal(429, "Slow down.", "rate_limit_exceeded", retry_after="1"))
     assert await node("error", {"model": "slow"}, {"maxRetries": 2}) == {"kind": "none"}
     assert len(upstream.requests) == 2
 
@@ -403,7 +428,7 @@ async def test_an_upstream_that_cannot_be_reached(node, upstream):
 
 
 async def test_an_upstream_that_breaks_off(node, upstream, gateway):
-    upstream.will(stream(*speech.words("Hello", " the"), CUT))
+    upstream.queue_scripts(send_stream(*speech.content_chunks("Hello", " the"), CUT))
     seen = await node("stream")
     assert [chunk["choices"][0]["delta"]["content"] for chunk in seen["chunks"]] == [
         "Hello",
@@ -414,9 +439,11 @@ async def test_an_upstream_that_breaks_off(node, upstream, gateway):
 
 
 async def test_an_error_that_the_upstream_reports_in_its_stream(node, upstream, gateway):
-    upstream.will(
-        stream(
-            *speech.words("Hello"), speech.error("It broke.", "server_error", "overloaded"), DONE
+    upstream.queue_scripts(
+        send_stream(
+            *speech.content_chunks("Hello"),
+            speech.openai_error_body("It broke.", "server_error", "overloaded"),
+            DONE,
         )
     )
     seen = await node("stream")
@@ -430,14 +457,18 @@ async def test_an_error_that_the_upstream_reports_in_its_stream(node, upstream, 
 @pytest.mark.parametrize("way", ["break", "controller", "signal"])
 async def test_leaving_a_stream_closes_the_upstreams_connection(node, upstream, gateway, way):
     gate = Gate()
-    upstream.will(
-        stream(
-            *speech.words("Hello"), gate, *speech.words(" there"), speech.chunk(finish="stop"), DONE
+    upstream.queue_scripts(
+        send_stream(
+            *speech.content_chunks("Hello"),
+            gate,
+            *speech.content_chunks(" there"),
+            speech.chat_chunk(finish="stop"),
+            DONE,
         )
     )
     async with node.running("leave", way) as seen:
         assert seen == {"heard": "Hello", "aborted": True}
-        await upstream.last.departure()  # while the program that left is still there
+        await upstream.last_exchange.wait_until_left()  # while the program that left is still there
     gate.open()
     row = await asyncio.to_thread(patiently, lambda: abandoned(gateway), "its row")
     assert row["completion_tokens"] > 0
@@ -454,8 +485,10 @@ async def test_a_client_that_loses_patience_closes_the_upstreams_connection(
     node, upstream, gateway
 ):
     gate = Gate()
-    upstream.will(stream(gate, *speech.words("Hello"), speech.chunk(finish="stop"), DONE))
+    upstream.queue_scripts(
+        send_stream(gate, *speech.content_chunks("Hello"), speech.chat_chunk(finish="stop"), DONE)
+    )
     async with node.running("error", {"stream": True}, {"timeout": 500}) as error:
         assert error["kind"] == "APIConnectionTimeoutError"
-        await upstream.last.departure()
+        await upstream.last_exchange.wait_until_left()
     gate.open()

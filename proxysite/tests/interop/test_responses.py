@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxysite.testing import speech
-from proxysite.testing.upstream import CUT, DONE, Gate, reply, stream
+from proxysite.testing.upstream import CUT, DONE, Gate, send_reply, send_stream
 from proxysite.tests.cases import Cases
 from proxysite.tests.processes import npm_packages, surroundings
 
@@ -21,7 +21,10 @@ CALL = {
     "type": "function",
     "function": {"name": "weather", "arguments": '{"city": "Graz"}'},
 }
-THINKING = [speech.chunk({"role": "assistant", "reasoning_content": "Hm"}), *speech.spoken("Yes.")]
+THINKING = [
+    speech.chat_chunk({"role": "assistant", "reasoning_content": "Hm"}),
+    *speech.streamed_completion("Yes."),
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +50,12 @@ def text(response):
 def said(upstream):
     return [
         (message["role"], message.get("content"))
-        for message in upstream.last.request.json["messages"]
+        for message in upstream.last_exchange.request.json["messages"]
     ]
 
 
 def words(*texts):
-    return [reply(speech.completion(one)) for one in texts]
+    return [send_reply(speech.chat_completion(one)) for one in texts]
 
 
 def numbers(events):
@@ -61,7 +64,7 @@ def numbers(events):
 
 # --- answers --------------------------------------------------------------------------------------
 async def test_a_response_and_those_that_follow(node, house_upstream):
-    house_upstream.will(*words("One.", "Two."))
+    house_upstream.queue_scripts(*words("One.", "Two."))
     first, second = await node(
         "create", {"input": "1", "instructions": "Count."}, {"previous_response_id": True}
     )
@@ -77,7 +80,7 @@ async def test_a_stream_is_accumulated_to_what_a_whole_answer_is(node):
 
 
 async def test_thinking_as_text_and_as_a_summary(node, house_upstream):
-    house_upstream.will(*[stream(*THINKING, DONE)] * 2)
+    house_upstream.queue_scripts(*[send_stream(*THINKING, DONE)] * 2)
     events = await node("events")
     assert numbers(events) == list(range(len(events)))
     assert [
@@ -91,12 +94,12 @@ async def test_thinking_as_text_and_as_a_summary(node, house_upstream):
     "kept", [True, False], ids=["items kept by the program", "previous_response_id"]
 )
 async def test_a_function_is_called_and_its_result_heard(node, house_upstream, kept):
-    calling = speech.completion(
+    calling = speech.chat_completion(
         None, finish="tool_calls", message={"tool_calls": [CALL], "reasoning_content": "Hm."}
     )
-    house_upstream.will(reply(calling), *words("Wet."))
+    house_upstream.queue_scripts(send_reply(calling), *words("Wet."))
     assert await node("calls", kept) == "Wet."
-    asked, called, answered = house_upstream.last.request.json["messages"]
+    asked, called, answered = house_upstream.last_exchange.request.json["messages"]
     assert asked == {"role": "user", "content": "Weather?"}
     assert (called["tool_calls"], called["reasoning_content"]) == ([CALL], "Hm.")
     assert answered == {"role": "tool", "tool_call_id": "call_1", "content": "It rains in Graz."}
@@ -106,13 +109,16 @@ async def test_a_function_is_called_and_its_result_heard(node, house_upstream, k
 async def test_structured_output_is_parsed(node, house_upstream, streams):
     told = json.dumps(CITY)
     script = (
-        stream(*speech.spoken(told[:5], told[5:]), DONE)
+        send_stream(*speech.streamed_completion(told[:5], told[5:]), DONE)
         if streams
-        else reply(speech.completion(told))
+        else send_reply(speech.chat_completion(told))
     )
-    house_upstream.will(script)
+    house_upstream.queue_scripts(script)
     assert await node("parsed", streams) == CITY
-    assert house_upstream.last.request.json["response_format"]["json_schema"]["strict"] is True
+    assert (
+        house_upstream.last_exchange.request.json["response_format"]["json_schema"]["strict"]
+        is True
+    )
 
 
 async def test_input_tokens_are_counted(node, house_upstream):
@@ -133,7 +139,7 @@ async def test_a_stored_response(node):
 
 
 async def test_a_conversation_and_its_items(node, house_upstream):
-    house_upstream.will(*words("Hello Ann."))
+    house_upstream.queue_scripts(*words("Hello Ann."))
     seen = await node("conversation")
     assert said(house_upstream) == [("user", "I am Ann."), ("user", "Hi")]
     assert [item["content"][0]["text"] for item in seen["found"]] == [
@@ -162,7 +168,9 @@ async def test_a_stored_completion(node):
 # --- in the background ----------------------------------------------------------------------------
 async def test_who_comes_back_hears_the_rest(node, house_upstream):
     gate = Gate()
-    house_upstream.will(stream(*speech.words("Hel"), gate, *speech.spoken("lo."), DONE))
+    house_upstream.queue_scripts(
+        send_stream(*speech.content_chunks("Hel"), gate, *speech.streamed_completion("lo."), DONE)
+    )
     before = await node("begun")
     gate.open()
     after = await node("resumed", before[0]["response"]["id"], before[-1]["sequence_number"])
@@ -171,7 +179,7 @@ async def test_who_comes_back_hears_the_rest(node, house_upstream):
 
 
 async def test_a_background_response_is_cancelled(node, house_upstream):
-    house_upstream.will(stream(*speech.words("Hel"), Gate()))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("Hel"), Gate()))
     assert await node("cancelled") == ["queued", "cancelled", "cancelled"]
 
 
@@ -221,7 +229,7 @@ async def test_a_wrong_key(node):
 
 
 async def test_a_stream_that_breaks_ends_as_failed(node, house_upstream):
-    house_upstream.will(stream(*speech.words("Once"), CUT))
+    house_upstream.queue_scripts(send_stream(*speech.content_chunks("Once"), CUT))
     events = await node("events")
     assert events[-1]["type"] == "response.failed"
     assert text(events[-1]["response"]) == "Once"

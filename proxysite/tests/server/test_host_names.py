@@ -14,7 +14,7 @@ PAGE = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 @pytest.fixture(autouse=True)
 def _nothing_logged_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_names, "_logged", set())
+    monkeypatch.setattr(host_names, "_logged_names", set())
 
 
 async def ask(
@@ -99,11 +99,11 @@ async def test_each_name_is_logged_once_and_not_without_end(
     assert [r.getMessage() for r in caplog.records if r.name == "proxysite.server.host_names"] == [
         f"the host name '{UNKNOWN}' is not known: add it to ALLOWED_HOSTS if it is yours"
     ]
-    for number in range(2 * host_names.MOST_NAMES):
+    for number in range(2 * host_names.MOST_LOGGED_NAMES):
         host_names.log_unknown_host(f"{number}.example")
     assert (
         len([r for r in caplog.records if r.name == "proxysite.server.host_names"])
-        == host_names.MOST_NAMES + 1
+        == host_names.MOST_LOGGED_NAMES + 1
     )
 
 
@@ -128,7 +128,7 @@ def test_a_gateway_for_others_is_told_what_to_allow(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_names.socket, "gethostname", lambda: "our-server")
-    monkeypatch.setattr(host_names, "find_address", lambda: ["10.0.0.7"])
+    monkeypatch.setattr(host_names, "find_own_address", lambda: ["10.0.0.7"])
     hint = host_names.describe_missing_names(host)
     assert "ALLOWED_HOSTS=" in hint
     assert hint.endswith("our-server,10.0.0.7")

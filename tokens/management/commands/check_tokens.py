@@ -31,7 +31,7 @@ class Command(GatewayCommand):
             tokens = tokens.filter(provider=find_provider(provider))
         counts: Counter[str] = Counter()
         lines = []
-        for finding in token_check.check(tokens, dry_run=dry_run):
+        for finding in token_check.check_upstream_tokens(tokens, dry_run=dry_run):
             counts[finding.outcome] += 1
             token = finding.token
             if options["format"] == "json":
@@ -50,4 +50,4 @@ class Command(GatewayCommand):
         if options["format"] == "json":
             self.stdout.write(json.dumps({"counts": counts, "tokens": lines}))
             return
-        self.stdout.write(token_check.summarize(counts) or "No tokens.")
+        self.stdout.write(token_check.summarize_outcomes(counts) or "No tokens.")

@@ -18,7 +18,7 @@ from providers.models import Provider
 from tokens.imports import token_import
 from tokens.secret_check import require_secrets
 
-SHOWN = 20  # most malformed lines that are listed one by one
+MAX_LISTED_LINES = 20  # most malformed lines that are listed one by one
 
 
 class Command(GatewayCommand):
@@ -37,58 +37,65 @@ class Command(GatewayCommand):
         row = find_provider(provider)
         try:
             data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-            lines = token_import.decode(data)
+            lines = token_import.decode_text_file(data)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
         except token_import.UnreadableFile as error:
             raise CommandError(f"{error} Save it as text with one token a line.") from None
-        report = self.run(row, lines, dry_run)
+        report = self.import_with_progress(row, lines, dry_run)
         if options["format"] == "json":
             verdicts = [asdict(verdict) for verdict in report.verdicts]
             self.stdout.write(
-                json.dumps({"counts": report.counts, "skipped": report.skipped, "lines": verdicts})
+                json.dumps(
+                    {
+                        "counts": report.verdict_counts,
+                        "skipped": report.skipped_lines,
+                        "lines": verdicts,
+                    }
+                )
             )
         else:
-            self.tell(report, dry_run)
+            self.print_report(report, dry_run)
 
-    def run(self, provider: Provider, lines: list[str], dry_run: bool) -> token_import.Report:
+    def import_with_progress(
+        self, provider: Provider, lines: list[str], dry_run: bool
+    ) -> token_import.ImportReport:
         """Import the lines, with a progress bar if standard error is a terminal."""
         if not sys.stderr.isatty():
-            return token_import.run(provider, lines, dry_run=dry_run)
+            return token_import.import_lines(provider, lines, dry_run=dry_run)
         from rich.console import Console
         from rich.progress import Progress
 
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("Importing", total=len(lines))
-            return token_import.run(
+            return token_import.import_lines(
                 provider,
                 lines,
                 dry_run=dry_run,
-                progress=lambda done: bar.update(task, completed=done),
+                report_progress=lambda done: bar.update(task, completed=done),
             )
 
-    def tell(self, report: token_import.Report, dry_run: bool) -> None:
-        counts = report.counts
+    def print_report(self, report: token_import.ImportReport, dry_run: bool) -> None:
+        counts = report.verdict_counts
         malformed = [
             verdict for verdict in report.verdicts if verdict.verdict == token_import.MALFORMED
         ]
-        for verdict in malformed[:SHOWN]:
+        for verdict in malformed[:MAX_LISTED_LINES]:
             account = f" ({verdict.token})" if verdict.token else ""
             self.stdout.write(f"line {verdict.line}: {verdict.reason}{account}")
-        if len(malformed) > SHOWN:
-            self.stdout.write(
-                f"… and {len(malformed) - SHOWN} more malformed lines (--format json lists all)"
-            )
+        if len(malformed) > MAX_LISTED_LINES:
+            unlisted = len(malformed) - MAX_LISTED_LINES
+            self.stdout.write(f"… and {unlisted} more malformed lines (--format json lists all)")
         would = "would be imported" if dry_run else "imported"
         parts = [f"{counts[token_import.NEW]} {would}"]
         parts += [
             f"{counts[name]} {name}"
-            for name in (token_import.KNOWN, token_import.IN_FILE, token_import.MALFORMED)
+            for name in (token_import.KNOWN, token_import.TWICE_IN_FILE, token_import.MALFORMED)
         ]
         parts += (
             [f"{counts[token_import.UPDATED]} {token_import.UPDATED}"]
             if counts[token_import.UPDATED]
             else []
         )
-        parts += [f"{report.skipped} blank or comment"] if report.skipped else []
+        parts += [f"{report.skipped_lines} blank or comment"] if report.skipped_lines else []
         self.stdout.write(f"{', '.join(parts)}.")

@@ -23,6 +23,6 @@ class Command(GatewayCommand):
         )
         if provider is not None:
             tokens = tokens.filter(provider=find_provider(provider))
-        count = tokens.count() if dry_run else tokens.reset()
+        count = tokens.count() if dry_run else tokens.reset_state()
         noun = "token" if count == 1 else "tokens"
         self.stdout.write(f"{count} {noun} {'would be reset' if dry_run else 'reset'}.")

@@ -33,10 +33,10 @@ class Command(GatewayCommand):
     def handle(self, *args: Any, provider: str, prefix: str, dry_run: bool, **options: Any) -> None:
         require_secrets()
         row = find_provider(provider)
-        if row.kind not in registry.kinds():
+        if row.kind not in registry.list_adapter_kinds():
             raise CommandError(f"{provider} cannot be asked: no adapter is named {row.kind!r}.")
         try:
-            report = model_sync.sync(row, prefix=prefix, dry_run=dry_run)
+            report = model_sync.create_listed_models(row, prefix=prefix, dry_run=dry_run)
         except (GatewayError, VaultError) as error:
             raise CommandError(f"{provider} does not say which models it has: {error}") from None
         if options["format"] == "json":

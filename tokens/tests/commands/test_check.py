@@ -9,11 +9,11 @@ import pytest
 from providers.models import Provider
 from providers.tests.command_runner import refused, run
 from proxysite.celery import app
-from proxysite.testing.rows import move
+from proxysite.testing.rows import move_providers
 from tokens import tasks
 from tokens.maintenance import token_check
 from tokens.models import UpstreamToken
-from tokens.querysets import UNREADABLE
+from tokens.querysets import UNREADABLE_REASON
 from tokens.secret_check import require_secrets
 from tokens.tasks import check_disabled
 from tokens.tests.listing import BAD, GOOD, Upstream, problem, serving, token
@@ -101,7 +101,7 @@ def test_a_token_whose_quota_is_used_up_is_exhausted(
     said = run("check_tokens")
     assert "acme sk-goo…cdef: out of quota: Pay. (exhausted for a time)" in said
     found = UpstreamToken.objects.get(masked="sk-goo…cdef")
-    assert (found.state, found.reason, found.resting) == ("exhausted", "quota: Pay.", True)
+    assert (found.state, found.reason, found.has_cooldown) == ("exhausted", "quota: Pay.", True)
     disabled.refresh_from_db()
     assert disabled.state == "disabled"
 
@@ -112,12 +112,16 @@ def test_a_token_whose_quota_is_used_up_is_exhausted(
 def test_a_provider_that_fails_all_tokens_is_left_alone(
     upstream: Upstream, provider: Provider, answer: tuple[int, str]
 ) -> None:
-    secrets = [f"sk-many-0123456789-{number:03}" for number in range(token_check.AT_ONCE * 2)]
-    UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
+    secrets = [
+        f"sk-many-0123456789-{number:03}" for number in range(token_check.CHECKS_AT_ONCE * 2)
+    ]
+    UpstreamToken.objects.bulk_create(
+        [UpstreamToken.from_secret(provider, secret) for secret in secrets]
+    )
     upstream.answers = dict.fromkeys(secrets, answer)
     report = json.loads(run("check_tokens", "--format", "json"))
     assert sum(report["counts"].values()) == len(secrets)
-    assert len([asked for asked in upstream.asked if asked]) == token_check.AT_ONCE
+    assert len([asked for asked in upstream.asked if asked]) == token_check.CHECKS_AT_ONCE
     assert report["tokens"][-1]["reason"].startswith("not asked: ")
     assert set(UpstreamToken.objects.values_list("state", "strikes", "reason")) == {
         ("active", 0, "")
@@ -127,8 +131,12 @@ def test_a_provider_that_fails_all_tokens_is_left_alone(
 def test_a_provider_that_fails_some_tokens_is_asked_about_all(
     upstream: Upstream, provider: Provider
 ) -> None:
-    secrets = [f"sk-many-0123456789-{number:03}" for number in range(token_check.AT_ONCE * 2)]
-    UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
+    secrets = [
+        f"sk-many-0123456789-{number:03}" for number in range(token_check.CHECKS_AT_ONCE * 2)
+    ]
+    UpstreamToken.objects.bulk_create(
+        [UpstreamToken.from_secret(provider, secret) for secret in secrets]
+    )
     upstream.accepted = set(secrets[::5])
     upstream.answers = {
         secret: (500, "down") for secret in secrets if secret not in upstream.accepted
@@ -140,7 +148,7 @@ def test_a_provider_that_fails_some_tokens_is_asked_about_all(
 def test_the_sweep_of_the_disabled_is_bounded_too(upstream: Upstream, provider: Provider) -> None:
     secrets = [f"sk-many-0123456789-{number:03}" for number in range(9)]
     rows = [
-        UpstreamToken.of(provider, secret, state="disabled", reason="auth: no")
+        UpstreamToken.from_secret(provider, secret, state="disabled", reason="auth: no")
         for secret in secrets
     ]
     UpstreamToken.objects.bulk_create(rows)
@@ -152,7 +160,7 @@ def test_an_upstream_that_is_away_costs_no_token_anything(
     provider: Provider, upstream: Upstream
 ) -> None:
     token(provider)
-    move(provider, base_url="http://127.0.0.1:9/v1")
+    move_providers(provider, base_url="http://127.0.0.1:9/v1")
     assert "provider failed: The upstream cannot be reached." in run("check_tokens")
     assert UpstreamToken.objects.get().strikes == 0
 
@@ -201,7 +209,7 @@ def test_a_secret_that_does_not_open_is_reported(provider: Provider, upstream: U
     UpstreamToken.objects.update(sealed="v1.lost.AAAA")
     assert "unreadable: sealed with key 'lost'" in run("check_tokens")
     row = UpstreamToken.objects.get()
-    assert (row.state, row.reason, row.strikes) == ("disabled", UNREADABLE, 0)
+    assert (row.state, row.reason, row.strikes) == ("disabled", UNREADABLE_REASON, 0)
     assert upstream.asked == [None]
 
 
@@ -223,9 +231,13 @@ def test_only_the_named_provider_is_asked(upstream: Upstream, provider: Provider
 def test_more_tokens_than_are_asked_at_once_are_all_checked(
     upstream: Upstream, provider: Provider
 ) -> None:
-    secrets = [f"sk-many-0123456789-{number:03}" for number in range(token_check.AT_ONCE * 2 + 1)]
+    secrets = [
+        f"sk-many-0123456789-{number:03}" for number in range(token_check.CHECKS_AT_ONCE * 2 + 1)
+    ]
     upstream.accepted = set(secrets)
-    UpstreamToken.objects.bulk_create([UpstreamToken.of(provider, secret) for secret in secrets])
+    UpstreamToken.objects.bulk_create(
+        [UpstreamToken.from_secret(provider, secret) for secret in secrets]
+    )
     assert run("check_tokens") == f"{len(secrets)} work\n"
     assert set(upstream.asked) == {None, *secrets}
 
@@ -235,11 +247,11 @@ def test_a_token_replaced_during_its_check_is_not_judged_by_the_old_one(
 ) -> None:
     row = token(provider, BAD)
     replaced = UpstreamToken.objects.get()
-    replaced.hide(GOOD)
-    token_check.apply(row, token_check.REJECTED, None)
+    replaced.seal_secret(GOOD)
+    token_check.write_outcome(row, token_check.REJECTED, None)
     assert UpstreamToken.objects.get().strikes == 1
     replaced.save(update_fields=["sealed", "fingerprint", "masked"])
-    token_check.apply(row, token_check.REJECTED, None)
+    token_check.write_outcome(row, token_check.REJECTED, None)
     assert UpstreamToken.objects.get().strikes == 1
 
 

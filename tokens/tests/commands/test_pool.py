@@ -27,7 +27,9 @@ def provider() -> Provider:
 
 
 def secrets() -> set[str]:
-    return {vault.unseal(token.sealed, str(token.pk)) for token in UpstreamToken.objects.all()}
+    return {
+        vault.decrypt_secret(token.sealed, str(token.pk)) for token in UpstreamToken.objects.all()
+    }
 
 
 # --- import_tokens --------------------------------------------------------------------------------
@@ -101,8 +103,8 @@ def troubled(provider: Provider) -> Provider:
         {"state": "disabled", "reason": "by admin"},
     ]
     for number, values in enumerate(fields):
-        UpstreamToken.of(provider, f"{FIRST}-{number}", **values).save()
-    UpstreamToken.of(other, SECOND, state="disabled").save()
+        UpstreamToken.from_secret(provider, f"{FIRST}-{number}", **values).save()
+    UpstreamToken.from_secret(other, SECOND, state="disabled").save()
     return provider
 
 

@@ -28,13 +28,13 @@ from providers.models import Provider
 from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
 from tokens.failover.outcome import describe_outcome
-from tokens.failover.search import Search
-from tokens.outcomes.breaker import LIMITED
-from tokens.pool.caller_tokens import Borrowed
+from tokens.failover.search import ChoiceSearch
+from tokens.outcomes.breaker import CAUSE_LIMITED
+from tokens.pool.caller_tokens import CallerPool
 from tokens.pool.pool import Pool
-from tokens.pool.pooled_token import Entry
+from tokens.pool.pooled_token import PooledToken
 
-UPSTREAM = catalogue.upstream(
+UPSTREAM = catalogue.make_upstream(
     Provider(pk=1, name="acme", kind="openai_compatible", base_url="https://api.example.com")
 )
 NOW = 0.0
@@ -42,9 +42,9 @@ STATES: dict[str, dict[str, Any]] = {
     "ready": {},
     "limited": {"rests_until": 40.0},
     "exhausted": {"state": "exhausted", "rests_until": 4_000.0},
-    "failing": {"state": "failing", "rests_until": 10.0, "failures": 1},
+    "failing": {"state": "failing", "rests_until": 10.0, "failures_in_row": 1},
     "disabled": {"state": "disabled"},
-    "expired": {"expires": -1.0},
+    "expired": {"valid_until": -1.0},
 }
 ERRORS: dict[str, UpstreamError | None] = {
     "nothing was asked": None,
@@ -54,16 +54,21 @@ ERRORS: dict[str, UpstreamError | None] = {
 }
 
 
-def search(pool: Pool, last: UpstreamError | None = None, tried: tuple[int, ...] = ()) -> Search:
+def search(
+    pool: Pool, last: UpstreamError | None = None, tried: tuple[int, ...] = ()
+) -> ChoiceSearch:
     candidate: Any = SimpleNamespace(
-        adapter=SimpleNamespace(upstream=UPSTREAM, one_at_a_time=False),
+        adapter=SimpleNamespace(upstream=UPSTREAM, has_single_stream=False),
         model=SimpleNamespace(name="m"),
     )
     trace = Trace(ChatRequest("0" * 32, CHAT, "m", {}))
-    found = Search(trace.request, [candidate], pool, trace)
-    found.tries.last, found.tries.tokens = last, {UUID(int=number) for number in tried}
+    found = ChoiceSearch(trace.request, [candidate], pool, trace)
+    found.tries.last_error, found.tries.failed_token_ids = (
+        last,
+        {UUID(int=number) for number in tried},
+    )
     if last is not None:
-        trace.attempt("acme", "m").end(type(last).__name__)
+        trace.add_attempt("acme", "m").record_end(type(last).__name__)
     return found
 
 
@@ -71,10 +76,12 @@ def pool_of(*states: str) -> Pool:
     pool, now = Pool(), time.monotonic()
     for number, state in enumerate(states, 1):
         fields = dict(STATES[state])
-        for name in ("rests_until", "expires"):
+        for name in ("rests_until", "valid_until"):
             if name in fields:
                 fields[name] += now
-        pool.rotate_as(UPSTREAM).put(Entry(UUID(int=number), 1, "sealed", **fields), now)
+        pool.find_ring(UPSTREAM).place_entry(
+            PooledToken(UUID(int=number), 1, "sealed", **fields), now
+        )
     return pool
 
 
@@ -112,8 +119,10 @@ def test_each_combination_is_told_as_it_is(breaker: str, last: str) -> None:
             continue  # such a token would have been asked
         pool = pool_of(*states)
         if breaker != "closed":
-            cause = LIMITED if breaker == "limited" else "failed"
-            pool.breaker(UPSTREAM).open(time.monotonic(), "made up", cause=cause, seconds=20)
+            cause = CAUSE_LIMITED if breaker == "limited" else "failed"
+            pool.find_breaker(UPSTREAM).open_circuit(
+                time.monotonic(), "made up", cause=cause, seconds=20
+            )
         tried = () if last == "nothing was asked" else (1,)
         error = describe_outcome(search(pool, ERRORS[last], tried))
         kind, wait = expected(states, breaker, last)
@@ -130,9 +139,9 @@ def test_the_text_counts_the_tokens_as_they_stand_now() -> None:
         "(5 tokens: 2 limited, 1 exhausted, 1 disabled, 1 expired). The first can be asked "
         "again in 40 s."
     )
-    for entry in pool.rotate_as(UPSTREAM).entries.values():
+    for entry in pool.find_ring(UPSTREAM).entries.values():
         entry.state = "disabled"
-        pool.rotate_as(UPSTREAM).put(entry, time.monotonic())
+        pool.find_ring(UPSTREAM).place_entry(entry, time.monotonic())
     text = describe_outcome(search(pool)).message
     assert text == "No upstream token for this model can be used (5 tokens: 5 disabled)."
 
@@ -144,7 +153,7 @@ def test_the_soonest_of_all_tokens_is_named_not_the_first() -> None:
 
 def test_an_open_breaker_is_named_although_tokens_are_limited_too() -> None:
     pool = pool_of("ready", "limited", "disabled")
-    pool.breaker(UPSTREAM).open(time.monotonic(), "secret of another caller")
+    pool.find_breaker(UPSTREAM).open_circuit(time.monotonic(), "secret of another caller")
     error = describe_outcome(search(pool))
     assert isinstance(error, ProviderDown)
     assert error.message == "The upstream of this model is failing; it is asked again in 10 s."
@@ -173,7 +182,7 @@ def test_the_last_error_of_a_provider_is_told_as_it_is(last: UpstreamError) -> N
 def test_callers_with_tokens_of_their_own_are_told_about_those(
     last: UpstreamError, status: int
 ) -> None:
-    own = Borrowed(pool_of("limited"), ["sk-own-1"])
+    own = CallerPool(pool_of("limited"), ["sk-own-1"])
     error = describe_outcome(search(own, last, (1,)))
     assert error.shown_status == status
     assert "tokens that the request carries" in error.message

@@ -10,13 +10,13 @@ from providers import registry, vault
 from providers.models import Provider
 from providers.tests.command_runner import run
 from tokens.imports import token_import
-from tokens.imports.credential_kinds import Login, login, read
+from tokens.imports.credential_kinds import Login, parse_login, recognize_credential
 from tokens.models import Kind, UpstreamAccount, UpstreamToken
-from tokens.renewal.unsaved_secrets import Secrets
+from tokens.renewal.unsaved_secrets import OpenedSecrets
 from tokens.tests.site import Renewing
 
 ENDS = datetime(2030, 1, 1, tzinfo=UTC)
-PLAIN = registry.adapter_class("openai_compatible")
+PLAIN = registry.get_adapter_class("openai_compatible")
 ACCOUNTS = [
     "june@example.org:a:pass word",
     "May@Example.org----s3cret",
@@ -52,7 +52,7 @@ SESSION = jwt(id="5f0c", exp=ENDS.timestamp())
     ],
 )
 def test_a_token_says_what_it_is_and_when_it_ends(token, adapter, expected):
-    assert read(token, adapter) == expected
+    assert recognize_credential(token, adapter) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_token_says_what_it_is_and_when_it_ends(token, adapter, expected):
     ],
 )
 def test_an_account_is_an_address_and_a_password(line, expected):
-    assert login(line) == expected
+    assert parse_login(line) == expected
     if expected:
         assert expected.password not in repr(expected)
 
@@ -76,7 +76,7 @@ def test_an_account_is_an_address_and_a_password(line, expected):
 @pytest.fixture
 def renewing(monkeypatch, db):
     """A provider with refresh tokens and accounts."""
-    monkeypatch.setattr(registry, "adapter_class", lambda kind: Renewing)
+    monkeypatch.setattr(registry, "get_adapter_class", lambda kind: Renewing)
     return Provider.objects.create(
         name="acme", kind="openai_compatible", base_url="https://acme.example/v1"
     )
@@ -87,25 +87,28 @@ def verdicts(report):
 
 
 def test_a_refresh_token_becomes_a_row_without_access_and_is_known_after_its_renewal(renewing):
-    assert verdicts(token_import.run(renewing, [KIMI_REFRESH, KIMI_ACCESS])) == ["new", "new"]
+    assert verdicts(token_import.import_lines(renewing, [KIMI_REFRESH, KIMI_ACCESS])) == [
+        "new",
+        "new",
+    ]
     refresh, access = (
         UpstreamToken.objects.get(kind="refresh"),
         UpstreamToken.objects.get(kind="access"),
     )
-    assert (Secrets.of(refresh), refresh.expires_at, refresh.renewable) == (
+    assert (OpenedSecrets.open_row(refresh), refresh.expires_at, refresh.is_renewable) == (
         ("", KIMI_REFRESH),
         None,
         True,
     )
-    assert (Secrets.of(access), access.expires_at, access.renewable) == (
+    assert (OpenedSecrets.open_row(access), access.expires_at, access.is_renewable) == (
         (KIMI_ACCESS, ""),
         ENDS,
         False,
     )
     UpstreamToken.objects.filter(pk=refresh.pk).update(
-        sealed_refresh=vault.seal("another", str(refresh.pk))
+        sealed_refresh=vault.encrypt_secret("another", str(refresh.pk))
     )
-    assert verdicts(token_import.run(renewing, [KIMI_REFRESH])) == ["known already"]
+    assert verdicts(token_import.import_lines(renewing, [KIMI_REFRESH])) == ["known already"]
 
 
 def test_accounts_become_rows_with_a_token_each_and_nothing_shows_them(renewing, tmp_path):
@@ -115,14 +118,14 @@ def test_accounts_become_rows_with_a_token_each_and_nothing_shows_them(renewing,
     assert not [secret for secret in ("a:pass word", "s3cret", "june@") if secret in said]
     assert json.loads(said)["lines"][0]["token"] == "ju…@example.org"
     accounts = UpstreamAccount.objects.order_by("email")
-    assert [(row.email, vault.unseal(row.sealed, str(row.pk))) for row in accounts] == [
+    assert [(row.email, vault.decrypt_secret(row.sealed, str(row.pk))) for row in accounts] == [
         ("june@example.org", "a:pass word"),
         ("may@example.org", "s3cret"),
     ]
-    assert [(row.token.sealed, row.token.kind, row.token.renewable) for row in accounts] == [
+    assert [(row.token.sealed, row.token.kind, row.token.is_renewable) for row in accounts] == [
         ("", "session", True)
     ] * 2
-    assert verdicts(token_import.run(renewing, ACCOUNTS)) == [
+    assert verdicts(token_import.import_lines(renewing, ACCOUNTS)) == [
         "known already",
         "known already",
         "twice in the file",
@@ -130,17 +133,17 @@ def test_accounts_become_rows_with_a_token_each_and_nothing_shows_them(renewing,
 
 
 def test_a_new_password_is_taken_and_lets_the_account_try_again(renewing, tmp_path):
-    token_import.run(renewing, ACCOUNTS[:1])
+    token_import.import_lines(renewing, ACCOUNTS[:1])
     UpstreamAccount.objects.update(failures=3, reason="auth: refused")
-    UpstreamToken.objects.all().disable("auth: refused")
-    assert verdicts(token_import.run(renewing, ["june@example.org:new"], dry_run=True)) == [
-        "with a new password"
-    ]
+    UpstreamToken.objects.all().mark_disabled("auth: refused")
+    assert verdicts(
+        token_import.import_lines(renewing, ["june@example.org:new"], dry_run=True)
+    ) == ["with a new password"]
     assert UpstreamAccount.objects.get().failures == 3
     (tmp_path / "accounts.txt").write_text("june@example.org:new")
     assert "1 with a new password" in run("import_tokens", "acme", str(tmp_path / "accounts.txt"))
     row = UpstreamAccount.objects.get()
-    assert (vault.unseal(row.sealed, str(row.pk)), row.failures, row.token.state) == (
+    assert (vault.decrypt_secret(row.sealed, str(row.pk)), row.failures, row.token.state) == (
         "new",
         0,
         "active",
@@ -148,7 +151,7 @@ def test_a_new_password_is_taken_and_lets_the_account_try_again(renewing, tmp_pa
 
 
 def test_a_dry_run_makes_no_account(renewing):
-    assert verdicts(token_import.run(renewing, ACCOUNTS, dry_run=True)) == [
+    assert verdicts(token_import.import_lines(renewing, ACCOUNTS, dry_run=True)) == [
         "new",
         "new",
         "twice in the file",
@@ -161,6 +164,6 @@ def test_accounts_are_no_tokens_of_an_upstream_that_nobody_signs_in_to(db):
     plain = Provider.objects.create(
         name="acme", kind="openai_compatible", base_url="https://acme.example/v1"
     )
-    (verdict,) = token_import.run(plain, ACCOUNTS[:1]).verdicts
+    (verdict,) = token_import.import_lines(plain, ACCOUNTS[:1]).verdicts
     assert (verdict.verdict, verdict.token) == ("malformed", "ju…@example.org")
     assert not UpstreamToken.objects.exists()

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tokens.imports.text_decoding import UnreadableFile, decode, split_lines
+from tokens.imports.text_decoding import UnreadableFile, decode_text_file, split_lines
 
 LINES = ["sk-one", "# two", "", "sk-three"]
 
@@ -18,8 +18,8 @@ LINES = ["sk-one", "# two", "", "sk-three"]
     ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "latin-1"],
 )
 def test_text_is_read_in_every_encoding_and_with_every_line_end(encoding, end):
-    assert decode(end.join(LINES).encode(encoding)) == LINES
-    assert decode((end.join(LINES) + end).encode(encoding)) == LINES, (
+    assert decode_text_file(end.join(LINES).encode(encoding)) == LINES
+    assert decode_text_file((end.join(LINES) + end).encode(encoding)) == LINES, (
         "the end of the last line begins none"
     )
 
@@ -42,21 +42,21 @@ def test_words_beside_the_tokens_are_read_too(encoding, words):
         f"june@example.org:{words}",
         "sk-made-up-0000000002",
     ]
-    assert decode("\n".join(lines).encode(encoding)) == lines
+    assert decode_text_file("\n".join(lines).encode(encoding)) == lines
 
 
 @pytest.mark.parametrize("line", [b"\xff\xfe\xfd", b"caf\xe9", b"\xc3", b"a\x81"], ids=repr)
 def test_a_line_that_is_no_utf8_spoils_no_other_line(line):
-    found = decode("sk-öne\n".encode() + line + "\nsk-thrée\n".encode())
+    found = decode_text_file("sk-öne\n".encode() + line + "\nsk-thrée\n".encode())
     assert (found[0], found[2], len(found)) == ("sk-öne", "sk-thrée", 3)
 
 
 def test_half_a_character_at_the_end_of_utf16_spoils_only_its_line():
-    assert decode("\ufeffsk-one\nsk-two".encode("utf-16-le") + b"x")[0] == "sk-one"
+    assert decode_text_file("\ufeffsk-one\nsk-two".encode("utf-16-le") + b"x")[0] == "sk-one"
 
 
 def test_mixed_line_ends_are_line_ends_and_separators_of_unicode_are_not():
-    assert decode("a\r\nb\rc\n\nd\u2028e\u0085f\x0b".encode()) == [
+    assert decode_text_file("a\r\nb\rc\n\nd\u2028e\u0085f\x0b".encode()) == [
         "a",
         "b",
         "c",
@@ -67,11 +67,11 @@ def test_mixed_line_ends_are_line_ends_and_separators_of_unicode_are_not():
 
 @pytest.mark.parametrize("text", ["", "\ufeff"])
 def test_nothing_has_no_lines(text):
-    assert split_lines(text) == decode(text.encode()) == []
+    assert split_lines(text) == decode_text_file(text.encode()) == []
 
 
 def test_a_few_nul_bytes_make_no_other_encoding_of_a_text():
-    assert decode(b"sk-one\0\n\0\nsk-two\n") == ["sk-one\0", "\0", "sk-two"]
+    assert decode_text_file(b"sk-one\0\n\0\nsk-two\n") == ["sk-one\0", "\0", "sk-two"]
 
 
 def spreadsheet():
@@ -95,4 +95,4 @@ BINARY = {
 @pytest.mark.parametrize("data", BINARY.values(), ids=BINARY)
 def test_what_is_no_text_is_refused(data):
     with pytest.raises(UnreadableFile, match="is no text"):
-        decode(data)
+        decode_text_file(data)

@@ -10,7 +10,14 @@ from django.db import connection
 from providers import vault
 from providers.models import Provider, Revision
 from tokens.imports import token_import
-from tokens.imports.token_import import IN_FILE, KNOWN, MALFORMED, NEW, Report, decode
+from tokens.imports.token_import import (
+    KNOWN,
+    MALFORMED,
+    NEW,
+    TWICE_IN_FILE,
+    ImportReport,
+    decode_text_file,
+)
 from tokens.models import UpstreamToken
 
 
@@ -19,14 +26,14 @@ def provider(db: None) -> Provider:
     return Provider.objects.create(name="p", kind="echo")
 
 
-def run(provider: Provider, text: str | bytes, **options: Any) -> Report:
-    return token_import.run(
-        provider, decode(text.encode() if isinstance(text, str) else text), **options
+def run(provider: Provider, text: str | bytes, **options: Any) -> ImportReport:
+    return token_import.import_lines(
+        provider, decode_text_file(text.encode() if isinstance(text, str) else text), **options
     )
 
 
 def secrets() -> set[str]:
-    return {vault.unseal(row.sealed, str(row.pk)) for row in UpstreamToken.objects.all()}
+    return {vault.decrypt_secret(row.sealed, str(row.pk)) for row in UpstreamToken.objects.all()}
 
 
 # --- verdicts -------------------------------------------------------------------------------------
@@ -48,12 +55,12 @@ MIXED = (
 
 
 def test_every_line_gets_a_verdict_with_its_number(provider: Provider) -> None:
-    UpstreamToken.of(provider, "sk-known-000000000003").save()
+    UpstreamToken.from_secret(provider, "sk-known-000000000003").save()
     report = run(provider, MIXED)
     assert [(one.line, one.verdict) for one in report.verdicts] == [
         (2, NEW),
         (4, NEW),
-        (5, IN_FILE),
+        (5, TWICE_IN_FILE),
         (6, KNOWN),
         (7, MALFORMED),
         (8, MALFORMED),
@@ -72,8 +79,8 @@ def test_every_line_gets_a_verdict_with_its_number(provider: Provider) -> None:
         "has a space inside",
         "longer than 8192 characters",
     ]
-    assert report.skipped == 3
-    assert report.counts == {NEW: 3, IN_FILE: 1, KNOWN: 1, MALFORMED: 6}
+    assert report.skipped_lines == 3
+    assert report.verdict_counts == {NEW: 3, TWICE_IN_FILE: 1, KNOWN: 1, MALFORMED: 6}
     assert secrets() == {
         *(
             "sk-made-up-0000000001",
@@ -121,8 +128,10 @@ def test_a_bad_line_says_why_and_stops_nothing(
 ) -> None:
     Provider.objects.update(kind=kind)
     provider.refresh_from_db()
-    report = token_import.run(provider, ["sk-made-up-0000000001", line, "sk-made-up-0000000002"])
-    assert report.counts == {NEW: 2, MALFORMED: 1}
+    report = token_import.import_lines(
+        provider, ["sk-made-up-0000000001", line, "sk-made-up-0000000002"]
+    )
+    assert report.verdict_counts == {NEW: 2, MALFORMED: 1}
     assert (report.verdicts[1].line, report.verdicts[1].reason, report.verdicts[1].token) == (
         2,
         reason,
@@ -132,9 +141,9 @@ def test_a_bad_line_says_why_and_stops_nothing(
 
 def test_what_a_spreadsheet_puts_into_quotes_is_taken_out_of_them(provider: Provider) -> None:
     assert (
-        run(provider, '"token"\n"sk-made-up-0000000001"\n"sk-""quoted""-000000002"\n""\n').counts[
-            NEW
-        ]
+        run(
+            provider, '"token"\n"sk-made-up-0000000001"\n"sk-""quoted""-000000002"\n""\n'
+        ).verdict_counts[NEW]
         == 2
     )
     assert secrets() == {"sk-made-up-0000000001", 'sk-"quoted"-000000002'}
@@ -143,8 +152,8 @@ def test_what_a_spreadsheet_puts_into_quotes_is_taken_out_of_them(provider: Prov
 def test_blank_lines_and_comments_are_counted_and_a_last_line_end_is_none(
     provider: Provider,
 ) -> None:
-    assert run(provider, "a-token-one-1\n").skipped == 0
-    assert run(provider, "a-token-one-1\n\n# two\n").skipped == 2
+    assert run(provider, "a-token-one-1\n").skipped_lines == 0
+    assert run(provider, "a-token-one-1\n\n# two\n").skipped_lines == 2
 
 
 def test_whatever_a_file_has_the_good_lines_come_in(provider: Provider) -> None:
@@ -160,22 +169,22 @@ def test_whatever_a_file_has_the_good_lines_come_in(provider: Provider) -> None:
     ]
     lines += [b"# " + b"words " * 20] * 300
     data = b"\n".join(line.translate(None, bytes(range(9))) for line in lines)
-    for text in (decode(data), decode(data.decode("latin-1").encode("utf-16"))):
-        run_again = token_import.run(provider, text)
+    for text in (decode_text_file(data), decode_text_file(data.decode("latin-1").encode("utf-16"))):
+        run_again = token_import.import_lines(provider, text)
         assert set(good) <= secrets()
-    assert run_again.counts[NEW] <= len(bad)
+    assert run_again.verdict_counts[NEW] <= len(bad)
 
 
 def test_running_twice_adds_nothing(provider: Provider) -> None:
     run(provider, MIXED)
     before = UpstreamToken.objects.count()
     report = run(provider, MIXED)
-    assert report.counts[NEW] == 0
-    assert report.counts[KNOWN] == before == UpstreamToken.objects.count()
+    assert report.verdict_counts[NEW] == 0
+    assert report.verdict_counts[KNOWN] == before == UpstreamToken.objects.count()
 
 
 def test_known_tokens_are_left_as_they_are(provider: Provider) -> None:
-    row = UpstreamToken.of(
+    row = UpstreamToken.from_secret(
         provider, "sk-made-up-0000000001", label="mine", state="disabled", weight=7
     )
     row.save()
@@ -187,11 +196,15 @@ def test_known_tokens_are_left_as_they_are(provider: Provider) -> None:
 
 def test_the_same_token_may_stand_at_two_providers(provider: Provider) -> None:
     other = Provider.objects.create(name="q", kind="echo")
-    assert run(provider, "sk-made-up-1").counts == run(other, "sk-made-up-1").counts == {NEW: 1}
+    assert (
+        run(provider, "sk-made-up-1").verdict_counts
+        == run(other, "sk-made-up-1").verdict_counts
+        == {NEW: 1}
+    )
 
 
 def test_a_dry_run_reports_the_same_and_writes_nothing(provider: Provider) -> None:
-    UpstreamToken.of(provider, "sk-known-000000000003").save()
+    UpstreamToken.from_secret(provider, "sk-known-000000000003").save()
     version = Revision.objects.get(topic="tokens").version
     dry = run(provider, MIXED, dry_run=True)
     assert UpstreamToken.objects.count() == 1
@@ -203,7 +216,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(provider: Provider) -> No
 def test_a_file_without_tokens_is_no_error(provider: Provider, text: str) -> None:
     report = run(provider, text)
     assert report.verdicts == []
-    assert report.skipped == text.count("\n")
+    assert report.skipped_lines == text.count("\n")
 
 
 # --- many -----------------------------------------------------------------------------------------
@@ -211,12 +224,12 @@ def test_many_lines_come_in_with_few_statements_and_progress(
     provider: Provider, django_assert_max_num_queries: Any
 ) -> None:
     batches = 4
-    count = batches * token_import.BATCH
+    count = batches * token_import.BATCH_SIZE
     lines = [f"sk-made-up-{number:08}" for number in range(count)]
     told: list[int] = []
     with django_assert_max_num_queries(30 * batches):
-        report = token_import.run(provider, lines, progress=told.append)
-    assert report.counts == {NEW: count}
+        report = token_import.import_lines(provider, lines, report_progress=told.append)
+    assert report.verdict_counts == {NEW: count}
     assert UpstreamToken.objects.count() == count
     assert told == sorted(told)
     assert len(told) >= batches
@@ -225,26 +238,26 @@ def test_many_lines_come_in_with_few_statements_and_progress(
 
 
 def test_a_duplicate_far_away_in_the_file_is_found(provider: Provider) -> None:
-    lines = [f"sk-made-up-{number:08}" for number in range(token_import.BATCH + 10)]
-    report = token_import.run(provider, [*lines, lines[0], lines[-1]])
-    assert report.counts == {NEW: len(lines), IN_FILE: 2}
+    lines = [f"sk-made-up-{number:08}" for number in range(token_import.BATCH_SIZE + 10)]
+    report = token_import.import_lines(provider, [*lines, lines[0], lines[-1]])
+    assert report.verdict_counts == {NEW: len(lines), TWICE_IN_FILE: 2}
 
 
 def test_an_import_that_breaks_off_keeps_whole_batches_and_can_be_run_again(
     provider: Provider,
 ) -> None:
-    lines = [f"sk-made-up-{number:08}" for number in range(2 * token_import.BATCH + 5)]
+    lines = [f"sk-made-up-{number:08}" for number in range(2 * token_import.BATCH_SIZE + 5)]
 
     def broken() -> Any:
-        yield from lines[: token_import.BATCH + 7]
+        yield from lines[: token_import.BATCH_SIZE + 7]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        token_import.run(provider, broken())
-    assert UpstreamToken.objects.count() == token_import.BATCH
-    assert token_import.run(provider, lines).counts == {
-        KNOWN: token_import.BATCH,
-        NEW: token_import.BATCH + 5,
+        token_import.import_lines(provider, broken())
+    assert UpstreamToken.objects.count() == token_import.BATCH_SIZE
+    assert token_import.import_lines(provider, lines).verdict_counts == {
+        KNOWN: token_import.BATCH_SIZE,
+        NEW: token_import.BATCH_SIZE + 5,
     }
 
 
@@ -258,7 +271,7 @@ def test_two_imports_at_once_do_not_collide() -> None:
     def work(order: int) -> None:
         try:
             start.wait(10)
-            added.append(token_import.run(provider, lines[::order]).counts[NEW])
+            added.append(token_import.import_lines(provider, lines[::order]).verdict_counts[NEW])
         except Exception as error:  # noqa: BLE001 - told below
             failed.append(error)
         finally:

@@ -8,15 +8,15 @@ import pytest
 
 from providers import registry, vault
 from providers.adapters import openai_compatible
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import UpstreamError
 from providers.models import Provider
 from providers.network.clients import Clients
 from proxysite.testing import rows
-from proxysite.testing.upstream import refuse, reply
+from proxysite.testing.upstream import send_refusal, send_reply
 from tokens.maintenance import check_schedule, token_check
 from tokens.models import UpstreamToken
-from tokens.renewal.renew_token import Order, Renewals
+from tokens.renewal.renew_token import RenewalOrder, Renewals
 from tokens.tasks import check_disabled, check_due
 from tokens.tests.site import Renewing, Site
 
@@ -43,12 +43,14 @@ def tokens_at(provider, *places, **fields):
     made = []
     for number, place in enumerate(places):
         token_id = UUID(
-            int=(int(place * check_schedule.CIRCLE) << check_schedule.PLACE_SHIFT)
+            int=(int(place * check_schedule.CIRCLE_SIZE) << check_schedule.PLACE_SHIFT)
             + 1_000 * provider.pk
             + number
         )
         made.append(
-            UpstreamToken.of(provider, f"sk-{place}-{number}-{provider}", id=token_id, **fields)
+            UpstreamToken.from_secret(
+                provider, f"sk-{place}-{number}-{provider}", id=token_id, **fields
+            )
         )
     UpstreamToken.objects.bulk_create(made)
     return [row.pk for row in made]
@@ -60,7 +62,7 @@ def pool(db):
 
 
 def taken():
-    return set(check_schedule.due().values_list("pk", flat=True))
+    return set(check_schedule.claim_due_tokens().values_list("pk", flat=True))
 
 
 def turns(clock, minutes):
@@ -136,15 +138,15 @@ def test_all_periodic_checks_of_a_minute_share_its_bound(clock, pool):
 
 def test_a_run_that_another_one_was_faster_than_takes_nothing(clock, pool, monkeypatch):
     tokens_at(pool, *(number / 100 for number in range(100)))
-    load = check_schedule.load_progress
+    load = check_schedule.get_or_create_progress
 
     def late(provider_id, now):
         stale = load(provider_id, now)
-        monkeypatch.setattr(check_schedule, "load_progress", load)
+        monkeypatch.setattr(check_schedule, "get_or_create_progress", load)
         assert taken()
         return stale
 
-    monkeypatch.setattr(check_schedule, "load_progress", late)
+    monkeypatch.setattr(check_schedule, "get_or_create_progress", late)
     assert taken() == set()
 
 
@@ -165,15 +167,15 @@ def test_due_are_those_that_a_person_did_not_switch_off(clock, pool):
 async def site(upstream, monkeypatch):
     found = Site()
     found.access = {"access-good"}
-    upstream.always(found)
-    monkeypatch.setattr(registry, "adapter_class", lambda kind: Renewing)
+    upstream.set_default_script(found)
+    monkeypatch.setattr(registry, "get_adapter_class", lambda kind: Renewing)
     return found
 
 
 def row_of(provider, access="", refresh="", **fields):
-    row = UpstreamToken.of(provider, f"imported-{uuid4()}", **fields)
-    row.sealed = vault.seal(access, str(row.pk)) if access else ""
-    row.sealed_refresh = vault.seal(refresh, str(row.pk)) if refresh else ""
+    row = UpstreamToken.from_secret(provider, f"imported-{uuid4()}", **fields)
+    row.sealed = vault.encrypt_secret(access, str(row.pk)) if access else ""
+    row.sealed_refresh = vault.encrypt_secret(refresh, str(row.pk)) if refresh else ""
     row.save()
     return row
 
@@ -181,27 +183,27 @@ def row_of(provider, access="", refresh="", **fields):
 def checked():
     return {
         finding.token.pk: finding.outcome
-        for finding in token_check.check(UpstreamToken.objects.all())
+        for finding in token_check.check_upstream_tokens(UpstreamToken.objects.all())
     }
 
 
 async def test_a_check_renews_what_has_ended_or_is_rejected_and_asks_again(site, provider):
-    never = await off_loop(row_of, provider, "", "refresh-0")
+    never = await run_in_thread(row_of, provider, "", "refresh-0")
     site.refresh.add("refresh-x")
-    rejected = await off_loop(
+    rejected = await run_in_thread(
         row_of, provider, "access-old", "refresh-x", state="disabled", reason="auth: rejected"
     )
-    good = await off_loop(row_of, provider, "access-good", "refresh-unused")
-    outcomes = await off_loop(checked)
+    good = await run_in_thread(row_of, provider, "access-good", "refresh-unused")
+    outcomes = await run_in_thread(checked)
     assert outcomes == dict.fromkeys((never.pk, rejected.pk, good.pk), "works")
     assert sorted(site.renewals) == ["refresh-0", "refresh-x"]
-    assert {(await rows.fresh(row)).state for row in (never, rejected, good)} == {"active"}
+    assert {(await rows.reload_row(row)).state for row in (never, rejected, good)} == {"active"}
 
 
 async def test_a_check_disables_what_is_rejected_and_cannot_be_renewed(site, provider):
-    row = await off_loop(row_of, provider, "access-old", "refresh-void")
-    assert await off_loop(checked) == {row.pk: "rejected"}
-    found = await rows.fresh(row)
+    row = await run_in_thread(row_of, provider, "access-old", "refresh-void")
+    assert await run_in_thread(checked) == {row.pk: "rejected"}
+    found = await rows.reload_row(row)
     assert (found.state, found.strikes) == ("disabled", 0)
 
 
@@ -210,23 +212,23 @@ async def test_nothing_is_disabled_because_its_provider_fails_or_limits(
     site, provider, upstream, fault
 ):
     made = [
-        await off_loop(row_of, provider, "access-good", "refresh-0"),
-        await off_loop(row_of, provider, "", "refresh-1"),
+        await run_in_thread(row_of, provider, "access-good", "refresh-0"),
+        await run_in_thread(row_of, provider, "", "refresh-1"),
     ]
-    upstream.always(refuse(fault))
+    upstream.set_default_script(send_refusal(fault))
     for _ in range(3):
-        await off_loop(checked)
+        await run_in_thread(checked)
     for row in made:
-        found = await rows.fresh(row)
+        found = await rows.reload_row(row)
         state = "exhausted" if fault == 402 else "active"
         assert (found.state, found.strikes, found.renewing_until) == (state, 0, None)
 
 
 async def test_a_restricted_key_that_may_not_list_models_is_not_struck(site, provider, upstream):
-    row = await off_loop(row_of, provider, "access-good")
-    upstream.always(refuse(403, "Missing scopes: api.model.read"))
-    assert await off_loop(checked) == {row.pk: "unproven"}
-    assert (await rows.fresh(row)).strikes == 0
+    row = await run_in_thread(row_of, provider, "access-good")
+    upstream.set_default_script(send_refusal(403, "Missing scopes: api.model.read"))
+    assert await run_in_thread(checked) == {row.pk: "unproven"}
+    assert (await rows.reload_row(row)).strikes == 0
 
 
 @pytest.mark.parametrize(
@@ -241,56 +243,60 @@ async def test_a_restricted_key_that_may_not_list_models_is_not_struck(site, pro
 async def test_an_open_list_of_models_is_not_asked_where_there_is_a_free_call_that_needs_the_key(
     provider, upstream, monkeypatch, body, outcome
 ):
-    monkeypatch.setattr(openai_compatible.Adapter, "KEY_CALLS", {"127.0.0.1": "key"})
+    monkeypatch.setattr(openai_compatible.Adapter, "KEY_CHECK_PATHS", {"127.0.0.1": "key"})
 
     async def facts(exchange):
-        known = exchange.request.bearer == "access-good" and body is not None
-        await (reply(body) if known else refuse(401))(exchange)
+        known = exchange.request.bearer_token == "access-good" and body is not None
+        await (send_reply(body) if known else send_refusal(401))(exchange)
 
-    upstream.always(facts)
-    row = await off_loop(row_of, provider, "access-good")
-    assert await off_loop(checked) == {row.pk: outcome}
+    upstream.set_default_script(facts)
+    row = await run_in_thread(row_of, provider, "access-good")
+    assert await run_in_thread(checked) == {row.pk: outcome}
     assert {request.path for request in upstream.requests} == {"/v1/key"}
 
 
 async def test_a_check_neither_renews_nor_enables_what_a_person_switched_off(site, provider):
     """The refusal of a renewal does not take the place of the reason that names the person."""
-    ended = await off_loop(
+    ended = await run_in_thread(
         row_of, provider, "", "refresh-void", state="disabled", reason="by operator"
     )
-    good = await off_loop(row_of, provider, "access-good", state="disabled", reason="by operator")
+    good = await run_in_thread(
+        row_of, provider, "access-good", state="disabled", reason="by operator"
+    )
     for _ in range(2):
-        await off_loop(checked)
+        await run_in_thread(checked)
     for row in (ended, good):
-        found = await rows.fresh(row)
+        found = await rows.reload_row(row)
         assert (found.state, found.reason) == ("disabled", "by operator")
     assert not site.renewals
 
 
 async def test_a_refused_renewal_keeps_the_reason_of_a_person(site, provider):
-    row = await off_loop(row_of, provider, "access-old", "refresh-void")
-    order = Order(row.pk, row.sealed, rejected=True)
-    await off_loop(UpstreamToken.objects.filter(pk=row.pk).disable, "by operator")
+    row = await run_in_thread(row_of, provider, "access-old", "refresh-void")
+    order = RenewalOrder(row.pk, row.sealed, is_rejected=True)
+    await run_in_thread(UpstreamToken.objects.filter(pk=row.pk).mark_disabled, "by operator")
     async with Clients() as clients:
         with pytest.raises(UpstreamError):
-            await Renewals().renew(token_check.adapter(provider, clients), order)
-    found = await rows.fresh(row)
+            await Renewals().renew_and_wait(
+                token_check.build_maintenance_adapter(provider, clients), order
+            )
+    found = await rows.reload_row(row)
     assert (found.state, found.reason) == ("disabled", "by operator")
 
 
 async def test_a_dry_run_renews_nothing(site, provider):
-    row = await off_loop(row_of, provider, "", "refresh-0")
-    found = await off_loop(
-        lambda: list(token_check.check(UpstreamToken.objects.all(), dry_run=True))
+    row = await run_in_thread(row_of, provider, "", "refresh-0")
+    found = await run_in_thread(
+        lambda: list(token_check.check_upstream_tokens(UpstreamToken.objects.all(), dry_run=True))
     )
     assert [(one.token.pk, one.outcome) for one in found] == [(row.pk, "unproven")]
     assert not site.renewals
 
 
 async def test_tokens_of_a_provider_in_guest_mode_are_left_alone(site, provider, upstream):
-    await off_loop(row_of, provider, "access-good")
-    await off_loop(Provider.objects.update, mode="guest")
-    assert await off_loop(checked) == {}
+    await run_in_thread(row_of, provider, "access-good")
+    await run_in_thread(Provider.objects.update, mode="guest")
+    assert await run_in_thread(checked) == {}
     assert not upstream.requests
 
 
@@ -298,12 +304,14 @@ async def test_tokens_of_a_provider_in_guest_mode_are_left_alone(site, provider,
 async def test_the_sweep_checks_all_in_its_period_and_a_second_one_nothing(
     site, provider, upstream
 ):
-    await off_loop(lambda: [row_of(provider, "access-good") for _ in range(5)])
-    assert await off_loop(check_due) == 5
-    assert await off_loop(check_due) == 0
+    await run_in_thread(lambda: [row_of(provider, "access-good") for _ in range(5)])
+    assert await run_in_thread(check_due) == 5
+    assert await run_in_thread(check_due) == 0
 
 
 async def test_the_disabled_are_looked_at_more_often(site, provider):
-    row = await off_loop(row_of, provider, "access-good", state="disabled", reason="auth: rejected")
-    assert await off_loop(check_disabled) == 1
-    assert (await rows.fresh(row)).state == "active"
+    row = await run_in_thread(
+        row_of, provider, "access-good", state="disabled", reason="auth: rejected"
+    )
+    assert await run_in_thread(check_disabled) == 1
+    assert (await rows.reload_row(row)).state == "active"

@@ -35,11 +35,18 @@ from providers.vault import VaultError
 from tokens.models import UpstreamToken
 from tokens.outcomes import consequences, cooldowns, failing_tokens
 from tokens.outcomes.consequences import find_consequence
-from tokens.outcomes.upstream_call import BREAK, EXHAUST, REST, STRIKE, UNREADABLE, Call
+from tokens.outcomes.upstream_call import (
+    AGAINST_PROVIDER,
+    COOLDOWN,
+    EXHAUST,
+    STRIKE,
+    UNREADABLE,
+    UpstreamCall,
+)
 from tokens.pool import pool as pool_module
 from tokens.pool.pool import Pool
-from tokens.pool.pooled_token import FOREVER, Entry
-from tokens.pool.token_loader import COLUMNS, Rows
+from tokens.pool.pooled_token import FOREVER, PooledToken
+from tokens.pool.token_loader import TOKEN_COLUMNS, TokenRows
 
 PROVIDER_ERRORS = [
     Unreachable,
@@ -60,19 +67,19 @@ def upstream(**fields: Any) -> Upstream:
         "kind": "openai_compatible",
         "base_url": "https://api.example.com",
     } | fields
-    return catalogue.upstream(Provider(**row))
+    return catalogue.make_upstream(Provider(**row))
 
 
 UPSTREAM = upstream()
 
 
-def rows_of(*tokens: UpstreamToken, version: int = 1, whole: bool = True) -> Rows:
-    rows = [tuple(getattr(token, column) for column in COLUMNS) for token in tokens]
-    return Rows(version, whole, rows)
+def rows_of(*tokens: UpstreamToken, version: int = 1, whole: bool = True) -> TokenRows:
+    rows = [tuple(getattr(token, column) for column in TOKEN_COLUMNS) for token in tokens]
+    return TokenRows(version, whole, rows)
 
 
 def token(number: int, provider: int = 1, **fields: Any) -> UpstreamToken:
-    found = UpstreamToken.of(
+    found = UpstreamToken.from_secret(
         Provider(pk=provider), f"sk-made-up-{number}", id=UUID(int=number), changed=1
     )
     for name, value in fields.items():
@@ -101,31 +108,38 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 async def pool(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Pool:
     found = Pool()
-    monkeypatch.setattr(found, "shuffle", lambda: None)  # the tests count on the order
-    await found.take(rows_of(*(token(number) for number in (1, 2, 3))))
+    monkeypatch.setattr(found, "shuffle_rotations", lambda: None)  # the tests count on the order
+    await found.apply_rows(rows_of(*(token(number) for number in (1, 2, 3))))
     return found
 
 
-def picked(pool: Pool, tried: tuple[UUID, ...] = ()) -> Entry:
-    found = pool.pick(UPSTREAM, tried)
+def picked(pool: Pool, tried: tuple[UUID, ...] = ()) -> PooledToken:
+    found = pool.pick_token(UPSTREAM, tried)
     assert found is not None
     return found
 
 
-def fail(pool: Pool, entry: Entry | None, error: UpstreamError) -> None:
-    pool.record_error(Call(UPSTREAM, entry, pool.health(UPSTREAM)), error)
+def fail(pool: Pool, entry: PooledToken | None, error: UpstreamError) -> None:
+    pool.record_error(UpstreamCall(UPSTREAM, entry, pool.find_health(UPSTREAM)), error)
 
 
-def succeed(pool: Pool, entry: Entry | None) -> None:
-    pool.record_answer(Call(UPSTREAM, entry, pool.health(UPSTREAM)))
+def succeed(pool: Pool, entry: PooledToken | None) -> None:
+    pool.record_answer(UpstreamCall(UPSTREAM, entry, pool.find_health(UPSTREAM)))
 
 
 def error(kind: type[UpstreamError], retry_after_seconds: float | None = None) -> UpstreamError:
     return kind("made up", retry_after_seconds=retry_after_seconds)
 
 
-def state(entry: Entry) -> tuple[Any, ...]:
-    return entry.state, entry.strikes, entry.rests_until, entry.rests, entry.expires, entry.enabled
+def state(entry: PooledToken) -> tuple[Any, ...]:
+    return (
+        entry.state,
+        entry.strikes,
+        entry.rests_until,
+        entry.cooldowns_in_row,
+        entry.valid_until,
+        entry.is_enabled,
+    )
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -133,10 +147,10 @@ def state(entry: Entry) -> tuple[Any, ...]:
     ("kind", "deed"),
     [
         (AuthRejected, STRIKE),
-        (RateLimited, REST),
+        (RateLimited, COOLDOWN),
         (QuotaExhausted, EXHAUST),
         (UnreadableToken, UNREADABLE),
-        *((kind, BREAK) for kind in PROVIDER_ERRORS),
+        *((kind, AGAINST_PROVIDER) for kind in PROVIDER_ERRORS),
         *((kind, None) for kind in NOT_THE_TOKENS),
     ],
 )
@@ -171,21 +185,26 @@ def test_no_sequence_of_errors_of_callers_and_providers_harms_a_token(
     told: list[tuple[Any, float | None]],
 ) -> None:
     pool = Pool()
-    entries = [Entry(UUID(int=number), 1, "sealed", strikes=number) for number in (1, 2)]
+    entries = [PooledToken(UUID(int=number), 1, "sealed", strikes=number) for number in (1, 2)]
     for entry in entries:
-        pool.rotate_as(UPSTREAM).put(entry, 0.0)
+        pool.find_ring(UPSTREAM).place_entry(entry, 0.0)
     for kind, retry_after_seconds in told:
         fail(pool, entries[0], error(kind, retry_after_seconds))
-    assert [(entry.strikes, entry.rests, entry.expires, entry.enabled) for entry in entries] == [
+    assert [
+        (entry.strikes, entry.cooldowns_in_row, entry.valid_until, entry.is_enabled)
+        for entry in entries
+    ] == [
         (1, 0, FOREVER, True),
         (2, 0, FOREVER, True),
     ]
-    assert not pool.notes
+    assert not pool.state_changes
     asked = {
         picked(pool).id
     }  # the token that failed comes last, and is asked when there is no other
     asked |= {
-        one.id for one in (pool.pick(UPSTREAM, asked), pool.pick_failing(UPSTREAM, asked)) if one
+        one.id
+        for one in (pool.pick_token(UPSTREAM, asked), pool.pick_failing_token(UPSTREAM, asked))
+        if one
     }
     assert asked == {entry.id for entry in entries}
 
@@ -197,13 +216,15 @@ def test_three_consecutive_strikes_disable_a_token_and_the_others_go_on(
     settings.MAX_TOKEN_FAILURES = 3
     struck = picked(pool)
     for strikes in (1, 2, 3):
-        assert struck.enabled
+        assert struck.is_enabled
         fail(pool, struck, error(AuthRejected))
         assert struck.strikes == strikes
-    assert not struck.enabled
+    assert not struck.is_enabled
     assert struck.id not in {picked(pool).id for _ in range(10)}
-    assert [(note.deed, note.token_id) for note in pool.notes] == [(STRIKE, struck.id)] * 3
-    assert pool.notes[0].reason == "auth: made up"
+    assert [(note.effect, note.token_id) for note in pool.state_changes] == [
+        (STRIKE, struck.id)
+    ] * 3
+    assert pool.state_changes[0].reason == "auth: made up"
 
 
 def test_a_success_in_between_resets_the_strikes(pool: Pool) -> None:
@@ -213,13 +234,13 @@ def test_a_success_in_between_resets_the_strikes(pool: Pool) -> None:
         fail(pool, struck, error(AuthRejected))
         succeed(pool, struck)
         assert struck.strikes == 0
-    assert struck.enabled
-    assert [note.deed for note in pool.notes] == [STRIKE, STRIKE, "absolve"] * 5
+    assert struck.is_enabled
+    assert [note.effect for note in pool.state_changes] == [STRIKE, STRIKE, "absolve"] * 5
 
 
 def test_a_success_of_a_healthy_token_writes_nothing(pool: Pool) -> None:
     succeed(pool, picked(pool))
-    assert not pool.notes
+    assert not pool.state_changes
 
 
 def test_a_late_success_does_not_enable_a_token_that_was_disabled(pool: Pool, clock: Clock) -> None:
@@ -227,7 +248,7 @@ def test_a_late_success_does_not_enable_a_token_that_was_disabled(pool: Pool, cl
     for _ in range(3):
         fail(pool, late, error(AuthRejected))
     succeed(pool, late)  # of a request that began before
-    assert not late.enabled
+    assert not late.is_enabled
     fail(pool, late, error(RateLimited, 2))  # of another one
     clock.now += 60
     assert late.id not in {picked(pool).id for _ in range(10)}
@@ -237,11 +258,11 @@ def test_a_limit_of_one_disables_at_the_first_strike(pool: Pool, settings: Any) 
     settings.MAX_TOKEN_FAILURES = 1
     struck = picked(pool)
     fail(pool, struck, error(AuthRejected))
-    assert not struck.enabled
+    assert not struck.is_enabled
 
 
 # --- rests ----------------------------------------------------------------------------------------
-def rest_seconds(pool: Pool, clock: Clock, entry: Entry) -> float:
+def rest_seconds(pool: Pool, clock: Clock, entry: PooledToken) -> float:
     return entry.rests_until - clock.now
 
 
@@ -262,7 +283,7 @@ def test_a_429_rests_the_token_for_retry_after_within_a_second_and_an_hour(
     limited = picked(pool)
     fail(pool, limited, error(RateLimited, retry_after_seconds))
     assert least <= rest_seconds(pool, clock, limited) <= most
-    assert limited.enabled
+    assert limited.is_enabled
     assert limited.strikes == 0
     assert limited.id not in {picked(pool).id for _ in range(10)}
     clock.now += most
@@ -289,7 +310,7 @@ def test_several_429s_of_one_window_escalate_once(pool: Pool, clock: Clock, sett
     for _ in range(50):  # fifty requests were in flight on it
         fail(pool, limited, error(RateLimited))
     assert 5.0 <= rest_seconds(pool, clock, limited) <= 6.0
-    assert len(pool.notes) == 1
+    assert len(pool.state_changes) == 1
     clock.now = limited.rests_until + 0.1
     fail(pool, limited, error(RateLimited))
     assert 10.0 <= rest_seconds(pool, clock, limited) <= 11.0
@@ -318,7 +339,7 @@ def test_tokens_that_rest_for_the_same_time_do_not_wake_together(pool: Pool, clo
     for entry in [picked(pool) for _ in range(3)]:
         fail(pool, entry, error(RateLimited, 60))
     assert (
-        len({round(entry.rests_until, 6) for entry in pool.rotate_as(UPSTREAM).entries.values()})
+        len({round(entry.rests_until, 6) for entry in pool.find_ring(UPSTREAM).entries.values()})
         == 3
     )
 
@@ -326,8 +347,12 @@ def test_tokens_that_rest_for_the_same_time_do_not_wake_together(pool: Pool, clo
 def test_the_note_of_a_rest_carries_its_end_on_the_wall_clock(pool: Pool) -> None:
     limited = picked(pool)
     fail(pool, limited, error(RateLimited, 100))
-    [note] = pool.notes
-    assert (note.deed, note.token_id, note.reason) == (REST, limited.id, "rate limit: made up")
+    [note] = pool.state_changes
+    assert (note.effect, note.token_id, note.reason) == (
+        COOLDOWN,
+        limited.id,
+        "rate limit: made up",
+    )
     assert note.until is not None
     assert 95 < (note.until - datetime.now(UTC)).total_seconds() < 102
 
@@ -337,9 +362,9 @@ def test_when_all_rest_nothing_is_picked_and_the_soonest_waking_is_told(
 ) -> None:
     for seconds, entry in zip((300, 20, 100), [picked(pool) for _ in range(3)], strict=True):
         fail(pool, entry, error(RateLimited, seconds))
-    assert pool.pick(UPSTREAM, ()) is None
-    assert 20 <= (pool.wakes_in(UPSTREAM) or 0) <= 21
-    assert str(pool.counts(UPSTREAM)) == "3 tokens: 3 limited"
+    assert pool.pick_token(UPSTREAM, ()) is None
+    assert 20 <= (pool.find_wait_seconds(UPSTREAM) or 0) <= 21
+    assert str(pool.count_by_state(UPSTREAM)) == "3 tokens: 3 limited"
 
 
 # --- quota ----------------------------------------------------------------------------------------
@@ -353,12 +378,12 @@ def test_a_used_up_quota_exhausts_the_token_until_its_reset(
     expected = retry_after_seconds or 10_000
     assert expected <= rest_seconds(pool, clock, spent) <= expected + 1
     assert (spent.state, spent.strikes) == ("exhausted", 0)
-    assert [note.deed for note in pool.notes] == [EXHAUST]
+    assert [note.effect for note in pool.state_changes] == [EXHAUST]
     clock.now += expected + 1
     assert spent.id in {picked(pool).id for _ in range(5)}
     succeed(pool, spent)
     assert spent.state == "active"
-    assert pool.notes[-1].deed == "absolve"
+    assert pool.state_changes[-1].effect == "absolve"
 
 
 def test_a_quota_that_is_found_used_up_while_the_token_rests_is_not_overlooked(pool: Pool) -> None:
@@ -366,7 +391,7 @@ def test_a_quota_that_is_found_used_up_while_the_token_rests_is_not_overlooked(p
     fail(pool, spent, error(RateLimited, 2))
     fail(pool, spent, error(QuotaExhausted))
     assert spent.state == "exhausted"
-    assert [note.deed for note in pool.notes] == [REST, EXHAUST]
+    assert [note.effect for note in pool.state_changes] == [COOLDOWN, EXHAUST]
 
 
 # --- providers ------------------------------------------------------------------------------------
@@ -374,11 +399,11 @@ def test_failures_of_the_provider_open_its_breaker_and_an_answer_closes_it(
     pool: Pool, settings: Any
 ) -> None:
     for _ in range(settings.BREAKER_FAILURES):
-        assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
+        assert pool.find_breaker(UPSTREAM).find_blocked_seconds(1_000.0) is None
         fail(pool, picked(pool), error(ServerFailed))
-    assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is not None
+    assert pool.find_breaker(UPSTREAM).find_blocked_seconds(1_000.0) is not None
     succeed(pool, picked(pool))
-    assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
+    assert pool.find_breaker(UPSTREAM).find_blocked_seconds(1_000.0) is None
 
 
 @pytest.mark.parametrize(
@@ -390,14 +415,14 @@ def test_an_answer_of_any_other_kind_shows_that_the_provider_works(
     for _ in range(50):
         fail(pool, None, error(ServerFailed))
         fail(pool, None, error(kind))
-    assert pool.breaker(UPSTREAM).blocked_for(1_000.0) is None
+    assert pool.find_breaker(UPSTREAM).find_blocked_seconds(1_000.0) is None
 
 
 def test_each_provider_has_a_breaker_of_its_own(pool: Pool) -> None:
     other = upstream(pk=2, name="q")
     for _ in range(50):
         fail(pool, None, error(ProviderError))
-    assert pool.breaker(other).blocked_for(1_000.0) is None
+    assert pool.find_breaker(other).find_blocked_seconds(1_000.0) is None
 
 
 def test_uses_and_failures_are_counted_per_token(pool: Pool) -> None:
@@ -405,39 +430,39 @@ def test_uses_and_failures_are_counted_per_token(pool: Pool) -> None:
     succeed(pool, one)
     for kind in (Rejected, AuthRejected, RateLimited, ServerFailed):
         fail(pool, one, error(kind))
-    assert pool.used == {one.id: [5, 3]}
+    assert pool.unwritten_uses == {one.id: [5, 3]}
 
 
 def test_a_call_without_a_token_counts_for_none(pool: Pool) -> None:
     succeed(pool, None)
     for kind in (Rejected, AuthRejected, RateLimited, QuotaExhausted, ServerFailed):
         fail(pool, None, error(kind))
-    assert (pool.used, list(pool.notes)) == ({}, [])
+    assert (pool.unwritten_uses, list(pool.state_changes)) == ({}, [])
 
 
 # --- taking what was read -------------------------------------------------------------------------
 async def test_what_was_read_is_in_force_and_an_entry_that_stays_keeps_its_uses(pool: Pool) -> None:
     for _ in range(6):
         picked(pool)
-    await pool.take(rows_of(token(2, weight=5, changed=2), version=2, whole=False))
-    entries = pool.rotate_as(UPSTREAM).entries
-    assert {entry.id.int: (entry.uses, entry.weight) for entry in entries.values()} == {
+    await pool.apply_rows(rows_of(token(2, weight=5, changed=2), version=2, whole=False))
+    entries = pool.find_ring(UPSTREAM).entries
+    assert {entry.id.int: (entry.use_count, entry.weight) for entry in entries.values()} == {
         1: (2, 1),
         2: (2, 5),
         3: (2, 1),
     }
-    assert pool.seen == 2
+    assert pool.version_in_force == 2
 
 
 async def test_tokens_that_are_gone_from_a_whole_reading_are_not_picked(pool: Pool) -> None:
-    await pool.take(rows_of(token(2), version=2))
+    await pool.apply_rows(rows_of(token(2), version=2))
     assert {picked(pool).id.int for _ in range(5)} == {2}
-    await pool.take(rows_of(version=3))
-    assert pool.pick(UPSTREAM, ()) is None
+    await pool.apply_rows(rows_of(version=3))
+    assert pool.pick_token(UPSTREAM, ()) is None
 
 
 async def test_tokens_that_are_absent_from_a_partial_reading_stay(pool: Pool) -> None:
-    await pool.take(rows_of(token(4), version=2, whole=False))
+    await pool.apply_rows(rows_of(token(4), version=2, whole=False))
     assert {picked(pool).id.int for _ in range(8)} == {1, 2, 3, 4}
 
 
@@ -453,13 +478,13 @@ CHANGES: dict[str, Callable[[], dict[str, Any]]] = {
 async def test_a_token_that_was_changed_elsewhere_is_not_picked_any_more(
     pool: Pool, change: str
 ) -> None:
-    await pool.take(rows_of(token(1, changed=2, **CHANGES[change]()), version=2, whole=False))
+    await pool.apply_rows(rows_of(token(1, changed=2, **CHANGES[change]()), version=2, whole=False))
     assert {picked(pool).id.int for _ in range(8)} == {2, 3}
 
 
 async def test_a_token_that_moved_is_picked_for_its_new_provider(pool: Pool) -> None:
-    await pool.take(rows_of(token(1, provider=2, changed=2), version=2, whole=False))
-    found = pool.pick(upstream(pk=2, name="q"), ())
+    await pool.apply_rows(rows_of(token(1, provider=2, changed=2), version=2, whole=False))
+    found = pool.pick_token(upstream(pk=2, name="q"), ())
     assert found is not None
     assert found.id.int == 1
 
@@ -468,9 +493,9 @@ async def test_a_token_that_was_reset_elsewhere_is_picked_again(pool: Pool) -> N
     struck = picked(pool)
     for _ in range(3):
         fail(pool, struck, error(AuthRejected))
-    pool.written(pool.notes)
-    pool.notes.clear()
-    await pool.take(rows_of(token(struck.id.int, changed=2), version=2, whole=False))
+    pool.mark_changes_written(pool.state_changes)
+    pool.state_changes.clear()
+    await pool.apply_rows(rows_of(token(struck.id.int, changed=2), version=2, whole=False))
     assert struck.id in {picked(pool).id for _ in range(5)}
 
 
@@ -481,7 +506,7 @@ async def test_a_reading_that_is_older_than_what_waits_to_be_written_does_not_un
     hurt = picked(pool)
     for _ in range(3):
         fail(pool, hurt, error(kind, 600))
-    await pool.take(rows_of(token(hurt.id.int, weight=2, changed=2), version=2, whole=False))
+    await pool.apply_rows(rows_of(token(hurt.id.int, weight=2, changed=2), version=2, whole=False))
     assert hurt.id not in {picked(pool).id for _ in range(9)}
 
 
@@ -490,20 +515,25 @@ async def test_a_token_that_moved_while_something_waited_to_be_written_still_hea
 ) -> None:
     other = upstream(pk=2, name="q")
     fail(pool, picked(pool), error(AuthRejected))
-    await pool.take(rows_of(token(1, provider=2, changed=2), version=2, whole=False))
-    pool.written([pool.notes.popleft()])
-    await pool.take(
+    await pool.apply_rows(rows_of(token(1, provider=2, changed=2), version=2, whole=False))
+    pool.mark_changes_written([pool.state_changes.popleft()])
+    await pool.apply_rows(
         rows_of(token(1, provider=2, state="disabled", changed=3), version=3, whole=False)
     )
-    assert pool.pick(other, ()) is None
+    assert pool.pick_token(other, ()) is None
 
 
 async def test_another_rotation_is_in_force_at_once_and_states_stay(pool: Pool) -> None:
     fail(pool, picked(pool), error(RateLimited, 600))
     by_priority = upstream(rotation="priority")
-    await pool.take(rows_of(token(3, priority=-1, changed=2), version=2, whole=False))
-    assert [found.id.int for _ in range(4) if (found := pool.pick(by_priority, ()))] == [3, 3, 3, 3]
-    assert pool.pick(by_priority, {UUID(int=3), UUID(int=2)}) is None
+    await pool.apply_rows(rows_of(token(3, priority=-1, changed=2), version=2, whole=False))
+    assert [found.id.int for _ in range(4) if (found := pool.pick_token(by_priority, ()))] == [
+        3,
+        3,
+        3,
+        3,
+    ]
+    assert pool.pick_token(by_priority, {UUID(int=3), UUID(int=2)}) is None
 
 
 # --- credentials ----------------------------------------------------------------------------------
@@ -511,35 +541,35 @@ async def test_a_token_is_opened_once_and_again_when_its_secret_changed(
     pool: Pool, monkeypatch: Any
 ) -> None:
     opened: list[str] = []
-    unseal = vault.unseal
+    unseal = vault.decrypt_secret
     monkeypatch.setattr(
-        vault, "unseal", lambda sealed, row: opened.append(row) or unseal(sealed, row)
+        vault, "decrypt_secret", lambda sealed, row: opened.append(row) or unseal(sealed, row)
     )
     one = picked(pool)
-    assert {pool.credential(one).secret for _ in range(3)} == {"sk-made-up-1"}
+    assert {pool.open_credential(one).secret for _ in range(3)} == {"sk-made-up-1"}
     assert len(opened) == 1
     changed = token(1, changed=2)
-    changed.hide("sk-another-one")
-    await pool.take(rows_of(changed, version=2, whole=False))
-    assert pool.credential(one).secret == "sk-another-one"
-    assert pool.credential(one).token_id == one.id
+    changed.seal_secret("sk-another-one")
+    await pool.apply_rows(rows_of(changed, version=2, whole=False))
+    assert pool.open_credential(one).secret == "sk-another-one"
+    assert pool.open_credential(one).token_id == one.id
 
 
 async def test_a_secret_that_does_not_open_is_an_error_of_this_token_alone(pool: Pool) -> None:
-    await pool.take(rows_of(token(1, sealed="v1.k9.AAAA", changed=2), version=2, whole=False))
-    entries = pool.rotate_as(UPSTREAM).entries
+    await pool.apply_rows(rows_of(token(1, sealed="v1.k9.AAAA", changed=2), version=2, whole=False))
+    entries = pool.find_ring(UPSTREAM).entries
     with pytest.raises(VaultError, match="k9"):
-        pool.credential(entries[UUID(int=1)])
-    assert pool.credential(entries[UUID(int=2)]).secret == "sk-made-up-2"
+        pool.open_credential(entries[UUID(int=1)])
+    assert pool.open_credential(entries[UUID(int=2)]).secret == "sk-made-up-2"
 
 
 def test_a_provider_that_needs_no_token_and_has_none_is_asked_without(clock: Clock) -> None:
     pool = Pool()
-    assert pool.anonymous(upstream(pk=5, name="o", needs_token=False))
-    assert not pool.anonymous(upstream(pk=5, name="o"))
-    assert pool.credential(None).secret == ""
-    assert pool.credential(None).token_id is None
+    assert pool.is_asked_anonymously(upstream(pk=5, name="o", needs_token=False))
+    assert not pool.is_asked_anonymously(upstream(pk=5, name="o"))
+    assert pool.open_credential(None).secret == ""
+    assert pool.open_credential(None).token_id is None
 
 
 def test_a_provider_that_needs_no_token_but_has_one_is_asked_with_it(pool: Pool) -> None:
-    assert not pool.anonymous(upstream(needs_token=False))
+    assert not pool.is_asked_anonymously(upstream(needs_token=False))

@@ -17,14 +17,14 @@ from asgiref.sync import async_to_sync
 from django.db import connection, connections, transaction
 from django.db.models import F, Sum
 
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.models import Provider
 from tokens.models import UpstreamToken
-from tokens.outcomes.upstream_call import REST, STRIKE
+from tokens.outcomes.upstream_call import COOLDOWN, STRIKE
 from tokens.pool import state_writer
 from tokens.pool.pool import Pool
-from tokens.pool.state_changes import Note
-from tokens.pool.state_writer import Counted, write
+from tokens.pool.state_changes import StateChange
+from tokens.pool.state_writer import UseCount, write_pool
 
 pytestmark = pytest.mark.django_db(transaction=True)
 postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no rows")
@@ -34,7 +34,7 @@ TOKENS, STRUCK, ROUNDS, WRITERS = 100, 20, 5, 4
 def made(count: int) -> list[UpstreamToken]:
     provider = Provider.objects.create(name="p", kind="echo")
     return UpstreamToken.objects.bulk_create(
-        [UpstreamToken.of(provider, f"sk-made-up-{number}") for number in range(count)]
+        [UpstreamToken.from_secret(provider, f"sk-made-up-{number}") for number in range(count)]
     )
 
 
@@ -66,16 +66,16 @@ def test_writers_that_use_the_same_tokens_in_any_order_meet_no_deadlock_and_lose
         pool = Pool()
         for _ in range(ROUNDS):
             batch = order.sample(tokens, TOKENS)
-            rows = [Counted(token.pk, 1, 0) for token in batch]
-            left = state_writer.write_counter_rows(pool.counter_batches.make(rows))
-            notes = [Note(STRIKE, token.pk, reason="auth") for token in batch[:STRUCK]]
-            missed = state_writer.write_note_rows(pool.note_batches.make(notes))
+            rows = [UseCount(token.pk, 1, 0) for token in batch]
+            left = state_writer.write_counter_rows(pool.counter_batches.start_batch(rows))
+            notes = [StateChange(STRIKE, token.pk, reason="auth") for token in batch[:STRUCK]]
+            missed = state_writer.write_change_rows(pool.change_batches.start_batch(notes))
             while left or missed:
                 left = state_writer.write_counter_rows(
-                    pool.counter_batches.make([r for r in rows if r.token_id in left])
+                    pool.counter_batches.start_batch([r for r in rows if r.token_id in left])
                 )
-                missed = state_writer.write_note_rows(
-                    pool.note_batches.make([n for n in notes if n.token_id in missed])
+                missed = state_writer.write_change_rows(
+                    pool.change_batches.start_batch([n for n in notes if n.token_id in missed])
                 )
 
     def change_in_bulk() -> None:
@@ -115,42 +115,42 @@ def test_a_row_that_somebody_keeps_locked_holds_up_no_other_and_is_written_after
     first, second = made(2)
     pool = Pool()
     until = datetime.now(UTC) + timedelta(hours=1)
-    pool.used = {first.pk: [1, 0], second.pk: [2, 0]}
-    pool.notes.extend(
+    pool.unwritten_uses = {first.pk: [1, 0], second.pk: [2, 0]}
+    pool.state_changes.extend(
         (
-            Note(STRIKE, first.pk, reason="auth: 1"),
-            Note(REST, second.pk, until),
-            Note(STRIKE, first.pk, reason="auth: 2"),
+            StateChange(STRIKE, first.pk, reason="auth: 1"),
+            StateChange(COOLDOWN, second.pk, until),
+            StateChange(STRIKE, first.pk, reason="auth: 2"),
         )
     )
 
     @async_to_sync
     async def written() -> list[tuple[Any, ...]]:
-        await write(pool, 10)
+        await write_pool(pool, 10)
         rows = UpstreamToken.objects.order_by("created_at").values_list
-        found = await off_loop(
+        found = await run_in_thread(
             lambda: list(rows("pk", "requests", "strikes", "reason", "rests_until"))
         )
         return sorted(found, key=lambda row: row[0] == second.pk)
 
     with locked(first):
         assert written() == [(first.pk, 0, 0, "", None), (second.pk, 2, 0, "", until)]
-        assert [note.reason for note in pool.notes] == ["auth: 1", "auth: 2"]
-        assert pool.used == {first.pk: [1, 0]}
+        assert [note.reason for note in pool.state_changes] == ["auth: 1", "auth: 2"]
+        assert pool.unwritten_uses == {first.pk: [1, 0]}
     assert written() == [(first.pk, 1, 2, "auth: 2", None), (second.pk, 2, 0, "", until)]
-    assert (list(pool.notes), pool.used) == ([], {})
+    assert (list(pool.state_changes), pool.unwritten_uses) == ([], {})
 
 
 @postgres
 def test_what_was_left_out_of_a_batch_is_known_to_who_tries_it_again() -> None:
     first, second = made(2)
     pool = Pool()
-    batch = pool.note_batches.make(
-        [Note(STRIKE, token.pk, reason="auth") for token in (first, second)]
+    batch = pool.change_batches.start_batch(
+        [StateChange(STRIKE, token.pk, reason="auth") for token in (first, second)]
     )
     with locked(first):
-        assert state_writer.write_note_rows(batch) == {first.pk}
-    assert state_writer.write_note_rows(batch) == {
+        assert state_writer.write_change_rows(batch) == {first.pk}
+    assert state_writer.write_change_rows(batch) == {
         first.pk
     }  # its answer was lost: it is not done again
     assert set(UpstreamToken.objects.values_list("pk", "strikes")) == {
@@ -163,6 +163,6 @@ def test_counters_cost_one_statement_however_many_tokens(django_assert_num_queri
     tokens = made(50)
     with django_assert_num_queries(4):  # a transaction, its mark, the counters, its end
         state_writer.write_counter_rows(
-            Pool().counter_batches.make([Counted(token.pk, 1, 0) for token in tokens])
+            Pool().counter_batches.start_batch([UseCount(token.pk, 1, 0) for token in tokens])
         )
     assert UpstreamToken.objects.filter(requests=1).count() == 50

@@ -10,12 +10,12 @@ import pytest
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
 
 from providers import registry
-from providers.database.database_threads import off_loop
-from proxysite.testing import eventually, rows
-from proxysite.testing.upstream import CUT, Gate, raw, refuse
+from providers.database.database_threads import run_in_thread
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.upstream import CUT, Gate, send_pieces, send_refusal
 from tokens.models import UpstreamToken
 from tokens.pool import stream_claims
-from tokens.pool.stream_claims import Claims
+from tokens.pool.stream_claims import StreamClaims
 from tokens.tests.site import Single, Site
 
 
@@ -24,8 +24,8 @@ async def site(upstream, monkeypatch):
     """Accepts sk-up-1 to sk-up-3."""
     found = Site()
     found.access = {"sk-up-1", "sk-up-2", "sk-up-3"}
-    upstream.always(found)
-    monkeypatch.setattr(registry, "adapter_class", lambda kind: Single)
+    upstream.set_default_script(found)
+    monkeypatch.setattr(registry, "get_adapter_class", lambda kind: Single)
     return found
 
 
@@ -41,13 +41,13 @@ def later(**time):
 
 async def held(token, by="another process", **time):
     """Another process has the token's stream."""
-    await off_loop(
+    await run_in_thread(
         UpstreamToken.objects.filter(pk=token.pk).update, busy_until=later(**time), busy_with=by
     )
 
 
 async def free(token):
-    found = await rows.fresh(token)
+    found = await rows.reload_row(token)
     return found.busy_until is None and not found.busy_with
 
 
@@ -55,14 +55,16 @@ async def test_two_requests_for_one_token_are_answered_one_after_the_other(
     gateway, token, site, alice
 ):
     site.talk = Gate()
-    asking = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(3)]
-    await site.talk.arrival()
-    assert (await rows.fresh(token)).busy_until > later(seconds=10)
+    asking = [asyncio.create_task(gateway.request_chat(alice.key)) for _ in range(3)]
+    await site.talk.wait_until_reached()
+    assert (await rows.reload_row(token)).busy_until > later(seconds=10)
     site.talk.open()
     assert [(await one).status for one in asking] == [200] * 3
     assert site.most == 1
-    await eventually(lambda: free(token))
-    for row in await rows.usage():  # those who waited say why, and waiting is no attempt
+    await wait_until_true(lambda: free(token))
+    for (
+        row
+    ) in await rows.read_usage_records():  # those who waited say why, and waiting is no attempt
         assert [one["outcome"] for one in row.attempts if one["outcome"] != "skipped"] == [
             "answered"
         ]
@@ -73,8 +75,8 @@ async def test_two_requests_for_one_token_are_answered_one_after_the_other(
 
 async def test_as_many_requests_run_as_there_are_tokens(gateway, three, site, alice):
     site.talk = Gate()
-    asking = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(6)]
-    await eventually(lambda: site.talking == 3)
+    asking = [asyncio.create_task(gateway.request_chat(alice.key)) for _ in range(6)]
+    await wait_until_true(lambda: site.talking == 3)
     site.talk.open()
     assert [(await one).status for one in asking] == [200] * 6
     assert site.most == 3
@@ -85,21 +87,21 @@ async def test_a_token_that_another_process_uses_is_passed_over_unhurt(
 ):
     await held(three[0], minutes=1)
     for _ in range(4):
-        assert (await gateway.chat(alice.key)).status == 200
-    assert "sk-up-1" not in {request.bearer for request in upstream.requests}
-    assert (await gateway.token(three[0])).strikes == 0
-    attempts = [row.attempts for row in await rows.usage()]
+        assert (await gateway.request_chat(alice.key)).status == 200
+    assert "sk-up-1" not in {request.bearer_token for request in upstream.requests}
+    assert (await gateway.read_token_row(three[0])).strikes == 0
+    attempts = [row.attempts for row in await rows.read_usage_records()]
     assert [len(made) for made in attempts] == [1] * 4, attempts
 
 
 @pytest.mark.settings(CLAIM_WAIT_SECONDS=0.2)
 async def test_when_all_are_in_use_the_caller_is_told_to_come_back(gateway, token, upstream, alice):
     await held(token, minutes=1)
-    answer = await gateway.chat(alice.key)
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
     assert int(answer.headers["retry-after"]) >= 1
     assert not upstream.requests
-    found = await gateway.token(token)
+    found = await gateway.read_token_row(token)
     assert (found.strikes, found.rests_until, found.busy_with) == (0, None, "another process")
 
 
@@ -107,30 +109,32 @@ async def test_the_claim_of_a_killed_process_ends_with_its_lease(gateway, token,
     await held(token, seconds=0.3)
 
     async def answered():
-        return (await gateway.chat(alice.key)).status == 200
+        return (await gateway.request_chat(alice.key)).status == 200
 
-    await eventually(answered)
+    await wait_until_true(answered)
 
 
 @pytest.mark.settings(MAX_ATTEMPTS=1)
 @pytest.mark.parametrize(
-    "fault", [raw(CUT), refuse(401), refuse(500), refuse(400)], ids=["cut", "401", "500", "400"]
+    "fault",
+    [send_pieces(CUT), send_refusal(401), send_refusal(500), send_refusal(400)],
+    ids=["cut", "401", "500", "400"],
 )
 async def test_an_error_gives_the_stream_back(gateway, token, upstream, alice, fault):
-    upstream.will(fault)
-    assert (await gateway.chat(alice.key)).status >= 400
-    await eventually(lambda: free(token))
+    upstream.queue_scripts(fault)
+    assert (await gateway.request_chat(alice.key)).status >= 400
+    await wait_until_true(lambda: free(token))
 
 
 async def test_a_caller_who_leaves_gives_the_stream_back(gateway, token, site, alice):
     site.talk = Gate()
-    asking = asyncio.create_task(gateway.chat(alice.key))
-    await site.talk.arrival()
+    asking = asyncio.create_task(gateway.request_chat(alice.key))
+    await site.talk.wait_until_reached()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    await eventually(lambda: free(token))
+    await wait_until_true(lambda: free(token))
     site.talk.open()
-    assert (await gateway.chat(alice.key)).status == 200
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 async def test_another_provider_answers_before_anybody_waits(gateway, token, second, alice):
@@ -138,30 +142,33 @@ async def test_another_provider_answers_before_anybody_waits(gateway, token, sec
     other, _ = second
     answering = Site()
     answering.access = {"sk-second-1"}
-    other.always(answering)
-    assert (await gateway.chat(alice.key)).status == 200
+    other.set_default_script(answering)
+    assert (await gateway.request_chat(alice.key)).status == 200
     assert len(other.requests) == 1
 
 
 async def test_a_long_stream_keeps_its_lease(token):
-    claims = Claims()
-    assert await claims.claim(token.pk, "a" * 32, token.provider_id)
+    claims = StreamClaims()
+    assert await claims.claim_stream(token.pk, "a" * 32, token.provider_id)
     await held(token, "a" * 32, seconds=1)
-    await claims.renew()
-    assert (await rows.fresh(token)).busy_until > later(seconds=30)
+    await claims.renew_leases()
+    assert (await rows.reload_row(token)).busy_until > later(seconds=30)
 
 
 async def test_of_many_processes_one_gets_the_stream(token):
-    processes = [Claims() for _ in range(8)]
+    processes = [StreamClaims() for _ in range(8)]
     got = await asyncio.gather(
-        *(one.claim(token.pk, f"{n:032x}", token.provider_id) for n, one in enumerate(processes))
+        *(
+            one.claim_stream(token.pk, f"{n:032x}", token.provider_id)
+            for n, one in enumerate(processes)
+        )
     )
     assert sum(got) == 1
     winner = got.index(True)
-    assert (await rows.fresh(token)).busy_with == f"{winner:032x}"
+    assert (await rows.reload_row(token)).busy_with == f"{winner:032x}"
     for one in processes:
-        one.release(token.pk)  # of those who have it not nothing is taken
-        await one.settle()
+        one.release_stream(token.pk)  # of those who have it not nothing is taken
+        await one.wait_for_releases()
     assert await free(token)
 
 
@@ -169,19 +176,19 @@ async def test_of_many_processes_one_gets_the_stream(token):
 async def test_a_claim_that_is_late_is_a_503_and_given_back_when_it_comes(
     gateway, token, site, alice, monkeypatch
 ):
-    made, let_go = stream_claims.claim, threading.Event()
+    made, let_go = stream_claims.claim_or_list_busy, threading.Event()
 
     def late(*args):
         let_go.wait(10)
         return made(*args)
 
-    monkeypatch.setattr(stream_claims, "claim", late)
-    answer = await gateway.chat(alice.key)
+    monkeypatch.setattr(stream_claims, "claim_or_list_busy", late)
+    answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (503, "database_unavailable")
     let_go.set()
-    monkeypatch.setattr(stream_claims, "claim", made)
-    await eventually(lambda: not gateway.inner.pool.claims.busy())
-    await eventually(lambda: free(token))
+    monkeypatch.setattr(stream_claims, "claim_or_list_busy", made)
+    await wait_until_true(lambda: not gateway.inner.pool.stream_claims.find_busy_tokens())
+    await wait_until_true(lambda: free(token))
 
 
 @pytest.mark.parametrize(
@@ -192,10 +199,10 @@ async def test_a_claim_that_failed_keeps_no_token(gateway, token, site, alice, m
         raise fault
 
     with monkeypatch.context() as broken:
-        broken.setattr(stream_claims, "claim", fails)
-        assert (await gateway.chat(alice.key)).status == 503
-    await eventually(lambda: not gateway.inner.pool.claims.busy())
-    assert (await gateway.chat(alice.key)).status == 200
+        broken.setattr(stream_claims, "claim_or_list_busy", fails)
+        assert (await gateway.request_chat(alice.key)).status == 503
+    await wait_until_true(lambda: not gateway.inner.pool.stream_claims.find_busy_tokens())
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 @pytest.fixture
@@ -230,10 +237,10 @@ async def test_a_row_that_somebody_keeps_locked_is_busy_at_once_and_holds_no_thr
     await locked(token)
 
     async def refused():
-        claims = Claims()
+        claims = StreamClaims()
         return (
-            not await claims.claim(token.pk, "a" * 32, token.provider_id)
-            and token.pk in claims.busy()
+            not await claims.claim_stream(token.pk, "a" * 32, token.provider_id)
+            and token.pk in claims.find_busy_tokens()
         )
 
     # more than there are database threads, each within DATABASE_TIMEOUT_SECONDS: else this raises
@@ -245,5 +252,5 @@ async def test_another_token_answers_while_a_row_is_locked(
 ):
     await locked(three[0])
     for _ in range(3):
-        assert (await gateway.chat(alice.key)).status == 200
-    assert "sk-up-1" not in {request.bearer for request in upstream.requests}
+        assert (await gateway.request_chat(alice.key)).status == 200
+    assert "sk-up-1" not in {request.bearer_token for request in upstream.requests}

@@ -13,19 +13,19 @@ import pytest
 from django.conf import settings
 
 from providers import registry, vault
-from providers.database.database_threads import off_loop
+from providers.database.database_threads import run_in_thread
 from providers.exceptions import Contended
 from providers.network.clients import Clients
-from providers.protocol.request import Fresh
-from proxysite.testing import eventually, rows
-from proxysite.testing.upstream import CUT, Gate, raw, refuse
+from providers.protocol.request import NewCredential
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.upstream import CUT, Gate, send_pieces, send_refusal
 from tokens.imports import account_import
 from tokens.imports.credential_kinds import Login
-from tokens.maintenance.token_check import adapter
+from tokens.maintenance.token_check import build_maintenance_adapter
 from tokens.models import Transition, UpstreamAccount, UpstreamToken
 from tokens.renewal import unsaved_secrets
-from tokens.renewal.renew_token import Order, Renewals, take_lease
-from tokens.renewal.unsaved_secrets import Secrets, keep
+from tokens.renewal.renew_token import RenewalOrder, Renewals, claim_renewal_lease
+from tokens.renewal.unsaved_secrets import OpenedSecrets, write_secrets_file
 from tokens.tests.site import Renewing, Site
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -33,21 +33,24 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
 def refresh_row(provider, secret="refresh-0", access="", **fields):
     """A row with a refresh token, and an access token where one is given."""
-    row = UpstreamToken.of(provider, secret, kind="refresh", **fields)
-    row.sealed, row.sealed_refresh = (vault.seal(access, str(row.pk)) if access else ""), row.sealed
+    row = UpstreamToken.from_secret(provider, secret, kind="refresh", **fields)
+    row.sealed, row.sealed_refresh = (
+        (vault.encrypt_secret(access, str(row.pk)) if access else ""),
+        row.sealed,
+    )
     row.save()
     return row
 
 
 def secrets(row):
-    return Secrets.of(UpstreamToken.objects.get(pk=row.pk))
+    return OpenedSecrets.open_row(UpstreamToken.objects.get(pk=row.pk))
 
 
 @pytest.fixture
 async def site(upstream, monkeypatch):
     found = Site()
-    upstream.always(found)
-    monkeypatch.setattr(registry, "adapter_class", lambda kind: Renewing)
+    upstream.set_default_script(found)
+    monkeypatch.setattr(registry, "get_adapter_class", lambda kind: Renewing)
     return found
 
 
@@ -65,19 +68,23 @@ async def row(site, gateway, token, provider):
         UpstreamToken.objects.all().delete()
         return refresh_row(provider)
 
-    found = await off_loop(make)
-    await gateway.reload()
+    found = await run_in_thread(make)
+    await gateway.reload_rows()
     return found
 
 
 async def change(gateway, row, **fields):
-    await off_loop(UpstreamToken.objects.filter(pk=row.pk).update, **fields)
-    await gateway.reload()
+    await run_in_thread(UpstreamToken.objects.filter(pk=row.pk).update, **fields)
+    await gateway.reload_rows()
 
 
 def asked(upstream):
     """Whom the upstream was asked for answers by."""
-    return [request.bearer for request in upstream.requests if request.path.endswith("completions")]
+    return [
+        request.bearer_token
+        for request in upstream.requests
+        if request.path.endswith("completions")
+    ]
 
 
 # --- on the path ----------------------------------------------------------------------------------
@@ -85,28 +92,28 @@ async def test_many_requests_with_a_token_that_has_no_access_renew_it_once(
     gateway, row, site, upstream, alice
 ):
     site.gate = Gate()
-    asking = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(16)]
-    await site.gate.arrival()
+    asking = [asyncio.create_task(gateway.request_chat(alice.key)) for _ in range(16)]
+    await site.gate.wait_until_reached()
     site.gate.open()
     assert {(await one).status for one in asking} == {200}
     assert site.renewals == ["refresh-0"]
     assert asked(upstream) == ["access-1"] * 16
-    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
-    found = await rows.fresh(row)
+    assert await run_in_thread(secrets, row) == ("access-1", "refresh-1")
+    found = await rows.reload_row(row)
     assert (found.state, found.strikes, found.renewing_until, found.fingerprint) == (
         "active",
         0,
         None,
         row.fingerprint,
     )
-    assert not list(unsaved_secrets.folder().iterdir())
+    assert not list(unsaved_secrets.find_renewals_folder().iterdir())
 
 
 async def test_each_renewal_uses_the_refresh_token_that_the_last_one_brought(
     gateway, row, site, upstream, alice
 ):
     for _ in range(3):
-        assert (await gateway.chat(alice.key)).status == 200
+        assert (await gateway.request_chat(alice.key)).status == 200
         await change(gateway, row, expires_at=PAST)
     assert site.renewals == ["refresh-0", "refresh-1", "refresh-2"]
     assert asked(upstream) == ["access-1", "access-2", "access-3"]
@@ -114,7 +121,7 @@ async def test_each_renewal_uses_the_refresh_token_that_the_last_one_brought(
 
 async def test_a_token_that_has_not_expired_is_not_renewed(gateway, row, site, alice):
     for _ in range(3):
-        assert (await gateway.chat(alice.key)).status == 200
+        assert (await gateway.request_chat(alice.key)).status == 200
     assert len(site.renewals) == 1
 
 
@@ -122,78 +129,80 @@ async def test_a_token_that_has_not_expired_is_not_renewed(gateway, row, site, a
 async def test_a_rejected_token_is_renewed_and_asked_once_more(
     gateway, row, site, upstream, alice, streams
 ):
-    await gateway.chat(alice.key)
+    await gateway.request_chat(alice.key)
     site.access.clear()
-    answer = await gateway.chat(alice.key, stream=streams)
+    answer = await gateway.request_chat(alice.key, stream=streams)
     assert (answer.status, answer.text) == (200, "Hello there!")
     assert asked(upstream) == ["access-1", "access-1", "access-2"]
-    used = (await rows.usage())[-1]
+    used = (await rows.read_usage_records())[-1]
     assert [(one["outcome"], one["token"]) for one in used.attempts] == [
         ("AuthRejected", str(row.pk)),
         ("answered", str(row.pk)),
     ]
-    assert (await gateway.token(row)).strikes == 0
+    assert (await gateway.read_token_row(row)).strikes == 0
 
 
 async def test_many_requests_with_a_rejected_token_renew_it_once(gateway, row, site, alice):
-    await gateway.chat(alice.key)
+    await gateway.request_chat(alice.key)
     site.access.clear()
     site.gate = Gate()
-    asking = [asyncio.create_task(gateway.chat(alice.key)) for _ in range(16)]
-    await site.gate.arrival()
+    asking = [asyncio.create_task(gateway.request_chat(alice.key)) for _ in range(16)]
+    await site.gate.wait_until_reached()
     site.gate.open()
     assert {(await one).status for one in asking} == {200}
     assert site.renewals == ["refresh-0", "refresh-1"]
-    assert gateway.inner.pool.consecutive(row.provider_id) == (0, 0, None)
+    assert gateway.inner.pool.count_consecutive_failures(row.provider_id) == (0, 0, None)
 
 
 async def test_a_token_that_is_rejected_although_it_was_renewed_is_struck(
     gateway, row, site, upstream, alice
 ):
-    await gateway.chat(alice.key)
-    upstream.will(refuse(401), site, refuse(401))
-    assert (await gateway.chat(alice.key)).status == 503
+    await gateway.request_chat(alice.key)
+    upstream.queue_scripts(send_refusal(401), site, send_refusal(401))
+    assert (await gateway.request_chat(alice.key)).status == 503
     assert len(site.renewals) == 2
-    found = await gateway.token(row)
+    found = await gateway.read_token_row(row)
     assert (found.strikes, found.state) == (1, "active")
 
 
 @pytest.mark.settings(MAX_TOKENS_TRIED=1)
 async def test_a_rejected_token_is_renewed_even_when_no_attempt_is_left(gateway, row, site, alice):
-    await gateway.chat(alice.key)
+    await gateway.request_chat(alice.key)
     site.access.clear()
-    assert (await gateway.chat(alice.key)).status == 503
-    await eventually(lambda: "access-2" in site.access)
-    await gateway.inner.pool.renewals.settle()
-    assert (await gateway.chat(alice.key)).status == 200
+    assert (await gateway.request_chat(alice.key)).status == 503
+    await wait_until_true(lambda: "access-2" in site.access)
+    await gateway.inner.pool.renewals.wait_for_renewals()
+    assert (await gateway.request_chat(alice.key)).status == 200
 
 
 async def test_a_refused_renewal_disables_the_token_and_the_next_one_answers(
     gateway, row, site, alice, provider
 ):
     site.refresh = {"refresh-b"}
-    other = await off_loop(refresh_row, provider, "refresh-b")
-    await gateway.reload()
+    other = await run_in_thread(refresh_row, provider, "refresh-b")
+    await gateway.reload_rows()
     for _ in range(2):
-        assert (await gateway.chat(alice.key)).status == 200
+        assert (await gateway.request_chat(alice.key)).status == 200
     assert site.renewals == ["refresh-0", "refresh-b"]
-    found = await gateway.token(row)
+    found = await gateway.read_token_row(row)
     assert (found.state, found.reason) == ("disabled", "auth: Its renewal was refused: It is void.")
-    assert (await gateway.token(other)).state == "active"
-    (change,) = await off_loop(lambda: list(Transition.objects.filter(token=row)))
+    assert (await gateway.read_token_row(other)).state == "active"
+    (change,) = await run_in_thread(lambda: list(Transition.objects.filter(token=row)))
     assert (change.before, change.after, change.reason) == ("active", "disabled", found.reason)
 
 
 @pytest.mark.settings(MAX_ATTEMPTS=1)
-@pytest.mark.parametrize("fault", [refuse(500), refuse(429), raw(CUT)], ids=["500", "429", "reset"])
+@pytest.mark.parametrize(
+    "fault", [send_refusal(500), send_refusal(429), send_pieces(CUT)], ids=["500", "429", "reset"]
+)
 async def test_a_renewal_that_fails_for_other_reasons_leaves_the_token_as_it_is(
     gateway, row, upstream, alice, fault
 ):
-    before = await off_loop(secrets, row)
-    upstream.will(fault)
-    assert (await gateway.chat(alice.key)).status in (429, 502)
-    found = await rows.fresh(row)
-    assert (found.state, found.renewing_until, await off_loop(secrets, row)) == (
+    before = await run_in_thread(secrets, row)
+    upstream.queue_scripts(fault)
+    assert (await gateway.request_chat(alice.key)).status in (429, 502)
+    found = await rows.reload_row(row)
+    assert (found.state, found.renewing_until, await run_in_thread(secrets, row)) == (
         "active",
         None,
         before,
@@ -205,22 +214,22 @@ async def test_an_account_signs_in_for_its_first_request_and_when_its_session_en
 ):
     def make():
         UpstreamToken.objects.all().delete()
-        account_import.take(provider, Login("june@example.org", "a password"))
+        account_import.import_account(provider, Login("june@example.org", "a password"))
 
-    await off_loop(make)
-    await gateway.reload()
+    await run_in_thread(make)
+    await gateway.reload_rows()
     for _ in range(2):
-        assert (await gateway.chat(alice.key)).status == 200
-        await off_loop(UpstreamToken.objects.update, expires_at=PAST)
-        await gateway.reload()
+        assert (await gateway.request_chat(alice.key)).status == 200
+        await run_in_thread(UpstreamToken.objects.update, expires_at=PAST)
+        await gateway.reload_rows()
     assert site.renewals == ["june@example.org"] * 2
-    account = await off_loop(UpstreamAccount.objects.get)
+    account = await run_in_thread(UpstreamAccount.objects.get)
     assert account.signed_in_at is not None
     site.accounts.clear()
-    assert (await gateway.chat(alice.key)).status == 503
+    assert (await gateway.request_chat(alice.key)).status == 503
     account, row = (
-        await off_loop(UpstreamAccount.objects.get),
-        await off_loop(UpstreamToken.objects.get),
+        await run_in_thread(UpstreamAccount.objects.get),
+        await run_in_thread(UpstreamToken.objects.get),
     )
     assert (account.failures, row.state) == (1, "disabled")
     assert account.reason == row.reason == "auth: Its account was refused: It is void."
@@ -228,88 +237,94 @@ async def test_an_account_signs_in_for_its_first_request_and_when_its_session_en
 
 async def test_a_renewal_goes_on_when_its_caller_leaves(gateway, row, site, alice):
     site.gate = Gate()
-    asking = asyncio.create_task(gateway.chat(alice.key))
-    await site.gate.arrival()
+    asking = asyncio.create_task(gateway.request_chat(alice.key))
+    await site.gate.wait_until_reached()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     site.gate.open()
-    await eventually(lambda: off_loop(lambda: secrets(row) == ("access-1", "refresh-1")))
+    await wait_until_true(lambda: run_in_thread(lambda: secrets(row) == ("access-1", "refresh-1")))
 
 
 # --- kills and other processes --------------------------------------------------------------------
 async def renewed(provider, row, **wish):
     """What another process would get."""
     async with Clients() as clients:
-        return await Renewals().renew(adapter(provider, clients), Order(row.pk, row.sealed, **wish))
+        return await Renewals().renew_and_wait(
+            build_maintenance_adapter(provider, clients), RenewalOrder(row.pk, row.sealed, **wish)
+        )
 
 
 async def test_what_a_killed_process_had_not_committed_is_used_and_nobody_asks_again(
     row, site, provider
 ):
-    proof = (await off_loop(secrets, row)).proof
-    keep(row.pk, proof, Fresh("access-9", "refresh-9"))
-    (file,) = unsaved_secrets.folder().iterdir()
+    proof = (await run_in_thread(secrets, row)).proof
+    write_secrets_file(row.pk, proof, NewCredential("access-9", "refresh-9"))
+    (file,) = unsaved_secrets.find_renewals_folder().iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert b"access-9" not in file.read_bytes()
-    await off_loop(
+    await run_in_thread(
         UpstreamToken.objects.update, renewing_until=datetime.now(UTC) + timedelta(hours=1)
     )  # its lease
     await renewed(provider, row)
-    assert await off_loop(secrets, row) == ("access-9", "refresh-9")
+    assert await run_in_thread(secrets, row) == ("access-9", "refresh-9")
     assert site.renewals == []
-    assert not list(unsaved_secrets.folder().iterdir())
+    assert not list(unsaved_secrets.find_renewals_folder().iterdir())
 
 
 async def test_a_process_killed_while_it_wrote_the_file_loses_nothing(row, site, monkeypatch):
-    proof = (await off_loop(secrets, row)).proof
+    proof = (await run_in_thread(secrets, row)).proof
     with monkeypatch.context() as killed:
         killed.setattr(os, "replace", lambda *paths: None)
-        keep(row.pk, proof, Fresh("access-9", "refresh-9"))
-    (draft,) = unsaved_secrets.folder().iterdir()
-    (unsaved_secrets.folder() / f"{draft.name}half").write_bytes(draft.read_bytes()[:40])
-    assert await off_loop(unsaved_secrets.apply) == 1
-    assert await off_loop(secrets, row) == ("access-9", "refresh-9")
-    await off_loop(unsaved_secrets.apply)
-    assert not list(unsaved_secrets.folder().iterdir())
+        write_secrets_file(row.pk, proof, NewCredential("access-9", "refresh-9"))
+    (draft,) = unsaved_secrets.find_renewals_folder().iterdir()
+    (unsaved_secrets.find_renewals_folder() / f"{draft.name}half").write_bytes(
+        draft.read_bytes()[:40]
+    )
+    assert await run_in_thread(unsaved_secrets.apply_secrets_files) == 1
+    assert await run_in_thread(secrets, row) == ("access-9", "refresh-9")
+    await run_in_thread(unsaved_secrets.apply_secrets_files)
+    assert not list(unsaved_secrets.find_renewals_folder().iterdir())
 
 
 async def test_what_was_left_is_applied_at_the_start(gateway, row, site):
-    keep(row.pk, (await off_loop(secrets, row)).proof, Fresh("access-9", "refresh-9"))
-    await gateway.restart()
-    await eventually(lambda: off_loop(lambda: secrets(row) == ("access-9", "refresh-9")))
+    write_secrets_file(
+        row.pk, (await run_in_thread(secrets, row)).proof, NewCredential("access-9", "refresh-9")
+    )
+    await gateway.restart_server()
+    await wait_until_true(lambda: run_in_thread(lambda: secrets(row) == ("access-9", "refresh-9")))
 
 
 async def test_what_was_left_of_a_renewal_that_was_finished_is_thrown_away(row, site, provider):
-    proof = (await off_loop(secrets, row)).proof
+    proof = (await run_in_thread(secrets, row)).proof
     await renewed(provider, row)
-    keep(row.pk, proof, Fresh("access-old", "refresh-old"))
-    assert await off_loop(unsaved_secrets.apply) == 0
-    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
-    assert not list(unsaved_secrets.folder().iterdir())
+    write_secrets_file(row.pk, proof, NewCredential("access-old", "refresh-old"))
+    assert await run_in_thread(unsaved_secrets.apply_secrets_files) == 0
+    assert await run_in_thread(secrets, row) == ("access-1", "refresh-1")
+    assert not list(unsaved_secrets.find_renewals_folder().iterdir())
 
 
 async def test_what_no_key_opens_stays(row, site, settings, caplog):
-    proof = (await off_loop(secrets, row)).proof
+    proof = (await run_in_thread(secrets, row)).proof
     keys = settings.FIELD_KEYS
     settings.FIELD_KEYS = [f"other:{keys[0].partition(':')[2]}"]
-    keep(row.pk, proof, Fresh("access-9", "refresh-9"))
+    write_secrets_file(row.pk, proof, NewCredential("access-9", "refresh-9"))
     settings.FIELD_KEYS = keys
-    assert await off_loop(unsaved_secrets.apply) == 0
+    assert await run_in_thread(unsaved_secrets.apply_secrets_files) == 0
     assert "FIELD_KEYS" in caplog.text
     settings.FIELD_KEYS = [*keys, f"other:{keys[0].partition(':')[2]}"]
-    assert await off_loop(unsaved_secrets.apply) == 1
+    assert await run_in_thread(unsaved_secrets.apply_secrets_files) == 1
 
 
 @pytest.mark.settings(RENEW_LEASE_SECONDS=0.4)
 async def test_the_lease_of_a_killed_process_ends_by_itself(row, site, provider):
-    assert await off_loop(take_lease, Order(row.pk, ""))
+    assert await run_in_thread(claim_renewal_lease, RenewalOrder(row.pk, ""))
     await renewed(provider, row)  # waits for it
     assert site.renewals == ["refresh-0"]
 
 
 @pytest.mark.settings(RENEW_LEASE_SECONDS=0.2)
 async def test_who_waits_for_a_renewal_waits_a_bounded_time(row, site, provider):
-    await off_loop(
+    await run_in_thread(
         UpstreamToken.objects.update, renewing_until=datetime.now(UTC) + timedelta(hours=1)
     )
     with pytest.raises(Contended):
@@ -321,13 +336,13 @@ async def test_a_row_that_was_disabled_by_a_person_during_its_renewal_stays_disa
 ):
     site.gate = Gate()
     renewing = asyncio.create_task(renewed(provider, row))
-    await site.gate.arrival()
-    await off_loop(UpstreamToken.objects.all().disable, "by operator")
+    await site.gate.wait_until_reached()
+    await run_in_thread(UpstreamToken.objects.all().mark_disabled, "by operator")
     site.gate.open()
     await renewing
-    found = await rows.fresh(row)
+    found = await rows.reload_row(row)
     assert (found.state, found.reason) == ("disabled", "by operator")
-    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
+    assert await run_in_thread(secrets, row) == ("access-1", "refresh-1")
 
 
 PROCESS = """
@@ -341,23 +356,23 @@ connections.settings["default"]["NAME"] = connections["default"].settings_dict["
 from uuid import UUID
 from providers.network.clients import Clients
 from tokens.renewal import unsaved_secrets as leftovers
-from tokens.maintenance.token_check import adapter
+from tokens.maintenance.token_check import build_maintenance_adapter
 from tokens.models import UpstreamToken
-from tokens.renewal.renew_token import Order, Renewals
+from tokens.renewal.renew_token import RenewalOrder, Renewals
 from tokens.tests.site import Renewing
 row = UpstreamToken.objects.select_related("provider").get(pk=token_id)
 if kills == "before commit":
-    leftovers.commit = lambda *told: os.kill(os.getpid(), 9)
+    leftovers.write_renewed_secrets = lambda *told: os.kill(os.getpid(), 9)
 from providers import registry
-registry.adapter_class = lambda kind: Renewing
+registry.get_adapter_class = lambda kind: Renewing
 async def work():
     clients, renewals = Clients(), Renewals()
-    asked = adapter(row.provider, clients)
-    order = Order(UUID(token_id), row.sealed)
+    asked = build_maintenance_adapter(row.provider, clients)
+    order = RenewalOrder(UUID(token_id), row.sealed)
     print("ready", flush=True)
     sys.stdin.readline()
-    found = await asyncio.gather(*(renewals.renew(asked, order) for _ in range(many)))
-    await renewals.settle()
+    found = await asyncio.gather(*(renewals.renew_and_wait(asked, order) for _ in range(many)))
+    await renewals.wait_for_renewals()
     await clients.close()
     return {one.sealed for one in found}
 print(asyncio.run(work()), flush=True)
@@ -388,8 +403,8 @@ async def said(found):
 
 async def test_64_wishes_of_four_processes_make_one_refresh(upstream, provider):
     site = Site()
-    upstream.always(site)
-    row = await off_loop(refresh_row, provider)
+    upstream.set_default_script(site)
+    row = await run_in_thread(refresh_row, provider)
     processes = [process(row) for _ in range(4)]
     try:
         for one in processes:
@@ -403,21 +418,21 @@ async def test_64_wishes_of_four_processes_make_one_refresh(upstream, provider):
         for one in processes:
             one.kill()
             one.communicate()
-    found = await rows.fresh(row)
+    found = await rows.reload_row(row)
     assert sealed == {f"{ {found.sealed} }\n"}
     assert site.renewals == ["refresh-0"]
-    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
+    assert await run_in_thread(secrets, row) == ("access-1", "refresh-1")
 
 
 async def test_a_process_killed_between_the_answer_and_the_commit_loses_nothing(
     upstream, provider, site
 ):
-    row = await off_loop(refresh_row, provider)
+    row = await run_in_thread(refresh_row, provider)
     killed = process(row, "before commit", 1)
     assert await said(killed) == "ready\n"
     await asyncio.to_thread(killed.communicate, "\n")
     assert killed.returncode == -signal.SIGKILL
-    assert await off_loop(secrets, row) == ("", "refresh-0")
+    assert await run_in_thread(secrets, row) == ("", "refresh-0")
     await renewed(provider, row)
-    assert await off_loop(secrets, row) == ("access-1", "refresh-1")
+    assert await run_in_thread(secrets, row) == ("access-1", "refresh-1")
     assert site.renewals == ["refresh-0"]

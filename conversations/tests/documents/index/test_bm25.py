@@ -10,9 +10,15 @@ from itertools import chain
 import pytest
 
 from conversations.documents.index import bm25
-from conversations.documents.index.bm25 import QUESTION_CHARS, Hit, Index, fuse, within
-from conversations.text.split import split
-from conversations.text.terms import ACCENTS_AT_MOST, TOO_MANY_ACCENTS, terms
+from conversations.documents.index.bm25 import (
+    QUESTION_CHARS,
+    MemoryIndex,
+    PassageHit,
+    fuse_rankings,
+    select_within_budget,
+)
+from conversations.text.split import split_passages
+from conversations.text.terms import ACCENTS_AT_MOST, TOO_MANY_ACCENTS, extract_terms
 
 PASSAGES = {
     "bridge": "The iron bridge at Oldham was opened in 1884 by the mayor.",
@@ -26,9 +32,9 @@ PASSAGES = {
 
 
 def index_of(passages):
-    index = Index()
+    index = MemoryIndex()
     for key, text in passages.items():
-        index.add(key, terms(text))
+        index.add_passage(key, extract_terms(text))
     return index
 
 
@@ -48,7 +54,7 @@ def index_of(passages):
     ],
 )
 def test_a_question_finds_its_passage_first(question, key):
-    assert index_of(PASSAGES).search(question)[0].key == key
+    assert index_of(PASSAGES).search_passages(question)[0].key == key
 
 
 def test_the_answer_is_found_within_a_tenth_of_a_long_text():
@@ -73,16 +79,16 @@ def test_the_answer_is_found_within_a_tenth_of_a_long_text():
         for n, town in enumerate(towns)
         for k, trade in enumerate(trades)
     )
-    passages = split(text, 130)
-    index = Index()
+    passages = split_passages(text, 130)
+    index = MemoryIndex()
     for at, passage in enumerate(passages):
-        index.add(at, terms(passage.text))
+        index.add_passage(at, extract_terms(passage.text))
     lengths = {at: len(passage.text) for at, passage in enumerate(passages)}
 
     for n, town in enumerate(towns):
         for k, trade in enumerate(trades):
-            hits = within(
-                index.search(f"What is the number of the {trade} in {town}?", 50),
+            hits = select_within_budget(
+                index.search_passages(f"What is the number of the {trade} in {town}?", 50),
                 lengths,
                 len(text) // 10,
             )
@@ -99,20 +105,20 @@ def test_a_rare_word_weighs_more_than_a_common_one():
         {1: "river river river stone", 2: "river heron", 3: "river sand", 4: "river mud"}
     )
 
-    assert index.search("heron river")[0].key == 2
+    assert index.search_passages("heron river")[0].key == 2
 
 
 def test_what_shares_no_word_is_not_found():
-    assert index_of(PASSAGES).search("zebra 斑马") == []
-    assert index_of(PASSAGES).search("!? 。") == []
-    assert Index().search("anything") == []
+    assert index_of(PASSAGES).search_passages("zebra 斑马") == []
+    assert index_of(PASSAGES).search_passages("!? 。") == []
+    assert MemoryIndex().search_passages("anything") == []
 
 
 def test_no_more_than_asked_for_come_best_first_and_equals_in_order():
-    hits = index_of(dict.fromkeys(range(9), "same words")).search("words", 4)
+    hits = index_of(dict.fromkeys(range(9), "same words")).search_passages("words", 4)
 
     assert [hit.key for hit in hits] == [0, 1, 2, 3]
-    scores = [hit.score for hit in index_of(PASSAGES).search("the river ferry bridge", 10)]
+    scores = [hit.score for hit in index_of(PASSAGES).search_passages("the river ferry bridge", 10)]
     assert scores == sorted(scores, reverse=True)
     assert min(scores) > 0
 
@@ -120,66 +126,71 @@ def test_no_more_than_asked_for_come_best_first_and_equals_in_order():
 def test_a_question_as_long_as_a_book_is_answered_by_its_rare_words():
     index = index_of({**dict.fromkeys(range(300), "common words"), "x": "heliotrope"})
 
-    assert index.search("common words " * 50_000 + "heliotrope", 1)[0].key == "x"
+    assert index.search_passages("common words " * 50_000 + "heliotrope", 1)[0].key == "x"
 
 
 def test_of_a_very_long_question_the_beginning_and_the_end_are_asked():
     index = index_of({"first": "heliotrope", "middle": "chrysolite", "last": "aquamarine"})
     filler = "what? " * QUESTION_CHARS
 
-    hits = index.search(f"heliotrope {filler} chrysolite {filler} aquamarine")
+    hits = index.search_passages(f"heliotrope {filler} chrysolite {filler} aquamarine")
 
     assert {hit.key for hit in hits} == {"first", "last"}
 
 
 def test_of_common_words_no_more_are_counted_than_is_reasonable(monkeypatch):
     index = index_of({**dict.fromkeys(range(100), "common words everywhere"), "x": "rare words"})
-    monkeypatch.setattr(bm25, "POSTINGS", 150)
+    monkeypatch.setattr(bm25, "MOST_POSTINGS", 150)
 
-    assert [len(slots) for slots, _ in index._asked("common rare words everywhere")] == [1, 100]
-    assert index.search("common", 1)
-    monkeypatch.setattr(bm25, "POSTINGS", 10)
-    assert index.search("common", 1)
+    assert [
+        len(slots) for slots, _ in index._find_question_slots("common rare words everywhere")
+    ] == [1, 100]
+    assert index.search_passages("common", 1)
+    monkeypatch.setattr(bm25, "MOST_POSTINGS", 10)
+    assert index.search_passages("common", 1)
 
 
 def test_a_passage_is_in_an_index_once():
     index = index_of({"a": "one", "b": "two"})
 
     with pytest.raises(ValueError, match="already"):
-        index.add("a", ["again"])
-    assert index.search("again") == []
+        index.add_passage("a", ["again"])
+    assert index.search_passages("again") == []
     assert len(index) == 2
 
 
 def test_rankings_are_fused_by_place_whatever_their_scores():
-    assert [hit.key for hit in fuse([["a", "b", "c"], ["b", "c", "d"], ["b"]])] == [
+    assert [hit.key for hit in fuse_rankings([["a", "b", "c"], ["b", "c", "d"], ["b"]])] == [
         "b",
         "c",
         "a",
         "d",
     ]
-    assert fuse([["a"], ["a", "a"]]) == [Hit("a", 2 / 61)]
-    assert [hit.key for hit in fuse([["a", "b"], ["c"]], 2)] == ["a", "c"]
-    assert fuse([]) == []
+    assert fuse_rankings([["a"], ["a", "a"]]) == [PassageHit("a", 2 / 61)]
+    assert [hit.key for hit in fuse_rankings([["a", "b"], ["c"]], 2)] == ["a", "c"]
+    assert fuse_rankings([]) == []
 
 
 def test_hits_are_taken_while_they_fit():
-    hits = [Hit("a", 3.0), Hit("b", 2.0), Hit("c", 1.0)]
+    hits = [PassageHit("a", 3.0), PassageHit("b", 2.0), PassageHit("c", 1.0)]
 
-    assert within(hits, {"a": 60, "b": 50, "c": 40}, 100) == [hits[0], hits[2]]
-    assert within(hits, {"a": 60, "b": 50, "c": 40}, 10) == []
+    assert select_within_budget(hits, {"a": 60, "b": 50, "c": 40}, 100) == [hits[0], hits[2]]
+    assert select_within_budget(hits, {"a": 60, "b": 50, "c": 40}, 10) == []
 
 
 def test_terms_are_words_and_pairs_of_unspaced_characters():
-    assert terms("The Cities’ books, 2024!") == ["the", "city", "book", "2024"]
-    assert terms("中国人 用 GPT写诗") == ["gpt", "中国", "国人", "用", "写诗"]
-    assert terms("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
-    assert terms("") == terms(" \n👩🏽‍🚀。…") == []
+    assert extract_terms("The Cities’ books, 2024!") == ["the", "city", "book", "2024"]
+    assert extract_terms("中国人 用 GPT写诗") == ["gpt", "中国", "国人", "用", "写诗"]
+    assert extract_terms("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
+    assert extract_terms("") == extract_terms(" \n👩🏽‍🚀。…") == []
 
 
 @pytest.mark.parametrize("marks", ["\u0301\u0316", "\uff9e\u0316\u0301", "\u0344\u0316"])
 def test_a_run_of_accents_takes_no_longer_than_another_text(marks):
-    code = f"from conversations.text.terms import terms; terms('a' + {marks!r} * 200_000)"
+    code = (
+        "from conversations.text.terms import extract_terms; "
+        f"extract_terms('a' + {marks!r} * 200_000)"
+    )
     subprocess.run(
         [sys.executable, "-c", code], timeout=30, check=True
     )  # the square of it would take minutes
@@ -203,14 +214,14 @@ def test_an_english_plural_is_the_same_term_as_its_singular():
         ("church", "churches"),
         ("dog", "dogs"),
     ]:
-        assert terms(one) == terms(many)
+        assert extract_terms(one) == extract_terms(many)
     for word in ("this", "virus", "glass", "as", "gas"):
-        assert terms(word) == [word]
+        assert extract_terms(word) == [word]
 
 
 @pytest.mark.parametrize("unit", ["x", "中", "a ", "👩🏽‍🚀", "\u0301"])
 def test_a_megabyte_of_anything_has_no_more_terms_than_characters(unit):
-    found = terms(unit * (1_000_000 // len(unit.encode())))
+    found = extract_terms(unit * (1_000_000 // len(unit.encode())))
 
     assert len(found) <= 1_000_000 // len(unit.encode()) + 1
     assert all(len(term) <= 64 for term in found)

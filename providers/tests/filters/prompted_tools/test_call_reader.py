@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from providers.filters import needed
+from providers.filters import choose_filters
 from providers.filters.prompted_tools.call_reader import CallReader
-from providers.filters.prompted_tools.call_scanner import CallScan
-from providers.filters.prompted_tools.call_syntax import Call
+from providers.filters.prompted_tools.call_scanner import CallScanner
+from providers.filters.prompted_tools.call_syntax import WrittenCall
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Chunk, delta
+from providers.protocol.chunks import Chunk, make_delta
 from providers.protocol.request import ChatRequest, UpstreamModel
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=200)
@@ -35,10 +35,10 @@ Items = list[str | tuple[str, Any]]
 
 def read(*pieces: str, parallel: bool = True, tools: Any = TOOLS) -> Items:
     """Text and (name, arguments), in order, neighbouring texts joined."""
-    scan = CallScan(tools, parallel=parallel)
+    scan = CallScanner(tools, is_parallel=parallel)
     found: Items = []
-    for item in [*(item for piece in pieces for item in scan.feed(piece)), *scan.end()]:
-        if isinstance(item, Call):
+    for item in [*(item for piece in pieces for item in scan.feed(piece)), *scan.finish_text()]:
+        if isinstance(item, WrittenCall):
             found.append((item.name, json.loads(item.arguments)))
         elif found and isinstance(found[-1], str):
             found[-1] += item
@@ -240,8 +240,8 @@ def test_a_backtick_that_is_never_closed_ends_with_its_line() -> None:
 
 
 # --- streaming ------------------------------------------------------------------------------------
-def fed(*pieces: str) -> list[list[str | Call]]:
-    scan = CallScan(TOOLS)
+def fed(*pieces: str) -> list[list[str | WrittenCall]]:
+    scan = CallScanner(TOOLS)
     return [scan.feed(piece) for piece in pieces]
 
 
@@ -263,8 +263,8 @@ def test_a_possible_beginning_is_held_and_given_back_as_soon_as_it_is_none() -> 
 
 def test_a_call_goes_out_as_soon_as_it_is_certain() -> None:
     found = fed("a\n<tool_call>", OBJECT[:-1], "}", "\n</tool_call>")
-    assert found == [["a\n"], [], [Call("weather", GRAZ)], []]
-    assert fed(OBJECT, " ", "\n") == [[], [], [Call("weather", GRAZ)]]
+    assert found == [["a\n"], [], [WrittenCall("weather", GRAZ)], []]
+    assert fed(OBJECT, " ", "\n") == [[], [], [WrittenCall("weather", GRAZ)]]
 
 
 PARTS = [
@@ -350,11 +350,11 @@ HOSTILE = [
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_twice_the_text_takes_about_twice_the_time(hostile: str) -> None:
     def seconds(size: int) -> float:
-        text, scan = hostile * (size // len(hostile)), CallScan(TOOLS)
+        text, scan = hostile * (size // len(hostile)), CallScanner(TOOLS)
         began = time.process_time()
         for start in range(0, size, 64):
             scan.feed(text[start : start + 64])
-        scan.end()
+        scan.finish_text()
         return time.process_time() - began
 
     small, large = min(seconds(10_000) for _ in range(3)), min(seconds(80_000) for _ in range(2))
@@ -385,14 +385,14 @@ def reader(**fields: Any) -> tuple[CallReader, Attempt]:
 
 def answer(*texts: str, finish: str = "stop", **first: Any) -> list[Chunk]:
     said = [
-        delta(REQUEST, role="assistant", content=None, **first),
-        *(delta(REQUEST, content=text) for text in texts),
+        make_delta(REQUEST, role="assistant", content=None, **first),
+        *(make_delta(REQUEST, content=text) for text in texts),
     ]
-    return [*said, delta(REQUEST, finish_reason=finish)]
+    return [*said, make_delta(REQUEST, finish_reason=finish)]
 
 
 def through(filter_: CallReader, chunks: list[Chunk]) -> list[Chunk]:
-    return [out for chunk in copy.deepcopy(chunks) for out in filter_.chunks([chunk])]
+    return [out for chunk in copy.deepcopy(chunks) for out in filter_.filter_chunks([chunk])]
 
 
 def message(chunks: list[Chunk]) -> Any:
@@ -461,9 +461,9 @@ def test_what_is_held_at_the_end_goes_out_before_the_finish_reason() -> None:
 
 
 def test_one_chunk_with_text_a_call_and_the_finish_reason_is_split() -> None:
-    chunk = delta(REQUEST, finish_reason="stop", role="assistant", content=f"a\n{CANONICAL}") | {
-        "usage": {"x": 1}
-    }
+    chunk = make_delta(
+        REQUEST, finish_reason="stop", role="assistant", content=f"a\n{CANONICAL}"
+    ) | {"usage": {"x": 1}}
     chunk["choices"][0]["logprobs"] = {"content": []}
     out = through(reader()[0], [chunk])
     assert [one["choices"][0]["finish_reason"] for one in out if one["choices"]] == [
@@ -487,10 +487,10 @@ def test_an_answer_that_was_cut_says_so_with_its_calls(reason: str) -> None:
 
 
 def test_thinking_is_not_looked_at_and_goes_out_at_once() -> None:
-    thought = delta(REQUEST, role="assistant", reasoning_content=CANONICAL)
+    thought = make_delta(REQUEST, role="assistant", reasoning_content=CANONICAL)
     filter_ = reader(tool_choice="required")[0]
-    assert filter_.chunks([copy.deepcopy(thought)]) == [thought]
-    (held,) = filter_.chunks([delta(REQUEST, reasoning_content="so", content="a")])
+    assert filter_.filter_chunks([copy.deepcopy(thought)]) == [thought]
+    (held,) = filter_.filter_chunks([make_delta(REQUEST, reasoning_content="so", content="a")])
     assert held["choices"][0]["delta"] == {"reasoning_content": "so"}
 
 
@@ -508,29 +508,29 @@ def test_choices_are_read_each_by_itself() -> None:
 
 
 def test_two_choices_in_one_chunk_are_kept() -> None:
-    chunk = delta(REQUEST, content="a")
+    chunk = make_delta(REQUEST, content="a")
     chunk["choices"].append({**chunk["choices"][0], "index": 1, "delta": {"content": "b <tool"}})
-    (out,) = reader()[0].chunks([chunk])
+    (out,) = reader()[0].filter_chunks([chunk])
     assert [choice["delta"]["content"] for choice in out["choices"]] == ["a", "b "]
 
 
 def test_a_chunk_of_usage_passes() -> None:
     chunk: Chunk = {"choices": [], "usage": {"prompt_tokens": 1}}
-    assert reader()[0].chunks([chunk]) == [chunk]
+    assert reader()[0].filter_chunks([chunk]) == [chunk]
 
 
 def test_with_a_named_choice_only_that_tool_counts() -> None:
     choice = {"type": "function", "function": {"name": "get-time.v2"}}
     filter_, attempt = reader(tool_choice=choice)
     found = message(through(filter_, answer(CANONICAL)))
-    assert (found.message.content, found.finish_reason, attempt.lacks_call) == (
+    assert (found.message.content, found.finish_reason, attempt.lacks_tool_call) == (
         CANONICAL,
         "stop",
         True,
     )
     filter_, attempt = reader(tool_choice=choice)
     found = message(through(filter_, answer(CANONICAL.replace('"weather"', '"get-time.v2"'))))
-    assert (found.finish_reason, attempt.lacks_call) == ("tool_calls", False)
+    assert (found.finish_reason, attempt.lacks_tool_call) == ("tool_calls", False)
 
 
 def test_without_parallel_calls_only_the_first_counts() -> None:
@@ -541,13 +541,13 @@ def test_without_parallel_calls_only_the_first_counts() -> None:
 
 def test_an_answer_that_must_call_is_held_until_it_does() -> None:
     filter_, attempt = reader(tool_choice="required")
-    assert filter_.chunks([delta(REQUEST, content="Let me see.")]) == []
-    out = filter_.chunks([delta(REQUEST, content=CANONICAL)])
+    assert filter_.filter_chunks([make_delta(REQUEST, content="Let me see.")]) == []
+    out = filter_.filter_chunks([make_delta(REQUEST, content=CANONICAL)])
     assert out[0]["choices"][0]["delta"] == {"content": "Let me see."}
     assert "tool_calls" in out[1]["choices"][0]["delta"]
-    (after,) = filter_.chunks([delta(REQUEST, content=" So.")])
+    (after,) = filter_.filter_chunks([make_delta(REQUEST, content=" So.")])
     assert after["choices"][0]["delta"] == {"content": " So."}
-    assert not attempt.lacks_call
+    assert not attempt.lacks_tool_call
 
 
 def test_that_no_call_came_is_reported_and_the_text_given_back() -> None:
@@ -556,9 +556,9 @@ def test_that_no_call_came_is_reported_and_the_text_given_back() -> None:
     assert [out["choices"][0]["delta"] for out in through(filter_, held)] == [
         {"role": "assistant", "content": None}
     ]
-    assert not attempt.lacks_call
+    assert not attempt.lacks_tool_call
     out = through(filter_, [last])
-    assert attempt.lacks_call
+    assert attempt.lacks_tool_call
     assert (
         "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in out)
         == "No, <tool I will not."
@@ -569,7 +569,7 @@ def test_that_no_call_came_is_reported_and_the_text_given_back() -> None:
 def test_several_choices_are_not_asked_for_again() -> None:
     filter_, attempt = reader(tool_choice="required", n=2)
     through(filter_, answer("No."))
-    assert not attempt.lacks_call
+    assert not attempt.lacks_tool_call
 
 
 def test_a_caller_of_the_older_kind_gets_a_function_call() -> None:
@@ -593,12 +593,12 @@ def test_a_caller_of_the_older_kind_gets_a_function_call() -> None:
 )
 def test_who_needs_the_filter(tools: str, fields: dict[str, Any], count: int) -> None:
     model = UpstreamModel("m", tools=tools)
-    assert len(needed(asked(**fields), model, Attempt("p", "m"))) == count
+    assert len(choose_filters(asked(**fields), model, Attempt("p", "m"))) == count
 
 
 def test_a_call_in_thinking_that_is_shown_in_the_text_is_none() -> None:
     model = UpstreamModel("m", tools="prompt", thinks="tagged", thinking="inline")
-    steps = needed(asked(), model, Attempt("p", "m"))
+    steps = choose_filters(asked(), model, Attempt("p", "m"))
     chunks = answer(f"<think>I could\n{CANONICAL}\n", "</think>", "No need.")
     for step in steps:
         chunks = through(step, chunks)  # type: ignore[arg-type]
@@ -611,7 +611,7 @@ def test_a_call_in_thinking_that_is_shown_in_the_text_is_none() -> None:
 def test_a_call_behind_thinking_counts() -> None:
     model = UpstreamModel("m", tools="prompt", thinks="tagged", thinking="hidden")
     chunks = answer(f"<think>I could\n{CANONICAL.replace('Graz', 'Wien')}\n</think>\n\n{CANONICAL}")
-    for step in needed(asked(), model, Attempt("p", "m")):
+    for step in choose_filters(asked(), model, Attempt("p", "m")):
         chunks = through(step, chunks)  # type: ignore[arg-type]
     found = message(chunks)
     assert [call.function.arguments for call in found.message.tool_calls] == [GRAZ]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from providers.filters.prompted_tools import tool_prompt
-from providers.filters.prompted_tools.call_scanner import CallScan
-from providers.filters.prompted_tools.call_syntax import Call
-from providers.filters.prompted_tools.tool_request import rewrite
+from providers.filters.prompted_tools.call_scanner import CallScanner
+from providers.filters.prompted_tools.call_syntax import WrittenCall
+from providers.filters.prompted_tools.tool_request import rewrite_tool_request
 
 SCHEMA = {
     "type": "object",
@@ -28,7 +28,7 @@ def told(**fields: Any) -> dict[str, Any]:
     """The body that goes down; the one given must not change, nor anything in it."""
     body = {"model": "m", "messages": [USER], "tools": [WEATHER, CLOCK]} | fields
     before = copy.deepcopy(body)
-    found = rewrite(body)
+    found = rewrite_tool_request(body)
     assert body == before
     return found
 
@@ -63,7 +63,10 @@ def test_a_body_without_tools_and_calls_keeps_its_messages() -> None:
 
 
 def test_a_legacy_completion_keeps_its_prompt() -> None:
-    assert rewrite({"model": "m", "prompt": "Once"}) == {"model": "m", "prompt": "Once"}
+    assert rewrite_tool_request({"model": "m", "prompt": "Once"}) == {
+        "model": "m",
+        "prompt": "Once",
+    }
 
 
 def test_every_tool_is_told_with_name_description_and_whole_schema() -> None:
@@ -97,8 +100,8 @@ def test_nothing_of_a_long_description_is_cut() -> None:
 def test_the_form_that_is_asked_for_is_the_one_that_is_read() -> None:
     line = next(line for line in prompt().splitlines() if line.startswith("<tool_call>"))
     call = line.replace("NAME", "weather").replace('"PARAMETER": VALUE', '"city": "Graz"')
-    scan = CallScan({"weather": WEATHER["function"]})  # type: ignore[dict-item]
-    assert scan.feed(call) + scan.end() == [Call("weather", '{"city":"Graz"}')]
+    scan = CallScanner({"weather": WEATHER["function"]})  # type: ignore[dict-item]
+    assert scan.feed(call) + scan.finish_text() == [WrittenCall("weather", '{"city":"Graz"}')]
 
 
 def test_the_words_go_behind_the_first_system_message() -> None:
@@ -138,7 +141,7 @@ def test_with_the_choice_none_no_tool_is_told() -> None:
 
 @pytest.mark.parametrize("choice", [None, "auto"])
 def test_a_free_choice_is_no_demand(choice: str | None) -> None:
-    assert tool_prompt.MAY in prompt(tool_choice=choice)
+    assert tool_prompt.OPTIONAL_CALL_RULE in prompt(tool_choice=choice)
     assert "You must call" not in prompt(tool_choice=choice)
 
 
@@ -150,7 +153,7 @@ def test_a_demand_for_one_tool_names_it_and_the_others_are_told_too() -> None:
     text = prompt(tool_choice={"type": "function", "function": {"name": "clock"}})
     assert "You must call the tool 'clock' and no other now" in text
     assert "## weather" in text
-    assert tool_prompt.ONE in text
+    assert tool_prompt.SINGLE_CALL_RULE in text
 
 
 def test_only_allowed_tools_are_told() -> None:
@@ -162,9 +165,9 @@ def test_only_allowed_tools_are_told() -> None:
 
 
 def test_whether_several_calls_may_come_at_once_is_said() -> None:
-    assert tool_prompt.SEVERAL in prompt()
-    assert tool_prompt.ONE in prompt(parallel_tool_calls=False)
-    assert tool_prompt.SEVERAL not in prompt(parallel_tool_calls=False)
+    assert tool_prompt.PARALLEL_CALLS_RULE in prompt()
+    assert tool_prompt.SINGLE_CALL_RULE in prompt(parallel_tool_calls=False)
+    assert tool_prompt.PARALLEL_CALLS_RULE not in prompt(parallel_tool_calls=False)
 
 
 def test_functions_and_function_call_are_tools_under_their_older_names() -> None:
@@ -187,7 +190,7 @@ def test_functions_and_function_call_are_tools_under_their_older_names() -> None
     ],
 )
 def test_what_demands_a_call(fields: dict[str, Any], demanded: bool) -> None:
-    assert tool_prompt.demands_call({"tools": [CLOCK], **fields}) is demanded
+    assert tool_prompt.may_require_call({"tools": [CLOCK], **fields}) is demanded
 
 
 # --- history --------------------------------------------------------------------------------------
@@ -204,11 +207,11 @@ def test_past_calls_become_text_that_reads_as_the_same_calls() -> None:
     assert message["content"].startswith("Let me see.\n\n<tool_call>")
     assert '"id": "call_1"' in message["content"]
     assert '"id": "call_2"' in message["content"]
-    scan = CallScan({"weather": {}, "clock": {}})
-    said, *calls = scan.feed(message["content"]) + scan.end()
+    scan = CallScanner({"weather": {}, "clock": {}})
+    said, *calls = scan.feed(message["content"]) + scan.finish_text()
     assert said == "Let me see.\n\n"
     assert [
-        (call.name, json.loads(call.arguments)) for call in calls if isinstance(call, Call)
+        (call.name, json.loads(call.arguments)) for call in calls if isinstance(call, WrittenCall)
     ] == [
         ("weather", json.loads(nested)),
         ("clock", {}),
