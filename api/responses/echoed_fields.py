@@ -4,9 +4,7 @@ Only fields that the request gave are kept; `ECHOED_DEFAULTS` has the values of 
 OpenAI's API reference, "The response object".
 """
 
-from typing import Any
-
-JsonObject = dict[str, Any]
+from providers.protocol.json_types import JsonObject
 
 ECHOED_DEFAULTS: JsonObject = {
     "instructions": None,

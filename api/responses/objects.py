@@ -12,7 +12,6 @@ from msgspec import Struct
 from api.responses import encrypted_reasoning
 from api.responses.echoed_fields import (
     ECHOED_DEFAULTS,
-    JsonObject,
     echo_fields,
     is_summary_requested,
 )
@@ -20,6 +19,7 @@ from api.responses.output_items import render_output_item
 from api.responses.schema import find_conversation_id
 from conversations.models import Item, Turn
 from conversations.models.log import ConversationKind, TurnEndpoint, TurnStatus
+from providers.protocol.json_types import JsonObject
 from providers.protocol.usage_meter import TokenUsage, parse_usage
 
 INCOMPLETE_REASONS = {

@@ -6,9 +6,8 @@ Source: the openai package's types, `ResponseOutputMessage`, `ResponseReasoningI
 from collections.abc import Iterable
 from typing import Any
 
+from providers.protocol.json_types import JsonObject
 from providers.protocol.usage_meter import parse_count
-
-JsonObject = dict[str, Any]
 
 
 def render_output_item(item: JsonObject, *, as_summary: bool = False) -> JsonObject:
