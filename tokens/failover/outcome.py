@@ -32,7 +32,7 @@ from tokens.outcomes.breaker import CAUSE_LIMITED
 from tokens.token_counts import TokenCounts
 
 if TYPE_CHECKING:
-    from tokens.failover.search import ChoiceSearch
+    from tokens.failover.candidate_walk import CandidateWalk
 
 LONGEST_RETRY_AFTER_SECONDS = 120.0  # after a longer wait a caller may as well ask again
 RETRY_SOON_SECONDS = 1.0
@@ -59,20 +59,20 @@ class ProviderSituation:
     has_untried: bool  # it has a ready token that this request has not tried
 
 
-def describe_outcome(search: "ChoiceSearch") -> GatewayError:
+def describe_outcome(walk: "CandidateWalk") -> GatewayError:
     """Return the error of a request that nobody answered."""
-    last = search.tries.last_error
-    if not search.pool.is_shared and isinstance(last, TokenError):
+    last = walk.tries.last_error
+    if not walk.pool.is_shared and isinstance(last, TokenError):
         return _describe_caller_tokens(last)
     if last is not None and not isinstance(last, TokenError):
         return _describe_last_error(last)
-    if time.perf_counter() >= search.deadline:
-        tried = _format_number(len(search.tries.failed_token_ids), "token")
+    if time.perf_counter() >= walk.deadline:
+        tried = _format_number(len(walk.tries.failed_token_ids), "token")
         text = f"The request's time was over after {tried} had been tried."
         return DeadlineExceeded(text, retry_after_seconds=RETRY_SOON_SECONDS)
-    situations = find_situations(search)
+    situations = find_situations(walk)
     if last is not None and any(one.has_untried for one in situations):
-        return _describe_untried_tokens(search, situations)
+        return _describe_untried_tokens(walk, situations)
     return describe_pool(situations, last)
 
 
@@ -96,11 +96,11 @@ def _describe_last_error(last_error: UpstreamError) -> UpstreamError:
 
 
 def _describe_untried_tokens(
-    search: "ChoiceSearch", situations: Sequence[ProviderSituation]
+    walk: "CandidateWalk", situations: Sequence[ProviderSituation]
 ) -> NoTokenAnswered:
-    tried = len(search.tries.failed_token_ids)
+    tried = len(walk.tries.failed_token_ids)
     total = sum(one.counts.total for one in situations)
-    outcomes = Counter(attempt.outcome for attempt in search.trace.attempts)
+    outcomes = Counter(attempt.outcome for attempt in walk.trace.attempts)
     reasons = ", ".join(
         f"{number} {TOKEN_ERROR_WORDS[outcome]}"
         for outcome, number in outcomes.items()
@@ -141,26 +141,26 @@ def describe_pool(
     return NoAvailableToken(text, retry_after_seconds=RETRY_DISABLED_POOL_SECONDS)
 
 
-def find_situations(search: "ChoiceSearch") -> list[ProviderSituation]:
+def find_situations(walk: "CandidateWalk") -> list[ProviderSituation]:
     """Return the state of each provider of the request's candidates."""
     found: dict[int, ProviderSituation] = {}
-    for candidate in search.candidates:
+    for candidate in walk.candidates:
         upstream = candidate.adapter.upstream
         if upstream.id not in found:
-            found[upstream.id] = _find_situation(search, upstream, candidate.model.name)
+            found[upstream.id] = _find_situation(walk, upstream, candidate.model.name)
     return list(found.values())
 
 
-def _find_situation(search: "ChoiceSearch", upstream: Upstream, model: str) -> ProviderSituation:
-    pool = search.pool
+def _find_situation(walk: "CandidateWalk", upstream: Upstream, model: str) -> ProviderSituation:
+    pool = walk.pool
     now = time.monotonic()
     breaker = pool.find_breaker(upstream)
-    blocked = breaker.find_blocked_seconds(now, search.trace.user_id, model)
+    blocked = breaker.find_blocked_seconds(now, walk.trace.user_id, model)
     counts = pool.count_by_state(upstream, model)
     wakes = pool.find_wait_seconds(upstream, model)
     can_be_asked = counts.ready + counts.in_use > 0 or pool.is_asked_anonymously(upstream)
     if blocked is None:
-        untried = pool.has_untried_token(upstream, search.tries.failed_token_ids, model)
+        untried = pool.has_untried_token(upstream, walk.tries.failed_token_ids, model)
         return ProviderSituation(upstream.name, counts, None if untried else wakes, False, untried)
     if can_be_asked or wakes is None:
         wait = blocked if can_be_asked else None

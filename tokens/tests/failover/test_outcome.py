@@ -27,8 +27,8 @@ from providers.exceptions import (
 from providers.models import Provider
 from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
+from tokens.failover.candidate_walk import CandidateWalk
 from tokens.failover.outcome import describe_outcome
-from tokens.failover.search import ChoiceSearch
 from tokens.outcomes.breaker import CAUSE_LIMITED
 from tokens.pool.caller_tokens import CallerPool
 from tokens.pool.pool import Pool
@@ -56,13 +56,13 @@ ERRORS: dict[str, UpstreamError | None] = {
 
 def search(
     pool: Pool, last: UpstreamError | None = None, tried: tuple[int, ...] = ()
-) -> ChoiceSearch:
+) -> CandidateWalk:
     candidate: Any = SimpleNamespace(
         adapter=SimpleNamespace(upstream=UPSTREAM, has_single_stream=False),
         model=SimpleNamespace(name="m"),
     )
     trace = Trace(ChatRequest("0" * 32, CHAT, "m", {}))
-    found = ChoiceSearch(trace.request, [candidate], pool, trace)
+    found = CandidateWalk(trace.request, [candidate], pool, trace)
     found.tries.last_error, found.tries.failed_token_ids = (
         last,
         {UUID(int=number) for number in tried},

@@ -1,13 +1,12 @@
-"""Find the choices of one request, from the first call to the point where it gives up."""
+"""Walk through the candidates and tokens of one request, until it is answered or gives up."""
 
 import asyncio
 import time
 from collections.abc import Sequence
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from providers.catalogue import Candidate
 from providers.exceptions import (
-    PoolResting,
     Rejected,
     UpstreamError,
 )
@@ -16,13 +15,16 @@ from providers.protocol.attempt import Attempt
 from providers.protocol.request import ChatRequest
 from providers.protocol.trace import Trace
 from tokens.failover.chooser import Choice, Chooser
+from tokens.failover.single_stream import SingleStream
 from tokens.failover.tries import Tries
-from tokens.outcomes.breaker import FailedRequest
 from tokens.outcomes.upstream_call import UpstreamCall
 from tokens.pool.pool import Pool
+from tokens.pool.pooled_token import PooledToken
 from tokens.renewal.renew_token import RenewalOrder
 
-RETRY_BUSY_POOL_SECONDS = 5  # Retry-After for a caller while all streams are in use
+if TYPE_CHECKING:
+    from tokens.failover.upstream_attempt import UpstreamAttempt
+
 TRIAL_POLL_SECONDS = 0.05
 CONTEXT_TOO_LONG = "context_length_exceeded"
 
@@ -37,14 +39,18 @@ def may_have_larger_window(candidate: Candidate, small: Candidate) -> bool:
     return window is None or least is None or window > least
 
 
-class ChoiceSearch:
-    """The search for one choice after another; `tries` has the failures of the earlier ones."""
+class CandidateWalk:
+    """The choices of one request, one after another; `tries` has the failures of earlier ones.
+
+    `metered_call` meters the usage of whichever attempt is answered.
+    """
 
     __slots__ = (
         "_chooser",
-        "_claimed_token_id",
         "_retry_choice",
+        "_single_stream",
         "candidates",
+        "metered_call",
         "pool",
         "request",
         "trace",
@@ -66,10 +72,9 @@ class ChoiceSearch:
             pool, trace.started_seconds + candidates[0].adapter.upstream.timeouts.total
         )
         self._retry_choice: Choice | None = None
-        self._claimed_token_id: UUID | None = (
-            None  # the token whose single stream this request has claimed
-        )
         self._chooser = Chooser(request, pool, trace, self.tries)
+        self._single_stream = SingleStream(request, pool, self._chooser, self.tries)
+        self.metered_call = trace.meter.begin_call(request.body)
 
     @property
     def deadline(self) -> float:
@@ -132,13 +137,13 @@ class ChoiceSearch:
         if not self.tries.take_retry(choice.candidate):
             self._release_choice(choice)
             return None
-        return await self._claim_choice(choice, candidates)
+        return await self._single_stream.claim_choice(choice, candidates)
 
     async def _find_other_provider(self) -> Choice | None:
         """Return a choice of a provider that has not failed this request, or None."""
         others = [one for one in self.candidates if one not in self.tries.failed_candidates]
         choice = self._chooser.choose_next(others)
-        return None if choice is None else await self._claim_choice(choice, others)
+        return None if choice is None else await self._single_stream.claim_choice(choice, others)
 
     async def _find_affordable_choice(self) -> Choice | None:
         """Return a choice within the retry budgets of the providers that failed this request.
@@ -162,85 +167,26 @@ class ChoiceSearch:
 
     async def _find_free_choice(self, candidates: Sequence[Candidate]) -> Choice | None:
         """Return a choice whose token this request may use now; wait while all are in use."""
-        choice = await self._claim_choice(self._chooser.choose_next(candidates), candidates)
-        while (
-            choice is None
-            and self._chooser.has_tokens_on_trial
-            and time.perf_counter() < self.deadline
-        ):
-            await asyncio.sleep(TRIAL_POLL_SECONDS)
-            choice = await self._claim_choice(self._chooser.choose_next(candidates), candidates)
-        return choice
-
-    # --- tokens that may have one stream at a time ------------------------------------------------
-    async def _claim_choice(
-        self, choice: Choice | None, candidates: Sequence[Candidate]
-    ) -> Choice | None:
-        """Claim the single stream of this choice's token, or of a later one, and return the choice.
-
-        Waits while all streams are in use. Raises PoolResting, DatabaseUnavailable.
-        """
-        if not self.pool.is_shared or (choice is None and not self._chooser.has_busy_tokens):
-            return choice
-        if choice is not None and not choice.candidate.adapter.has_single_stream:
-            return choice
-        claims = self.pool.stream_claims
-        until = min(self.deadline, time.perf_counter() + settings.CLAIM_WAIT_SECONDS)
-        if await self._wait_for_resumed_token():
-            choice = self._chooser.choose_next(candidates)
         while True:
-            if choice is None:
-                if not self._chooser.has_busy_tokens:
-                    return None
-                left = until - time.perf_counter()
-                if left <= 0:
-                    busy = "Every upstream token for this model is answering another request."
-                    raise PoolResting(busy, retry_after_seconds=RETRY_BUSY_POOL_SECONDS)
-                await claims.wait_until_freed(left)
-            elif (
-                choice.entry is None
-                or not choice.candidate.adapter.has_single_stream
-                or choice.entry.id == self._claimed_token_id
-            ):
-                return choice
-            elif await claims.claim_stream(
-                choice.entry.id, self.request.id, choice.entry.provider_id
-            ):
-                self._claimed_token_id = choice.entry.id
-                return choice
             choice = self._chooser.choose_next(candidates)
+            choice = await self._single_stream.claim_choice(choice, candidates)
+            if choice is not None or not self._chooser.has_tokens_on_trial:
+                return choice
+            if time.perf_counter() >= self.deadline:
+                return None
+            await asyncio.sleep(TRIAL_POLL_SECONDS)
 
-    async def _wait_for_resumed_token(self) -> bool:
-        """Wait a moment for the token that has the conversation: its stream may be ending.
-
-        Returns whether it was in use.
-        """
-        resume = self.request.resume
-        claims = self.pool.stream_claims
-        if (
-            resume is None
-            or resume.token_id in self.tries.failed_token_ids
-            or resume.token_id not in claims.find_busy_tokens()
-        ):
-            return False
-        until = time.perf_counter() + settings.RESUME_WAIT_SECONDS
-        while (
-            resume.token_id in claims.find_busy_tokens()
-            and (left := until - time.perf_counter()) > 0
-        ):
-            await claims.wait_until_freed(left)
-        return True
-
-    # --- outcomes ---------------------------------------------------------------------------------
+    # --- attempts and their outcomes --------------------------------------------------------------
     def add_attempt(self, choice: Choice) -> Attempt:
+        """Add an attempt for this choice to the trace, and meter it from now on."""
         upstream = choice.candidate.adapter.upstream
-        entry = choice.entry
+        token_id = choice.entry.id if choice.entry else None
         name = choice.candidate.model.name
-        token_id = entry.id if entry else None
         attempt = self.trace.add_attempt(upstream.name, name, token_id, upstream.id)
         attempt.deadline = self.deadline
         if self.tries.last_error is not None or settings.MAX_ATTEMPTS == 1:
             attempt.may_resend = self.tries.may_resend()
+        self.metered_call.attempt = attempt
         return attempt
 
     def build_upstream_call(self, choice: Choice) -> UpstreamCall:
@@ -255,55 +201,47 @@ class ChoiceSearch:
             self.tries.find_failed_request(upstream.id),
         )
 
-    def record_failure(
-        self,
-        choice: Choice,
-        error: UpstreamError,
-        failed_request: FailedRequest | None,
-        *,
-        wants_retry: bool,
-    ) -> None:
-        """Record what the failed choice means for the next one.
+    def leave_out_rejected(self, choice: Choice, error: UpstreamError) -> bool:
+        """Leave out the candidates that would reject the request too; return whether any is left.
 
-        `failed_request` is the request's failure at this provider. `wants_retry`: the token was
-        rejected, and is renewed and tried once more.
+        A request that is too long may suit a model with a larger window. For every other reason to
+        reject a request no other candidate is tried. An error that is no rejection leaves out none.
         """
-        candidate, entry, _ = choice
-        resent = self.trace.attempts[-1].is_resent
-        if resent:
-            self.tries.record_resent_call()
-        if wants_retry and entry is not None:
-            self.tries.record_refusal(error)
-            self._retry_choice = Choice(candidate, entry, entry.rejected_secret)
-            if entry.rejected_secret == entry.sealed:  # renew even if no attempt is left to use it
-                order = RenewalOrder(entry.id, entry.sealed, is_rejected=True)
-                self.pool.renewals.begin_renewal(candidate.adapter, order)
-            return
-        self.tries.record_failure(candidate, error, failed_request)
-        if isinstance(error, Rejected):  # nothing is wrong with the token
-            self.release_stream()
-            return
-        is_only = (
-            len(self.candidates) == 1 and not resent
-        )  # a call that was resent has been made twice already
-        if not (is_only and self.tries.take_second_chance(candidate, entry)):
-            self.tries.add_failed_token(entry)
-        self.release_stream()
-
-    def remove_small_windows(self, choice: Choice, error: Rejected) -> bool:
-        """Drop the models that are no larger than the one for which the request was too long.
-
-        Returns whether other models are left; False for every other error.
-        """
+        if not isinstance(error, Rejected):
+            return True
         if error.shown_code != CONTEXT_TOO_LONG:
             return False
         self.candidates = [
-            one for one in self.candidates if may_have_larger_window(one, choice.candidate)
+            candidate
+            for candidate in self.candidates
+            if may_have_larger_window(candidate, choice.candidate)
         ]
         return bool(self.candidates)
 
+    def record_failure(self, attempt: "UpstreamAttempt", error: UpstreamError) -> None:
+        """Record the failure of an attempt for the choices after it."""
+        candidate, entry, _ = attempt.choice
+        is_resent = attempt.record.is_resent
+        if is_resent:
+            self.tries.record_resent_call()
+        if attempt.wants_retry and entry is not None:
+            self.tries.record_refusal(error)
+            self._retry_renewed(candidate, entry)
+            return
+        self.tries.record_failure(candidate, error, attempt.upstream_call.failed_request)
+        is_only = len(self.candidates) == 1 and not is_resent  # a resent call was made twice
+        is_rejected = isinstance(error, Rejected)  # nothing is wrong with the token
+        if not is_rejected and not (is_only and self.tries.take_second_chance(candidate, entry)):
+            self.tries.add_failed_token(entry)
+        self.release_stream()
+
+    def _retry_renewed(self, candidate: Candidate, entry: PooledToken) -> None:
+        """Begin to renew the rejected token, and choose it next."""
+        self._retry_choice = Choice(candidate, entry, entry.rejected_secret)
+        if entry.rejected_secret == entry.sealed:  # renew even if no attempt is left to use it
+            order = RenewalOrder(entry.id, entry.sealed, is_rejected=True)
+            self.pool.renewals.begin_renewal(candidate.adapter, order)
+
     def release_stream(self) -> None:
         """Release the token's stream, if this request has claimed one."""
-        if self._claimed_token_id is not None:
-            self.pool.stream_claims.release_stream(self._claimed_token_id)
-            self._claimed_token_id = None
+        self._single_stream.release()
