@@ -237,7 +237,7 @@ def time_calls(call: Callable[[], object], count: int) -> list[float]:
 def write_turn(user_id: int, conversation_id: str, text: str) -> None:
     """Write one turn from its request to its end, without an upstream."""
     from conversations.history import finish_turn, start_turn
-    from conversations.history.conversation_lookup import TurnRequest
+    from conversations.history.turn_request import TurnRequest
     from conversations.messages import items
     from conversations.models import TurnEndpoint, TurnStatus
 

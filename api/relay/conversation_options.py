@@ -15,8 +15,8 @@ from api.authentication import Caller
 from api.relay.gateway import LeanRequest
 from api.schemas import item_inputs
 from api.schemas.json_body import call_beside_loop
-from conversations.history.conversation_lookup import TurnRequest
 from conversations.history.recorder import RecalledTurn
+from conversations.history.turn_request import TurnRequest
 from conversations.messages import items
 from conversations.models import TurnEndpoint
 from conversations.prompts.token_budget import prompt_token_budget

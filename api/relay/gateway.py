@@ -24,7 +24,7 @@ from api.responses.background_runner import BackgroundRunner
 from api.streaming.stream_answer import Heartbeat
 from conversations.documents import embeddings, ingest
 from conversations.documents.ranking import EmbedTexts
-from conversations.history import finish_turn
+from conversations.history import dead_turns
 from conversations.history.recorder import History
 from providers.catalogue import Catalogue
 from providers.database.database_errors import is_outage, log_unless_outage
@@ -149,7 +149,7 @@ class Gateway:
         works: list[Callable[[], Coroutine[Any, Any, object]]] = [
             self.ledger.replay_spools,
             self.ledger.sweep_journals,
-            partial(HOUSEKEEPING.run_work, finish_turn.mark_all_dead_turns),
+            partial(HOUSEKEEPING.run_work, dead_turns.end_all_dead_turns),
         ]
         while True:
             await asyncio.sleep(SWEEP_SECONDS)

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from api.responses.objects import build_turn_response
 from api.responses.part_events import Event
-from conversations.history.conversation_lookup import mark_turn_if_dead
+from conversations.history.dead_turns import show_present_status
 from conversations.models import RUNNING_STATUSES, EventBatch, Item, Turn
 
 FINAL_EVENT_TYPES = ("response.completed", "response.incomplete", "response.failed")
@@ -114,7 +114,7 @@ def load_new_events(next_numbers: Mapping[UUID, int]) -> dict[UUID, NewEvents]:
     found = dict[UUID, NewEvents]()
     while some := dict(islice(left, ROWS_AT_ONCE)):
         turns = {
-            turn.pk: mark_turn_if_dead(turn) for turn in Turn.objects.filter(pk__in=some)
+            turn.pk: show_present_status(turn) for turn in Turn.objects.filter(pk__in=some)
         }  # read before their events
         asked = reduce(
             or_, (Q(turn_id=turn_id, last__gte=number) for turn_id, number in some.items())

@@ -63,7 +63,7 @@ async def test_each_kind_of_leftover_is_finished_whatever_becomes_of_the_others(
     monkeypatch.setattr(gateway.inner.ledger, "replay_spools", replay)
     monkeypatch.setattr(gateway.inner.ledger, "sweep_journals", sweep)
     monkeypatch.setattr(
-        "conversations.history.finish_turn.mark_all_dead_turns", lambda: count("turns")
+        "conversations.history.dead_turns.end_all_dead_turns", lambda: count("turns")
     )
     task = asyncio.create_task(gateway.inner._sweep_periodically())
     await wait_until_true(lambda: min(counts.values()) >= 3)

@@ -25,7 +25,7 @@ from api.views.base import require_json
 from api.views.chat import resolve_model
 from api.views.responses import find_own_items
 from conversations.history import start_turn
-from conversations.history.conversation_lookup import TurnRequest
+from conversations.history.turn_request import TurnRequest
 from conversations.messages import items
 from conversations.models import TurnEndpoint
 from providers.database.database_threads import TURNS, await_in_time

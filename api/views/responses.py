@@ -45,8 +45,8 @@ from api.views.chat import (
     start_answer,
 )
 from conversations.history import start_turn
-from conversations.history.conversation_lookup import TurnRequest
 from conversations.history.recorder import RecalledTurn
+from conversations.history.turn_request import TurnRequest
 from conversations.messages import items
 from conversations.models import Conversation, Item, TurnEndpoint
 from providers.catalogue import ResolvedModel

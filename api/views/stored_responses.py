@@ -24,7 +24,8 @@ from api.views.base import ApiView, owner_id
 from api.views.conversations import read_include_values, render_conversation_item
 from api.views.responses import make_error_events
 from api.views.staff.staff_access import find_running_gateway
-from conversations.history.conversation_lookup import find_stored_turn, mark_turn_if_dead
+from conversations.history.conversation_lookup import find_stored_turn
+from conversations.history.dead_turns import show_present_status
 from conversations.models import RUNNING_STATUSES, Turn
 from conversations.models.log import TurnEndpoint as By
 from conversations.stored import stored_resources
@@ -106,7 +107,7 @@ def find_stored_response(user_id: int, response_id: str) -> Turn:
             param="response_id",
             code="response_not_found",
         )
-    return mark_turn_if_dead(found)
+    return show_present_status(found)
 
 
 async def stream_response_events(

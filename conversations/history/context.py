@@ -4,10 +4,9 @@ Turns are counted a page at a time, and only the items of turns that fit are rea
 conversation costs no more than a short one. A branch continues with the history up to its base.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -16,6 +15,7 @@ from msgspec import Struct
 from conversations.models import Conversation, Item, Turn
 from conversations.models.log import is_in_history
 from conversations.text.token_estimate import estimate_tokens
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES
 
 TURNS_PER_PAGE = 100  # turns that one query reads
@@ -35,7 +35,7 @@ class ItemRow(Struct):
     status: str
     text: str
     told: str
-    data: dict[str, Any]
+    data: JsonObject
 
 
 def read_item_rows(rows: QuerySet[Item]) -> list[ItemRow]:
@@ -56,27 +56,34 @@ class EarlierItems:
 
 
 def load_context(
-    conversation: Conversation, room_tokens: int, *, own_system_tokens: int = 0, min_turns: int = 0
+    conversation: Conversation,
+    room_tokens: int,
+    *,
+    own_system_tokens: int = 0,
+    min_turns: int = 0,
+    last_number: int | None = None,
 ) -> EarlierItems:
     """Return the earlier turns that fit into `room_tokens` tokens, but at least `min_turns` turns.
 
     Instructions take room too: those in force, or the request's own (`own_system_tokens` tokens).
-    Long ones take at most half of the room; they are shortened to the rest later.
+    Long ones take at most half of the room; they are shortened to the rest later. Turns after
+    number `last_number` are left out.
     """
     if not conversation.last and conversation.base_id is None:
         return EarlierItems()
-    told = EarlierItems(system=load_instructions(conversation))
-    instructed = own_system_tokens or sum(estimate_tokens(item.text) for item in told.system)
-    room_tokens -= min(instructed, max(0, room_tokens) // 2)
-    ids = list(find_fitting_turns(conversation, room_tokens, min_turns))
-    if not ids:
-        return told
-    said = read_item_rows(Item.objects.filter(turn_id__in=ids).order_by("id"))
-    told.items = [line for line in said if line.role not in SYSTEM_ROLES]
-    if told.items and not told.items[-1].output:
-        last = told.items[-1].turn_id
-        told.unanswered = [item for item in told.items if item.turn_id == last]
-    return told
+    earlier = EarlierItems(system=load_instructions(conversation))
+    system_tokens = own_system_tokens or sum(estimate_tokens(row.text) for row in earlier.system)
+    room_tokens -= min(system_tokens, max(0, room_tokens) // 2)
+    turns = iterate_newest_turns(conversation, last_number)
+    turn_ids = list(find_fitting_turns(turns, room_tokens, min_turns))
+    if not turn_ids:
+        return earlier
+    rows = read_item_rows(Item.objects.filter(turn_id__in=turn_ids).order_by("id"))
+    earlier.items = [row for row in rows if row.role not in SYSTEM_ROLES]
+    if earlier.items and not earlier.items[-1].output:
+        last_turn_id = earlier.items[-1].turn_id
+        earlier.unanswered = [row for row in earlier.items if row.turn_id == last_turn_id]
+    return earlier
 
 
 def load_instructions(conversation: Conversation) -> list[ItemRow]:
@@ -93,14 +100,16 @@ def find_instructing_turn(conversation: Conversation, last_number: int) -> UUID 
 
     It is that turn or an older one, in this conversation or in one that it branched off from.
     """
-    at: Conversation | None = conversation
-    while at is not None:
-        said = select_history_items(at).filter(turn__number__lte=last_number, role__in=SYSTEM_ROLES)
-        if (found := said.order_by("-id").values_list("turn_id", flat=True).first()) is not None:
-            return found
-        base = find_base_turn(at)
-        at, last_number = (base.conversation, base.number) if base is not None else (None, 0)
-    return None
+    while True:
+        instructions = select_history_items(conversation).filter(
+            turn__number__lte=last_number, role__in=SYSTEM_ROLES
+        )
+        turn_id = instructions.order_by("-id").values_list("turn_id", flat=True).first()
+        base = find_base_turn(conversation) if turn_id is None else None
+        if base is None:
+            return turn_id
+        conversation = base.conversation
+        last_number = base.number
 
 
 def select_history_items(conversation: Conversation) -> QuerySet[Item]:
@@ -115,12 +124,11 @@ def load_last_and_first(
 
     Instructions and reasoning are left out.
     """
-    said = (
-        select_history_items(conversation).exclude(role__in=SYSTEM_ROLES).exclude(type="reasoning")
-    )
-    return read_item_rows(said.order_by("-id")[:count])[::-1], read_item_rows(
-        said.order_by("id")[:count]
-    )
+    history = select_history_items(conversation)
+    compared = history.exclude(role__in=SYSTEM_ROLES).exclude(type="reasoning")
+    last = read_item_rows(compared.order_by("-id")[:count])[::-1]
+    first = read_item_rows(compared.order_by("id")[:count])
+    return last, first
 
 
 def find_base_turn(conversation: Conversation) -> Turn | None:
@@ -131,31 +139,44 @@ def find_base_turn(conversation: Conversation) -> Turn | None:
 
 
 def find_fitting_turns(
-    conversation: Conversation, room_tokens: int, min_turns: int
+    turns: Iterable[tuple[UUID, int]], room_tokens: int, min_turns: int
 ) -> Iterator[UUID]:
-    """Yield the ids of the newest turns that fit into `room_tokens` tokens, newest first."""
-    for number, (turn_id, size) in enumerate(islice(iterate_newest_turns(conversation), MAX_TURNS)):
-        room_tokens -= size
+    """Yield the ids of the first turns that fit into `room_tokens` tokens.
+
+    `turns` are (id, tokens), the newest first.
+    """
+    for number, (turn_id, tokens) in enumerate(islice(turns, MAX_TURNS)):
+        room_tokens -= tokens
         if room_tokens < 0 and number >= min_turns:
             return
         yield turn_id
 
 
-def iterate_newest_turns(conversation: Conversation) -> Iterator[tuple[UUID, int]]:
-    """Yield (id, tokens) of the turns to include, newest first, through all branches."""
-    at = conversation
-    below = conversation.last + 1
+def iterate_newest_turns(
+    conversation: Conversation, last_number: int | None = None
+) -> Iterator[tuple[UUID, int]]:
+    """Yield (id, tokens) of the turns to include, newest first, through all branches.
+
+    Turns of this conversation after number `last_number` are left out.
+    """
+    number = conversation.last if last_number is None else last_number
     while True:
-        said = Turn.objects.filter(is_in_history(), conversation=at).order_by("-number")
-        while page := list(
-            said.filter(number__lt=below).values_list("pk", "tokens", "number")[:TURNS_PER_PAGE]
-        ):
-            yield from ((turn_id, size) for turn_id, size, _ in page)
-            below = page[-1][2]
-            if len(page) < TURNS_PER_PAGE:
-                break
-        base = find_base_turn(at)
+        yield from iterate_turn_pages(conversation, number)
+        base = find_base_turn(conversation)
         if base is None:
             return
-        at = base.conversation
-        below = base.number + 1
+        conversation = base.conversation
+        number = base.number
+
+
+def iterate_turn_pages(conversation: Conversation, number: int) -> Iterator[tuple[UUID, int]]:
+    """Yield (id, tokens) of one conversation's turns up to this number, newest first."""
+    turns = Turn.objects.filter(is_in_history(), conversation=conversation).order_by("-number")
+    below = number + 1
+    while True:
+        older = turns.filter(number__lt=below)
+        page = list(older.values_list("pk", "tokens", "number")[:TURNS_PER_PAGE])
+        yield from ((turn_id, tokens) for turn_id, tokens, _ in page)
+        if len(page) < TURNS_PER_PAGE:
+            return
+        below = page[-1][2]

@@ -1,66 +1,30 @@
 """Find the conversation that a turn belongs to, and lock it.
 
 A request names its conversation by the client's own name, by OpenAI's id or by an older response
-that it follows. Without any of these it starts a thread of its own. While a turn runs whose process
-is alive, no other turn of the conversation may start.
+that it follows. Without any of these it starts a thread of its own.
 
 Every lookup is limited to the user: another user's id and an unknown id give the same error.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, QuerySet, Value, When
-from django.db.models.functions import Now
+from django.db.models import QuerySet
 
 from conversations import retention
 from conversations.history import context
-from conversations.messages.items import Entry
+from conversations.history.dead_turns import end_dead_turns, show_present_status
+from conversations.history.turn_request import TurnRequest
 from conversations.models import (
     RUNNING_STATUSES,
     Conversation,
     ConversationKind,
     Turn,
     TurnEndpoint,
-    TurnStatus,
 )
-from conversations.models.log import HISTORY_STATUSES, TurnQuerySet
-from providers.database.leases import is_expired, is_held
+from conversations.models.log import HISTORY_STATUSES
 from providers.exceptions import InvalidRequest, UnknownUrl
 
-INTERRUPTED_ERROR = {
-    "code": "interrupted",
-    "message": "The process that made this answer has ended.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
-    """A request to be remembered, as its endpoint describes it.
-
-    `entries` are the request's items; they may repeat the end of the history. At most one of
-    `name`, `conversation_id` and `previous_id` is given. Without them a new thread starts.
-    """
-
-    request_id: str  # 32 hex digits
-    user_id: int
-    endpoint: TurnEndpoint
-    model: str
-    entries: list[Entry]
-    name: str = ""  # the client's own id; the first use creates the conversation
-    conversation_id: str = ""  # conv_…
-    previous_id: str = ""  # resp_… or chatcmpl-…
-    stored: bool = False
-    background: bool = False
-    idle_seconds: int = 0  # a new conversation is deleted after so long; 0: never
-    metadata: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    budget_tokens: int = 0  # tokens that the whole prompt may have
-
-
-class TurnRunning(Exception):
-    """Another turn of the conversation is running."""
+TURN_ID_PREFIXES = {"resp_": TurnEndpoint.RESPONSE, "chatcmpl-": TurnEndpoint.CHAT}
 
 
 def find_or_create_conversation(turn_request: TurnRequest) -> tuple[Conversation, bool]:
@@ -68,14 +32,14 @@ def find_or_create_conversation(turn_request: TurnRequest) -> tuple[Conversation
 
     An expired conversation of the same name is deleted first. Raises UnknownUrl, InvalidRequest.
     """
-    mine = Conversation.objects.of_user(turn_request.user_id).select_for_update()
+    own_conversations = Conversation.objects.of_user(turn_request.user_id).select_for_update()
     if turn_request.name:
-        found = mine.filter(name=turn_request.name).first()
-        return (
-            (found, False) if found is not None else (create_named_conversation(turn_request), True)
-        )
+        named = own_conversations.filter(name=turn_request.name).first()
+        if named is not None:
+            return named, False
+        return create_named_conversation(turn_request), True
     if turn_request.conversation_id:
-        return find_by_conversation_id(turn_request, mine), False
+        return find_by_conversation_id(turn_request, own_conversations), False
     if turn_request.previous_id:
         return find_or_create_thread(turn_request)
     return create_conversation(turn_request, ConversationKind.THREAD), True
@@ -123,22 +87,19 @@ def find_by_conversation_id(
     turn_request: TurnRequest, own_conversations: QuerySet[Conversation]
 ) -> Conversation:
     """Return the conversation with OpenAI's id. Raises UnknownUrl."""
-    found = (
-        own_conversations.filter(pk=turn_request.conversation_id)
-        .exclude(kind=ConversationKind.THREAD)
-        .first()
-    )
-    if found is None:
+    with_id = own_conversations.filter(pk=turn_request.conversation_id)
+    conversation = with_id.exclude(kind=ConversationKind.THREAD).first()
+    if conversation is None:
         raise UnknownUrl(
             f"There is no conversation {turn_request.conversation_id[:64]!r}.",
             param="conversation",
             code="conversation_not_found",
         )
-    return found
+    return conversation
 
 
 def find_continued_conversation(turn_request: TurnRequest) -> Conversation:
-    """Return the conversation to continue, for reading; mark a dead previous turn as ended.
+    """Return the conversation to continue, for reading.
 
     After an older turn it is an unsaved branch of that turn. Raises UnknownUrl, InvalidRequest.
     """
@@ -157,18 +118,26 @@ def find_continued_conversation(turn_request: TurnRequest) -> Conversation:
 
 
 def find_previous_turn(turn_request: TurnRequest) -> Turn:
-    """Return the turn that the request follows; mark it as ended if its process has died.
+    """Return the turn that the request follows.
 
     Raises UnknownUrl, and InvalidRequest when the turn is still running.
     """
     previous = find_stored_turn(turn_request.user_id, turn_request.previous_id)
     if previous is None:
         raise unknown_previous(turn_request)
-    if mark_turn_if_dead(previous).status in RUNNING_STATUSES:
+    if show_present_status(previous).status in RUNNING_STATUSES:
         raise InvalidRequest(
             "The previous response has not ended yet.", param="previous_response_id"
         )
     return previous
+
+
+def end_dead_previous_turn(turn_request: TurnRequest) -> None:
+    """Write the end of the turn that the request follows, if its process has died."""
+    if turn_request.previous_id:
+        previous = find_stored_turn(turn_request.user_id, turn_request.previous_id)
+        if previous is not None:
+            end_dead_turns(Turn.objects.filter(pk=previous.pk))
 
 
 def unknown_previous(turn_request: TurnRequest) -> UnknownUrl:
@@ -181,48 +150,21 @@ def unknown_previous(turn_request: TurnRequest) -> UnknownUrl:
 
 def find_stored_turn(user_id: int, public_id: str) -> Turn | None:
     """Return a user's stored turn by its public id (resp_…, chatcmpl-…), or None."""
-    for prefix, door in (("resp_", TurnEndpoint.RESPONSE), ("chatcmpl-", TurnEndpoint.CHAT)):
+    for prefix, endpoint in TURN_ID_PREFIXES.items():
         if public_id.startswith(prefix):
-            try:
-                key = UUID(hex=public_id.removeprefix(prefix))
-            except ValueError:
+            turn_id = parse_turn_id(public_id, prefix)
+            if turn_id is None:
                 return None
-            if public_id != f"{prefix}{key.hex}":
-                return None
-            mine = Turn.objects.filter(conversation__in=Conversation.objects.of_user(user_id))
-            return mine.filter(pk=key, door=door, stored=True).first()
+            own_conversations = Conversation.objects.of_user(user_id)
+            turns = Turn.objects.filter(conversation__in=own_conversations)
+            return turns.filter(pk=turn_id, door=endpoint, stored=True).first()
     return None
 
 
-def mark_turn_if_dead(turn: Turn) -> Turn:
-    """Return the turn with its present status; mark it as ended if its process has died."""
-    rows = Turn.objects.filter(pk=turn.pk)
-    is_dead = turn.status in RUNNING_STATUSES and rows.filter(is_expired("alive_until")).exists()
-    if is_dead and mark_dead_turns(rows):
-        turn.refresh_from_db()
-    return turn
-
-
-def require_no_running_turn(conversation: Conversation) -> None:
-    """Raise Busy while another turn runs; mark running turns of dead processes as ended."""
-    running = Turn.objects.running().filter(conversation=conversation)
-    if running.exists():
-        if running.filter(is_held("alive_until")).exists():
-            raise TurnRunning
-        mark_dead_turns(running)
-
-
-def mark_dead_turns(turns: TurnQuerySet) -> int:
-    """Mark those of the turns as ended whose process is dead; return how many there were.
-
-    A running turn becomes incomplete: its items stay, its answer is not known. A queued turn
-    becomes failed: not even all of its items were written.
-    """
-    dead = turns.running().filter(is_expired("alive_until"))
-    status = Case(
-        When(status=TurnStatus.QUEUED, then=Value(TurnStatus.FAILED)),
-        default=Value(TurnStatus.INCOMPLETE),
-    )
-    return dead.release_lease(
-        "alive_until", status=status, error=INTERRUPTED_ERROR, finished_at=Now()
-    )
+def parse_turn_id(public_id: str, prefix: str) -> UUID | None:
+    """Return the id of a turn from its public id, or None when it is not in its only form."""
+    try:
+        turn_id = UUID(hex=public_id.removeprefix(prefix))
+    except ValueError:
+        return None
+    return turn_id if public_id == f"{prefix}{turn_id.hex}" else None

@@ -24,11 +24,13 @@ class NewRequestItems:
     """The new items of a request.
 
     `continues_after` is the turn from which the conversation continues when later turns are to be
-    replaced.
+    replaced; `last_number` is its number and `replaced_ids` are the later turns.
     """
 
     entries: list[Entry]
     continues_after: UUID | None = None
+    last_number: int | None = None
+    replaced_ids: tuple[UUID, ...] = ()
 
 
 def is_compared(item: ItemLike) -> bool:
@@ -80,15 +82,17 @@ def find_new_items(
     `last` and `first` are the last and the first items of the conversation, each in their order, as
     many as there are in `entries`. At least the last item of `entries` is always new.
     """
-    heard = [entry for entry in entries if entry.role not in SYSTEM_ROLES]
-    counted = [at for at, entry in enumerate(heard) if is_compared(entry)]
-    marks = [make_entry_key(heard[at]) for at in counted]
-    if length := measure_overlap(marks[:-1], [make_row_key(item) for item in last]):
-        return NewRequestItems(heard[counted[length - 1] + 1 :])
-    kept = count_repeated_items(first, marks[:-1])
-    if kept:
-        return NewRequestItems(heard[counted[kept - 1] + 1 :], first[kept - 1].turn_id)
-    return NewRequestItems(heard)
+    dialogue = [entry for entry in entries if entry.role not in SYSTEM_ROLES]
+    compared = [index for index, entry in enumerate(dialogue) if is_compared(entry)]
+    known_keys = [make_entry_key(dialogue[index]) for index in compared[:-1]]
+    overlap = measure_overlap(known_keys, [make_row_key(row) for row in last])
+    if overlap:
+        return NewRequestItems(dialogue[compared[overlap - 1] + 1 :])
+    repeated = count_repeated_items(first, known_keys)
+    if repeated:
+        new = dialogue[compared[repeated - 1] + 1 :]
+        return NewRequestItems(new, first[repeated - 1].turn_id)
+    return NewRequestItems(dialogue)
 
 
 def measure_overlap(prefix: Sequence[ItemKey], keys: Sequence[ItemKey]) -> int:
@@ -98,11 +102,11 @@ def measure_overlap(prefix: Sequence[ItemKey], keys: Sequence[ItemKey]) -> int:
     """
     joined: list[ItemKey | None] = [*prefix, None, *keys]
     fails = [0] * len(joined)
-    for at in range(1, len(joined)):
-        length = fails[at - 1]
-        while length and joined[at] != joined[length]:
+    for index in range(1, len(joined)):
+        length = fails[index - 1]
+        while length and joined[index] != joined[length]:
             length = fails[length - 1]
-        fails[at] = length + (joined[at] == joined[length])
+        fails[index] = length + (joined[index] == joined[length])
     return fails[-1] if keys and prefix else 0
 
 
@@ -111,11 +115,11 @@ def count_repeated_items(first: Sequence[ItemRow], keys: Sequence[ItemKey]) -> i
 
     Only whole answered turns count; the result is 0 when not even one is repeated.
     """
-    kept = 0
-    for at, (item, told) in enumerate(zip(first, keys, strict=False), 1):
-        if make_row_key(item) != told:
+    repeated = 0
+    for count, (row, key) in enumerate(zip(first, keys, strict=False), 1):
+        if make_row_key(row) != key:
             break
-        ends = at == len(first) or first[at].turn_id != item.turn_id
-        if item.output and ends:
-            kept = at
-    return kept
+        ends_turn = count == len(first) or first[count].turn_id != row.turn_id
+        if row.output and ends_turn:
+            repeated = count
+    return repeated

@@ -1,4 +1,4 @@
-"""Finish, drop and keep alive turns, and end those of dead processes.
+"""Finish, delete and keep alive turns.
 
 Each function is for a database thread; `write_turn_outcome` and `delete_turn` are one transaction
 each. `start_turn.py` starts turns.
@@ -17,7 +17,6 @@ from django.utils import timezone
 
 from conversations.files import storage_quota
 from conversations.history import context
-from conversations.history.conversation_lookup import mark_dead_turns
 from conversations.messages import items
 from conversations.messages.items import Entry, ItemLike
 from conversations.models import (
@@ -91,7 +90,7 @@ def write_turn_outcome(outcome: TurnOutcome) -> None:
     """Write the outcome of a turn.
 
     When the conversation was deleted meanwhile, nothing is written but a Farewell row, so that the
-    chat at the upstream is deleted too. Raises Lost.
+    chat at the upstream is deleted too. Raises TurnLost.
     """
     conversation = (
         Conversation.objects.select_for_update().filter(pk=outcome.conversation_id).first()
@@ -118,11 +117,9 @@ def set_outcome(turn: Turn, outcome: TurnOutcome) -> None:
     """
     turn.status = outcome.status
     turn.finish_reason = outcome.finish_reason[:32]
-    turn.usage, turn.error, turn.extras = (
-        outcome.usage,
-        outcome.error,
-        items.replace_unstorable(outcome.extras),
-    )
+    turn.usage = outcome.usage
+    turn.error = outcome.error
+    turn.extras = items.replace_unstorable(outcome.extras)
     turn.thought = items.replace_unstorable(outcome.thought)
     turn.tokens += estimate_item_tokens(outcome.entries)
     # the events of a background turn are stored too
@@ -261,7 +258,7 @@ def count_attachments(data: dict[str, Any]) -> int:
     return sum(kind in ("input_image", "input_file", "input_audio") for kind in kinds)
 
 
-# --- the living and the dead ----------------------------------------------------------------------
+# --- running turns --------------------------------------------------------------------------------
 def renew_leases(turn_ids: Sequence[str]) -> None:
     """Renew the leases of these turns: this process still works on them."""
     running = Turn.objects.running().filter(pk__in=map(UUID, turn_ids))
@@ -272,11 +269,6 @@ def list_turns_to_stop(turn_ids: Sequence[str]) -> list[str]:
     """Return those of the turns that a user asked to stop, or that are deleted."""
     there = dict(Turn.objects.filter(pk__in=map(UUID, turn_ids)).values_list("pk", "asked_to_stop"))
     return [turn_id for turn_id in turn_ids if there.get(UUID(turn_id), True)]
-
-
-def mark_all_dead_turns() -> int:
-    """Mark all turns whose process is dead as ended; return how many there were."""
-    return mark_dead_turns(Turn.objects.all())
 
 
 def add_document_links(conversation_id: str, document_ids: Sequence[str]) -> None:

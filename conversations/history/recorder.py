@@ -24,9 +24,10 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from conversations.history import deduplicate, finish_turn, start_turn
-from conversations.history.conversation_lookup import TurnRequest, TurnRunning
+from conversations.history.dead_turns import TurnRunning
 from conversations.history.finish_turn import TurnLost, TurnOutcome, TurnStart
 from conversations.history.turn_batches import TurnBatches
+from conversations.history.turn_request import TurnRequest
 from conversations.messages.answer_builder import CollectedAnswer
 from conversations.messages.items import Entry
 from conversations.models import TurnEndpoint, TurnStatus

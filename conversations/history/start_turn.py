@@ -1,17 +1,19 @@
 """Start a turn in one transaction of a database thread.
 
-Find or create the conversation, lock it, load the history that fits the budget, and save the
-request's items. `compose_unsaved_messages` builds the same prompt without saving anything.
+Find or create the conversation and lock it, find which items of the request are new, load the
+history that fits the budget, and save the turn. `compose_unsaved_messages` builds the same prompt
+without saving anything.
 
-A request of more than PUT_AT_ONCE items is written in several transactions, so that other writers
-are not held up. Until the last one the turn is queued: no other turn of the conversation may start,
-and if the process dies, later turns ignore this one.
+A request of more than ITEMS_PER_WRITE items is written in several transactions, so that other
+writers are not held up. Until the last one the turn is queued: no other turn of the conversation
+may start, and if the process dies, later turns ignore this one.
 """
 
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -19,14 +21,14 @@ from django.db import IntegrityError, transaction
 
 from conversations.files import storage_quota
 from conversations.history import context, deduplicate, finish_turn
-from conversations.history.context import ItemRow
+from conversations.history.context import EarlierItems, ItemRow
 from conversations.history.conversation_lookup import (
-    TurnRequest,
-    TurnRunning,
+    end_dead_previous_turn,
     find_continued_conversation,
     find_or_create_conversation,
-    require_no_running_turn,
 )
+from conversations.history.dead_turns import TurnRunning, end_dead_turns, require_no_running_turn
+from conversations.history.deduplicate import NewRequestItems
 from conversations.history.finish_turn import (
     TurnStart,
     delete_turn,
@@ -36,6 +38,7 @@ from conversations.history.finish_turn import (
     write_item_rows,
     write_items,
 )
+from conversations.history.turn_request import TurnRequest
 from conversations.messages import items
 from conversations.messages.items import Entry
 from conversations.messages.tool_order import pair_tool_calls
@@ -43,6 +46,7 @@ from conversations.models import Conversation, Turn, TurnEndpoint, TurnStatus
 from providers.database.database_threads import limit_transaction, require_time_left
 from providers.database.leases import time_from_now
 from providers.exceptions import InvalidRequest
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES
 from providers.protocol.request import Resume
 
@@ -50,13 +54,31 @@ from providers.protocol.request import Resume
 PAUSE_SECONDS = 0.005
 
 
+@dataclass(slots=True)
+class TurnDraft:
+    """The content of a turn before anything of it is written.
+
+    `entries` are the items to store and `messages` all messages for the upstream. `replaced_ids`
+    are the turns that this one replaces in later prompts. `adds_to_upstream_chat`: an upstream that
+    keeps the conversation needs only the new messages.
+    """
+
+    entries: list[Entry]
+    messages: list[JsonObject]
+    replaced_ids: list[UUID] = field(default_factory=list)
+    adds_to_upstream_chat: bool = False
+
+    @property
+    def fits_one_write(self) -> bool:
+        return len(self.entries) <= finish_turn.ITEMS_PER_WRITE
+
+
 class CreatedTurn(NamedTuple):
     """A turn whose row is written, with everything that a queued one still has to write."""
 
     turn_start: TurnStart
     turn: Turn
-    entries: list[Entry]
-    replaced_ids: list[UUID]  # turns that this one replaces
+    draft: TurnDraft
 
 
 def begin_turn_within(turn_request: TurnRequest, seconds: float) -> TurnStart:
@@ -68,147 +90,119 @@ def begin_turn(turn_request: TurnRequest, until: float = math.inf) -> TurnStart:
     """Start the turn; write its row and items, and return it.
 
     `until` is a time of the monotonic clock. After it nothing is written, because the caller no
-    longer waits and the turn would only block others. Raises Busy, UnknownUrl, InvalidRequest,
-    TooLate.
+    longer waits and the turn would only block others. Raises TurnRunning, UnknownUrl,
+    InvalidRequest, TooLate.
     """
     try:
         with transaction.atomic():
             limit_transaction(until)
-            started = create_turn(turn_request, until)
+            created = create_turn(turn_request, until)
             require_time_left(until)
     except IntegrityError:  # another request created the conversation at the same moment
         raise TurnRunning from None
-    if started.turn.status == TurnStatus.QUEUED:
+    if created.turn.status == TurnStatus.QUEUED:
         try:
-            write_remaining_items(started, until)
+            write_remaining_items(created, until)
         except BaseException:
-            delete_turn(started.turn_start)
+            delete_turn(created.turn_start)
             raise
-    return started.turn_start
+    return created.turn_start
 
 
 def create_turn(turn_request: TurnRequest, until: float) -> CreatedTurn:
     """Create the turn's row and, if there are few, its items.
 
-    The row stays queued while not all of its items are written. Also saves the conversation, adds
-    to the remembered size of the user's contents, and marks turns that this one replaces; for a
-    queued turn that is left to `write_remaining_items`, so that a turn that never starts replaces
-    nothing.
+    The row stays queued while not all of its items are written. Also ends dead turns of the
+    conversation, saves the conversation, adds to the remembered size of the user's contents, and
+    marks the turns that this one replaces; for a queued turn that is left to
+    `write_remaining_items`, so that a turn that never starts replaces nothing.
     """
-    conversation, begins = find_or_create_conversation(turn_request)
+    end_dead_previous_turn(turn_request)
+    conversation, is_new = find_or_create_conversation(turn_request)
+    end_dead_turns(Turn.objects.filter(conversation=conversation))
     require_no_running_turn(conversation)
-    own = [entry for entry in turn_request.entries if entry.role in SYSTEM_ROLES]
-    heard, turned_back, replaced_ids = find_new_and_replace(conversation, turn_request)
-    room = turn_request.budget_tokens - estimate_item_tokens(exclude_instructions(heard))
-    own_system = estimate_item_tokens(own)
-    told = context.load_context(
-        conversation, room, own_system_tokens=own_system, min_turns=count_required_turns(heard)
-    )
-    chat = turn_request.endpoint == TurnEndpoint.CHAT
-    repeated = chat and deduplicate.repeats_items(told.system, own)
-    new = [entry.make_storable() for entry in (heard if repeated or not chat else [*own, *heard])]
-    if told.unanswered and deduplicate.repeats_items(told.unanswered, exclude_instructions(new)):
-        replaced_ids.append(told.unanswered[0].turn_id)  # the same question again
-        update_replaced(replaced_ids, replaced=True)
-        told.items = told.items[: -len(told.unanswered)]
-    messages = compose_messages(turn_request, [] if own else told.system, told.items, heard)
-    size = storage_quota.estimate_items_bytes(new) + storage_quota.json_size(turn_request.settings)
-    storage_quota.require_storage_room(turn_request.user_id, size)
-    conversation.last += 1
-    is_whole = len(new) <= finish_turn.ITEMS_PER_WRITE
-    turn = Turn.objects.create(
-        id=UUID(turn_request.request_id),
-        conversation=conversation,
-        user_id=turn_request.user_id,
-        number=conversation.last,
-        door=turn_request.endpoint,
-        status=TurnStatus.IN_PROGRESS if is_whole else TurnStatus.QUEUED,
-        model=turn_request.model,
-        stored=turn_request.stored,
-        background=turn_request.background,
-        metadata=turn_request.metadata,
-        settings=items.replace_unstorable(turn_request.settings),
-        tokens=estimate_item_tokens(exclude_instructions(new)),
-        stored_bytes=size,
-        alive_until=time_from_now(settings.TURN_LEASE_SECONDS),
-    )
-    if is_whole:
-        write_items(turn, new, output=False, until=until)
-    else:
-        update_replaced(replaced_ids, replaced=False)
-    storage_quota.add_bytes_on_commit(turn_request.user_id, size)
-    save_used_conversation(conversation, turn, new if is_whole else ())
-    knows = (
-        (repeated or not own)
-        and not turned_back
-        and all(entry.role != "assistant" for entry in heard)
-    )
-    begun = TurnStart(
+    draft = draft_turn(conversation, turn_request)
+    turn = save_turn(conversation, turn_request, draft, until)
+    turn_start = TurnStart(
         id=turn_request.request_id,
         conversation_id=conversation.pk,
         number=turn.number,
-        is_new_conversation=begins,
+        is_new_conversation=is_new,
         created_at=int(turn.created_at.timestamp()),
-        messages=messages,
-        resume=find_resume(conversation, turn) if knows else None,
+        messages=draft.messages,
+        resume=find_resume(conversation, turn) if draft.adds_to_upstream_chat else None,
     )
-    return CreatedTurn(begun, turn, new, replaced_ids)
+    return CreatedTurn(turn_start, turn, draft)
 
 
-def write_remaining_items(created: CreatedTurn, until: float) -> None:
-    """Write the items of a queued turn in several transactions, then mark it as in progress.
+# --- draft: read only -----------------------------------------------------------------------------
+def draft_turn(conversation: Conversation, turn_request: TurnRequest) -> TurnDraft:
+    """Return the content of the turn: the new items, and the prompt with the history that fits.
 
-    When the conversation is deleted meanwhile, the remaining items are not written. Raises TooLate.
+    Raises InvalidRequest when there is nothing to answer.
     """
-    _, turn, new, replaced_ids = created
-    rows = make_item_rows(turn, new, output=False)
-    try:
-        for start in range(0, len(rows), finish_turn.ITEMS_PER_WRITE):
-            with transaction.atomic():
-                limit_transaction(until)
-                write_item_rows(turn, rows[start : start + finish_turn.ITEMS_PER_WRITE])
-            time.sleep(PAUSE_SECONDS)
-        with transaction.atomic():
-            limit_transaction(until)
-            Turn.objects.filter(pk=turn.pk, status=TurnStatus.QUEUED).update(
-                status=TurnStatus.IN_PROGRESS
-            )
-            update_replaced(replaced_ids, replaced=True)
-            if any(entry.role in SYSTEM_ROLES for entry in new):
-                Conversation.objects.filter(pk=turn.conversation_id).update(system=turn)
-    except IntegrityError:
-        if Turn.objects.filter(pk=turn.pk).exists():
-            raise
+    new = find_new_items(conversation, turn_request)
+    earlier = load_earlier_items(conversation, turn_request, new)
+    instructions = turn_request.instructions
+    is_chat = turn_request.endpoint == TurnEndpoint.CHAT
+    repeats_instructions = is_chat and deduplicate.repeats_items(earlier.system, instructions)
+    stored = new.entries
+    if is_chat and not repeats_instructions:
+        stored = [*instructions, *new.entries]
+    draft = TurnDraft([entry.make_storable() for entry in stored], [], list(new.replaced_ids))
+    if repeats_unanswered_question(earlier, draft.entries):
+        draft.replaced_ids.append(earlier.unanswered[0].turn_id)
+        del earlier.items[-len(earlier.unanswered) :]
+    system = [] if instructions else earlier.system
+    draft.messages = compose_messages(turn_request, system, earlier.items, new.entries)
+    draft.adds_to_upstream_chat = (
+        (repeats_instructions or not instructions)
+        and new.continues_after is None
+        and all(entry.role != "assistant" for entry in new.entries)
+    )
+    return draft
 
 
-def find_new_and_replace(
-    conversation: Conversation, turn_request: TurnRequest
-) -> tuple[list[Entry], bool, list[UUID]]:
-    """Return the request's new items, and mark the turns that it replaces.
+def find_new_items(conversation: Conversation, turn_request: TurnRequest) -> NewRequestItems:
+    """Return the request's new items, and the turns that it replaces.
 
-    Instructions are left out for chat requests. The second value is true when the request continues
-    from an older turn; the turns after that one are then marked as replaced in the database, and
-    their ids are the third value.
+    A chat request may repeat the history; its instructions are left out. The input of a response is
+    always new.
     """
-    heard = exclude_instructions(turn_request.entries)
-    if turn_request.endpoint != TurnEndpoint.CHAT or len(heard) < 2 or not conversation.last:
-        return (
-            turn_request.entries if turn_request.endpoint != TurnEndpoint.CHAT else heard,
-            False,
-            [],
-        )
-    last, first = context.load_last_and_first(conversation, len(heard))
-    found = deduplicate.find_new_items(last, first, turn_request.entries)
-    replaced_ids: list[UUID] = []
-    if found.continues_after is not None:
-        later = Turn.objects.filter(
-            conversation=conversation,
-            number__gt=Turn.objects.get(pk=found.continues_after).number,
-            replaced=False,
-        )
-        replaced_ids = list(later.values_list("pk", flat=True))
-        update_replaced(replaced_ids, replaced=True)
-    return found.entries, found.continues_after is not None, replaced_ids
+    if turn_request.endpoint != TurnEndpoint.CHAT:
+        return NewRequestItems(turn_request.entries)
+    entries = exclude_instructions(turn_request.entries)
+    if len(entries) < 2 or not conversation.last:
+        return NewRequestItems(entries)
+    last, first = context.load_last_and_first(conversation, len(entries))
+    new = deduplicate.find_new_items(last, first, entries)
+    if new.continues_after is None:
+        return new
+    number = Turn.objects.get(pk=new.continues_after).number
+    later = Turn.objects.filter(conversation=conversation, number__gt=number, replaced=False)
+    return NewRequestItems(
+        new.entries, new.continues_after, number, tuple(later.values_list("pk", flat=True))
+    )
+
+
+def load_earlier_items(
+    conversation: Conversation, turn_request: TurnRequest, new: NewRequestItems
+) -> EarlierItems:
+    """Load the history that fits into the request's budget beside its new items."""
+    new_tokens = estimate_item_tokens(exclude_instructions(new.entries))
+    return context.load_context(
+        conversation,
+        turn_request.budget_tokens - new_tokens,
+        own_system_tokens=estimate_item_tokens(turn_request.instructions),
+        min_turns=count_required_turns(new.entries),
+        last_number=new.last_number,
+    )
+
+
+def repeats_unanswered_question(earlier: EarlierItems, entries: Sequence[Entry]) -> bool:
+    """Return whether the request asks again what got no answer in the last turn."""
+    question = exclude_instructions(entries)
+    return bool(earlier.unanswered) and deduplicate.repeats_items(earlier.unanswered, question)
 
 
 def exclude_instructions(entries: Sequence[Entry]) -> list[Entry]:
@@ -221,19 +215,9 @@ def count_required_turns(new_entries: Sequence[Entry]) -> int:
 
     It is 1 when the request answers tool calls of the last turn.
     """
-    calls = {entry.data["call_id"] for entry in new_entries if entry.type == "function_call"}
-    return int(
-        any(
-            e.type == "function_call_output" and e.data.get("call_id") not in calls
-            for e in new_entries
-        )
-    )
-
-
-def update_replaced(turn_ids: Sequence[UUID], *, replaced: bool) -> None:
-    """Set whether later turns leave these turns out of their prompts."""
-    if turn_ids:
-        Turn.objects.filter(pk__in=turn_ids).update(replaced=replaced)
+    own_calls = {entry.data["call_id"] for entry in new_entries if entry.type == "function_call"}
+    outputs = [entry for entry in new_entries if entry.type == "function_call_output"]
+    return int(any(entry.data.get("call_id") not in own_calls for entry in outputs))
 
 
 def compose_messages(
@@ -241,15 +225,14 @@ def compose_messages(
     system: Sequence[ItemRow],
     earlier_items: Sequence[ItemRow],
     new_entries: Sequence[Entry],
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Return all messages for the upstream: instructions, history and new items.
 
     Raises InvalidRequest when there is nothing to answer.
     """
-    own = [entry for entry in turn_request.entries if entry.role in SYSTEM_ROLES]
-    fresh = exclude_instructions(new_entries)
-    old = items.entries_to_messages([*system, *own, *earlier_items])
-    messages = pair_tool_calls([*old, *items.entries_to_messages(fresh)], len(old))
+    old = items.entries_to_messages([*system, *turn_request.instructions, *earlier_items])
+    new = items.entries_to_messages(exclude_instructions(new_entries))
+    messages = pair_tool_calls([*old, *new], len(old))
     if not messages and not turn_request.settings.get("instructions"):
         raise InvalidRequest(
             "There is nothing to be answered.", param="input", code="missing_required_parameter"
@@ -257,34 +240,97 @@ def compose_messages(
     return messages
 
 
-def find_resume(conversation: Conversation, turn: Turn) -> Resume | None:
-    """Return where an upstream keeps the conversation, or None when it has missed a turn."""
-    if (
-        not conversation.chat_id
-        or conversation.token_id is None
-        or conversation.chat_turn != turn.number - 1
-    ):
-        return None
-    return Resume(conversation.token_id, conversation.chat_id, conversation.parent_id)
-
-
-def compose_unsaved_messages(turn_request: TurnRequest) -> list[dict[str, Any]]:
+def compose_unsaved_messages(turn_request: TurnRequest) -> list[JsonObject]:
     """Return the messages for the upstream of a request that is not saved.
 
     Raises UnknownUrl, InvalidRequest.
     """
-    own = estimate_item_tokens(
-        entry for entry in turn_request.entries if entry.role in SYSTEM_ROLES
+    conversation = find_continued_conversation(turn_request)
+    new = NewRequestItems(turn_request.entries)
+    earlier = load_earlier_items(conversation, turn_request, new)
+    system = [] if turn_request.instructions else earlier.system
+    return compose_messages(turn_request, system, earlier.items, turn_request.entries)
+
+
+def find_resume(conversation: Conversation, turn: Turn) -> Resume | None:
+    """Return where an upstream keeps the conversation, or None when it has missed a turn."""
+    if conversation.token_id is None or not conversation.chat_id:
+        return None
+    if conversation.chat_turn != turn.number - 1:
+        return None
+    return Resume(conversation.token_id, conversation.chat_id, conversation.parent_id)
+
+
+# --- save -----------------------------------------------------------------------------------------
+def save_turn(
+    conversation: Conversation, turn_request: TurnRequest, draft: TurnDraft, until: float
+) -> Turn:
+    """Save the turn, the conversation and, if there are few, the turn's items.
+
+    Raises InvalidRequest when the user has no room for more contents, and TooLate.
+    """
+    size = storage_quota.estimate_items_bytes(draft.entries)
+    size += storage_quota.json_size(turn_request.settings)
+    storage_quota.require_storage_room(turn_request.user_id, size)
+    conversation.last += 1
+    turn = Turn.objects.create(
+        id=UUID(turn_request.request_id),
+        conversation=conversation,
+        user_id=turn_request.user_id,
+        number=conversation.last,
+        door=turn_request.endpoint,
+        status=TurnStatus.IN_PROGRESS if draft.fits_one_write else TurnStatus.QUEUED,
+        model=turn_request.model,
+        stored=turn_request.stored,
+        background=turn_request.background,
+        metadata=turn_request.metadata,
+        settings=items.replace_unstorable(turn_request.settings),
+        tokens=estimate_item_tokens(exclude_instructions(draft.entries)),
+        stored_bytes=size,
+        alive_until=time_from_now(settings.TURN_LEASE_SECONDS),
     )
-    room = turn_request.budget_tokens - estimate_item_tokens(
-        exclude_instructions(turn_request.entries)
-    )
-    told = context.load_context(
-        find_continued_conversation(turn_request),
-        room,
-        own_system_tokens=own,
-        min_turns=count_required_turns(turn_request.entries),
-    )
-    return compose_messages(
-        turn_request, [] if own else told.system, told.items, turn_request.entries
-    )
+    storage_quota.add_bytes_on_commit(turn_request.user_id, size)
+    if draft.fits_one_write:
+        write_items(turn, draft.entries, output=False, until=until)
+        mark_replaced(draft.replaced_ids)
+        save_used_conversation(conversation, turn, draft.entries)
+    else:
+        save_used_conversation(conversation, turn, ())
+    return turn
+
+
+def write_remaining_items(created: CreatedTurn, until: float) -> None:
+    """Write the items of a queued turn in several transactions, then mark it as in progress.
+
+    When the conversation is deleted meanwhile, the remaining items are not written. Raises TooLate.
+    """
+    turn = created.turn
+    rows = make_item_rows(turn, created.draft.entries, output=False)
+    try:
+        for start in range(0, len(rows), finish_turn.ITEMS_PER_WRITE):
+            with transaction.atomic():
+                limit_transaction(until)
+                write_item_rows(turn, rows[start : start + finish_turn.ITEMS_PER_WRITE])
+            time.sleep(PAUSE_SECONDS)
+        with transaction.atomic():
+            limit_transaction(until)
+            mark_in_progress(created)
+    except IntegrityError:
+        if Turn.objects.filter(pk=turn.pk).exists():
+            raise
+
+
+def mark_in_progress(created: CreatedTurn) -> None:
+    """Mark a queued turn as in progress: it replaces turns, and its instructions are in force."""
+    turn = created.turn
+    queued = Turn.objects.filter(pk=turn.pk, status=TurnStatus.QUEUED)
+    queued.update(status=TurnStatus.IN_PROGRESS)
+    mark_replaced(created.draft.replaced_ids)
+    if any(entry.role in SYSTEM_ROLES for entry in created.draft.entries):
+        Conversation.objects.filter(pk=turn.conversation_id).update(system=turn)
+
+
+def mark_replaced(turn_ids: Sequence[UUID]) -> None:
+    """Mark turns as replaced: later turns leave them out of their prompts."""
+    if turn_ids:
+        Turn.objects.filter(pk__in=turn_ids).update(replaced=True)

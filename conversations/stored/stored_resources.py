@@ -19,7 +19,11 @@ from django.utils import timezone
 from conversations import retention
 from conversations.files import storage_quota
 from conversations.history import finish_turn
-from conversations.history.conversation_lookup import TurnRunning, require_no_running_turn
+from conversations.history.dead_turns import (
+    TurnRunning,
+    end_dead_turns,
+    require_no_running_turn,
+)
 from conversations.messages import items
 from conversations.messages.items import Entry, ItemLike
 from conversations.models import (
@@ -126,7 +130,7 @@ def make_expiry_fields(idle_seconds: int) -> dict[str, Any]:
 
 
 def lock_free_conversation(conversation: Conversation) -> Conversation:
-    """Lock and return the conversation, with no turn running; mark dead turns as ended.
+    """Lock and return the conversation, with no turn running; end dead turns.
 
     Raises ConversationBusy, UnknownUrl.
     """
@@ -138,6 +142,7 @@ def lock_free_conversation(conversation: Conversation) -> Conversation:
     )
     if locked is None:
         raise unknown_conversation(conversation.pk)
+    end_dead_turns(Turn.objects.filter(conversation=locked))
     try:
         require_no_running_turn(locked)
     except TurnRunning:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from api.responses import event_log
 from api.tests.endpoints.test_background import all_written, asked, followed, rerun
-from conversations.history import finish_turn
+from conversations.history import dead_turns
 from conversations.models import EventBatch, Turn
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import speech, wait_until_true
@@ -104,7 +104,7 @@ async def test_the_events_of_a_dead_process_end(gateway, alice, answer):
     await run_in_thread(
         lambda: Turn.objects.update(alive_until=timezone.now() - timedelta(seconds=1))
     )
-    assert await run_in_thread(finish_turn.mark_all_dead_turns) == 1
+    assert await run_in_thread(dead_turns.end_all_dead_turns) == 1
     found = await gateway.send_request("GET", f"/v1/responses/{response_id}", alice.key)
     assert found.json["status"] == "incomplete"
     *before, last = await followed(gateway, alice, response_id)

@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from conversations import retention
 from conversations.history import finish_turn, start_turn
-from conversations.history.conversation_lookup import TurnRequest, TurnRunning
+from conversations.history.dead_turns import TurnRunning
 from conversations.history.finish_turn import TurnOutcome, TurnStart
+from conversations.history.turn_request import TurnRequest
 from conversations.messages import items
 from conversations.models import Conversation, Item, Turn, TurnEndpoint, TurnStatus
 from providers.database.database_threads import TooLate, run_in_thread

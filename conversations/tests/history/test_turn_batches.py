@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from conversations import retention
 from conversations.history import finish_turn, start_turn, turn_batches
-from conversations.history.conversation_lookup import TurnRequest
 from conversations.history.finish_turn import TurnLost, TurnOutcome
+from conversations.history.turn_request import TurnRequest
 from conversations.messages import items
 from conversations.models import Conversation, Item, Turn, TurnEndpoint, TurnStatus
 

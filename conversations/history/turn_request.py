@@ -1,0 +1,37 @@
+"""A request that is to be remembered as a turn of a conversation."""
+
+from dataclasses import dataclass, field
+
+from conversations.messages.items import Entry
+from conversations.models import TurnEndpoint
+from providers.protocol.json_types import JsonObject
+from providers.protocol.message_text import SYSTEM_ROLES
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """A request to be remembered, as its endpoint describes it.
+
+    `entries` are the request's items; they may repeat the end of the history. At most one of
+    `name`, `conversation_id` and `previous_id` is given. Without them a new thread starts.
+    """
+
+    request_id: str  # 32 hex digits
+    user_id: int
+    endpoint: TurnEndpoint
+    model: str
+    entries: list[Entry]
+    name: str = ""  # the client's own id; the first use creates the conversation
+    conversation_id: str = ""  # conv_…
+    previous_id: str = ""  # resp_… or chatcmpl-…
+    stored: bool = False
+    background: bool = False
+    idle_seconds: int = 0  # a new conversation is deleted after so long; 0: never
+    metadata: dict[str, str] = field(default_factory=dict)
+    settings: JsonObject = field(default_factory=dict)
+    budget_tokens: int = 0  # tokens that the whole prompt may have
+
+    @property
+    def instructions(self) -> list[Entry]:
+        """Return the request's own system messages."""
+        return [entry for entry in self.entries if entry.role in SYSTEM_ROLES]
