@@ -111,6 +111,18 @@ async def test_the_events_of_a_dead_process_end(gateway, alice, answer):
     assert (before, last["response"]) == (whole[:5], found.json)
 
 
+async def test_reading_a_response_of_a_dead_process_writes_nothing(gateway, alice, answer):
+    response_id, whole = answer
+    await run_in_thread(
+        lambda: Turn.objects.update(alive_until=timezone.now() - timedelta(seconds=1))
+    )
+    before = await run_in_thread(lambda: list(Turn.objects.values()))
+    found = await gateway.send_request("GET", f"/v1/responses/{response_id}", alice.key)
+    assert found.json["status"] == "incomplete"
+    assert (await followed(gateway, alice, response_id))[:-1] == whole[:5]
+    assert await run_in_thread(lambda: list(Turn.objects.values())) == before
+
+
 async def test_events_end_when_the_response_is_deleted(gateway, alice, answer):
     response_id, whole = answer
     listening = asyncio.create_task(followed(gateway, alice, response_id))
