@@ -32,6 +32,9 @@ from providers.exceptions import (
 )
 
 Request = TypeVar("Request", bound=HttpRequest)
+AnyView = TypeVar("AnyView", bound=Callable[..., object])
+# Methods of a view that the lean handler serves: all but OPTIONS, which a middleware answers.
+LEAN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
 
 
 def error_body(error: GatewayError) -> dict[str, Any]:
@@ -110,7 +113,7 @@ View = Callable[Concatenate[Request, P], Coroutine[Any, Any, HttpResponseBase]]
 def api_endpoint(*methods: str) -> Callable[[View[Request, P]], View[Request, P]]:
     """Decorate an async view: only these methods are allowed, and errors become answers.
 
-    GatewayErrors and database errors become answers.
+    GatewayErrors and database errors become answers. The view is marked for the lean handler.
     """
 
     def decorate_view(view: View[Request, P]) -> View[Request, P]:
@@ -131,9 +134,15 @@ def api_endpoint(*methods: str) -> Callable[[View[Request, P]], View[Request, P]
                 )
 
         call_view.csrf_exempt = True  # type: ignore[attr-defined]
-        return cast(View[Request, P], call_view)
+        return mark_lean(cast(View[Request, P], call_view))
 
     return decorate_view
+
+
+def mark_lean(view: AnyView) -> AnyView:
+    """Mark an async view: the lean handler serves it (`proxysite/server/lean_routes.py`)."""
+    view.lean_methods = LEAN_METHODS  # type: ignore[attr-defined]
+    return view
 
 
 def get_request_id(request: HttpRequest) -> str:

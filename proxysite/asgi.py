@@ -31,7 +31,7 @@ from proxysite.server.body_budget import BodyBudget  # noqa: E402
 from proxysite.server.change_watcher import ChangeWatcher  # noqa: E402
 from proxysite.server.lean_handler import LeanHandler, Send  # noqa: E402
 from proxysite.server.request_bodies import Receive  # noqa: E402
-from proxysite.urls import is_served_lean  # noqa: E402
+from proxysite.urls import LEAN_ROUTES  # noqa: E402
 from tokens import secret_check  # noqa: E402
 from tokens.secret_check import SecretsDiffer  # noqa: E402
 
@@ -54,7 +54,7 @@ class Application:
                 self._start_task = asyncio.create_task(self.start_gateway())
             if not self._start_task.done():
                 await asyncio.shield(self._start_task)
-            if is_served_lean(scope["method"], scope["path"]):
+            if LEAN_ROUTES.is_served_lean(scope["method"], scope["path"]):
                 await self.lean_handler(scope, receive, send)
             else:
                 await self.django_handler(

@@ -1,6 +1,7 @@
-"""Every URL, and which of them the lean handler serves.
+"""Every URL.
 
-The relaying endpoints come first, because the lean handler resolves its requests here.
+The relaying endpoints come first, because the lean handler resolves its requests here. Which views
+it serves, their marks say (`proxysite/server/lean_routes.py`).
 """
 
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from api.views.staff import token_pool, token_renewal
 from providers.exceptions import InternalError, InvalidRequest, UnknownUrl
 from proxysite import dashboard
 from proxysite.server import host_names
+from proxysite.server.lean_routes import LeanRoutes
 
 STAFF_URLS = [
     path("", dashboard.show_dashboard),
@@ -56,15 +58,16 @@ STAFF_URLS = [
 def split_by_method(
     post_view: Callable[..., Any], other_view: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Return a view that sends a POST to `post_view`, and any other_view   method to `other_view`.
+    """Return a view that sends a POST to `post_view`, and other methods to `other_view`.
 
-    The POST is relayed by the lean handler, the rest is served by Django's.
+    The POST is served by the lean handler, the rest by Django's.
     """
 
     def choose_view(request: HttpRequest) -> Any:
         return post_view(request) if request.method == "POST" else other_view(request)
 
     choose_view.csrf_exempt = True  # type: ignore[attr-defined]
+    choose_view.lean_methods = frozenset(("POST",))  # type: ignore[attr-defined]
     return choose_view
 
 
@@ -123,31 +126,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-LEAN_PATHS = frozenset(
-    (
-        "/v1/chat/completions",
-        "/v1/chat/completions/cot",
-        "/v1/completions",
-        "/v1/responses",
-        "/v1/responses/input_tokens",
-        "/v1/embeddings",
-        "/v1/web_search",
-        "/readyz",
-    )
-)
-SHARED_PATHS = frozenset(("/v1/chat/completions",))
-CONVERSATION_PREFIX = "/v1/chat/completions/"
-STORED_COMPLETION_PREFIX = CONVERSATION_PREFIX + "chatcmpl-"
-
-
-def is_served_lean(method: str, path: str) -> bool:
-    """Return whether the lean handler serves the request, without a thread."""
-    if path in LEAN_PATHS:
-        return method == "POST" or (method != "OPTIONS" and path not in SHARED_PATHS)
-    if method != "POST" or not path.startswith(CONVERSATION_PREFIX):
-        return False
-    name = path.removeprefix(CONVERSATION_PREFIX)
-    return bool(name) and "/" not in name and not path.startswith(STORED_COMPLETION_PREFIX)
+LEAN_ROUTES = LeanRoutes(urlpatterns)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -32,7 +32,8 @@ from providers.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from api.relay.gateway import Gateway, LeanRequest
+    from api.relay.gateway import Gateway
+    from api.relay.lean_request import LeanRequest
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,14 @@ exist. `store: true` makes the completion retrievable. With a key that stores no
 treated as false, as OpenAI does it, and a conversation is refused.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from django.conf import settings
 
 from api.authentication import Caller
-from api.relay.gateway import LeanRequest
+from api.relay.lean_request import LeanRequest
 from api.schemas import item_inputs
 from api.schemas.json_body import call_beside_loop
 from conversations.history.recorder import RecalledTurn
@@ -23,6 +24,22 @@ from conversations.prompts.token_budget import prompt_token_budget
 from providers.catalogue import ResolvedModel
 from providers.exceptions import InvalidRequest
 
+STORED_SETTING_FIELDS = (
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "max_tokens",
+    "max_completion_tokens",
+    "seed",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "service_tier",
+    "user",
+)
 LONGEST_NAME = 200
 OPENAI_ID_FIELDS = {"conv_": "conversation_id", "resp_": "previous_id", "chatcmpl-": "previous_id"}
 
@@ -30,72 +47,58 @@ OPENAI_ID_FIELDS = {"conv_": "conversation_id", "resp_": "previous_id", "chatcmp
 async def start_chat_turn(
     request: LeanRequest,
     caller: Caller,
-    body: dict[str, Any],
-    meaning: ResolvedModel,
+    body: Mapping[str, Any],
+    model: ResolvedModel,
     size_bytes: int,
 ) -> RecalledTurn | None:
     """Start the request's turn, or return None when nothing of the request is to be kept.
 
-    Writes the turn to the database. With a conversation, `body["messages"]` is replaced by all
-    messages that the upstream gets. `metadata` is removed from the body when the completion is
-    stored. `size_bytes` is the size of the body. Raises InvalidRequest, Forbidden, UnknownUrl,
-    ConversationBusy.
+    Writes the turn to the database. `size_bytes` is the size of the body. Raises InvalidRequest,
+    Forbidden, UnknownUrl, ConversationBusy.
     """
-    name, session = read_conversation_name(body)
-    stored = bool(body.get("store")) and caller.can_store and caller.user_id is not None
-    if not name and not stored:
+    name, is_session = read_conversation_name(body)
+    is_stored = bool(body.get("store")) and caller.can_store and caller.user_id is not None
+    if not name and not is_stored:
         return None
     caller.require_storing()
     if name and (body.get("n") or 1) > 1:
         raise InvalidRequest("A conversation goes on with one answer: n is 1.", param="n")
-    asked = TurnRequest(
+    read_entries = partial(items.entries_from_messages, body["messages"])
+    window_tokens = request.gateway.catalogue.find_context_window(model.public_id)
+    turn_request = TurnRequest(
         request_id=request.request_id.removeprefix("req_"),
         user_id=caller.user_id or 0,
         endpoint=TurnEndpoint.CHAT,
         model=body["model"],
-        entries=await call_beside_loop(
-            size_bytes, partial(items.entries_from_messages, body["messages"])
-        ),
+        entries=await call_beside_loop(size_bytes, read_entries),
         **lookup_argument(name),
-        stored=stored,
-        idle_seconds=idle_limit_seconds(name, is_session=session),
-        metadata=item_inputs.validate_metadata(body.pop("metadata", None)) if stored else {},
+        stored=is_stored,
+        idle_seconds=idle_limit_seconds(name, is_session=is_session),
+        metadata=item_inputs.validate_metadata(body.get("metadata")) if is_stored else {},
         settings={
             field: body[field] for field in STORED_SETTING_FIELDS if body.get(field) is not None
         },
-        budget_tokens=prompt_budget_tokens(
-            request.gateway.catalogue.find_context_window(meaning.public_id), body
-        ),
+        budget_tokens=prompt_budget_tokens(window_tokens, body),
     )
-    begun = await request.gateway.history.recall_turn(asked)
-    if name:
-        body["messages"] = begun.messages
-    return begun
+    return await request.gateway.history.recall_turn(turn_request)
 
 
-STORED_SETTING_FIELDS = (
-    *(
-        "temperature",
-        "top_p",
-        "presence_penalty",
-        "frequency_penalty",
-        "max_tokens",
-        "max_completion_tokens",
-        "seed",
-    ),
-    *(
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "reasoning_effort",
-        "service_tier",
-        "user",
-    ),
-)
+def apply_turn(body: Mapping[str, Any], turn: RecalledTurn | None) -> Mapping[str, Any]:
+    """Return the body for the upstream of a request with this turn.
+
+    In a conversation it has all messages. `metadata` of a stored completion stays here.
+    """
+    if turn is None:
+        return body
+    upstream_body = dict(body)
+    if turn.continues_conversation:
+        upstream_body["messages"] = turn.messages
+    if body.get("store"):
+        upstream_body.pop("metadata", None)
+    return upstream_body
 
 
-def read_conversation_name(body: dict[str, Any]) -> tuple[str, bool]:
+def read_conversation_name(body: Mapping[str, Any]) -> tuple[str, bool]:
     """Return the conversation that the body names, and whether it is a session.
 
     The name is "" when there is none. Raises InvalidRequest.
@@ -111,7 +114,7 @@ def read_conversation_name(body: dict[str, Any]) -> tuple[str, bool]:
     return next(iter(names.values()), ""), "session_id" in names
 
 
-def read_conversation_fields(body: dict[str, Any]) -> dict[str, str] | None:
+def read_conversation_fields(body: Mapping[str, Any]) -> dict[str, str] | None:
     """Return the conversation as the answer names it: in the fields of the request."""
     names = {field: body[field] for field in ("conversation_id", "session_id") if body.get(field)}
     return names or None
@@ -132,6 +135,6 @@ def idle_limit_seconds(name: str, *, is_session: bool) -> int:
     return int(settings.SESSION_IDLE_SECONDS if is_session else settings.CONVERSATION_IDLE_SECONDS)
 
 
-def prompt_budget_tokens(window_tokens: int | None, body: dict[str, Any]) -> int:
+def prompt_budget_tokens(window_tokens: int | None, body: Mapping[str, Any]) -> int:
     """Return the tokens that the whole prompt may have: the window less the room for the answer."""
     return prompt_token_budget(window_tokens or settings.CONTEXT_TOKENS, body)

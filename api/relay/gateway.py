@@ -5,17 +5,17 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.core.handlers.asgi import ASGIRequest
 
 from api.accounting import writers
 from api.accounting.ledger import Ledger
 from api.accounting.spool import Spool
 from api.accounting.write_errors import WriteFailed
-from api.authentication import Caller, Keyring, record_last_uses
+from api.authentication import Keyring, record_last_uses
 from api.idempotency.replay import Idempotency
 from api.relay import loop_watchdog
 from api.relay.in_flight import KeyRequests
@@ -93,26 +93,20 @@ class Gateway:
         for recover in (self.ledger.replay_spools, self.ledger.sweep_journals):
             await self._try_work(recover)
         works: list[Callable[[], Coroutine[Any, Any, None]]] = [
-            *(
-                self.ledger.write_until_cancelled,
-                self.heartbeat.ping_until_cancelled,
-                partial(state_writer.write_pool_until_cancelled, self.pool),
-                self._sweep_periodically,
-                self._write_last_uses,
-            ),
+            self.ledger.write_until_cancelled,
+            self.heartbeat.ping_until_cancelled,
+            partial(state_writer.write_pool_until_cancelled, self.pool),
+            self._sweep_periodically,
+            self._write_last_uses_periodically,
             self.breaker_sharing.write_until_cancelled,
-            *(
-                self.history.maintain_running_turns,
-                self.background.write_until_cancelled,
-                self.background_follower.poll_until_cancelled,
-                self.idempotency.renew_until_cancelled,
-            ),
+            self.history.maintain_running_turns,
+            self.background.write_until_cancelled,
+            self.background_follower.poll_until_cancelled,
+            self.idempotency.renew_until_cancelled,
             loop_watchdog.watch_until_cancelled,
-            *(
-                renew_token.apply_files_until_cancelled,
-                self.pool.stream_claims.renew_until_cancelled,
-                partial(renew_pool.queue_requested_renewals, self.pool.failure_counts),
-            ),
+            renew_token.apply_files_until_cancelled,
+            self.pool.stream_claims.renew_until_cancelled,
+            partial(renew_pool.queue_requested_renewals, self.pool.failure_counts),
         ]
         if self.embed is not None:
             works.append(partial(embeddings.embed_documents_forever, self.embed))
@@ -172,20 +166,25 @@ class Gateway:
         except Exception:
             logger.exception("housekeeping failed and is tried again later")
 
-    async def _write_last_uses(self) -> None:
-        from django.db import DatabaseError
-
+    async def _write_last_uses_periodically(self) -> None:
+        """Write the times of the keys' last uses every LAST_USE_WRITE_SECONDS."""
         while True:
             await asyncio.sleep(LAST_USE_WRITE_SECONDS)
-            used = self.keyring.unwritten_uses
+            uses = self.keyring.unwritten_uses
             self.keyring.unwritten_uses = {}
-            if used:
-                try:
-                    await HOUSEKEEPING.run_work(record_last_uses, used)
-                except DatabaseError as error:
-                    log_unless_outage(error)
-                    if is_outage(error):
-                        self.keyring.unwritten_uses = used | self.keyring.unwritten_uses
+            if uses:
+                await self._write_last_uses(uses)
+
+    async def _write_last_uses(self, uses: dict[int, datetime]) -> None:
+        """Write these times; keep them for later while the database is away."""
+        from django.db import DatabaseError
+
+        try:
+            await HOUSEKEEPING.run_work(record_last_uses, uses)
+        except DatabaseError as error:
+            log_unless_outage(error)
+            if is_outage(error):
+                self.keyring.unwritten_uses = uses | self.keyring.unwritten_uses
 
 
 async def repeat_forever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -195,47 +194,12 @@ async def repeat_forever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """
     pause = RESTART_SECONDS
     while True:
-        began = time.monotonic()
+        start_time = time.monotonic()
         try:
             await work()
         except Exception:
             logger.exception("housekeeping failed and begins anew")
-            long_ago = time.monotonic() - began > 2 * LONGEST_RESTART_SECONDS
-            await asyncio.sleep(RESTART_SECONDS if long_ago else pause)
-            pause = RESTART_SECONDS if long_ago else min(2 * pause, LONGEST_RESTART_SECONDS)
-
-
-class LeanRequest(ASGIRequest):
-    """Django's request for the relaying endpoints.
-
-    It carries the gateway, and reads its body only when the view asks for it.
-    """
-
-    gateway: Gateway
-    request_id: str
-    caller: Caller | None = None
-
-    async def authenticate(self) -> Caller:
-        """Return the caller, and count the request to its API key until the request ends.
-
-        Raises InvalidKey, InvalidRequest, KeyLimitExceeded, DatabaseUnavailable.
-        """
-        caller = await self.gateway.keyring.identify_caller(self.META)
-        if caller.key_id is not None:
-            self.gateway.key_requests.add_request(caller.key_id)
-        self.caller = caller
-        return caller
-
-    async def receive_body(self) -> bytes:
-        """Return the body, which has at most BODY_LIMIT_BYTES and arrives within BODY_SECONDS.
-
-        The lean handler sets this method. Raises BodyTooLarge, RequestTimeout.
-        """
-        raise NotImplementedError
-
-    def hold_body_memory(self) -> Callable[[object], None]:
-        """Count the body's memory until the returned function is called.
-
-        Used where the body is needed longer than the request lasts.
-        """
-        raise NotImplementedError
+        if time.monotonic() - start_time > 2 * LONGEST_RESTART_SECONDS:
+            pause = RESTART_SECONDS
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_RESTART_SECONDS)

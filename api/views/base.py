@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 
 from api.authentication import Caller
 from api.exceptions import get_request_id
-from api.relay.gateway import LeanRequest
+from api.relay.lean_request import LeanRequest
 from providers.exceptions import UnsupportedMediaType
 
 

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from api import exceptions
 from api.authentication import KeyAuthentication, StaffAuthentication
-from api.relay.gateway import LeanRequest
+from api.relay.lean_request import LeanRequest
 from api.views.base import ApiView
 from api.views.staff.staff_access import TOKEN_MODEL, can_view_models
 from providers.exceptions import UnknownUrl
@@ -71,6 +71,7 @@ def answer_healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse(b"ok\n", content_type="text/plain")
 
 
+@exceptions.mark_lean
 async def answer_readyz(request: LeanRequest) -> HttpResponse:
     """Answer whether the process can take requests, which means that it can record them.
 

@@ -17,12 +17,12 @@ from api.accounting import token_count
 from api.authentication import Caller
 from api.exceptions import api_endpoint
 from api.relay import conversation_options
-from api.relay.gateway import LeanRequest
+from api.relay.lean_request import LeanRequest
+from api.relay.pipeline import resolve_model
 from api.responses import encrypted_reasoning, input_items, schema, to_chat
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer
 from api.views.base import require_json
-from api.views.chat import resolve_model
 from api.views.responses import find_own_items
 from conversations.history import start_turn
 from conversations.history.turn_request import TurnRequest

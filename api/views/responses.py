@@ -8,11 +8,9 @@ at once, or its events when it streams.
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
-import msgspec
 import orjson
 from django.conf import settings
 from django.http import HttpResponseBase
@@ -20,8 +18,18 @@ from django.http import HttpResponseBase
 from api.authentication import Caller
 from api.exceptions import api_endpoint
 from api.idempotency.replay import make_idempotent
-from api.relay import conversation_options, error_fields
-from api.relay.gateway import Gateway, LeanRequest
+from api.relay import conversation_options
+from api.relay.error_fields import locate_response_items
+from api.relay.gateway import Gateway
+from api.relay.lean_request import LeanRequest
+from api.relay.pipeline import (
+    AcceptedRequest,
+    StartedAnswer,
+    build_chat_request,
+    render_answer,
+    resolve_model,
+    start_answer,
+)
 from api.responses import encrypted_reasoning, input_items, schema, to_chat
 from api.responses.background_runner import Feed, ResponseSlot
 from api.responses.echoed_fields import echo_fields
@@ -37,13 +45,6 @@ from api.responses.renderer import EventRenderer, render_event_lines
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer, StreamAnswer
 from api.views.base import require_json
-from api.views.chat import (
-    AnswerOptions,
-    build_chat_request,
-    render_answer,
-    resolve_model,
-    start_answer,
-)
 from conversations.history import start_turn
 from conversations.history.recorder import RecalledTurn
 from conversations.history.turn_request import TurnRequest
@@ -53,9 +54,19 @@ from providers.catalogue import ResolvedModel
 from providers.database.database_threads import TURNS, await_in_time
 from providers.exceptions import GatewayError
 from providers.protocol.chunks import Batches
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT
 
 ENDPOINT_NAME = "responses"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBody:
+    """A request's body, its size in bytes, and the time when it came, on the monotonic clock."""
+
+    body: JsonObject
+    size_bytes: int
+    start_time: float
 
 
 async def create_response(request: LeanRequest) -> HttpResponseBase:
@@ -64,87 +75,96 @@ async def create_response(request: LeanRequest) -> HttpResponseBase:
     Raises GatewayError.
     """
     gateway = request.gateway
-    began = time.monotonic()
+    start_time = time.monotonic()
     gateway.ledger.require_available()
     caller = await request.authenticate()
     require_json(request)
     raw = await request.receive_body()
     body = await read_beside_loop(schema.read_response_body, raw)
-    asked_for = ReceivedRequest(body, len(raw), began)
+    received = ReceivedBody(body, len(raw), start_time)
     if not body.get("background"):
-        return await answer_response_request(request, caller, asked_for, None)
+        return await answer_response_request(request, caller, received, None)
     with gateway.background.reserve_response_slot(
         caller.user_id or 0, gateway.requests_in_flight
-    ) as place:
-        return await answer_response_request(request, caller, asked_for, place)
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedRequest:
-    """A request's body, its size in bytes, and the time when it came, on the monotonic clock."""
-
-    body: dict[str, Any]
-    size_bytes: int
-    start_time: float
+    ) as slot:
+        return await answer_response_request(request, caller, received, slot)
 
 
 async def answer_response_request(
-    request: LeanRequest,
-    caller: Caller,
-    received_request: ReceivedRequest,
-    slot: ResponseSlot | None,
+    request: LeanRequest, caller: Caller, received: ReceivedBody, slot: ResponseSlot | None
 ) -> HttpResponseBase:
     """Answer the request; in the background when it has a `slot` there.
 
     Writes the usage record, and the turn when the response is to be remembered. Raises
     GatewayError.
     """
-    gateway = request.gateway
-    body = received_request.body
-    began = received_request.start_time
-    meant = resolve_model(gateway, caller, body["model"])
-    caller.reject_model_choice(body)
-    if named := input_items.find_item_references(body):
-        body = input_items.resolve_item_references(
-            body,
-            await await_in_time(
-                await TURNS.start_work(caller.user_id, find_own_items, caller, list(named.values()))
-            ),
-        )
-    body = encrypted_reasoning.decode_input_reasoning(body)
-    places = error_fields.locate_response_items(body)
+    model = resolve_model(request.gateway, caller, received.body["model"])
+    caller.reject_model_choice(received.body)
+    body = await resolve_references(caller, received.body)
+    positions = locate_response_items(body)
     try:
-        size_bytes = received_request.size_bytes
-        asking_of = partial(build_turn_request, gateway, caller, request.request_id, body, meant)
-        asked = await call_beside_loop(size_bytes, asking_of)
-        recalled, said = await create_turn_if_remembered(gateway, asked, body)
-        chat = await call_beside_loop(size_bytes, partial(to_chat.build_chat_body, body, said))
-        if body.get("background"):
-            chat["stream"] = True
-        created_at = recalled.turn.turn_start.created_at if recalled else int(time.time())
-        head = build_response_head(body, asked.request_id, created_at, stored=asked.stored)
-        thinking = AnswerOptions(
-            meant.public_id, received_request.size_bytes, path_count=body.get("mpr_candidates")
-        )
-        question = msgspec.structs.replace(
-            build_chat_request(request.request_id, CHAT, chat, meant, recalled),
-            caller_endpoint=ENDPOINT_NAME,
-        )
-        places.full_body = chat
-        answered = await start_answer(gateway, caller, question, thinking, recalled)
-        trace, batches = answered
-        if recalled is not None and slot is not None:
-            events = ResponseEvents(head, recalled.turn.answer)
-            ends = slot.hold_response_slot(), request.hold_body_memory()
-            feed = gateway.background.start_response(recalled.turn, trace, (batches, events), *ends)
+        accepted, head = await accept_response(request, caller, model, replace(received, body=body))
+        positions.full_body = accepted.chat_request.body
+        answer = await start_answer(request.gateway, accepted)
+        turn = accepted.turn
+        if turn is not None and slot is not None:
+            feed = start_background(request, turn, answer, head, slot)
+            wants_stream = bool(body.get("stream"))
             return render_background_answer(
-                request, feed, head, began, wants_stream=bool(body.get("stream"))
+                request, feed, head, received.start_time, wants_stream=wants_stream
             )
-        renderer = EventRenderer(trace, head, recalled.turn.answer if recalled else None)
-        return await render_answer(request, answered, renderer, places, began)
+        renderer = EventRenderer(answer.trace, head, turn.turn.answer if turn else None)
+        return await render_answer(request, answer, renderer, positions, received.start_time)
     except GatewayError as error:
-        places.rename_param(error)
+        positions.rename_param(error)
         raise
+
+
+async def resolve_references(caller: Caller, body: JsonObject) -> JsonObject:
+    """Return the body with the caller's own items in place of references to them.
+
+    Raises InvalidRequest, DatabaseUnavailable.
+    """
+    references = input_items.find_item_references(body)
+    if references:
+        ids = list(references.values())
+        work = await TURNS.start_work(caller.user_id, find_own_items, caller, ids)
+        body = input_items.resolve_item_references(body, await await_in_time(work))
+    return encrypted_reasoning.decode_input_reasoning(body)
+
+
+async def accept_response(
+    request: LeanRequest, caller: Caller, model: ResolvedModel, received: ReceivedBody
+) -> tuple[AcceptedRequest, ResponseHead]:
+    """Return the accepted request, and the part of its response that is known now.
+
+    Writes the turn when the response is to be remembered. Raises GatewayError.
+    """
+    body = received.body
+    size_bytes = received.size_bytes
+    build_turn = partial(
+        build_turn_request, request.gateway, caller, request.request_id, body, model
+    )
+    turn_request = await call_beside_loop(size_bytes, build_turn)
+    turn, messages = await create_turn_if_remembered(request.gateway, turn_request, body)
+    build_body = partial(to_chat.build_chat_body, body, messages)
+    chat_body = await call_beside_loop(size_bytes, build_body)
+    if body.get("background"):
+        chat_body = {**chat_body, "stream": True}
+    chat_request = build_chat_request(request.request_id, CHAT, chat_body, model, turn)
+    accepted = AcceptedRequest(
+        caller,
+        chat_request.from_endpoint(ENDPOINT_NAME),
+        model,
+        size_bytes,
+        turn,
+        path_count=body.get("mpr_candidates"),
+    )
+    created_at = turn.turn.turn_start.created_at if turn else int(time.time())
+    head = build_response_head(
+        body, turn_request.request_id, created_at, stored=turn_request.stored
+    )
+    return accepted, head
 
 
 responses = api_endpoint("POST")(make_idempotent(create_response))
@@ -154,64 +174,80 @@ def build_turn_request(
     gateway: Gateway,
     caller: Caller,
     request_id: str,
-    body: dict[str, Any],
-    resolved_model: ResolvedModel,
+    body: JsonObject,
+    model: ResolvedModel,
 ) -> TurnRequest:
     """Return the request in the form in which the conversation history takes it.
 
     Raises Forbidden when it needs storing and the key may not store.
     """
-    conversation = schema.find_conversation_id(body)
-    previous = body.get("previous_response_id") or ""
-    if conversation or previous or body.get("background"):
+    conversation_id = schema.find_conversation_id(body)
+    previous_id = body.get("previous_response_id") or ""
+    if conversation_id or previous_id or body.get("background"):
         caller.require_storing()
-    stored = body.get("store") is not False and caller.can_store and caller.user_id is not None
+    is_stored = body.get("store") is not False and caller.can_store and caller.user_id is not None
+    window_tokens = gateway.catalogue.find_context_window(model.public_id)
     return TurnRequest(
         request_id=request_id.removeprefix("req_"),
         user_id=caller.user_id or 0,
         endpoint=TurnEndpoint.RESPONSE,
         model=body["model"],
         entries=items.entries_from_input(body.get("input") or []),
-        conversation_id=conversation,
-        previous_id=previous,
-        stored=stored,
+        conversation_id=conversation_id,
+        previous_id=previous_id,
+        stored=is_stored,
         background=bool(body.get("background")),
         idle_seconds=int(settings.RESPONSE_KEEP_SECONDS),
         metadata=body.get("metadata") or {},
         settings=echo_fields(body),
-        budget_tokens=conversation_options.prompt_budget_tokens(
-            gateway.catalogue.find_context_window(resolved_model.public_id), body
-        ),
+        budget_tokens=conversation_options.prompt_budget_tokens(window_tokens, body),
     )
 
 
 async def create_turn_if_remembered(
-    gateway: Gateway, turn_request: TurnRequest, body: dict[str, Any]
-) -> tuple[RecalledTurn | None, list[dict[str, Any]]]:
+    gateway: Gateway, turn_request: TurnRequest, body: JsonObject
+) -> tuple[RecalledTurn | None, list[JsonObject]]:
     """Return the turn, if the request is to be remembered, and all messages for the upstream.
 
     Writes the turn when the response is stored or part of a conversation.
     """
     if turn_request.stored or turn_request.conversation_id:
-        recalled = await gateway.history.recall_turn(turn_request)
-        return recalled, recalled.messages
-    if turn_request.previous_id:
-        return None, await await_in_time(
-            await TURNS.start_work(
-                turn_request.user_id, start_turn.compose_unsaved_messages, turn_request
-            )
-        )
-    return None, to_chat.build_input_messages(body)
+        turn = await gateway.history.recall_turn(turn_request)
+        return turn, turn.messages
+    if not turn_request.previous_id:
+        return None, to_chat.build_input_messages(body)
+    work = await TURNS.start_work(
+        turn_request.user_id, start_turn.compose_unsaved_messages, turn_request
+    )
+    return None, await await_in_time(work)
 
 
-def find_own_items(caller: Caller, item_ids: list[str]) -> dict[str, dict[str, Any]]:
+def find_own_items(caller: Caller, item_ids: list[str]) -> dict[str, JsonObject]:
     """Return a user's own items by their ids; runs in a database thread."""
-    mine = Conversation.objects.of_user(caller.user_id or 0)
-    found = Item.objects.filter(public_id__in=item_ids, conversation__in=mine)
-    return {item.public_id: dict(item.as_openai()) for item in found}
+    own_conversations = Conversation.objects.of_user(caller.user_id or 0)
+    own_items = Item.objects.filter(public_id__in=item_ids, conversation__in=own_conversations)
+    return {item.public_id: dict(item.as_openai()) for item in own_items}
 
 
 # --- in the background ----------------------------------------------------------------------------
+def start_background(
+    request: LeanRequest,
+    turn: RecalledTurn,
+    answer: StartedAnswer,
+    head: ResponseHead,
+    slot: ResponseSlot,
+) -> Feed:
+    """Start a task that makes the answer, and return the feed of its events."""
+    events = ResponseEvents(head, turn.turn.answer)
+    return request.gateway.background.start_response(
+        turn.turn,
+        answer.trace,
+        (answer.batches, events),
+        slot.hold_response_slot(),
+        request.hold_body_memory(),
+    )
+
+
 def render_background_answer(
     request: LeanRequest, feed: Feed, head: ResponseHead, start_time: float, *, wants_stream: bool
 ) -> HttpResponseBase:
@@ -220,17 +256,14 @@ def render_background_answer(
         return StreamAnswer(
             stream_feed(feed), FeedRenderer(), request.gateway.heartbeat, request.request_id
         )
-    return JsonAnswer(
-        orjson.dumps(build_response_object(head, ResponseOutcome(status="queued"))),
-        request.request_id,
-        start_time,
-    )
+    queued = build_response_object(head, ResponseOutcome(status="queued"))
+    return JsonAnswer(orjson.dumps(queued), request.request_id, start_time)
 
 
 async def stream_feed(feed: Feed) -> Batches:
-    async with aclosing(feed.follow_events()) as events:
-        async for some in events:
-            yield some
+    async with aclosing(feed.follow_events()) as batches:
+        async for batch in batches:
+            yield batch
 
 
 class FeedRenderer:
@@ -251,5 +284,5 @@ class FeedRenderer:
 
 def make_error_events(error: GatewayError) -> Iterator[Event]:
     """Yield the error event of a request that has no response object."""
-    said = {"code": error.shown_code, "message": error.message, "param": error.param}
-    yield {"type": "error", **said, "sequence_number": 0}
+    fields = {"code": error.shown_code, "message": error.message, "param": error.param}
+    yield {"type": "error", **fields, "sequence_number": 0}

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct
 
 from api.authentication import INVALID_KEY_TEXT
 from api.exceptions import api_endpoint
-from api.relay.gateway import LeanRequest
+from api.relay.lean_request import LeanRequest
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, read_beside_loop
 from api.views.base import require_json
 from providers.exceptions import InvalidKey, InvalidRequest

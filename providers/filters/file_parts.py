@@ -6,7 +6,7 @@ when one does not, and `file_id` beside them when it is a stored file. The outpu
 part without `text` and `file_id`, or a text part that names the file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from providers.exceptions import Rejected
@@ -16,7 +16,7 @@ TEXT_FIELD = "text"  # our own field of a file part: the text of the file
 FILE_ID_FIELD = "file_id"  # our own field of a file part: the id of the stored file
 
 
-def find_file_parts(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def find_file_parts(messages: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every file part with its place, for example `messages[0].content[1]`."""
     for at, message in enumerate(messages):
         content = message.get("content")
@@ -67,3 +67,18 @@ def convert_file_part(part: dict[str, Any], model: UpstreamModel) -> dict[str, A
         )
     name = part["file"].get("filename") or "file"
     return {"type": "text", "text": f"[File: {name}]\n{text}\n[End of the file {name}]"}
+
+
+def has_file_parts(messages: Iterable[dict[str, Any]]) -> bool:
+    """Return whether some message has a file."""
+    return next(find_file_parts(messages), None) is not None
+
+
+def copy_file_messages(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages, those with files as copies whose parts may be changed."""
+    return [
+        {**message, "content": [dict(part) for part in message["content"]]}
+        if has_file_parts([message])
+        else message
+        for message in messages
+    ]

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
+
+from providers.protocol.json_types import JsonObject
 
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
@@ -36,7 +38,7 @@ class ChatRequest(Struct, frozen=True):
     id: str
     endpoint: str  # CHAT, COMPLETIONS or EMBEDDINGS: the path below an upstream's base URL
     model: str  # public id, as the caller wrote it
-    body: dict[str, Any]
+    body: JsonObject
     stream: bool = False
     include_usage: bool = False  # the caller wants the chunk that carries usage
     thinking: str = ""  # choices.Thinking of the alias or the body; empty: as the model's row says
@@ -46,6 +48,14 @@ class ChatRequest(Struct, frozen=True):
     caller_endpoint: str = ""  # the endpoint that the caller used, where it differs from `endpoint`
     wants_stored_chat: bool = False  # an upstream that stores chats should keep this one
     resume: Resume | None = None
+
+    def with_body(self, body: JsonObject) -> "ChatRequest":
+        """Return the same request with another body."""
+        return structs.replace(self, body=body)
+
+    def from_endpoint(self, name: str) -> "ChatRequest":
+        """Return the same request of a caller who used the endpoint of this name."""
+        return structs.replace(self, caller_endpoint=name)
 
     @property
     def ledger_endpoint(self) -> str:

@@ -15,7 +15,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.db import Error as AnyDatabaseError
 
 from api import exceptions
-from api.views.chat import new_request_id
+from api.relay.lean_request import new_request_id
 from api.views.staff.staff_access import GATEWAY_SCOPE_KEY
 from conversations.files import file_storage
 from providers.database.database_threads import LONG, await_in_time

@@ -18,10 +18,16 @@ from django.urls import ResolverMatch
 from django.utils.module_loading import import_string
 
 from api import exceptions
-from api.relay.gateway import Gateway, LeanRequest
+from api.relay.gateway import Gateway
+from api.relay.lean_request import LeanRequest, new_request_id
 from api.streaming.stream_answer import JsonAnswer, StreamAnswer
-from api.views.chat import new_request_id
-from providers.exceptions import InternalError, InvalidRequest, Saturated, ShuttingDown
+from providers.exceptions import (
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    Saturated,
+    ShuttingDown,
+)
 from proxysite.server.body_budget import BodyBudget, BodyShare, Owner, largest_body_bytes
 from proxysite.server.request_bodies import (
     WHOLE_REQUEST,
@@ -89,6 +95,30 @@ class RelayRequest(LeanRequest):
             self.gateway.key_requests.remove_request(self.caller.key_id)
 
 
+class Exchange:
+    """One request and its response, with everything that is given back at its end."""
+
+    __slots__ = ("_receive", "_watcher", "on_leave", "request", "response")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+        self.on_leave = LeaveCallback()
+        self.request: RelayRequest | None = None
+        self.response: HttpResponseBase | None = None
+
+    def watch_caller(self) -> None:
+        """Watch for the caller's leaving, under a server that does not tell of it."""
+        self._watcher = asyncio.create_task(watch_for_leaving(self._receive, self.on_leave))
+
+    def close(self) -> None:
+        """Give back the request's places and memory, and end the watching."""
+        if self.request is not None:
+            self.request.release_resources()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+
 class LeanHandler(ASGIHandler):
     """The handler of the relaying endpoints; it serves once `gateway` is set."""
 
@@ -105,7 +135,7 @@ class LeanHandler(ASGIHandler):
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Resolve the address by the URLconf; an address without a parameter is remembered.
 
-        Only a handful of addresses come here (`proxysite.urls.is_served_lean`).
+        Only a handful of addresses come here (`lean_routes.py`).
         """
         match = self._cached_matches.get(request.path_info)
         if match is None:
@@ -132,39 +162,24 @@ class LeanHandler(ASGIHandler):
             )
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        gateway = self.gateway
         request_id = new_request_id()
-        if gateway is None or (
-            gateway.requests_in_flight >= self._most_requests
-            and scope["path"] != READINESS_PROBE_PATH
-        ):
-            error = (
-                Saturated("Too many requests are running.")
-                if gateway
-                else ShuttingDown("The server is not ready.")
-            )
-            error.retry_after_seconds = 1
-            await self.send_response(exceptions.render_error(error, request_id), send)
+        refusal = self.find_refusal(scope["path"])
+        if refusal is not None:
+            await self.send_response(exceptions.render_error(refusal, request_id), send)
             return
-        left = LeaveCallback()
-        watcher = None
-        response = None
-        request: RelayRequest | None = None
+        gateway = self.gateway
+        assert gateway is not None  # noqa: S101 - else it is refused
+        exchange = Exchange(receive)
         if LEAVE_CALLBACKS in scope:
-            scope[LEAVE_CALLBACKS].append(left)
+            scope[LEAVE_CALLBACKS].append(exchange.on_leave)
         gateway.requests_in_flight += 1
         try:
             require_readable_address(scope)
-            request = self.request_class(scope, io.BytesIO())
-            request.gateway = gateway
-            request.request_id = request_id
-            request.receive = receive
-            request.budget = self.budget
-            response = await (self._cors_view if "HTTP_ORIGIN" in request.META else self.call_view)(
-                request
-            )
+            request = exchange.request = self.build_request(scope, receive, request_id)
+            answer = self._cors_view if "HTTP_ORIGIN" in request.META else self.call_view
+            response = exchange.response = await answer(request)
             if LEAVE_CALLBACKS not in scope:
-                watcher = asyncio.create_task(watch_for_leaving(receive, left))
+                exchange.watch_caller()
             await self.send_response(response, send)
         except CallerLeft:
             return
@@ -176,19 +191,33 @@ class LeanHandler(ASGIHandler):
         except asyncio.CancelledError:
             # Only two things cancel this task: the caller left, or the server ends. In the second
             # case a stream that has begun has already sent its error.
-            if not left.has_left and response is None:
-                await self.send_response(
-                    exceptions.render_error(
-                        ShuttingDown("The server is shutting down."), request_id
-                    ),
-                    send,
-                )
+            if not exchange.on_leave.has_left and exchange.response is None:
+                shutdown = ShuttingDown("The server is shutting down.")
+                await self.send_response(exceptions.render_error(shutdown, request_id), send)
         finally:
             gateway.requests_in_flight -= 1
-            if request is not None:
-                request.release_resources()
-            if watcher is not None:
-                watcher.cancel()
+            exchange.close()
+
+    def find_refusal(self, path: str) -> GatewayError | None:
+        """Return why no request to this path can be taken now, or None."""
+        if self.gateway is None:
+            return ShuttingDown("The server is not ready.", retry_after_seconds=1)
+        is_full = self.gateway.requests_in_flight >= self._most_requests
+        if is_full and path != READINESS_PROBE_PATH:
+            return Saturated("Too many requests are running.", retry_after_seconds=1)
+        return None
+
+    def build_request(
+        self, scope: dict[str, Any], receive: Receive, request_id: str
+    ) -> RelayRequest:
+        """Return Django's request with everything that the views of this handler use."""
+        request = self.request_class(scope, io.BytesIO())
+        assert self.gateway is not None  # noqa: S101
+        request.gateway = self.gateway
+        request.request_id = request_id
+        request.receive = receive
+        request.budget = self.budget
+        return request
 
     async def send_response(self, response: HttpResponseBase, send: Send) -> None:
         if isinstance(response, StreamAnswer):

@@ -18,7 +18,7 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api import exceptions
-from api.views.chat import new_request_id
+from api.relay.lean_request import new_request_id
 from providers.exceptions import (
     GatewayError,
     HeadTooLarge,

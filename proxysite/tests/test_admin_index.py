@@ -17,7 +17,7 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from api.models import Status, UsageRecord
-from api.views.chat import new_request_id
+from api.relay.lean_request import new_request_id
 from providers.adapters import openai_compatible
 from providers.models import Provider
 from proxysite import dashboard

@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from api.views.chat import new_request_id
+from api.relay.lean_request import new_request_id
 from conversations.messages import items
 from conversations.messages.items import Entry
 from conversations.models import (

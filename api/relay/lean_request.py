@@ -1,0 +1,62 @@
+"""The request of the relaying endpoints, and the ids of all requests."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from django.core.handlers.asgi import ASGIRequest
+
+from api.authentication import Caller
+
+if TYPE_CHECKING:
+    from api.relay.gateway import Gateway
+
+
+class LeanRequest(ASGIRequest):
+    """Django's request for the relaying endpoints.
+
+    It carries the gateway, and reads its body only when the view asks for it.
+    """
+
+    gateway: "Gateway"
+    request_id: str
+    caller: Caller | None = None
+
+    async def authenticate(self) -> Caller:
+        """Return the caller, and count the request to its API key until the request ends.
+
+        Raises InvalidKey, InvalidRequest, KeyLimitExceeded, DatabaseUnavailable.
+        """
+        caller = await self.gateway.keyring.identify_caller(self.META)
+        if caller.key_id is not None:
+            self.gateway.key_requests.add_request(caller.key_id)
+        self.caller = caller
+        return caller
+
+    async def receive_body(self) -> bytes:
+        """Return the body, which has at most BODY_LIMIT_BYTES and arrives within BODY_SECONDS.
+
+        The lean handler sets this method. Raises BodyTooLarge, RequestTimeout.
+        """
+        raise NotImplementedError
+
+    def hold_body_memory(self) -> Callable[[object], None]:
+        """Count the body's memory until the returned function is called.
+
+        Used where the body is needed longer than the request lasts.
+        """
+        raise NotImplementedError
+
+
+def new_request_id() -> str:
+    """Return a new request id: `req_` and a UUIDv7.
+
+    A UUIDv7 (RFC 9562) has 48 bits of milliseconds and then random bits, so that ids sort by time.
+    """
+    millis = time.time_ns() // 1_000_000
+    noise = random.getrandbits(74)
+    number = (
+        (millis << 80) | (0x7 << 76) | ((noise >> 62) << 64) | (0b10 << 62) | (noise & (2**62 - 1))
+    )
+    return f"req_{number:032x}"

@@ -1,0 +1,232 @@
+"""The path of an accepted request: model, candidates, strategy, records, and the answer.
+
+`accept_request` makes the value that goes down the path. `start_answer` opens the records of the
+request and returns the stream of its chunks. `render_answer` turns these into an HTTP response.
+"""
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+from django.http import HttpResponseBase
+from msgspec import Struct
+
+from api.authentication import Caller
+from api.relay.error_fields import MessagePositions
+from api.relay.gateway import Gateway
+from api.relay.lean_request import LeanRequest
+from api.schemas import chat_request_body
+from api.streaming.stream_answer import JsonAnswer, StreamAnswer, StreamRenderer, upstream_headers
+from conversations.files.attachments import attach_files
+from conversations.history.recorder import RecalledTurn
+from conversations.prompts import fitted_answer
+from conversations.strategies import find_strategy
+from providers.catalogue import Candidate, ResolvedModel
+from providers.exceptions import InternalError, ModelNotFound
+from providers.filters.file_parts import copy_file_messages, has_file_parts
+from providers.protocol.chunks import Batches, Chunk
+from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest
+from providers.protocol.trace import Trace
+from tokens.pool.caller_tokens import CallerPool
+from tokens.pool.pool import Pool
+
+# `reasoning_format` of a body (the values are Groq's) -> choices.Thinking
+THINKING_BY_FORMAT = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}
+
+
+class AcceptedRequest(Struct, frozen=True):
+    """A request with everything that decides how it is answered.
+
+    `turn` is its turn when it is remembered. `forced_strategy` and `path_count` replace the
+    strategy of the model's row, and its number of paths.
+    """
+
+    caller: Caller
+    chat_request: ChatRequest
+    model: ResolvedModel
+    size_bytes: int  # of the body as it came
+    turn: RecalledTurn | None = None
+    forced_strategy: str = ""
+    path_count: int | None = None
+
+
+class StartedAnswer(NamedTuple):
+    """The answer of an accepted request: its trace, and its chunks as they come."""
+
+    trace: Trace
+    batches: Batches
+
+
+class AnswerRenderer(StreamRenderer, Protocol):
+    """A renderer that makes the bytes of an answer, streamed or whole."""
+
+    def render_whole(self, answer: Chunk, /) -> bytes: ...
+
+
+def resolve_model(gateway: Gateway, caller: Caller, model_name: str) -> ResolvedModel:
+    """Return the model that a name stands for.
+
+    Raises ModelNotFound, or Forbidden when the key may not use the model.
+    """
+    model = gateway.catalogue.resolve_name(model_name)
+    if model is None:
+        raise ModelNotFound(
+            f"The model {model_name!r} does not exist or you have no access to it.", param="model"
+        )
+    caller.require_model(model_name, model.public_id)
+    return model
+
+
+def build_chat_request(
+    request_id: str,
+    endpoint: str,
+    body: Mapping[str, Any],
+    model: ResolvedModel,
+    turn: RecalledTurn | None = None,
+) -> ChatRequest:
+    """Return the request for the upstream, without the fields that only the gateway understands."""
+    upstream_body = {
+        name: value for name, value in body.items() if name not in chat_request_body.OWN_FIELDS
+    }
+    conversation = ""
+    if turn is not None and turn.continues_conversation:
+        conversation = turn.turn.turn_start.conversation_id
+    stream_options = body.get("stream_options") or {}
+    wants_search = body.get("web_search_options") is not None
+    return ChatRequest(
+        id=request_id.removeprefix("req_"),
+        endpoint=endpoint,
+        model=body["model"],
+        body=upstream_body,
+        stream=endpoint != EMBEDDINGS and bool(body.get("stream")),
+        include_usage=bool(stream_options.get("include_usage")),
+        thinking=THINKING_BY_FORMAT.get(body.get("reasoning_format") or "", model.thinking),
+        search="on" if wants_search else model.search,
+        conversation=conversation,
+        wants_stored_chat=bool(conversation),
+        resume=turn.resume if turn is not None else None,
+    )
+
+
+# --- start the answer -----------------------------------------------------------------------------
+async def start_answer(gateway: Gateway, accepted: AcceptedRequest) -> StartedAnswer:
+    """Open the usage record of an accepted request, and return its answer.
+
+    From now on the request will have a usage record, and its turn an end. Writes to the journal.
+    When this fails, the turn is deleted. Raises GatewayError.
+    """
+    try:
+        trace, batches = await start_strategy(gateway, accepted)
+        gateway.ledger.open_record(trace)
+    except BaseException:
+        if accepted.turn is not None:
+            await gateway.history.delete_refused_turn(accepted.turn.turn)
+        raise
+    batches = gateway.ledger.record_batches(trace, batches)
+    if accepted.turn is not None:
+        batches = gateway.history.record_turn(accepted.turn.turn, trace, batches)
+    return StartedAnswer(trace, batches)
+
+
+async def start_strategy(gateway: Gateway, accepted: AcceptedRequest) -> StartedAnswer:
+    """Return the answer of the model's strategy, over a prompt that fits. Raises GatewayError."""
+    caller = accepted.caller
+    request = accepted.chat_request
+    candidates = gateway.catalogue.find_candidates(
+        accepted.model.public_id, request, caller.provider
+    )
+    is_chat = request.endpoint == CHAT
+    has_files = is_chat and has_file_parts(request.body["messages"])
+    if has_files:
+        request, candidates = await attach_request_files(request, caller, candidates)
+    if accepted.forced_strategy or accepted.path_count:
+        candidates = [replace_strategy(candidate, accepted) for candidate in candidates]
+    pool: Pool = CallerPool(gateway.pool, caller.tokens) if caller.tokens else gateway.pool
+    trace = Trace(request, caller.key_id, caller.user_id)
+    may_be_long = is_chat and (
+        accepted.turn is not None
+        or has_files
+        or fitted_answer.may_be_long(accepted.size_bytes, candidates)
+    )
+    if may_be_long:
+        scope = build_prompt_scope(gateway, accepted)
+        batches = fitted_answer.answer_fitted_prompt(request, candidates, pool, trace, scope)
+    else:
+        batches = find_strategy(candidates[0].strategy)(request, candidates, pool, trace)
+    return StartedAnswer(trace, batches)
+
+
+async def attach_request_files(
+    request: ChatRequest, caller: Caller, candidates: list[Candidate]
+) -> tuple[ChatRequest, list[Candidate]]:
+    """Return the request with its files in the messages, and the candidates that take them.
+
+    Raises InvalidRequest, DatabaseUnavailable, Saturated.
+    """
+    body = {**request.body, "messages": copy_file_messages(request.body["messages"])}
+    candidates = await attach_files(body, caller.user_id, candidates)
+    return request.with_body(body), candidates
+
+
+def replace_strategy(candidate: Candidate, accepted: AcceptedRequest) -> Candidate:
+    """Return the candidate with the strategy and the number of paths that the request forces."""
+    strategy = accepted.forced_strategy or candidate.strategy
+    options = candidate.options if strategy == candidate.strategy else {}
+    if strategy == "multipath" and accepted.path_count:
+        options = {**options, "candidates": accepted.path_count}
+    return replace(candidate, strategy=strategy, options=options)
+
+
+def build_prompt_scope(gateway: Gateway, accepted: AcceptedRequest) -> fitted_answer.PromptScope:
+    """Return the user and conversation to which long texts of the prompt belong."""
+    caller = accepted.caller
+    conversation_id = ""
+    if accepted.turn is not None:
+        conversation_id = accepted.turn.turn.turn_start.conversation_id
+    return fitted_answer.PromptScope(
+        caller.user_id if caller.can_store else None,
+        conversation_id,
+        gateway.embed,
+        caller.user_id or caller.key_id,
+    )
+
+
+# --- render the answer ----------------------------------------------------------------------------
+async def render_answer(
+    request: LeanRequest,
+    answer: StartedAnswer,
+    renderer: AnswerRenderer,
+    positions: MessagePositions | None,
+    start_time: float,
+) -> HttpResponseBase:
+    """Return the answer as the caller wants it: a stream that has not begun, or one JSON body.
+
+    The usage record of a whole answer is committed when this returns. `positions` names the fields
+    that an error may be about; `start_time` is on the monotonic clock. Raises GatewayError.
+    """
+    trace, batches = answer
+    if trace.request.stream:
+        heartbeat = request.gateway.heartbeat
+        stream = StreamAnswer(batches, renderer, heartbeat, request.request_id)
+        stream.message_positions = positions
+        stream.trace = trace
+        return stream
+    chunk = await read_single_chunk(batches)
+    response = JsonAnswer(renderer.render_whole(chunk), request.request_id, start_time)
+    response.raw_headers += upstream_headers(trace)
+    return response
+
+
+async def read_single_chunk(batches: Batches) -> Chunk:
+    """Return the one chunk of an answer that does not stream.
+
+    Raises InternalError when there is none.
+    """
+    chunk = None
+    async with aclosing(batches):
+        async for batch in batches:
+            chunk = batch[0]
+    if chunk is None:
+        raise InternalError("The answer was empty.")
+    return chunk
