@@ -10,7 +10,6 @@ the spool cannot take, on a full disk, are kept in memory and tried again.
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -150,16 +149,17 @@ class Ledger:
 
         The record is committed (or kept for later) when this generator has ended.
         """
-        begun = False
         try:
             async with aclosing(batches):
+                first = await anext(batches, None)
+                if first is not None:
+                    trace.record_first_byte()
+                    yield first
                 async for batch in batches:
-                    if not begun:
-                        begun = True
-                        trace.first_byte_ms = (time.perf_counter() - trace.started_seconds) * 1000
                     yield batch
         finally:
-            await self.close_record(trace, classify_ending(sys.exc_info()[1], begun))
+            has_begun = trace.first_byte_ms is not None
+            await self.close_record(trace, classify_ending(sys.exc_info()[1], has_begun))
 
     async def close_record(self, trace: Trace, ending: Ending) -> None:
         """Count the request's tokens and write its usage record.

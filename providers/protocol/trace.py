@@ -75,6 +75,10 @@ class Trace(Struct):
         if self.queue_ms is None:
             self.queue_ms = inner.queue_ms
 
+    def record_first_byte(self) -> None:
+        """Record that the first chunk of the answer is there."""
+        self.first_byte_ms = (time.perf_counter() - self.started_seconds) * 1000
+
     def claim_next_call(self) -> bool:
         """Return whether one more upstream call may be made.
 
