@@ -583,7 +583,7 @@ NAME_UPSTREAMS = env.read_switch(
 TOOL_SUPPORT = env.read_switch(
     "TOOL_SUPPORT",
     True,
-    "Models that cannot call tools are told in the prompt how to; false: they refuse tools.",
+    "The prompt explains tools to models that cannot call them; false: they refuse tools.",
 )
 
 # --- states of tokens and providers ---------------------------------------------------------------

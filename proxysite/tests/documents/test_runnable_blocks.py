@@ -1,9 +1,9 @@
 """The commands of the documents work as they stand, beside a gateway of their own."""
 
-import asyncio
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,19 +20,27 @@ RUNNABLE_PAGES = [name for name in PAGES if find_blocks(name)]
 STAMPS = (".venv/.base", ".venv/.development", ".venv/bin/python")  # of an installation
 
 
-@pytest.mark.timeout(240)  # a process for each command, one after the other
-@pytest.mark.parametrize("name", RUNNABLE_PAGES)
-async def test_the_runnable_blocks_of_a_page(name: str, tmp_path: Path) -> None:
-    house = House(tmp_path / "home")
+@pytest.fixture(scope="module")
+def shared_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, str]]:
+    """Yield a gateway on a new home, and the API key that it showed."""
+    house = House(tmp_path_factory.mktemp("documents") / "home")
     try:
-        shown = await asyncio.to_thread(house.start)
-        key = re.search(r"API key +(\S+)", shown)
-        assert key, shown
-        async with terminal(house, tmp_path) as shell:
-            for block in find_blocks(name):
-                await run_block(shell, block, key[1])
+        key = re.search(r"API key +(\S+)", house.start())
+        assert key, house.output
+        yield house, key[1]
     finally:
         house.kill_process()
+
+
+@pytest.mark.timeout(240)  # a process for each command, one after the other
+@pytest.mark.parametrize("name", RUNNABLE_PAGES)
+async def test_the_runnable_blocks_of_a_page(
+    name: str, shared_house: tuple[House, str], tmp_path: Path
+) -> None:
+    house, key = shared_house
+    async with terminal(house, tmp_path) as shell:
+        for block in find_blocks(name):
+            await run_block(shell, block, key)
 
 
 async def run_block(shell: Terminal, block: Block, key: str) -> None:
