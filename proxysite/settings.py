@@ -1,101 +1,123 @@
 """Every setting, read from the environment or a `.env` file beside manage.py.
 
-`.env.example` lists the settings that a person may set. The rest of the project reads
-`django.conf.settings` only. Limits carry their unit in the name, and each has a default. Each
-setting is declared by one line that knows its type and range
-(`proxysite.configuration.declarations`). Values that are not allowed end the program with one line
-for each variable.
+Each setting is declared once, here: its name, type and range (the method of `env`), its default
+and one sentence for the person who edits it. `docs/settings.md` and `.env.example` are written from
+these declarations: `manage.py write_docs`. The rest of the project reads
+`django.conf.settings` only. Limits carry their unit in the name, and each has a default. Values
+that are not allowed end the program with one line for each variable.
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from proxysite.configuration import database_settings, declarations, locations
+from proxysite.configuration import database_settings, env_file, locations
 from proxysite.first_run import env_aliases
 from proxysite.home import Home
 from proxysite.logging import build_logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = declarations.load_environment(BASE_DIR / ".env")
+VERSION = "0.1.0"
+env = env_file.load_environment(BASE_DIR / ".env")
 env.record_aliases(env_aliases.apply_aliases(env.variables))
 
-# --- the home and its secrets ---------------------------------------------------------------------
+# --- the home -------------------------------------------------------------------------------------
+env.begin_group("Home")
 IS_SERVING = locations.is_serving(sys.argv)  # only `serve` makes a home; all others find one
-# the file in which `serve` notes its home, for commands beside it
 MARKER_FILE = locations.declare_marker_file(env, BASE_DIR)
 if not IS_SERVING:
     locations.suggest_home(env, MARKER_FILE)
-HOME = Home(env.read_folder("PROXYSITE_HOME", BASE_DIR / "var", beside=BASE_DIR))
+HOME = Home(
+    env.read_folder(
+        "PROXYSITE_HOME",
+        "var",
+        "Directory of everything that a run writes: database, secrets, files, unwritten records.",
+        beside=BASE_DIR,
+    )
+)
 if not IS_SERVING:
     locations.suggest_database(env, HOME)
-_given_secrets = {  # missing ones are read from the home at the end of this file
-    "SECRET_KEY": env.read_secret("SECRET_KEY"),
-    "FIELD_KEYS": env.read_secret("FIELD_KEYS"),
-    "KEY_PEPPER": env.read_secret("KEY_PEPPER"),
+
+# --- secrets: missing ones are read from the home at the end of this file -------------------------
+env.begin_group(
+    "Secrets",
+    "Without them they are made at random on the first start and kept in "
+    "PROXYSITE_HOME/secrets.env. Machines that share a database need the same ones.",
+)
+_given_secrets = {
+    "SECRET_KEY": env.read_secret(
+        "SECRET_KEY", "Signs sessions of the admin; 50 characters or more."
+    ),
+    "FIELD_KEYS": env.read_secret(
+        "FIELD_KEYS",
+        "Encrypt upstream tokens: id:base64 of 32 bytes, comma separated; the first encrypts, all "
+        "decrypt.",
+    ),
+    "KEY_PEPPER": env.read_secret(
+        "KEY_PEPPER",
+        "Goes into the digests of API keys; 32 characters or more; a change voids every API key.",
+    ),
 }
 
 # --- addresses, hosts and https -------------------------------------------------------------------
-VERSION = "0.1.0"
-DEBUG = env.read_switch("DJANGO_DEBUG", False)
+env.begin_group("Addresses, hosts and https")
+HOST = env.read_plain_text(
+    "HOST", "127.0.0.1", "Address to listen on; 0.0.0.0 listens on every network."
+)
+PORT = env.read_count("PORT", 8000, "Port to listen on.", least=0, most=65_535)
+ALLOWED_HOSTS = env.read_host_names(
+    "ALLOWED_HOSTS",
+    ["localhost", "127.0.0.1", "[::1]"],
+    "Host names of the admin and other pages; /v1/, /healthz and /readyz answer under any name.",
+)
 BEHIND_TLS = env.read_switch(
-    "BEHIND_TLS", False
-)  # people reach the site over https, through a proxy
-HOST = env.read_plain_text("HOST", "127.0.0.1")
-PORT = env.read_count("PORT", 8000, least=0, most=65_535)
-# names of the admin and other pages; /v1/ and probes answer under any name
-ALLOWED_HOSTS = env.read_host_names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.read_origins("CSRF_TRUSTED_ORIGINS", [])
-CORS_ALLOWED_ORIGINS = env.read_origins("CORS_ALLOWED_ORIGINS", [], wildcard=True)
+    "BEHIND_TLS",
+    False,
+    "True behind a proxy that speaks https: secure cookies, HSTS, and pages redirect to https.",
+)
+HSTS_SECONDS = env.read_whole_seconds(
+    "HSTS_SECONDS",
+    31_536_000,
+    "With BEHIND_TLS browsers insist on https for so long; 0: they do not.",
+    least=0,
+)
+HSTS_SUBDOMAINS = env.read_switch(
+    "HSTS_SUBDOMAINS", True, "HSTS is also for all names below this host."
+)
+CSRF_TRUSTED_ORIGINS = env.read_origins(
+    "CSRF_TRUSTED_ORIGINS",
+    [],
+    "Origins from which the admin takes forms, when a proxy changes the host name.",
+)
+CORS_ALLOWED_ORIGINS = env.read_origins(
+    "CORS_ALLOWED_ORIGINS",
+    [],
+    "Origins of web pages that may call /v1/ from a browser; * allows all.",
+    wildcard=True,
+)
+DEBUG = env.read_switch(
+    "DJANGO_DEBUG", False, "Django's debug pages; never where others can reach them."
+)
+ADMIN_SESSION_SECONDS = env.read_whole_seconds(
+    "ADMIN_SESSION_SECONDS", 43_200, "A login to the admin lasts so long."
+)
+
 CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOWED_ORIGINS  # under /v1/ no cookie counts, only API keys
 CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ALLOWED_ORIGINS if origin != "*"]
 CORS_URLS_REGEX = r"^/v1/.*$"
-CORS_ALLOW_HEADERS = [
-    *(
-        "accept",
-        "authorization",
-        "content-type",
-        "idempotency-key",
-        "user-agent",
-        "x-api-key",
-        "x-requested-with",
-    ),
-    *(
-        "openai-organization",
-        "openai-project",
-        "x-stainless-arch",
-        "x-stainless-lang",
-        "x-stainless-os",
-    ),
-    *(
-        "x-stainless-package-version",
-        "x-stainless-retry-count",
-        "x-stainless-runtime",
-        "x-stainless-timeout",
-    ),
-    *(
-        "x-stainless-runtime-version",
-        "x-stainless-async",
-        "x-stainless-read-timeout",
-        "x-stainless-helper-method",
-    ),
-]
-CORS_EXPOSE_HEADERS = [
-    *(
-        "x-request-id",
-        "openai-processing-ms",
-        "openai-version",
-        "retry-after",
-        "retry-after-ms",
-        "x-should-retry",
-    ),
-    *("idempotent-replayed", "idempotent-stored", "x-proxysite-provider", "x-proxysite-model"),
-]
+CORS_ALLOW_HEADERS = """
+    accept authorization content-type idempotency-key user-agent x-api-key x-requested-with
+    openai-organization openai-project x-stainless-arch x-stainless-lang x-stainless-os
+    x-stainless-package-version x-stainless-retry-count x-stainless-runtime x-stainless-timeout
+    x-stainless-runtime-version x-stainless-async x-stainless-read-timeout
+    x-stainless-helper-method
+""".split()
+CORS_EXPOSE_HEADERS = """
+    x-request-id openai-processing-ms openai-version retry-after retry-after-ms x-should-retry
+    idempotent-replayed idempotent-stored x-proxysite-provider x-proxysite-model
+""".split()
 CORS_PREFLIGHT_MAX_AGE = 86_400
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
-# browsers insist on https for so long; 0: they do not
-HSTS_SECONDS = env.read_whole_seconds("HSTS_SECONDS", 31_536_000, least=0)
-HSTS_SUBDOMAINS = env.read_switch("HSTS_SUBDOMAINS", True)
 SECURE_HSTS_SECONDS = HSTS_SECONDS if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS and HSTS_SUBDOMAINS
 # Only pages for people redirect to https: programs follow no redirect of a POST, and may call
@@ -104,7 +126,7 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^health$", r"^v1(/|$)"]
 if BEHIND_TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_AGE = env.read_whole_seconds("ADMIN_SESSION_SECONDS", 43_200)
+SESSION_COOKIE_AGE = ADMIN_SESSION_SECONDS
 X_FRAME_OPTIONS = "DENY"
 
 # --- apps, middleware and templates ---------------------------------------------------------------
@@ -171,29 +193,46 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # --- logins ---------------------------------------------------------------------------------------
+env.begin_group("Logins", "How failed logins are slowed down; see docs/security.md.")
 TRUSTED_PROXIES = env.read_networks(
-    "TRUSTED_PROXIES", []
-)  # proxies whose X-Forwarded-For is believed
+    "TRUSTED_PROXIES", [], "Proxies whose X-Forwarded-For is believed."
+)
 AXES_FAILURE_LIMIT = env.read_count(
-    "LOGIN_FAILURE_LIMIT", 10
-)  # failures of one name from one address
-# failures from one address, whatever the names
-LOGIN_ADDRESS_LIMIT = env.read_count("LOGIN_ADDRESS_LIMIT", 50)
-# failures of one name from anywhere; then its tries are slowed down
-LOGIN_NAME_LIMIT = env.read_count("LOGIN_NAME_LIMIT", 100)
-# between two tries of such a name
-LOGIN_NAME_PAUSE_SECONDS = env.read_seconds("LOGIN_NAME_PAUSE_SECONDS", 10)
-# an address from which a user has logged in stays known for so long
-LOGIN_KNOWN_DAYS = env.read_count("LOGIN_KNOWN_DAYS", 90)
-AXES_COOLOFF_TIME = env.read_number("LOGIN_LOCK_HOURS", 0.25, least=0.001, most=8_760)
+    "LOGIN_FAILURE_LIMIT", 10, "Failed logins of one name from one address; then it is locked."
+)
+LOGIN_ADDRESS_LIMIT = env.read_count(
+    "LOGIN_ADDRESS_LIMIT",
+    50,
+    "Failed logins from one address, whatever the names; then it is locked.",
+)
+LOGIN_NAME_LIMIT = env.read_count(
+    "LOGIN_NAME_LIMIT",
+    100,
+    "Failed logins of one name from any address; then its logins are slowed down.",
+)
+LOGIN_NAME_PAUSE_SECONDS = env.read_seconds(
+    "LOGIN_NAME_PAUSE_SECONDS", 10, "Pause between two logins of such a name."
+)
+LOGIN_KNOWN_DAYS = env.read_count(
+    "LOGIN_KNOWN_DAYS",
+    90,
+    "An address from which a user has logged in is free of the last two locks for so long.",
+)
+AXES_COOLOFF_TIME = env.read_number(
+    "LOGIN_LOCK_HOURS", 0.25, "A lock lasts so long.", least=0.001, most=8_760
+)
 LOGINS_AT_ONCE = env.read_count(
-    "LOGINS_AT_ONCE", 1
-)  # passwords hashed at the same time, per process
+    "LOGINS_AT_ONCE", 1, "Passwords that a process hashes at the same time."
+)
 LOGINS_WAITING = env.read_count(
-    "LOGINS_WAITING", 20
-)  # logins that wait, per process; more get a 503
-LOGINS_WAITING_PER_ADDRESS = env.read_count("LOGINS_WAITING_PER_ADDRESS", 5)
-LOGIN_WAIT_SECONDS = env.read_seconds("LOGIN_WAIT_SECONDS", 10)
+    "LOGINS_WAITING", 20, "Logins that wait for it in a process; more get a 503."
+)
+LOGINS_WAITING_PER_ADDRESS = env.read_count(
+    "LOGINS_WAITING_PER_ADDRESS", 5, "Logins of one address that wait for it."
+)
+LOGIN_WAIT_SECONDS = env.read_seconds(
+    "LOGIN_WAIT_SECONDS", 10, "A login waits so long at most; then it gets a 503."
+)
 AXES_HANDLER = "proxysite.access.login_locks.LoginLocks"
 AXES_USERNAME_CALLABLE = "proxysite.access.login_locks.read_username"
 AXES_LOCKOUT_CALLABLE = "proxysite.access.login_locks.answer_locked"
@@ -204,6 +243,8 @@ AXES_RESET_ON_SUCCESS = True
 # a user who waits is let in, whatever others try meanwhile
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_VERBOSE = False
+
+# --- Django and its REST framework ----------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["api.schemas.drf_parsers.BoundedJSONParser"],
@@ -223,25 +264,42 @@ WHITENOISE_AUTOREFRESH = DEBUG
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- database -------------------------------------------------------------------------------------
+env.begin_group("Database")
 DATABASE_URL = env.read_database_url(
-    "DATABASE_URL", locations.sqlite_url(HOME.root / "proxysite.sqlite3")
+    "DATABASE_URL",
+    locations.sqlite_url(HOME.root / "proxysite.sqlite3"),
+    "For example postgres://user:password@host:5432/name; empty: SQLite in the home.",
 )
-# a database that does not answer within it counts as away
-DATABASE_TIMEOUT_SECONDS = env.read_whole_seconds("DATABASE_TIMEOUT_SECONDS", 2)
+DATABASE_TIMEOUT_SECONDS = env.read_whole_seconds(
+    "DATABASE_TIMEOUT_SECONDS", 2, "A database that does not answer within it counts as away."
+)
+STATEMENT_TIMEOUT_SECONDS = env.read_whole_seconds(
+    "STATEMENT_TIMEOUT_SECONDS", 30, "One statement on Postgres may take so long."
+)
+DATABASE_POOL_SIZE = env.read_count(
+    "DATABASE_POOL_SIZE", 14, "Connections to Postgres, per process."
+)
 DATABASES = {
     "default": database_settings.build_database_settings(
         locations.parse_database_url(env, DATABASE_URL),
         wait_seconds=DATABASE_TIMEOUT_SECONDS,
-        statement_seconds=env.read_whole_seconds("STATEMENT_TIMEOUT_SECONDS", 30),
-        pool_size=env.read_count("DATABASE_POOL_SIZE", 14),
+        statement_seconds=STATEMENT_TIMEOUT_SECONDS,
+        pool_size=DATABASE_POOL_SIZE,
     )
 }
 EMBEDDED_DATABASE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 
 # --- Redis, Celery, channels ----------------------------------------------------------------------
-REDIS_URL = env.read_url("REDIS_URL", "", ("redis", "rediss", "unix"))
-# Celery worker and beat run as threads of `serve`
-EMBEDDED_WORKER = env.read_switch("EMBEDDED_WORKER", True)
+env.begin_group("Redis and Celery")
+REDIS_URL = env.read_url(
+    "REDIS_URL",
+    "",
+    "For example redis://host:6379/0; empty: the queue of tasks lies in the home.",
+    schemes=("redis", "rediss", "unix"),
+)
+EMBEDDED_WORKER = env.read_switch(
+    "EMBEDDED_WORKER", True, "Celery's worker and beat run as threads of `serve`."
+)
 CELERY_BROKER_URL = REDIS_URL or "filesystem://"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     {"socket_timeout": 5, "socket_connect_timeout": 2}
@@ -271,261 +329,522 @@ CHANNEL_LAYERS = {
 }
 
 # --- limits of requests ---------------------------------------------------------------------------
-BODY_LIMIT_BYTES = env.read_size_bytes("BODY_LIMIT_BYTES", 16 * 2**20)
-# of a request without a valid API key or session
-OPEN_BODY_LIMIT_BYTES = env.read_size_bytes("OPEN_BODY_LIMIT_BYTES", 32 * 2**10)
-HEAD_LIMIT_BYTES = env.read_size_bytes("HEAD_LIMIT_BYTES", 64 * 2**10)
-HEAD_SECONDS = env.read_seconds("HEAD_SECONDS", 10)  # a request's head must be complete within it
-BODY_SECONDS = env.read_seconds("BODY_SECONDS", 60)  # a request's body must be complete within it
-# a caller that reads nothing for so long is dropped
-STALL_SECONDS = env.read_seconds("STALL_SECONDS", 60)
-KEEPALIVE_SECONDS = env.read_whole_seconds("KEEPALIVE_SECONDS", 75)
-# running answers may finish within it after SIGTERM
-GRACE_SECONDS = env.read_whole_seconds("GRACE_SECONDS", 30, least=0)
-REQUESTS_IN_FLIGHT = env.read_count("REQUESTS_IN_FLIGHT", 5_000)  # per process; more get a 503
-JSON_DEPTH = env.read_count("JSON_DEPTH", 64, most=500)
-# an event loop that stands still for so long is logged with its cause; 0: never
-LOOP_STALL_SECONDS = env.read_seconds("LOOP_STALL_SECONDS", 0.2, least=0)
-JSON_ITEMS = env.read_count("JSON_ITEMS", 200_000)  # brackets, colons and commas outside of strings
-# larger bodies are parsed in a thread
-JSON_INLINE_BYTES = env.read_size_bytes("JSON_INLINE_BYTES", 64 * 2**10)
-# backslashes in a body; a string of nothing else is slow to parse
-JSON_ESCAPES = env.read_count("JSON_ESCAPES", 4_000_000)
-# of one body while it arrives; a larger one waits on disk
-BODY_MEMORY_BYTES = env.read_size_bytes("BODY_MEMORY_BYTES", 2**20)
+env.begin_group("Limits of requests", "Bounds of requests; see docs/limits.md.")
+BODY_LIMIT_BYTES = env.read_size_bytes(
+    "BODY_LIMIT_BYTES", 16 * 2**20, "Largest body of a request with a valid API key or session."
+)
+OPEN_BODY_LIMIT_BYTES = env.read_size_bytes(
+    "OPEN_BODY_LIMIT_BYTES",
+    32 * 2**10,
+    "Largest body of a request without a valid API key or session.",
+)
+BODY_MEMORY_BYTES = env.read_size_bytes(
+    "BODY_MEMORY_BYTES",
+    2**20,
+    "One body takes so much memory while it arrives; the rest waits on disk.",
+)
 BODIES_BYTES = env.read_size_bytes(
-    "BODIES_BYTES", 128 * 2**20
-)  # of all bodies in memory, per process
-# of the bodies of one API key or user; 0: no limit
-BODIES_BYTES_PER_KEY = env.read_count("BODIES_BYTES_PER_KEY", 64 * 2**20, least=0)
-# of all bodies on disk while they arrive, per process
-BODIES_DISK_BYTES = env.read_size_bytes("BODIES_DISK_BYTES", 2**30)
-# per process; 0: no limit
-REQUESTS_IN_FLIGHT_PER_KEY = env.read_count("REQUESTS_IN_FLIGHT_PER_KEY", 1_000, least=0)
+    "BODIES_BYTES", 128 * 2**20, "Memory of all bodies in a process; more get a 503."
+)
+BODIES_BYTES_PER_KEY = env.read_count(
+    "BODIES_BYTES_PER_KEY",
+    64 * 2**20,
+    "Memory of the bodies of one API key or user in a process; more get a 429; 0: no limit.",
+    least=0,
+)
+BODIES_DISK_BYTES = env.read_size_bytes(
+    "BODIES_DISK_BYTES", 2**30, "Disk space of the bodies that arrive at a process; more get a 503."
+)
+HEAD_LIMIT_BYTES = env.read_size_bytes(
+    "HEAD_LIMIT_BYTES", 64 * 2**10, "Largest head (request line and headers) of a request."
+)
+HEAD_SECONDS = env.read_seconds("HEAD_SECONDS", 10, "A request's head must be complete within it.")
+BODY_SECONDS = env.read_seconds("BODY_SECONDS", 60, "A request's body must be complete within it.")
+STALL_SECONDS = env.read_seconds(
+    "STALL_SECONDS", 60, "A caller that reads nothing of its answer for so long is dropped."
+)
+KEEPALIVE_SECONDS = env.read_whole_seconds(
+    "KEEPALIVE_SECONDS", 75, "An idle connection of a caller is closed after it."
+)
+GRACE_SECONDS = env.read_whole_seconds(
+    "GRACE_SECONDS", 30, "Running answers may finish within it after SIGTERM.", least=0
+)
+REQUESTS_IN_FLIGHT = env.read_count(
+    "REQUESTS_IN_FLIGHT", 5_000, "Running requests of a process; more get a 503."
+)
+REQUESTS_IN_FLIGHT_PER_KEY = env.read_count(
+    "REQUESTS_IN_FLIGHT_PER_KEY",
+    1_000,
+    "Running requests of one API key in a process; more get a 429; 0: no limit.",
+    least=0,
+)
+JSON_DEPTH = env.read_count("JSON_DEPTH", 64, "Levels of lists and objects in a body.", most=500)
+JSON_ITEMS = env.read_count(
+    "JSON_ITEMS", 200_000, "Brackets, colons and commas of a body, those in texts not counted."
+)
+JSON_ESCAPES = env.read_count(
+    "JSON_ESCAPES", 4_000_000, "Backslashes of a body; a text of nothing else is slow to parse."
+)
+JSON_INLINE_BYTES = env.read_size_bytes(
+    "JSON_INLINE_BYTES",
+    64 * 2**10,
+    "Larger bodies are parsed in a thread, so that streams go on meanwhile.",
+)
 MESSAGES_LIMIT = env.read_count(
-    "MESSAGES_LIMIT", 2_048
-)  # messages, items or prompts of one request
-INPUTS_LIMIT = env.read_count("INPUTS_LIMIT", 2_048)  # texts of one embeddings request
-TOOLS_LIMIT = env.read_count("TOOLS_LIMIT", 128)  # tools or functions of one request
+    "MESSAGES_LIMIT", 2_048, "Messages, items or prompts of one request."
+)
+INPUTS_LIMIT = env.read_count("INPUTS_LIMIT", 2_048, "Texts of one embeddings request.")
+TOOLS_LIMIT = env.read_count("TOOLS_LIMIT", 128, "Tools or functions of one request.")
+LOOP_STALL_SECONDS = env.read_seconds(
+    "LOOP_STALL_SECONDS",
+    0.2,
+    "An event loop that stands still for so long is logged with its cause; 0: never.",
+    least=0,
+)
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 
 # --- files of users -------------------------------------------------------------------------------
-FILE_LIMIT_BYTES = env.read_size_bytes("FILE_LIMIT_BYTES", 32 * 2**20)  # of one uploaded file
-UPLOADS = env.read_count("UPLOADS", 64, least=0)  # uploads at the same time, per process
-UPLOADS_PER_USER = env.read_count("UPLOADS_PER_USER", 4, least=0)
-FILES_PER_USER = env.read_count("FILES_PER_USER", 1_000, least=0)
-FILES_BYTES_PER_USER = env.read_count("FILES_BYTES_PER_USER", 2 * 2**30, least=0)
-FILE_TEXT_CHARS = env.read_count("FILE_TEXT_CHARS", 4_000_000)  # of the text of one document
-# of text from files, for a model whose context window is not known
-UNFITTED_TEXT_CHARS = env.read_count("UNFITTED_TEXT_CHARS", 500_000)
-FILE_TEXT_SECONDS = env.read_seconds("FILE_TEXT_SECONDS", 10)  # to read one document
+env.begin_group("Files of users")
+UPLOADS = env.read_count("UPLOADS", 64, "Uploads at the same time, per process.", least=0)
+UPLOADS_PER_USER = env.read_count(
+    "UPLOADS_PER_USER", 4, "Uploads of one user at the same time, per process.", least=0
+)
+FILE_LIMIT_BYTES = env.read_size_bytes("FILE_LIMIT_BYTES", 32 * 2**20, "Largest uploaded file.")
+FILES_PER_USER = env.read_count("FILES_PER_USER", 1_000, "Files that a user may store.", least=0)
+FILES_BYTES_PER_USER = env.read_count(
+    "FILES_BYTES_PER_USER", 2 * 2**30, "Size of all files that a user may store.", least=0
+)
+FILE_TEXT_CHARS = env.read_count(
+    "FILE_TEXT_CHARS", 4_000_000, "Longest text that one file or document may have."
+)
+FILE_TEXT_SECONDS = env.read_seconds(
+    "FILE_TEXT_SECONDS", 10, "Reading the text of one file may take so long."
+)
+UNFITTED_TEXT_CHARS = env.read_count(
+    "UNFITTED_TEXT_CHARS",
+    500_000,
+    "Text of files in a request to a model whose context window is not known.",
+)
 # the next directory does not exist before the first `serve`
 SILENCED_SYSTEM_CHECKS = ["files.E001"]
 # the directory for uploads and large bodies while they arrive
 FILE_UPLOAD_TEMP_DIR = str(HOME.root / "uploads")
 
 # --- conversations --------------------------------------------------------------------------------
-# a request waits so long for the turn before it, then gets a 409
-CONVERSATION_WAIT_SECONDS = env.read_seconds("CONVERSATION_WAIT_SECONDS", 30, least=0)
-# after a crash a conversation stays locked for so long at most
-TURN_LEASE_SECONDS = env.read_seconds("TURN_LEASE_SECONDS", 60)
+env.begin_group("Conversations", "See docs/conversations.md.")
+CONVERSATION_WAIT_SECONDS = env.read_seconds(
+    "CONVERSATION_WAIT_SECONDS",
+    30,
+    "A request waits so long for the turn before it, then gets a 409.",
+    least=0,
+)
+TURN_LEASE_SECONDS = env.read_seconds(
+    "TURN_LEASE_SECONDS", 60, "After a crash a conversation stays locked for so long at most."
+)
 CONTEXT_TOKENS = env.read_count(
-    "CONTEXT_TOKENS", 32_768
-)  # of a model whose context window is not known
-# of a model's context window; the rest is for the answer
-PROMPT_SHARE = env.read_share("PROMPT_SHARE", 0.8)
-# a session without a turn for so long is deleted; 0: never
-SESSION_IDLE_SECONDS = env.read_whole_seconds("SESSION_IDLE_SECONDS", 3_600, least=0)
-# any other conversation without a turn for so long is deleted; 0: never
-CONVERSATION_IDLE_SECONDS = env.read_whole_seconds("CONVERSATION_IDLE_SECONDS", 2_592_000, least=0)
-# stored responses and completions are deleted after it; 0: never
-RESPONSE_KEEP_SECONDS = env.read_whole_seconds("RESPONSE_KEEP_SECONDS", 2_592_000, least=0)
-# background responses of a user at the same time, per process; 0: no limit
-BACKGROUND_PER_USER = env.read_count("BACKGROUND_PER_USER", 100, least=0)
-# of one answer; of a longer one the beginning is kept
-STORED_ANSWER_BYTES = env.read_size_bytes("STORED_ANSWER_BYTES", 16 * 2**20)
-# of all stored contents of a user; 0: no limit
-STORED_BYTES_PER_USER = env.read_count("STORED_BYTES_PER_USER", 4 * 2**30, least=0)
-# of one item that are indexed for search
-SEARCH_TEXT_CHARS = env.read_count("SEARCH_TEXT_CHARS", 20_000, most=100_000)
-# attempts to delete a chat at its upstream; the pauses double, all take about a day
-FAREWELL_TRIES = env.read_count("FAREWELL_TRIES", 8, least=0)
+    "CONTEXT_TOKENS", 32_768, "History that goes to a model whose context window is not known."
+)
+PROMPT_SHARE = env.read_share(
+    "PROMPT_SHARE",
+    0.8,
+    "Part of a model's context window that a prompt may fill; the rest is for the answer.",
+)
+SESSION_IDLE_SECONDS = env.read_whole_seconds(
+    "SESSION_IDLE_SECONDS",
+    3_600,
+    "A session without a turn for so long is deleted; 0: never.",
+    least=0,
+)
+CONVERSATION_IDLE_SECONDS = env.read_whole_seconds(
+    "CONVERSATION_IDLE_SECONDS",
+    2_592_000,
+    "Any other conversation without a turn for so long is deleted; 0: never.",
+    least=0,
+)
+RESPONSE_KEEP_SECONDS = env.read_whole_seconds(
+    "RESPONSE_KEEP_SECONDS",
+    2_592_000,
+    "Stored responses and completions are deleted after it; 0: never.",
+    least=0,
+)
+BACKGROUND_PER_USER = env.read_count(
+    "BACKGROUND_PER_USER",
+    100,
+    "Background responses of a user at the same time, per process; 0: no limit.",
+    least=0,
+)
+STORED_ANSWER_BYTES = env.read_size_bytes(
+    "STORED_ANSWER_BYTES",
+    16 * 2**20,
+    "Largest stored answer; of a longer one the beginning is kept.",
+)
+STORED_BYTES_PER_USER = env.read_count(
+    "STORED_BYTES_PER_USER",
+    4 * 2**30,
+    "Size of everything that is stored for a user; 0: no limit.",
+    least=0,
+)
+SEARCH_TEXT_CHARS = env.read_count(
+    "SEARCH_TEXT_CHARS", 20_000, "Text of one item that is indexed for search.", most=100_000
+)
+FAREWELL_TRIES = env.read_count(
+    "FAREWELL_TRIES",
+    8,
+    "Attempts to delete a chat at the upstream that keeps it; all together take about a day.",
+    least=0,
+)
 
 # --- long documents -------------------------------------------------------------------------------
-DOCUMENT_SECONDS = env.read_seconds("DOCUMENT_SECONDS", 30)  # to divide one document into passages
-DOCUMENTS_PER_USER = env.read_count("DOCUMENTS_PER_USER", 1_000, least=0)
-# a text of a request that is not used for so long is deleted
-DOCUMENT_IDLE_SECONDS = env.read_whole_seconds("DOCUMENT_IDLE_SECONDS", 604_800, least=0)
-# of document indexes in memory, per process
-DOCUMENT_CACHE_BYTES = env.read_size_bytes("DOCUMENT_CACHE_BYTES", 128 * 2**20, least=0)
-# a model's public id, or `local`; empty: documents are searched by words alone
-EMBEDDING_MODEL = env.read_plain_text("EMBEDDING_MODEL")
-# a question waits so long for its embedding
-EMBEDDING_SECONDS = env.read_seconds("EMBEDDING_SECONDS", 5)
+env.begin_group("Long documents", "See docs/long-documents.md.")
+DOCUMENT_SECONDS = env.read_seconds(
+    "DOCUMENT_SECONDS", 30, "Dividing one document into passages may take so long."
+)
+DOCUMENTS_PER_USER = env.read_count(
+    "DOCUMENTS_PER_USER", 1_000, "Documents that a user may have.", least=0
+)
+DOCUMENT_IDLE_SECONDS = env.read_whole_seconds(
+    "DOCUMENT_IDLE_SECONDS",
+    604_800,
+    "A text of a request that is not used for so long is deleted.",
+    least=0,
+)
+DOCUMENT_CACHE_BYTES = env.read_size_bytes(
+    "DOCUMENT_CACHE_BYTES",
+    128 * 2**20,
+    "Indexes of documents that are kept in memory, per process.",
+    least=0,
+)
+EMBEDDING_MODEL = env.read_plain_text(
+    "EMBEDDING_MODEL",
+    "",
+    "Public id of an embedding model, or local; empty: documents are searched by words alone.",
+)
+EMBEDDING_SECONDS = env.read_seconds(
+    "EMBEDDING_SECONDS", 5, "A question waits so long for its embedding."
+)
 
-# --- relaying -------------------------------------------------------------------------------------
+# --- time limits of an upstream call --------------------------------------------------------------
+env.begin_group("Time limits of upstreams", "A provider's row may set the first four otherwise.")
+CONNECT_SECONDS = env.read_seconds(
+    "CONNECT_SECONDS", 5, "Connecting to an upstream may take so long."
+)
+FIRST_BYTE_SECONDS = env.read_seconds(
+    "FIRST_BYTE_SECONDS", 120, "A streamed answer must begin within it."
+)
+GAP_SECONDS = env.read_seconds("GAP_SECONDS", 60, "Longest pause between two pieces of a stream.")
+TOTAL_SECONDS = env.read_seconds(
+    "TOTAL_SECONDS", 600, "One request with all its attempts may take so long."
+)
+TAIL_SECONDS = env.read_seconds(
+    "TAIL_SECONDS",
+    5,
+    "A stream may take so long for usage and [DONE] after its finish reason.",
+    least=0,
+)
 PING_SECONDS = env.read_seconds(
-    "PING_SECONDS", 10
-)  # of silence, then a comment is sent to the caller
-# attempts of one request that the provider fails; then the request fails
-MAX_ATTEMPTS = env.read_count("MAX_ATTEMPTS", 3)
-MAX_TOKENS_TRIED = env.read_count("MAX_TOKENS_TRIED", 20)  # for one request, whatever the outcome
-# with the only credential, if the failure may be temporary
-ONLY_TOKEN_RETRIES = env.read_count("ONLY_TOKEN_RETRIES", 1, least=0)
-# a request that failed so often waits for the success of others, then tries once more
-LAST_CHANCE_SECONDS = env.read_seconds("LAST_CHANCE_SECONDS", 2)
-# retries at a failing provider, as a share of its requests in 10 seconds …
-RETRY_SHARE = env.read_share("RETRY_SHARE", 0.2)
+    "PING_SECONDS", 10, "After so much silence a comment is sent to the caller."
+)
+
+# --- failover -------------------------------------------------------------------------------------
+env.begin_group("Failover", "Which attempts follow a failed one; see docs/errors.md.")
+MAX_ATTEMPTS = env.read_count(
+    "MAX_ATTEMPTS",
+    3,
+    "Attempts of one request that the provider fails; one more while it answers others.",
+)
+MAX_TOKENS_TRIED = env.read_count(
+    "MAX_TOKENS_TRIED", 20, "Tokens tried for one request; those that are refused cost no pause."
+)
+ONLY_TOKEN_RETRIES = env.read_count(
+    "ONLY_TOKEN_RETRIES",
+    1,
+    "Retries with the only credential after a failure that may be temporary.",
+    least=0,
+)
+LAST_CHANCE_SECONDS = env.read_seconds(
+    "LAST_CHANCE_SECONDS",
+    2,
+    "A request that failed so often waits for the success of others, then tries once more.",
+)
+ATTEMPT_PAUSE_SECONDS = env.read_seconds(
+    "ATTEMPT_PAUSE_SECONDS", 0.5, "Pause before a provider that failed is asked again.", least=0
+)
+RETRY_SHARE = env.read_share(
+    "RETRY_SHARE", 0.2, "Retries at a failing provider, as a share of its requests in 10 seconds."
+)
 RETRIES_PER_SECOND = env.read_count(
-    "RETRIES_PER_SECOND", 3, least=0
-)  # … or so many, if that is more
-# before a provider that failed is asked again
-ATTEMPT_PAUSE_SECONDS = env.read_seconds("ATTEMPT_PAUSE_SECONDS", 0.5, least=0)
-# headers of an answer name its provider and model
-NAME_UPSTREAMS = env.read_switch("NAME_UPSTREAMS", True)
-# models that cannot call tools are told in the prompt how to call them
-TOOL_SUPPORT = env.read_switch("TOOL_SUPPORT", True)
+    "RETRIES_PER_SECOND", 3, "The same as a number per second, if that is more.", least=0
+)
+NAME_UPSTREAMS = env.read_switch(
+    "NAME_UPSTREAMS",
+    True,
+    "The headers x-proxysite-provider and x-proxysite-model name who answered.",
+)
+TOOL_SUPPORT = env.read_switch(
+    "TOOL_SUPPORT",
+    True,
+    "The prompt explains tools to models that cannot call them; false: they refuse tools.",
+)
+
+# --- states of tokens and providers ---------------------------------------------------------------
+env.begin_group("States of tokens and providers")
 MAX_TOKEN_FAILURES = env.read_count(
-    "MAX_TOKEN_FAILURES", 3
-)  # consecutive strikes that disable a token
-# cooldown of a rate-limited token whose upstream names no time
-REST_SECONDS = env.read_seconds("REST_SECONDS", 5, least=0)
-MAX_REST_SECONDS = env.read_seconds("MAX_REST_SECONDS", 3_600)
-# cooldown of an exhausted token whose reset time is not known
-QUOTA_REST_SECONDS = env.read_seconds("QUOTA_REST_SECONDS", 3_600)
-# cooldown of a token that fails while others answer; it doubles each time
-FAILING_SECONDS = env.read_seconds("FAILING_SECONDS", 5)
-MAX_FAILING_SECONDS = env.read_seconds("MAX_FAILING_SECONDS", 300)
-# longest cooldown of a provider that limits all its tokens together
-MAX_PROVIDER_REST_SECONDS = env.read_seconds("MAX_PROVIDER_REST_SECONDS", 60)
-# failed requests that open the circuit breaker, if they are half of the latest
-BREAKER_FAILURES = env.read_count("BREAKER_FAILURES", 5)
-# the circuit breaker stays open for so long, doubling up to a minute; then one probe
-BREAKER_SECONDS = env.read_seconds("BREAKER_SECONDS", 10)
-CONNECT_SECONDS = env.read_seconds("CONNECT_SECONDS", 5)
-FIRST_BYTE_SECONDS = env.read_seconds("FIRST_BYTE_SECONDS", 120)
-GAP_SECONDS = env.read_seconds("GAP_SECONDS", 60)  # between two pieces of a stream
-TOTAL_SECONDS = env.read_seconds("TOTAL_SECONDS", 600)  # one request with all its attempts
-# a stream may take so long for usage and [DONE] after its finish reason
-TAIL_SECONDS = env.read_seconds("TAIL_SECONDS", 5, least=0)
+    "MAX_TOKEN_FAILURES", 3, "Consecutive strikes that disable a token."
+)
+REST_SECONDS = env.read_seconds(
+    "REST_SECONDS",
+    5,
+    "Cooldown of a rate-limited token whose upstream names no time; it doubles each time.",
+    least=0,
+)
+MAX_REST_SECONDS = env.read_seconds(
+    "MAX_REST_SECONDS", 3_600, "Longest cooldown of a rate-limited token."
+)
+QUOTA_REST_SECONDS = env.read_seconds(
+    "QUOTA_REST_SECONDS", 3_600, "Cooldown of an exhausted token whose reset time is not known."
+)
+FAILING_SECONDS = env.read_seconds(
+    "FAILING_SECONDS",
+    5,
+    "Cooldown of a token that fails while others answer; it doubles each time.",
+)
+MAX_FAILING_SECONDS = env.read_seconds(
+    "MAX_FAILING_SECONDS", 300, "Longest cooldown of a failing token."
+)
+MAX_PROVIDER_REST_SECONDS = env.read_seconds(
+    "MAX_PROVIDER_REST_SECONDS",
+    60,
+    "Longest cooldown of a provider that limits all its tokens together.",
+)
+BREAKER_FAILURES = env.read_count(
+    "BREAKER_FAILURES",
+    5,
+    "Failed requests that open a circuit breaker, if they are half of the latest.",
+)
+BREAKER_SECONDS = env.read_seconds(
+    "BREAKER_SECONDS",
+    10,
+    "A circuit breaker stays open so long, then one request probes; doubles up to a minute.",
+)
+
+# --- connections to upstreams ---------------------------------------------------------------------
+env.begin_group("Connections to upstreams")
 UPSTREAM_ANSWER_BYTES = env.read_size_bytes(
-    "UPSTREAM_ANSWER_BYTES", 64 * 2**20
-)  # of one whole answer
+    "UPSTREAM_ANSWER_BYTES", 64 * 2**20, "Largest whole answer of an upstream."
+)
 UPSTREAM_EVENT_BYTES = env.read_size_bytes(
-    "UPSTREAM_EVENT_BYTES", 8 * 2**20
-)  # of one event of a stream
-UPSTREAM_STREAM_BYTES = env.read_size_bytes(
-    "UPSTREAM_STREAM_BYTES", 512 * 2**20
-)  # of a whole stream
-# an idle connection is reused within it
-UPSTREAM_IDLE_SECONDS = env.read_seconds("UPSTREAM_IDLE_SECONDS", 30)
-# a reused connection that closes so soon after a request is replaced, and the request sent again
-RESEND_SECONDS = env.read_seconds("RESEND_SECONDS", 1, least=0)
-# addresses of a host are used again within it
-DNS_KEEP_SECONDS = env.read_seconds("DNS_KEEP_SECONDS", 30, least=0)
-# old addresses are used for so long while a new look-up fails
-DNS_STALE_SECONDS = env.read_seconds("DNS_STALE_SECONDS", 300, least=0)
-# a name that was not found is not looked up again within it
-DNS_FAILED_SECONDS = env.read_seconds("DNS_FAILED_SECONDS", 5, least=0)
-DNS_LOOKUPS = env.read_count("DNS_LOOKUPS", 64)  # at the same time for all hosts, two for one host
+    "UPSTREAM_EVENT_BYTES", 8 * 2**20, "Largest event of a stream."
+)
+UPSTREAM_STREAM_BYTES = env.read_size_bytes("UPSTREAM_STREAM_BYTES", 512 * 2**20, "Largest stream.")
+UPSTREAM_IDLE_SECONDS = env.read_seconds(
+    "UPSTREAM_IDLE_SECONDS", 30, "An idle connection is used again within it."
+)
+RESEND_SECONDS = env.read_seconds(
+    "RESEND_SECONDS",
+    1,
+    "A reused connection that closes so soon is replaced, and the request sent again.",
+    least=0,
+)
+DNS_KEEP_SECONDS = env.read_seconds(
+    "DNS_KEEP_SECONDS", 30, "The addresses of a host are used again within it.", least=0
+)
+DNS_STALE_SECONDS = env.read_seconds(
+    "DNS_STALE_SECONDS",
+    300,
+    "Old addresses are used for so long while a new look-up fails.",
+    least=0,
+)
+DNS_FAILED_SECONDS = env.read_seconds(
+    "DNS_FAILED_SECONDS", 5, "A name that was not found is not looked up again within it.", least=0
+)
+DNS_LOOKUPS = env.read_count(
+    "DNS_LOOKUPS", 64, "Look-ups at the same time for all hosts, per process; two for one host."
+)
 
 # --- web search -----------------------------------------------------------------------------------
-# empty: web search answers 501
-SEARCH_BACKEND = env.read_choice("SEARCH_BACKEND", "", ("searxng", "brave", "tavily"))
-# of a SearXNG; empty for Brave and Tavily: their own
-SEARCH_URL = env.read_url("SEARCH_URL", "", ("https", "http"))
-SEARCH_KEY = env.read_secret("SEARCH_KEY")  # of Brave or Tavily
-# SEARCH_URL may be on this machine or network
-SEARCH_ALLOW_PRIVATE = env.read_switch("SEARCH_ALLOW_PRIVATE", False)
-SEARCH_SECONDS = env.read_seconds("SEARCH_SECONDS", 15)  # of one search
-SEARCH_ANSWER_BYTES = env.read_size_bytes("SEARCH_ANSWER_BYTES", 4 * 2**20)  # of a backend's answer
+env.begin_group("Web search")
+SEARCH_BACKEND = env.read_choice(
+    "SEARCH_BACKEND",
+    "",
+    "Backend of /v1/web_search; empty: it answers 501.",
+    values=("searxng", "brave", "tavily"),
+)
+SEARCH_URL = env.read_url(
+    "SEARCH_URL",
+    "",
+    "Address of a SearXNG that allows the format json; Brave and Tavily need none.",
+    schemes=("https", "http"),
+)
+SEARCH_KEY = env.read_secret("SEARCH_KEY", "API key of Brave or Tavily.")
+SEARCH_ALLOW_PRIVATE = env.read_switch(
+    "SEARCH_ALLOW_PRIVATE", False, "SEARCH_URL may be on this machine or network, and plain http."
+)
+SEARCH_SECONDS = env.read_seconds("SEARCH_SECONDS", 15, "One search may take so long.")
+SEARCH_ANSWER_BYTES = env.read_size_bytes(
+    "SEARCH_ANSWER_BYTES", 4 * 2**20, "Largest answer of the backend."
+)
 
-# --- token life -----------------------------------------------------------------------------------
-# a token is renewed so long before it expires
-RENEW_BEFORE_SECONDS = env.read_seconds("RENEW_BEFORE_SECONDS", 600, least=0)
-# one process has so long to renew a token, then another one may
-RENEW_LEASE_SECONDS = env.read_seconds("RENEW_LEASE_SECONDS", 30)
-# a whole pool is renewed at most once within it
-REFRESH_WINDOW_SECONDS = env.read_seconds("REFRESH_WINDOW_SECONDS", 300, least=0)
-# after a crash the claim of a token's only stream lasts so long at most
-CLAIM_SECONDS = env.read_seconds("CLAIM_SECONDS", 60)
-# a request waits so long while the streams of all tokens are in use
-CLAIM_WAIT_SECONDS = env.read_seconds("CLAIM_WAIT_SECONDS", 30, least=0)
-# a request waits so long for the token of its own conversation
-RESUME_WAIT_SECONDS = env.read_seconds("RESUME_WAIT_SECONDS", 3, least=0)
-CHECK_SECONDS = env.read_seconds("CHECK_SECONDS", 3_600)  # every token is checked once within it
-# checks of one provider's tokens; more wait for their turn
-CHECKS_PER_MINUTE = env.read_count("CHECKS_PER_MINUTE", 60)
-# changes of token states are kept for so long
-TRANSITION_DAYS = env.read_count("TRANSITION_DAYS", 30, least=0)
-# a process that is away for longer reads all tokens and API keys anew
-TOMBSTONE_SECONDS = env.read_seconds("TOMBSTONE_SECONDS", 86_400)
-# the request counts of tokens are written so often
-TOKEN_COUNTERS_SECONDS = env.read_seconds("TOKEN_COUNTERS_SECONDS", 10)
-# the counts of so many tokens are written each time
-TOKEN_COUNTERS_ROWS = env.read_count("TOKEN_COUNTERS_ROWS", 5_000)
-# conversations whose token is remembered, per process
-STICKY_CONVERSATIONS = env.read_count("STICKY_CONVERSATIONS", 10_000, least=0)
-# an answer is kept for so long for its idempotency key
-IDEMPOTENCY_SECONDS = env.read_whole_seconds("IDEMPOTENCY_SECONDS", 86_400, least=0)
-# after a crash an idempotency key stays locked for so long at most
-IDEMPOTENCY_LEASE_SECONDS = env.read_seconds("IDEMPOTENCY_LEASE_SECONDS", 30)
-# a larger answer is not kept
-IDEMPOTENCY_ANSWER_BYTES = env.read_size_bytes("IDEMPOTENCY_ANSWER_BYTES", 2**20)
-# the oldest answers beyond it are deleted
-IDEMPOTENCY_BYTES_PER_USER = env.read_count("IDEMPOTENCY_BYTES_PER_USER", 64 * 2**20)
-# the oldest answers beyond it are deleted
-IDEMPOTENCY_KEYS_PER_USER = env.read_count("IDEMPOTENCY_KEYS_PER_USER", 2_000)
+# --- life of tokens -------------------------------------------------------------------------------
+env.begin_group(
+    "Life of tokens", "Renewal, checks, and the claims of tokens that have one stream at a time."
+)
+RENEW_BEFORE_SECONDS = env.read_seconds(
+    "RENEW_BEFORE_SECONDS", 600, "A token is renewed so long before it expires.", least=0
+)
+RENEW_LEASE_SECONDS = env.read_seconds(
+    "RENEW_LEASE_SECONDS", 30, "One process has so long to renew a token, then another one may."
+)
+REFRESH_WINDOW_SECONDS = env.read_seconds(
+    "REFRESH_WINDOW_SECONDS",
+    300,
+    "A pool whose tokens fail is renewed as a whole at most once within it.",
+    least=0,
+)
+CLAIM_SECONDS = env.read_seconds(
+    "CLAIM_SECONDS", 60, "After a crash the claim of a token's only stream lasts so long at most."
+)
+CLAIM_WAIT_SECONDS = env.read_seconds(
+    "CLAIM_WAIT_SECONDS",
+    30,
+    "A request waits so long while the streams of all tokens are in use.",
+    least=0,
+)
+RESUME_WAIT_SECONDS = env.read_seconds(
+    "RESUME_WAIT_SECONDS",
+    3,
+    "A request waits so long for the token of its own conversation.",
+    least=0,
+)
+CHECK_SECONDS = env.read_seconds("CHECK_SECONDS", 3_600, "Every token is checked once within it.")
+CHECKS_PER_MINUTE = env.read_count(
+    "CHECKS_PER_MINUTE", 60, "Checks of one provider's tokens per minute; more wait for their turn."
+)
+TRANSITION_DAYS = env.read_count(
+    "TRANSITION_DAYS", 30, "Changes of token states are kept for so long.", least=0
+)
+TOMBSTONE_SECONDS = env.read_seconds(
+    "TOMBSTONE_SECONDS",
+    86_400,
+    "A process that is away for longer reads all tokens and API keys anew.",
+)
+TOKEN_COUNTERS_SECONDS = env.read_seconds(
+    "TOKEN_COUNTERS_SECONDS", 10, "The request counts of tokens are written so often."
+)
+TOKEN_COUNTERS_ROWS = env.read_count(
+    "TOKEN_COUNTERS_ROWS", 5_000, "The counts of so many tokens are written each time."
+)
+STICKY_CONVERSATIONS = env.read_count(
+    "STICKY_CONVERSATIONS", 10_000, "Conversations whose token is remembered, per process.", least=0
+)
+
+# --- idempotent requests --------------------------------------------------------------------------
+env.begin_group("Idempotent requests", "Requests with an Idempotency-Key; see docs/idempotency.md.")
+IDEMPOTENCY_SECONDS = env.read_whole_seconds(
+    "IDEMPOTENCY_SECONDS", 86_400, "An answer is kept for so long for its key.", least=0
+)
+IDEMPOTENCY_LEASE_SECONDS = env.read_seconds(
+    "IDEMPOTENCY_LEASE_SECONDS", 30, "After a crash a key stays locked for so long at most."
+)
+IDEMPOTENCY_ANSWER_BYTES = env.read_size_bytes(
+    "IDEMPOTENCY_ANSWER_BYTES", 2**20, "Largest answer that is kept."
+)
+IDEMPOTENCY_BYTES_PER_USER = env.read_count(
+    "IDEMPOTENCY_BYTES_PER_USER",
+    64 * 2**20,
+    "Size of a user's kept answers; beyond it the oldest are deleted.",
+)
+IDEMPOTENCY_KEYS_PER_USER = env.read_count(
+    "IDEMPOTENCY_KEYS_PER_USER",
+    2_000,
+    "Number of a user's kept answers; beyond it the oldest are deleted.",
+)
 
 # --- deletions ------------------------------------------------------------------------------------
-# a person waits so long for a deletion, then the worker goes on with it
-DELETION_WAIT_SECONDS = env.float("DELETION_WAIT_SECONDS", default=2)
-# of one task; the rest is done by a new task
-DELETION_RUN_SECONDS = env.float("DELETION_RUN_SECONDS", default=20)
+env.begin_group("Deletions")
+DELETION_WAIT_SECONDS = env.read_number(
+    "DELETION_WAIT_SECONDS",
+    2,
+    "A page waits so long for a deletion, then the worker goes on with it.",
+)
+DELETION_RUN_SECONDS = env.read_number(
+    "DELETION_RUN_SECONDS", 20, "One task deletes for so long, then a new task goes on."
+)
 
-# --- accounting -----------------------------------------------------------------------------------
-# usage records on disk while the database is away
-SPOOL_LIMIT_BYTES = env.read_size_bytes("SPOOL_LIMIT_BYTES", 64 * 2**20, least=0)
-# usage records in memory while the disk is full too
-UNWRITTEN_LIMIT_BYTES = env.read_size_bytes("UNWRITTEN_LIMIT_BYTES", 16 * 2**20)
-# the tokens of longer texts are counted in a thread
-COUNT_INLINE_BYTES = env.read_size_bytes("COUNT_INLINE_BYTES", 16 * 2**10, least=0)
+# --- usage records --------------------------------------------------------------------------------
+env.begin_group("Usage records")
+SPOOL_LIMIT_BYTES = env.read_size_bytes(
+    "SPOOL_LIMIT_BYTES", 64 * 2**20, "Usage records on disk while the database is away.", least=0
+)
+UNWRITTEN_LIMIT_BYTES = env.read_size_bytes(
+    "UNWRITTEN_LIMIT_BYTES", 16 * 2**20, "Usage records in memory while the disk is full too."
+)
+COUNT_INLINE_BYTES = env.read_size_bytes(
+    "COUNT_INLINE_BYTES", 16 * 2**10, "The tokens of longer texts are counted in a thread.", least=0
+)
 COUNT_EXACT_CHARS = env.read_count(
-    "COUNT_EXACT_CHARS", 2**20
-)  # of longer texts a sample is counted
-# of one answer that are kept to count its tokens
-COUNT_KEPT_BYTES = env.read_size_bytes("COUNT_KEPT_BYTES", 4 * 2**20)
-# the tokenizer's cache of words is emptied beyond it
-COUNT_CACHE_CHARS = env.read_count("COUNT_CACHE_CHARS", 2**20)
-KEY_CACHE_SIZE = env.read_count("KEY_CACHE_SIZE", 20_000)
+    "COUNT_EXACT_CHARS", 2**20, "Of longer texts only a sample is counted."
+)
+COUNT_KEPT_BYTES = env.read_size_bytes(
+    "COUNT_KEPT_BYTES",
+    4 * 2**20,
+    "Text of one answer that is kept to count its tokens when the upstream does not.",
+)
+COUNT_CACHE_CHARS = env.read_count(
+    "COUNT_CACHE_CHARS", 2**20, "Counted text after which the tokenizer forgets its cache of words."
+)
+KEY_CACHE_SIZE = env.read_count(
+    "KEY_CACHE_SIZE", 20_000, "API keys that are kept in memory, per process."
+)
 
 # --- credentials of the K2Think and Kimi proxies: taken into rows on the first start --------------
-VALID_API_KEY = env.read_secret("VALID_API_KEY")
-DEFAULT_AUTHKEYS = env.read_names("DEFAULT_AUTHKEYS", [], is_secret=True)
-KIMI_TOKENS = env.read_names("KIMI_TOKENS", [], is_secret=True)
-TOKENS_FILE = env.read_plain_text("TOKENS_FILE")
-USER_TOKENS_FILE = env.read_plain_text("USER_TOKENS_FILE")
-GUEST_TOKENS_FILE = env.read_plain_text("GUEST_TOKENS_FILE")
-ACCOUNTS_FILE = env.read_plain_text("ACCOUNTS_FILE")
-# the provider of the tokens in these files
-TOKENS_PROVIDER = env.read_plain_text("TOKENS_PROVIDER", "k2think-web")
-PROXY_MODE = env.read_plain_text("PROXY_MODE")
-USER_API_URL = env.read_plain_text("USER_API_URL")
-GUEST_API_URL = env.read_plain_text("GUEST_API_URL")
-# the provider whose tokens a caller may send in place of an API key
-PASSTHROUGH_PROVIDER = env.read_plain_text("PASSTHROUGH_PROVIDER")
+env.begin_group(
+    "Coming from the K2Think and Kimi proxies",
+    "Read once, on the first start of a home; see docs/coming-from-k2think-and-kimi.md.",
+)
+VALID_API_KEY = env.read_secret("VALID_API_KEY", "An API key of a user whom all share.")
+DEFAULT_AUTHKEYS = env.read_names("DEFAULT_AUTHKEYS", [], "More such API keys.", is_secret=True)
+KIMI_TOKENS = env.read_names("KIMI_TOKENS", [], "Tokens of Kimi's web site.", is_secret=True)
+TOKENS_FILE = env.read_plain_text("TOKENS_FILE", "", "File of tokens for TOKENS_PROVIDER.")
+USER_TOKENS_FILE = env.read_plain_text(
+    "USER_TOKENS_FILE", "", "The same; it wins over TOKENS_FILE."
+)
+GUEST_TOKENS_FILE = env.read_plain_text(
+    "GUEST_TOKENS_FILE", "", "Not needed: a guest has no token."
+)
+ACCOUNTS_FILE = env.read_plain_text(
+    "ACCOUNTS_FILE", "", "File of accounts, one email:password in each line."
+)
+TOKENS_PROVIDER = env.read_plain_text(
+    "TOKENS_PROVIDER", "k2think-web", "Provider of the tokens in these files."
+)
+PROXY_MODE = env.read_plain_text(
+    "PROXY_MODE", "", "Mode of the provider k2think-web: guest or user."
+)
+USER_API_URL = env.read_plain_text("USER_API_URL", "", "Base URL of K2-Think for users.")
+GUEST_API_URL = env.read_plain_text("GUEST_API_URL", "", "Base URL of K2-Think for guests.")
+PASSTHROUGH_PROVIDER = env.read_plain_text(
+    "PASSTHROUGH_PROVIDER",
+    "",
+    "Provider whose tokens a caller may send in place of an API key; in force on every start.",
+)
 
 # --- logging --------------------------------------------------------------------------------------
-LOG_LEVEL = env.read_choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+env.begin_group("Logging")
+LOG_LEVEL = env.read_choice(
+    "LOG_LEVEL",
+    "INFO",
+    "Least important lines that are logged.",
+    values=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+)
 LOGGING = build_logging_config(LOG_LEVEL)
 LOGGING_CONFIG = "logging.config.dictConfig"
 
 # --- faults of the settings -----------------------------------------------------------------------
 env.add_spelling_warnings((*env_aliases.ALIASES, *env_aliases.DEBUG_VARIABLES))
 env.raise_problems()
-DECLARED = (
-    env.declared_settings
-)  # values in force and their sources, for `show_settings` and the commands
+# declarations, values in force and their sources, for `show_settings` and the commands
+DECLARED = env.declared_settings
+SETTING_GROUPS = env.groups
 SETTING_WARNINGS = env.warnings
 
 # --- secrets: only now, so that `serve` makes no home for settings that are wrong -----------------

@@ -1,47 +1,36 @@
-"""Settings read from variables: each is declared once, with its type and range. No Django in here.
+"""Settings read from variables: each is declared once, with its type, range and help. No Django.
 
 A value comes from the environment, else from the `.env` file, else from a running gateway
 (`suggest_value`), else it is the default. A value that is not allowed becomes a line in
 `problems`, and `raise_problems` ends the program with these lines. `declared_settings` holds the
-values in force and their sources.
+values in force and their sources; `docs/settings.md` and `.env.example` are written from it
+(`proxysite.configuration.settings_pages`).
 """
 
-import builtins
-import re
 from collections.abc import Callable, Iterable, MutableMapping
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Generic, TypeVar
 
-import environ
-
+from proxysite.configuration import setting_values
 from proxysite.configuration.setting_values import (
     DATABASE_FORMS,
     DEFAULT,
     ENV_FILE,
     ENVIRONMENT,
-    FALSE_WORDS,
-    HOST_NAME,
     LARGEST_NUMBER,
     LONGEST_TIMER_SECONDS,
-    ORIGIN,
     TEN_YEARS_SECONDS,
-    TRUE_WORDS,
-    check_database_url,
-    check_entries,
-    check_range,
     check_text,
     describe_bad_value,
     describe_range,
     find_similar_name,
-    split_list,
 )
 
 Value = TypeVar("Value")
 Network = IPv4Network | IPv6Network
-COMMENTED_LINE = re.compile(r"(?:export )?(?P<name>\w+)=(?P<value>(?:[^\s'\"].*?)?)\s+#.*")
 OUR_PREFIX = "PROXYSITE_"
 
 
@@ -53,15 +42,27 @@ class InvalidSettings(SystemExit):
 
 
 @dataclass(frozen=True, slots=True)
-class DeclaredSetting:
-    """One setting as it is in force.
+class ValueKind(Generic[Value]):
+    """One kind of value: how its text is parsed, and in words which values are allowed.
 
-    `allowed` says in words which values it may have; it is "" when any text is allowed.
+    `parse` raises ValueError or OverflowError. `allowed` is "" when any text is allowed.
     """
+
+    parse: Callable[[str], Value]
+    allowed: str = ""
+    is_secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSetting:
+    """One setting as it is in force: its declaration, its value and the source of the value."""
 
     name: str
     value: Any
     source: str
+    default: Any
+    help_text: str
+    group: str
     allowed: str
     is_secret: bool = False
 
@@ -69,7 +70,8 @@ class DeclaredSetting:
 class Environment:
     """The variables of this process, with methods that declare and read settings.
 
-    An empty variable counts as one that is not set.
+    An empty variable counts as one that is not set. `help_text` is one sentence for a person who
+    edits the setting. `groups` has the title of each group and a sentence about it.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class Environment:
         self.variables = variables
         self.problems: list[str] = []
         self.warnings: list[str] = []
+        self.groups: dict[str, str] = {}
         self.declared_settings: dict[str, DeclaredSetting] = {}
+        self._group = ""
         self._sources = sources or {}
         self._suggestions: dict[str, tuple[str, str]] = {}
 
@@ -106,166 +110,168 @@ class Environment:
             return text, self.find_source(name)
         return self._suggestions.get(name, ("", DEFAULT))
 
-    # --- kinds of settings ----------------------------------------------------------------------
+    # --- declarations ---------------------------------------------------------------------------
+    def begin_group(self, title: str, help_text: str = "") -> None:
+        """Begin a group: the settings that follow belong to it."""
+        self._group = title
+        self.groups[title] = help_text
+
     def read_count(
-        self, name: str, default: int, least: int = 1, most: int = LARGEST_NUMBER
+        self,
+        name: str,
+        default: int,
+        help_text: str = "",
+        least: int = 1,
+        most: int = LARGEST_NUMBER,
     ) -> int:
         """Read a whole number."""
-
-        def parse_count(text: str) -> int:
-            return check_range(int(text), least, most)
-
-        return self.read_variable(
-            name, default, parse_count, f"a whole number {describe_range(least, most)}"
-        )
+        parse = partial(setting_values.parse_whole_number, least=least, most=most)
+        kind = ValueKind(parse, f"a whole number {describe_range(least, most)}")
+        return self.read_variable(name, default, help_text, kind)
 
     def read_number(
-        self, name: str, default: float, least: float = 0, most: float = LARGEST_NUMBER
+        self,
+        name: str,
+        default: float,
+        help_text: str = "",
+        least: float = 0,
+        most: float = LARGEST_NUMBER,
     ) -> float:
         """Read a number that may have a fraction."""
+        parse = partial(setting_values.parse_number, least=least, most=most)
+        kind = ValueKind(parse, f"a number {describe_range(least, most)}")
+        return self.read_variable(name, float(default), help_text, kind)
 
-        def parse_number(text: str) -> float:
-            return check_range(float(text), least, most)
-
-        return self.read_variable(
-            name, float(default), parse_number, f"a number {describe_range(least, most)}"
-        )
-
-    def read_seconds(self, name: str, default: float, least: float = 0.001) -> float:
+    def read_seconds(
+        self, name: str, default: float, help_text: str = "", least: float = 0.001
+    ) -> float:
         """Read a time-out or a pause in seconds."""
-        return self.read_number(name, default, least, LONGEST_TIMER_SECONDS)
+        return self.read_number(name, default, help_text, least, LONGEST_TIMER_SECONDS)
 
-    def read_whole_seconds(self, name: str, default: int, least: int = 1) -> int:
+    def read_whole_seconds(
+        self, name: str, default: int, help_text: str = "", least: int = 1
+    ) -> int:
         """Read a time in whole seconds; 0 is allowed only where `least` is 0."""
-        return self.read_count(name, default, least, TEN_YEARS_SECONDS)
+        return self.read_count(name, default, help_text, least, TEN_YEARS_SECONDS)
 
-    def read_size_bytes(self, name: str, default: int, least: int = 1) -> int:
-        return self.read_count(name, default, least)
+    def read_size_bytes(self, name: str, default: int, help_text: str = "", least: int = 1) -> int:
+        return self.read_count(name, default, help_text, least)
 
-    def read_share(self, name: str, default: float) -> float:
+    def read_share(self, name: str, default: float, help_text: str = "") -> float:
         """Read a part of a whole: from 0.01 to 1."""
-        return self.read_number(name, default, 0.01, 1)
+        return self.read_number(name, default, help_text, 0.01, 1)
 
-    def read_switch(self, name: str, default: bool) -> bool:
-        def parse_switch(text: str) -> bool:
-            if text.lower() not in TRUE_WORDS + FALSE_WORDS:
-                raise ValueError
-            return text.lower() in TRUE_WORDS
+    def read_switch(self, name: str, default: bool, help_text: str = "") -> bool:
+        kind = ValueKind(setting_values.parse_switch, "true or false")
+        return self.read_variable(name, default, help_text, kind)
 
-        return self.read_variable(name, default, parse_switch, "true or false")
-
-    def read_choice(self, name: str, default: str, values: Iterable[str]) -> str:
+    def read_choice(
+        self, name: str, default: str, help_text: str = "", values: Iterable[str] = ()
+    ) -> str:
         """Read one of `values` in any case, and return it as `values` spells it."""
-        spelt = {value.lower(): value for value in values}
+        spellings = {value.lower(): value for value in values}
+        parse = partial(setting_values.parse_choice, spellings=spellings)
+        kind = ValueKind(parse, f"one of {', '.join(spellings.values())}")
+        return self.read_variable(name, default, help_text, kind)
 
-        def parse_choice(text: str) -> str:
-            if text.lower() not in spelt:
-                raise ValueError
-            return spelt[text.lower()]
+    def read_plain_text(self, name: str, default: str = "", help_text: str = "") -> str:
+        return self.read_variable(name, default, help_text, ValueKind(check_text))
 
-        return self.read_variable(
-            name, default, parse_choice, f"one of {', '.join(spelt.values())}"
-        )
-
-    def read_plain_text(self, name: str, default: str = "") -> str:
-        return self.read_variable(name, default, check_text, "")
-
-    def read_secret(self, name: str, default: str = "") -> str:
+    def read_secret(self, name: str, help_text: str = "") -> str:
         """Read a text that must never be shown."""
-        return self.read_variable(name, default, check_text, "", is_secret=True)
+        return self.read_variable(name, "", help_text, ValueKind(check_text, is_secret=True))
 
-    def read_names(self, name: str, default: list[str], is_secret: bool = False) -> list[str]:
+    def read_names(
+        self, name: str, default: list[str], help_text: str = "", is_secret: bool = False
+    ) -> list[str]:
         """Read a list of texts, separated by commas."""
-        return self.read_variable(name, default, split_list, "", is_secret)
+        kind = ValueKind(setting_values.split_list, "texts, comma separated", is_secret)
+        return self.read_variable(name, default, help_text, kind)
 
-    def read_host_names(self, name: str, default: list[str]) -> list[str]:
+    def read_host_names(self, name: str, default: list[str], help_text: str = "") -> list[str]:
         """Read the host names by which a site is reached."""
-
-        def parse_host_names(text: str) -> list[str]:
-            return check_entries(split_list(text), HOST_NAME)
-
         allowed = (
             "host names without https:// and port, comma separated: "
             "gateway.example,192.168.1.5,[::1]"
         )
-        return self.read_variable(name, default, parse_host_names, allowed)
+        kind = ValueKind(setting_values.parse_host_names, allowed)
+        return self.read_variable(name, default, help_text, kind)
 
-    def read_origins(self, name: str, default: list[str], wildcard: bool = False) -> list[str]:
+    def read_origins(
+        self, name: str, default: list[str], help_text: str = "", wildcard: bool = False
+    ) -> list[str]:
         """Read the origins of web pages; with `wildcard` an origin may also be `*`."""
-
-        def parse_origins(text: str) -> list[str]:
-            given = split_list(text)
-            check_entries([entry for entry in given if not (wildcard and entry == "*")], ORIGIN)
-            return given
-
-        allowed = "origins, comma separated: https://app.example,http://localhost:3000"
-        return self.read_variable(name, default, parse_origins, allowed)
-
-    def read_networks(self, name: str, default: list[Network]) -> list[Network]:
-        """Read networks and addresses; an address is a network of one."""
-
-        def parse_networks(text: str) -> list[Network]:
-            return [ip_network(part, strict=False) for part in split_list(text)]
-
-        return self.read_variable(
-            name,
-            default,
-            parse_networks,
-            "addresses or networks such as 10.0.0.0/8, comma separated",
+        parse = partial(setting_values.parse_origins, wildcard=wildcard)
+        kind = ValueKind(
+            parse, "origins, comma separated: https://app.example,http://localhost:3000"
         )
+        return self.read_variable(name, default, help_text, kind)
 
-    def read_url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
+    def read_networks(
+        self, name: str, default: list[Network], help_text: str = ""
+    ) -> list[Network]:
+        """Read networks and addresses; an address is a network of one."""
+        allowed = "addresses or networks such as 10.0.0.0/8, comma separated"
+        kind = ValueKind(setting_values.parse_networks, allowed)
+        return self.read_variable(name, default, help_text, kind)
+
+    def read_url(
+        self, name: str, default: str, help_text: str = "", schemes: tuple[str, ...] = ()
+    ) -> str:
         """Read a URL with a host.
 
         An error does not repeat its value, which may hold a password.
         """
-
-        def parse_url(text: str) -> str:
-            parts = urlsplit(text)
-            has_place = parts.hostname or (parts.scheme == "unix" and parts.path)
-            if parts.scheme not in schemes or not has_place or parts.port == 0:
-                raise ValueError
-            return text
-
         beginnings = " or ".join(f"{scheme}://" for scheme in schemes)
-        return self.read_variable(name, default, parse_url, f"a URL that begins with {beginnings}")
+        parse = partial(setting_values.parse_url, schemes=schemes)
+        kind = ValueKind(parse, f"a URL that begins with {beginnings}")
+        return self.read_variable(name, default, help_text, kind)
 
-    def read_database_url(self, name: str, default: str) -> str:
-        """Read the URL of a database."""
-        return self.read_variable(name, default, check_database_url, DATABASE_FORMS)
+    def read_database_url(self, name: str, default: str, help_text: str = "") -> str:
+        """Read the URL of a database.
 
-    def read_folder(self, name: str, default: Path, beside: Path) -> Path:
+        Its default depends on the home, so that its declaration has none.
+        """
+        kind = ValueKind(setting_values.check_database_url, DATABASE_FORMS)
+        url = self.read_variable(name, default, help_text, kind)
+        self.declared_settings[name] = replace(self.declared_settings[name], default="")
+        return url
+
+    def read_folder(self, name: str, default: str, help_text: str = "", *, beside: Path) -> Path:
         """Read the path of a directory.
 
-        A relative path in the `.env` file begins in the directory of that file (`beside`).
+        A relative path in the `.env` file, and the default, begin in the directory of that file
+        (`beside`).
         """
 
         def parse_folder(text: str) -> Path:
             path = Path(check_text(text)).expanduser()
-            return (beside / path if self.find_variable(name)[1] == ENV_FILE else path).absolute()
+            is_written_beside = self.find_variable(name)[1] in (ENV_FILE, DEFAULT)
+            return (beside / path if is_written_beside else path).absolute()
 
-        return self.read_variable(name, default.absolute(), parse_folder, "the path of a directory")
+        kind: ValueKind[Path | str] = ValueKind(parse_folder, "the path of a directory")
+        path = self.read_variable(name, default, help_text, kind)
+        return path if isinstance(path, Path) else (beside / path).absolute()
 
     def read_variable(
-        self,
-        name: str,
-        default: Value,
-        parse: Callable[[str], Value],
-        allowed: str,
-        is_secret: bool = False,
+        self, name: str, default: Value, help_text: str, kind: ValueKind[Value]
     ) -> Value:
         """Parse the variable, and note it in `declared_settings`.
 
-        A ValueError or OverflowError of `parse` becomes a problem, and the default is returned.
+        A value that is not allowed becomes a problem, and the default is returned.
         """
         text, source = self.find_variable(name)
         value = default
         if text:
             try:
-                value = parse(text)
+                value = kind.parse(text)
             except (ValueError, OverflowError):
-                self.problems.append(describe_bad_value(name, text, allowed, is_secret, source))
-        self.declared_settings[name] = DeclaredSetting(name, value, source, allowed, is_secret)
+                self.problems.append(
+                    describe_bad_value(name, text, kind.allowed, kind.is_secret, source)
+                )
+        self.declared_settings[name] = DeclaredSetting(
+            name, value, source, default, help_text, self._group, kind.allowed, kind.is_secret
+        )
         return value
 
     # --- problems and warnings ------------------------------------------------------------------
@@ -279,78 +285,17 @@ class Environment:
         `known` are further names that are right.
         """
         names = {*self.declared_settings, *known}
-        for given in sorted(set(self.variables) - names):
-            if meant := find_similar_name(given, names):
+        for variable in sorted(set(self.variables) - names):
+            if similar_name := find_similar_name(variable, names):
                 self.warnings.append(
-                    f"{given} is no setting, and is not read: did you mean {meant}?"
+                    f"{variable} is no setting, and is not read: did you mean {similar_name}?"
                 )
-            elif given.startswith(OUR_PREFIX):
+            elif variable.startswith(OUR_PREFIX):
                 self.warnings.append(
-                    f"{given} is no setting, and is not read: `make settings` lists them."
+                    f"{variable} is no setting, and is not read: `make settings` lists them."
                 )
 
     def raise_problems(self) -> None:
         """Raise InvalidSettings with one line for each problem, if there is one."""
         if self.problems:
             raise InvalidSettings("\n".join(self.problems))
-
-
-class SettingsEnvironment(Environment):
-    """The environment with the method names of django-environ as well."""
-
-    def int(self, name: builtins.str, default: builtins.int) -> builtins.int:
-        return self.read_count(name, default, least=0)
-
-    def float(self, name: builtins.str, default: builtins.float) -> builtins.float:
-        return self.read_number(name, default)
-
-    def bool(self, name: builtins.str, default: builtins.bool) -> builtins.bool:
-        return self.read_switch(name, default)
-
-    def str(self, name: builtins.str, default: builtins.str = "") -> builtins.str:
-        return self.read_plain_text(name, default)
-
-    def list(
-        self, name: builtins.str, default: builtins.list[builtins.str]
-    ) -> builtins.list[builtins.str]:
-        return self.read_names(name, default)
-
-
-def load_environment(file: Path) -> SettingsEnvironment:
-    """Return the environment of this process, completed by the `.env` file.
-
-    Changes os.environ, so that processes that this one starts see the same values.
-    """
-    variables: MutableMapping[str, str] = environ.Env.ENVIRON
-    before = set(variables)
-    environ.Env.read_env(str(file))
-    found = SettingsEnvironment(
-        variables, {name: ENV_FILE for name in variables if name not in before}
-    )
-    for name, value in find_commented_values(file):
-        if found.find_source(name) == ENV_FILE:
-            variables[name] = value
-    if file.is_file() and not is_readable(file):
-        found.warnings.append(f"{file} cannot be read: its settings are not in force.")
-    return found
-
-
-def find_commented_values(file: Path) -> list[tuple[str, str]]:
-    """Return the (name, value) pairs of a `.env` file whose value is followed by a comment.
-
-    The comment is removed; django-environ would take it for a part of the value. A comment begins
-    with a space and #. A quoted value has none.
-    """
-    if not is_readable(file):
-        return []
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = (COMMENTED_LINE.fullmatch(line) for line in lines)
-    return [(match["name"], match["value"]) for match in found if match is not None]
-
-
-def is_readable(file: Path) -> bool:
-    try:
-        with file.open("rb"):
-            return True
-    except OSError:
-        return False

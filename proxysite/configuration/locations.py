@@ -37,7 +37,11 @@ def is_serving(argv: Sequence[str]) -> bool:
 
 def declare_marker_file(env: Environment, checkout: Path) -> Path | None:
     """Declare MARKER_FILE, and return its path; None when there is to be no such file."""
-    text = env.read_plain_text("MARKER_FILE", str(checkout / ".proxysite-gateways"))
+    text = env.read_plain_text(
+        "MARKER_FILE",
+        ".proxysite-gateways",
+        "File in which `serve` notes its home, for commands beside it; none: no such file.",
+    )
     return None if text.lower() == NO_MARKER_FILE else checkout / text
 
 
@@ -64,19 +68,21 @@ def complete_secrets(
     InvalidSettings when the home cannot be read or made.
     """
     fresh = generate_secrets()
-    kept: dict[str, str] = {}
+    stored: dict[str, str] = {}
     try:
         if makes_home:
             home.make_path("x")
         if not all(given_secrets.values()):
-            kept = home.load_or_make_secrets() if makes_home else home.read_secrets()
+            stored = home.load_or_make_secrets() if makes_home else home.read_secrets()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         env.add_problem(f"PROXYSITE_HOME: {home.root} cannot be used: {reason}.")
         env.raise_problems()
-    found = Secrets({name: given_secrets[name] or kept.get(name) or fresh[name] for name in fresh})
-    found.are_stored = all(given_secrets[name] or kept.get(name) for name in fresh)
-    return found
+    complete = Secrets(
+        {name: given_secrets[name] or stored.get(name) or fresh[name] for name in fresh}
+    )
+    complete.are_stored = all(given_secrets[name] or stored.get(name) for name in fresh)
+    return complete
 
 
 def require_home() -> None:

@@ -2,7 +2,9 @@
 
 import math
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -55,6 +57,51 @@ def check_entries(entries: list[str], pattern: re.Pattern[str]) -> list[str]:
     return entries
 
 
+def parse_whole_number(text: str, least: int, most: int) -> int:
+    return check_range(int(text), least, most)
+
+
+def parse_number(text: str, least: float, most: float) -> float:
+    return check_range(float(text), least, most)
+
+
+def parse_switch(text: str) -> bool:
+    if text.lower() not in TRUE_WORDS + FALSE_WORDS:
+        raise ValueError
+    return text.lower() in TRUE_WORDS
+
+
+def parse_choice(text: str, spellings: Mapping[str, str]) -> str:
+    """Return the value as `spellings` has it under the text in lower case. Raises ValueError."""
+    if text.lower() not in spellings:
+        raise ValueError
+    return spellings[text.lower()]
+
+
+def parse_host_names(text: str) -> list[str]:
+    return check_entries(split_list(text), HOST_NAME)
+
+
+def parse_origins(text: str, wildcard: bool) -> list[str]:
+    """Return the origins; with `wildcard` one may be `*`. Raises ValueError."""
+    origins = split_list(text)
+    check_entries([entry for entry in origins if not (wildcard and entry == "*")], ORIGIN)
+    return origins
+
+
+def parse_networks(text: str) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(part, strict=False) for part in split_list(text)]
+
+
+def parse_url(text: str, schemes: tuple[str, ...]) -> str:
+    """Return the URL. Raises ValueError unless it has one of the schemes and a host."""
+    parts = urlsplit(text)
+    has_place = parts.hostname or (parts.scheme == "unix" and parts.path)
+    if parts.scheme not in schemes or not has_place or parts.port == 0:
+        raise ValueError
+    return text
+
+
 def check_database_url(text: str) -> str:
     """Return the URL. Raises ValueError when it names no database that we can use."""
     if text.startswith("sqlite:"):
@@ -74,11 +121,11 @@ def describe_bad_value(name: str, text: str, allowed: str, is_secret: bool, sour
 
     A value that may hold a password is not repeated.
     """
-    named = name if source in (ENVIRONMENT, ENV_FILE, DEFAULT) else f"{name} ({source})"
-    hidden = is_secret or (" or " in allowed and "://" in allowed) or "@" in text
-    short = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
-    shown = "its value" if hidden else ascii(short)
-    return f"{named}: {shown} is not {allowed or 'a text without control characters'}."
+    full_name = name if source in (ENVIRONMENT, ENV_FILE, DEFAULT) else f"{name} ({source})"
+    may_hold_password = is_secret or (" or " in allowed and "://" in allowed) or "@" in text
+    short_text = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
+    quoted_value = "its value" if may_hold_password else ascii(short_text)
+    return f"{full_name}: {quoted_value} is not {allowed or 'a text without control characters'}."
 
 
 def find_similar_name(given_name: str, known_names: set[str]) -> str | None:

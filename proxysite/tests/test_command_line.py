@@ -17,7 +17,7 @@ from proxysite import command_line
 
 OURS = ("proxysite", "api", "conversations", "tokens", "providers")
 COMMANDS = sorted(name for name, app in get_commands().items() if app in OURS)
-README = (settings.BASE_DIR / "README.md").read_text(encoding="utf-8")
+COMMANDS_PAGE = (settings.BASE_DIR / "docs" / "commands.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -27,7 +27,7 @@ def test_every_command_of_ours_follows_the_rules(name: str) -> None:
     parser = command.create_parser("manage.py", name)
     assert isinstance(parser, StrictParser)
     assert parser.allow_abbrev is False
-    assert f"`{name}`" in README
+    assert f"\n### `{name}`\n" in COMMANDS_PAGE
     with pytest.raises(CommandError, match=r"^[^\n]+ See: manage.py \w+ --help$"):
         parser.parse_args(["--verbos", "2", "--no-such-option"])
 

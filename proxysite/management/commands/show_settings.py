@@ -10,9 +10,11 @@ from providers.management.base import GatewayCommand
 from proxysite.configuration.declarations import DeclaredSetting
 from proxysite.configuration.locations import SECRET_NAMES
 from proxysite.configuration.setting_values import DEFAULT
+from proxysite.configuration.settings_pages import render_env_example, render_settings_page
 from proxysite.logging import redact_secrets
 
 LONGEST_SHOWN_CHARS = 60
+PAGES = {"markdown": render_settings_page, "env": render_env_example}
 
 
 class Command(GatewayCommand):
@@ -22,9 +24,18 @@ class Command(GatewayCommand):
     writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--format", choices=["text", "json"], default="text")
+        parser.add_argument(
+            "--format",
+            choices=["text", "json", *PAGES],
+            default="text",
+            help="text and json show the values in force; markdown and env all declarations",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["format"] in PAGES:
+            render_page = PAGES[options["format"]]
+            self.stdout.write(render_page(settings.DECLARED, settings.SETTING_GROUPS), ending="")
+            return
         rows = [
             {
                 "name": name,
@@ -47,9 +58,11 @@ def convert_setting_value(declared: DeclaredSetting) -> Any:
     if declared.is_secret:
         is_set = declared.value or declared.name in SECRET_NAMES
         return "***" if is_set else ""
-    if isinstance(declared.value, str | int | float | list):
-        return redact_secrets(declared.value) if isinstance(declared.value, str) else declared.value
-    return str(declared.value)
+    if isinstance(declared.value, str):
+        return redact_secrets(declared.value)
+    if isinstance(declared.value, list):
+        return [str(entry) for entry in declared.value]
+    return declared.value if isinstance(declared.value, int | float) else str(declared.value)
 
 
 def describe_setting_source(declared: DeclaredSetting) -> str:
@@ -64,6 +77,6 @@ def format_setting_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        value = ",".join(value)
+        value = ",".join(str(entry) for entry in value)
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= LONGEST_SHOWN_CHARS else f"{text[:LONGEST_SHOWN_CHARS]}…"

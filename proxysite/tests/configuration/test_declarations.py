@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from proxysite.configuration import declarations, locations
-from proxysite.configuration.declarations import Environment, InvalidSettings, SettingsEnvironment
+from proxysite.configuration import env_file, locations
+from proxysite.configuration.declarations import Environment, InvalidSettings
 
 FILE = settings.BASE_DIR / "proxysite" / "settings.py"
 EXAMPLE = (settings.BASE_DIR / ".env.example").read_text(encoding="utf-8")
 
 
 def problems(method: str, text: str, *arguments: Any, **options: Any) -> list[str]:
-    env = SettingsEnvironment({"X": text})
+    env = Environment({"X": text})
     getattr(env, method)("X", *arguments, **options)
     return env.problems
 
@@ -30,7 +30,7 @@ def run_settings(
     """Return the settings of a process with these variables and no others of ours."""
     for name in settings.DECLARED:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(declarations.environ.Env, "read_env", lambda file: None)
+    monkeypatch.setattr(env_file.environ.Env, "read_env", lambda file: None)
     for name, value in {
         "PROXYSITE_HOME": str(tmp_path / "home"),
         "MARKER_FILE": "none",
@@ -51,10 +51,10 @@ def run_settings(
         ("read_size_bytes", (5,), ["65536"], ["64KB", "-1"]),
         ("read_share", (0.8,), ["1", "0.25"], ["0", "1.01", "nan"]),
         ("read_switch", (False,), ["true", "FALSE", "1", "off", "Yes"], ["maybe", "2", "tru"]),
-        ("read_choice", ("", ("one", "two")), ["ONE", "two"], ["three"]),
+        ("read_choice", ("", "", ("one", "two")), ["ONE", "two"], ["three"]),
         ("read_host_names", ([],), ["a.example,[::1],.b.example", "*"], ["https://a.example", "a:8000", "a/b", "::1"]),
         ("read_origins", ([],), ["https://a.example,http://b:3000"], ["a.example", "https://a.example/path", "*"]),
-        ("read_url", ("", ("redis", "unix")), ["redis://h:1/0", "unix:///s"], ["h:1", "redis://", "redis://h:99999", "http://h"]),
+        ("read_url", ("", "", ("redis", "unix")), ["redis://h:1/0", "unix:///s"], ["h:1", "redis://", "redis://h:99999", "http://h"]),
         (
             "read_database_url",
             ("",),
@@ -62,9 +62,7 @@ def run_settings(
             ["garbage", "mysql://h/n", "sqlite://", "sqlite:///", "postgres://h", "postgres://h:70000/n"],
         ),
         ("read_plain_text", ("",), ["anything"], ["a\nb", "a\x00b"]),
-        ("int", (5,), ["0", "3"], ["-1", "x"]),
-        ("float", (5,), ["0", "0.5"], ["-1", "nan", "x"]),
-        ("bool", (True,), ["no"], ["nope"]),
+        ("read_number", (5,), ["0", "0.5"], ["-1", "nan", "x"]),
     ],
 )  # fmt: skip
 def test_each_kind_of_setting_takes_its_values_and_no_others(
@@ -156,14 +154,14 @@ def test_no_number_may_be_negative_or_endless(
 
 
 def test_no_setting_is_read_but_by_a_method_that_checks_it() -> None:
-    methods = {
-        name for name in vars(SettingsEnvironment) | vars(Environment) if not name.startswith("_")
-    }
+    methods = {name for name in vars(Environment) if not name.startswith("_")}
     plumbing = {
         "record_aliases",
         "add_spelling_warnings",
         "raise_problems",
+        "begin_group",
         "declared_settings",
+        "groups",
         "warnings",
         "variables",
     }
@@ -180,16 +178,11 @@ def test_no_setting_is_read_but_by_a_method_that_checks_it() -> None:
     assert "os.environ" not in FILE.read_text(encoding="utf-8")
 
 
-def test_every_setting_is_in_the_example_file_with_its_default() -> None:
-    listed = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(\S*)", EXAMPLE, re.MULTILINE))
-    assert set(settings.DECLARED) - set(listed) == set()
-    assert set(listed) - set(settings.DECLARED) == set()
-    for name, text in listed.items():
-        declared = settings.DECLARED[name]
-        if declared.source == "default" and "number" in declared.allowed:
-            assert float(text) == float(declared.value), name
-        elif declared.source == "default" and declared.allowed == "true or false":
-            assert text == str(declared.value).lower(), name
+def test_every_setting_is_explained_and_belongs_to_a_group() -> None:
+    for setting in settings.DECLARED.values():
+        assert setting.help_text.endswith("."), setting.name
+        assert not setting.help_text.startswith("What"), setting.name
+        assert setting.group in settings.SETTING_GROUPS, setting.name
 
 
 # --- home and database ----------------------------------------------------------------------------
@@ -255,9 +248,9 @@ def test_a_home_may_have_any_name(
 
 def test_a_relative_home_of_the_env_file_begins_beside_that_file(tmp_path: Path) -> None:
     env = Environment({"PROXYSITE_HOME": "mine"}, {"PROXYSITE_HOME": ".env"})
-    assert env.read_folder("PROXYSITE_HOME", Path("var"), beside=tmp_path) == tmp_path / "mine"
+    assert env.read_folder("PROXYSITE_HOME", "var", beside=tmp_path) == tmp_path / "mine"
     env = Environment({"PROXYSITE_HOME": "mine"})
-    assert env.read_folder("PROXYSITE_HOME", Path("var"), beside=tmp_path) == Path.cwd() / "mine"
+    assert env.read_folder("PROXYSITE_HOME", "var", beside=tmp_path) == Path.cwd() / "mine"
 
 
 def test_the_env_file_is_a_source_and_the_environment_wins(
@@ -266,8 +259,8 @@ def test_the_env_file_is_a_source_and_the_environment_wins(
     file = tmp_path / ".env"
     file.write_text("PORT=9001\nHOST=0.0.0.0\n")
     variables = {"HOST": "127.0.0.1"}
-    monkeypatch.setattr(declarations.environ.Env, "ENVIRON", variables)
-    env = declarations.load_environment(file)
+    monkeypatch.setattr(env_file.environ.Env, "ENVIRON", variables)
+    env = env_file.load_environment(file)
     assert (env.read_count("PORT", 8000), env.declared_settings["PORT"].source) == (9001, ".env")
     assert (env.read_plain_text("HOST", ""), env.declared_settings["HOST"].source) == (
         "127.0.0.1",
@@ -281,8 +274,8 @@ def test_the_example_file_works_with_every_line_uncommented(
     text = re.sub(r"^# ([A-Z][A-Z0-9_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE)
     (tmp_path / ".env").write_text(text)
     variables: dict[str, str] = {}
-    monkeypatch.setattr(declarations.environ.Env, "ENVIRON", variables)
-    declarations.load_environment(tmp_path / ".env")
+    monkeypatch.setattr(env_file.environ.Env, "ENVIRON", variables)
+    env_file.load_environment(tmp_path / ".env")
     assert set(variables) == set(settings.DECLARED)
     found = run_settings(
         monkeypatch, tmp_path, **variables | {"PROXYSITE_HOME": str(tmp_path / "home")}
@@ -300,8 +293,8 @@ def test_a_comment_behind_a_value_is_none_of_it(
         "no\nH=mine # x\n"
     )
     variables = {"H": "kept # whole"}
-    monkeypatch.setattr(declarations.environ.Env, "ENVIRON", variables)
-    declarations.load_environment(file)
+    monkeypatch.setattr(env_file.environ.Env, "ENVIRON", variables)
+    env_file.load_environment(file)
     expected = {
         "A": "1",
         "B": "a#b",
@@ -326,6 +319,6 @@ def test_every_variable_that_the_program_reads_is_a_setting() -> None:
                     found[f"{file.name}: {line.strip()}"] = line
     # the first reads all; a profile may name variables itself; the last hands them to the processes
     # that it starts
-    allowed = {"declarations.py", "import_profile.py", "local.py"}
+    allowed = {"env_file.py", "import_profile.py", "local.py"}
     assert {name.split(":")[0] for name in found} <= allowed, found
     assert os.environ["DJANGO_SETTINGS_MODULE"]
