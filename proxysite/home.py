@@ -1,6 +1,6 @@
 """PROXYSITE_HOME: the one directory that a run writes to, and the secrets that live in it.
 
-`Home.make_path  (*parts)` returns a path below the directory. `Home.load_or_make_secrets  ()`
+`Home.make_path(*parts)` returns a path below the directory. `Home.load_or_make_secrets()`
 returns {name: value}; the values are made once at random and kept in `secrets.env` (mode 0600). A
 secret given by the environment wins and is never written down. Only `serve` makes a home; every
 other process uses one that exists (`Home.read_secrets`).

@@ -1,7 +1,7 @@
 """The variable names of the programs that proxysite replaces, read as our settings.
 
 No Django in here. Source: the published configuration of the K2Think and Kimi proxies.
-`docs/coming-from.md` says how each of their settings is handled.
+`docs/coming-from-*.md` say how each of their settings is handled.
 """
 
 from collections.abc import MutableMapping
