@@ -17,7 +17,7 @@ from api.schemas import item_inputs
 from api.schemas.json_body import call_beside_loop
 from conversations.history.conversation_lookup import TurnRequest
 from conversations.history.recorder import RecalledTurn
-from conversations.messages import items
+from conversations.messages import chat_to_items
 from conversations.models import TurnEndpoint
 from conversations.prompts.token_budget import prompt_token_budget
 from providers.catalogue import ResolvedModel
@@ -54,7 +54,7 @@ async def start_chat_turn(
         endpoint=TurnEndpoint.CHAT,
         model=body["model"],
         entries=await call_beside_loop(
-            size_bytes, partial(items.entries_from_messages, body["messages"])
+            size_bytes, partial(chat_to_items.entries_from_messages, body["messages"])
         ),
         **lookup_argument(name),
         stored=stored,

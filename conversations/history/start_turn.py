@@ -36,7 +36,7 @@ from conversations.history.finish_turn import (
     write_item_rows,
     write_items,
 )
-from conversations.messages import items
+from conversations.messages import items, items_to_chat
 from conversations.messages.items import Entry
 from conversations.messages.tool_order import pair_tool_calls
 from conversations.models import Conversation, Turn, TurnEndpoint, TurnStatus
@@ -248,8 +248,8 @@ def compose_messages(
     """
     own = [entry for entry in turn_request.entries if entry.role in SYSTEM_ROLES]
     fresh = exclude_instructions(new_entries)
-    old = items.entries_to_messages([*system, *own, *earlier_items])
-    messages = pair_tool_calls([*old, *items.entries_to_messages(fresh)], len(old))
+    old = items_to_chat.entries_to_messages([*system, *own, *earlier_items])
+    messages = pair_tool_calls([*old, *items_to_chat.entries_to_messages(fresh)], len(old))
     if not messages and not turn_request.settings.get("instructions"):
         raise InvalidRequest(
             "There is nothing to be answered.", param="input", code="missing_required_parameter"

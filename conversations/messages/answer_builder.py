@@ -12,7 +12,7 @@ import orjson
 from django.conf import settings
 from msgspec import Struct, field
 
-from conversations.messages import items
+from conversations.messages import items, items_to_chat
 from conversations.messages.items import Entry
 from providers.protocol.chunks import Chunk
 
@@ -202,7 +202,7 @@ class CollectedAnswer:
         """Return the further choices: {"index", "message", "finish_reason"}."""
         found = []
         for index, other in sorted(self.other_choices.items()):
-            messages = items.entries_to_messages(other.make_entries())
+            messages = items_to_chat.entries_to_messages(other.make_entries())
             message = messages[0] if messages else {"role": "assistant", "content": ""}
             found.append(
                 {"index": index, "message": message, "finish_reason": other.finish_reason or None}

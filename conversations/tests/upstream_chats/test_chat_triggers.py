@@ -18,7 +18,7 @@ from conversations.models import (
     TurnEndpoint,
     TurnStatus,
 )
-from conversations.stored import stored_resources
+from conversations.stored import stored_items
 from conversations.upstream_chats import chat_triggers
 from providers.database.triggers import install_triggers
 
@@ -86,7 +86,7 @@ def test_taking_an_item_out_gives_the_chat_up(talk):
     item = Item.objects.create(
         public_id="msg_1", conversation=talk, turn=turn, type="message", data={}, text="Secret."
     )
-    stored_resources.delete_item(talk, item)
+    stored_items.delete_item(talk, item)
     assert parted() == [(TOKEN, "chat1")]
 
 
