@@ -3,8 +3,8 @@
 A turn is one request with its answer: input items and output items. It is written when the request
 begins, and finished before the caller sees the end of the answer. Items have the form of OpenAI's
 Responses API, whatever endpoint they came by; chat messages are made of them
-(`conversations/messages/items_to_chat.py`). A chain of responses is a conversation of the kind `thread`; a
-response that follows an older one starts a thread that branches off there.
+(`conversations/messages/items_to_chat.py`). A chain of responses is a conversation of the kind
+`thread`; a response that follows an older one starts a thread that branches off there.
 """
 
 import secrets
