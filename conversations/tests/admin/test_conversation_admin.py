@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from conversations.admin import conversation_admin
+from conversations.admin import transcript
 from conversations.models import (
     Conversation,
     ConversationKind,
@@ -219,7 +219,7 @@ def test_extras_of_another_shape_do_not_break_the_page(admin_client, alice, extr
 
 
 def test_big_conversations_are_paged(admin_client, alice, monkeypatch):
-    monkeypatch.setattr(conversation_admin, "TURNS_SHOWN", 3)
+    monkeypatch.setattr(transcript, "TURNS_SHOWN", 3)
     row = conversation(alice.user, 8)
     seen, query = [], {}
     for _ in range(3):
@@ -236,7 +236,7 @@ def test_big_conversations_are_paged(admin_client, alice, monkeypatch):
 
 
 def test_very_long_texts_are_cut_and_the_page_says_so(admin_client, alice, monkeypatch):
-    monkeypatch.setattr(conversation_admin, "SHOWN_CHARS", 100)
+    monkeypatch.setattr(transcript, "SHOWN_CHARS", 100)
     row = conversation(alice.user)
     put(row.turns.get(), "y" * 350, role="user")
     html = shown(admin_client, row)
