@@ -96,7 +96,7 @@ def merge_by_weight(texts: Sequence[str]) -> str:
 
 
 def choose_separator(paragraph: str) -> str:
-    """Return what stands between two sentences in the script of the paragraph's end."""
+    """Return the separator of two sentences in the script of the paragraph's end."""
     return "" if paragraph[-1:] >= FIRST_CJK_CHAR else " "
 
 

@@ -2,8 +2,8 @@
 
 The upstream calls are a framework (the plan), N candidates at the same time, each from another
 passage or angle (`draft_requests.py`), and their synthesis. The synthesis is made by the model,
-whose answer streams, or by rules for texts (`draft_merging.py`). With one candidate the question is
-asked once. `mpr_candidates` in the body overrides the row's number. A caller who wants tools, a
+whose answer streams, or by rules for texts (`draft_merging.py`). With one candidate there is
+one call. `mpr_candidates` in the body overrides the row's number. A caller who wants tools, a
 format or several choices always gets the synthesis of the model, because rules cannot keep these.
 """
 

@@ -39,7 +39,7 @@ ANGLES = (
 class MultipathOptions(Struct, frozen=True):
     """The options of `multipath` in a VirtualModel row."""
 
-    candidates: CandidateCount = 3  # 1: the question is asked once
+    candidates: CandidateCount = 3  # 1: the model is called once
     framework: bool | None = None  # plan first; None: when there are several candidates
     sampling: Literal["random", "entropy", "relevance", "diversity"] = "diversity"
     synthesis: Literal["model", "majority", "weighted", "hierarchical", "consensus"] = "model"
