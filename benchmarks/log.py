@@ -238,10 +238,10 @@ def write_turn(user_id: int, conversation_id: str, text: str) -> None:
     """Write one turn from its request to its end, without an upstream."""
     from conversations.history import finish_turn, start_turn
     from conversations.history.turn_request import TurnRequest
-    from conversations.messages import items
+    from conversations.messages import chat_to_items
     from conversations.models import TurnEndpoint, TurnStatus
 
-    entries = items.entries_from_messages([{"role": "user", "content": text}])
+    entries = chat_to_items.entries_from_messages([{"role": "user", "content": text}])
     request_id = uuid.uuid4().hex
     asked = TurnRequest(
         request_id,
@@ -253,7 +253,9 @@ def write_turn(user_id: int, conversation_id: str, text: str) -> None:
         budget_tokens=BUDGET,
     )
     start_turn.begin_turn(asked)
-    answer: Sequence[Any] = items.entries_from_messages([{"role": "assistant", "content": text}])
+    answer: Sequence[Any] = chat_to_items.entries_from_messages(
+        [{"role": "assistant", "content": text}]
+    )
     for entry in answer:
         entry.output = True
     finish_turn.write_turn_outcome(

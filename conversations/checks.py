@@ -1,7 +1,6 @@
 """System checks of virtual models; `serve` runs them, as they may query the database."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -14,7 +13,7 @@ from providers.models import VirtualModel
 
 @register(Tags.database)
 def check_virtual_models(
-    *, databases: Sequence[str] | None = None, **kwargs: Any
+    *, databases: Sequence[str] | None = None, **kwargs: object
 ) -> list[CheckMessage]:
     """Check that each virtual model names a strategy that exists, with usable options.
 

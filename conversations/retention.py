@@ -28,15 +28,15 @@ SWEEP_MERGE_SECONDS = 60.0
 
 def delete_conversations(conversations: QuerySet[Conversation]) -> int:
     """Delete these conversations with all their contents; return how many."""
-    gone = 0
+    deleted_count = 0
     while ids := mark_conversations_expired(conversations):
         delete_conversation_items(ids)
-        gone += delete_conversation_rows(ids)
+        deleted_count += delete_conversation_rows(ids)
         if len(ids) < CONVERSATIONS_AT_ONCE:
             break
-    if gone:
+    if deleted_count:
         transaction.on_commit(purge_search_index)
-    return gone
+    return deleted_count
 
 
 @transaction.atomic
@@ -45,8 +45,8 @@ def mark_conversations_expired(conversations: QuerySet[Conversation]) -> list[st
 
     A conversation that is locked is waited for, and left out if it no longer matches then.
     """
-    found = conversations.order_by("pk").select_for_update(of=("self",))
-    ids = list(found.values_list("pk", flat=True)[:CONVERSATIONS_AT_ONCE])
+    locked = conversations.order_by("pk").select_for_update(of=("self",))
+    ids = list(locked.values_list("pk", flat=True)[:CONVERSATIONS_AT_ONCE])
     Conversation.objects.filter(pk__in=ids).update(expires_at=Now())
     return ids
 
@@ -59,9 +59,9 @@ def delete_conversation_items(ids: Sequence[str]) -> None:
     items = Item.objects.filter(conversation__in=ids)
     while True:
         with transaction.atomic():
-            some = list(items.order_by("pk").values_list("pk", flat=True)[:ITEMS_AT_ONCE])
-            raw_delete_rows(Item.objects.filter(pk__in=some))
-        if len(some) < ITEMS_AT_ONCE:
+            item_ids = list(items.order_by("pk").values_list("pk", flat=True)[:ITEMS_AT_ONCE])
+            raw_delete_rows(Item.objects.filter(pk__in=item_ids))
+        if len(item_ids) < ITEMS_AT_ONCE:
             return
 
 
@@ -71,29 +71,32 @@ def delete_conversation_rows(ids: Sequence[str]) -> int:
 
     Also deletes newer items, events, turns, and documents of no other conversation.
     """
-    list(
-        Conversation.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk")
-    )
+    lock_conversations(ids)
     turns = Turn.objects.filter(conversation__in=ids)
-    with_documents = Conversation.documents.through.objects.filter(conversation__in=ids)
-    documents = list(with_documents.values_list("document_id", flat=True).distinct())
-    raw_delete_rows(with_documents)
+    document_links = Conversation.documents.through.objects.filter(conversation__in=ids)
+    document_ids = list(document_links.values_list("document_id", flat=True).distinct())
+    raw_delete_rows(document_links)
     raw_delete_rows(EventBatch.objects.filter(turn__in=turns))
     raw_delete_rows(Item.objects.filter(conversation__in=ids))
     Conversation.objects.filter(base__in=turns).update(base=None)
     Conversation.objects.filter(system__in=turns).update(system=None)
     raw_delete_rows(turns)
-    gone = raw_delete_rows(Conversation.objects.filter(pk__in=ids))
-    delete_documents(Document.objects.filter(pk__in=documents, file=None, conversation=None))
-    return gone
+    deleted_count = raw_delete_rows(Conversation.objects.filter(pk__in=ids))
+    delete_documents(Document.objects.filter(pk__in=document_ids, file=None, conversation=None))
+    return deleted_count
+
+
+def lock_conversations(ids: Sequence[str]) -> None:
+    """Lock the rows of these conversations, in the order of their keys."""
+    locked = Conversation.objects.select_for_update().filter(pk__in=ids).order_by("pk")
+    list(locked.values_list("pk"))
 
 
 @transaction.atomic
-def delete_documents(documents: QuerySet[Any]) -> int:
+def delete_documents(documents: QuerySet[Document]) -> int:
     """Delete documents with their passages and indexes; return how many."""
-    locked = Document.objects.select_for_update().filter(
-        pk__in=list(documents.values_list("pk", flat=True))
-    )
+    matching_ids = list(documents.values_list("pk", flat=True))
+    locked = Document.objects.select_for_update().filter(pk__in=matching_ids)
     ids = list(locked.order_by("pk").values_list("pk", flat=True))
     raw_delete_rows(Conversation.documents.through.objects.filter(document__in=ids))
     raw_delete_rows(Passage.objects.filter(document__in=ids))
@@ -105,9 +108,9 @@ def remove_document_links(conversation: Conversation) -> None:
 
     Documents of no other conversation are deleted.
     """
-    documents = list(conversation.documents.filter(file=None).values_list("pk", flat=True))
+    document_ids = list(conversation.documents.filter(file=None).values_list("pk", flat=True))
     conversation.documents.clear()
-    delete_documents(Document.objects.filter(pk__in=documents, conversation=None))
+    delete_documents(Document.objects.filter(pk__in=document_ids, conversation=None))
 
 
 def raw_delete_rows(rows: QuerySet[Any]) -> int:
@@ -120,12 +123,12 @@ def raw_delete_rows(rows: QuerySet[Any]) -> int:
 
 def delete_all_expired() -> tuple[int, int]:
     """Delete expired conversations and documents; return how many of each."""
-    conversations = delete_conversations(Conversation.objects.expired())
-    documents = 0
+    conversation_count = delete_conversations(Conversation.objects.expired())
+    document_count = 0
     while count := delete_documents(Document.objects.filter(pk__in=list_expired_document_ids())):
-        documents += count
+        document_count += count
     full_text_index.remove_deleted_words(SWEEP_MERGE_SECONDS)
-    return conversations, documents
+    return conversation_count, document_count
 
 
 def list_expired_document_ids() -> list[str]:
@@ -139,5 +142,5 @@ def purge_search_index() -> None:
 
 
 @receiver(post_delete, sender=get_user_model())
-def schedule_index_purge(**signal: Any) -> None:
+def schedule_index_purge(**signal: object) -> None:
     transaction.on_commit(purge_search_index)

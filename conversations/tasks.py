@@ -1,4 +1,4 @@
-"""Periodic tasks: delete what has expired, and take up unfinished documents."""
+"""Periodic tasks: delete what has expired, and resume unfinished documents."""
 
 from celery import shared_task
 
@@ -28,5 +28,5 @@ def say_farewells() -> int:
 
 @shared_task
 def sweep_documents() -> int:
-    """Take up the documents whose process died; return how many."""
+    """Resume the documents whose process died; return how many."""
     return ingest.resume_abandoned_documents()

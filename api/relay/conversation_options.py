@@ -18,7 +18,7 @@ from api.schemas import item_inputs
 from api.schemas.json_body import call_beside_loop
 from conversations.history.recorder import RecalledTurn
 from conversations.history.turn_request import TurnRequest
-from conversations.messages import items
+from conversations.messages import chat_to_items
 from conversations.models import TurnEndpoint
 from conversations.prompts.token_budget import prompt_token_budget
 from providers.catalogue import ResolvedModel
@@ -63,7 +63,7 @@ async def start_chat_turn(
     caller.require_storing()
     if name and (body.get("n") or 1) > 1:
         raise InvalidRequest("A conversation goes on with one answer: n is 1.", param="n")
-    read_entries = partial(items.entries_from_messages, body["messages"])
+    read_entries = partial(chat_to_items.entries_from_messages, body["messages"])
     window_tokens = request.gateway.catalogue.find_context_window(model.public_id)
     turn_request = TurnRequest(
         request_id=request.request_id.removeprefix("req_"),

@@ -14,7 +14,7 @@ from api.responses import input_items, tools
 from api.schemas.chat_request_body import Name, StreamOptions, Tokens
 from api.schemas.item_inputs import validate_metadata
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
-from conversations.reasoning.sampling_paths import CandidateCount
+from conversations.strategies.multipath.multipath_options import CandidateCount
 from providers.exceptions import InvalidRequest
 
 RENAMED_FIELDS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from api.responses import tools
 from api.responses.schema import ResponseBody
-from conversations.messages import items
+from conversations.messages import input_to_items, items_to_chat
 from conversations.messages.tool_order import pair_tool_calls
 from providers.exceptions import InvalidRequest
 
@@ -47,7 +47,9 @@ def build_chat_body(body: dict[str, Any], messages: Sequence[dict[str, Any]]) ->
 
 def build_input_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the messages of the input."""
-    return items.entries_to_messages(items.entries_from_input(body.get("input") or []))
+    return items_to_chat.entries_to_messages(
+        input_to_items.entries_from_input(body.get("input") or [])
+    )
 
 
 def build_instructions(body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct
 
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
-from conversations.reasoning.sampling_paths import CandidateCount
+from conversations.strategies.multipath.multipath_options import CandidateCount
 from providers.exceptions import InvalidRequest
 from providers.fast_settings import settings
 from providers.protocol.message_text import SYSTEM_ROLES

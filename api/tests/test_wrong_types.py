@@ -11,7 +11,7 @@ import pytest
 from api.accounting import token_count
 from api.responses import input_items, schema, to_chat
 from api.schemas import chat_request_body
-from conversations.messages import items
+from conversations.messages import chat_to_items, items_to_chat
 from conversations.messages.tool_order import pair_tool_calls
 from providers.exceptions import CallerError, InvalidJson
 from providers.filters import file_parts
@@ -203,8 +203,8 @@ def work_with(chat):
     orjson.dumps(tool_request.rewrite_tool_request(chat))
     orjson.dumps(
         pair_tool_calls(
-            items.entries_to_messages(
-                [entry.make_storable() for entry in items.entries_from_messages(messages)]
+            items_to_chat.entries_to_messages(
+                [entry.make_storable() for entry in chat_to_items.entries_from_messages(messages)]
             )
         )
     )

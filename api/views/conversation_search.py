@@ -16,7 +16,12 @@ from api.views.base import ApiView, SingleFormatNegotiation, owner_id
 from conversations.models import Conversation, Item
 from conversations.search import item_search
 from conversations.search.item_search import ItemHit
-from conversations.stored import conversation_export, stored_resources
+from conversations.stored import (
+    conversation_export,
+    stored_conversations,
+    stored_items,
+    unknown_ids,
+)
 from providers.exceptions import InvalidRequest
 
 
@@ -55,8 +60,11 @@ class ConversationExport(ApiView):
         form = read_export_format(request)
         own = Conversation.objects.of_user(owner_id(request))  # includes threads of responses
         found = own.filter(pk=conversation_id)
-        if not stored_resources.CONVERSATION_ID.fullmatch(conversation_id) or not found.exists():
-            raise stored_resources.unknown_conversation(conversation_id)
+        if (
+            not stored_conversations.CONVERSATION_ID.fullmatch(conversation_id)
+            or not found.exists()
+        ):
+            raise unknown_ids.unknown_conversation(conversation_id)
         return build_export_response(found, form, conversation_id)
 
 
@@ -101,4 +109,4 @@ def find_item_row_id(user_id: int, public_id: str) -> int:
     Raises UnknownUrl, with the same text for another user's item as for a missing one.
     """
     own_items = Item.objects.filter(conversation__in=Conversation.objects.of_user(user_id))
-    return stored_resources.find_item_among(own_items.only("pk"), public_id, "before").pk
+    return stored_items.find_item_among(own_items.only("pk"), public_id, "before").pk

@@ -21,10 +21,10 @@ from api.schemas import item_inputs
 from api.schemas.json_body import Maybe
 from api.views.base import ApiView, owner_id, require_storing
 from conversations import retention
-from conversations.messages import items
+from conversations.messages import input_to_items
 from conversations.messages.items import Entry
 from conversations.models import Conversation, Item
-from conversations.stored import stored_resources
+from conversations.stored import stored_conversations, stored_items
 from providers.exceptions import ConversationBusy
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Conversations(ApiView):
     def post(self, request: Request) -> Response:
         require_storing(request)
         body = item_inputs.read_drf_body(request, NewConversation)
-        conversation = stored_resources.create_open_conversation(
+        conversation = stored_conversations.create_open_conversation(
             owner_id(request),
             item_inputs.validate_metadata(body.get("metadata")),
             read_new_entries(body.get("items") or []),
@@ -76,11 +76,11 @@ class Conversations(ApiView):
     def get(self, request: Request) -> Response:
         asked = pagination.parse_page_query(request.query_params)
         last = (
-            stored_resources.find_conversation(owner_id(request), asked.after)
+            stored_conversations.find_conversation(owner_id(request), asked.after)
             if asked.after
             else None
         )
-        own = stored_resources.conversations_of(owner_id(request))
+        own = stored_conversations.conversations_of(owner_id(request))
         found = pagination.select_page_rows(own, asked, last, "used_at", "id")
         return Response(
             pagination.render_page([render_listed_conversation(row) for row in found], asked)
@@ -90,12 +90,12 @@ class Conversations(ApiView):
 class OneConversation(ApiView):
     def get(self, request: Request, conversation_id: str) -> Response:
         return Response(
-            stored_resources.find_conversation(owner_id(request), conversation_id).as_openai()
+            stored_conversations.find_conversation(owner_id(request), conversation_id).as_openai()
         )
 
     def post(self, request: Request, conversation_id: str) -> Response:
         require_storing(request)
-        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
         conversation.metadata = item_inputs.validate_metadata(
             item_inputs.read_drf_body(request, NewMetadata)["metadata"]
         )
@@ -103,7 +103,7 @@ class OneConversation(ApiView):
         return Response(conversation.as_openai())
 
     def delete(self, request: Request, conversation_id: str) -> Response:
-        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
         retention.delete_conversations(Conversation.objects.filter(pk=conversation.pk))
         return Response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
 
@@ -112,10 +112,10 @@ class ConversationItems(ApiView):
     def post(self, request: Request, conversation_id: str) -> Response:
         require_storing(request)
         include = read_include_values(request)
-        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
         entries = read_new_entries(item_inputs.read_drf_body(request, NewItems)["items"])
         made = (
-            retry_while_busy(partial(stored_resources.add_items, conversation, entries))
+            retry_while_busy(partial(stored_items.add_items, conversation, entries))
             if entries
             else []
         )
@@ -129,11 +129,9 @@ class ConversationItems(ApiView):
     def get(self, request: Request, conversation_id: str) -> Response:
         include = read_include_values(request)
         asked = pagination.parse_page_query(request.query_params)
-        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
-        last = stored_resources.find_item(conversation, asked.after) if asked.after else None
-        found = pagination.select_page_rows(
-            stored_resources.items_of(conversation), asked, last, "id"
-        )
+        conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
+        last = stored_items.find_item(conversation, asked.after) if asked.after else None
+        found = pagination.select_page_rows(stored_items.items_of(conversation), asked, last, "id")
         return Response(
             pagination.render_page(
                 [render_conversation_item(item, include) for item in found], asked
@@ -144,18 +142,18 @@ class ConversationItems(ApiView):
 class OneConversationItem(ApiView):
     def get(self, request: Request, conversation_id: str, item_id: str) -> Response:
         include = read_include_values(request)
-        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
         return Response(
-            render_conversation_item(stored_resources.find_item(conversation, item_id), include)
+            render_conversation_item(stored_items.find_item(conversation, item_id), include)
         )
 
     def delete(self, request: Request, conversation_id: str, item_id: str) -> Response:
-        conversation = stored_resources.find_conversation(owner_id(request), conversation_id)
+        conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
         retry_while_busy(
             partial(
-                stored_resources.delete_item,
+                stored_items.delete_item,
                 conversation,
-                stored_resources.find_item(conversation, item_id),
+                stored_items.find_item(conversation, item_id),
             )
         )
         return Response(conversation.as_openai())
@@ -167,7 +165,7 @@ def read_new_entries(raw_items: list[Any]) -> list[Entry]:
     Raises InvalidRequest.
     """
     item_inputs.check_items(raw_items)
-    return items.entries_from_input(raw_items)
+    return input_to_items.entries_from_input(raw_items)
 
 
 def retry_while_busy(operation: Callable[[], T]) -> T:

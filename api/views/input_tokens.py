@@ -26,7 +26,7 @@ from api.views.base import require_json
 from api.views.responses import find_own_items
 from conversations.history import start_turn
 from conversations.history.turn_request import TurnRequest
-from conversations.messages import items
+from conversations.messages import input_to_items
 from conversations.models import TurnEndpoint
 from providers.database.database_threads import TURNS, await_in_time
 
@@ -82,7 +82,7 @@ def build_lookup_request(
         user_id=caller.user_id or 0,
         endpoint=TurnEndpoint.RESPONSE,
         model=body.get("model") or "",
-        entries=items.entries_from_input(body.get("input") or []),
+        entries=input_to_items.entries_from_input(body.get("input") or []),
         conversation_id=schema.find_conversation_id(body),
         previous_id=body.get("previous_response_id") or "",
         budget_tokens=budget,

@@ -48,7 +48,7 @@ from api.views.base import require_json
 from conversations.history import start_turn
 from conversations.history.recorder import RecalledTurn
 from conversations.history.turn_request import TurnRequest
-from conversations.messages import items
+from conversations.messages import input_to_items
 from conversations.models import Conversation, Item, TurnEndpoint
 from providers.catalogue import ResolvedModel
 from providers.database.database_threads import TURNS, await_in_time
@@ -192,7 +192,7 @@ def build_turn_request(
         user_id=caller.user_id or 0,
         endpoint=TurnEndpoint.RESPONSE,
         model=body["model"],
-        entries=items.entries_from_input(body.get("input") or []),
+        entries=input_to_items.entries_from_input(body.get("input") or []),
         conversation_id=conversation_id,
         previous_id=previous_id,
         stored=is_stored,

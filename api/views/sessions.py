@@ -21,7 +21,7 @@ from api.schemas.json_body import Maybe
 from api.views.base import ApiView, owner_id, require_storing
 from conversations import retention
 from conversations.models import Conversation
-from conversations.stored import stored_resources
+from conversations.stored import stored_sessions
 from providers.exceptions import InvalidRequest
 
 UNREACHABLE_SEGMENTS = {"", ".", ".."}  # path segments that clients and proxies remove
@@ -47,17 +47,15 @@ class Sessions(ApiView):
         idle_seconds = settings.SESSION_IDLE_SECONDS
         return Response(
             render_session(
-                stored_resources.find_or_create_session(owner_id(request), name, idle_seconds)
+                stored_sessions.find_or_create_session(owner_id(request), name, idle_seconds)
             )
         )
 
     def get(self, request: Request) -> Response:
         asked = pagination.parse_page_query(request.query_params)
-        last = (
-            stored_resources.find_session(owner_id(request), asked.after) if asked.after else None
-        )
+        last = stored_sessions.find_session(owner_id(request), asked.after) if asked.after else None
         found = pagination.select_page_rows(
-            stored_resources.sessions_of(owner_id(request)), asked, last, "used_at", "id"
+            stored_sessions.sessions_of(owner_id(request)), asked, last, "used_at", "id"
         )
         return Response(
             pagination.render_page([render_session(row) for row in found], asked, "session_id")
@@ -66,12 +64,10 @@ class Sessions(ApiView):
 
 class Session(ApiView):
     def get(self, request: Request, session_id: str) -> Response:
-        return Response(
-            render_session(stored_resources.find_session(owner_id(request), session_id))
-        )
+        return Response(render_session(stored_sessions.find_session(owner_id(request), session_id)))
 
     def delete(self, request: Request, session_id: str) -> Response:
-        session = stored_resources.find_session(owner_id(request), session_id)
+        session = stored_sessions.find_session(owner_id(request), session_id)
         retention.delete_conversations(Conversation.objects.filter(pk=session.pk))
         return Response({"session_id": session_id, "deleted": True})
 

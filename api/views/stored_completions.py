@@ -20,9 +20,9 @@ from api import pagination
 from api.schemas import item_inputs
 from api.views.base import ApiView, owner_id, require_storing
 from api.views.conversations import NewMetadata
-from conversations.messages import items
+from conversations.messages import items_to_chat
 from conversations.models import Item, Turn
-from conversations.stored import stored_resources
+from conversations.stored import stored_answer, stored_completions, unknown_ids
 from providers.protocol.message_text import join_texts
 
 METADATA_PARAMETER = re.compile(r"metadata\[(.+)\]", re.DOTALL)
@@ -45,14 +45,14 @@ class StoredCompletions(ApiView):
     def get(self, request: Request) -> Response:
         given = request.query_params
         asked = pagination.parse_page_query(given, order="asc")
-        found = stored_resources.completions_of(owner_id(request))
+        found = stored_completions.completions_of(owner_id(request))
         if model := given.get("model"):
             found = found.filter(model=model)
         for name in given:
             if wanted := METADATA_PARAMETER.fullmatch(name):
                 found = found.filter(build_metadata_condition(wanted[1], given[name]))
         last = (
-            stored_resources.find_completion(owner_id(request), asked.after)
+            stored_completions.find_completion(owner_id(request), asked.after)
             if asked.after
             else None
         )
@@ -67,13 +67,13 @@ class StoredCompletion(ApiView):
     def get(self, request: Request, completion_id: str) -> Response:
         return Response(
             render_completions(
-                [stored_resources.find_completion(owner_id(request), completion_id)]
+                [stored_completions.find_completion(owner_id(request), completion_id)]
             )[0]
         )
 
     def post(self, request: Request, completion_id: str) -> Response:
         require_storing(request)
-        turn = stored_resources.find_completion(owner_id(request), completion_id)
+        turn = stored_completions.find_completion(owner_id(request), completion_id)
         turn.metadata = item_inputs.validate_metadata(
             item_inputs.read_drf_body(request, NewMetadata)["metadata"]
         )
@@ -81,8 +81,8 @@ class StoredCompletion(ApiView):
         return Response(render_completions([turn])[0])
 
     def delete(self, request: Request, completion_id: str) -> Response:
-        stored_resources.delete_completion(
-            stored_resources.find_completion(owner_id(request), completion_id)
+        stored_completions.delete_completion(
+            stored_completions.find_completion(owner_id(request), completion_id)
         )
         return Response({"object": "chat.completion.deleted", "id": completion_id, "deleted": True})
 
@@ -90,8 +90,8 @@ class StoredCompletion(ApiView):
 class StoredCompletionMessages(ApiView):
     def get(self, request: Request, completion_id: str) -> Response:
         asked = pagination.parse_page_query(request.query_params, order="asc")
-        turn = stored_resources.find_completion(owner_id(request), completion_id)
-        told = items.entries_to_messages(turn.items.filter(output=False).order_by("id"))
+        turn = stored_completions.find_completion(owner_id(request), completion_id)
+        told = items_to_chat.entries_to_messages(turn.items.filter(output=False).order_by("id"))
         found = [
             render_stored_message(told_one, f"{completion_id}-{place}")
             for place, told_one in enumerate(told)
@@ -100,7 +100,7 @@ class StoredCompletionMessages(ApiView):
             found.reverse()
         ids = [one["id"] for one in found]
         if asked.after and asked.after not in ids:
-            raise stored_resources.unknown_message(asked.after)
+            raise unknown_ids.unknown_message(asked.after)
         start = ids.index(asked.after) + 1 if asked.after else 0
         return Response(pagination.render_page(found[start : start + asked.limit + 1], asked))
 
@@ -132,7 +132,7 @@ def render_completion(turn: Turn, output_items: Sequence[Item]) -> dict[str, Any
     extras = {name: value for name, value in turn.extras.items() if name != "choices"}
     first = {
         "index": 0,
-        "message": stored_resources.render_answer(output_items),
+        "message": stored_answer.render_answer(output_items),
         "finish_reason": turn.finish_reason or None,
         "logprobs": collect_logprobs(output_items),
     }

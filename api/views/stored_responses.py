@@ -28,7 +28,7 @@ from conversations.history.conversation_lookup import find_stored_turn
 from conversations.history.dead_turns import show_present_status
 from conversations.models import RUNNING_STATUSES, Turn
 from conversations.models.log import TurnEndpoint as By
-from conversations.stored import stored_resources
+from conversations.stored import stored_completions, stored_items
 from providers.exceptions import GatewayError, InvalidRequest, UnknownUrl
 
 BEFORE_FIRST_EVENT = -1  # below 0, the number of the first event
@@ -58,7 +58,7 @@ class StoredResponse(ApiView):
         )
 
     def delete(self, request: Request, response_id: str) -> Response:
-        stored_resources.delete_completion(find_stored_response(owner_id(request), response_id))
+        stored_completions.delete_completion(find_stored_response(owner_id(request), response_id))
         return Response({"id": response_id, "object": "response", "deleted": True})
 
 
@@ -84,9 +84,7 @@ class InputItems(ApiView):
         include = read_include_values(request)
         asked = pagination.parse_page_query(request.query_params)
         given = find_stored_response(owner_id(request), response_id).items.filter(output=False)
-        last = (
-            stored_resources.find_item_among(given, asked.after, "after") if asked.after else None
-        )
+        last = stored_items.find_item_among(given, asked.after, "after") if asked.after else None
         found = pagination.select_page_rows(given, asked, last, "id")
         return Response(
             pagination.render_page(

@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
@@ -25,13 +26,15 @@ COLOURS = {
 
 
 class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A form that stores a file for a user and takes it in in the background.
+    """A form that stores a file for a user and ingests it in the background.
 
     It is one of the user's files, so the user can name it in chat.
     """
 
     ingested_document: Document
-    user = forms.ModelChoiceField(get_user_model().objects.all(), help_text="Whose it will be.")
+    user = forms.ModelChoiceField(
+        get_user_model().objects.all(), help_text="The user who will own the file."
+    )
     upload = forms.FileField(
         label="File", help_text="Plain text, Markdown, HTML, PDF or Word (.docx)."
     )
@@ -43,19 +46,24 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors:
-            given = cleaned["upload"]
-            pieces = given.chunks(file_storage.PIECE_BYTES)
-            sent = file_storage.Upload(
-                given.name, given.content_type or "", FilePurpose.USER_DATA, pieces
-            )
-            try:
-                self.instance.file = file_storage.store_file(cleaned["user"].pk, sent)
-                self.ingested_document = ingest.start_file_ingestion(self.instance.file)
-            except GatewayError as error:
-                self.add_error("upload", error.message)
-                if self.instance.file is not None:
-                    self.instance.file.delete()
+            self._store_upload(cleaned["user"].pk, cleaned["upload"])
         return cleaned
+
+    def _store_upload(self, user_id: int, uploaded: "UploadedFile[bytes]") -> None:
+        """Store the file and start its ingestion; on failure delete the file, show the error."""
+        upload = file_storage.Upload(
+            uploaded.name or "",
+            uploaded.content_type or "",
+            FilePurpose.USER_DATA,
+            uploaded.chunks(file_storage.PIECE_BYTES),
+        )
+        try:
+            self.instance.file = file_storage.store_file(user_id, upload)
+            self.ingested_document = ingest.start_file_ingestion(self.instance.file)
+        except GatewayError as error:
+            self.add_error("upload", error.message)
+            if self.instance.file is not None:
+                self.instance.file.delete()
 
 
 @admin.register(Document)
@@ -68,20 +76,29 @@ class DocumentAdmin(BigTableAdmin):
     search_fields = ("id",)
     search_help_text = "A whole id (doc_…, file-…) or a user's name"
     fields = (
-        *("id", "title", "user", "file", "status", "reason"),
-        *("chars", "passage_count", "created", "used", "expires"),
+        "id",
+        "title",
+        "user",
+        "file",
+        "status",
+        "reason",
+        "chars",
+        "passage_count",
+        "created",
+        "used",
+        "expires",
     )
     created = make_time_column("created_at", "created")
     used = make_time_column("used_at", "used")
     expires = make_time_column("expires_at", "expires")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
         return super().get_queryset(request).defer("index")
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Document | None = None) -> Any:
         return ("user", "upload") if obj is None else self.fields
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Document | None = None) -> bool:
         return False
 
     @method_decorator(csrf_protect)
@@ -96,10 +113,10 @@ class DocumentAdmin(BigTableAdmin):
 
         Reading a document takes seconds, in which others must be able to write.
         """
-        answer: HttpResponse = self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
-        return answer
+        response: HttpResponse = self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
+        return response
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Document, form: Any, change: bool) -> None:
         """Point to the document that the form has already written."""
         obj.pk = form.ingested_document.pk
         obj.title = form.ingested_document.title
@@ -107,7 +124,7 @@ class DocumentAdmin(BigTableAdmin):
     def get_history_name(self, row: Document) -> str:
         return row.pk
 
-    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Document], term: str) -> QuerySet[Document]:
         return queryset.filter(Q(pk=term) | Q(file=term) | Q(user__username=term))
 
     @admin.display(description="title")

@@ -15,6 +15,8 @@ from conversations.profiles import profile_reader
 from providers.admin.big_tables import BigTableAdmin, make_time_column
 from providers.models import ChatModel, VirtualModel
 
+EMPTY_CHOICE = ("", "---------")
+
 
 @admin.register(StoredFile)
 class StoredFileAdmin(BigTableAdmin):
@@ -40,16 +42,16 @@ class StoredFileAdmin(BigTableAdmin):
     created = make_time_column("created_at", "created")
     expires = make_time_column("expires_at", "expires")
 
-    def get_history_name(self, row: Any) -> str:
+    def get_history_name(self, row: StoredFile) -> str:
         return str(row.pk)  # the admin's log outlives the files, so it has no filenames
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: StoredFile | None = None) -> bool:
         return False
 
-    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[StoredFile], term: str) -> QuerySet[StoredFile]:
         return queryset.filter(Q(pk=term) | Q(user__username=term))
 
     @admin.display(description="size", ordering="size_bytes")
@@ -58,18 +60,18 @@ class StoredFileAdmin(BigTableAdmin):
 
 
 class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
-    strategy = forms.ChoiceField(help_text="How an answer is thought up.")
-    base = forms.ChoiceField(help_text="The model that is asked.")
+    strategy = forms.ChoiceField(help_text="How an answer is produced, for example stepwise.")
+    base = forms.ChoiceField(help_text="The model that its upstream calls go to.")
 
     class Meta:
         widgets = {"options": forms.Textarea(attrs={"rows": 6, "cols": 60})}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        form = profile_reader.OPTIONS_BY_STRATEGY.get(cleaned.get("strategy", ""))
-        if form is not None and "options" in cleaned:
+        options_type = profile_reader.OPTIONS_BY_STRATEGY.get(cleaned.get("strategy", ""))
+        if options_type is not None and "options" in cleaned:
             try:
-                msgspec.convert(cleaned["options"], form)
+                msgspec.convert(cleaned["options"], options_type)
             except msgspec.ValidationError as error:
                 self.add_error("options", f"{error}.")
         return cleaned
@@ -80,10 +82,10 @@ class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
             "strategy": strategies.list_strategies(),
             "base": ChatModel.objects.all().public_ids(),
         }
-        for name, found in choices.items():
+        for name, values in choices.items():
             if name in self.fields:  # absent for users who may only view
-                there = sorted({*found, getattr(self.instance, name)} - {""})
-                self.fields[name].choices = [("", "---------"), *((word, word) for word in there)]  # type: ignore[attr-defined]
+                names = sorted({*values, getattr(self.instance, name)} - {""})
+                self.fields[name].choices = [EMPTY_CHOICE, *zip(names, names, strict=True)]  # type: ignore[attr-defined]
 
 
 @admin.register(VirtualModel)

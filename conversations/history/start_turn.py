@@ -39,7 +39,7 @@ from conversations.history.finish_turn import (
     write_items,
 )
 from conversations.history.turn_request import TurnRequest
-from conversations.messages import items
+from conversations.messages import items, items_to_chat
 from conversations.messages.items import Entry
 from conversations.messages.tool_order import pair_tool_calls
 from conversations.models import Conversation, Turn, TurnEndpoint, TurnStatus
@@ -230,8 +230,8 @@ def compose_messages(
 
     Raises InvalidRequest when there is nothing to answer.
     """
-    old = items.entries_to_messages([*system, *turn_request.instructions, *earlier_items])
-    new = items.entries_to_messages(exclude_instructions(new_entries))
+    old = items_to_chat.entries_to_messages([*system, *turn_request.instructions, *earlier_items])
+    new = items_to_chat.entries_to_messages(exclude_instructions(new_entries))
     messages = pair_tool_calls([*old, *new], len(old))
     if not messages and not turn_request.settings.get("instructions"):
         raise InvalidRequest(

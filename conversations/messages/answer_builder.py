@@ -6,15 +6,15 @@ can continue from its place in each.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import orjson
 from django.conf import settings
 from msgspec import Struct, field
 
-from conversations.messages import items
+from conversations.messages import items, items_to_chat
 from conversations.messages.items import Entry
 from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
 
 # the usual fields of a chunk; all others are kept as extras
 OPENAI_CHUNK_FIELDS = frozenset(
@@ -23,9 +23,11 @@ OPENAI_CHUNK_FIELDS = frozenset(
     status timings provider x_groq metadata
     """.split()
 )
+PIECE_BYTES = 64  # of a piece of text, in addition to its characters
+PART_BYTES = 1_024  # of a part, in addition to its pieces
 
 
-def measure_json_bytes(value: Any) -> int:
+def measure_json_bytes(value: object) -> int:
     """Return the bytes of a value as JSON."""
     try:
         return len(orjson.dumps(value))
@@ -40,8 +42,8 @@ class AnswerPart(Struct):
     id: str
     text: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
-    annotations: list[dict[str, Any]] = field(default_factory=list)
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[JsonObject] = field(default_factory=list)
+    logprobs: list[JsonObject] = field(default_factory=list)
     name: str = ""
     call_id: str = ""
     arguments: list[str] = field(default_factory=list)
@@ -52,12 +54,13 @@ class AnswerPart(Struct):
 
         The pieces of several calls may alternate.
         """
+        if self.type != "function_call":
+            return True
         try:
-            return self.type != "function_call" or isinstance(
-                orjson.loads("".join(self.arguments) or "{}"), dict
-            )
+            arguments: object = orjson.loads("".join(self.arguments) or "{}")
         except orjson.JSONDecodeError:
             return False
+        return isinstance(arguments, dict)
 
     def make_entry(self, *, is_whole: bool) -> Entry:
         """Return the item; `is_whole` is true when the answer is complete."""
@@ -75,25 +78,24 @@ class AnswerPart(Struct):
     def _make_message_entry(self) -> Entry:
         text = "".join(self.text)
         refusal = "".join(self.refusal)
-        parts: list[dict[str, Any]] = []
+        parts: list[JsonObject] = []
         if text or not refusal:
-            said = {"type": "output_text", "text": text, "annotations": self.annotations}
-            parts.append(said | ({"logprobs": self.logprobs} if self.logprobs else {}))
+            part: JsonObject = {"type": "output_text", "text": text}
+            part["annotations"] = self.annotations
+            if self.logprobs:
+                part["logprobs"] = self.logprobs
+            parts.append(part)
         if refusal:
             parts.append({"type": "refusal", "refusal": refusal})
         data = {"type": "message", "role": "assistant", "content": parts}
         return Entry("message", "assistant", data, text or refusal)
 
 
-PIECE_BYTES = 64  # of a piece of text, in addition to its characters
-PART_BYTES = 1_024  # of a part, in addition to its pieces
-
-
 class CollectedAnswer:
     """The first choice of an answer in `parts`; the other choices are in `other_choices`.
 
-    Nothing is collected beyond STORED_ANSWER_BYTES. The answer is `can_continue` then, like one
-    that has reached its limit of tokens.
+    Nothing is collected beyond STORED_ANSWER_BYTES. The answer is `is_cut_off` then, like one that
+    has reached its limit of tokens.
     """
 
     def __init__(self, request_hex: str) -> None:
@@ -104,7 +106,7 @@ class CollectedAnswer:
         self.parts: list[AnswerPart] = []
         self.other_choices: dict[int, CollectedAnswer] = {}
         self.finish_reason = ""
-        self.extras: dict[str, Any] = {}
+        self.extras: JsonObject = {}
         self.has_begun = False
 
     def add_chunks(self, batch: Iterable[Chunk]) -> None:
@@ -116,50 +118,53 @@ class CollectedAnswer:
                 self.finish_reason = "length"
                 continue
             if not chunk.keys() <= OPENAI_CHUNK_FIELDS:
-                self.extras.update(
-                    {
-                        name: value
-                        for name, value in chunk.items()
-                        if name not in OPENAI_CHUNK_FIELDS
-                    }
-                )
+                self._add_extras(chunk)
             for choice in chunk.get("choices") or ():
-                index = choice.get("index") or 0
-                mine = (
-                    self
-                    if not index
-                    else self.other_choices.setdefault(index, CollectedAnswer(self._request_hex))
-                )
-                mine._add_choice(choice)
+                answer = self
+                if index := choice.get("index"):
+                    answer = self._find_or_add_other_choice(index)
+                answer._add_choice(choice)
+
+    def _add_extras(self, chunk: Chunk) -> None:
+        """Keep the fields of a chunk that OpenAI's chunks do not have."""
+        for name, value in chunk.items():
+            if name not in OPENAI_CHUNK_FIELDS:
+                self.extras[name] = value
+
+    def _find_or_add_other_choice(self, index: int) -> "CollectedAnswer":
+        """Return the answer that collects the choice of this index, which is not the first."""
+        if index not in self.other_choices:
+            self.other_choices[index] = CollectedAnswer(self._request_hex)
+        return self.other_choices[index]
 
     def _is_too_long(self, chunk: Chunk) -> bool:
         """Return whether there is no room for the chunk; if there is, count it."""
         for choice in chunk.get("choices") or ():
-            said = choice.get("message") or choice.get("delta") or {}
-            for value in said.values():
-                if value is not None:
-                    self._bytes_left -= PIECE_BYTES + (
-                        len(value) if isinstance(value, str) else measure_json_bytes(value)
-                    )
+            message = choice.get("message") or choice.get("delta") or {}
+            for value in message.values():
+                if isinstance(value, str):
+                    self._bytes_left -= PIECE_BYTES + len(value)
+                elif value is not None:
+                    self._bytes_left -= PIECE_BYTES + measure_json_bytes(value)
             if logprobs := choice.get("logprobs"):
                 self._bytes_left -= measure_json_bytes(logprobs)
         return self._bytes_left < 0
 
-    def _add_choice(self, choice: dict[str, Any]) -> None:
-        whole = "message" in choice
-        said = (choice.get("message") if whole else choice.get("delta")) or {}
-        if isinstance(thought := said.get("reasoning_content") or said.get("reasoning"), str):
+    def _add_choice(self, choice: JsonObject) -> None:
+        is_whole = "message" in choice
+        message = choice.get("message" if is_whole else "delta") or {}
+        if isinstance(thought := message.get("reasoning_content") or message.get("reasoning"), str):
             self._find_or_add_part("reasoning").text.append(thought)
-        if isinstance(text := said.get("content"), str) and text:
+        if isinstance(text := message.get("content"), str) and text:
             self._find_or_add_part("message").text.append(text)
-        if isinstance(refusal := said.get("refusal"), str) and refusal:
+        if isinstance(refusal := message.get("refusal"), str) and refusal:
             self._find_or_add_part("message").refusal.append(refusal)
-        if annotations := said.get("annotations"):
+        if annotations := message.get("annotations"):
             self._find_or_add_part("message").annotations.extend(annotations)
         if (logprobs := choice.get("logprobs")) and logprobs.get("content"):
             self._find_or_add_part("message").logprobs.extend(logprobs["content"])
-        for place, call in enumerate(said.get("tool_calls") or ()):
-            self._add_call(call.get("index", place) if not whole else place, call)
+        for place, call in enumerate(message.get("tool_calls") or ()):
+            self._add_call(place if is_whole else call.get("index", place), call)
         if reason := choice.get("finish_reason"):
             self.finish_reason = reason
 
@@ -171,7 +176,7 @@ class CollectedAnswer:
             )
         return self.parts[-1]
 
-    def _add_call(self, index: int, call: dict[str, Any]) -> None:
+    def _add_call(self, index: int, call: JsonObject) -> None:
         part = self._call_parts.get(index)
         if part is None:
             part = AnswerPart(
@@ -194,17 +199,17 @@ class CollectedAnswer:
         """
         last = len(self.parts) - 1
         return [
-            part.make_entry(is_whole=is_whole or (at < last and part.is_complete))
-            for at, part in enumerate(self.parts)
+            part.make_entry(is_whole=is_whole or (index < last and part.is_complete))
+            for index, part in enumerate(self.parts)
         ]
 
-    def render_other_choices(self) -> list[dict[str, Any]]:
+    def render_other_choices(self) -> list[JsonObject]:
         """Return the further choices: {"index", "message", "finish_reason"}."""
-        found = []
+        choices = []
         for index, other in sorted(self.other_choices.items()):
-            messages = items.entries_to_messages(other.make_entries())
+            messages = items_to_chat.entries_to_messages(other.make_entries())
             message = messages[0] if messages else {"role": "assistant", "content": ""}
-            found.append(
+            choices.append(
                 {"index": index, "message": message, "finish_reason": other.finish_reason or None}
             )
-        return found
+        return choices

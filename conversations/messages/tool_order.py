@@ -6,70 +6,88 @@ it. Calls without an answer are left out.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from providers.exceptions import InvalidRequest
+from providers.protocol.json_types import JsonObject
 
-Message = dict[str, Any]
+# fields that are left out of a message whose calls have no answer
+CALL_FIELDS = ("tool_calls", "reasoning_content")
+SHOWN_ID_CHARS = 64  # characters of an unknown id that an error repeats
+CallPlace = tuple[int, int]  # index of a message, and number of the call in it
 
 
-def pair_tool_calls(messages: Sequence[Message], first_own: int = 0) -> list[Message]:
+def pair_tool_calls(messages: Sequence[JsonObject], first_own: int = 0) -> list[JsonObject]:
     """Return the messages in that order.
 
     Those from index `first_own` on are the request's own: an answer among them that belongs to no
     call raises InvalidRequest; an older one is left out.
     """
-    places = match_tool_answers(messages, first_own)
-    told: list[Message] = []
-    for at, message in enumerate(messages):
-        calls = message.get("tool_calls")
-        if not calls:
-            if message["role"] != "tool":
-                told.append(message)
-            continue
-        left = [
-            (call, places[at, number])
-            for number, call in enumerate(calls)
-            if (at, number) in places
-        ]
-        if left:
-            told.append({**message, "tool_calls": [call for call, _ in left]})
-            told += [messages[place] for _, place in left]
-        elif message.get("content"):
-            told.append({name: value for name, value in message.items() if name not in CALL_FIELDS})
-    return told
+    answer_indexes = match_tool_answers(messages, first_own)
+    ordered: list[JsonObject] = []
+    for index, message in enumerate(messages):
+        if message.get("tool_calls"):
+            ordered += list_answered_calls(messages, index, answer_indexes)
+        elif message["role"] != "tool":
+            ordered.append(message)
+    return ordered
 
 
-# fields that are left out of a message whose calls have no answer
-CALL_FIELDS = (
-    "tool_calls",
-    "reasoning_content",
-)
+def list_answered_calls(
+    messages: Sequence[JsonObject], index: int, answer_indexes: Mapping[CallPlace, int]
+) -> list[JsonObject]:
+    """Return the message at `index` with those calls that have an answer, and their answers.
+
+    Without any it is the message's text, if there is one.
+    """
+    message = messages[index]
+    calls = []
+    answers = []
+    for number, call in enumerate(message["tool_calls"]):
+        if (index, number) in answer_indexes:
+            calls.append(call)
+            answers.append(messages[answer_indexes[index, number]])
+    if calls:
+        return [{**message, "tool_calls": calls}, *answers]
+    if message.get("content"):
+        return [{name: value for name, value in message.items() if name not in CALL_FIELDS}]
+    return []
 
 
-def match_tool_answers(messages: Sequence[Message], first_own: int) -> dict[tuple[int, int], int]:
-    """Return the answer of each call: (message, number of the call) -> message.
+def match_tool_answers(messages: Sequence[JsonObject], first_own: int) -> dict[CallPlace, int]:
+    """Return the index of the answer to each call that has one.
 
     Raises InvalidRequest for an answer from `first_own` on without a call.
     """
-    calls: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for at, message in enumerate(messages):
-        for number, call in enumerate(message.get("tool_calls") or ()):
-            calls[call["id"]].append((at, number))
-    found: dict[tuple[int, int], int] = {}
-    for at, message in enumerate(messages):
+    places_by_id = list_call_places(messages)
+    answer_indexes: dict[CallPlace, int] = {}
+    for index, message in enumerate(messages):
         if message["role"] != "tool":
             continue
-        free = [place for place in calls[message.get("tool_call_id") or ""] if place not in found]
-        before = [place for place in free if place[0] < at]
-        if before or free:
-            found[before[-1] if before else free[0]] = at
-        elif at >= first_own:
-            named = str(message.get("tool_call_id"))[:64]
-            raise InvalidRequest(
-                f"No tool call was made with the id {named!r}.",
-                param="input",
-                code="call_not_found",
-            )
-    return found
+        call_id = message.get("tool_call_id") or ""
+        open_places = [place for place in places_by_id[call_id] if place not in answer_indexes]
+        earlier_places = [place for place in open_places if place[0] < index]
+        if earlier_places:
+            answer_indexes[earlier_places[-1]] = index
+        elif open_places:
+            answer_indexes[open_places[0]] = index
+        elif index >= first_own:
+            raise unknown_call(message)
+    return answer_indexes
+
+
+def list_call_places(messages: Sequence[JsonObject]) -> defaultdict[str, list[CallPlace]]:
+    """Return the places of all tool calls by their id, in the order of the messages."""
+    places_by_id: defaultdict[str, list[CallPlace]] = defaultdict(list)
+    for index, message in enumerate(messages):
+        for number, call in enumerate(message.get("tool_calls") or ()):
+            places_by_id[call["id"]].append((index, number))
+    return places_by_id
+
+
+def unknown_call(message: JsonObject) -> InvalidRequest:
+    """Return the error for a tool's answer without a call."""
+    call_id = str(message.get("tool_call_id"))[:SHOWN_ID_CHARS]
+    return InvalidRequest(
+        f"No tool call was made with the id {call_id!r}.", param="input", code="call_not_found"
+    )

@@ -11,12 +11,11 @@ from conversations.models.log import (
     RUNNING_STATUSES,
     Conversation,
     ConversationKind,
-    EventBatch,
-    Item,
     Turn,
     TurnEndpoint,
     TurnStatus,
 )
+from conversations.models.turn_contents import EventBatch, Item
 
 __all__ = [
     "RUNNING_STATUSES",

@@ -1,6 +1,6 @@
 """Document and Passage: a long text, and the passages that it is divided into.
 
-A text is taken in once for each owner and content.
+A text is stored once for each owner and content.
 """
 
 import secrets
@@ -31,16 +31,16 @@ def new_document_id() -> str:
 class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
     def of_user(self, user_id: int) -> "DocumentQuerySet":
         """Return a user's own documents, without those of files that have expired."""
-        gone = Q(file__expires_at__isnull=False, file__expires_at__lte=Now())
-        gone |= Q(source__expires_at__isnull=False, source__expires_at__lte=Now())
-        return self.without_index().filter(~gone, user_id=user_id)
+        is_expired = Q(file__expires_at__isnull=False, file__expires_at__lte=Now())
+        is_expired |= Q(source__expires_at__isnull=False, source__expires_at__lte=Now())
+        return self.without_index().filter(~is_expired, user_id=user_id)
 
     def without_index(self) -> "DocumentQuerySet":
         """Leave out the indexes, which are large and loaded on demand."""
         return self.defer("index")
 
     def expired(self) -> "DocumentQuerySet":
-        """Return documents that were unused for too long and that no process is taking in."""
+        """Return documents that were unused for too long and that no process is ingesting."""
         processed = Q(state=DocumentState.PROCESSING) & is_held("alive_until")
         return self.filter(expires_at__lte=Now()).exclude(processed)
 
@@ -55,7 +55,7 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
         return self.filter(Q(state=DocumentState.UPLOADED) | (begun & over))
 
     def awaiting_processing(self) -> "DocumentQuerySet":
-        """Return the documents that should be taken in and are not."""
+        """Return the documents that should be ingested and are not."""
         return self.claimable().exclude(state=DocumentState.ERROR)
 
     def lacking_embeddings(self) -> "DocumentQuerySet":
@@ -71,7 +71,7 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
 class Document(models.Model):
     """One long text of one user.
 
-    `digest` is a hash of its content and of how it was divided, so that equal texts are taken in
+    `digest` is a hash of its content and of how it was divided, so that equal texts are stored
     once.
     """
 

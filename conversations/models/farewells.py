@@ -55,13 +55,9 @@ class Farewell(models.Model):
         try or the death of its process, the next one is due after a growing pause, unless the row
         is deleted.
         """
-        same = Farewell.objects.filter(pk=self.pk, tries=self.tries)
-        mine = (
-            same.update(
-                tries=self.tries + 1,
-                due_at=Now() + FIRST_PAUSE * 2 ** min(self.tries, MOST_DOUBLINGS),
-            )
-            == 1
-        )
-        self.tries += mine
-        return mine
+        pause = FIRST_PAUSE * 2 ** min(self.tries, MOST_DOUBLINGS)
+        unclaimed = Farewell.objects.filter(pk=self.pk, tries=self.tries)
+        is_mine = unclaimed.update(tries=self.tries + 1, due_at=Now() + pause) == 1
+        if is_mine:
+            self.tries += 1
+        return is_mine

@@ -36,8 +36,8 @@ class FileQuerySet(models.QuerySet["StoredFile"]):
 
     def total_bytes(self) -> int:
         """Return the bytes of all of them together."""
-        found: int | None = self.aggregate(total=Sum("size_bytes"))["total"]
-        return found or 0
+        total: int | None = self.aggregate(total=Sum("size_bytes"))["total"]
+        return total or 0
 
 
 def new_id() -> str:

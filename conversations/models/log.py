@@ -1,10 +1,9 @@
-"""The log of conversations: a Conversation has ordered Turns, a Turn has ordered Items.
+"""The log of conversations: a Conversation has ordered Turns.
 
-A turn is one request with its answer: input items and output items. It is written when the request
-begins, and finished before the caller sees the end of the answer. Items have the form of OpenAI's
-Responses API, whatever endpoint they came by; chat messages are made of them
-(`conversations/messages/items.py`). A chain of responses is a conversation of the kind `thread`; a
-response that follows an older one starts a thread that branches off there.
+A turn is one request with its answer: input items and output items (`turn_contents.py`). It is
+written when the request begins, and finished before the caller sees the end of the answer. A chain
+of responses is a conversation of the kind `thread`; a response that follows an older one starts a
+thread that branches off there.
 """
 
 import secrets
@@ -22,11 +21,7 @@ from providers.database.leases import LeaseQuerySet, is_held
 class ConversationKind(models.TextChoices):
     """How a conversation was created, and so which ids lead to it."""
 
-    # by path, conversation_id or session_id; created on first use
-    NAMED = (
-        "named",
-        "named by the client",
-    )
+    NAMED = "named", "named by the client"  # by path, conversation_id or session_id
     OPEN = "open", "made by /v1/conversations"
     THREAD = "thread", "responses and stored completions"
 
@@ -57,8 +52,8 @@ def is_in_history(turn: str = "") -> Q:
 
     `turn` is the name of the field that leads to the turn, if any.
     """
-    at = f"{turn}__" if turn else ""
-    return Q(**{f"{at}status__in": HISTORY_STATUSES, f"{at}replaced": False})
+    prefix = f"{turn}__" if turn else ""
+    return Q(**{f"{prefix}status__in": HISTORY_STATUSES, f"{prefix}replaced": False})
 
 
 def new_conversation_id() -> str:
@@ -250,65 +245,3 @@ class Turn(models.Model):
 
     def __str__(self) -> str:
         return f"{self.conversation_id} {self.number}"
-
-
-class Item(models.Model):
-    """One item of a turn, in the form of a Responses item.
-
-    `data` is that object without `id` and `status`; `text` is its text for people. Ids are in the
-    order of the conversation.
-    """
-
-    # begins with msg_, rs_, fc_ or fco_
-    public_id = models.CharField(max_length=64, unique=True, editable=False)
-    conversation = models.ForeignKey(
-        Conversation, models.CASCADE, related_name="items", db_index=False
-    )
-    turn = models.ForeignKey(Turn, models.CASCADE, related_name="items", db_index=False)
-    output = models.BooleanField(default=False)  # the model made it
-    type = models.CharField(max_length=32)
-    role = models.CharField(max_length=16, blank=True)
-    status = models.CharField(max_length=12, choices=TurnStatus, default=TurnStatus.COMPLETED)
-    text = models.TextField(blank=True)
-    # SHA-256 of the text as the caller received it; set when thinking preceded it
-    told = models.CharField(max_length=64, blank=True)
-    data = models.JSONField()
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["id"]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(status__in=TurnStatus.values), name="item_status_known"
-            )
-        ]
-        indexes = [
-            models.Index(fields=["conversation", "id"], name="item_conversation"),
-            models.Index(fields=["turn", "id"], name="item_turn"),
-        ]
-
-    def __str__(self) -> str:
-        return self.public_id
-
-    def as_openai(self) -> dict[str, object]:
-        """Return the item in the form of OpenAI's Responses API."""
-        return {"id": self.public_id, **self.data, "status": self.status}
-
-
-class EventBatch(models.Model):
-    """Stream events of a background response, in their order, as JSON objects.
-
-    Their numbers are `first` to `last`.
-    """
-
-    turn = models.ForeignKey(Turn, models.CASCADE, related_name="events", db_index=False)
-    first = models.PositiveIntegerField()  # sequence_number of the first event in it
-    last = models.PositiveIntegerField()
-    events = models.JSONField()  # a list of event objects
-
-    class Meta:
-        ordering = ["turn", "first"]
-        constraints = [models.UniqueConstraint(fields=["turn", "first"], name="eventbatch_once")]
-
-    def __str__(self) -> str:
-        return f"{self.turn_id} {self.first}-{self.last}"

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from conversations.reasoning import sampling_paths, step_format
+from conversations.strategies.multipath.multipath_options import MultipathOptions
+from conversations.strategies.stepwise.step_prompts import StepwiseOptions
 
 MAX_CHARS = 65_536  # of a file
 OPEN_QUOTE = "while scanning a quoted scalar"  # PyYAML's words
@@ -45,8 +46,8 @@ MIDDLE_DENSITY = 0.5
 METHODS = ("word", "ngram", "semantic", "structural", "weighted")
 MOST_WINDOW_TOKENS = 100_000_000  # tokens of a window
 OPTIONS_BY_STRATEGY: dict[str, Any] = {
-    "stepwise": step_format.Options,
-    "multipath": sampling_paths.Options,
+    "stepwise": StepwiseOptions,
+    "multipath": MultipathOptions,
 }
 
 

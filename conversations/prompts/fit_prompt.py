@@ -2,7 +2,7 @@
 
 `shorten_prompt` takes a chat body, its user, the model's window in tokens and the options of the
 model's row. It returns None when everything fits, which is tested first and cheaply. Otherwise it
-returns a `FittedPrompt` body, in which the long texts (`list_long_texts.py`) are excerpts for the
+returns a `FittedPrompt` body, in which the long texts (`long_texts.py`) are excerpts for the
 last question, and the documents that were used. Tokens are estimated (`token_estimate.py`).
 """
 
@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 from django.conf import settings
 
 from conversations.documents import ingest
 from conversations.documents.excerpt import ExcerptFrame, build_excerpt
-from conversations.documents.index_worker import Splitting, int_or_default
+from conversations.documents.index.bm25 import PassageHit
+from conversations.documents.index_worker import Outline, Splitting, int_or_default
 from conversations.documents.ranking import EmbedTexts, Question, embed_question, rank_passages
 from conversations.prompts.long_texts import (
     LongText,
@@ -31,6 +32,7 @@ from conversations.prompts.token_budget import answer_token_budget, prompt_token
 from conversations.text.token_estimate import estimate_tokens
 from providers.database.database_threads import LONG, await_work
 from providers.exceptions import InvalidRequest
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import list_prompt_texts
 
 # share of the budget for long texts in long conversations too, as far as the window allows
@@ -41,6 +43,9 @@ ROOM_STEPS = 16
 QUICK_CHARS = 200_000  # longer texts are counted in a thread
 SHRINK_TRIES = 4  # to shorten an excerpt to its tokens
 END_CHARS = 4_000  # of the head and of the tail of a system message that are always kept
+SUMMARY_SHARE = 2  # a summary gets one part of so many of a text's room
+INSTRUCTION_SUMMARY_SHARE = 4  # in a system message, where head and tail are kept, too
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +64,15 @@ class FitHelpers:
 class FittedPrompt:
     """The body for the upstream, and the ids of the documents that it was made with."""
 
-    body: dict[str, Any]
+    body: JsonObject
     document_ids: list[str] = field(default_factory=list)
 
 
 async def shorten_prompt(
-    body: dict[str, Any],
+    body: JsonObject,
     user_id: int | None,
     window_tokens: int,
-    options: dict[str, Any],
+    options: JsonObject,
     helpers: FitHelpers | None = None,
 ) -> FittedPrompt | None:
     """Return the body with its long texts shortened, or None when it may go as it is.
@@ -81,41 +86,38 @@ async def shorten_prompt(
     chars = sum(len(text) for text in list_prompt_texts(body))
     if chars + estimate_overhead(messages) <= budget:
         return None  # a character is never more than one token here
-    total = await offload_if_long(partial(estimate_prompt_tokens, body), chars)
-    if total <= budget:
+    prompt_tokens = await offload_if_long(partial(estimate_prompt_tokens, body), chars)
+    if prompt_tokens <= budget:
         return None
-    found = await offload_if_long(partial(list_long_texts, messages), chars)
-    if not found:
+    long_texts = await offload_if_long(partial(list_long_texts, messages), chars)
+    if not long_texts:
         return None
-    taken = sum(long.tokens for long in found)
-    room = calculate_text_room(
-        budget, total - taken, window_tokens - answer_token_budget(window_tokens, body)
-    )
-    work = TextShortener(user_id, options, helpers or FitHelpers(), extract_question(messages))
-    documents: list[str] = []
-    replaced: dict[tuple[int, int | None], str] = {}
-    for long in found:
-        used, replaced[long.message_index, long.part_index] = await work.store_and_shorten(
-            long, room * long.tokens // taken
-        )
-        documents += used
+    long_text_tokens = sum(long_text.tokens for long_text in long_texts)
+    max_prompt_tokens = window_tokens - answer_token_budget(window_tokens, body)
+    room = calculate_text_room(budget, prompt_tokens - long_text_tokens, max_prompt_tokens)
+    shortener = TextShortener(user_id, options, helpers or FitHelpers(), extract_question(messages))
+    document_ids: list[str] = []
+    replacements: dict[tuple[int, int | None], str] = {}
+    for long_text in long_texts:
+        share = room * long_text.tokens // long_text_tokens
+        used_ids, short_text = await shortener.store_and_shorten(long_text, share)
+        replacements[long_text.message_index, long_text.part_index] = short_text
+        document_ids += used_ids
     return FittedPrompt(
-        body | {"messages": replace_texts(messages, replaced)},
-        list(dict.fromkeys(filter(None, documents))),
+        body | {"messages": replace_texts(messages, replacements)},
+        list(dict.fromkeys(filter(None, document_ids))),
     )
 
 
 def calculate_text_room(budget: int, other_tokens: int, max_tokens: int) -> int:
     """Return the tokens available for long texts.
 
-    It is `budget` less `other_tokens`, the tokens of all other messages, but at least LEAST_SHARE
-    of the budget, as long as prompt and answer fit the window (`max_tokens` tokens for the prompt).
-    The result is rounded down to one of STEPS sizes.
+    It is `budget` less `other_tokens`, the tokens of all other messages, but at least
+    MIN_LONG_TEXT_SHARE of the budget, as long as prompt and answer fit the window (`max_tokens`
+    tokens for the prompt). The result is rounded down to one of ROOM_STEPS sizes.
     """
-    room = min(
-        max(budget - other_tokens, int(MIN_LONG_TEXT_SHARE * budget)),
-        max(0, max_tokens - other_tokens),
-    )
+    wanted = max(budget - other_tokens, int(MIN_LONG_TEXT_SHARE * budget))
+    room = min(wanted, max(0, max_tokens - other_tokens))
     step = max(1, budget // ROOM_STEPS)
     return room - room % step if room > step else room
 
@@ -125,7 +127,7 @@ class TextShortener:
     """The values that are the same for all long texts of a request."""
 
     user_id: int | None
-    options: dict[str, Any]
+    options: JsonObject
     helpers: FitHelpers
     question: str
 
@@ -136,50 +138,50 @@ class TextShortener:
 
         Raises InvalidRequest when the text is longer than FILE_TEXT_CHARS.
         """
-        if len(long_text.text) > settings.FILE_TEXT_CHARS:
-            most = settings.FILE_TEXT_CHARS
-            raise InvalidRequest(
-                f"A text of this request has more than {most} characters.",
-                param="messages",
-                code="context_length_exceeded",
-            )
+        require_allowed_length(long_text.text)
         splitting = Splitting.from_options(self.options)
-        known = await ingest.ingest_text(
+        ingested_text = await ingest.ingest_text(
             self.user_id,
             long_text.text,
             splitting,
             file_id=long_text.file_id,
             queue=self.helpers.queue_key,
         )
-        question = await self.prepare_question(embedded=bool(known.document_id))
-        chars = int(room_tokens * len(long_text.text) / max(long_text.tokens, 1))
-        summary = ""
-        summary_id = ""
-        if self.options.get("summarise") and self.helpers.summarise is not None:
-            wanted = SummaryRequest(
-                self.user_id,
-                long_text,
-                splitting,
-                chars // (4 if long_text.is_instruction else 2),
-                self.entropy_threshold,
-            )
-            summary, summary_id = await store_summary(wanted, known.outline, self.helpers.summarise)
-        frame = ExcerptFrame(
-            chars, self.entropy_threshold, summary, END_CHARS if long_text.is_instruction else 0
-        )
+        outline = ingested_text.outline
+        question = await self.prepare_question(embedded=bool(ingested_text.document_id))
+        room_chars = int(room_tokens * len(long_text.text) / max(long_text.tokens, 1))
+        summary, summary_id = await self.summarise(long_text, splitting, outline, room_chars)
+        frame = ExcerptFrame(room_chars, self.entropy_threshold, summary)
+        if long_text.is_instruction:
+            frame = replace(frame, end_chars=END_CHARS)
 
         def cut_excerpt() -> str:
-            hits = rank_passages(known, question) if self.question.strip() else []
-            return shrink_to_tokens(
-                partial(build_excerpt, long_text.text, known.outline, hits), frame, room_tokens
-            )
+            hits: list[PassageHit] = []
+            if self.question.strip():
+                hits = rank_passages(ingested_text, question)
+            make_excerpt = partial(build_excerpt, long_text.text, outline, hits)
+            return shrink_to_tokens(make_excerpt, frame, room_tokens)
 
-        return [known.document_id, summary_id], await await_work(LONG.run_work(cut_excerpt))
+        excerpt = await await_work(LONG.run_work(cut_excerpt))
+        return [ingested_text.document_id, summary_id], excerpt
+
+    async def summarise(
+        self, long_text: LongText, splitting: Splitting, outline: Outline, room_chars: int
+    ) -> tuple[str, str]:
+        """Return the summary of a text and its document's id, both empty when none is wanted."""
+        if not self.options.get("summarise") or self.helpers.summarise is None:
+            return "", ""
+        share = INSTRUCTION_SUMMARY_SHARE if long_text.is_instruction else SUMMARY_SHARE
+        summary_request = SummaryRequest(
+            self.user_id, long_text, splitting, room_chars // share, self.entropy_threshold
+        )
+        return await store_summary(summary_request, outline, self.helpers.summarise)
 
     async def prepare_question(self, *, embedded: bool) -> Question:
-        given = self.options.get("rag")
-        most = max(0, int_or_default(given.get("top_k"), 0)) if isinstance(given, dict) else 0
-        return await embed_question(self.question, self.helpers.embed if embedded else None, most)
+        """Return the question, with its embedding if `embedded` and an embedder is there."""
+        max_passages = max(0, int_or_default(self._read_section("rag").get("top_k"), 0))
+        embed = self.helpers.embed if embedded else None
+        return await embed_question(self.question, embed, max_passages)
 
     @property
     def entropy_threshold(self) -> float:
@@ -187,26 +189,46 @@ class TextShortener:
 
         OpenKimi's thresholds are in bits and have no meaning here.
         """
-        given = self.options.get("processor")
-        value = given.get("entropy_threshold") if isinstance(given, dict) else None
-        return float(value) if isinstance(value, int | float) and 0 < value < 1 else 0.0
+        threshold = self._read_section("processor").get("entropy_threshold")
+        if isinstance(threshold, int | float) and 0 < threshold < 1:
+            return float(threshold)
+        return 0.0
+
+    def _read_section(self, name: str) -> JsonObject:
+        """Return a section of OpenKimi's options, empty when it is missing or no object."""
+        section = self.options.get(name)
+        return section if isinstance(section, dict) else {}
+
+
+def require_allowed_length(text: str) -> None:
+    """Raise InvalidRequest when a text is longer than FILE_TEXT_CHARS."""
+    if len(text) > settings.FILE_TEXT_CHARS:
+        raise InvalidRequest(
+            f"A text of this request has more than {settings.FILE_TEXT_CHARS} characters.",
+            param="messages",
+            code="context_length_exceeded",
+        )
 
 
 def shrink_to_tokens(
     make_excerpt: Callable[[ExcerptFrame], str], frame: ExcerptFrame, room_tokens: int
 ) -> str:
     """Return the excerpt, made shorter while its estimate is above `room_tokens` tokens."""
-    said = make_excerpt(frame)
+    excerpt = make_excerpt(frame)
     for _ in range(SHRINK_TRIES):
-        if (many := estimate_tokens(said)) <= room_tokens:
-            return said
-        frame = replace(
-            frame, budget_chars=int(frame.budget_chars * 0.95 * room_tokens / many), summary=""
-        )
-        said = make_excerpt(frame)
-    return said if estimate_tokens(said) <= room_tokens else said[:room_tokens]
+        tokens = estimate_tokens(excerpt)
+        if tokens <= room_tokens:
+            return excerpt
+        budget_chars = int(frame.budget_chars * 0.95 * room_tokens / tokens)
+        frame = replace(frame, budget_chars=budget_chars, summary="")
+        excerpt = make_excerpt(frame)
+    if estimate_tokens(excerpt) <= room_tokens:
+        return excerpt
+    return excerpt[:room_tokens]
 
 
-async def offload_if_long(work: Callable[[], Any], chars: int) -> Any:
+async def offload_if_long(work: Callable[[], Result], chars: int) -> Result:
     """Return the result of `work`; run it in a thread when the texts are long."""
-    return work() if chars <= QUICK_CHARS else await asyncio.to_thread(work)
+    if chars <= QUICK_CHARS:
+        return work()
+    return await asyncio.to_thread(work)

@@ -13,7 +13,7 @@ import msgspec
 from conversations.documents.ranking import EmbedTexts
 from conversations.history import finish_turn
 from conversations.prompts import summaries
-from conversations.prompts.fit_prompt import FitHelpers, shorten_prompt
+from conversations.prompts.fit_prompt import FitHelpers, FittedPrompt, shorten_prompt
 from conversations.prompts.summaries import ModelSummariser
 from conversations.strategies import find_strategy
 from conversations.upstream_calls.strategy_calls import StrategyCalls
@@ -63,25 +63,25 @@ async def answer_fitted_prompt(
     """
     options = candidates[0].options
     window = find_smallest_window(candidates)
-    asking = StrategyCalls(request, candidates, pool, trace, summaries.MAX_SUMMARY_CALLS)
-    means = FitHelpers(
-        scope.embed, ModelSummariser(asking, candidates[0].public_id), scope.queue_key
-    )
-    fitted = (
-        await shorten_prompt(request.body, scope.user_id, window, options, means)
-        if window
-        else None
-    )
-    # an upstream that keeps the chat has other passages: it gets the whole prompt again
+    calls = StrategyCalls(request, candidates, pool, trace, summaries.MAX_SUMMARY_CALLS)
+    summariser = ModelSummariser(calls, candidates[0].public_id)
+    helpers = FitHelpers(scope.embed, summariser, scope.queue_key)
+    fitted: FittedPrompt | None = None
+    if window:
+        fitted = await shorten_prompt(request.body, scope.user_id, window, options, helpers)
     if fitted is not None:
+        # an upstream that keeps the chat has other passages: it gets the whole prompt again
         request = msgspec.structs.replace(request, body=fitted.body, resume=None)
-        if scope.conversation_id and fitted.document_ids:
-            await await_in_time(
-                run_in_thread(
-                    finish_turn.add_document_links, scope.conversation_id, fitted.document_ids
-                )
-            )
+        await add_document_links(scope, fitted.document_ids)
     batches = find_strategy(candidates[0].strategy)(request, candidates, pool, trace)
     async with aclosing(batches):
         async for batch in batches:
             yield batch
+
+
+async def add_document_links(scope: PromptScope, document_ids: list[str]) -> None:
+    """Link the documents that were used to the conversation, if there is one."""
+    if scope.conversation_id and document_ids:
+        await await_in_time(
+            run_in_thread(finish_turn.add_document_links, scope.conversation_id, document_ids)
+        )

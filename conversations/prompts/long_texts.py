@@ -6,11 +6,12 @@ Long texts are the ones that may be shortened: system and developer messages, an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 from conversations.text.terms import extract_terms
 from conversations.text.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
 from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES, join_typed_texts, list_prompt_texts
 
 SHORT_CHARS = 2_000  # a text of at most so many characters is never shortened
@@ -36,77 +37,95 @@ class LongText:
     file_id: str = ""
 
 
-def list_long_texts(messages: Sequence[dict[str, Any]]) -> list[LongText]:
+def list_long_texts(messages: Sequence[JsonObject]) -> list[LongText]:
     """List the texts of messages that may be shortened."""
-    found = []
-    for at, message in enumerate(messages):
+    long_texts: list[LongText] = []
+    for index, message in enumerate(messages):
         content = message.get("content")
-        system = message.get("role") in SYSTEM_ROLES
-        if isinstance(content, str):
-            if system and len(content) > SHORT_CHARS:
-                found.append(
-                    LongText(at, None, content, estimate_tokens(content), is_instruction=True)
-                )
-        elif isinstance(content, list):
-            for place, part in enumerate(content):
-                text = part.get(TEXT_FIELD)
-                filed = part.get("type") == "file"
-                if isinstance(text, str) and (system or filed) and len(text) > SHORT_CHARS:
-                    file_id = (part.get(FILE_ID_FIELD) or "") if filed else ""
-                    size = estimate_tokens(text)
-                    found.append(
-                        LongText(at, place, text, size, is_instruction=not filed, file_id=file_id)
-                    )
-    return found
+        is_instruction = message.get("role") in SYSTEM_ROLES
+        if isinstance(content, list):
+            long_texts += list_long_parts(index, content, is_instruction=is_instruction)
+        elif is_instruction and is_long(content):
+            tokens = estimate_tokens(content)
+            long_texts.append(LongText(index, None, content, tokens, is_instruction=True))
+    return long_texts
+
+
+def list_long_parts(
+    message_index: int, parts: Sequence[JsonObject], *, is_instruction: bool
+) -> list[LongText]:
+    """List the parts of a message that may be shortened: texts of files, and instructions."""
+    long_texts: list[LongText] = []
+    for part_index, part in enumerate(parts):
+        text = part.get(TEXT_FIELD)
+        is_file = part.get("type") == "file"
+        if not is_long(text) or not (is_file or is_instruction):
+            continue
+        file_id = ""
+        if is_file:
+            file_id = part.get(FILE_ID_FIELD) or ""
+        tokens = estimate_tokens(text)
+        long_texts.append(
+            LongText(
+                message_index, part_index, text, tokens, is_instruction=not is_file, file_id=file_id
+            )
+        )
+    return long_texts
+
+
+def is_long(text: object) -> TypeGuard[str]:
+    """Return whether a value is a text that may be worth shortening."""
+    return isinstance(text, str) and len(text) > SHORT_CHARS
 
 
 def replace_texts(
-    messages: Sequence[dict[str, Any]], replacements: dict[tuple[int, int | None], str]
-) -> list[dict[str, Any]]:
+    messages: Sequence[JsonObject], replacements: dict[tuple[int, int | None], str]
+) -> list[JsonObject]:
     """Return a copy of the messages with these texts replaced, by (message, part)."""
-    new = list(messages)
-    for (at, place), text in replacements.items():
-        if place is None:
-            new[at] = new[at] | {"content": text}
+    changed = list(messages)
+    for (message_index, part_index), text in replacements.items():
+        message = changed[message_index]
+        if part_index is None:
+            content: str | list[JsonObject] = text
         else:
-            parts = list(new[at]["content"])
-            parts[place] = parts[place] | {TEXT_FIELD: text}
-            new[at] = new[at] | {"content": parts}
-    return new
+            content = list(message["content"])
+            content[part_index] = content[part_index] | {TEXT_FIELD: text}
+        changed[message_index] = message | {"content": content}
+    return changed
 
 
-# --- what is asked --------------------------------------------------------------------------------
-def extract_question(messages: Sequence[dict[str, Any]]) -> str:
+# --- the question ---------------------------------------------------------------------------------
+def extract_question(messages: Sequence[JsonObject]) -> str:
     """Return the user's last message, without the texts of files.
 
-    When it has few terms, up to MOST_ASKED of the last user messages are joined.
+    When it has few terms, up to MAX_QUESTION_MESSAGES of the last user messages are joined.
     """
-    said: list[str] = []
+    texts: list[str] = []  # the newest first
+    terms: set[str] = set()
     for message in reversed(messages):
-        if message["role"] == "user":
-            said.insert(0, join_typed_texts(message.get("content")))
-            if (
-                len(said) == MAX_QUESTION_MESSAGES
-                or len({word for text in said for word in extract_terms(text[:TERM_CHARS])})
-                >= FEW_TERMS
-            ):
-                break
-    return "\n".join(filter(None, said))
+        if message["role"] != "user":
+            continue
+        text = join_typed_texts(message.get("content"))
+        texts.append(text)
+        terms.update(extract_terms(text[:TERM_CHARS]))
+        if len(texts) == MAX_QUESTION_MESSAGES or len(terms) >= FEW_TERMS:
+            break
+    return "\n".join(filter(None, reversed(texts)))
 
 
 # --- tokens ---------------------------------------------------------------------------------------
-def count_images(messages: Sequence[dict[str, Any]]) -> int:
+def count_images(messages: Sequence[JsonObject]) -> int:
     """Count the image parts of chat messages."""
     contents = (message.get("content") for message in messages)
     parts = (part for content in contents if isinstance(content, list) for part in content)
     return sum(part.get("type") == "image_url" for part in parts)
 
 
-def estimate_prompt_tokens(body: dict[str, Any]) -> int:
+def estimate_prompt_tokens(body: JsonObject) -> int:
     """Estimate the tokens of a chat body: its texts, messages and images."""
     return sum(map(estimate_tokens, list_prompt_texts(body))) + estimate_overhead(body["messages"])
 
 
-def estimate_overhead(messages: Sequence[dict[str, Any]]) -> int:
+def estimate_overhead(messages: Sequence[JsonObject]) -> int:
     """Estimate the tokens of everything but text: the frame of each message, and images."""
     return MESSAGE_TOKENS * len(messages) + ATTACHMENT_TOKENS * count_images(messages)

@@ -84,19 +84,19 @@ class ModelSummariser:
         return 0 if self._has_failed else max(0, self._calls.calls_left)
 
     async def __call__(self, texts: list[str], /) -> list[str | None]:
-        found: list[str | None] = [None] * len(texts)
-        waiting = iter(range(len(texts)))
+        summaries: list[str | None] = [None] * len(texts)
+        remaining_texts = enumerate(texts)  # shared by all workers
 
         async def summarise_next() -> None:
-            for at in waiting:
+            for index, text in remaining_texts:
                 if self.calls_left < 1:
                     return
-                found[at] = await self._summarise_passage(texts[at])
+                summaries[index] = await self._summarise_passage(text)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(SUMMARIES_AT_ONCE):
                 group.create_task(summarise_next())
-        return found
+        return summaries
 
     async def _summarise_passage(self, text: str) -> str | None:
         messages = [
@@ -104,15 +104,14 @@ class ModelSummariser:
             {"role": "user", "content": text},
         ]
         try:
-            return (
-                await self._calls.request_intermediate_answer(
-                    "summary", messages, max_tokens=SUMMARY_TOKENS
-                )
-            ).text or text
+            answer = await self._calls.request_intermediate_answer(
+                "summary", messages, max_tokens=SUMMARY_TOKENS
+            )
         except GatewayError as error:
             logger.warning("a long text is not summarised: %s", type(error).__name__)
             self._has_failed = True
             return None
+        return answer.text or text
 
 
 async def store_summary(
@@ -120,50 +119,51 @@ async def store_summary(
 ) -> tuple[str, str]:
     """Write the summarised text as a document; return the text and the document's id.
 
-    Both may be empty.
-
-    It is made once for each size (a power of two), model and way of choosing passages. Raises
-    DatabaseUnavailable.
+    Both may be empty. The text is summarised once for each size (a power of two), model and way of
+    choosing passages. Raises DatabaseUnavailable.
     """
+    user_id = summary_request.user_id
+    long_text = summary_request.long_text
     plan = CompressionPlan(
         1 << max(summary_request.max_chars, 1).bit_length() - 1,
         threshold=summary_request.threshold or 0.5,
         most_summaries=summarise.calls_left,
     )
-    text = await asyncio.to_thread(
-        summary_request.splitting.compute_digest, summary_request.long_text.text
-    )
-    options = f"{plan.budget_chars} {plan.threshold} {plan.most_summaries}"
-    mark = f"summaries {options} {summarise.model} {text}"
-    digest = hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()
+    text_digest = await asyncio.to_thread(summary_request.splitting.compute_digest, long_text.text)
+    digest = compute_summary_digest(plan, summarise.model, text_digest)
 
     async def make_summary() -> str:
-        if summary_request.user_id is not None and summary_request.long_text.file_id:
+        if user_id is not None and long_text.file_id:
             await await_in_time(
-                run_in_thread(
-                    record_source_file,
-                    summary_request.user_id,
-                    digest,
-                    summary_request.long_text.file_id,
-                )
+                run_in_thread(record_source_file, user_id, digest, long_text.file_id)
             )
-        fitted = await compress_text(summary_request.long_text.text, plan, summarise, outline)
-        if not fitted.has_all_summaries or not fitted.round_count:
-            raise SummaryUnfinished(fitted.text if fitted.round_count else "")
-        return fitted.text
+        compressed = await compress_text(long_text.text, plan, summarise, outline)
+        if not compressed.round_count:
+            raise SummaryUnfinished("")
+        if not compressed.has_all_summaries:
+            raise SummaryUnfinished(compressed.text)
+        return compressed.text
 
     try:
-        return await ingest.create_text_once(summary_request.user_id, digest, make_summary)
+        return await ingest.create_text_once(user_id, digest, make_summary)
     except SummaryUnfinished as error:
         return error.text, ""
     except (IndivisibleText, Saturated):
         return "", ""
 
 
+def compute_summary_digest(plan: CompressionPlan, model: str, text_digest: str) -> str:
+    """Return the SHA-256 that identifies equal summaries of equal texts."""
+    options = f"{plan.budget_chars} {plan.threshold} {plan.most_summaries}"
+    mark = f"summaries {options} {model} {text_digest}"
+    return hashlib.sha256(mark.encode("utf-8", "replace")).hexdigest()
+
+
 def record_source_file(user_id: int, digest: str, file_id: str) -> None:
     """Link a document to the file that its text comes from, before any of its text is written.
 
-    It is deleted with the file. For a database thread. Raises Unfinished when the file is gone.
+    It is deleted with the file. For a database thread. Raises SummaryUnfinished when the file is
+    gone.
     """
     try:
         Document.objects.filter(user_id=user_id, digest=digest, file=None).update(source_id=file_id)

@@ -19,10 +19,10 @@ def answer_token_budget(window: int, body: Mapping[str, Any]) -> int:
 
     With more there would be no room for the prompt.
     """
-    asked = (
+    limit = (
         body.get("max_completion_tokens")
         or body.get("max_tokens")
         or body.get("max_output_tokens")
         or 0
     )
-    return int(min(asked, window // 2))
+    return int(min(limit, window // 2))

@@ -10,18 +10,33 @@ so that an export may take as long as its reader needs.
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
 import orjson
 from django.db.models import QuerySet
 
 from conversations.models import Conversation, Item, Turn, TurnStatus
 from providers.database.database_threads import LONG
+from providers.protocol.json_types import JsonObject
 
 CONVERSATIONS_AT_ONCE = 200
 ROWS_AT_ONCE = 20  # an item may hold images
 PIECE_BYTES = 65_536
+# columns that a turn's record has as they are
+TURN_COLUMNS = (
+    "number",
+    "door",
+    "status",
+    "model",
+    "stored",
+    "metadata",
+    "settings",
+    "extras",
+    "usage",
+    "error",
+)
 Row = Conversation | Turn | Item
+RowT = TypeVar("RowT", Conversation, Turn, Item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +55,21 @@ def render_export(
 
     For a database thread.
     """
-    held: list[bytes] = []
-    size = 0
+    piece = bytearray()
     for row in iterate_export_rows(conversations):
-        held.append(export_format.render_row(row))
-        size += len(held[-1])
-        if size >= PIECE_BYTES:
-            yield b"".join(held)
-            held = []
-            size = 0
-    yield b"".join(held)
+        piece += export_format.render_row(row)
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
 
 
 async def stream_export(
     conversations: QuerySet[Conversation], export_format: ExportFormat
 ) -> AsyncIterator[bytes]:
     """Yield the same pieces as `render_export`, for the event loop."""
-    made = render_export(conversations, export_format)
-    while (piece := await LONG.run_work(next, made, None)) is not None:
+    pieces = render_export(conversations, export_format)
+    while (piece := await LONG.run_work(next, pieces, None)) is not None:
         yield piece
 
 
@@ -80,93 +92,86 @@ def iterate_turns_with_items(turns: Iterable[Turn]) -> Iterator[Row]:
 
     Item ids follow the order of the turns, because a conversation has one turn at a time.
     """
-    left = {turn.pk: turn for turn in turns}
-    for item in iterate_in_pages(Item.objects.filter(turn__in=list(left)), "pk"):
-        while item.turn_id in left:
-            yield left.pop(next(iter(left)))
+    remaining_turns = {turn.pk: turn for turn in turns}
+    items = Item.objects.filter(turn__in=list(remaining_turns))
+    for item in iterate_in_pages(items, "pk"):
+        while item.turn_id in remaining_turns:
+            yield remaining_turns.pop(next(iter(remaining_turns)))
         yield item
-    yield from left.values()
+    yield from remaining_turns.values()
 
 
 def iterate_in_pages(
-    queryset: QuerySet[Any], key: str, at_once: int = ROWS_AT_ONCE
-) -> Iterator[Any]:
+    queryset: QuerySet[RowT], key: str, page_size: int = ROWS_AT_ONCE
+) -> Iterator[RowT]:
     """Yield the rows in the order of the unique `key`, read page by page."""
     queryset = queryset.order_by(key)
-    page = list(queryset[:at_once])
+    page = list(queryset[:page_size])
     while page:
         yield from page
-        if len(page) < at_once:
+        if len(page) < page_size:
             return
-        page = list(queryset.filter(**{f"{key}__gt": getattr(page[-1], key)})[:at_once])
+        page = list(queryset.filter(**{f"{key}__gt": getattr(page[-1], key)})[:page_size])
 
 
 # --- JSON lines -----------------------------------------------------------------------------------
 def render_json_line(row: Row) -> bytes:
     if isinstance(row, Item):
-        record: dict[str, Any] = {
-            "object": "item",
-            "conversation_id": row.conversation_id,
-            "turn_id": row.turn_id.hex,
-            "output": row.output,
-            "created_at": to_unix_seconds(row.created_at),
-            "item": row.as_openai(),
-        }
+        record = make_item_record(row)
+    elif isinstance(row, Turn):
+        record = make_turn_record(row)
     else:
-        record = make_turn_record(row) if isinstance(row, Turn) else make_conversation_record(row)
+        record = make_conversation_record(row)
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def make_conversation_record(row: Conversation) -> dict[str, Any]:
+def make_item_record(row: Item) -> JsonObject:
+    return {
+        "object": "item",
+        "conversation_id": row.conversation_id,
+        "turn_id": row.turn_id.hex,
+        "output": row.output,
+        "created_at": to_unix_seconds(row.created_at),
+        "item": row.as_openai(),
+    }
+
+
+def make_conversation_record(row: Conversation) -> JsonObject:
+    base_turn_id = row.base_id.hex if row.base_id else None  # the turn after which it branches off
     return row.as_openai() | {
         "kind": row.kind,
         "name": row.name or None,
         "title": row.title or None,
-        "base_turn_id": row.base_id.hex
-        if row.base_id
-        else None,  # the turn after which it branches off
+        "base_turn_id": base_turn_id,
         "last_used_at": to_unix_seconds(row.used_at),
         "expires_at": to_unix_seconds(row.expires_at),
     }
 
 
-def make_turn_record(row: Turn) -> dict[str, Any]:
-    plain = (
-        "number",
-        "door",
-        "status",
-        "model",
-        "stored",
-        "metadata",
-        "settings",
-        "extras",
-        "usage",
-        "error",
-    )
+def make_turn_record(row: Turn) -> JsonObject:
     return {
         "object": "turn",
         "id": row.pk.hex,
         "conversation_id": row.conversation_id,
-        **{name: getattr(row, name) for name in plain},
+        **{name: getattr(row, name) for name in TURN_COLUMNS},
         "finish_reason": row.finish_reason or None,
         "created_at": to_unix_seconds(row.created_at),
         "finished_at": to_unix_seconds(row.finished_at),
     }
 
 
-def to_unix_seconds(at: datetime | None) -> int | None:
-    return int(at.timestamp()) if at else None
+def to_unix_seconds(time: datetime | None) -> int | None:
+    return int(time.timestamp()) if time else None
 
 
 # --- Markdown -------------------------------------------------------------------------------------
 def render_markdown(row: Row) -> bytes:
-    text = (
-        render_item_section(row)
-        if isinstance(row, Item)
-        else render_turn_heading(row)
-        if isinstance(row, Turn)
-        else render_conversation_heading(row)
-    )
+    if isinstance(row, Item):
+        text = render_item_section(row)
+    elif isinstance(row, Turn):
+        text = render_turn_heading(row)
+    else:
+        text = render_conversation_heading(row)
     return f"{text}\n\n".encode()
 
 
@@ -178,21 +183,25 @@ def render_conversation_heading(row: Conversation) -> str:
 
 
 def render_turn_heading(row: Turn) -> str:
-    facts = [format_minute(row.created_at), *([f"`{row.model}`"] if row.model else [])]
+    facts = [format_minute(row.created_at)]
+    if row.model:
+        facts.append(f"`{row.model}`")
     if row.status != TurnStatus.COMPLETED:
         facts.append(f"**{row.get_status_display()}**")
     return f"## {row.number}\n\n{', '.join(facts)}"
 
 
 def render_item_section(row: Item) -> str:
-    cut = "" if row.status == TurnStatus.COMPLETED else f" ({row.get_status_display()})"
+    status = ""
+    if row.status != TurnStatus.COMPLETED:
+        status = f" ({row.get_status_display()})"
     text = row.text.strip()
     if row.type == "message" and text:
-        return f"### {row.role or 'message'}{cut}\n\n{text}"
+        return f"### {row.role or 'message'}{status}\n\n{text}"
     if row.type == "reasoning" and text:
-        return f"<details><summary>reasoning{cut}</summary>\n\n{text}\n\n</details>"
+        return f"<details><summary>reasoning{status}</summary>\n\n{text}\n\n</details>"
     whole = orjson.dumps(row.data, option=orjson.OPT_INDENT_2).decode()
-    return f"### {row.type.replace('_', ' ')}{cut}\n\n{fence_text(text or whole)}"
+    return f"### {row.type.replace('_', ' ')}{status}\n\n{fence_text(text or whole)}"
 
 
 def fence_text(text: str) -> str:
@@ -203,8 +212,8 @@ def fence_text(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
-def format_minute(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M UTC")
+def format_minute(time: datetime) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC")
 
 
 EXPORT_FORMATS = {

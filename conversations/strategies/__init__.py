@@ -1,7 +1,8 @@
-"""Strategies produce answers: one module for each, with `answer(request, candidates, pool, trace)`.
+"""Strategies produce answers: each has a function `answer(request, candidates, pool, trace)`.
 
-A strategy is found by the name of its module. It yields chunks like `tokens.failover.answer`, which
-makes each of its upstream calls. A VirtualModel row names its strategy.
+A strategy is one module or package of this folder and is found by its name. It yields chunks like
+`tokens.failover.loop.answer`, which makes each of its upstream calls. A VirtualModel row names its
+strategy.
 """
 
 import pkgutil
@@ -29,5 +30,5 @@ def find_strategy(name: str) -> Strategy:
     """Return the strategy of that name. Raises KeyError when there is none."""
     if name not in list_strategies():
         raise KeyError(name)
-    found: Strategy = import_module(f"{__name__}.{name}").answer
-    return found
+    strategy: Strategy = import_module(f"{__name__}.{name}").answer
+    return strategy

@@ -1,4 +1,4 @@
-"""What several tests of this app look at."""
+"""Fixtures of several folders of tests."""
 
 import pytest
 
@@ -8,12 +8,12 @@ from conversations.documents.index_worker import divide_text
 
 @pytest.fixture
 def divisions(monkeypatch):
-    """Every text that is divided."""
-    found = []
+    """The texts that were divided so far."""
+    texts = []
 
-    def counted(text, splitting, seconds):
-        found.append(text)
+    def record_and_divide(text, splitting, seconds):
+        texts.append(text)
         return divide_text(text, splitting, seconds)
 
-    monkeypatch.setattr(document_store, "divide_text", counted)
-    return found
+    monkeypatch.setattr(document_store, "divide_text", record_and_divide)
+    return texts

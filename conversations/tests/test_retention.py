@@ -41,7 +41,7 @@ def document(user, **fields):
 
 
 def conversation(user, count=3, **fields):
-    """A conversation with everything that can hang on one, all of it saying the canary's name."""
+    """A conversation with everything that can hang on one, all with the canary's name."""
     row = Conversation.objects.create(
         user=user, kind=ConversationKind.OPEN, title=CANARY, metadata={"a": CANARY}, **fields
     )
@@ -56,7 +56,7 @@ def conversation(user, count=3, **fields):
             error={"message": CANARY},
         )
         EventBatch.objects.create(turn=turn, first=0, last=0, events=[{"delta": CANARY}])
-        made = Item.objects.bulk_create(
+        items = Item.objects.bulk_create(
             Item(
                 public_id=f"msg_{uuid.uuid4().hex}",
                 conversation=row,
@@ -68,38 +68,38 @@ def conversation(user, count=3, **fields):
             )
             for n in range(count)
         )
-        item_search.add_items_to_index(user.pk, made)
+        item_search.add_items_to_index(user.pk, items)
     row.system, row.last = turn, 2
     row.save()
     return row
 
 
-def everything():
-    """All that the tables of the app and the index hold, as text."""
+def dump_tables():
+    """The contents of all tables of the app and of the index, as text."""
     with connection.cursor() as cursor:
         own = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
-        there = connection.introspection.table_names(cursor)
-        tables = [name for name in there if name.startswith("conversations_")]
+        existing = connection.introspection.table_names(cursor)
+        tables = [name for name in existing if name.startswith("conversations_")]
         assert {name for name in own if name.startswith("conversations_")} < set(tables)
-        found = []
+        contents = []
         for table in tables:
             cursor.execute(f'SELECT * FROM "{table}"')
-            found.append(
+            contents.append(
                 repr(
                     [[bytes(v) if isinstance(v, memoryview) else v for v in row] for row in cursor]
                 )
             )
-    return "\n".join(found)
+    return "\n".join(contents)
 
 
 def test_nothing_is_left_of_a_deleted_conversation(alice, mallory):
     row = conversation(alice.user)
     row.documents.add(document(alice.user))
-    kept = Conversation.objects.create(user=mallory.user, kind=ConversationKind.OPEN)
-    assert everything().count(CANARY) > 20
+    remaining = Conversation.objects.create(user=mallory.user, kind=ConversationKind.OPEN)
+    assert dump_tables().count(CANARY) > 20
     assert retention.delete_conversations(Conversation.objects.filter(pk=row.pk)) == 1
-    assert CANARY not in everything()
-    assert list(Conversation.objects.all()) == [kept]
+    assert CANARY not in dump_tables()
+    assert list(Conversation.objects.all()) == [remaining]
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM conversations_words")
         assert cursor.fetchone() == (0,)
@@ -111,7 +111,7 @@ def test_nothing_is_left_of_a_deleted_user(alice):
     branch = conversation(alice.user, base=row.turns.first())
     assert branch.base is not None
     alice.user.delete()
-    assert CANARY not in everything()
+    assert CANARY not in dump_tables()
 
 
 def test_what_another_conversation_needs_stays(alice):
@@ -149,7 +149,7 @@ def test_many_conversations_go_in_batches(alice, monkeypatch):
     for _ in range(5):
         conversation(alice.user)
     assert retention.delete_conversations(Conversation.objects.of_user(alice.user.pk)) == 5
-    assert CANARY not in everything()
+    assert CANARY not in dump_tables()
 
 
 def test_a_long_conversation_is_deleted_without_being_read(alice, monkeypatch):
@@ -179,7 +179,7 @@ def test_a_conversation_is_gone_for_its_user_before_its_items_are(alice, monkeyp
     assert item_search.search_items(alice.user.pk, CANARY, 10) == []
     assert not Conversation.objects.of_user(alice.user.pk).exists()
     assert retention.delete_all_expired() == (1, 0)
-    assert CANARY not in everything()
+    assert CANARY not in dump_tables()
 
 
 # --- what has expired -----------------------------------------------------------------------------
@@ -195,26 +195,26 @@ def expired_and_alive(user):
 
 
 def test_what_has_expired_is_deleted_and_nothing_else(alice):
-    kept = expired_and_alive(alice.user)
+    remaining = expired_and_alive(alice.user)
     out = StringIO()
     call_command("expire_conversations", stdout=out)
     assert out.getvalue() == "1 conversations and 1 documents deleted.\n"
-    assert set(Conversation.objects.all()) == kept
-    assert CANARY not in everything()
+    assert set(Conversation.objects.all()) == remaining
+    assert CANARY not in dump_tables()
 
 
 def test_a_dry_run_deletes_nothing(alice):
     expired_and_alive(alice.user)
-    before, out = everything(), StringIO()
+    before, out = dump_tables(), StringIO()
     call_command("expire_conversations", "--dry-run", stdout=out)
     assert out.getvalue() == "1 conversations and 1 documents would be deleted.\n"
-    assert everything() == before
+    assert dump_tables() == before
 
 
 def test_the_task_expires_too_and_merges_the_index(alice):
-    kept = expired_and_alive(alice.user)
+    remaining = expired_and_alive(alice.user)
     tasks.expire_conversations()
-    assert set(Conversation.objects.all()) == kept
+    assert set(Conversation.objects.all()) == remaining
     assert full_text_index.remove_deleted_words(0)
 
 

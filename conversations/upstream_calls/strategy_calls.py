@@ -3,7 +3,7 @@
 Intermediate answers are read whole; the caller gets the final one. Each call goes through failover
 like a request of its own; its attempts and its usage count as the request's. `StrategyCalls` limits
 the number of calls and leaves half of the request's time to the final one. A tool call that the
-final answer must have is insisted upon, as without a strategy.
+final answer must have is asked for once more, as without a strategy.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from conversations.upstream_calls import required_tool_call
 from providers.catalogue import Candidate
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
 from providers.protocol.chunks import Batches, Chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES, join_texts
 from providers.protocol.request import ChatRequest
 from providers.protocol.trace import Trace
@@ -27,11 +29,18 @@ from tokens.pool.pool import Pool
 # fields of the caller's body for intermediate calls too; tools, formats and limits are for the
 # final call only
 INTERMEDIATE_FIELDS = (
-    *("model", "user", "safety_identifier", "prompt_cache_key", "service_tier"),
-    *("reasoning_effort", "temperature", "top_p", "seed"),
+    "model",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "service_tier",
+    "reasoning_effort",
+    "temperature",
+    "top_p",
+    "seed",
 )
 UNRETRYABLE_ERRORS = (Rejected, PoolError)  # an immediate retry would fail in the same way
-Options = TypeVar("Options")
+OptionsT = TypeVar("OptionsT")
 
 
 class IntermediateAnswer(msgspec.Struct, frozen=True):
@@ -42,7 +51,7 @@ class IntermediateAnswer(msgspec.Struct, frozen=True):
 
 
 class StrategyCalls:
-    """The upstream calls of one request, at most `most`.
+    """The upstream calls of one request, at most `max_calls`.
 
     The final call is included in that number, and is always made.
     """
@@ -71,20 +80,19 @@ class StrategyCalls:
 
         It is 0 after the time limit.
         """
-        return (
-            self._remaining_calls - self._reserved_calls - 1
-            if time.perf_counter() < self._intermediate_deadline
-            else 0
-        )
+        if time.perf_counter() >= self._intermediate_deadline:
+            return 0
+        return self._remaining_calls - self._reserved_calls - 1
 
     def _claim_call(self, calls_for_others: int) -> bool:
         """Take one more upstream call if enough remain for others; return whether it was taken.
 
         `calls_for_others` calls and the reserved ones are for others.
         """
-        allowed = self._remaining_calls - self._reserved_calls > calls_for_others
-        self._remaining_calls -= allowed
-        return allowed
+        if self._remaining_calls - self._reserved_calls <= calls_for_others:
+            return False
+        self._remaining_calls -= 1
+        return True
 
     def reserve_calls(self, count: int) -> None:
         """Reserve a call for each of the next calls, so that no failover uses it up.
@@ -94,26 +102,15 @@ class StrategyCalls:
         self._reserved_calls = count
 
     async def request_intermediate_answer(
-        self, label: str, messages: Sequence[dict[str, Any]], **fields: Any
+        self, label: str, messages: Sequence[JsonObject], **fields: Any
     ) -> IntermediateAnswer:
         """Make an intermediate call and return its whole answer.
 
         `fields` are added to the body; a field that is None is left out. Raises GatewayError.
         """
-        body = {
-            name: self.request.body[name]
-            for name in INTERMEDIATE_FIELDS
-            if name in self.request.body
-        }
-        body |= {"messages": list(messages), **fields}
-        body = {name: value for name, value in body.items() if value is not None}
-        limit = body.pop("max_tokens", None)
-        if limit is not None:
-            newer = "max_completion_tokens" in self.request.body
-            body["max_completion_tokens" if newer else "max_tokens"] = limit
         inner = msgspec.structs.replace(
             self.request,
-            body=body,
+            body=make_intermediate_body(self.request.body, messages, fields),
             stream=False,
             include_usage=False,
             thinking="reasoning",
@@ -129,22 +126,17 @@ class StrategyCalls:
                 async for batch in batches:
                     answer = batch[0]
         except TimeoutError:
-            raise UpstreamTimeout(
-                "The upstream took too long over a question on the way."
-            ) from None
-        choice = (answer.get("choices") or [{}])[0]
-        text = join_texts((choice.get("message") or {}).get("content"))
-        return IntermediateAnswer(text, choice.get("finish_reason") == "length")
+            raise UpstreamTimeout("The upstream took too long over an intermediate call.") from None
+        return read_intermediate_answer(answer)
 
     async def stream_final_answer(
-        self, label: str, messages: Sequence[dict[str, Any]], **defaults: Any
+        self, label: str, messages: Sequence[JsonObject], **defaults: Any
     ) -> Batches:
         """Yield the final answer, in the form that the caller wants.
 
         `defaults` are fields for the body that the caller left out. Raises GatewayError.
         """
-        given = {name: value for name, value in defaults.items() if value is not None}
-        body = given | self.request.body | {"messages": list(messages)}
+        body = drop_none(defaults) | self.request.body | {"messages": list(messages)}
         inner = msgspec.structs.replace(
             self.request, body=body, wants_stored_chat=False, resume=None
         )
@@ -161,26 +153,55 @@ class StrategyCalls:
         the reserved ones to others.
         """
         trace = self._trace
-        own = trace.begin_inner(inner, partial(self._claim_call, calls_for_others))
+        inner_trace = trace.begin_inner(inner, partial(self._claim_call, calls_for_others))
         self._remaining_calls -= 1
         self._reserved_calls = max(0, self._reserved_calls - 1)
         try:
             async with aclosing(
-                required_tool_call.answer(inner, self._candidates, self._pool, own)
+                required_tool_call.answer(inner, self._candidates, self._pool, inner_trace)
             ) as batches:
                 async for batch in batches:
                     yield batch
         finally:
-            trace.add_attempts(own, label)
+            trace.add_attempts(inner_trace, label)
 
 
-def read_strategy_options(kind: type[Options], candidates: Sequence[Candidate]) -> Options:
+def make_intermediate_body(
+    body: JsonObject, messages: Sequence[JsonObject], fields: JsonObject
+) -> JsonObject:
+    """Return the body of an intermediate call: some fields of the caller's, and `fields`.
+
+    The limit of tokens is named as the caller named it.
+    """
+    inner_body = {name: body[name] for name in INTERMEDIATE_FIELDS if name in body}
+    inner_body = drop_none(inner_body | {"messages": list(messages), **fields})
+    if "max_completion_tokens" in body and "max_tokens" in inner_body:
+        inner_body["max_completion_tokens"] = inner_body.pop("max_tokens")
+    return inner_body
+
+
+def drop_none(fields: JsonObject) -> JsonObject:
+    """Return the fields without those that are None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def read_intermediate_answer(answer: Chunk) -> IntermediateAnswer:
+    """Return the text of a whole answer, empty when it has none."""
+    choice = (answer.get("choices") or [{}])[0]
+    message = choice.get("message") or {}
+    is_cut_off = choice.get("finish_reason") == "length"
+    return IntermediateAnswer(join_texts(message.get("content")), is_cut_off)
+
+
+def read_strategy_options(
+    options_type: type[OptionsT], candidates: Sequence[Candidate]
+) -> OptionsT:
     """Return the strategy's options from the model's row.
 
     Raises InternalError, which names the wrong option.
     """
     try:
-        return msgspec.convert(candidates[0].options, kind)
+        return msgspec.convert(candidates[0].options, options_type)
     except msgspec.ValidationError as error:
         name = candidates[0].public_id
         raise InternalError(
@@ -189,25 +210,25 @@ def read_strategy_options(kind: type[Options], candidates: Sequence[Candidate]) 
 
 
 # --- messages -------------------------------------------------------------------------------------
-def prepend_instructions(messages: Sequence[dict[str, Any]], prompt: str) -> list[dict[str, Any]]:
+def prepend_instructions(messages: Sequence[JsonObject], prompt: str) -> list[JsonObject]:
     """Return the messages with `prompt` in front.
 
     System messages at the beginning are joined with it, in the role of the first.
     """
-    head = 0
-    while head < len(messages) and messages[head]["role"] in SYSTEM_ROLES:
-        head += 1
-    told = [text for message in messages[:head] if (text := join_texts(message.get("content")))]
-    role = messages[0]["role"] if head else "system"
-    return [{"role": role, "content": "\n\n".join([prompt, *told])}, *messages[head:]]
+    system_messages = list(takewhile(is_system_message, messages))
+    texts = [join_texts(message.get("content")) for message in system_messages]
+    role = system_messages[0]["role"] if system_messages else "system"
+    content = "\n\n".join([prompt, *filter(None, texts)])
+    return [{"role": role, "content": content}, *messages[len(system_messages) :]]
 
 
-def wants_plain_text(body: dict[str, Any]) -> bool:
+def is_system_message(message: JsonObject) -> bool:
+    return message["role"] in SYSTEM_ROLES
+
+
+def wants_plain_text(body: JsonObject) -> bool:
     """Return whether the caller wants one plain text: no tools, no format, no second choice."""
-    format_ = (body.get("response_format") or {}).get("type", "text")
-    return (
-        not body.get("tools")
-        and not body.get("functions")
-        and format_ == "text"
-        and (body.get("n") or 1) == 1
-    )
+    if body.get("tools") or body.get("functions"):
+        return False
+    answer_format = (body.get("response_format") or {}).get("type", "text")
+    return answer_format == "text" and (body.get("n") or 1) == 1

@@ -29,20 +29,19 @@ RUN_SECONDS = 40.0  # no call of a run begins later
 
 def delete_due_chats() -> int:
     """Delete due chats at their upstreams and their rows; return how many chats are gone there."""
-    gone = 0
-    failing = set[UUID]()
-    until = time.monotonic() + RUN_SECONDS
-    while time.monotonic() < until and (batch := claim_due_chats(failing)):
+    deleted_count = 0
+    failing_token_ids = set[UUID]()
+    deadline = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < deadline and (batch := claim_due_chats(failing_token_ids)):
         lost, ready = split_lost_and_ready(batch)
-        deleted = asyncio.run(delete_upstream_chats(ready)) if ready else []
-        done = {farewell.pk for (farewell, _), well in zip(ready, deleted, strict=True) if well}
-        gone += len(done)
-        done |= {farewell.pk for farewell in lost}
-        Farewell.objects.filter(pk__in=done).delete()
-        failed = [farewell for farewell in batch if farewell.pk not in done]
+        deleted = delete_ready_chats(ready)
+        deleted_count += len(deleted)
+        finished_ids = {farewell.pk for farewell in [*lost, *deleted]}
+        Farewell.objects.filter(pk__in=finished_ids).delete()
+        failed = [farewell for farewell in batch if farewell.pk not in finished_ids]
         delete_failed_rows(failed)
-        failing |= {farewell.token_id for farewell in failed}
-    return gone
+        failing_token_ids |= {farewell.token_id for farewell in failed}
+    return deleted_count
 
 
 def claim_due_chats(excluded_token_ids: Collection[UUID]) -> list[Farewell]:
@@ -60,17 +59,30 @@ def split_lost_and_ready(
     their token. All others wait for a later run.
     """
     tokens = UpstreamToken.objects.filter(pk__in=[farewell.token_id for farewell in batch])
-    known = set(tokens.exclude(DISABLED_BY_PERSON).values_list("pk", flat=True))
-    working = (
+    usable_ids = set(tokens.exclude(DISABLED_BY_PERSON).values_list("pk", flat=True))
+    ready_tokens = (
         tokens.filter_maintained()
         .filter_with_access()
         .exclude(state=State.DISABLED)
         .filter(provider__kind__in=registry.list_adapter_kinds())
     )
-    ready = {token.pk: token for token in working.select_related("provider")}
-    lost = [farewell for farewell in batch if farewell.token_id not in known]
-    return lost, [
-        (farewell, ready[farewell.token_id]) for farewell in batch if farewell.token_id in ready
+    token_by_id = {token.pk: token for token in ready_tokens.select_related("provider")}
+    lost = [farewell for farewell in batch if farewell.token_id not in usable_ids]
+    ready = [
+        (farewell, token_by_id[farewell.token_id])
+        for farewell in batch
+        if farewell.token_id in token_by_id
+    ]
+    return lost, ready
+
+
+def delete_ready_chats(ready: Sequence[tuple[Farewell, UpstreamToken]]) -> list[Farewell]:
+    """Delete chats at their upstreams, each with its token; return those that are gone there."""
+    if not ready:
+        return []
+    results = asyncio.run(delete_upstream_chats(ready))
+    return [
+        farewell for (farewell, _), is_deleted in zip(ready, results, strict=True) if is_deleted
     ]
 
 
@@ -80,11 +92,11 @@ async def delete_upstream_chats(ready: Sequence[tuple[Farewell, UpstreamToken]])
     No transaction is open during the calls.
     """
     async with Clients() as clients, asyncio.TaskGroup() as group:
-        asked = [
+        tasks = [
             group.create_task(delete_upstream_chat(clients, token, farewell.chat_id))
             for farewell, token in ready
         ]
-    return [task.result() for task in asked]
+    return [task.result() for task in tasks]
 
 
 async def delete_upstream_chat(clients: Clients, token: UpstreamToken, chat_id: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from api.relay.lean_request import new_request_id
-from conversations.messages import items
+from conversations.messages import chat_to_items, items
 from conversations.messages.items import Entry
 from conversations.models import (
     Conversation,
@@ -61,7 +61,7 @@ def kept(person, *answer, asked=ASKED, conversation=None, **fields):
     given |= {"conversation": where, "user": person.user, "number": where.last, "usage": USAGE}
     turn = Turn.objects.create(id=turn_id, **given | fields)
     for output, entries in (
-        (False, items.entries_from_messages(asked)),
+        (False, chat_to_items.entries_from_messages(asked)),
         (True, answer or (said(),)),
     ):
         made = [

@@ -19,7 +19,7 @@ from conversations.models import (
     TurnEndpoint,
     TurnStatus,
 )
-from conversations.stored import stored_resources
+from conversations.stored import stored_items
 from providers.database.database_threads import run_in_thread
 from providers.exceptions import UnknownUrl
 from proxysite.testing import rows
@@ -661,7 +661,7 @@ async def test_items_for_a_conversation_that_is_just_deleted_are_refused(gateway
     found = await run_in_thread(row, alice)
     await run_in_thread(retention.delete_conversations, Conversation.objects.filter(pk=found.pk))
     with pytest.raises(UnknownUrl):
-        await run_in_thread(stored_resources.add_items, found, [])
+        await run_in_thread(stored_items.add_items, found, [])
 
 
 # --- the official client --------------------------------------------------------------------------

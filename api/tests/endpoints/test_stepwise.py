@@ -37,7 +37,7 @@ def three_steps():
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr("conversations.strategies.stepwise.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("conversations.strategies.stepwise.step_sequence.PAUSE_SECONDS", 0)
 
 
 @pytest.fixture

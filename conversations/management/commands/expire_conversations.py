@@ -9,16 +9,19 @@ from providers.management.base import GatewayCommand
 
 
 class Command(GatewayCommand):
-    help = "Delete conversations and documents that have expired, with all that is theirs."
+    help = "Delete conversations and documents that have expired, with their contents."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="say how many, delete nothing")
+        parser.add_argument("--dry-run", action="store_true", help="count them, delete nothing")
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         if dry_run:
-            found = Conversation.objects.expired().count(), Document.objects.expired().count()
+            conversation_count = Conversation.objects.expired().count()
+            document_count = Document.objects.expired().count()
+            verb = "would be deleted"
         else:
-            found = retention.delete_all_expired()
-        conversations, documents = found
-        verb = "would be deleted" if dry_run else "deleted"
-        self.stdout.write(f"{conversations} conversations and {documents} documents {verb}.")
+            conversation_count, document_count = retention.delete_all_expired()
+            verb = "deleted"
+        self.stdout.write(
+            f"{conversation_count} conversations and {document_count} documents {verb}."
+        )

@@ -1,6 +1,7 @@
 """`export_conversations`: write all conversations of a user as JSON lines or Markdown."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ class Command(GatewayCommand):
         )
 
     def handle(self, *args: Any, user: str, output: str, **options: Any) -> None:
-        row = find_user(user)
+        owner = find_user(user)
         pieces = conversation_export.render_export(
-            Conversation.objects.of_user(row.pk),
+            Conversation.objects.of_user(owner.pk),
             conversation_export.EXPORT_FORMATS[options["format"]],
         )
         if output == "-":
@@ -38,10 +39,14 @@ class Command(GatewayCommand):
                 self.stdout.write(piece.decode(), ending="")
             return
         try:
-            path = Path(output)
-            path.touch(mode=0o600, exist_ok=False)
-            with path.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece)
+            write_private_file(Path(output), pieces)
         except OSError as error:
             raise CommandError(f"Cannot write {output}: {error.strerror}.") from None
+
+
+def write_private_file(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a new file that only its owner can read. Raises OSError."""
+    path.touch(mode=0o600, exist_ok=False)
+    with path.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)

@@ -25,11 +25,12 @@ class Command(GatewayCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", help="path of the file")
+        parser.add_argument("--base", default="", metavar="MODEL", help="use this existing model")
         parser.add_argument(
-            "--base", default="", metavar="MODEL", help="stand upon this model of here"
-        )
-        parser.add_argument(
-            "--name", default="", metavar="MODEL", help="what callers write, for example o1-kimi-k2"
+            "--name",
+            default="",
+            metavar="MODEL",
+            help="the name that callers use, for example o1-kimi-k2",
         )
         parser.add_argument(
             "--allow-private",
@@ -41,15 +42,15 @@ class Command(GatewayCommand):
         )
 
     def handle(self, *args: Any, file: str, dry_run: bool, **options: Any) -> None:
-        given = {name: options[name] for name in ("base", "name", "allow_private")}
         try:
-            with Path(file).open("rb") as opened:
-                data = opened.read(MAX_BYTES + 1)
-            profile = profile_reader.read_profile(
-                "\n".join(token_import.decode_text_file(data)), os.environ
-            )
+            profile = read_profile_file(Path(file))
             with transaction.atomic():
-                lines = profile_import.save_profile_rows(profile, **given)
+                lines = profile_import.save_profile_rows(
+                    profile,
+                    base=options["base"],
+                    name=options["name"],
+                    allow_private=options["allow_private"],
+                )
                 transaction.set_rollback(dry_run)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
@@ -57,6 +58,14 @@ class Command(GatewayCommand):
             raise CommandError(str(error)) from None
         except ValidationError as error:
             raise CommandError(describe_validation_error(error)) from None
-        self.stdout.write(
-            "\n".join([*lines, *(["Nothing was written: --dry-run."] if dry_run else [])])
-        )
+        if dry_run:
+            lines.append("Nothing was written: --dry-run.")
+        self.stdout.write("\n".join(lines))
+
+
+def read_profile_file(path: Path) -> profile_reader.Profile:
+    """Read a configuration file. Raises OSError, UnreadableFile, ProfileRefused."""
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    text = "\n".join(token_import.decode_text_file(data))
+    return profile_reader.read_profile(text, os.environ)

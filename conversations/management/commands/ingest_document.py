@@ -1,4 +1,4 @@
-"""`ingest_document`: take a file into a user's documents, so that chats can name it."""
+"""`ingest_document`: add a file to a user's documents, so that chats can name it."""
 
 import sys
 from argparse import ArgumentParser
@@ -19,14 +19,12 @@ from providers.management.command_helpers import find_user
 
 
 class Command(GatewayCommand):
-    help = "Take a document in for a user: plain text, Markdown, HTML, PDF or Word (.docx)."
+    help = "Ingest a document for a user: plain text, Markdown, HTML, PDF or Word (.docx)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("user", help="whose it will be")
+        parser.add_argument("user", help="name of the user who will own it")
         parser.add_argument("file", help="path of the file, - for standard input")
-        parser.add_argument(
-            "--title", default="", help="what it is called instead of the file's name"
-        )
+        parser.add_argument("--title", default="", help="its title, instead of the file's name")
         parser.add_argument("--dry-run", action="store_true", help="read and report, write nothing")
 
     def handle(
@@ -34,36 +32,53 @@ class Command(GatewayCommand):
     ) -> None:
         owner = find_user(user)
         try:
-            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-            name = guess_filename(data) if file == "-" else Path(file).name
+            name, data = read_input(file)
             if dry_run:
-                text = extract.extract_document_text(name, "", data)
-                spans = divide_text(text, Splitting(), settings.DOCUMENT_SECONDS).scored_spans
-                self.stdout.write(
-                    f"{len(text)} characters in {len(spans)} passages. Nothing was written: "
-                    "--dry-run."
-                )
-                return
-            stored = file_storage.store_file(
-                owner.pk, file_storage.Upload(name, "", FilePurpose.USER_DATA, [data])
-            )
-            document = ingest_stored_file(stored, title)
+                message = describe_dry_run(name, data)
+            else:
+                upload = file_storage.Upload(name, "", FilePurpose.USER_DATA, [data])
+                stored = file_storage.store_file(owner.pk, upload)
+                message = describe_document(ingest_stored_file(stored, title), stored)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
         except (extract.UnreadableDocument, IndivisibleText) as error:
-            raise CommandError(f"Cannot take in {file}: {error}") from None
+            raise CommandError(f"Cannot ingest {file}: {error}") from None
         except GatewayError as error:
             raise CommandError(error.message) from None
-        self.stdout.write(
-            f"{document.chars} characters in {document.passages.count()} passages: {document.pk}. "
-            f"In chat it is the file {stored.pk}."
-        )
+        self.stdout.write(message)
+
+
+def read_input(file: str) -> tuple[str, bytes]:
+    """Return the name and the bytes of a file, or of standard input for -. Raises OSError."""
+    if file == "-":
+        data = sys.stdin.buffer.read()
+        return guess_filename(data), data
+    path = Path(file)
+    return path.name, path.read_bytes()
+
+
+def describe_dry_run(name: str, data: bytes) -> str:
+    """Divide a document without writing anything; return what would be stored.
+
+    Raises UnreadableDocument, IndivisibleText.
+    """
+    text = extract.extract_document_text(name, "", data)
+    spans = divide_text(text, Splitting(), settings.DOCUMENT_SECONDS).scored_spans
+    return f"{len(text)} characters in {len(spans)} passages. Nothing was written: --dry-run."
+
+
+def describe_document(document: Document, stored: StoredFile) -> str:
+    """Return what was stored."""
+    return (
+        f"{document.chars} characters in {document.passages.count()} passages: {document.pk}. "
+        f"In chat it is the file {stored.pk}."
+    )
 
 
 def ingest_stored_file(stored: StoredFile, title: str) -> Document:
-    """Take in a stored file and write its document's title; return the document.
+    """Ingest a stored file and write its document's title; return the document.
 
-    When that fails, file and document are deleted. Raises Indivisible, GatewayError.
+    When that fails, file and document are deleted. Raises IndivisibleText, GatewayError.
     """
     try:
         document = ingest.create_or_reset_document(stored)
@@ -84,4 +99,6 @@ def guess_filename(data: bytes) -> str:
     """Return a filename for data that came without one."""
     if data.startswith(b"%PDF-"):
         return "document.pdf"
-    return "document.docx" if data.startswith(b"PK\3\4") else "document.txt"
+    if data.startswith(b"PK\3\4"):
+        return "document.docx"
+    return "document.txt"

@@ -3,7 +3,6 @@ the permission.
 """
 
 import asyncio
-import re
 import uuid
 from typing import Any
 
@@ -15,76 +14,15 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
 
-from conversations.admin import conversation_admin
 from conversations.models import (
     Conversation,
-    ConversationKind,
     Item,
-    Turn,
-    TurnEndpoint,
-    TurnStatus,
 )
 from conversations.search import item_search
+from conversations.tests.admin.conversation_pages import LIST, conversation, page, put, shown
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-MARKUP = "<script>alert(1)</script>"
-LIST = "conversations_conversation_changelist"
-
-
-@pytest.fixture
-def admin_client(transactional_db: None) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("boss"))
-    return client
-
-
-def page(client: Client, name: str, *args: Any, **query: Any) -> str:
-    """The HTML of an admin page; it works under a policy that forbids inline scripts and styles."""
-    response = client.get(reverse(f"admin:{name}", args=args), query)
-    assert response.status_code == 200, (response.status_code, name)
-    html = response.content.decode()
-    assert not re.search(
-        r"<style|<script(?![^>]* (src|type)=)[^>]*>|\son\w+=\"|\sstyle=\"", html
-    ), name
-    return html
-
-
-def shown(client: Client, row: Conversation, **query: Any) -> str:
-    return page(client, "conversations_conversation_change", quote(row.pk), **query)
-
-
-def conversation(user: Any, turns: int = 1, **fields: Any) -> Conversation:
-    row = Conversation.objects.create(
-        user=user, **{"kind": ConversationKind.OPEN, "title": "Birds", "last": turns, **fields}
-    )
-    for number in range(1, turns + 1):
-        turn = Turn.objects.create(
-            conversation=row,
-            user=user,
-            number=number,
-            door=TurnEndpoint.CHAT,
-            status=TurnStatus.COMPLETED,
-            model="kimi-k2",
-            finished_at=timezone.now(),
-        )
-        put(turn, f"question {number}", role="user")
-        put(turn, f"answer {number}", role="assistant", output=True)
-    return row
-
-
-def put(turn: Turn, text: str, kind: str = "message", **fields: Any) -> Item:
-    item = Item.objects.create(
-        public_id=f"msg_{uuid.uuid4().hex}",
-        conversation=turn.conversation,
-        turn=turn,
-        type=kind,
-        text=text,
-        **{"data": {}, **fields},
-    )
-    item_search.add_items_to_index(turn.user_id, [item])
-    return item
 
 
 def test_the_list_shows_what_there_is(admin_client, alice):
@@ -124,131 +62,6 @@ def test_conversations_are_found_by_id_turn_user_and_words(admin_client, alice, 
         assert "of mallory" not in html, term
     for term in ("text:nothing", "resp_x", "conv_0", f"resp_{uuid.uuid4().hex}"):
         assert "of alice" not in page(admin_client, LIST, q=term), term
-
-
-def test_a_conversation_is_a_readable_transcript(admin_client, alice):
-    row = conversation(alice.user, 2)
-    turn = row.turns.get(number=2)
-    put(turn, "let me think", "reasoning", output=True)
-    put(turn, 'weather({"city": "Graz"})', "function_call", output=True)
-    put(
-        turn,
-        "",
-        "web_search_call",
-        output=True,
-        data={"type": "web_search_call", "action": "what birds eat"},
-    )
-    Turn.objects.filter(pk=turn.pk).update(
-        status=TurnStatus.INCOMPLETE,
-        usage={"prompt_tokens": 11, "completion_tokens": 22},
-        error={"code": "interrupted", "message": "The process has ended."},
-        extras={"steps": [{"title": "First step", "content": "weigh it", "seconds": 1.25}, "odd"]},
-        thought={
-            "framework": "the plan",
-            "candidates": ["draft one", "draft two"],
-            "synthesis": "model",
-        },
-    )
-    html = shown(admin_client, row)
-    for text in (
-        *(
-            "question 1",
-            "answer 1",
-            "question 2",
-            "let me think",
-            "what birds eat",
-            "11 / 22 tokens",
-            "kimi-k2",
-        ),
-        *(
-            "First step",
-            "weigh it",
-            "the plan",
-            "draft one",
-            "draft two",
-            "synthesis",
-            "The process has ended.",
-        ),
-        '<span class="badge badge-wait">incomplete</span>',
-        "weather({&quot;city&quot;: &quot;Graz&quot;})",
-    ):
-        assert text in html, text
-    assert (
-        html.index("question 1")
-        < html.index("answer 1")
-        < html.index("question 2")
-        < html.index("answer 2")
-    )
-    assert re.search(r"<details[^>]*><summary>reasoning\s*</summary>", html)
-    assert "2 steps" in html
-    assert 'name="_save"' not in html
-
-
-def test_what_was_said_is_only_text(admin_client, alice):
-    row = conversation(alice.user, title=MARKUP, metadata={"a": MARKUP})
-    turn = row.turns.get()
-    for kind in ("message", "reasoning", "function_call", MARKUP[:20]):
-        put(turn, MARKUP, kind, role=MARKUP[:16], output=True)
-    put(turn, "", "odd", data={"a": MARKUP})
-    steps = [{"title": MARKUP, "content": MARKUP, "seconds": MARKUP}, MARKUP]
-    Turn.objects.filter(pk=turn.pk).update(
-        model=MARKUP,
-        error={"code": MARKUP, "message": MARKUP},
-        usage={"prompt_tokens": MARKUP},
-        extras={"steps": steps, MARKUP: MARKUP},
-        thought={"framework": MARKUP, "candidates": [MARKUP], MARKUP[:9]: MARKUP},
-    )
-    for html in (
-        shown(admin_client, row),
-        page(admin_client, LIST),
-        page(admin_client, LIST, q=f"text:{MARKUP}"),
-        page(admin_client, "conversations_conversation_delete", quote(row.pk)),
-        page(admin_client, "conversations_conversation_history", quote(row.pk)),
-    ):
-        assert "<script>alert" not in html
-        assert MARKUP[:20] not in html
-
-
-@pytest.mark.parametrize(
-    "extras", [{"steps": "text"}, {"steps": 3}, {"candidates": "text"}, {"candidates": {"a": 1}}]
-)
-def test_extras_of_another_shape_do_not_break_the_page(admin_client, alice, extras):
-    row = conversation(alice.user)
-    Turn.objects.update(extras=extras, usage={}, error={})
-    assert "question 1" in shown(admin_client, row)
-
-
-def test_big_conversations_are_paged(admin_client, alice, monkeypatch):
-    monkeypatch.setattr(conversation_admin, "TURNS_SHOWN", 3)
-    row = conversation(alice.user, 8)
-    seen, query = [], {}
-    for _ in range(3):
-        html = shown(admin_client, row, **query)
-        seen.append([int(n) for n in re.findall(r">question (\d+)<", html)])
-        older = re.search(r'href="\?before=(\d+)#transcript"', html)
-        assert ("The last turns" in html) == bool(query)
-        if older is None:
-            break
-        query = {"before": older[1]}
-    assert seen == [[6, 7, 8], [3, 4, 5], [1, 2]]
-    for odd in ("x", "-1", "9" * 30, ""):
-        assert "question 8" in shown(admin_client, row, before=odd)
-
-
-def test_very_long_texts_are_cut_and_the_page_says_so(admin_client, alice, monkeypatch):
-    monkeypatch.setattr(conversation_admin, "SHOWN_CHARS", 100)
-    row = conversation(alice.user)
-    put(row.turns.get(), "y" * 350, role="user")
-    html = shown(admin_client, row)
-    assert "y" * 100 in html
-    assert "y" * 101 not in html
-    assert "250 more characters" in html
-
-
-def test_a_page_of_many_turns_takes_few_queries(admin_client, alice, django_assert_max_num_queries):
-    row = conversation(alice.user, 30)
-    with django_assert_max_num_queries(14):
-        shown(admin_client, row)
 
 
 def test_staff_without_the_permission_see_nothing(alice):

@@ -6,13 +6,13 @@ import pytest
 
 from conversations.history import deduplicate
 from conversations.history.context import ItemRow
-from conversations.messages import items
+from conversations.messages import chat_to_items
 
 
 def said(*texts):
     """Entries of user and assistant in turns."""
     roles = ("user", "assistant")
-    return items.entries_from_messages(
+    return chat_to_items.entries_from_messages(
         [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
     )
 
@@ -98,11 +98,11 @@ def test_an_answer_that_was_told_with_more_in_front_is_recognised():
 
 
 def test_instructions_and_thinking_do_not_hide_what_repeats():
-    thought = items.entries_from_messages(
+    thought = chat_to_items.entries_from_messages(
         [{"role": "assistant", "content": "one", "reasoning_content": "hm"}]
     )
     told = [
-        *items.entries_from_messages([{"role": "system", "content": "T"}]),
+        *chat_to_items.entries_from_messages([{"role": "system", "content": "T"}]),
         *said("1"),
         *thought,
         *said("2"),

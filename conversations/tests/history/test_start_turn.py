@@ -17,14 +17,14 @@ from conversations.history import finish_turn, start_turn
 from conversations.history.dead_turns import TurnRunning
 from conversations.history.finish_turn import TurnOutcome, TurnStart
 from conversations.history.turn_request import TurnRequest
-from conversations.messages import items
+from conversations.messages import chat_to_items
 from conversations.models import Conversation, Item, Turn, TurnEndpoint, TurnStatus
 from providers.database.database_threads import TooLate, run_in_thread
 from proxysite.testing.rows import Person
 
 
 def asked_by(person: Person, count: int, name: str = "") -> TurnRequest:
-    entries = items.entries_from_messages(
+    entries = chat_to_items.entries_from_messages(
         [{"role": "user", "content": f"word{at}"} for at in range(count)]
     )
     return TurnRequest(
@@ -105,7 +105,9 @@ async def test_instructions_of_a_long_question_are_in_force_when_it_is_written(
     alice: Person,
 ) -> None:
     asked = asked_by(alice, 200, name="talk")
-    asked.entries[:0] = items.entries_from_messages([{"role": "system", "content": "Be brief."}])
+    asked.entries[:0] = chat_to_items.entries_from_messages(
+        [{"role": "system", "content": "Be brief."}]
+    )
     begun = await run_in_thread(start_turn.begin_turn, asked)
     conversation = await run_in_thread(Conversation.objects.get, pk=begun.conversation_id)
     assert str(conversation.system_id) == str(uuid.UUID(begun.id))
@@ -153,11 +155,11 @@ async def test_a_long_question_replaces_older_turns_only_when_it_starts(
 
     def ask(*messages: dict[str, str]) -> TurnStart:
         asked = asked_by(alice, 0, name="talk")
-        asked.entries.extend(items.entries_from_messages(messages))
+        asked.entries.extend(chat_to_items.entries_from_messages(messages))
         return start_turn.begin_turn(asked)
 
     def answer(begun: TurnStart, text: str) -> None:
-        entries = items.entries_from_messages([message("assistant", text)])
+        entries = chat_to_items.entries_from_messages([message("assistant", text)])
         status = TurnStatus.COMPLETED
         finish_turn.write_turn_outcome(
             TurnOutcome(begun.id, begun.conversation_id, status, entries)

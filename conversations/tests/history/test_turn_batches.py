@@ -12,7 +12,7 @@ from conversations import retention
 from conversations.history import finish_turn, start_turn, turn_batches
 from conversations.history.finish_turn import TurnLost, TurnOutcome
 from conversations.history.turn_request import TurnRequest
-from conversations.messages import items
+from conversations.messages import input_to_items, items
 from conversations.models import Conversation, Item, Turn, TurnEndpoint, TurnStatus
 
 SHUT_DOWN = {"code": "server_shutdown", "message": "The server was shutting down."}
@@ -30,7 +30,7 @@ THREAD_FIELDS = ("title", "token_id", "chat_id", "parent_id", "chat_turn", "syst
 
 
 def begun(person: Any, number: int) -> Any:
-    entries = items.entries_from_input(f"Question {number}?")
+    entries = input_to_items.entries_from_input(f"Question {number}?")
     return start_turn.begin_turn(
         TurnRequest(
             f"{number:032x}",

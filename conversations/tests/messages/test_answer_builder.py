@@ -1,6 +1,6 @@
 """Chunks folded into the parts of an answer: streamed and whole give the same items."""
 
-import random
+from itertools import zip_longest
 
 import pytest
 
@@ -14,17 +14,17 @@ CALLS = [
 ]
 
 
-def folded(*chunks):
+def collect(*chunks):
     answer = CollectedAnswer(REQUEST)
     answer.add_chunks(chunks)
     return answer
 
 
-def shown(answer):
+def list_items(answer):
     return [(entry.type, entry.text, entry.status) for entry in answer.make_entries()]
 
 
-def streamed(thought, text, calls=()):
+def stream_chunks(thought, text, calls=()):
     yield speech.chat_chunk({"role": "assistant", "content": ""})
     for letter in thought:
         yield speech.chat_chunk({"reasoning_content": letter})
@@ -39,16 +39,15 @@ def streamed(thought, text, calls=()):
             "function": {"name": function["name"], "arguments": ""},
         }
         yield speech.chat_chunk({"tool_calls": [head]})
-    left = [
-        [index, letter]
+    argument_letters = [
+        [(index, letter) for letter in call["function"]["arguments"]]
         for index, call in enumerate(calls)
-        for letter in call["function"]["arguments"]
     ]
-    mixed = sorted(left, key=lambda _: random.Random(1).random()) if not calls else left
-    for index, letter in mixed:
-        yield speech.chat_chunk(
-            {"tool_calls": [{"index": index, "function": {"arguments": letter}}]}
-        )
+    for letters in zip_longest(*argument_letters):  # the calls come in turns
+        for index, letter in filter(None, letters):
+            yield speech.chat_chunk(
+                {"tool_calls": [{"index": index, "function": {"arguments": letter}}]}
+            )
     yield speech.chat_chunk(finish="tool_calls" if calls else "stop")
 
 
@@ -61,7 +60,7 @@ def test_a_streamed_answer_is_the_whole_one(thought, text, calls):
     whole = speech.chat_completion(
         text or None, message=message, finish="tool_calls" if calls else "stop"
     )
-    one, other = folded(*streamed(thought, text, calls)), folded(whole)
+    one, other = collect(*stream_chunks(thought, text, calls)), collect(whole)
     assert [entry.data for entry in one.make_entries()] == [
         entry.data for entry in other.make_entries()
     ]
@@ -76,7 +75,7 @@ def test_calls_that_come_in_turns_are_told_apart():
         {"index": 1, "function": {"arguments": "}"}},
         {"index": 0, "function": {"arguments": '"x":1}'}},
     ]
-    answer = folded(*(speech.chat_chunk({"tool_calls": [piece]}) for piece in pieces))
+    answer = collect(*(speech.chat_chunk({"tool_calls": [piece]}) for piece in pieces))
     assert [(part.call_id, part.name, "".join(part.arguments)) for part in answer.parts] == [
         ("b", "two", "{}"),
         ("a", "one", '{"x":1}'),
@@ -84,7 +83,7 @@ def test_calls_that_come_in_turns_are_told_apart():
 
 
 def test_an_answer_that_broke_off_ends_with_an_incomplete_item():
-    answer = folded(
+    answer = collect(
         speech.chat_chunk({"reasoning_content": "hm"}), speech.chat_chunk({"content": "Once"})
     )
     assert [entry.status for entry in answer.make_entries(is_whole=False)] == [
@@ -94,14 +93,14 @@ def test_an_answer_that_broke_off_ends_with_an_incomplete_item():
 
 
 def test_further_choices_stand_apart():
-    answer = folded(speech.chat_completion("One.", n=3))
-    assert shown(answer) == [("message", "One.", "completed")]
+    answer = collect(speech.chat_completion("One.", n=3))
+    assert list_items(answer) == [("message", "One.", "completed")]
     assert [choice["index"] for choice in answer.render_other_choices()] == [1, 2]
     assert answer.render_other_choices()[0]["message"]["content"] == "One."
 
 
 def test_what_stands_beside_the_answer_is_kept():
-    answer = folded(
+    answer = collect(
         speech.chat_chunk({"content": "a"}),
         speech.chat_chunk(steps=[{"title": "Look"}], status={"state": "thinking"}),
     )
@@ -109,7 +108,7 @@ def test_what_stands_beside_the_answer_is_kept():
 
 
 def test_a_refusal_is_no_text():
-    (entry,) = folded(
+    (entry,) = collect(
         speech.chat_chunk({"refusal": "I "}), speech.chat_chunk({"refusal": "won't."})
     ).make_entries()
     assert entry.data["content"] == [{"type": "refusal", "refusal": "I won't."}]

@@ -8,41 +8,13 @@ from conversations.documents import document_store, ingest
 from conversations.documents.ranking import document_cache
 from conversations.models import Document
 from conversations.prompts.fit_prompt import FitHelpers, shorten_prompt
-from conversations.prompts.long_texts import extract_question
+from conversations.tests.prompts.prompt_bodies import ASKED, NOTES, WINDOW, body, prompt, system
 from conversations.text.token_estimate import estimate_tokens
 from providers.database.database_threads import run_in_thread
 from providers.exceptions import InvalidRequest
 from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD
-from providers.protocol.message_text import list_prompt_texts
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-HEAD = "You are the archivist. Answer only from these notes.\n\n"
-NOTES = HEAD + "".join(
-    (
-        f"Note {n}: the {('ferry', 'bridge', 'tower', 'market')[n % 4]} of Oldham has number "
-        f"{n * 13}.\n\n"
-    )
-    for n in range(900)
-)
-ASKED = {"role": "user", "content": "Which note has number 6500?"}  # note 500
-WINDOW = 4_000
-
-
-@pytest.fixture(autouse=True)
-def _empty_shelf():
-    document_cache.clear_entries()
-
-
-def body(*messages, **more):
-    return {"model": "m", "messages": list(messages), **more}
-
-
-def system(text=NOTES, role="system"):
-    return {"role": role, "content": text}
-
-
-def prompt(given):
-    return sum(map(estimate_tokens, list_prompt_texts(given)))
 
 
 @pytest.mark.parametrize(
@@ -180,102 +152,6 @@ async def test_an_embedding_of_the_question_is_asked_for_once(alice):
     assert asked == [["Which note has number 6500?"]]
 
 
-class Summariser:
-    """Says the same of each text, and remembers how many it was given; of those after `most` it
-    says nothing.
-    """
-
-    model = "m"
-
-    def __init__(self, most=63):
-        self.calls_left, self.asked = most, []
-
-    async def __call__(self, texts):
-        self.asked.append(len(texts))
-        said, self.calls_left = (
-            min(self.calls_left, len(texts)),
-            max(0, self.calls_left - len(texts)),
-        )
-        return ["In short."] * said + [None] * (len(texts) - said)
-
-
-async def test_summaries_are_made_once(alice):
-    summarise, options = Summariser(), {"summarise": True}
-    first = await shorten_prompt(
-        body(system(), ASKED), alice.user.pk, WINDOW, options, FitHelpers(summarise=summarise)
-    )
-    said = first.body["messages"][0]["content"]
-    assert "In short." in said
-    assert said.startswith("You are the archivist.")
-    assert "Note 500: " in said
-    assert prompt(first.body) <= 0.8 * WINDOW
-    assert len(summarise.asked) >= 1
-    assert len(first.document_ids) == 2
-    again = Summariser()
-    second = await shorten_prompt(
-        body(system(), ASKED), alice.user.pk, WINDOW, options, FitHelpers(summarise=again)
-    )
-    assert (second.body, second.document_ids, again.asked) == (first.body, first.document_ids, [])
-    plain = await shorten_prompt(
-        body(system(), ASKED), alice.user.pk, WINDOW, {}, FitHelpers(summarise=again)
-    )
-    assert "In short." not in plain.body["messages"][0]["content"]
-
-
-@pytest.mark.parametrize(
-    "other", [{"model": "another"}, {"options": {"processor": {"entropy_threshold": 0.9}}}]
-)
-async def test_another_model_or_threshold_makes_summaries_of_its_own(alice, other):
-    options = {"summarise": True}
-    await shorten_prompt(
-        body(system(), ASKED), alice.user.pk, WINDOW, options, FitHelpers(summarise=Summariser())
-    )
-    summarise = Summariser()
-    summarise.model = other.get("model", "m")
-    options |= other.get("options", {})
-    await shorten_prompt(
-        body(system(), ASKED), alice.user.pk, WINDOW, options, FitHelpers(summarise=summarise)
-    )
-    assert summarise.asked
-
-
-async def test_what_is_summarised_in_part_is_used_and_not_kept(alice):
-    class Tired(Summariser):
-        async def __call__(self, texts):
-            self.asked.append(len(texts))
-            self.calls_left = 0
-            return ["In short.", *[None] * (len(texts) - 1)]
-
-    for _ in range(2):
-        tired = Tired()
-        means = FitHelpers(summarise=tired)
-        fitted = await shorten_prompt(
-            body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, means
-        )
-        said = fitted.body["messages"][0]["content"]
-        assert (said.count("In short."), len(tired.asked), len(fitted.document_ids)) == (1, 1, 1)
-        assert prompt(fitted.body) <= 0.8 * WINDOW
-    whole = Summariser()
-    fitted = await shorten_prompt(
-        body(system(), ASKED),
-        alice.user.pk,
-        WINDOW,
-        {"summarise": True},
-        FitHelpers(summarise=whole),
-    )
-    assert whole.asked
-    assert len(fitted.document_ids) == 2
-
-
-async def test_without_questions_left_there_is_an_excerpt_as_ever(alice):
-    means = FitHelpers(summarise=Summariser(0))
-    fitted = await shorten_prompt(
-        body(system(), ASKED), alice.user.pk, WINDOW, {"summarise": True}, means
-    )
-    assert fitted == await shorten_prompt(body(system(), ASKED), alice.user.pk, WINDOW, {})
-    assert means.summarise.asked == []
-
-
 async def test_the_head_and_the_tail_of_instructions_stay(alice):
     rules = "".join(
         f"Rule {n}: answer number {n} in its own way and never in that of another.\n"
@@ -329,17 +205,6 @@ async def test_numbers_fit_too(alice):
         body(system("Ledger.\n\n" + rows), ASKED), alice.user.pk, WINDOW, {}
     )
     assert 0.5 * WINDOW < prompt(fitted.body) <= 0.8 * WINDOW
-
-
-@pytest.mark.parametrize(
-    "last", ["please", [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}], "", "And?"]
-)
-def test_a_question_of_few_words_is_understood_by_what_was_asked_before(last):
-    answer = {"role": "assistant", "content": "No."}
-    found = extract_question([ASKED, answer, {"role": "user", "content": last}])
-    assert found.startswith(ASKED["content"])
-    whole = "When was the market of Oldham built?"
-    assert extract_question([ASKED, answer, {"role": "user", "content": whole}]) == whole
 
 
 async def test_whose_file_and_whose_turn_it_is_are_passed_on(monkeypatch, alice):

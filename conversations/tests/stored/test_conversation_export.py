@@ -21,7 +21,7 @@ from conversations.stored import conversation_export
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
-def conversation(user, turns=1, **fields):
+def create_conversation(user, turns=1, **fields):
     row = Conversation.objects.create(user=user, kind=ConversationKind.OPEN, last=turns, **fields)
     for number in range(1, turns + 1):
         turn = Turn.objects.create(
@@ -34,12 +34,12 @@ def conversation(user, turns=1, **fields):
             usage={"total_tokens": 3},
             extras={"steps": [{"title": "first", "content": "of all"}]},
         )
-        put(turn, "message", f"question {number}", role="user")
-        put(turn, "message", f"answer {number}", role="assistant", output=True)
+        create_item(turn, "message", f"question {number}", role="user")
+        create_item(turn, "message", f"answer {number}", role="assistant", output=True)
     return row
 
 
-def put(turn, kind, text, **fields):
+def create_item(turn, kind, text, **fields):
     data = {"type": kind, "content": [{"type": "output_text", "text": text}]}
     return Item.objects.create(
         public_id=f"msg_{uuid.uuid4().hex}",
@@ -51,7 +51,7 @@ def put(turn, kind, text, **fields):
     )
 
 
-def exported(user, form):
+def render_text(user, form):
     return b"".join(
         conversation_export.render_export(
             Conversation.objects.of_user(user.pk), conversation_export.EXPORT_FORMATS[form]
@@ -59,14 +59,14 @@ def exported(user, form):
     ).decode()
 
 
-def records(user):
-    return [json.loads(line) for line in exported(user, "jsonl").splitlines()]
+def read_records(user):
+    return [json.loads(line) for line in render_text(user, "jsonl").splitlines()]
 
 
 def test_lines_say_all_that_the_rows_say(alice):
-    row = conversation(alice.user, title="Grüße\n", metadata={"a": "b"})
+    row = create_conversation(alice.user, title="Grüße\n", metadata={"a": "b"})
     turn, items = row.turns.get(), list(row.items.order_by("pk"))
-    head, request, asked, answered = records(alice.user)
+    head, request, asked, answered = read_records(alice.user)
     assert head["object"] == "conversation"
     assert (head["id"], head["title"], head["metadata"], head["kind"]) == (
         row.pk,
@@ -92,10 +92,10 @@ def test_lines_say_all_that_the_rows_say(alice):
 def test_everything_comes_once_and_in_order(alice, mallory, monkeypatch):
     monkeypatch.setattr(conversation_export, "ROWS_AT_ONCE", 3)
     monkeypatch.setattr(conversation_export, "CONVERSATIONS_AT_ONCE", 2)
-    made = sorted(conversation(alice.user, turns).pk for turns in (7, 0, 3, 1, 4))
-    conversation(mallory.user)
-    conversation(alice.user, expires_at=timezone.now())
-    found = records(alice.user)
+    made = sorted(create_conversation(alice.user, turns).pk for turns in (7, 0, 3, 1, 4))
+    create_conversation(mallory.user)
+    create_conversation(alice.user, expires_at=timezone.now())
+    found = read_records(alice.user)
     assert [line["id"] for line in found if line["object"] == "conversation"] == made
     expected = []
     for key in made:
@@ -109,9 +109,9 @@ def test_everything_comes_once_and_in_order(alice, mallory, monkeypatch):
 
 
 def test_turns_without_items_are_not_left_out(alice):
-    row = conversation(alice.user, 5)
+    row = create_conversation(alice.user, 5)
     Item.objects.filter(turn__number__in=(1, 3, 5)).delete()
-    shown = [(line["object"], line.get("number")) for line in records(alice.user)]
+    shown = [(line["object"], line.get("number")) for line in read_records(alice.user)]
     turn, item = [("turn", n) for n in range(6)], ("item", None)
     assert shown == [
         ("conversation", None),
@@ -129,7 +129,7 @@ def test_turns_without_items_are_not_left_out(alice):
 
 
 def test_a_big_conversation_is_read_some_rows_at_a_time(alice, django_assert_max_num_queries):
-    conversation(alice.user, 45)
+    create_conversation(alice.user, 45)
     pieces = conversation_export.render_export(
         Conversation.objects.of_user(alice.user.pk), conversation_export.EXPORT_FORMATS["jsonl"]
     )
@@ -139,7 +139,7 @@ def test_a_big_conversation_is_read_some_rows_at_a_time(alice, django_assert_max
 
 def test_pieces_are_bounded(alice, monkeypatch):
     monkeypatch.setattr(conversation_export, "PIECE_BYTES", 1_000)
-    conversation(alice.user, 20)
+    create_conversation(alice.user, 20)
     pieces = list(
         conversation_export.render_export(
             Conversation.objects.of_user(alice.user.pk), conversation_export.EXPORT_FORMATS["jsonl"]
@@ -150,10 +150,10 @@ def test_pieces_are_bounded(alice, monkeypatch):
 
 
 def test_markdown_is_for_people(alice):
-    row = conversation(alice.user, title="About\nbirds")
+    row = create_conversation(alice.user, title="About\nbirds")
     turn = row.turns.get()
-    put(turn, "reasoning", "hm", output=True)
-    put(turn, "function_call", "sing(```)", output=True)
+    create_item(turn, "reasoning", "hm", output=True)
+    create_item(turn, "function_call", "sing(```)", output=True)
     Item.objects.create(
         public_id="msg_x",
         conversation=row,
@@ -165,7 +165,7 @@ def test_markdown_is_for_people(alice):
         status=TurnStatus.INCOMPLETE,
     )
     Turn.objects.filter(pk=turn.pk).update(status=TurnStatus.INCOMPLETE)
-    text = exported(alice.user, "markdown")
+    text = render_text(alice.user, "markdown")
     assert text.startswith(f"# About birds\n\n`{row.pk}`, begun 2")
     assert "## 1\n\n" in text
     assert (
@@ -179,11 +179,11 @@ def test_markdown_is_for_people(alice):
 
 # --- the command ----------------------------------------------------------------------------------
 def test_the_command_prints_or_writes_a_private_file(alice, tmp_path):
-    conversation(alice.user, title="Grüße")
+    create_conversation(alice.user, title="Grüße")
     out, path = StringIO(), tmp_path / "a.jsonl"
     call_command("export_conversations", "alice", stdout=out)
     call_command("export_conversations", "alice", "--output", str(path))
-    assert out.getvalue() == path.read_text() == exported(alice.user, "jsonl")
+    assert out.getvalue() == path.read_text() == render_text(alice.user, "jsonl")
     assert path.stat().st_mode & 0o777 == 0o600
     out = StringIO()
     call_command("export_conversations", "alice", "--format", "markdown", stdout=out)

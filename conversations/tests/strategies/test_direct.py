@@ -1,6 +1,4 @@
-"""Which requests are asked once and relayed as they come, and how the usage of two questions adds
-up.
-"""
+"""Which requests take one upstream call and are relayed as they come."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +14,7 @@ TOOLS = [{"type": "function", "function": {"name": "clock"}}]
 
 
 async def generator_for(calling: str, **fields: Any) -> Any:
-    """The code of the generator that answers such a request; it is not begun."""
+    """The code of the generator that answers such a request; it is not started."""
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": TOOLS} | fields
     request = ChatRequest("0" * 32, "chat/completions", "m", body)
     candidates: Any = [SimpleNamespace(model=UpstreamModel("m", tools=calling))]

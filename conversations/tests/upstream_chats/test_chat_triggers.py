@@ -1,6 +1,4 @@
-"""Whoever takes a conversation out of its chat at an upstream, and however: a farewell is noted
-with it.
-"""
+"""However a conversation loses its chat at an upstream, a farewell is written with the change."""
 
 import uuid
 
@@ -18,7 +16,7 @@ from conversations.models import (
     TurnEndpoint,
     TurnStatus,
 )
-from conversations.stored import stored_resources
+from conversations.stored import stored_items
 from conversations.upstream_chats import chat_triggers
 from providers.database.triggers import install_triggers
 
@@ -33,16 +31,16 @@ def talk(alice):
 
 
 def conversation(person, chat_id="chat1", **fields):
-    given = {
+    defaults = {
         "kind": ConversationKind.OPEN,
         "token_id": TOKEN,
         "chat_id": chat_id,
         "parent_id": "m1",
-    } | fields
-    return Conversation.objects.create(user=person.user, **given)
+    }
+    return Conversation.objects.create(user=person.user, **(defaults | fields))
 
 
-def parted():
+def list_farewells():
     return sorted(Farewell.objects.values_list("token_id", "chat_id"))
 
 
@@ -52,7 +50,7 @@ def execute(statement, *values):
 
 
 @pytest.mark.parametrize(
-    "part",
+    "lose_chat",
     [
         lambda talk: talk.delete(),
         lambda talk: talk.user.delete(),
@@ -63,11 +61,20 @@ def execute(statement, *values):
         lambda talk: Conversation.objects.update(chat_id="", token_id=None),
         lambda talk: Conversation.objects.update(token_id=uuid.UUID(int=8)),
     ],
-    ids=["row", "user", "rows", "deed", "sql delete", "sql update", "taken out", "another token"],
+    ids=[
+        "row",
+        "user",
+        "rows",
+        "retention",
+        "sql delete",
+        "sql update",
+        "taken out",
+        "another token",
+    ],
 )
-def test_a_chat_that_is_lost_is_noted_once(talk, part):
-    part(talk)
-    assert parted() == [(TOKEN, "chat1")]
+def test_a_chat_that_is_lost_is_noted_once(talk, lose_chat):
+    lose_chat(talk)
+    assert list_farewells() == [(TOKEN, "chat1")]
     row = Farewell.objects.due().get()
     assert row.tries == 0
     assert row.due_at == row.created_at
@@ -86,8 +93,8 @@ def test_taking_an_item_out_gives_the_chat_up(talk):
     item = Item.objects.create(
         public_id="msg_1", conversation=talk, turn=turn, type="message", data={}, text="Secret."
     )
-    stored_resources.delete_item(talk, item)
-    assert parted() == [(TOKEN, "chat1")]
+    stored_items.delete_item(talk, item)
+    assert list_farewells() == [(TOKEN, "chat1")]
 
 
 def test_every_lost_chat_counts(alice, mallory):
@@ -95,13 +102,13 @@ def test_every_lost_chat_counts(alice, mallory):
         conversation(alice, f"chat{number}")
     conversation(mallory, "hers")
     alice.user.delete()
-    assert parted() == [(TOKEN, f"chat{number}") for number in (1, 2, 3)]
+    assert list_farewells() == [(TOKEN, f"chat{number}") for number in (1, 2, 3)]
 
 
 def test_a_conversation_that_stays_in_its_chat_loses_none(talk):
     talk.chat_turn, talk.parent_id, talk.title = 5, "m5", "Going on"
     talk.save()
-    assert parted() == []
+    assert list_farewells() == []
 
 
 @pytest.mark.parametrize(
@@ -111,14 +118,14 @@ def test_without_a_chat_there_is_nothing_to_lose(alice, fields):
     conversation(alice, **fields).delete()
     row = conversation(alice, **fields)
     Conversation.objects.filter(pk=row.pk).update(token_id=TOKEN, chat_id="chat1")
-    assert parted() == []
+    assert list_farewells() == []
 
 
 def test_what_is_rolled_back_is_not_lost(talk):
     with transaction.atomic():
         Conversation.objects.update(chat_id="chat2")
         transaction.set_rollback(True)
-    assert parted() == []
+    assert list_farewells() == []
 
 
 @pytest.mark.skipif(not POSTGRES, reason="SQLite has no TRUNCATE")
@@ -126,21 +133,21 @@ def test_emptying_the_table_loses_all_chats(alice, talk):
     conversation(alice, "chat2")
     conversation(alice, "")
     execute("TRUNCATE conversations_conversation CASCADE")
-    assert parted() == [(TOKEN, "chat1"), (TOKEN, "chat2")]
+    assert list_farewells() == [(TOKEN, "chat1"), (TOKEN, "chat2")]
     execute("TRUNCATE conversations_conversation, conversations_farewell CASCADE")
-    assert parted() == []
+    assert list_farewells() == []
 
 
 def test_the_triggers_can_be_made_again(talk):
     install_triggers(connection, list_trigger_sets())
     talk.delete()
-    assert parted() == [(TOKEN, "chat1")]
+    assert list_farewells() == [(TOKEN, "chat1")]
 
 
 def test_without_its_triggers_the_log_works(talk):
     chat_triggers.drop(connection)
     try:
         talk.delete()
-        assert parted() == []
+        assert list_farewells() == []
     finally:
         chat_triggers.install(connection)

@@ -1,5 +1,5 @@
-"""Chats that nobody stands in are deleted at their upstream: once, later when that fails, and not
-for ever.
+"""Chats that no conversation needs are deleted at their upstream: once, later when that fails, and
+not for ever.
 """
 
 import asyncio
@@ -44,87 +44,87 @@ async def july(provider):
 
 @pytest.fixture
 async def site(upstream):
-    found = Site("kimi_rest")
-    upstream.set_default_script(found)
-    return found
+    kimi_site = Site("kimi_rest")
+    upstream.set_default_script(kimi_site)
+    return kimi_site
 
 
-async def owe(token_id, *chat_ids, **fields):
-    def make():
+async def create_farewells(token_id, *chat_ids, **fields):
+    def create():
         return [
             Farewell.objects.create(token_id=token_id, chat_id=chat_id, **fields)
             for chat_id in chat_ids
         ]
 
-    made = await run_in_thread(make)
-    return made[0]
+    farewells = await run_in_thread(create)
+    return farewells[0]
 
 
-async def say():
+async def delete_chats():
     return await run_in_thread(tasks.say_farewells)
 
 
-async def left():
+async def list_farewells():
     return await run_in_thread(
         lambda: list(Farewell.objects.order_by("pk").values_list("chat_id", "tries"))
     )
 
 
-async def again():
-    """The time of the next try has come."""
+async def make_all_due():
+    """Let the time of the next try come."""
     await run_in_thread(lambda: Farewell.objects.update(due_at=Now()))
 
 
-async def change(token, **fields):
+async def update_token(token, **fields):
     await run_in_thread(lambda: UpstreamToken.objects.filter(pk=token.pk).update(**fields))
 
 
-# --- said -----------------------------------------------------------------------------------------
+# --- deleted ------------------------------------------------------------------------------------
 async def test_all_that_is_due_is_said_by_the_token_that_began(upstream, site, june, july):
-    await owe(june.pk, "one", "two", "three")
-    await owe(july.pk, "other")
-    assert await say() == 4
-    assert await left() == []
-    said = {
+    await create_farewells(june.pk, "one", "two", "three")
+    await create_farewells(july.pk, "other")
+    assert await delete_chats() == 4
+    assert await list_farewells() == []
+    deletions = {
         (request.path.rpartition("/")[2], request.bearer_token) for request in upstream.requests
     }
-    assert said == {
+    assert deletions == {
         *((chat, jwt("june")) for chat in ("one", "two", "three")),
         ("other", jwt("july")),
     }
     assert sorted(site.deleted) == ["one", "other", "three", "two"]
-    assert await say() == 0
+    assert await delete_chats() == 0
 
 
 async def test_what_is_not_due_waits(site, june):
-    await owe(june.pk, "one", due_at=timezone.now() + SOON)
-    assert await say() == 0
+    await create_farewells(june.pk, "one", due_at=timezone.now() + SOON)
+    assert await delete_chats() == 0
     assert site.deleted == []
-    await again()
-    assert await say() == 1
+    await make_all_due()
+    assert await delete_chats() == 1
     assert site.deleted == ["one"]
 
 
 @pytest.mark.parametrize("answer", [send_refusal(404, code="chat.not_found"), send_refusal(404)])
 async def test_a_chat_that_is_gone_already_is_done_with(upstream, june, answer):
     upstream.set_default_script(answer)
-    await owe(june.pk, "one")
-    await say()
-    assert await left() == []
+    await create_farewells(june.pk, "one")
+    await delete_chats()
+    assert await list_farewells() == []
 
 
 async def test_an_id_that_is_none_of_the_sites_is_done_with(upstream, june):
-    await owe(june.pk, "../user")
-    await say()
-    assert (await left(), upstream.requests) == ([], [])
+    await create_farewells(june.pk, "../user")
+    await delete_chats()
+    assert (await list_farewells(), upstream.requests) == ([], [])
 
 
 async def test_a_run_takes_a_bounded_time_and_the_next_goes_on(site, june, monkeypatch):
     monkeypatch.setattr(cleanup, "RUN_SECONDS", 0)
-    await owe(june.pk, "one")
-    assert await say() == 0
+    await create_farewells(june.pk, "one")
+    assert await delete_chats() == 0
     monkeypatch.undo()
-    assert await say() == 1
+    assert await delete_chats() == 1
 
 
 # --- by one worker --------------------------------------------------------------------------------
@@ -136,17 +136,17 @@ async def test_two_workers_at_once_ask_once(upstream, site, june):
         await site(exchange)
 
     upstream.set_default_script(slow)
-    await owe(june.pk, "one")
+    await create_farewells(june.pk, "one")
     running = asyncio.ensure_future(run_in_thread(cleanup.delete_due_chats))
     await gate.wait_until_reached()
-    assert await say() == 0
+    assert await delete_chats() == 0
     gate.open()
     assert await running == 1
     assert site.deleted == ["one"]
 
 
 async def test_who_read_the_row_too_early_does_not_get_it(june):
-    row = await owe(june.pk, "one")
+    row = await create_farewells(june.pk, "one")
     stale = await rows.reload_row(row)
     assert await run_in_thread(row.claim_try) is True
     assert await run_in_thread(stale.claim_try) is False
@@ -154,11 +154,11 @@ async def test_who_read_the_row_too_early_does_not_get_it(june):
 
 
 async def test_a_worker_that_died_has_tried_in_vain(site, june):
-    row = await owe(june.pk, "one")
+    row = await create_farewells(june.pk, "one")
     await run_in_thread(row.claim_try)
-    assert await say() == 0
-    await again()
-    assert await say() == 1
+    assert await delete_chats() == 0
+    await make_all_due()
+    assert await delete_chats() == 1
     assert site.deleted == ["one"]
 
 
@@ -171,26 +171,26 @@ async def test_a_failure_is_tried_again_later_each_time_after_twice_as_long(
     upstream, site, june, answer
 ):
     upstream.set_default_script(answer)
-    row = await owe(june.pk, "one")
+    row = await create_farewells(june.pk, "one")
     for tries in (1, 2, 3):
-        assert await say() == 0
+        assert await delete_chats() == 0
         row = await rows.reload_row(row)
         assert row.tries == tries
         pause = row.due_at - timezone.now()
         assert FIRST_PAUSE * 2 ** (tries - 1) - SOON < pause <= FIRST_PAUSE * 2 ** (tries - 1)
-        assert await say() == 0
+        assert await delete_chats() == 0
         assert len(upstream.requests) == tries
-        await again()
+        await make_all_due()
     upstream.set_default_script(site)
-    assert await say() == 1
-    assert (site.deleted, await left()) == (["one"], [])
+    assert await delete_chats() == 1
+    assert (site.deleted, await list_farewells()) == (["one"], [])
 
 
 @pytest.mark.settings(FAREWELL_TRIES=10_000)
 async def test_the_pauses_do_not_grow_for_ever(upstream, june):
     upstream.set_default_script(send_refusal(500))
-    row = await owe(june.pk, "one", tries=9_000)
-    await say()
+    row = await create_farewells(june.pk, "one", tries=9_000)
+    await delete_chats()
     assert (await rows.reload_row(row)).due_at < timezone.now() + timedelta(days=1)
 
 
@@ -201,22 +201,22 @@ async def test_a_token_whose_upstream_fails_is_left_alone_for_the_run(upstream, 
         )
 
     upstream.set_default_script(picky)
-    await owe(june.pk, "one", "two")
-    await owe(july.pk, "three", "four")
-    assert await say() == 2
+    await create_farewells(june.pk, "one", "two")
+    await create_farewells(july.pk, "three", "four")
+    assert await delete_chats() == 2
     assert site.deleted == ["three", "four"]
-    assert await left() == [("one", 1), ("two", 0)]
+    assert await list_farewells() == [("one", 1), ("two", 0)]
 
 
 @pytest.mark.settings(FAREWELL_TRIES=2)
 async def test_after_so_many_tries_it_is_given_up_and_said_so(upstream, june, caplog):
     upstream.set_default_script(send_reply({"message": "No."}, 500))
-    await owe(june.pk, "one")
-    await say()
-    assert await left() == [("one", 1)]
-    await again()
-    await say()
-    assert await left() == []
+    await create_farewells(june.pk, "one")
+    await delete_chats()
+    assert await list_farewells() == [("one", 1)]
+    await make_all_due()
+    await delete_chats()
+    assert await list_farewells() == []
     assert [
         record.getMessage() for record in caplog.records if record.name == cleanup.__name__
     ] == [f"a chat of token {june.pk} stays at its upstream: 2 tries failed"]
@@ -224,16 +224,16 @@ async def test_after_so_many_tries_it_is_given_up_and_said_so(upstream, june, ca
 
 # --- without a token ------------------------------------------------------------------------------
 async def test_nobody_asks_for_a_token_that_is_gone(upstream, june):
-    await owe(uuid4(), "one")
-    await say()
-    assert (await left(), upstream.requests) == ([], [])
+    await create_farewells(uuid4(), "one")
+    await delete_chats()
+    assert (await list_farewells(), upstream.requests) == ([], [])
 
 
 async def test_nobody_asks_with_a_token_that_a_person_switched_off(upstream, june):
-    await change(june, state=State.DISABLED, reason="by operator")
-    await owe(june.pk, "one")
-    await say()
-    assert (await left(), upstream.requests) == ([], [])
+    await update_token(june, state=State.DISABLED, reason="by operator")
+    await create_farewells(june.pk, "one")
+    await delete_chats()
+    assert (await list_farewells(), upstream.requests) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -246,28 +246,28 @@ async def test_nobody_asks_with_a_token_that_a_person_switched_off(upstream, jun
     ids=["rejected", "ended", "not renewed yet"],
 )
 async def test_a_token_that_may_come_back_is_waited_for(upstream, site, june, fields):
-    await change(june, **fields)
-    await owe(june.pk, "one")
-    await say()
-    assert (await left(), upstream.requests) == ([("one", 1)], [])
-    await change(june, state=State.ACTIVE, reason="", expires_at=None, sealed=june.sealed)
-    await again()
-    assert await say() == 1
+    await update_token(june, **fields)
+    await create_farewells(june.pk, "one")
+    await delete_chats()
+    assert (await list_farewells(), upstream.requests) == ([("one", 1)], [])
+    await update_token(june, state=State.ACTIVE, reason="", expires_at=None, sealed=june.sealed)
+    await make_all_due()
+    assert await delete_chats() == 1
     assert site.deleted == ["one"]
 
 
 async def test_a_secret_that_cannot_be_opened_is_a_failure(upstream, june):
-    await change(june, sealed="v1.nothing")
-    await owe(june.pk, "one")
-    await say()
-    assert (await left(), upstream.requests) == ([("one", 1)], [])
+    await update_token(june, sealed="v1.nothing")
+    await create_farewells(june.pk, "one")
+    await delete_chats()
+    assert (await list_farewells(), upstream.requests) == ([("one", 1)], [])
 
 
 async def test_a_provider_that_is_switched_off_is_not_asked(upstream, provider, june):
     await run_in_thread(lambda: type(provider).objects.update(enabled=False))
-    await owe(june.pk, "one")
-    await say()
-    assert (await left(), upstream.requests) == ([("one", 1)], [])
+    await create_farewells(june.pk, "one")
+    await delete_chats()
+    assert (await list_farewells(), upstream.requests) == ([("one", 1)], [])
 
 
 def test_the_schedule_names_the_task():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from conversations.reasoning import sampling_paths
+from conversations.strategies.multipath import multipath_options
 from proxysite.testing import PATIENCE_SECONDS, speech, wait_until_true
 from proxysite.testing.upstream import DONE, Exchange, send_reply, send_stream
 from proxysite.tests.guides import Page, Terminal, terminal, variables
@@ -48,7 +48,7 @@ async def speak(exchange: Exchange) -> None:
     last = asked["messages"][-1]["content"]
     if asked.get("response_format"):
         said = json.dumps(STEP)
-    elif last == sampling_paths.FRAMEWORK_PROMPT:
+    elif last == multipath_options.FRAMEWORK_PROMPT:
         said = "The plan."
     else:
         said = "An answer."

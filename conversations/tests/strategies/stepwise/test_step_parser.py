@@ -2,11 +2,9 @@ import json
 import random
 import time
 
-import msgspec
 import pytest
 
-from conversations.reasoning import step_format
-from conversations.reasoning.step_format import Options, Step, parse_step
+from conversations.strategies.stepwise.step_parser import STEP_CHARS, Step, parse_step
 
 GOOD = {"title": "Look", "content": "6 × 7 is asked.", "next_action": "continue"}
 TEXT = json.dumps(GOOD, ensure_ascii=False)
@@ -77,8 +75,8 @@ def test_nothing_that_a_model_may_write_breaks_the_reader_or_takes_long():
         '{"content": "' + "\\" * 99_999,
     ):
         parse_step(text)
-    said = parse_step('{"title": "t", "content": "' + "c" * 200_000).content
-    assert len(said) == step_format.STEP_CHARS - len('{"title": "t", "content": "')
+    content = parse_step('{"title": "t", "content": "' + "c" * 200_000).content
+    assert len(content) == STEP_CHARS - len('{"title": "t", "content": "')
 
 
 HOSTILE = {
@@ -143,34 +141,3 @@ def test_a_cut_of_a_step_is_a_step_as_soon_as_it_says_something():
         step = parse_step(TEXT[:end])
         assert step is not None, TEXT[:end]
         assert STEP.content.startswith(step.content)
-
-
-@pytest.mark.parametrize("form", ["reasoning", "markdown", "details", "inline"])
-def test_every_form_shows_the_title_and_the_content(form):
-    text = step_format.render_step(STEP, 3, form)
-    assert "Step 3: Look" in text
-    assert "6 × 7 is asked." in text
-
-
-def test_html_of_a_model_stays_text_and_lines_stay_lines():
-    text = step_format.render_step(Step("<b>", "a < b\n</details>"), 1, "details")
-    assert text == (
-        "<details open><summary>Step 1: &lt;b&gt;</summary>a &lt; "
-        "b<br>&lt;/details&gt;</details>\n\n"
-    )
-    assert step_format.render_step(STEP, 1, step_format.HIDDEN) == ""
-
-
-def test_the_instruction_names_the_least_number_of_steps_or_is_ones_own():
-    assert "at least 5 steps" in Options(min_steps=5).render_system_prompt()
-    own = Options(prompt="Think like {Euler}.").render_system_prompt()
-    assert own.startswith("Think like {Euler}.")
-    assert "next_action" in own
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"max_steps": 0}, {"step_tokens": "1"}, {"format": "pdf"}, {"max_calls": 1000}]
-)
-def test_options_are_bounded(wrong):
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(wrong, Options)

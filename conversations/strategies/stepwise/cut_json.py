@@ -7,35 +7,38 @@ of `{"-"-"-"…` take five seconds), and 65,536 ordinary ones take 0.3 s.
 
 import json
 import re
-from typing import Any
 
 from providers.wire.json_reader import MOST_NESTING_LEVELS
 
 DECODER = json.JSONDecoder(strict=False)  # models break lines in strings
 OBJECT_START = re.compile(r'\{\s*"')
-LEFT_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+"?)|,(?=\s*[}\]])', re.DOTALL)  # or a whole string
+STRAY_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+"?)|,(?=\s*[}\]])', re.DOTALL)  # or a whole string
 TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\],]', re.DOTALL)
 HALF_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*+)\\(?:u[0-9a-fA-F]{0,3})?\Z")
 CLOSERS = {"{": "}", "[": "]"}
 
 
-def read_cut_object(text: str) -> Any:
+def read_cut_object(text: str) -> object:
     """Return the first object of `text`, without its unfinished end; None when there is none."""
-    begin = OBJECT_START.search(text)
-    for closed in close_json(text[begin.start() :]) if begin else ():
+    start = OBJECT_START.search(text)
+    if start is None:
+        return None
+    for closed_text in close_json(text[start.start() :]):
         try:
-            return DECODER.raw_decode(closed)[0]
+            value: object = DECODER.raw_decode(closed_text)[0]
         except (ValueError, RecursionError):
             continue
+        return value
     return None
 
 
 def close_json(text: str) -> tuple[str, ...]:
     """Return JSON that may be cut, closed at its end, and closed before its last comma.
 
-    Commas before a closing bracket are left out. Returns () when it is nested deeper than DEEPEST.
+    Commas before a closing bracket are left out. Returns () when it is nested deeper than
+    MOST_NESTING_LEVELS.
     """
-    text = LEFT_COMMA.sub(r"\1", text)
+    text = STRAY_COMMA.sub(r"\1", text)
     comma = 0
     closers = closers_at_comma = ""  # of everything that is open, the innermost first
     for token in TOKEN.finditer(text):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conversations.reasoning.cut_json import close_json, read_cut_object
+from conversations.strategies.stepwise.cut_json import close_json, read_cut_object
 
 
 def test_the_way_of_closing_is_not_built_again_at_each_comma():

@@ -1,4 +1,4 @@
-from conversations.strategies.multipath import choose_starting_points
+from conversations.strategies.multipath.draft_requests import choose_starting_points
 
 FILLER = "The harbour has twelve piers, and ships from many countries land at them. " * 20
 LAMP = "Ada tends the lamp. " * 70

@@ -1,0 +1,72 @@
+"""The contents of a turn: its ordered Items, and the events of a background response.
+
+Items have the form of OpenAI's Responses API, whatever endpoint they came by; chat messages are
+made of them (`conversations/messages/items_to_chat.py`).
+"""
+
+from django.db import models
+from django.db.models import Q
+
+from conversations.models.log import Conversation, Turn, TurnStatus
+
+
+class Item(models.Model):
+    """One item of a turn, in the form of a Responses item.
+
+    `data` is that object without `id` and `status`; `text` is its text for people. Ids are in the
+    order of the conversation.
+    """
+
+    # begins with msg_, rs_, fc_ or fco_
+    public_id = models.CharField(max_length=64, unique=True, editable=False)
+    conversation = models.ForeignKey(
+        Conversation, models.CASCADE, related_name="items", db_index=False
+    )
+    turn = models.ForeignKey(Turn, models.CASCADE, related_name="items", db_index=False)
+    output = models.BooleanField(default=False)  # the model made it
+    type = models.CharField(max_length=32)
+    role = models.CharField(max_length=16, blank=True)
+    status = models.CharField(max_length=12, choices=TurnStatus, default=TurnStatus.COMPLETED)
+    text = models.TextField(blank=True)
+    # SHA-256 of the text as the caller received it; set when thinking preceded it
+    told = models.CharField(max_length=64, blank=True)
+    data = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=TurnStatus.values), name="item_status_known"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["conversation", "id"], name="item_conversation"),
+            models.Index(fields=["turn", "id"], name="item_turn"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    def as_openai(self) -> dict[str, object]:
+        """Return the item in the form of OpenAI's Responses API."""
+        return {"id": self.public_id, **self.data, "status": self.status}
+
+
+class EventBatch(models.Model):
+    """Stream events of a background response, in their order, as JSON objects.
+
+    Their numbers are `first` to `last`.
+    """
+
+    turn = models.ForeignKey(Turn, models.CASCADE, related_name="events", db_index=False)
+    first = models.PositiveIntegerField()  # sequence_number of the first event in it
+    last = models.PositiveIntegerField()
+    events = models.JSONField()  # a list of event objects
+
+    class Meta:
+        ordering = ["turn", "first"]
+        constraints = [models.UniqueConstraint(fields=["turn", "first"], name="eventbatch_once")]
+
+    def __str__(self) -> str:
+        return f"{self.turn_id} {self.first}-{self.last}"

@@ -1,1 +1,0 @@
-"""Prompts and parsers of the strategies, without I/O."""

@@ -1,0 +1,136 @@
+"""Make the steps of a request one after the other, each by an upstream call of its own."""
+
+import asyncio
+import time
+
+from msgspec import structs
+
+from conversations.strategies.stepwise import step_prompts
+from conversations.strategies.stepwise.step_parser import Step, parse_step
+from conversations.strategies.stepwise.step_prompts import StepwiseOptions
+from conversations.strategies.stepwise.step_renderer import render_thinking
+from conversations.upstream_calls.strategy_calls import (
+    UNRETRYABLE_ERRORS,
+    IntermediateAnswer,
+    StrategyCalls,
+    prepend_instructions,
+)
+from providers.exceptions import GatewayError, Rejected
+from providers.protocol.json_types import JsonObject
+
+STEP_TRIES = 3  # of one step
+PAUSE_SECONDS = 1.0  # between them
+MAX_TOKENS_FACTOR = 4  # a step that was cut may get up to so many times its tokens
+
+
+class StepSequence:
+    """The steps so far, and the messages that ask for the next one."""
+
+    def __init__(
+        self, calls: StrategyCalls, options: StepwiseOptions, *, has_json_mode: bool
+    ) -> None:
+        self._calls = calls
+        self._options = options
+        self._has_json_mode = has_json_mode
+        self._caller_messages: list[JsonObject] = calls.request.body["messages"]
+        self._messages = prepend_instructions(self._caller_messages, options.render_system_prompt())
+        self.steps: list[Step] = []
+
+    @property
+    def is_over(self) -> bool:
+        """True when the final answer is due: the model is ready, or no more steps are allowed."""
+        if len(self.steps) >= self._options.max_steps or self._calls.calls_left < 1:
+            return True
+        return bool(self.steps) and self.steps[-1].is_final
+
+    async def make_next_step(self) -> Step:
+        """Make the next step and return it; a failed step is final.
+
+        Raises GatewayError when the first step fails and further calls would fail too.
+        """
+        number = len(self.steps) + 1
+        started = time.perf_counter()
+        step = await self._try_step(number)
+        next_prompt = step_prompts.NEXT_STEP_PROMPT.format(number=number + 1)
+        if self._is_early_end(step, number):
+            step = structs.replace(step, is_final=False)
+            next_prompt = step_prompts.TOO_FEW_PROMPT.format(
+                number=number, min_steps=self._options.min_steps
+            )
+        step = structs.replace(step, seconds=time.perf_counter() - started)
+        self._messages += make_exchange(step.as_json(), next_prompt)
+        self.steps.append(step)
+        return step
+
+    def _is_early_end(self, step: Step, number: int) -> bool:
+        """Return whether the model wants to answer before it has made enough steps."""
+        if not step.is_final or step.has_failed:
+            return False
+        return number < self._options.min_steps and number < self._options.max_steps
+
+    async def _try_step(self, number: int) -> Step:
+        """Return the step, or a step with the reason why there is none."""
+        reason = "The model gave no readable step."
+        tokens = self._options.step_tokens
+        correction: list[JsonObject] = []
+        for attempt in range(STEP_TRIES):
+            if attempt and self._calls.calls_left < 1:
+                break
+            if attempt:
+                await asyncio.sleep(PAUSE_SECONDS)
+            try:
+                answer = await self._request_step(number, [*self._messages, *correction], tokens)
+            except UNRETRYABLE_ERRORS as error:
+                if not self.steps:
+                    raise
+                reason = error.message
+                break
+            except GatewayError as error:
+                reason = error.message
+                continue
+            if step := parse_step(answer.text):
+                return step
+            if answer.is_cut_off:
+                tokens = min(tokens * 2, self._options.step_tokens * MAX_TOKENS_FACTOR)
+            elif answer.text:
+                correction = make_exchange(answer.text, step_prompts.UNREADABLE_PROMPT)
+        return Step("Error", reason, is_final=True, has_failed=True)
+
+    async def _request_step(
+        self, number: int, messages: list[JsonObject], tokens: int
+    ) -> IntermediateAnswer:
+        """Return the model's answer.
+
+        When the upstream refuses JSON mode, the call is repeated without it, and JSON mode stays
+        off.
+        """
+        label = f"step {number}"
+        fields: JsonObject = {"max_tokens": tokens}
+        if self._options.temperature is not None:
+            fields["temperature"] = self._options.temperature
+        if self._has_json_mode:
+            try:
+                return await self._calls.request_intermediate_answer(
+                    label, messages, response_format={"type": "json_object"}, **fields
+                )
+            except Rejected:
+                self._has_json_mode = False
+                if self._calls.calls_left < 1:
+                    raise
+        return await self._calls.request_intermediate_answer(label, messages, **fields)
+
+    def make_final_messages(self) -> list[JsonObject]:
+        """Return the messages for the final answer: the caller's own, and the good steps."""
+        good_steps = [step for step in self.steps if not step.has_failed]
+        if not good_steps:
+            return self._caller_messages
+        exchange = make_exchange(render_thinking(good_steps), step_prompts.FINAL_PROMPT)
+        return [*self._caller_messages, *exchange]
+
+
+def make_exchange(answer_text: str, next_prompt: str) -> list[JsonObject]:
+    """Return an answer of the model and the user message that follows it."""
+    return [
+        {"role": "assistant", "content": answer_text},
+        {"role": "user", "content": next_prompt},
+    ]
