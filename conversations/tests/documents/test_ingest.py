@@ -8,7 +8,6 @@ from django.db import OperationalError
 
 from conversations.documents import document_store, ingest
 from conversations.documents.index_worker import IndivisibleText, Splitting, divide_text
-from conversations.documents.ranking import document_cache
 from conversations.models import Document, DocumentState, Passage
 from conversations.tests.lamps import TEXT, at, state, stored, taking
 from providers.database.database_threads import run_in_thread
@@ -16,11 +15,6 @@ from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
 from proxysite.testing import wait_until_true
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-
-
-@pytest.fixture(autouse=True)
-def _empty_shelf():
-    document_cache.clear_entries()
 
 
 async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):
@@ -42,9 +36,11 @@ async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):
     )
 
 
-async def test_the_same_text_is_divided_once_for_each_user_and_way(alice, mallory, divisions):
+async def test_the_same_text_is_divided_once_for_each_user_and_way(
+    alice, mallory, divisions, empty_cache
+):
     known = await taking(alice)
-    document_cache.clear_entries()
+    empty_cache()
     assert (await taking(alice)).document_id == known.document_id
     assert len(divisions) == 1
     other = await taking(alice, splitting=Splitting(size=300))
