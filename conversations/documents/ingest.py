@@ -22,13 +22,15 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from conversations.documents import document_cache
-from conversations.documents.document_store import (
+from conversations.documents.document_rows import (
     DocumentKey,
-    SourceText,
-    claim_document,
     create_file_document,
     create_or_claim_document,
     find_and_record_use,
+)
+from conversations.documents.document_store import (
+    SourceText,
+    claim_document,
     release_on_failure,
     write_passages,
 )

@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager, suppress
 
 from django.conf import settings
 
+from conversations.documents.document_rows import DocumentKey, create_or_claim_document
 from conversations.documents.document_store import (
-    DocumentKey,
     DocumentLease,
     SourceText,
-    create_or_claim_document,
     read_document_text,
     release_document,
     renew_claim,

@@ -6,7 +6,7 @@ import threading
 import pytest
 from django.db import OperationalError
 
-from conversations.documents import document_store, ingest
+from conversations.documents import document_rows, document_store, ingest
 from conversations.documents.index_worker import IndivisibleText, Splitting, divide_text
 from conversations.models import Document, DocumentState, Passage
 from conversations.tests.lamps import TEXT, at, state, stored, taking
@@ -131,8 +131,8 @@ async def test_what_another_process_takes_in_is_waited_for(alice, divisions):
     text = document_store.SourceText.from_content(TEXT, Splitting())
     lease = (
         await run_in_thread(
-            document_store.create_or_claim_document,
-            document_store.DocumentKey(alice.user.pk, text.digest),
+            document_rows.create_or_claim_document,
+            document_rows.DocumentKey(alice.user.pk, text.digest),
         )
     ).lease
     waiting = [asyncio.create_task(taking(alice)) for _ in range(2)]
@@ -259,9 +259,9 @@ async def test_a_failure_that_passes_blocks_nothing(alice, monkeypatch, error, s
 
 @pytest.mark.settings(DOCUMENTS_PER_USER=3)
 async def test_many_texts_at_once_are_no_more_than_a_user_may_have(alice):
-    places = [document_store.DocumentKey(alice.user.pk, str(number)) for number in range(12)]
+    places = [document_rows.DocumentKey(alice.user.pk, str(number)) for number in range(12)]
     found = await asyncio.gather(
-        *(run_in_thread(document_store.create_or_claim_document, place) for place in places)
+        *(run_in_thread(document_rows.create_or_claim_document, place) for place in places)
     )
     assert sum(one is not None for one in found) == 3
     assert await run_in_thread(Document.objects.count) == 3
