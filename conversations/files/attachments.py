@@ -7,17 +7,20 @@ files, the text of the file under `text` if a candidate does not, and the id of 
 """
 
 import asyncio
-import re
 import time
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from django.conf import settings
 
 from conversations.files import file_storage
+from conversations.files.file_forms import (
+    AttachedFile,
+    WantedForms,
+    decode_inline_file,
+    read_stored_file,
+)
 from conversations.models import StoredFile
-from conversations.text import extract
 from providers.catalogue import Candidate
 from providers.database.database_threads import await_in_time, run_in_thread
 from providers.database.keyed_locks import KeyedLocks
@@ -26,38 +29,10 @@ from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD, find_file_pa
 from providers.protocol.json_types import JsonObject
 
 MOST_PARTS = 20
-MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
-DEFAULT_FILENAMES = {
-    "application/pdf": "document.pdf",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "document.docx",
-    "text/html": "document.html",
-}
-
-
 FilePart = tuple[str, JsonObject]  # its place in the body, and the part
 
 # a user's requests read documents one at a time, so that one user cannot take all readers
 request_read_locks = KeyedLocks(asyncio.Lock)  # by user id
-
-
-@dataclass(frozen=True, slots=True)
-class AttachedFile:
-    """One file of a request; `problem` says why there is no text."""
-
-    filename: str
-    data_url: str = ""
-    text: str = ""
-    problem: str = ""
-    size_bytes: int = 0
-    file_id: str = ""  # of a stored file
-
-
-@dataclass(frozen=True, slots=True)
-class WantedForms:
-    """The forms of a file that the candidates need."""
-
-    wants_file_data: bool
-    wants_file_text: bool
 
 
 async def attach_files(
@@ -71,9 +46,7 @@ async def attach_files(
         raise InvalidRequest(
             "Files need an API key.", param="messages", code="unsupported_parameter"
         )
-    parts = list(find_file_parts(body["messages"]))
-    if len(parts) > MOST_PARTS:
-        raise InvalidRequest(f"A request has at most {MOST_PARTS} files.", param="messages")
+    parts = list_file_parts(body)
     file_takers = [candidate for candidate in candidates if candidate.model.files]
     wanted = WantedForms(
         wants_file_data=bool(file_takers), wants_file_text=len(file_takers) < len(candidates)
@@ -84,14 +57,22 @@ async def attach_files(
         raise InvalidRequest(message, param="messages", code="files_too_large")
     for (_, part), file in zip(parts, attached_files, strict=True):
         fill_part(part, file, with_data=wanted.wants_file_data)
-    if not wanted.wants_file_text:
-        return list(candidates)
-    refusal = find_text_refusal(parts, attached_files, find_most_text_chars(candidates))
+    refusal = None
+    if wanted.wants_file_text:
+        refusal = find_text_refusal(parts, attached_files, find_most_text_chars(candidates))
     if refusal is None:
         return list(candidates)
     if not file_takers:
         raise refusal
     return file_takers
+
+
+def list_file_parts(body: JsonObject) -> list[FilePart]:
+    """Return the file parts of a body. Raises InvalidRequest when there are too many."""
+    parts = list(find_file_parts(body["messages"]))
+    if len(parts) > MOST_PARTS:
+        raise InvalidRequest(f"A request has at most {MOST_PARTS} files.", param="messages")
+    return parts
 
 
 def is_too_large(sizes_bytes: Iterable[int]) -> bool:
@@ -229,22 +210,6 @@ def load_own_files(
         raise InternalError("The bytes of this file are not here.") from None
 
 
-def read_stored_file(row: StoredFile, wanted: WantedForms) -> AttachedFile:
-    """Return a stored file in the wanted forms. Raises FileNotFoundError."""
-    data_url = ""
-    text = ""
-    problem = row.reason
-    if wanted.wants_file_data:
-        with file_storage.open_stored_file(row) as opened:
-            data_url = encode_data_url(row.content_type, opened.read())
-    if wanted.wants_file_text and not problem:
-        if extract.detect_file_type(row.filename, row.content_type) in extract.IMAGE_TYPES:
-            problem = "It is an image: it has no text."
-        else:
-            text = file_storage.text_path_of(row.pk).read_text(encoding="utf-8")
-    return AttachedFile(row.filename, data_url, text, problem, row.size_bytes, row.pk)
-
-
 def decode_inline_files(
     inline_files: dict[str, JsonObject], wanted: WantedForms, deadline: float
 ) -> dict[str, AttachedFile]:
@@ -258,42 +223,3 @@ def decode_inline_files(
             raise TimeoutError
         file_by_place[place] = decode_inline_file(place, file_fields, wanted)
     return file_by_place
-
-
-def decode_inline_file(place: str, file_fields: JsonObject, wanted: WantedForms) -> AttachedFile:
-    """Return a file that came with the request in the wanted forms. Raises InvalidRequest."""
-    header, comma, encoded = file_fields["file_data"].partition(",")
-    if not comma:  # bare base64
-        header = ""
-        encoded = file_fields["file_data"]
-    content_type = header.removeprefix("data:").partition(";")[0]
-    try:
-        data = b64decode(encoded, validate=True)
-    except ValueError:
-        message = "file_data must be base64, or a data URL with base64."
-        raise InvalidRequest(message, param=f"{place}.file.file_data") from None
-    filename = choose_filename(file_fields.get("filename"), content_type, data)
-    data_url = ""
-    text = ""
-    problem = ""
-    if wanted.wants_file_data:
-        data_url = encode_data_url(content_type, data)
-    if wanted.wants_file_text:
-        try:
-            text = extract.extract_document_text(filename, content_type, data)
-        except extract.UnreadableDocument as error:
-            problem = str(error)
-    return AttachedFile(filename, data_url, text, problem, len(data))
-
-
-def choose_filename(filename: object, content_type: str, data: bytes) -> str:
-    """Return a file's name; when the request gives none, one that fits its type."""
-    sanitized = file_storage.sanitize_filename(filename) if isinstance(filename, str) else ""
-    default = "document.pdf" if data.startswith(b"%PDF-") else "document.txt"
-    return sanitized or DEFAULT_FILENAMES.get(content_type, default)
-
-
-def encode_data_url(content_type: str, data: bytes) -> str:
-    match = MEDIA_TYPE.match(content_type)
-    media_type = match[0] if match else "application/octet-stream"
-    return f"data:{media_type};base64,{b64encode(data).decode()}"

@@ -159,7 +159,8 @@ def test_a_user_finds_his_own_only(alice, mallory):
 
 
 def test_bytes_that_are_not_in_this_home_are_our_fault(alice):
-    from conversations.files.attachments import WantedForms, load_own_files
+    from conversations.files.attachments import load_own_files
+    from conversations.files.file_forms import WantedForms
 
     row = file_storage.store_file(alice.user.pk, upload())
     file_storage.remove_file_bytes(row.pk)
