@@ -17,7 +17,7 @@ from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
 from conversations.models import Conversation, Document, EventBatch, Item, Passage, Turn
-from conversations.search import full_text_index
+from conversations.search.index_cleanup import remove_deleted_words
 
 CONVERSATIONS_AT_ONCE = 200
 ITEMS_AT_ONCE = 1_000
@@ -127,7 +127,7 @@ def delete_all_expired() -> tuple[int, int]:
     document_count = 0
     while count := delete_documents(Document.objects.filter(pk__in=list_expired_document_ids())):
         document_count += count
-    full_text_index.remove_deleted_words(SWEEP_MERGE_SECONDS)
+    remove_deleted_words(SWEEP_MERGE_SECONDS)
     return conversation_count, document_count
 
 
@@ -138,7 +138,7 @@ def list_expired_document_ids() -> list[str]:
 def purge_search_index() -> None:
     """Erase deleted words from the search index, if that is quickly done."""
     if not connection.in_atomic_block:
-        full_text_index.remove_deleted_words(MERGE_SECONDS)
+        remove_deleted_words(MERGE_SECONDS)
 
 
 @receiver(post_delete, sender=get_user_model())

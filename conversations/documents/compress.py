@@ -1,11 +1,13 @@
 """Shorten a text to a budget: keep the dense part word for word and in order.
 
 `compress_text` takes a text and a `CompressionPlan` (its budget in characters) and returns
-`CompressedText`, whose text is never longer than the budget; the other passages are for an index.
+`CompressedText`, whose text is never longer than the budget.
+
 With a summariser, at least half of the budget is for the densest passages. As many of the others as
 could then fit are replaced by their summaries, and these again by their summaries, as long as a
 round makes the whole at least a tenth shorter (OpenKimi's rule). A round that cannot do so is not
 begun. A text that is still too long is cut at passage borders, least dense first.
+
 `compress_in_rounds` does the work: it is a generator that asks for summaries and does no I/O.
 """
 
@@ -49,17 +51,73 @@ class CompressionPlan:
 class CompressedText:
     """A text within its budget.
 
-    `verbatim_passages` and `other_passages` together are all passages of the whole text, each in
-    order. The passages in `verbatim_passages` are in `text` word for word. Those in
-    `other_passages` are not, or only as summaries, and belong in an index. `round_count` is how
-    often the text was summarised; `has_all_summaries` is true when no summary failed.
+    `round_count` is how often the text was summarised; `has_all_summaries` is true when no summary
+    failed.
     """
 
     text: str
-    verbatim_passages: list[Passage]
-    other_passages: list[Passage]
-    round_count: int
+    round_count: int = 0
     has_all_summaries: bool = True
+
+
+@dataclass(slots=True)
+class Draft:
+    """A text while it is shortened: one piece for each passage.
+
+    A piece is the passage's text, a summary of it, or empty: then the passage is left out. Pieces
+    have the numbers of their passages.
+    """
+
+    passages: Sequence[Passage]
+    pieces: list[str]
+    round_count: int = 0
+    has_all_summaries: bool = True
+
+    def is_verbatim(self, number: int) -> bool:
+        return self.pieces[number] == self.passages[number].text
+
+    def select_worthwhile(self, numbers: Sequence[int], total_chars: int) -> list[int]:
+        """Return those of the pieces that are not empty.
+
+        None of them when their summaries could not make the whole a tenth shorter.
+        """
+        filled = [number for number in numbers if self.pieces[number]]
+        saved_chars = (1 - SUMMARY_SHARE) * sum(len(self.pieces[number]) for number in filled)
+        return filled if saved_chars >= (1 - PROGRESS_SHARE) * total_chars else []
+
+    def replace_by_summaries(self, numbers: Sequence[int], summaries: SummaryTexts) -> None:
+        """Replace these pieces by their summaries if these are shorter."""
+        for number, summary in zip(numbers, summaries, strict=True):
+            if summary is not None and len(summary.strip()) < len(self.pieces[number]):
+                self.pieces[number] = summary.strip()
+        self.round_count += 1
+        self.has_all_summaries = None not in summaries
+
+    def keep_fitting_pieces(self, order: Sequence[int], budget_chars: int) -> None:
+        """Empty the pieces that do not fit into the budget; the first in `order` are kept first."""
+        room = budget_chars + len(OMISSION_MARK)
+        for number in order:
+            cost = len(self.pieces[number]) + len(OMISSION_MARK)
+            if cost <= room and self.pieces[number]:
+                room -= cost
+            else:
+                self.pieces[number] = ""
+
+    def join_pieces(self) -> str:
+        """Join the pieces to one text.
+
+        Neighbours are joined as they were, a summary gets lines of its own, and a mark stands for
+        missing passages.
+        """
+        filled = [number for number, piece in enumerate(self.pieces) if piece]
+        parts = [self.pieces[number] for number in filled[:1]]
+        for previous, number in pairwise(filled):
+            if number > previous + 1:
+                parts.append(OMISSION_MARK)
+            elif not (self.is_verbatim(previous) and self.is_verbatim(number)):
+                parts.append("\n")
+            parts.append(self.pieces[number])
+        return "".join(parts)
 
 
 async def compress_text(
@@ -76,176 +134,144 @@ async def compress_text(
     `outline`, the text is not divided and scored again. Raises ValueError for a negative budget or
     a wrong number of summaries.
     """
-    work = compress_in_rounds(text, plan, outline)
-    made = await asyncio.to_thread(advance_rounds, work, None)
-    while isinstance(made, list):
-        made = await asyncio.to_thread(advance_rounds, work, await summarise(made))
-    return made
+    rounds = compress_in_rounds(text, plan, outline)
+    progress = await asyncio.to_thread(advance_rounds, rounds, None)
+    while isinstance(progress, list):
+        progress = await asyncio.to_thread(advance_rounds, rounds, await summarise(progress))
+    return progress
 
 
 def advance_rounds(
-    work: SummaryRounds, summaries: SummaryTexts | None
+    rounds: SummaryRounds, summaries: SummaryTexts | None
 ) -> list[str] | CompressedText:
     """Return the next texts to be summarised, or the result."""
     try:
-        return work.send(summaries)
-    except StopIteration as done:
-        fitted: CompressedText = done.value
-        return fitted
+        return rounds.send(summaries)
+    except StopIteration as end:
+        compressed: CompressedText = end.value
+        return compressed
 
 
 def compress_in_rounds(
     text: str, plan: CompressionPlan, outline: Outline | None = None
 ) -> SummaryRounds:
-    """Yield the texts of each round of summaries; return the fitted text.
+    """Yield the texts of each round of summaries; return the compressed text.
 
     Each `yield` is sent as many summaries, or None when there are none. A text within its budget is
     returned at once, unchanged. Raises ValueError for a negative budget.
     """
     if plan.budget_chars < 0:
         raise ValueError("the budget is at least 0 characters")
-    passages, scores = (
-        split_and_score(text, plan) if outline is None else slice_outlined_passages(text, outline)
-    )
     if len(text) <= plan.budget_chars:
-        return CompressedText(text, passages, [], 0)
-    whole = [passage.text for passage in passages]
-    order = sorted(range(len(whole)), key=lambda at: (at > 0, -scores[at], at))
-    kept, low = choose_pieces(whole, order, scores, plan)
-    first = {*kept, *low}
-    pieces = [piece if at in first else "" for at, piece in enumerate(whole)]
-    done = 0
-    left = plan.most_summaries
-    length = len(join_pieces(passages, pieces))
-    complete = True
-    while low := select_worthwhile(pieces, low[:left], length):
-        summaries = yield [pieces[at] for at in low]
-        if summaries is None:
-            break
-        pieces = replace_by_summaries(pieces, low, summaries)
-        complete = None not in summaries
-        done = done + 1
-        left = left - len(low)
-        before = length
-        length = len(join_pieces(passages, pieces))
-        if length <= plan.budget_chars or length > PROGRESS_SHARE * before or not complete:
-            break
-    if all(pieces[at] == whole[at] for at in first):
-        first = set()  # no passage became shorter
-    pieces = [piece if at in first else whole[at] for at, piece in enumerate(pieces)]
-    pieces = keep_fitting_pieces(
-        pieces, sorted(order, key=lambda at: at > 0 and at not in first), plan.budget_chars
+        return CompressedText(text)
+    if outline is None:
+        passages, scores = split_and_score(text, plan)
+    else:
+        passages, scores = slice_outlined_passages(text, outline)
+    order = sorted(range(len(passages)), key=lambda number: (number > 0, -scores[number], number))
+    sizes = [len(passage.text) + len(OMISSION_MARK) for passage in passages]
+    verbatim = choose_verbatim(sizes, order, scores, plan)
+    to_summarise = choose_to_summarise(sizes, order, verbatim, plan)
+    chosen = verbatim | set(to_summarise)
+    draft = Draft(
+        passages,
+        [passage.text if number in chosen else "" for number, passage in enumerate(passages)],
     )
-    same = [piece == passage.text for passage, piece in zip(passages, pieces, strict=True)]
-    verbatim = [passage for passage, stands in zip(passages, same, strict=True) if stands]
-    rest = [passage for passage, stands in zip(passages, same, strict=True) if not stands]
-    return CompressedText(join_pieces(passages, pieces), verbatim, rest, done, complete)
+    yield from summarise_in_rounds(draft, to_summarise, plan)
+    cut_draft(draft, chosen, order, plan.budget_chars)
+    return CompressedText(draft.join_pieces(), draft.round_count, draft.has_all_summaries)
+
+
+def summarise_in_rounds(
+    draft: Draft, numbers: Sequence[int], plan: CompressionPlan
+) -> Generator[list[str], SummaryTexts | None, None]:
+    """Yield these pieces to be summarised, again and again; put the summaries into the draft.
+
+    The last round is the one after which the draft fits, or that made it hardly shorter, or in
+    which a summary failed.
+    """
+    summaries_left = plan.most_summaries
+    total_chars = len(draft.join_pieces())
+    while numbers := draft.select_worthwhile(numbers[:summaries_left], total_chars):
+        summaries = yield [draft.pieces[number] for number in numbers]
+        if summaries is None:
+            return
+        draft.replace_by_summaries(numbers, summaries)
+        summaries_left -= len(numbers)
+        useful_chars = PROGRESS_SHARE * total_chars
+        total_chars = len(draft.join_pieces())
+        is_short = total_chars <= plan.budget_chars
+        if is_short or total_chars > useful_chars or not draft.has_all_summaries:
+            return
+
+
+def cut_draft(draft: Draft, chosen: set[int], order: Sequence[int], budget_chars: int) -> None:
+    """Fill the draft with the passages left out so far, then cut it to the budget.
+
+    The opening is kept first if it fits: it tells what the text is, and in a prompt what to do with
+    it. Then come the chosen pieces, if any of them is a summary, and then the densest.
+    """
+    if all(draft.is_verbatim(number) for number in chosen):
+        chosen = set()
+    for number, passage in enumerate(draft.passages):
+        if number not in chosen:
+            draft.pieces[number] = passage.text
+    chosen_first = sorted(order, key=lambda number: number > 0 and number not in chosen)
+    draft.keep_fitting_pieces(chosen_first, budget_chars)
 
 
 def split_and_score(text: str, plan: CompressionPlan) -> tuple[list[Passage], Sequence[float]]:
-    passages = split_passages(
-        text, min(plan.passage_chars, max(plan.budget_chars, LEAST_PIECE_CHARS))
-    )
+    """Return the passages of a text and their scores."""
+    passage_chars = min(plan.passage_chars, max(plan.budget_chars, LEAST_PIECE_CHARS))
+    passages = split_passages(text, passage_chars)
     return passages, score_density([passage.text for passage in passages], plan.method)
 
 
 def slice_outlined_passages(text: str, outline: Outline) -> tuple[list[Passage], Sequence[float]]:
     """Return the passages of an outline without their overlaps, and their scores."""
-    ends = [0, *outline.ends]
-    spans = [
-        (max(start, before), end)
-        for start, end, before in zip(outline.starts, outline.ends, ends, strict=False)
-    ]
-    return [Passage(start, end, text[start:end]) for start, end in spans], outline.scores
+    passages: list[Passage] = []
+    previous_end = 0
+    for outlined_start, end in zip(outline.starts, outline.ends, strict=True):
+        start = max(outlined_start, previous_end)
+        passages.append(Passage(start, end, text[start:end]))
+        previous_end = end
+    return passages, outline.scores
 
 
-def choose_pieces(
-    pieces: Sequence[str], order: Sequence[int], scores: Sequence[float], plan: CompressionPlan
-) -> tuple[list[int], list[int]]:
-    """Return the positions of the pieces to keep word for word, and of those to summarise.
+def choose_verbatim(
+    sizes: Sequence[int], order: Sequence[int], scores: Sequence[float], plan: CompressionPlan
+) -> set[int]:
+    """Return the numbers of the pieces to keep word for word: the opening and the densest.
 
-    Both are in order. Kept are the opening and the densest pieces, in half of the budget or in more
-    when the summaries of all others leave more. Then as many of the next pieces are summarised as
-    fit.
+    They get half of the budget, or more when the summaries of all others leave more.
     """
-    sizes = [len(piece) + len(OMISSION_MARK) for piece in pieces]
-    used = 0.0
-    others = SUMMARY_SHARE * sum(sizes)
-    kept: list[int] = []
-    low: list[int] = []
-    for at in order:
-        others -= SUMMARY_SHARE * sizes[at]
-        room = (
-            plan.budget_chars if at == 0 else max(plan.budget_chars / 2, plan.budget_chars - others)
-        )
-        if (at == 0 or scores[at] > plan.threshold) and used + sizes[at] <= room:
-            kept.append(at)
-            used += sizes[at]
-    there = set(kept)
-    for at in order:
-        if (
-            at not in there
-            and len(low) < plan.most_summaries
-            and used + SUMMARY_SHARE * sizes[at] <= plan.budget_chars
-        ):
-            low.append(at)
-            used += SUMMARY_SHARE * sizes[at]
-    return sorted(kept), sorted(low)
+    verbatim: set[int] = set()
+    used_chars = 0
+    summary_chars = SUMMARY_SHARE * sum(sizes)  # of the pieces that come later in the order
+    for number in order:
+        summary_chars -= SUMMARY_SHARE * sizes[number]
+        dense_room = max(plan.budget_chars / 2, plan.budget_chars - summary_chars)
+        if number == 0:
+            is_kept = sizes[number] <= plan.budget_chars
+        else:
+            is_kept = scores[number] > plan.threshold and used_chars + sizes[number] <= dense_room
+        if is_kept:
+            verbatim.add(number)
+            used_chars += sizes[number]
+    return verbatim
 
 
-def select_worthwhile(
-    pieces: Sequence[str], positions: Sequence[int], total_chars: int
+def choose_to_summarise(
+    sizes: Sequence[int], order: Sequence[int], verbatim: set[int], plan: CompressionPlan
 ) -> list[int]:
-    """Return the positions of `positions` that are not empty yet.
-
-    None of them when their summaries could not make the whole a tenth shorter.
-    """
-    there = [at for at in positions if pieces[at]]
-    saved = (1 - SUMMARY_SHARE) * sum(len(pieces[at]) for at in there)
-    return there if saved >= (1 - PROGRESS_SHARE) * total_chars else []
-
-
-def replace_by_summaries(
-    pieces: Sequence[str], positions: Sequence[int], summaries: SummaryTexts
-) -> list[str]:
-    """Return the pieces; at `positions` their summaries replace them if these are shorter."""
-    shorter = list(pieces)
-    for at, summary in zip(positions, summaries, strict=True):
-        if summary is not None and len(summary.strip()) < len(pieces[at]):
-            shorter[at] = summary.strip()
-    return shorter
-
-
-def keep_fitting_pieces(
-    pieces: Sequence[str], order: Sequence[int], budget_chars: int
-) -> list[str]:
-    """Return the pieces that fit into the budget, first in `order` first; the others are empty.
-
-    The opening stays if it fits: it tells what the text is, and in a prompt what to do with it.
-    """
-    left = budget_chars + len(OMISSION_MARK)
-    fitting = set()
-    for at in order:
-        cost = len(pieces[at]) + len(OMISSION_MARK)
-        if pieces[at] and cost <= left:
-            left -= cost
-            fitting.add(at)
-    return [piece if at in fitting else "" for at, piece in enumerate(pieces)]
-
-
-def join_pieces(passages: Sequence[Passage], pieces: Sequence[str]) -> str:
-    """Join the pieces to one text.
-
-    Neighbours are joined as they were, a summary gets lines of its own, and a mark stands for
-    missing passages. Empty pieces are missing.
-    """
-    there = [at for at, piece in enumerate(pieces) if piece]
-    verbatim = [piece == passage.text for passage, piece in zip(passages, pieces, strict=True)]
-    parts = [pieces[at] for at in there[:1]]
-    for before, at in pairwise(there):
-        if at > before + 1:
-            parts.append(OMISSION_MARK)
-        elif not (verbatim[before] and verbatim[at]):
-            parts.append("\n")
-        parts.append(pieces[at])
-    return "".join(parts)
+    """Return the numbers of the pieces to summarise, in order: as many of the next as fit."""
+    to_summarise: list[int] = []
+    used_chars: float = sum(sizes[number] for number in verbatim)
+    for number in order:
+        if len(to_summarise) >= plan.most_summaries:
+            break
+        expected_chars = SUMMARY_SHARE * sizes[number]
+        if number not in verbatim and used_chars + expected_chars <= plan.budget_chars:
+            to_summarise.append(number)
+            used_chars += expected_chars
+    return sorted(to_summarise)

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import TypeGuard
 from uuid import uuid4
 
 from django.conf import settings
@@ -58,17 +58,18 @@ async def embed_by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[st
     the vector of a question. Raises GatewayError.
     """
     name = settings.EMBEDDING_MODEL
-    meant = catalogue.resolve_name(name)
-    if meant is None:
+    resolved = catalogue.resolve_name(name)
+    if resolved is None:
         raise ModelNotFound(f"The model {name!r} of EMBEDDING_MODEL does not exist.")
     body = {"model": name, "input": list(texts), "encoding_format": "float"}
     request = ChatRequest(id=uuid4().hex, endpoint=EMBEDDINGS, model=name, body=body)
-    candidates = catalogue.find_candidates(meant.public_id, request)
-    found: dict[int, Vector] = {}
+    candidates = catalogue.find_candidates(resolved.public_id, request)
+    vector_by_index: dict[int, Vector] = {}
     async with aclosing(failover.answer(request, candidates, pool, Trace(request))) as batches:
         async for answer, *_ in batches:
-            found = parse_embeddings(answer)
-    ordered = [found[at] for at in range(len(texts)) if at in found]
+            vector_by_index = parse_embeddings(answer)
+    indexes = range(len(texts))
+    ordered = [vector_by_index[index] for index in indexes if index in vector_by_index]
     if len(ordered) != len(texts) or len({len(vector) for vector in ordered}) > 1:
         raise BadResponse("The upstream gave no embeddings, or not all.")
     return ordered
@@ -77,27 +78,27 @@ async def embed_by_upstream(catalogue: Catalogue, pool: Pool, texts: Sequence[st
 def parse_embeddings(answer: Chunk) -> dict[int, Vector]:
     """Return the valid embeddings of an answer, by their index."""
     data = answer.get("data")
-    found: dict[int, Vector] = {}
-    for at, one in enumerate(data if isinstance(data, list) else ()):
-        if isinstance(one, dict):
-            place = one.get("index", at)
-            vector = one.get("embedding")
-            if (
-                isinstance(place, int)
-                and isinstance(vector, list)
-                and vector
-                and all(map(is_number, vector))
-            ):
-                found[place] = vector
-    return found
+    if not isinstance(data, list):
+        return {}
+    vector_by_index: dict[int, Vector] = {}
+    for position, entry in enumerate(data):
+        if isinstance(entry, dict):
+            index = entry.get("index", position)
+            vector = entry.get("embedding")
+            if isinstance(index, int) and is_vector(vector):
+                vector_by_index[index] = vector
+    return vector_by_index
 
 
-def is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) < LARGEST_NUMBER
-    )
+def is_vector(value: object) -> TypeGuard[Vector]:
+    """Return whether a value is a list of usable numbers, and not empty."""
+    return isinstance(value, list) and bool(value) and all(map(is_number, value))
+
+
+def is_number(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) < LARGEST_NUMBER
 
 
 class LocalEmbedder:
@@ -119,8 +120,10 @@ class LocalEmbedder:
                 except LocalModelMissing as error:
                     raise ModelNotFound(str(error)) from None
             known = [text for text in texts if is_mostly_latin(text)]
-            found = iter(await asyncio.to_thread(self._model, known))
-        return [next(found) if is_mostly_latin(text) else [0.0] * EMBEDDING_WIDTH for text in texts]
+            vector_by_text = dict(
+                zip(known, await asyncio.to_thread(self._model, known), strict=True)
+            )
+        return [vector_by_text.get(text) or [0.0] * EMBEDDING_WIDTH for text in texts]
 
 
 def is_mostly_latin(text: str) -> bool:
@@ -132,21 +135,27 @@ def is_mostly_latin(text: str) -> bool:
 # --- in the background ----------------------------------------------------------------------------
 async def embed_documents_forever(embed: EmbedTexts) -> None:
     """Embed documents without embeddings of the present model, for ever. Writes their passages."""
-    maker = ""
+    ingested = Document.objects.filter(state=DocumentState.INGESTED)
+    embedding_model = ""
     while True:
         try:
-            if not maker and await LONG.run_work(
-                Document.objects.filter(state=DocumentState.INGESTED).exists
-            ):
-                maker = await identify_embedding_model(embed)
-                await LONG.run_work(mark_embeddings_outdated, maker)
-            document_id = await LONG.run_work(claim_next_document, maker) if maker else None
-            while document_id is not None:
-                await embed_document(embed, document_id)
-                document_id = await LONG.run_work(claim_next_document, maker)
+            if not embedding_model and await LONG.run_work(ingested.exists):
+                embedding_model = await identify_embedding_model(embed)
+                await LONG.run_work(mark_embeddings_outdated, embedding_model)
+            if embedding_model:
+                await embed_documents(embed, embedding_model)
         except (GatewayError, DatabaseError) as error:
             logger.warning("documents are not embedded now: %s", type(error).__name__)
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def embed_documents(embed: EmbedTexts, embedding_model: str) -> None:
+    """Embed the documents that lack embeddings of this model, one after the other.
+
+    Raises GatewayError, DatabaseError.
+    """
+    while document_id := await LONG.run_work(claim_next_document, embedding_model):
+        await embed_document(embed, document_id)
 
 
 async def identify_embedding_model(embed: EmbedTexts) -> str:
@@ -175,17 +184,18 @@ def claim_next_document(embedding_model: str) -> str | None:
     Writes its lease. When its embeddings are of another model, deletes them. For a database thread.
     """
     lacking = Document.objects.lacking_embeddings()
-    found = lacking.order_by("created_at").values_list("pk", flat=True).first()
-    if found is None or not lacking.filter(pk=found).claim_lease("alive_until", LEASE_SECONDS):
+    document_id = lacking.order_by("created_at").values_list("pk", flat=True).first()
+    if document_id is None:
         return None
-    others = Document.objects.filter(pk=found).exclude(embedding_model=embedding_model)
-    if others.exists():
+    if not lacking.filter(pk=document_id).claim_lease("alive_until", LEASE_SECONDS):
+        return None
+    outdated = Document.objects.filter(pk=document_id).exclude(embedding_model=embedding_model)
+    if outdated.exists():
+        embedded = Passage.objects.filter(document_id=document_id, embedding__isnull=False)
         with transaction.atomic():
-            Passage.objects.filter(document_id=found, embedding__isnull=False).update(
-                embedding=None
-            )
-            others.update(embedding_model=embedding_model)
-    return found
+            embedded.update(embedding=None)
+            outdated.update(embedding_model=embedding_model)
+    return document_id
 
 
 async def embed_document(embed: EmbedTexts, document_id: str) -> None:
@@ -195,8 +205,9 @@ async def embed_document(embed: EmbedTexts, document_id: str) -> None:
     DatabaseError.
     """
     while rows := await LONG.run_work(renew_and_list_passages, document_id):
-        found = await embed([text for _, text in rows])
-        await LONG.run_work(write_embeddings, document_id, [number for number, _ in rows], found)
+        passage_vectors = await embed([text for _, text in rows])
+        numbers = [number for number, _ in rows]
+        await LONG.run_work(write_embeddings, document_id, numbers, passage_vectors)
     await LONG.run_work(Document.objects.filter(pk=document_id).release_lease, "alive_until")
 
 

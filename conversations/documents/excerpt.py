@@ -49,67 +49,112 @@ class ExcerptFrame:
     end_chars: int = 0
 
 
+class PassageRoom:
+    """Room for passages, in characters.
+
+    Passages that are taken use it up. None is taken twice, and none that lies in `covered_spans`,
+    which are shown anyway.
+    """
+
+    def __init__(self, outline: Outline, room_chars: int, covered_spans: Sequence[Span]) -> None:
+        self.room_chars = room_chars
+        self._outline = outline
+        self._covered_spans = covered_spans
+        self._taken_keys: set[Key] = set()
+        self._lengths: dict[Key, int] = {
+            number: outline.passage_length(number) + len(OMISSION_MARK)
+            for number in range(len(outline))
+        }
+
+    @property
+    def opening_chars(self) -> int:
+        """The characters that the first passage takes, 0 when there are no passages."""
+        return self._lengths.get(0, 0)
+
+    def take_passages(
+        self, ranked: Iterable[PassageHit], most_chars: int | None = None
+    ) -> list[Span]:
+        """Take the first of the ranked passages, as many as fit; return their spans."""
+        new_hits = [hit for hit in ranked if self._is_new(hit)]
+        budget = self.room_chars if most_chars is None else most_chars
+        taken = select_within_budget(new_hits, self._lengths, budget)
+        for hit in taken:
+            self._taken_keys.add(hit.key)
+            self.room_chars -= self._lengths[hit.key]
+        return [span_of(self._outline, hit) for hit in taken]
+
+    def take_dense_passages(self, ranked: Iterable[PassageHit], threshold: float) -> list[Span]:
+        """Take the opening and the passages that score at least `threshold`, in half of the room.
+
+        The opening may take all the room, unless the head of the text is shown anyway.
+        """
+        dense_hits = [hit for hit in ranked if hit.key == 0 or hit.score >= threshold]
+        opening_chars = 0 if self._covered_spans else self.opening_chars
+        return self.take_passages(dense_hits, max(self.room_chars // 2, opening_chars))
+
+    def _is_new(self, hit: PassageHit) -> bool:
+        if hit.key in self._taken_keys:
+            return False
+        return not is_covered(span_of(self._outline, hit), self._covered_spans)
+
+
 def build_excerpt(
     text: str, outline: Outline, hits: Sequence[PassageHit], frame: ExcerptFrame
 ) -> str:
     """Return the text within the frame's budget.
 
-    Half of it is for the brief, or for the opening and the densest passages. The rest is for
+    Half of it is for the summary, or for the opening and the densest passages. The rest is for
     `hits`, best first, and then for the next densest passages. A text that fits is returned
     unchanged.
     """
     if len(text) <= frame.budget_chars:
         return text
-    lengths: dict[Key, int] = {
-        at: outline.passage_length(at) + len(OMISSION_MARK) for at in range(len(outline))
-    }
-    room = frame.budget_chars - NOTES_CHARS
-    ends = find_end_spans(text, min(frame.end_chars, room // 4))
-    room -= sum(end - start + len(OMISSION_MARK) for start, end in ends)
-    if not lengths or (lengths[0] > room and not ends):
+    room_chars = frame.budget_chars - NOTES_CHARS
+    ends = find_end_spans(text, min(frame.end_chars, room_chars // 4))
+    room_chars -= sum(end - start + len(OMISSION_MARK) for start, end in ends)
+    room = PassageRoom(outline, room_chars, ends)
+    if not len(outline) or (room.opening_chars > room_chars and not ends):
         return text[: max(frame.budget_chars, 0)]
-    brief = frame.summary if len(frame.summary) <= room else ""
-    ranked = [
-        hit for hit in outline.rank_by_density() if not is_covered(span_of(outline, hit), ends)
-    ]
-    kept: list[PassageHit] = []
-    if not brief:
-        dense = [hit for hit in ranked if hit.key == 0 or hit.score >= frame.threshold]
-        kept = select_within_budget(dense, lengths, max(room // 2, 0 if ends else lengths[0]))
-    left = room - len(brief) - sum(lengths[hit.key] for hit in kept)
-    open_hits = [hit for hit in hits if not is_covered(span_of(outline, hit), ends)]
-    found = select_new_hits(open_hits, kept, lengths, left)
-    more = select_new_hits(
-        ranked, [*kept, *found], lengths, left - sum(lengths[hit.key] for hit in found)
-    )
-    if not hits and not brief:  # there is no question: the dense part gets all the room
-        kept = [*kept, *more]
-        more = []
-    head = ends[:1]
-    tail = ends[1:]
-    if brief:
-        shown = OMISSION_MARK.join(
-            filter(None, (join_spans(text, head), brief, join_spans(text, tail)))
-        )
+    ranked = outline.rank_by_density()
+    if frame.summary and len(frame.summary) <= room_chars:
+        room.room_chars -= len(frame.summary)
+        beginning = join_around_summary(text, ends, frame.summary)
+        concerning = room.take_passages(hits)
+        further = room.take_passages(ranked)
     else:
-        shown = join_spans(text, [*ends, *(span_of(outline, hit) for hit in kept)])
-    further = join_spans(text, [span_of(outline, hit) for hit in more])
-    concerning = join_spans(text, [span_of(outline, hit) for hit in found])
-    said = SHORTENED_NOTE.format(shown=len(shown) + len(further) + len(concerning), total=len(text))
-    said += DENSE_PASSAGES_NOTE + further if further else ""
-    said += QUESTION_PASSAGES_NOTE + concerning if concerning else ""
-    return shown + said + (PASSAGES_END_NOTE if further or concerning else "")
+        dense = room.take_dense_passages(ranked, frame.threshold)
+        concerning = room.take_passages(hits)
+        further = room.take_passages(ranked)
+        if not hits:  # there is no question: the dense part gets all the room
+            dense += further
+            further = []
+        beginning = join_spans(text, [*ends, *dense])
+    return add_notes(
+        beginning, join_spans(text, further), join_spans(text, concerning), total=len(text)
+    )
 
 
-def select_new_hits(
-    ranked: Sequence[PassageHit],
-    known_hits: Iterable[PassageHit],
-    lengths: dict[Key, int],
-    room: int,
-) -> list[PassageHit]:
-    """Return the first of the ranked passages that are not in `known_hits`, as many as fit."""
-    keys = {hit.key for hit in known_hits}
-    return select_within_budget([hit for hit in ranked if hit.key not in keys], lengths, room)
+def join_around_summary(text: str, ends: Sequence[Span], summary: str) -> str:
+    """Return head, summary and tail, with marks between them."""
+    parts = [join_spans(text, ends[:1]), summary, join_spans(text, ends[1:])]
+    return OMISSION_MARK.join(filter(None, parts))
+
+
+def add_notes(beginning: str, further: str, concerning: str, total: int) -> str:
+    """Join the parts of an excerpt, with notes that say what they are.
+
+    `further` are the next densest passages, `concerning` those that concern the question; both may
+    be empty. `total` is the length of the whole text.
+    """
+    shown = len(beginning) + len(further) + len(concerning)
+    parts = [beginning, SHORTENED_NOTE.format(shown=shown, total=total)]
+    if further:
+        parts += (DENSE_PASSAGES_NOTE, further)
+    if concerning:
+        parts += (QUESTION_PASSAGES_NOTE, concerning)
+    if further or concerning:
+        parts.append(PASSAGES_END_NOTE)
+    return "".join(parts)
 
 
 def span_of(outline: Outline, hit: PassageHit) -> Span:
@@ -128,18 +173,15 @@ def find_end_spans(text: str, most_chars: int) -> list[Span]:
     """
     if most_chars < LEAST_END_CHARS:
         return []
-    borders = [
-        found.end()
-        for found in BORDER_PATTERN.finditer(text, 0, most_chars)
-        if found.end() > most_chars // 2
-    ]
-    begin = len(text) - most_chars
-    starts = (
-        found.end()
-        for found in BORDER_PATTERN.finditer(text, begin)
-        if found.end() <= len(text) - most_chars // 2
-    )
-    return [(0, borders[-1] if borders else most_chars), (next(starts, begin), len(text))]
+    head_end = most_chars
+    for border in BORDER_PATTERN.finditer(text, 0, most_chars):
+        if border.end() > most_chars // 2:
+            head_end = border.end()
+    tail_start = len(text) - most_chars
+    first_border = BORDER_PATTERN.search(text, tail_start)
+    if first_border and first_border.end() <= len(text) - most_chars // 2:
+        tail_start = first_border.end()
+    return [(0, head_end), (tail_start, len(text))]
 
 
 def join_spans(text: str, spans: Iterable[Span]) -> str:
@@ -148,11 +190,11 @@ def join_spans(text: str, spans: Iterable[Span]) -> str:
     Neighbours are joined as they were; a mark stands for missing parts.
     """
     parts: list[str] = []
-    last = 0
+    joined_end = 0
     for start, end in sorted(spans):
-        if start > last and parts:
+        if start > joined_end and parts:
             parts.append(OMISSION_MARK)
-        if end > last or not parts:
-            parts.append(text[max(start, last) : end])
-        last = max(last, end)
+        if end > joined_end or not parts:
+            parts.append(text[max(start, joined_end) : end])
+        joined_end = max(joined_end, end)
     return "".join(parts)

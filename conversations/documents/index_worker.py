@@ -17,11 +17,10 @@ import threading
 import time
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from conversations.documents.index.bm25 import MemoryIndex, PassageHit
 from conversations.documents.index.packed_postings import (
@@ -48,6 +47,7 @@ MEMORY_BYTES = 3 * 2**30  # of address space, for one text's division
 NICENESS = 5  # answers have priority
 WATCH_SECONDS = 1.0  # between two checks whether the parent process still runs
 HEADER_BYTES = 8  # two counts: passages, bytes of the table
+ScoredSpan = tuple[int, int, float]  # start, end and score of a passage
 
 
 class IndivisibleText(Exception):
@@ -67,31 +67,30 @@ class Splitting:
     method: str = "weighted"
 
     @classmethod
-    def from_options(cls, options: dict[str, Any]) -> "Splitting":
+    def from_options(cls, options: Mapping[str, object]) -> "Splitting":
         """Return the way of dividing that OpenKimi's `processor` options ask for, within limits.
 
         A missing or senseless value is replaced by the default.
         """
-        given = options.get("processor")
-        given = given if isinstance(given, dict) else {}
-        size = min(
-            max(int_or_default(given.get("batch_size"), PASSAGE_CHARS), LEAST_PASSAGE_CHARS),
-            MOST_PASSAGE_CHARS,
-        )
-        overlap = min(max(int_or_default(given.get("overlap_size"), 0), 0), size // 2)
-        method = given.get("entropy_method")
+        processor = options.get("processor")
+        if not isinstance(processor, dict):
+            return cls()
+        size = int_or_default(processor.get("batch_size"), PASSAGE_CHARS)
+        size = min(max(size, LEAST_PASSAGE_CHARS), MOST_PASSAGE_CHARS)
+        overlap = int_or_default(processor.get("overlap_size"), 0)
+        overlap = min(max(overlap, 0), size // 2)
+        method = processor.get("entropy_method")
         return cls(size, overlap, method if method in METHODS else "weighted")
 
     def compute_digest(self, text: str) -> str:
         """Return the SHA-256 of the text and of how it is divided, which identifies equal work."""
-        mark = hashlib.sha256(
-            f"{FORMAT_VERSION} {self.size} {self.overlap} {self.method}\n".encode()
-        )
-        mark.update(text.encode("utf-8", "replace"))
-        return mark.hexdigest()
+        way = f"{FORMAT_VERSION} {self.size} {self.overlap} {self.method}\n"
+        digest = hashlib.sha256(way.encode())
+        digest.update(text.encode("utf-8", "replace"))
+        return digest.hexdigest()
 
 
-def int_or_default(value: Any, default: int) -> int:
+def int_or_default(value: object, default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
@@ -116,9 +115,11 @@ class Outline:
     def rank_by_density(self) -> list[PassageHit]:
         """Return all passages: the opening first, because it introduces the text, then by score."""
         order = heapq.nsmallest(
-            len(self), range(len(self)), key=lambda at: (at > 0, -self.scores[at], at)
+            len(self),
+            range(len(self)),
+            key=lambda number: (number > 0, -self.scores[number], number),
         )
-        return [PassageHit(at, self.scores[at]) for at in order]
+        return [PassageHit(number, self.scores[number]) for number in order]
 
     @classmethod
     def from_packed(cls, data: bytes) -> "Outline":
@@ -126,18 +127,18 @@ class Outline:
 
         Raises ValueError, zlib.error for other bytes.
         """
-        passages, size = numbers_from_bytes(data[:HEADER_BYTES])
-        end = HEADER_BYTES + size
-        table = zlib.decompress(data[HEADER_BYTES:end])
-        starts = numbers_from_bytes(table[: 4 * passages])
-        ends = numbers_from_bytes(table[4 * passages : 8 * passages])
+        passage_count, table_bytes = numbers_from_bytes(data[:HEADER_BYTES])
+        table_end = HEADER_BYTES + table_bytes
+        table = zlib.decompress(data[HEADER_BYTES:table_end])
+        starts = numbers_from_bytes(table[: 4 * passage_count])
+        ends = numbers_from_bytes(table[4 * passage_count : 8 * passage_count])
         scores = array("d")
-        scores.frombytes(table[8 * passages :])
+        scores.frombytes(table[8 * passage_count :])
         if sys.byteorder == "big":
             scores.byteswap()
-        if not len(ends) == len(scores) == passages:
+        if not len(ends) == len(scores) == passage_count:
             raise ValueError("the table has another length than its count says")
-        return cls(starts, ends, scores, PackedIndex(data[end:]))
+        return cls(starts, ends, scores, PackedIndex(data[table_end:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +148,10 @@ class TextDivision:
     packed_outline: bytes
 
     @property
-    def scored_spans(self) -> list[tuple[int, int, float]]:
-        """The (start, end, score) of each passage."""
-        made = Outline.from_packed(self.packed_outline)
-        return list(zip(made.starts, made.ends, made.scores, strict=True))
+    def scored_spans(self) -> list[ScoredSpan]:
+        """The span and score of each passage."""
+        outline = Outline.from_packed(self.packed_outline)
+        return list(zip(outline.starts, outline.ends, outline.scores, strict=True))
 
 
 def build_packed_outline(text: str, splitting: Splitting) -> bytes:
@@ -160,13 +161,13 @@ def build_packed_outline(text: str, splitting: Splitting) -> bytes:
     index.
     """
     passages = split_passages(text, splitting.size, splitting.overlap)
-    pieces = [passage.text for passage in passages]
-    words = [extract_terms(piece) for piece in pieces]
+    texts = [passage.text for passage in passages]
+    passage_terms = [extract_terms(passage_text) for passage_text in texts]
     index = MemoryIndex()
-    for number, found in enumerate(words):
-        index.add_passage(number, found)
-    said = score_density(pieces, splitting.method, words, index.postings)
-    scores = array("d", [round(score, 6) for score in said])
+    for number, terms in enumerate(passage_terms):
+        index.add_passage(number, terms)
+    densities = score_density(texts, splitting.method, passage_terms, index.postings)
+    scores = array("d", [round(density, 6) for density in densities])
     if sys.byteorder == "big":
         scores.byteswap()
     spans = (
@@ -180,7 +181,7 @@ def build_packed_outline(text: str, splitting: Splitting) -> bytes:
 def divide_text(text: str, splitting: Splitting, seconds: float) -> TextDivision:
     """Divide a text, in a process of its own when it is long. Run it in a thread.
 
-    Raises Indivisible, and OSError when no process can be started.
+    Raises IndivisibleText, and OSError when no process can be started.
     """
     if len(text) <= INLINE_CHARS:
         return TextDivision(build_packed_outline(text, splitting))
@@ -192,10 +193,10 @@ def divide_text(text: str, splitting: Splitting, seconds: float) -> TextDivision
         splitting.method,
     )
     command = [sys.executable, "-I", "-B", "-c", PROGRAM, str(PROJECT_ROOT), *map(str, limits)]
-    given = text.encode("utf-8", "replace")
+    data = text.encode("utf-8", "replace")
     try:
         done = subprocess.run(  # noqa: S603
-            command, input=given, capture_output=True, timeout=seconds, env={}, check=False
+            command, input=data, capture_output=True, timeout=seconds, env={}, check=False
         )
     except subprocess.TimeoutExpired:
         raise IndivisibleText(f"Dividing it takes longer than {seconds:g} seconds.") from None
@@ -211,15 +212,15 @@ def main() -> None:
     """
     parent, seconds, size, overlap, method = sys.argv[2:7]
     threading.Thread(target=exit_with_parent, args=(int(parent),), daemon=True).start()
-    for what, most in ((resource.RLIMIT_CPU, int(seconds)), (resource.RLIMIT_AS, MEMORY_BYTES)):
+    limits = {resource.RLIMIT_CPU: int(seconds), resource.RLIMIT_AS: MEMORY_BYTES}
+    for kind, limit in limits.items():
         with suppress(ValueError, OSError):  # the parent process has a time limit of its own
-            resource.setrlimit(what, (most, most))
+            resource.setrlimit(kind, (limit, limit))
     os.nice(NICENESS)
     gc.disable()  # there is no garbage before the end
-    made = build_packed_outline(
-        sys.stdin.buffer.read().decode(), Splitting(int(size), int(overlap), method)
-    )
-    sys.stdout.buffer.write(made)
+    text = sys.stdin.buffer.read().decode()
+    splitting = Splitting(int(size), int(overlap), method)
+    sys.stdout.buffer.write(build_packed_outline(text, splitting))
     sys.stdout.buffer.flush()
 
 

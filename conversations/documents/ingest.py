@@ -6,53 +6,47 @@ a request is taken in while the request waits (`ingest_text`); a second request 
 waits for the same work. The text of a file is taken in in the background (`start_file_ingestion`),
 and a sweep takes up unfinished documents. `index_worker.py` does the processor's work in a process
 of its own, at most WORKERS texts at a time. Each user's requests take in one text at a time
-(`job_queue.py`), stored or not.
+(`job_queue.py`), stored or not. Texts that take long to make come from `made_texts.py`.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
 from django.utils import timezone
 
-from conversations.documents.document_store import (
+from conversations.documents import document_cache
+from conversations.documents.document_rows import (
     DocumentKey,
-    DocumentLease,
-    SourceText,
-    claim_document,
     create_file_document,
     create_or_claim_document,
     find_and_record_use,
-    read_document_text,
-    release_document,
+)
+from conversations.documents.document_store import (
+    SourceText,
+    claim_document,
     release_on_failure,
-    renew_claim,
     write_passages,
 )
-from conversations.documents.index_worker import IndivisibleText, Outline, Splitting, TextDivision
+from conversations.documents.index_worker import IndivisibleText, Outline, Splitting
 from conversations.documents.job_queue import JobQueues, MarkBegun
-from conversations.documents.ranking import IngestedText, document_cache, find_outline
+from conversations.documents.ranking import IngestedText
 from conversations.files import file_storage, storage_quota
 from conversations.models import Document, DocumentState, FileStatus, StoredFile
 from providers.database.database_threads import LONG, await_in_time, await_work
-from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
+from providers.exceptions import InvalidRequest, Saturated
 
 logger = logging.getLogger(__name__)
 WORKERS = 2
 DOCUMENTS_PER_SWEEP = 500  # documents that one sweep takes up
-# first and longest pause between two looks at a text that another caller takes in
-POLL_PAUSES_SECONDS = (
-    0.05,
-    0.5,
-)
+FIRST_PAUSE_SECONDS = 0.05  # between two looks at a text that another process takes in
+LONGEST_PAUSE_SECONDS = 0.5
 TEXT_THREADS = ThreadPoolExecutor(WORKERS, thread_name_prefix="dividing")  # of requests
 FILE_THREADS = ThreadPoolExecutor(WORKERS, thread_name_prefix="ingesting")  # in the background
 text_queues: JobQueues[IngestedText | None] = JobQueues()  # texts of requests, running and waiting
@@ -76,11 +70,12 @@ async def ingest_text(
     """
     try:
         async with asyncio.timeout(2 * settings.DOCUMENT_SECONDS):
-            given = await asyncio.to_thread(SourceText.from_content, text, splitting)
-            place = (
-                None if user_id is None else DocumentKey(user_id, given.digest, len(text), file_id)
-            )
-            return await ingest_or_wait(place, given, user_id if queue is None else queue)
+            source_text = await asyncio.to_thread(SourceText.from_content, text, splitting)
+            document_key = None
+            if user_id is not None:
+                document_key = DocumentKey(user_id, source_text.digest, len(text), file_id)
+            queue_name = user_id if queue is None else queue
+            return await ingest_or_wait(document_key, source_text, queue_name)
     except TimeoutError:
         raise Saturated("Too many documents are being taken in.", retry_after_seconds=5) from None
     except IndivisibleText as error:
@@ -88,38 +83,43 @@ async def ingest_text(
 
 
 async def ingest_or_wait(
-    document_key: DocumentKey | None, source_text: SourceText, queue: Hashable
+    document_key: DocumentKey | None, source_text: SourceText, queue_name: Hashable
 ) -> IngestedText:
     """Take a text in like `ingest_text`, without a time limit; write the document if it is new.
 
-    Raises Indivisible in addition.
+    Raises IndivisibleText in addition.
     """
-    pause, longest = POLL_PAUSES_SECONDS
+    pause_seconds = FIRST_PAUSE_SECONDS
     while True:
-        found = (
-            await await_in_time(LONG.run_work(find_and_record_use, document_key))
-            if document_key is not None
-            else None
-        )
-        if found is None:
-            done = await await_work(
-                text_queues.join_job(
-                    queue,
-                    (document_key, source_text.digest),
-                    partial(ingest_in_thread, document_key, source_text),
-                )
-            )
-            if done is not None:
-                return done
-        elif found.state == DocumentState.ERROR:
-            raise IndivisibleText(found.reason)
-        elif found.state in (DocumentState.INGESTED, DocumentState.EMPTY):
-            if (outlined := await find_outline(found.document_id)) is not None:
-                return IngestedText(found.document_id, outlined)
+        stored = None
+        if document_key is not None:
+            stored = await await_in_time(LONG.run_work(find_and_record_use, document_key))
+        if stored is None:
+            ingested = await ingest_in_queue(document_key, source_text, queue_name)
+            if ingested is not None:
+                return ingested
+        elif stored.state == DocumentState.ERROR:
+            raise IndivisibleText(stored.reason)
+        elif stored.state in (DocumentState.INGESTED, DocumentState.EMPTY):
+            outline = await document_cache.find_outline(stored.document_id)
+            if outline is not None:
+                return IngestedText(stored.document_id, outline)
             document_key = None  # it was deleted just now
         else:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+async def ingest_in_queue(
+    document_key: DocumentKey | None, source_text: SourceText, queue_name: Hashable
+) -> IngestedText | None:
+    """Take a text in when its turn has come, or wait for the same work of another caller.
+
+    None when another process has the text meanwhile.
+    """
+    job_key = (document_key, source_text.digest)
+    work = partial(ingest_in_thread, document_key, source_text)
+    return await await_work(text_queues.join_job(queue_name, job_key, work))
 
 
 async def ingest_in_thread(
@@ -136,112 +136,27 @@ def claim_and_ingest(
 ) -> IngestedText | None:
     """Claim, divide and write a text; return None when another process has it meanwhile.
 
-    Raises Indivisible, Saturated, DatabaseError.
+    Without a key, or when the user's quota is full, the text is only divided. Raises
+    IndivisibleText, Saturated, DatabaseError.
     """
     mark_begun()
     try:
-        found = create_or_claim_document(document_key) if document_key is not None else None
-        if found is not None and found.lease is None:
+        stored = create_or_claim_document(document_key) if document_key is not None else None
+        if stored is None:
+            division = source_text.make_division()
+            return IngestedText("", Outline.from_packed(division.packed_outline))
+        if stored.lease is None:
             return None
-        lease = found.lease if found is not None else None
-        with release_on_failure(lease):
-            made = divide_source_text(source_text)
-            if lease is None:
-                return IngestedText("", Outline.from_packed(made.packed_outline))
-            if not write_passages(lease, source_text, made):
+        with release_on_failure(stored.lease):
+            division = source_text.make_division()
+            if not write_passages(stored.lease, source_text, division):
                 return None
-        return IngestedText(
-            lease.document_id,
-            document_cache.store_packed_outline(lease.document_id, made.packed_outline),
+        outline = document_cache.cache.store_packed_outline(
+            stored.document_id, division.packed_outline
         )
+        return IngestedText(stored.document_id, outline)
     finally:
         connection.close()
-
-
-async def create_text_once(
-    user_id: int | None, digest: str, make_text: Callable[[], Awaitable[str]]
-) -> tuple[str, str]:
-    """Write the text that `make_text` makes as a document, once; return text and document id.
-
-    The text is kept under this digest, so that it is made only once for each user. The id is empty
-    when nothing is stored. Raises the errors of `make_text`.
-    """
-    place = None if user_id is None else DocumentKey(user_id, digest)
-    while (
-        place is not None
-        and (found := await await_in_time(LONG.run_work(create_or_claim_document, place)))
-        is not None
-    ):
-        if found.lease is not None:
-            return await create_text_under_lease(found.lease, digest, make_text)
-        if found.state == DocumentState.INGESTED:
-            return await await_in_time(
-                LONG.run_work(read_document_text, found.document_id)
-            ), found.document_id
-        if found.state in (DocumentState.EMPTY, DocumentState.ERROR):
-            break
-        await asyncio.sleep(POLL_PAUSES_SECONDS[1])
-    return await make_text(), ""
-
-
-async def create_text_under_lease(
-    lease: DocumentLease, digest: str, make_text: Callable[[], Awaitable[str]]
-) -> tuple[str, str]:
-    """Do the work of `create_text_once` with the lease; write the document.
-
-    The lease is renewed as long as the work takes.
-    """
-    async with hold_lease(lease) as held:
-        try:
-            text = SourceText(await make_text(), digest, Splitting())
-            made = await asyncio.get_running_loop().run_in_executor(
-                TEXT_THREADS, divide_source_text, text
-            )
-            async with held.lock:
-                kept = await await_work(LONG.run_work(write_passages, held.lease, text, made))
-        except BaseException:
-            await asyncio.shield(held.release_claim())
-            raise
-    return text.content, lease.document_id if kept else ""
-
-
-class HeldLease:
-    """A lease that is renewed; `lock` is held while the document is written."""
-
-    def __init__(self, lease: DocumentLease) -> None:
-        self.lease = lease
-        self.lock = asyncio.Lock()
-
-    async def renew_until_lost(self) -> None:
-        """Renew the lease again and again; return when another process has it. Writes the row."""
-        while True:
-            await asyncio.sleep(settings.DOCUMENT_SECONDS / 2)
-            async with self.lock:
-                try:
-                    longer = await asyncio.shield(
-                        await_work(LONG.run_work(renew_claim, self.lease))
-                    )
-                except DatabaseUnavailable:
-                    continue
-                if longer is None:
-                    return
-                self.lease = longer
-
-    async def release_claim(self) -> None:
-        with suppress(DatabaseUnavailable):
-            async with self.lock:
-                await await_work(LONG.run_work(release_document, self.lease))
-
-
-@asynccontextmanager
-async def hold_lease(lease: DocumentLease) -> AsyncIterator[HeldLease]:
-    """Renew the lease as long as the block runs."""
-    held = HeldLease(lease)
-    task = asyncio.create_task(held.renew_until_lost())
-    try:
-        yield held
-    finally:
-        task.cancel()
 
 
 async def wait_for_texts() -> None:
@@ -249,17 +164,9 @@ async def wait_for_texts() -> None:
     await text_queues.wait_for_jobs(settings.DOCUMENT_SECONDS)
 
 
-def divide_source_text(source_text: SourceText) -> TextDivision:
-    """Divide a text, in a thread that may wait. Raises Indivisible, Saturated."""
-    try:
-        return source_text.make_division()
-    except OSError as error:  # no process can be started
-        raise Saturated("Documents cannot be taken in now.", retry_after_seconds=5) from error
-
-
 def context_length_error(reason: str) -> InvalidRequest:
-    why = f"The text is too long for the model and cannot be fitted: {reason}"
-    return InvalidRequest(why, param="messages", code="context_length_exceeded")
+    message = f"The text is too long for the model and cannot be fitted: {reason}"
+    return InvalidRequest(message, param="messages", code="context_length_exceeded")
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -270,13 +177,14 @@ def start_file_ingestion(file: StoredFile) -> Document:
     """
     document = create_or_reset_document(file)
     if document.state == DocumentState.UPLOADED:
-        document_id = document.pk
-        transaction.on_commit(
-            lambda: FILE_THREADS.submit(ingest_in_background, document_id).add_done_callback(
-                log_ingestion_error
-            )
-        )
+        transaction.on_commit(partial(submit_file_ingestion, document.pk))
     return document
+
+
+def submit_file_ingestion(document_id: str) -> None:
+    """Take in the text of a document's file in one of the threads for files."""
+    job = FILE_THREADS.submit(ingest_in_background, document_id)
+    job.add_done_callback(log_ingestion_error)
 
 
 def create_or_reset_document(file: StoredFile) -> Document:
@@ -289,12 +197,10 @@ def create_or_reset_document(file: StoredFile) -> Document:
         storage_quota.require_storage_room(file.user_id, file.size_bytes)
         document = create_file_document(file)
     if document is None:
-        most = settings.DOCUMENTS_PER_USER
-        raise InvalidRequest(
-            f"You have {most} documents; delete some files first.", code="too_many_documents"
-        )
-    failed = Document.objects.filter(pk=document.pk, state=DocumentState.ERROR)
-    if failed.release_lease("alive_until", state=DocumentState.UPLOADED, reason=""):
+        message = f"You have {settings.DOCUMENTS_PER_USER} documents; delete some files first."
+        raise InvalidRequest(message, code="too_many_documents")
+    failed_rows = Document.objects.filter(pk=document.pk, state=DocumentState.ERROR)
+    if failed_rows.release_lease("alive_until", state=DocumentState.UPLOADED, reason=""):
         document.refresh_from_db()
     return document
 
@@ -327,7 +233,7 @@ def ingest_file_document(document_id: str) -> None:
     try:
         with release_on_failure(lease):
             text = SourceText.from_content(read_file_text(file), Splitting())
-            write_passages(lease, text, divide_source_text(text))
+            write_passages(lease, text, text.make_division())
     except IndivisibleText:
         pass  # the document's row has the reason
     except Saturated as error:
@@ -335,7 +241,7 @@ def ingest_file_document(document_id: str) -> None:
 
 
 def read_file_text(file: StoredFile) -> str:
-    """Return the text of a stored file. Raises Indivisible when there is none."""
+    """Return the text of a stored file. Raises IndivisibleText when there is none."""
     if file.status == FileStatus.ERROR:
         raise IndivisibleText(file.reason)
     try:
@@ -351,14 +257,11 @@ def resume_abandoned_documents() -> int:
 
     Texts of requests are not kept: their documents are deleted, and the next request starts again.
     """
-    before = timezone.now() - timedelta(seconds=2 * settings.DOCUMENT_SECONDS)
-    left = Document.objects.awaiting_processing().filter(created_at__lte=before)
-    left.filter(file=None).delete()
-    found = list(
-        left.exclude(file=None)
-        .order_by(F("created_at"))
-        .values_list("pk", flat=True)[:DOCUMENTS_PER_SWEEP]
-    )
-    for document_id in found:
+    newest_time = timezone.now() - timedelta(seconds=2 * settings.DOCUMENT_SECONDS)
+    abandoned = Document.objects.awaiting_processing().filter(created_at__lte=newest_time)
+    abandoned.filter(file=None).delete()
+    files = abandoned.exclude(file=None).order_by("created_at")
+    document_ids = list(files.values_list("pk", flat=True)[:DOCUMENTS_PER_SWEEP])
+    for document_id in document_ids:
         ingest_file_document(document_id)
-    return len(found)
+    return len(document_ids)

@@ -53,30 +53,32 @@ class JobQueues(Generic[T]):
         `work` gets a function that it calls when it begins. Raises Saturated when the queue is too
         long, and the errors of the job.
         """
-        piece = self._jobs.get((queue_name, key)) or self._create_job(queue_name, key, work)
-        piece.waiter_count += 1
+        job = self._jobs.get((queue_name, key)) or self._create_job(queue_name, key, work)
+        job.waiter_count += 1
         try:
-            return await asyncio.shield(piece.task)
+            return await asyncio.shield(job.task)
         finally:
-            piece.waiter_count -= 1
-            if not piece.waiter_count and not piece.has_begun and not piece.task.done():
-                piece.task.cancel()
-                self._remove_job((queue_name, key), piece)
+            job.waiter_count -= 1
+            if not job.waiter_count and not job.has_begun and not job.task.done():
+                job.task.cancel()
+                self._remove_job((queue_name, key), job)
 
     def _create_job(
         self, queue_name: Hashable, key: Hashable, work: Callable[[MarkBegun], Awaitable[T]]
     ) -> QueuedJob[T]:
-        if sum(piece.queue_name == queue_name for piece in self._jobs.values()) >= MOST_JOBS:
+        if sum(job.queue_name == queue_name for job in self._jobs.values()) >= MOST_JOBS:
             raise Saturated("Too many of your documents are being taken in.", retry_after_seconds=5)
 
         async def run_in_turn() -> T:
             async with self._locks.get_lock(queue_name):
-                return await work(piece.mark_begun)
+                return await work(new_job.mark_begun)
 
-        piece: QueuedJob[T] = QueuedJob(queue_name, asyncio.create_task(run_in_turn()))
-        self._jobs[queue_name, key] = piece
-        piece.task.add_done_callback(lambda task: self._handle_job_end((queue_name, key), piece))
-        return piece
+        new_job: QueuedJob[T] = QueuedJob(queue_name, asyncio.create_task(run_in_turn()))
+        self._jobs[queue_name, key] = new_job
+        new_job.task.add_done_callback(
+            lambda task: self._handle_job_end((queue_name, key), new_job)
+        )
+        return new_job
 
     def _remove_job(self, key: Hashable, job: QueuedJob[T]) -> None:
         if self._jobs.get(key) is job:
@@ -92,6 +94,6 @@ class JobQueues(Generic[T]):
 
     async def wait_for_jobs(self, seconds: float) -> None:
         """Wait for all jobs to end, at most so many seconds."""
-        tasks = [piece.task for piece in self._jobs.values()]
+        tasks = [job.task for job in self._jobs.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)

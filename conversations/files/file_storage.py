@@ -10,13 +10,13 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TookTooLong
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -36,6 +36,8 @@ FILE_ID_PATTERN = re.compile(r"file-[0-9a-f]{32}", re.ASCII)
 ORPHAN_SECONDS = 3_600.0  # age at which bytes without a row are deleted
 PIECE_BYTES = 65_536
 FILES_AT_A_TIME = 500
+FILENAME_CHARS = 255
+CONTENT_TYPE_CHARS = 100
 # documents that are read at the same time
 reader_threads = ThreadPoolExecutor(4, thread_name_prefix="documents")
 upload_locks = KeyedLocks(threading.Lock)  # by user id: a user's uploads are read one at a time
@@ -71,55 +73,61 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
 
     Raises InvalidRequest (`param`), BodyTooLarge, Saturated.
     """
-    if upload.purpose not in FilePurpose.values:
+    row = StoredFile(
+        id=new_id(),
+        user_id=user_id,
+        filename=sanitize_filename(upload.filename) or "file",
+        content_type=sanitize_line(upload.content_type, CONTENT_TYPE_CHARS),
+        purpose=upload.purpose,
+    )
+    file_type = require_known_type(row)
+    require_file_room(user_id, 0)
+    if not connection.in_atomic_block:
+        connection.close()  # reading a document takes seconds; the connection is free meanwhile
+    try:
+        row.size_bytes, row.sha256 = write_file_bytes(path_of(row.id), upload.pieces)
+        if file_type not in extract.IMAGE_TYPES:
+            row.reason = write_text_in_turn(row)
+        if row.reason:
+            row.status = FileStatus.ERROR
+        create_file_row(row, upload.expires_seconds)
+    except OSError as error:
+        remove_file_bytes(row.id)
+        raise Saturated("There is no room for files here now.", retry_after_seconds=60) from error
+    except BaseException:
+        remove_file_bytes(row.id)
+        raise
+    return row
+
+
+def require_known_type(row: StoredFile) -> str:
+    """Return the type of an uploaded file. Raises InvalidRequest for an unknown one."""
+    if row.purpose not in FilePurpose.values:
         raise InvalidRequest(
             f"The purpose is one of: {', '.join(FilePurpose.values)}.", param="purpose"
         )
-    filename = sanitize_line(upload.filename, 255) or "file"
-    content_type = sanitize_line(upload.content_type, 100)
-    what = extract.detect_file_type(filename, content_type)
-    if what is None:
+    file_type = extract.detect_file_type(row.filename, row.content_type)
+    if file_type is None:
         raise InvalidRequest(
-            f"Files of the type of {filename!r} are not taken; PDF, Word (.docx), HTML, images "
+            f"Files of the type of {row.filename!r} are not taken; PDF, Word (.docx), HTML, images "
             "and plain text are.",
             param="file",
             code="unsupported_file",
         )
-    require_file_room(user_id, 0)
-    if not connection.in_atomic_block:
-        connection.close()  # reading a document takes seconds; the connection is free meanwhile
-    file_id = new_id()
-    try:
-        size, digest = write_file_bytes(path_of(file_id), upload.pieces)
-        reason = (
-            ""
-            if what in extract.IMAGE_TYPES
-            else write_text_in_turn(user_id, file_id, filename, content_type)
-        )
-        with transaction.atomic():
-            # concurrent uploads of a user count each other
-            get_user_model().objects.select_for_update().get(pk=user_id)
-            require_file_room(user_id, size)
-            return StoredFile.objects.create(
-                id=file_id,
-                user_id=user_id,
-                filename=filename,
-                content_type=content_type,
-                purpose=upload.purpose,
-                size_bytes=size,
-                sha256=digest,
-                status=FileStatus.ERROR if reason else FileStatus.PROCESSED,
-                reason=reason,
-                expires_at=timezone.now() + timedelta(seconds=upload.expires_seconds)
-                if upload.expires_seconds
-                else None,
-            )
-    except OSError as error:
-        remove_file_bytes(file_id)
-        raise Saturated("There is no room for files here now.", retry_after_seconds=60) from error
-    except BaseException:
-        remove_file_bytes(file_id)
-        raise
+    return file_type
+
+
+@transaction.atomic
+def create_file_row(row: StoredFile, expires_seconds: int | None) -> None:
+    """Write the row of a file whose bytes are written. Raises InvalidRequest.
+
+    The user's row is locked, so that concurrent uploads of a user count each other.
+    """
+    get_user_model().objects.select_for_update().get(pk=row.user_id)
+    require_file_room(row.user_id, row.size_bytes)
+    if expires_seconds:
+        row.expires_at = timezone.now() + timedelta(seconds=expires_seconds)
+    row.save(force_insert=True)
 
 
 def require_file_room(user_id: int, size_bytes: int) -> None:
@@ -158,36 +166,36 @@ def write_file_bytes(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def write_text_in_turn(user_id: int, file_id: str, filename: str, content_type: str) -> str:
+def write_text_in_turn(row: StoredFile) -> str:
     """Run `write_extracted_text` once at a time for each user, so that no user takes all readers.
 
     Raises Saturated.
     """
-    lock = upload_locks.get_lock(user_id)
+    lock = upload_locks.get_lock(row.user_id)
     if not lock.acquire(timeout=2 * settings.FILE_TEXT_SECONDS):
         raise Saturated("Your other documents are still being read.", retry_after_seconds=5)
     try:
-        return write_extracted_text(file_id, filename, content_type)
+        return write_extracted_text(row)
     finally:
         lock.release()
 
 
-def write_extracted_text(file_id: str, filename: str, content_type: str) -> str:
+def write_extracted_text(row: StoredFile) -> str:
     """Write the text of a stored file beside it; return an empty string, or why there is none.
 
     Raises Saturated.
     """
-    reading = reader_threads.submit(
-        extract.extract_document_text, filename, content_type, path_of(file_id)
+    job = reader_threads.submit(
+        extract.extract_document_text, row.filename, row.content_type, path_of(row.id)
     )
     try:
-        text = reading.result(2 * settings.FILE_TEXT_SECONDS)
+        text = job.result(2 * settings.FILE_TEXT_SECONDS)
     except extract.UnreadableDocument as error:
         return str(error)
     except TookTooLong:
-        reading.cancel()
+        job.cancel()
         raise Saturated("Too many documents are being read.", retry_after_seconds=5) from None
-    write_text(file_id, text)
+    write_text(row.id, text)
     return ""
 
 
@@ -196,13 +204,15 @@ def write_text(file_id: str, text: str) -> None:
     write_durable_file(text_path_of(file_id), [text.encode("utf-8", "replace")])
 
 
-def sanitize_line(text: str, most_chars: int) -> str:
-    """Return a string without unprintable characters, its last `most_chars` characters.
+def sanitize_filename(filename: str) -> str:
+    """Return the last part of a path, without unprintable characters and not too long."""
+    return sanitize_line(re.split(r"[/\\]", filename)[-1], FILENAME_CHARS)
 
-    For a filename (`most_chars` 255), only the last part of the path is used.
-    """
-    name = re.split(r"[/\\]", text)[-1] if most_chars == 255 else text
-    return "".join(c for c in name if c.isprintable()).strip()[-most_chars:]
+
+def sanitize_line(text: str, most_chars: int) -> str:
+    """Return the last `most_chars` characters of a text without its unprintable ones."""
+    printable = "".join(char for char in text if char.isprintable())
+    return printable.strip()[-most_chars:]
 
 
 # --- find, open, delete ---------------------------------------------------------------------------
@@ -211,14 +221,12 @@ def find_stored_file(user_id: int, file_id: str) -> StoredFile:
 
     Raises UnknownUrl, the same for another user's file and for an unknown id.
     """
-    found = (
-        StoredFile.objects.of_user(user_id).filter(pk=file_id).first()
-        if FILE_ID_PATTERN.fullmatch(file_id)
-        else None
-    )
-    if found is None:
+    row = None
+    if FILE_ID_PATTERN.fullmatch(file_id):
+        row = StoredFile.objects.of_user(user_id).filter(pk=file_id).first()
+    if row is None:
         raise UnknownUrl(f"There is no file {file_id[:48]!r}.", param="id", code="file_not_found")
-    return found
+    return row
 
 
 def open_stored_file(file: StoredFile) -> BinaryIO:
@@ -227,7 +235,7 @@ def open_stored_file(file: StoredFile) -> BinaryIO:
 
 
 @receiver(post_delete, sender=StoredFile)
-def delete_bytes_on_commit(instance: StoredFile, **signal: Any) -> None:
+def delete_bytes_on_commit(instance: StoredFile, **signal: object) -> None:
     """Delete the bytes of a deleted row once its transaction is committed."""
     file_id = instance.pk
     transaction.on_commit(lambda: remove_file_bytes(file_id))
@@ -244,26 +252,38 @@ def delete_stale_files(older_seconds: float = ORPHAN_SECONDS) -> int:
     Returns how many files without a row were deleted from the disk.
     """
     StoredFile.objects.filter(expires_at__lte=timezone.now()).delete()
-    before = time.time() - older_seconds
-    gone = 0
-    old = [path for path in find_files_folder().iterdir() if modified_timestamp(path) < before]
-    for start in range(0, len(old), FILES_AT_A_TIME):
-        names = {
-            path: path.name.removeprefix(".").removesuffix(".text")
-            for path in old[start : start + FILES_AT_A_TIME]
-        }
-        known = set(
-            StoredFile.objects.filter(pk__in=set(names.values())).values_list("pk", flat=True)
-        )
-        for path, file_id in names.items():
-            if file_id not in known or path.name.startswith("."):
-                path.unlink(missing_ok=True)
-                gone += 1
-    for path in Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir():
-        if modified_timestamp(path) < before:
-            path.unlink(missing_ok=True)
-            gone += 1
-    return gone
+    newest_timestamp = time.time() - older_seconds
+    orphan_count = 0
+    old_paths = list_old_files(find_files_folder(), newest_timestamp)
+    for start in range(0, len(old_paths), FILES_AT_A_TIME):
+        orphans = select_orphans(old_paths[start : start + FILES_AT_A_TIME])
+        orphan_count += unlink_files(orphans)
+    uploads = list_old_files(Path(settings.FILE_UPLOAD_TEMP_DIR), newest_timestamp)
+    return orphan_count + unlink_files(uploads)
+
+
+def list_old_files(folder: Path, newest_timestamp: float) -> list[Path]:
+    """Return the files of a folder that were written before this time."""
+    return [path for path in folder.iterdir() if modified_timestamp(path) < newest_timestamp]
+
+
+def select_orphans(paths: Iterable[Path]) -> list[Path]:
+    """Return those of the stored files that have no row, and the drafts of broken uploads."""
+    file_id_by_path = {path: path.name.removeprefix(".").removesuffix(".text") for path in paths}
+    rows = StoredFile.objects.filter(pk__in=set(file_id_by_path.values()))
+    known_ids = set(rows.values_list("pk", flat=True))
+    return [
+        path
+        for path, file_id in file_id_by_path.items()
+        if file_id not in known_ids or path.name.startswith(".")
+    ]
+
+
+def unlink_files(paths: Sequence[Path]) -> int:
+    """Delete these files from the disk; return how many there are."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return len(paths)
 
 
 def modified_timestamp(path: Path) -> float:

@@ -9,7 +9,6 @@ this process adds its own writes.
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import orjson
 from django.conf import settings
@@ -40,31 +39,30 @@ _size_by_user: dict[int, MeasuredSize] = {}
 
 def require_storage_room(user_id: int, size_bytes: int) -> None:
     """Raise InvalidRequest when the user may not store `size_bytes` more."""
-    most = settings.STORED_BYTES_PER_USER
-    if not most:
+    most_bytes = settings.STORED_BYTES_PER_USER
+    if not most_bytes:
         return
-    used = get_stored_size(user_id, MEASURE_SECONDS)
-    if used + size_bytes > most:
-        used = get_stored_size(user_id, MEASURE_AGAIN_SECONDS)
-    if used + size_bytes > most:
+    used_bytes = get_stored_size(user_id, MEASURE_SECONDS)
+    if used_bytes + size_bytes > most_bytes:
+        used_bytes = get_stored_size(user_id, MEASURE_AGAIN_SECONDS)
+    if used_bytes + size_bytes > most_bytes:
         raise InvalidRequest(
-            f"You have stored {format_size(used)} of the {format_size(most)} that you may store, "
-            f"and this needs {format_size(size_bytes)} more. Delete conversations, responses, "
-            "stored completions or files, or send store: false.",
+            f"You have stored {format_size(used_bytes)} of the {format_size(most_bytes)} that you "
+            f"may store, and this needs {format_size(size_bytes)} more. Delete conversations, "
+            "responses, stored completions or files, or send store: false.",
             code="storage_limit_exceeded",
         )
 
 
 def get_stored_size(user_id: int, most_age_seconds: float) -> int:
     """Return the bytes of the user's contents, measured at most `most_age_seconds` ago."""
-    found = _size_by_user.get(user_id)
-    if found is None or time.monotonic() - found.measured_at > most_age_seconds:
+    measured = _size_by_user.get(user_id)
+    if measured is None or time.monotonic() - measured.measured_at > most_age_seconds:
         while len(_size_by_user) >= MOST_USERS:
             _size_by_user.pop(next(iter(_size_by_user)), None)
-        found = _size_by_user[user_id] = MeasuredSize(
-            measure_stored_size(user_id), time.monotonic()
-        )
-    return found.size_bytes
+        measured = MeasuredSize(measure_stored_size(user_id), time.monotonic())
+        _size_by_user[user_id] = measured
+    return measured.size_bytes
 
 
 def measure_stored_size(user_id: int) -> int:
@@ -79,9 +77,9 @@ def measure_stored_size(user_id: int) -> int:
 
 def add_stored_bytes(user_id: int, size_bytes: int) -> None:
     """Add to the remembered size of the user's contents; writes nothing to the database."""
-    found = _size_by_user.get(user_id)
-    if found is not None:
-        found.size_bytes += size_bytes
+    measured = _size_by_user.get(user_id)
+    if measured is not None:
+        measured.size_bytes += size_bytes
 
 
 def add_bytes_on_commit(user_id: int, size_bytes: int) -> None:
@@ -94,16 +92,18 @@ def estimate_items_bytes(entries: Iterable[Entry | Item]) -> int:
     return sum(ROW_BYTES + len(entry.text) + json_size(entry.data) for entry in entries)
 
 
-def json_size(value: Any) -> int:
+def json_size(value: object) -> int:
     """Return the bytes of a value as JSON, 0 for an empty one."""
     return len(orjson.dumps(value)) if value else 0
 
 
 def format_size(size_bytes: int) -> str:
     """Format a size for people, with its unit."""
-    size = float(size_bytes)
-    units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    if size_bytes < 1_024:
+        return f"{size_bytes:.0f} bytes"
+    size = size_bytes / 1_024
+    units = ["KiB", "MiB", "GiB", "TiB"]
     while size >= 1_024 and len(units) > 1:
         size /= 1_024
         units.pop(0)
-    return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
+    return f"{size:.1f} {units[0]}"

@@ -9,32 +9,39 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import yaml
 
 from conversations.strategies.multipath.multipath_options import MultipathOptions
 from conversations.strategies.stepwise.step_prompts import StepwiseOptions
+from conversations.text.density import METHODS
+from providers.protocol.json_types import JsonObject
 
 MAX_CHARS = 65_536  # of a file
 OPEN_QUOTE = "while scanning a quoted scalar"  # PyYAML's words
 QUOTED = re.compile(r"""(['"]).{2,}\1""", re.DOTALL)  # more than a character of the grammar
 O1_KEYS = frozenset(
-    (
-        *("api_bearer_token", "model_provider_api_key", "default_api_url", "default_model"),
-        *("stream_status_feedback", "use_regex_processing"),
-    )
+    {
+        "api_bearer_token",
+        "model_provider_api_key",
+        "default_api_url",
+        "default_model",
+        "stream_status_feedback",
+        "use_regex_processing",
+    }
 )
-KIMI_KEYS = frozenset(("llm", "processor", "rag", "mpr_candidates", "mcp_candidates", "framework"))
-# values of two sections that go into the row's options, with their types
-PROCESSOR_TYPES = {
-    "batch_size": int,
-    "overlap_size": int,
-    "entropy_threshold": float,
-    "entropy_method": str,
+KIMI_KEYS = frozenset({"llm", "processor", "rag", "mpr_candidates", "mcp_candidates", "framework"})
+# sections of OpenKimi's file: the values that go into the row's options, with their types
+SECTION_TYPES: dict[str, dict[str, type]] = {
+    "processor": {
+        "batch_size": int,
+        "overlap_size": int,
+        "entropy_threshold": float,
+        "entropy_method": str,
+    },
+    "rag": {"top_k": int},
 }
-RAG_TYPES = {"top_k": int}
 RANGES = {
     "batch_size": (1, 1_000_000),
     "overlap_size": (0, 1_000_000),
@@ -43,12 +50,12 @@ RANGES = {
 }
 # middle of the scale of densities (conversations/text/density.py); half of a text is above it
 MIDDLE_DENSITY = 0.5
-METHODS = ("word", "ngram", "semantic", "structural", "weighted")
 MOST_WINDOW_TOKENS = 100_000_000  # tokens of a window
-OPTIONS_BY_STRATEGY: dict[str, Any] = {
+OPTIONS_BY_STRATEGY: dict[str, type[msgspec.Struct]] = {
     "stepwise": StepwiseOptions,
     "multipath": MultipathOptions,
 }
+Config = Mapping[object, object]  # of JSON or YAML; YAML's keys may be numbers
 
 
 class ProfileRefused(Exception):
@@ -64,7 +71,7 @@ class Profile:
 
     prefix: str
     strategy: str
-    options: dict[str, Any]
+    options: JsonObject
     kind: str = "openai_compatible"
     url: str = ""
     model: str = ""
@@ -97,13 +104,7 @@ def read_profile(text: str, environ: Mapping[str, str]) -> Profile:
         known = O1_KEYS
     profile.notes += [f"{name}: not known, left out." for name in config if name not in known]
     profile.notes = [escape_unprintable(note) for note in profile.notes]
-    for what, text in (
-        ("address", profile.url),
-        ("model's name", profile.model),
-        ("key", profile.secret),
-    ):
-        if not text.isprintable():
-            raise ProfileRefused(f"The {what} has a character that cannot be printed.")
+    require_printable_fields(profile)
     try:
         msgspec.convert(profile.options, OPTIONS_BY_STRATEGY[profile.strategy])
     except msgspec.ValidationError as error:
@@ -111,7 +112,15 @@ def read_profile(text: str, environ: Mapping[str, str]) -> Profile:
     return profile
 
 
-def parse_config(text: str) -> dict[Any, Any]:
+def require_printable_fields(profile: Profile) -> None:
+    """Raise ProfileRefused when a field has a character that cannot be printed."""
+    fields = {"address": profile.url, "model's name": profile.model, "key": profile.secret}
+    for title, value in fields.items():
+        if not value.isprintable():
+            raise ProfileRefused(f"The {title} has a character that cannot be printed.")
+
+
+def parse_config(text: str) -> Config:
     """Return the object of a JSON or YAML text. Raises ProfileRefused."""
     if not text.lstrip().startswith("{"):
         return parse_yaml(text)
@@ -122,7 +131,7 @@ def parse_config(text: str) -> dict[Any, Any]:
     return dict(config)
 
 
-def parse_yaml(text: str) -> dict[Any, Any]:
+def parse_yaml(text: str) -> Config:
     """Return the mapping of a YAML text, {} for an empty one. Raises ProfileRefused."""
     try:
         loader = yaml.SafeLoader(text)
@@ -153,7 +162,7 @@ def locate_yaml_error(error: yaml.YAMLError, text: str) -> str:
     return f"{place} is not valid YAML: {problem}"
 
 
-def read_o1_profile(config: Mapping[str, Any]) -> Profile:
+def read_o1_profile(config: Config) -> Profile:
     """Return the profile of O1-API's file: steps over one model.
 
     The form is Markdown, or HTML where the file turns `use_regex_processing` off.
@@ -166,10 +175,8 @@ def read_o1_profile(config: Mapping[str, Any]) -> Profile:
         "format": "markdown" if config.get("use_regex_processing", True) else "details",
     }
     profile = Profile("o1-", "stepwise", options, key_name="model_provider_api_key")
-    profile.url, profile.model = (
-        read_text_option(config, "default_api_url"),
-        read_text_option(config, "default_model"),
-    )
+    profile.url = read_text_option(config, "default_api_url")
+    profile.model = read_text_option(config, "default_model")
     profile.secret = read_text_option(config, "model_provider_api_key")
     if config.get("api_bearer_token"):
         profile.notes.append(
@@ -178,59 +185,72 @@ def read_o1_profile(config: Mapping[str, Any]) -> Profile:
     return profile
 
 
-def read_openkimi_profile(config: Mapping[str, Any], environ: Mapping[str, str]) -> Profile:
+def read_openkimi_profile(config: Config, environ: Mapping[str, str]) -> Profile:
     """Return the profile of OpenKimi's file: several paths over one model.
 
     With one candidate there are only a plan and a solution, as in OpenKimi.
     """
     llm = read_section(config, "llm")
     count = config.get("mpr_candidates", config.get("mcp_candidates", 1))
-    options: dict[str, Any] = {"candidates": count, "framework": True}
+    options: JsonObject = {"candidates": count, "framework": True}
     profile = Profile("openkimi-", "multipath", options, key_name="llm.api_key")
-    for name, kept in (("processor", PROCESSOR_TYPES), ("rag", RAG_TYPES)):
-        given = read_section(config, name)
-        values = {key: value for key, value in given.items() if key in kept}
-        for key, value in values.items():
-            check_option(name, key, value, kept[key])
-        if values.get("entropy_method", METHODS[0]) not in METHODS:
-            raise ProfileRefused(f"processor.entropy_method must be one of: {', '.join(METHODS)}.")
-        if values.get("entropy_threshold", 0) > 1:
-            bits, values["entropy_threshold"] = values["entropy_threshold"], MIDDLE_DENSITY
-            profile.notes.append(
-                f"{name}.entropy_threshold: {bits} bits; here scores go from 0 to 1: "
-                f"{MIDDLE_DENSITY} taken."
-            )
-        if values:
+    for name in SECTION_TYPES:
+        if values := read_section_options(profile, name, read_section(config, name)):
             options[name] = values
-        profile.notes += [
-            f"{name}.{key}: has no meaning here, left out." for key in given if key not in kept
-        ]
     if "framework" in config:
         profile.notes.append("framework: was never used, left out.")
     profile.window_tokens = read_window_tokens(llm, "context_length")
-    kind = llm.get("type", "dummy")
-    if kind not in ("dummy", "local", "api"):
-        raise ProfileRefused("llm.type must be api, local or dummy.")
-    if kind == "dummy":
-        profile.kind = "echo"
-        profile.model = "echo"
-    elif kind == "local":
-        profile.kind = "local"
-    else:
-        profile.model = read_text_option(llm, "model_name") or "gpt-3.5-turbo"
-        profile.url = read_text_option(llm, "api_url") or environ.get("OPENAI_API_BASE", "")
-        profile.secret = read_text_option(llm, "api_key") or environ.get("OPENAI_API_KEY", "")
+    read_openkimi_upstream(profile, llm, environ)
     return profile
 
 
-def check_option(section_name: str, key: str, value: Any, expected_type: type) -> None:
+def read_section_options(profile: Profile, name: str, section: Config) -> JsonObject:
+    """Return the options in a section; note in the profile which values were left out."""
+    types = SECTION_TYPES[name]
+    values = {key: section[key] for key in types if key in section}
+    for key, value in values.items():
+        check_option(name, key, value)
+    if values.get("entropy_method", METHODS[0]) not in METHODS:
+        raise ProfileRefused(f"processor.entropy_method must be one of: {', '.join(METHODS)}.")
+    bits = values.get("entropy_threshold")
+    if isinstance(bits, int | float) and bits > 1:
+        values["entropy_threshold"] = MIDDLE_DENSITY
+        profile.notes.append(
+            f"{name}.entropy_threshold: {bits} bits; here scores go from 0 to 1: "
+            f"{MIDDLE_DENSITY} taken."
+        )
+    profile.notes += [
+        f"{name}.{key}: has no meaning here, left out." for key in section if key not in types
+    ]
+    return values
+
+
+def read_openkimi_upstream(profile: Profile, llm: Config, environ: Mapping[str, str]) -> None:
+    """Put kind, address, model and key of the section `llm` into the profile."""
+    llm_type = llm.get("type", "dummy")
+    if llm_type == "dummy":
+        profile.kind = "echo"
+        profile.model = "echo"
+    elif llm_type == "local":
+        profile.kind = "local"
+    elif llm_type == "api":
+        profile.model = read_text_option(llm, "model_name") or "gpt-3.5-turbo"
+        profile.url = read_text_option(llm, "api_url") or environ.get("OPENAI_API_BASE", "")
+        profile.secret = read_text_option(llm, "api_key") or environ.get("OPENAI_API_KEY", "")
+    else:
+        raise ProfileRefused("llm.type must be api, local or dummy.")
+
+
+def check_option(section_name: str, key: str, value: object) -> None:
     """Raise ProfileRefused unless a section's value has its type and, as a number, its range."""
-    number = type(value) in (int, float)
-    if not (number if expected_type is float else type(value) is expected_type):
+    expected_type = SECTION_TYPES[section_name][key]
+    accepted_types = (int, float) if expected_type is float else (expected_type,)
+    if type(value) not in accepted_types:
         raise ProfileRefused(f"{section_name}.{key} must be of the type {expected_type.__name__}.")
-    least, most = RANGES.get(key, (0, 0))
-    if number and not least <= value <= most:  # also when it is no number at all (NaN)
-        raise ProfileRefused(f"{section_name}.{key} must be a number from {least} to {most}.")
+    if isinstance(value, int | float):
+        least, most = RANGES[key]
+        if not least <= value <= most:  # also when it is no number at all (NaN)
+            raise ProfileRefused(f"{section_name}.{key} must be a number from {least} to {most}.")
 
 
 def escape_unprintable(text: str) -> str:
@@ -238,22 +258,26 @@ def escape_unprintable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def read_section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = config.get(name) or {}
-    if not isinstance(found, dict):
+def read_section(config: Config, name: str) -> Config:
+    section = config.get(name) or {}
+    if not isinstance(section, dict):
         raise ProfileRefused(f"{name} must be an object.")
-    return found
+    return section
 
 
-def read_text_option(config: Mapping[str, Any], name: str) -> str:
-    found = config.get(name)
-    if found is not None and not isinstance(found, str):
+def read_text_option(config: Config, name: str) -> str:
+    text = config.get(name)
+    if text is None:
+        return ""
+    if not isinstance(text, str):
         raise ProfileRefused(f"{name} must be a text.")
-    return (found or "").strip()
+    return text.strip()
 
 
-def read_window_tokens(config: Mapping[str, Any], name: str) -> int | None:
-    found = config.get(name)
-    if found is not None and (type(found) is not int or not 0 < found <= MOST_WINDOW_TOKENS):
+def read_window_tokens(config: Config, name: str) -> int | None:
+    tokens = config.get(name)
+    if tokens is None:
+        return None
+    if not isinstance(tokens, int) or tokens is True or not 0 < tokens <= MOST_WINDOW_TOKENS:
         raise ProfileRefused(f"llm.{name} must be a number from 1 to {MOST_WINDOW_TOKENS}.")
-    return found
+    return tokens

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from django.db import IntegrityError
 
-from conversations.documents import ingest
+from conversations.documents import made_texts
 from conversations.documents.compress import CompressionPlan, compress_text
 from conversations.documents.index_worker import IndivisibleText, Outline, Splitting
 from conversations.models import Document
@@ -145,7 +145,7 @@ async def store_summary(
         return compressed.text
 
     try:
-        return await ingest.create_text_once(user_id, digest, make_summary)
+        return await made_texts.create_text_once(user_id, digest, make_summary)
     except SummaryUnfinished as error:
         return error.text, ""
     except (IndivisibleText, Saturated):

@@ -1,8 +1,8 @@
 """Search the items of conversations.
 
 `add_items_to_index` makes written items findable, `search_items` returns the items with all words
-of a query, in any order and any language, newest first. The index of words
-(`conversations/search/full_text_index.py`) gives the ids; the texts come from the items themselves.
+of a query, in any order and any language, newest first. The full-text index gives the ids
+(`index_queries.py`); the texts come from the items themselves.
 """
 
 import re
@@ -14,7 +14,8 @@ from django.db.models import Q
 from django.db.models.functions import Left, Now
 
 from conversations.models import Conversation, Item
-from conversations.search import full_text_index
+from conversations.search.index_queries import WordSearch, find_item_ids
+from conversations.search.index_words import insert_words, query_words
 from conversations.text.terms import UNSPACED_RUNS, WORDS, extract_terms
 
 QUERY_CHARS = 500
@@ -38,10 +39,8 @@ class ItemHit:
 
 def add_items_to_index(user_id: int, items: Sequence[Item]) -> None:
     """Write a user's items into the index, in the transaction that inserts them."""
-    longest = settings.SEARCH_TEXT_CHARS
-    full_text_index.insert_words(
-        user_id, ((item.pk, item.text[:longest]) for item in items if item.text)
-    )
+    max_chars = settings.SEARCH_TEXT_CHARS
+    insert_words(user_id, ((item.pk, item.text[:max_chars]) for item in items if item.text))
 
 
 def search_items(
@@ -52,60 +51,71 @@ def search_items(
     At most `limit` items. `before_id` is the id of the last item of an earlier page. A text without
     any word finds nothing.
     """
-    wanted = full_text_index.query_words(text[:QUERY_CHARS])[:QUERY_WORDS]
+    words = query_words(text[:QUERY_CHARS])[:QUERY_WORDS]
     hits: list[ItemHit] = []
-    last = LARGEST_ID if before_id is None else before_id
-    while wanted and len(hits) < limit:
-        ids = full_text_index.find_item_ids(user_id, wanted, limit, last)
-        hits += [build_hit(item, wanted) for item in load_visible_items(user_id, ids)]
-        if len(ids) < limit:
+    if before_id is None:
+        before_id = LARGEST_ID
+    while words and len(hits) < limit:
+        item_ids = find_item_ids(WordSearch(user_id, words, limit, before_id))
+        hits += [build_hit(item, words) for item in load_visible_items(user_id, item_ids)]
+        if len(item_ids) < limit:
             break
-        last = ids[-1]  # items of expired conversations were left out
+        before_id = item_ids[-1]  # items of expired conversations were left out
     return hits[:limit]
 
 
-def load_visible_items(user_id: int | None, ids: Sequence[int]) -> list[Item]:
-    """Return the items of these ids that may still be shown, newest first."""
-    alive = Q(conversation__expires_at=None) | Q(conversation__expires_at__gt=Now())
-    found = Item.objects.filter(alive, pk__in=ids)
+def load_visible_items(user_id: int | None, item_ids: Sequence[int]) -> list[Item]:
+    """Return the items of these ids that may still be shown, newest first.
+
+    Each has the beginning of its text as `indexed_text`.
+    """
+    is_alive = Q(conversation__expires_at=None) | Q(conversation__expires_at__gt=Now())
+    items = Item.objects.filter(is_alive, pk__in=item_ids)
     if user_id is not None:
-        found = found.filter(conversation__user_id=user_id)
-    said = Left("text", settings.SEARCH_TEXT_CHARS)
+        items = items.filter(conversation__user_id=user_id)
     return list(
-        found.select_related("conversation")
-        .annotate(said=said)
+        items.select_related("conversation")
+        .annotate(indexed_text=Left("text", settings.SEARCH_TEXT_CHARS))
         .defer("text", "data")
         .order_by("-pk")
     )
 
 
-def build_hit(item: Item, wanted_words: Sequence[str]) -> ItemHit:
-    return ItemHit(item, item.conversation, build_snippet(item.said, wanted_words))  # type: ignore[attr-defined]
+def build_hit(item: Item, words: Sequence[str]) -> ItemHit:
+    indexed_text: str = item.indexed_text  # type: ignore[attr-defined]
+    return ItemHit(item, item.conversation, build_snippet(indexed_text, words))
 
 
-# --- excerpts -------------------------------------------------------------------------------------
-def build_snippet(text: str, wanted_words: Sequence[str]) -> str:
+# --- snippets -------------------------------------------------------------------------------------
+def build_snippet(text: str, words: Sequence[str]) -> str:
     """Return some of the text around the first of the words, on one line."""
-    at = locate_first_word(text, wanted_words)
-    start = max(0, at - BEFORE_CHARS)
-    if start and (space := text.find(" ", start, at)) >= 0:
+    word_start = locate_first_word(text, words)
+    start = max(0, word_start - BEFORE_CHARS)
+    if start and (space := text.find(" ", start, word_start)) >= 0:
         start = space + 1
-    piece = " ".join(text[start : start + SNIPPET_CHARS].split())
-    return f"{'…' if start else ''}{piece}{'…' if start + SNIPPET_CHARS < len(text) else ''}"
+    end = start + SNIPPET_CHARS
+    snippet = " ".join(text[start:end].split())
+    if start:
+        snippet = f"…{snippet}"
+    if end < len(text):
+        snippet = f"{snippet}…"
+    return snippet
 
 
-def locate_first_word(text: str, wanted_words: Sequence[str]) -> int:
+def locate_first_word(text: str, words: Sequence[str]) -> int:
     """Return the position of the first of the words, 0 when none is located."""
-    forms = (
-        re.escape(word) if UNSPACED_RUNS.match(word) else rf"(?<!\w){re.escape(word)}"
-        for word in wanted_words
-    )
-    if seen := re.search("|".join(forms), text, re.IGNORECASE):
-        return seen.start()
-    known = set(wanted_words)  # the text has other accents, endings or letter widths than the query
-    found = (
-        match.start()
-        for match in WORDS.finditer(text)
-        if known.intersection(extract_terms(match.group()))
-    )
-    return next(found, 0)
+    match = re.search("|".join(map(build_word_pattern, words)), text, re.IGNORECASE)
+    if match:
+        return match.start()
+    # the text has other accents, endings or letter widths than the query
+    wanted = set(words)
+    for match in WORDS.finditer(text):
+        if wanted.intersection(extract_terms(match.group())):
+            return match.start()
+    return 0
+
+
+def build_word_pattern(word: str) -> str:
+    """Return a regular expression for a word; in scripts with spaces, for its beginning."""
+    pattern = re.escape(word)
+    return pattern if UNSPACED_RUNS.match(word) else rf"(?<!\w){pattern}"

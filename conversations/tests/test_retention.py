@@ -24,7 +24,8 @@ from conversations.models import (
     TurnEndpoint,
     TurnStatus,
 )
-from conversations.search import full_text_index, item_search
+from conversations.search import item_search
+from conversations.search.index_cleanup import remove_deleted_words
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 CANARY = "canarybird"
@@ -215,7 +216,7 @@ def test_the_task_expires_too_and_merges_the_index(alice):
     remaining = expired_and_alive(alice.user)
     tasks.expire_conversations()
     assert set(Conversation.objects.all()) == remaining
-    assert full_text_index.remove_deleted_words(0)
+    assert remove_deleted_words(0)
 
 
 def test_the_schedule_names_the_task():

@@ -60,11 +60,11 @@ def score_density(
 
 def locate_terms(passage_terms: PassageTerms) -> TermPositions:
     """Return for each term the positions of its passages, once for each occurrence."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for number, found in enumerate(passage_terms):
-        for term in found:
-            places[term].append(number)
-    return places
+    positions: dict[str, list[int]] = defaultdict(list)
+    for number, terms in enumerate(passage_terms):
+        for term in terms:
+            positions[term].append(number)
+    return positions
 
 
 def rank_values(values: Sequence[float]) -> list[float]:
@@ -76,10 +76,10 @@ def rank_values(values: Sequence[float]) -> list[float]:
     ordered = sorted(values)
     places: dict[float, float] = {}
     start = 0
-    for at, value in enumerate(ordered, 1):
-        if at > last or ordered[at] != value:
-            places[value] = (start + at - 1) / 2 / last if last else 0.5
-            start = at
+    for end, value in enumerate(ordered, 1):
+        if end > last or ordered[end] != value:
+            places[value] = (start + end - 1) / 2 / last if last else 0.5
+            start = end
     return [places[value] for value in values]
 
 
@@ -99,9 +99,9 @@ def score_evenness(counters: Sequence[Counter[str]]) -> list[float]:
     A total below the median counts as the median, so that a line of three words is not the densest.
     """
     totals = [counter.total() for counter in counters]
-    usual = median(totals) if totals else 0
+    middle = median(totals) if totals else 0
     return [
-        round(shannon_entropy(counter.values(), total) / log2(max(total, usual, 2)), 9)
+        round(shannon_entropy(counter.values(), total) / log2(max(total, middle, 2)), 9)
         for counter, total in zip(counters, totals, strict=True)
     ]
 
@@ -110,7 +110,7 @@ def score_words(
     passages: Sequence[str], passage_terms: PassageTerms, term_positions: TermPositions
 ) -> list[float]:
     """Return how varied the terms of each passage are, 0..1."""
-    return score_evenness([Counter(found) for found in passage_terms])
+    return score_evenness([Counter(terms) for terms in passage_terms])
 
 
 def score_ngrams(
@@ -128,38 +128,57 @@ def score_semantics(
     It is the mean cosine of its TF-IDF vector with theirs, computed from the sum of all vectors,
     term by term, in place of n² comparisons. Repetitions within a passage count logarithmically.
     """
-    squares = [0.0] * len(passage_terms)
-    once = log(1 + len(passage_terms)) * REPEAT_WEIGHTS[1]
+    squares = sum_squares(term_positions, len(passage_terms))
+    lengths = [sqrt(square) or 1.0 for square in squares]
+    products = sum_products(term_positions, lengths)
+    other_count = max(len(passage_terms) - 1, 1)
+    cosines = [
+        (product / length - 1) / other_count if square else 0.0
+        for product, length, square in zip(products, lengths, squares, strict=True)
+    ]
+    return [round(cosine, 9) for cosine in cosines]
+
+
+def sum_squares(term_positions: TermPositions, passage_count: int) -> list[float]:
+    """Return the squared length of the vector of each passage."""
+    squares = [0.0] * passage_count
+    single_weight = weigh_single_term(passage_count)
     for slots in term_positions.values():
         if len(slots) == 1:  # most terms of a long text
-            squares[slots[0]] += once * once
+            squares[slots[0]] += single_weight * single_weight
         else:
-            for number, weight in weigh_term(slots, len(passage_terms)):
+            for number, weight in weigh_term(slots, passage_count):
                 squares[number] += weight * weight
-    lengths = [sqrt(square) or 1.0 for square in squares]
-    shared = [0.0] * len(passage_terms)
+    return squares
+
+
+def sum_products(term_positions: TermPositions, lengths: Sequence[float]) -> list[float]:
+    """Return the product of each passage's vector with the sum of all vectors of length 1."""
+    products = [0.0] * len(lengths)
+    single_weight = weigh_single_term(len(lengths))
     for slots in term_positions.values():
         if len(slots) == 1:
-            shared[slots[0]] += once * once / lengths[slots[0]]
+            products[slots[0]] += single_weight * single_weight / lengths[slots[0]]
         else:
-            weighed = weigh_term(slots, len(passage_terms))
-            centre = sum([weight / lengths[number] for number, weight in weighed])
-            for number, weight in weighed:
-                shared[number] += weight * centre
-    others = max(len(passage_terms) - 1, 1)
-    return [
-        round((sum_of / length - 1 if square else 0.0) / others, 9)
-        for sum_of, length, square in zip(shared, lengths, squares, strict=True)
-    ]
+            weights = weigh_term(slots, len(lengths))
+            total = sum([weight / lengths[number] for number, weight in weights])
+            for number, weight in weights:
+                products[number] += weight * total
+    return products
+
+
+def weigh_single_term(passage_count: int) -> float:
+    """Return the weight of a term that occurs once in one passage."""
+    return log(1 + passage_count) * REPEAT_WEIGHTS[1]
 
 
 def weigh_term(slots: Sequence[int], passage_count: int) -> list[tuple[int, float]]:
     """Return (passage, weight) of a term that occurs in these of `passage_count` passages."""
-    found = Counter(slots)
-    rarity = log(1 + passage_count / len(found))
+    count_by_passage = Counter(slots)
+    rarity = log(1 + passage_count / len(count_by_passage))
     return [
-        (number, rarity * REPEAT_WEIGHTS[min(times, MOST_REPEATS)])
-        for number, times in found.items()
+        (number, rarity * REPEAT_WEIGHTS[min(count, MOST_REPEATS)])
+        for number, count in count_by_passage.items()
     ]
 
 
@@ -171,14 +190,10 @@ def score_structure(
     for passage in passages:
         lengths = [len(sentence) for sentence in SENTENCE_ENDS.split(passage) if sentence]
         marks = Counter(PUNCTUATION.findall(passage))
-        sentences = shannon_entropy(lengths, sum(lengths))
-        scores.append(
-            round(
-                SENTENCES_SHARE * sentences
-                + (1 - SENTENCES_SHARE) * shannon_entropy(marks.values(), marks.total()),
-                9,
-            )
-        )
+        sentences_entropy = shannon_entropy(lengths, sum(lengths))
+        marks_entropy = shannon_entropy(marks.values(), marks.total())
+        score = SENTENCES_SHARE * sentences_entropy + (1 - SENTENCES_SHARE) * marks_entropy
+        scores.append(round(score, 9))
     return scores
 
 

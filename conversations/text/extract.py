@@ -10,9 +10,7 @@ import codecs
 import re
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path, PurePath
-from typing import Any
 
 from django.conf import settings
 
@@ -20,12 +18,12 @@ WORKER_PATH = Path(__file__).with_name("extract_worker.py")
 MEMORY_BYTES = 1536 * 2**20  # of address space, to read one document
 UTF8_BYTES = 4  # of one character, at most
 SAMPLE_BYTES = 32_768
-LEAST_VALID_PER_ERROR = (
-    8  # non-ASCII characters of valid UTF-8 for each error, else it is another encoding
-)
+# non-ASCII characters of valid UTF-8 for each error, else it is another encoding
+LEAST_VALID_PER_ERROR = 8
 NON_ASCII = re.compile("[^\x00-\x7f\ufffd]")
 MOST_READ_BYTES = 64 * 2**20  # a larger document is not read
 STATUS_UNREADABLE = 3  # of extract_worker.py
+NOT_TEXT = "It is not text, whatever its name says."
 
 PLAIN_TYPES = frozenset(
     """
@@ -67,38 +65,36 @@ class UnreadableDocument(Exception):
 def detect_file_type(filename: str, content_type: str = "") -> str | None:
     """Return the type of a file by its name, else by its declared type.
 
-    It is an entry of PLAIN, PARSED or IMAGES, or None when such files are not accepted.
+    It is an entry of PLAIN_TYPES, WORKER_FORMATS or IMAGE_TYPES, or None when such files are not
+    accepted.
     """
     path = PurePath(filename.lower())
     ending = path.suffix[1:] or path.stem.lstrip(".")
     if ending in PLAIN_TYPES or ending in WORKER_FORMATS or ending in IMAGE_TYPES:
         return ending
-    declared = content_type.partition(";")[0].strip().lower()
     if path.suffix:
         return None
-    return TYPE_BY_MEDIA_TYPE.get(declared) or ("txt" if declared.startswith("text/") else None)
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith("text/"):
+        return TYPE_BY_MEDIA_TYPE.get(media_type, "txt")
+    return TYPE_BY_MEDIA_TYPE.get(media_type)
 
 
 def extract_document_text(filename: str, content_type: str, document: bytes | Path) -> str:
     """Return the text of a document or of the file that holds it, at most FILE_TEXT_CHARS.
 
-    Takes up to FILE_TEXT_SECONDS: run it in a thread. Raises Unreadable.
+    Takes up to FILE_TEXT_SECONDS: run it in a thread. Raises UnreadableDocument.
     """
-    what = detect_file_type(filename, content_type)
-    if what is None:
+    file_type = detect_file_type(filename, content_type)
+    if file_type is None:
         raise UnreadableDocument("Files of this type cannot be read.")
-    if what in IMAGE_TYPES:
+    if file_type in IMAGE_TYPES:
         raise UnreadableDocument("It is an image: it has no text.")
-    require_readable_size(
-        document.stat().st_size if isinstance(document, Path) else len(document),
-        is_plain=what in PLAIN_TYPES,
-    )
-    form = WORKER_FORMATS.get(what)
-    text = (
-        run_extract_worker(form, document)
-        if form
-        else decode_plain_text(read_document_bytes(document))
-    )
+    require_readable_size(measure_document(document), is_plain=file_type in PLAIN_TYPES)
+    if file_type in WORKER_FORMATS:
+        text = run_extract_worker(WORKER_FORMATS[file_type], document)
+    else:
+        text = decode_plain_text(read_document_bytes(document))
     if len(text) > settings.FILE_TEXT_CHARS:
         raise UnreadableDocument(f"It has more than {settings.FILE_TEXT_CHARS} characters of text.")
     if not text.strip():
@@ -107,7 +103,7 @@ def extract_document_text(filename: str, content_type: str, document: bytes | Pa
 
 
 def require_readable_size(size_bytes: int, *, is_plain: bool) -> None:
-    """Raise Unreadable for a document whose size alone makes it unreadable."""
+    """Raise UnreadableDocument for a document whose size alone makes it unreadable."""
     if not size_bytes:
         raise UnreadableDocument("It is empty.")
     if is_plain and size_bytes > UTF8_BYTES * settings.FILE_TEXT_CHARS:
@@ -116,61 +112,86 @@ def require_readable_size(size_bytes: int, *, is_plain: bool) -> None:
         raise UnreadableDocument("It is too large to be read.")
 
 
+def measure_document(document: bytes | Path) -> int:
+    """Return the size of a document in bytes."""
+    return document.stat().st_size if isinstance(document, Path) else len(document)
+
+
 def read_document_bytes(document: bytes | Path) -> bytes:
     return document.read_bytes() if isinstance(document, Path) else document
 
 
 def decode_plain_text(data: bytes) -> str:
-    """Decode the bytes of a plain text. Raises Unreadable."""
-    marked = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), None)
+    """Decode the bytes of a plain text. Raises UnreadableDocument."""
+    marked = [name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)]
+    encoding = marked[0] if marked else "utf-8"
     try:
-        text = data.decode(marked or "utf-8")
+        text = data.decode(encoding)
     except UnicodeDecodeError:
-        text = decode_guessed_encoding(data) if marked is None and b"\0" not in data else "\0"
+        if marked or b"\0" in data:
+            raise UnreadableDocument(NOT_TEXT) from None
+        text = decode_guessed_encoding(data)
     if "\0" in text:
-        raise UnreadableDocument("It is not text, whatever its name says.")
+        raise UnreadableDocument(NOT_TEXT)
     return text
 
 
 def decode_guessed_encoding(data: bytes) -> str:
     """Decode UTF-8 with a few errors, or an older encoding that the beginning suggests.
 
-    Raises Unreadable.
+    Raises UnreadableDocument.
     """
     from charset_normalizer import from_bytes
 
     text = data.decode("utf-8", "replace")
-    mistakes = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
-    if len(NON_ASCII.findall(text)) >= LEAST_VALID_PER_ERROR * mistakes:
+    error_count = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
+    if len(NON_ASCII.findall(text)) >= LEAST_VALID_PER_ERROR * error_count:
         return text
-    sample = data[:SAMPLE_BYTES]
-    if len(data) > SAMPLE_BYTES and (line := sample.rfind(b"\n") + 1) > SAMPLE_BYTES // 2:
-        sample = sample[:line]
-    found = ""
-    # the sample may end within a character
-    for cut in range(UTF8_BYTES if len(sample) == SAMPLE_BYTES else 1):
-        best = from_bytes(sample[: len(sample) - cut]).best()
-        if best is not None:
-            said = data.decode(best.encoding, "replace")
-            if "\ufffd" not in said:
-                return said
-            found = found or said
-    if not found:
+    first_guess = ""
+    for sample in cut_samples(data):
+        match = from_bytes(sample).best()
+        if match is None:
+            continue
+        guess = data.decode(match.encoding, "replace")
+        if "\ufffd" not in guess:
+            return guess
+        first_guess = first_guess or guess
+    if not first_guess:
         raise UnreadableDocument("It is not text in any encoding that is known here.")
-    return found
+    return first_guess
+
+
+def cut_samples(data: bytes) -> list[bytes]:
+    """Return the beginning of the data, by which its encoding is guessed.
+
+    It ends with a line. When there is no line's end near, there are several samples, because each
+    may end within a character.
+    """
+    if len(data) < SAMPLE_BYTES:
+        return [data]
+    line_end = data.rfind(b"\n", 0, SAMPLE_BYTES) + 1
+    if len(data) > SAMPLE_BYTES and SAMPLE_BYTES // 2 < line_end < SAMPLE_BYTES:
+        return [data[:line_end]]
+    return [data[: SAMPLE_BYTES - cut] for cut in range(UTF8_BYTES)]
 
 
 def run_extract_worker(document_format: str, document: bytes | Path) -> str:
-    """Run extract_worker.py on the document and return its text. Raises Unreadable."""
+    """Run extract_worker.py on the document and return its text. Raises UnreadableDocument."""
     seconds = settings.FILE_TEXT_SECONDS
     if document_format == "html":
         document = decode_plain_text(read_document_bytes(document)).encode()
     limits = (max(1, round(seconds)), MEMORY_BYTES, UTF8_BYTES * settings.FILE_TEXT_CHARS)
     command = [sys.executable, "-I", "-B", str(WORKER_PATH), document_format, *map(str, limits)]
     try:
-        with document.open("rb") if isinstance(document, Path) else nullcontext() as file:
-            given: dict[str, Any] = {"stdin": file} if file is not None else {"input": document}
-            done = subprocess.run(command, **given, capture_output=True, timeout=seconds, env={})  # noqa: S603
+        if isinstance(document, Path):
+            with document.open("rb") as file:
+                done = subprocess.run(  # noqa: S603
+                    command, stdin=file, capture_output=True, timeout=seconds, env={}, check=False
+                )
+        else:
+            done = subprocess.run(  # noqa: S603
+                command, input=document, capture_output=True, timeout=seconds, env={}, check=False
+            )
     except subprocess.TimeoutExpired:
         raise UnreadableDocument(f"Reading it takes longer than {seconds:g} seconds.") from None
     if done.returncode == STATUS_UNREADABLE:
@@ -179,5 +200,4 @@ def run_extract_worker(document_format: str, document: bytes | Path) -> str:
         raise UnreadableDocument("Reading it takes too much time or memory.")
     if done.returncode:
         raise UnreadableDocument("It cannot be read.")
-    text: str = done.stdout.decode()
-    return text.replace("\0", "")
+    return done.stdout.decode().replace("\0", "")

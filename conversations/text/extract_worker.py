@@ -19,37 +19,36 @@ from xml.etree import ElementTree
 
 STATUS_UNREADABLE = 3
 MOST_PAGES = 5_000
+SLICE_CHARS = 65_536  # of HTML that is parsed at once
 WORD_NAMESPACE = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+PARAGRAPH_TAG = f"{WORD_NAMESPACE}p"
+TEXT_TAG = f"{WORD_NAMESPACE}t"
 BREAK_CHARACTERS = {
+    PARAGRAPH_TAG: "\n",
     f"{WORD_NAMESPACE}tab": "\t",
     f"{WORD_NAMESPACE}br": "\n",
     f"{WORD_NAMESPACE}cr": "\n",
     f"{WORD_NAMESPACE}noBreakHyphen": "-",
 }
-BODY_PART = "document"
-TEXT_PARTS = (BODY_PART, "footnotes", "endnotes")
+BODY_PART = "word/document.xml"
+NOTES_PARTS = ("word/footnotes.xml", "word/endnotes.xml")
+ENTITY_MARKS = (b"<!DOCTYPE", b"<!ENTITY", b"\0")
+XML_BYTES_PER_TEXT_BYTE = 32  # at most; Word's formatting takes much room
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+)
 DUPLICATE_TAGS = (  # a copy of a text box for older programs; moved text in its old place
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
     f"{WORD_NAMESPACE}moveFrom",
 )
 HIDDEN_TAGS = frozenset(("script", "style", "head", "template", "noscript", "svg"))
-VOID_TAGS = frozenset(
-    (
-        "br",
-        "hr",
-        "img",
-        "input",
-        "link",
-        "meta",
-        "area",
-        "base",
-        "col",
-        "embed",
-        "source",
-        "track",
-        "wbr",
-    )
-)
+VOID_TAGS = frozenset("area base br col embed hr img input link meta source track wbr".split())
 BLOCK_TAGS = frozenset(
     """
     address article aside blockquote br dd div dl dt fieldset figcaption figure footer form h1 h2 h3
@@ -65,66 +64,66 @@ class UnreadableInput(Exception):
 def read_docx(data: bytes, most_bytes: int) -> Iterator[str]:
     """Yield the text of a Word document: the body, then footnotes and endnotes.
 
-    Paragraphs are in order, tables row by row. Raises Unreadable.
+    Paragraphs are in order, tables row by row. Raises UnreadableInput.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            parts = [
-                archive.getinfo(f"word/{part}.xml")
-                for part in TEXT_PARTS
-                if part == BODY_PART or f"word/{part}.xml" in names
-            ]
-            xmls = []
-            for part in parts:
-                with archive.open(part) as file:
-                    xmls.append(file.read(32 * most_bytes + 1))
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-    ):
-        raise UnreadableInput(
-            "It is not a Word document (.docx), or it is damaged or encrypted."
-        ) from None
-    if sum(map(len, xmls)) > 32 * most_bytes:
-        raise UnreadableInput("Unpacked, it is too large.")
-    for xml in xmls:
+    parts = unpack_docx_parts(data, XML_BYTES_PER_TEXT_BYTE * most_bytes)
+    for xml in parts:
         # Word writes UTF-8; UTF-16 would hide the others
-        if b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or b"\0" in xml:
+        if any(mark in xml for mark in ENTITY_MARKS):
             raise UnreadableInput("It is not a Word document (.docx): it declares entities.")
     try:
-        for xml in xmls:
+        for xml in parts:
             yield from read_docx_part(xml)
     except ElementTree.ParseError:
         raise UnreadableInput("It is not a Word document (.docx), or it is damaged.") from None
 
 
+def unpack_docx_parts(data: bytes, most_bytes: int) -> list[bytes]:
+    """Return the XML of the parts with text. Raises UnreadableInput.
+
+    `most_bytes` is the most that all parts may have together.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = set(archive.namelist())
+            notes = [name for name in NOTES_PARTS if name in names]
+            parts = [read_zip_entry(archive, name, most_bytes + 1) for name in (BODY_PART, *notes)]
+    except ZIP_ERRORS:
+        raise UnreadableInput(
+            "It is not a Word document (.docx), or it is damaged or encrypted."
+        ) from None
+    if sum(map(len, parts)) > most_bytes:
+        raise UnreadableInput("Unpacked, it is too large.")
+    return parts
+
+
+def read_zip_entry(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
+    with archive.open(name) as file:
+        return file.read(most_bytes)
+
+
 def read_docx_part(xml: bytes) -> Iterator[str]:
     """Yield the text of one part, without text that it contains twice. Raises ParseError."""
-    twice = 0
+    duplicate_depth = 0
     for event, element in ElementTree.iterparse(io.BytesIO(xml), ("start", "end")):  # noqa: S314 - entities are refused
         if element.tag in DUPLICATE_TAGS:
-            twice += 1 if event == "start" else -1
-        elif event == "start":
-            continue
-        elif element.tag == f"{WORD_NAMESPACE}p":
-            if not twice:
-                yield "\n"
-            element.clear()
-        elif not twice:
-            if element.tag == f"{WORD_NAMESPACE}t":
-                yield element.text or ""
-            elif element.tag in BREAK_CHARACTERS:
-                yield BREAK_CHARACTERS[element.tag]
+            duplicate_depth += 1 if event == "start" else -1
+        elif event == "end":
+            if not duplicate_depth:
+                yield read_docx_element(element)
+            if element.tag == PARAGRAPH_TAG:
+                element.clear()
+
+
+def read_docx_element(element: ElementTree.Element) -> str:
+    """Return the text that stands at the end of an element."""
+    if element.tag == TEXT_TAG:
+        return element.text or ""
+    return BREAK_CHARACTERS.get(element.tag, "")
 
 
 def read_pdf(data: bytes, most_bytes: int) -> Iterator[str]:
-    """Yield the text of a PDF's pages. Raises Unreadable."""
+    """Yield the text of a PDF's pages. Raises UnreadableInput."""
     import logging
 
     import pypdf
@@ -153,10 +152,7 @@ class VisibleTextParser(HTMLParser):
         self._hidden_tags: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        if self._hidden_tags and (
-            tag == "body" or (self._hidden_tags == ["head"] and tag in BLOCK_TAGS)
-        ):
-            # elements of the head end with it, even if they are not closed
+        if self._ends_head(tag):
             self._hidden_tags.clear()
         if tag in HIDDEN_TAGS and tag not in VOID_TAGS:
             self._hidden_tags.append(tag)
@@ -172,21 +168,29 @@ class VisibleTextParser(HTMLParser):
             self.text_pieces.append("\n")
 
     def handle_data(self, data: str) -> None:
-        if not self._hidden_tags and (said := " ".join(data.split())):
+        words = " ".join(data.split())
+        if words and not self._hidden_tags:
             before = " " if data[0].isspace() else ""
-            self.text_pieces.append(before + said + (" " if data[-1].isspace() else ""))
+            after = " " if data[-1].isspace() else ""
+            self.text_pieces.append(f"{before}{words}{after}")
+
+    def _ends_head(self, tag: str) -> bool:
+        """Return whether this tag ends the head, with all elements in it that are not closed."""
+        if tag == "body":
+            return True
+        return self._hidden_tags == ["head"] and tag in BLOCK_TAGS
 
 
 def read_html(data: bytes, most_bytes: int) -> Iterator[str]:
     """Yield the visible text of a page; `data` is UTF-8."""
     text = data.decode()
-    reader = VisibleTextParser()
-    for at in range(0, len(text), 65_536):
-        reader.feed(text[at : at + 65_536])
-        yield from reader.text_pieces
-        reader.text_pieces.clear()
-    reader.close()
-    yield from reader.text_pieces
+    parser = VisibleTextParser()
+    for start in range(0, len(text), SLICE_CHARS):
+        parser.feed(text[start : start + SLICE_CHARS])
+        yield from parser.text_pieces
+        parser.text_pieces.clear()
+    parser.close()
+    yield from parser.text_pieces
 
 
 FORMATS = {"docx": read_docx, "pdf": read_pdf, "html": read_html}
@@ -197,17 +201,19 @@ def set_process_limits(cpu_seconds: int, memory_bytes: int) -> None:
 
     The kernel ends a process that takes longer, and refuses more memory.
     """
-    for what, most in (
-        (resource.RLIMIT_CPU, cpu_seconds),
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_FSIZE, 0),
-    ):
+    limits = {
+        resource.RLIMIT_CPU: cpu_seconds,
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_FSIZE: 0,
+    }
+    for kind, limit in limits.items():
         # the system has no such limit; the parent process has a time limit of its own
         with suppress(ValueError, OSError):
-            resource.setrlimit(what, (most, most))
+            resource.setrlimit(kind, (limit, limit))
 
 
 def main(format_name: str, cpu_seconds: int, memory_bytes: int, text_bytes: int) -> int:
+    """Write the text of a document; return the exit status. `text_bytes` is the most to write."""
     set_process_limits(cpu_seconds, memory_bytes)
     written = 0
     try:

@@ -86,9 +86,11 @@ def split_passages(text: str, size: int = PASSAGE_CHARS, overlap: int = 0) -> li
     passages = []
     start = 0
     while len(text) - start > size:
-        end, torn = find_cut(text, borders, start, (size, overlap))
+        end, cuts_paragraph = find_cut(text, borders, start, (size, overlap))
         passages.append(Passage(start, end, text[start:end]))
-        start = find_next_start(text, borders, end, overlap) if torn and overlap else end
+        start = end
+        if cuts_paragraph and overlap:
+            start = find_next_start(text, borders, end, overlap)
     passages.append(Passage(start, len(text), text[start:]))
     return passages
 
@@ -147,8 +149,8 @@ def find_cut(
 
 def find_last_border(borders: list[int], low: int, limit: int) -> int:
     """Return the last border in (low, limit], 0 when there is none."""
-    at = bisect_right(borders, limit) - 1
-    return borders[at] if at >= 0 and borders[at] > low else 0
+    number = bisect_right(borders, limit) - 1
+    return borders[number] if number >= 0 and borders[number] > low else 0
 
 
 def find_next_start(text: str, borders: Borders, end: int, overlap: int) -> int:
@@ -159,9 +161,9 @@ def find_next_start(text: str, borders: Borders, end: int, overlap: int) -> int:
     low = end - overlap
     for kind in (borders.headings, borders.paragraphs):
         low = max(low, find_last_border(kind, low, end))
-    at = bisect_right(borders.sentences, low - 1)
-    if at < len(borders.sentences) and borders.sentences[at] < end:
-        return borders.sentences[at]
+    number = bisect_right(borders.sentences, low - 1)
+    if number < len(borders.sentences) and borders.sentences[number] < end:
+        return borders.sentences[number]
     space = WEAKER_BORDERS[-1].search(text, low, end)
     if space:
         return space.end()
@@ -175,8 +177,10 @@ def find_cluster_border(text: str, low: int, limit: int) -> int:
 
     A visible character may consist of several code points.
     """
-    places = range(limit, max(low, limit - LONGEST_CLUSTER), -1)
-    return next((at for at in places if not is_inside_cluster(text, at)), limit)
+    for offset in range(limit, max(low, limit - LONGEST_CLUSTER), -1):
+        if not is_inside_cluster(text, offset):
+            return offset
+    return limit
 
 
 def is_inside_cluster(text: str, offset: int) -> bool:

@@ -39,8 +39,8 @@ class _StemCache(dict[str, str]):
     def __missing__(self, word: str) -> str:
         if len(self) >= MOST_STEMS:
             self.clear()
-        found = self[word] = stem_word(word)
-        return found
+        stem = self[word] = stem_word(word)
+        return stem
 
 
 _stem_cache = _StemCache()
@@ -76,9 +76,9 @@ def stem_word(word: str) -> str:
         word = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", word)))
     if len(word) < 4 or not word.isascii():
         return word
-    for ending, instead in ENGLISH_ENDINGS:
+    for ending, replacement in ENGLISH_ENDINGS:
         if word.endswith(ending):
-            return word[: -len(ending)] + instead
+            return word[: -len(ending)] + replacement
     if word[-1] == "s" and word[-2] not in "sui":
         word = word[:-1]
     return word

@@ -6,7 +6,8 @@ fewer tokens, and at most one for each character.
 
 A weight is the number of twentieths of a token that one character takes, found by the first byte of
 the character in UTF-8. The weights were chosen so that sentences of each script come out near the
-counts of the tokenizer Tekken (Mistral); its figures are in `tests/test_token_estimate.py`.
+counts of the tokenizer Tekken (Mistral); its figures are in
+`conversations/tests/text/test_token_estimate.py`.
 """
 
 import string

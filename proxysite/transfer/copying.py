@@ -15,7 +15,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import DatabaseError
 
-from conversations.search import full_text_index
+from conversations.search.index_words import span_word
 from proxysite.transfer.source import WORDS_TABLE, SourceDatabase
 from proxysite.transfer.target import TABLES_FILLED_BY_MIGRATE, TARGET_ALIAS, TargetDatabase
 from proxysite.transfer.values import digest_rows
@@ -144,7 +144,7 @@ def adapt_words(plan: TablePlan, values: Sequence[Any]) -> list[Any]:
     It is a list of words, with one more word for the span of ids that the item is in.
     """
     row = dict(zip(plan.columns, values, strict=True))
-    span = full_text_index.span_word(row["user_id"], row["item_id"])
+    span = span_word(row["user_id"], row["item_id"])
     row["words"] = sorted({span, *str(row["words"]).split()})
     return [row[column] for column in plan.columns]
 

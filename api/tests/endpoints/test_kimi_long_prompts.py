@@ -5,7 +5,6 @@ told anew.
 import pytest
 
 from api.tests.endpoints.test_kimi_conversations import asked, kind, site, token, turn  # noqa: F401 - fixtures
-from conversations.documents.ranking import document_cache
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
 
@@ -30,7 +29,6 @@ async def provider(upstream, transactional_db, kind):  # noqa: F811
         rows.create_model(row, "m", "SCENARIO_K2D5", capabilities=["chat"], context_window=3_000)
         return row
 
-    document_cache.clear_entries()
     return await run_in_thread(make)
 
 

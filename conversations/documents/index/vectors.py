@@ -30,9 +30,9 @@ def pack_vector(vector: Sequence[float]) -> bytes:
 
 
 def unpack_vector(packed: bytes) -> Sequence[float]:
-    found = array("f")
-    found.frombytes(packed)
-    return little_endian_floats(found)
+    numbers = array("f")
+    numbers.frombytes(packed)
+    return little_endian_floats(numbers)
 
 
 def little_endian_floats(numbers: "array[float]") -> "array[float]":
@@ -49,11 +49,12 @@ class VectorMatrix:
 
     @classmethod
     def from_packed(cls, packed: Sequence[bytes]) -> "VectorMatrix":
-        width = max(map(len, packed), default=0)
-        same = [one if len(one) == width else bytes(width) for one in packed]
+        """Return the matrix of packed vectors; those of another length count as missing."""
+        row_bytes = max(map(len, packed), default=0)
+        rows = [row if len(row) == row_bytes else bytes(row_bytes) for row in packed]
         if numpy is None:
-            return cls([unpack_vector(one) for one in same])
-        return cls(numpy.frombuffer(b"".join(same), dtype="<f4").reshape(len(same), width // 4))
+            return cls([unpack_vector(row) for row in rows])
+        return cls(numpy.frombuffer(b"".join(rows), dtype="<f4").reshape(len(rows), row_bytes // 4))
 
     def find_nearest(self, vector: Sequence[float], limit: int) -> list[PassageHit]:
         """Return at most `limit` passages with a positive cosine to `vector`, nearest first.
@@ -67,5 +68,7 @@ class VectorMatrix:
             scores = [sum(map(mul, row, wanted)) for row in self.rows]
         else:
             scores = (self.rows @ numpy.asarray(wanted, dtype="f4")).tolist()
-        best = heapq.nlargest(limit, range(len(scores)), key=lambda at: (scores[at], -at))
-        return [PassageHit(at, scores[at]) for at in best if scores[at] > 0]
+        best = heapq.nlargest(
+            limit, range(len(scores)), key=lambda number: (scores[number], -number)
+        )
+        return [PassageHit(number, scores[number]) for number in best if scores[number] > 0]

@@ -1,4 +1,4 @@
-"""A text is made to fit its budget, nothing of it is lost, and summarising ends."""
+"""A text is made to fit its budget, its parts stay in order, and summarising ends."""
 
 # ruff: noqa: RUF001 - Chinese punctuation is the matter here
 
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from conversations.documents import compress as documents_compress
 from conversations.documents.compress import (
     OMISSION_MARK,
+    CompressedText,
     CompressionPlan,
     advance_rounds,
     compress_in_rounds,
     compress_text,
 )
 from conversations.documents.index_worker import Outline, Splitting, divide_text
-from conversations.text.split import split_passages
 
 FACTS = (
     "In {n}87 the {n}th lock at Harwell was rebuilt: oak gates, {n}4 tons each; the keeper, Ada "
@@ -39,47 +39,37 @@ TEXTS = st.text(st.sampled_from("ab Zc. \n!?。，中文字#"), max_size=900)
 
 
 def compress(text, plan, summarise=None):
-    """What `compress_text` does, in one thread."""
-    work = compress_in_rounds(text, plan)
-    made = advance_rounds(work, None)
-    while isinstance(made, list):
-        made = advance_rounds(work, summarise(made) if summarise else None)
-    return made
+    """Do the work of `compress_text` in one thread."""
+    rounds = compress_in_rounds(text, plan)
+    progress = advance_rounds(rounds, None)
+    while isinstance(progress, list):
+        progress = advance_rounds(rounds, summarise(progress) if summarise else None)
+    return progress
 
 
-def everything(text, fitted, size):
-    """Every passage of the text is either kept or in the rest, and those kept stand in the text in
-    order.
-    """
-    at = 0
-    for passage in fitted.verbatim_passages:
-        at = fitted.text.index(passage.text, at) + len(passage.text)
-    starts = [passage.start for passage in fitted.verbatim_passages]
-    assert starts == sorted(starts)
-    passages = fitted.verbatim_passages + fitted.other_passages
-    together = sorted(passages, key=lambda passage: passage.start)
-    assert together == split_passages(text, size)
+def assert_in_order(text, parts):
+    """Check that the parts stand in the text word for word and in this order."""
+    end = 0
+    for part in parts:
+        end = text.index(part, end) + len(part)
 
 
 def test_a_text_within_its_budget_stays_as_it_is():
     fitted = compress("A short prompt.\n", CompressionPlan(budget_chars=16))
 
-    assert (fitted.text, fitted.other_passages, fitted.round_count) == ("A short prompt.\n", [], 0)
+    assert fitted == CompressedText("A short prompt.\n", round_count=0)
 
 
 @pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["english", "chinese"])
 def test_the_dense_part_and_the_opening_are_kept_in_order(text):
-    size = 120 if text is ENGLISH else 40
+    passage_chars = 120 if text is ENGLISH else 100
     fitted = compress(
-        text,
-        CompressionPlan(
-            budget_chars=len(text) // 2, passage_chars=100 if text is CHINESE else size
-        ),
+        text, CompressionPlan(budget_chars=len(text) // 2, passage_chars=passage_chars)
     )
 
     assert len(text) // 3 < len(fitted.text) <= len(text) // 2
     assert fitted.text.startswith(text[:9])
-    everything(text, fitted, 100 if text is CHINESE else size)
+    assert_in_order(text, fitted.text.split(OMISSION_MARK))
 
 
 def test_filler_goes_before_facts_do():
@@ -87,15 +77,16 @@ def test_filler_goes_before_facts_do():
         ENGLISH, CompressionPlan(budget_chars=int(len(ENGLISH) * 0.6), passage_chars=150)
     )
 
-    filler = sum(FILLER.strip() in passage.text for passage in fitted.other_passages)
-    facts = sum("Ada Finch" in passage.text for passage in fitted.other_passages)
+    filler, facts = (
+        ENGLISH.count(part) - fitted.text.count(part) for part in (FILLER.strip(), "Ada Finch")
+    )
     assert filler > 2 * facts
     assert OMISSION_MARK in fitted.text
 
 
 @settings(max_examples=150, deadline=None)
 @given(TEXTS, st.integers(0, 400), st.sampled_from([None, "half", "empty", "longer", "same"]))
-def test_the_budget_holds_and_nothing_is_lost_whoever_summarises(text, budget, manner):
+def test_the_budget_holds_whoever_summarises(text, budget, manner):
     manners = {
         "half": lambda piece: piece[: len(piece) // 2],
         "empty": lambda piece: " ",
@@ -107,14 +98,11 @@ def test_the_budget_holds_and_nothing_is_lost_whoever_summarises(text, budget, m
     fitted = compress(text, CompressionPlan(budget, passage_chars=120), summarise)
 
     assert len(fitted.text) <= budget
-    size = min(120, max(budget, 100))
-    together = sorted(
-        fitted.verbatim_passages + fitted.other_passages, key=lambda passage: passage.start
-    )
-    assert together == split_passages(text, size)
+    if summarise is None:
+        assert_in_order(text, fitted.text.split(OMISSION_MARK))
 
 
-def test_summaries_stand_where_their_passages_stood_and_originals_are_indexed():
+def test_summaries_stand_where_their_passages_stood():
     seen = []
 
     def summarise(pieces):
@@ -129,9 +117,12 @@ def test_summaries_stand_where_their_passages_stood_and_originals_are_indexed():
 
     assert len(fitted.text) <= len(ENGLISH) * 0.75
     assert fitted.round_count == len(seen) >= 1
-    assert fitted.text.count("<summary of ") == len(fitted.other_passages) == seen[0]
+    assert fitted.text.count("<summary of ") == seen[0]
     assert OMISSION_MARK not in fitted.text
-    everything(ENGLISH, fitted, 150)
+    verbatim_parts = re.split(r"\n?<summary of \d+>\n?", fitted.text)
+    assert_in_order(ENGLISH, verbatim_parts)
+    summarised = sum(int(chars) for chars in re.findall(r"<summary of (\d+)>", fitted.text))
+    assert abs(len("".join(verbatim_parts)) + summarised - len(ENGLISH)) <= 2 * seen[0]
 
 
 def test_summaries_are_summarised_again_while_that_helps():

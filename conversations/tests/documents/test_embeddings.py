@@ -5,14 +5,13 @@ import threading
 
 import pytest
 
-from conversations.documents import embeddings, ingest
+from conversations.documents import document_cache, embeddings, ingest
+from conversations.documents.document_cache import find_outline
 from conversations.documents.index import minilm
 from conversations.documents.index_worker import Splitting
 from conversations.documents.ranking import (
     IngestedText,
     Question,
-    document_cache,
-    find_outline,
     rank_passages,
 )
 from conversations.models import Document, Passage
@@ -22,11 +21,6 @@ from proxysite.testing import speech, wait_until_true
 from proxysite.testing.upstream import send_refusal, send_reply
 
 TEXT = "".join(f"Lamp {n} of the harbour is tended by Ada{n}.\n\n" for n in range(60))
-
-
-@pytest.fixture(autouse=True)
-def _empty_shelf():
-    document_cache.clear_entries()
 
 
 async def taken(person, text=TEXT):
@@ -163,7 +157,9 @@ async def test_vectors_of_different_lengths_are_an_error(gateway, upstream):
         await ask(["one", "two"])
 
 
-async def test_after_a_change_of_the_model_embeddings_are_made_anew(alice, monkeypatch, settings):
+async def test_after_a_change_of_the_model_embeddings_are_made_anew(
+    alice, monkeypatch, settings, empty_cache
+):
     monkeypatch.setattr(embeddings, "POLL_SECONDS", 0.01)
     document_id = await taken(alice)
     settings.EMBEDDING_MODEL = "old"
@@ -196,8 +192,8 @@ async def test_after_a_change_of_the_model_embeddings_are_made_anew(alice, monke
     assert (await run_in_thread(Document.objects.get)).embedding_model == "new 3"
     await kept("new", lengths, 8)  # another model stands behind the name
     await run_in_thread(embeddings.mark_embeddings_outdated, "newest 2")
-    document_cache.clear_entries()
-    assert await run_in_thread(document_cache.load_vectors, document_id) is None
+    empty_cache()
+    assert await run_in_thread(document_cache.cache.load_vectors, document_id) is None
     assert await run_in_thread(embeddings.claim_next_document, "newest 2") == document_id
     assert await width() == {None}
 

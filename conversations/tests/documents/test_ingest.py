@@ -6,9 +6,8 @@ import threading
 import pytest
 from django.db import OperationalError
 
-from conversations.documents import document_store, ingest
+from conversations.documents import document_rows, document_store, ingest
 from conversations.documents.index_worker import IndivisibleText, Splitting, divide_text
-from conversations.documents.ranking import document_cache
 from conversations.models import Document, DocumentState, Passage
 from conversations.tests.lamps import TEXT, at, state, stored, taking
 from providers.database.database_threads import run_in_thread
@@ -16,11 +15,6 @@ from providers.exceptions import DatabaseUnavailable, InvalidRequest, Saturated
 from proxysite.testing import wait_until_true
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-
-
-@pytest.fixture(autouse=True)
-def _empty_shelf():
-    document_cache.clear_entries()
 
 
 async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):
@@ -42,9 +36,11 @@ async def test_a_text_becomes_a_document_with_its_passages(alice, divisions):
     )
 
 
-async def test_the_same_text_is_divided_once_for_each_user_and_way(alice, mallory, divisions):
+async def test_the_same_text_is_divided_once_for_each_user_and_way(
+    alice, mallory, divisions, empty_cache
+):
     known = await taking(alice)
-    document_cache.clear_entries()
+    empty_cache()
     assert (await taking(alice)).document_id == known.document_id
     assert len(divisions) == 1
     other = await taking(alice, splitting=Splitting(size=300))
@@ -135,8 +131,8 @@ async def test_what_another_process_takes_in_is_waited_for(alice, divisions):
     text = document_store.SourceText.from_content(TEXT, Splitting())
     lease = (
         await run_in_thread(
-            document_store.create_or_claim_document,
-            document_store.DocumentKey(alice.user.pk, text.digest),
+            document_rows.create_or_claim_document,
+            document_rows.DocumentKey(alice.user.pk, text.digest),
         )
     ).lease
     waiting = [asyncio.create_task(taking(alice)) for _ in range(2)]
@@ -263,9 +259,9 @@ async def test_a_failure_that_passes_blocks_nothing(alice, monkeypatch, error, s
 
 @pytest.mark.settings(DOCUMENTS_PER_USER=3)
 async def test_many_texts_at_once_are_no_more_than_a_user_may_have(alice):
-    places = [document_store.DocumentKey(alice.user.pk, str(number)) for number in range(12)]
+    places = [document_rows.DocumentKey(alice.user.pk, str(number)) for number in range(12)]
     found = await asyncio.gather(
-        *(run_in_thread(document_store.create_or_claim_document, place) for place in places)
+        *(run_in_thread(document_rows.create_or_claim_document, place) for place in places)
     )
     assert sum(one is not None for one in found) == 3
     assert await run_in_thread(Document.objects.count) == 3

@@ -7,9 +7,8 @@ import asyncio
 import pytest
 
 from conversations import tasks
-from conversations.documents import document_store, ingest
+from conversations.documents import document_store, ingest, made_texts
 from conversations.documents.index_worker import Splitting
-from conversations.documents.ranking import document_cache
 from conversations.files import file_storage
 from conversations.models import Document, Passage
 from conversations.tests.lamps import TEXT, at, state, stored, taking
@@ -18,11 +17,6 @@ from providers.exceptions import Saturated
 from proxysite.testing import wait_until_true
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
-
-
-@pytest.fixture(autouse=True)
-def _empty_shelf():
-    document_cache.clear_entries()
 
 
 async def test_a_file_is_taken_in_in_the_background(alice):
@@ -201,7 +195,7 @@ async def test_what_takes_long_to_make_is_made_once(alice, settings):
         return "In short."
 
     tasks = [
-        asyncio.create_task(ingest.create_text_once(alice.user.pk, "d", make)) for _ in range(3)
+        asyncio.create_task(made_texts.create_text_once(alice.user.pk, "d", make)) for _ in range(3)
     ]
 
     await wait_until_true(lambda: made)
@@ -224,7 +218,7 @@ async def test_what_was_made_after_its_document_went_is_not_kept(alice):
         await run_in_thread(Document.objects.all().delete)
         return "In short."
 
-    assert await ingest.create_text_once(alice.user.pk, "d", make) == ("In short.", "")
+    assert await made_texts.create_text_once(alice.user.pk, "d", make) == ("In short.", "")
 
 
 async def test_what_could_not_be_made_is_free_for_the_next(alice):
@@ -235,5 +229,5 @@ async def test_what_could_not_be_made_is_free_for_the_next(alice):
         return "In short."
 
     with pytest.raises(Saturated):
-        await ingest.create_text_once(alice.user.pk, "d", fails)
-    assert (await ingest.create_text_once(alice.user.pk, "d", make))[1]
+        await made_texts.create_text_once(alice.user.pk, "d", fails)
+    assert (await made_texts.create_text_once(alice.user.pk, "d", make))[1]

@@ -7,7 +7,6 @@ import pytest
 
 from conversations.documents import document_store, ingest, job_queue
 from conversations.documents.index_worker import Splitting, divide_text
-from conversations.documents.ranking import document_cache
 from conversations.models import Document
 from providers.database.database_threads import run_in_thread
 from providers.exceptions import Saturated
@@ -38,7 +37,6 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch):
-    document_cache.clear_entries()
     made = Gate()
     monkeypatch.setattr(document_store, "divide_text", made)
     yield made

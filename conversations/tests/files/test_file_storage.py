@@ -19,9 +19,9 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 @pytest.fixture(autouse=True)
-def _empty_shelf():
-    for place in (file_storage.find_files_folder(), uploads()):
-        for path in place.iterdir():
+def _empty_folders():
+    for folder in (file_storage.find_files_folder(), uploads()):
+        for path in folder.iterdir():
             path.unlink()
 
 
@@ -62,10 +62,10 @@ def test_an_upload_that_breaks_off_leaves_nothing(alice):
 
 
 def test_a_row_that_cannot_be_written_leaves_nothing(alice, monkeypatch):
-    def refuse(**fields):
+    def refuse(row, **options):
         raise RuntimeError("no row")
 
-    monkeypatch.setattr(StoredFile.objects, "create", refuse)
+    monkeypatch.setattr(StoredFile, "save", refuse)
     with pytest.raises(RuntimeError):
         file_storage.store_file(alice.user.pk, upload())
     assert on_disk() == []
@@ -159,7 +159,8 @@ def test_a_user_finds_his_own_only(alice, mallory):
 
 
 def test_bytes_that_are_not_in_this_home_are_our_fault(alice):
-    from conversations.files.attachments import WantedForms, load_own_files
+    from conversations.files.attachments import load_own_files
+    from conversations.files.file_forms import WantedForms
 
     row = file_storage.store_file(alice.user.pk, upload())
     file_storage.remove_file_bytes(row.pk)

@@ -1,8 +1,8 @@
-import pytest
+"""Fixtures of the tests of prompts."""
 
-from conversations.documents.ranking import document_cache
+import pytest
 
 
 @pytest.fixture(autouse=True)
-def _empty_document_cache():
-    document_cache.clear_entries()
+def own_cache(empty_cache):
+    """Let each test begin with an empty cache of documents."""

@@ -5,7 +5,6 @@
 import pytest
 
 from conversations.documents import document_store, ingest
-from conversations.documents.ranking import document_cache
 from conversations.models import Document
 from conversations.prompts.fit_prompt import FitHelpers, shorten_prompt
 from conversations.tests.prompts.prompt_bodies import ASKED, NOTES, WINDOW, body, prompt, system
@@ -50,7 +49,7 @@ async def test_a_long_system_message_becomes_a_document_and_an_excerpt(alice, ro
 
 
 async def test_a_follow_up_question_divides_nothing_again_and_keeps_the_beginning(
-    alice, monkeypatch
+    alice, monkeypatch, empty_cache
 ):
     first = await shorten_prompt(body(system(), ASKED), alice.user.pk, WINDOW, {})
 
@@ -58,7 +57,7 @@ async def test_a_follow_up_question_divides_nothing_again_and_keeps_the_beginnin
         raise AssertionError
 
     monkeypatch.setattr(document_store, "divide_text", refuse)
-    document_cache.clear_entries()
+    empty_cache()
     later = {"role": "user", "content": "And number 1300?"}
     answer = {"role": "assistant", "content": "Note 500."}
     second = await shorten_prompt(body(system(), ASKED, answer, later), alice.user.pk, WINDOW, {})

@@ -1,61 +1,14 @@
-"""Documents become text; those made to do harm become a sentence, soon and in bounded memory."""
+"""Documents become text, or a sentence that says why there is none."""
 
 import io
 import os
 import tracemalloc
 import zipfile
-import zlib
 
 import pytest
 
+from conversations.tests.text.written_documents import XMLNS, docx, pdf, word
 from conversations.text.extract import UnreadableDocument, detect_file_type, extract_document_text
-
-XMLNS = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
-
-
-def docx(body, name="word/document.xml"):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, body)
-    return packed.getvalue()
-
-
-def word(*paragraphs):
-    runs = "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in paragraphs)
-    return docx(f"<w:document {XMLNS}><w:body>{runs}</w:body></w:document>")
-
-
-def pdf(*pages, **more):
-    """A PDF of one text per page, written by hand; `more` replaces a page's whole content
-    stream.
-    """
-    content = [
-        more.get("raw") or b"BT /F1 12 Tf 72 720 Td (%b) Tj ET" % text.encode("latin-1")
-        for text in pages
-    ]
-    kids = b" ".join(b"%d 0 R" % (4 + 2 * at) for at in range(len(pages)))
-    objects = [
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Count %d/Kids[%b]>>" % (len(pages), kids),
-        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
-    ]
-    for at, stream in enumerate(content):
-        own = (
-            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Resources<</Font<</F1 3 0 "
-            b"R>>>>/Contents %d 0 R>>"
-        )
-        objects.append(own % (5 + 2 * at))
-        packed = zlib.compress(stream)
-        head = b"<</Length %d/Filter/FlateDecode>>" % len(packed)
-        objects.append(head + b"stream\n" + packed + b"\nendstream")
-    out, places = b"%PDF-1.7\n", []
-    for number, one in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%b\nendobj\n" % (number, one)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    size = len(objects) + 1
-    end = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (size, len(out))
-    return out + b"xref\n0 %d\n0000000000 65535 f \n" % size + table + end
 
 
 # --- what is read ---------------------------------------------------------------------------------
@@ -236,75 +189,6 @@ def test_text_beyond_the_limit_is_refused_and_not_cut(settings):
         with pytest.raises(UnreadableDocument, match=r"text"):
             extract_document_text(name, "", data)
     assert len(extract_document_text("a.txt", "", b"x" * 1_000)) == 1_000
-
-
-# --- what means harm ------------------------------------------------------------------------------
-def zip_bomb():
-    return docx(b"<w:t>" + b"x" * 8_000_000 + b"</w:t>")
-
-
-def laughs():
-    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
-    return docx(
-        f'<!DOCTYPE x [<!ENTITY e0 "ha">{entities}]><w:document '
-        f"{XMLNS}><w:t>&e11;</w:t></w:document>"
-    )
-
-
-def swelling():
-    return pdf("x", raw=b"(" + b" " * 20_000_000)
-
-
-def endless():
-    return pdf("x", raw=b"BT /F1 12 Tf " + b"(a) Tj 1 0 Td " * 300_000)
-
-
-def pages(count, kids, end):
-    head = (
-        b"%%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Count "
-        b"%d/Kids[%b]>>endobj "
-    )
-    return head % (count, kids) + end + b"\ntrailer<</Root 1 0 R>>\n%%EOF"
-
-
-BOMBS = {
-    "a zip bomb": ("a.docx", zip_bomb),
-    "a billion laughs": ("a.docx", laughs),
-    "deep nesting": ("a.docx", lambda: docx(f"<w:document {XMLNS}>" + "<w:p>" * 100_000)),
-    "deep markup": ("a.html", lambda: b"<div>" * 100_000),
-    "half a tag": ("a.html", lambda: b"<a " + b"x=" * 100_000),
-    "a stream that swells": ("a.pdf", swelling),
-    "endless operators": ("a.pdf", endless),
-    "pages that contain themselves": ("a.pdf", lambda: pages(9, b"2 0 R", b"")),
-    "pages without number": (
-        "a.pdf",
-        lambda: pages(10**7, b"3 0 R " * 50_000, b"3 0 obj<</Type/Page>>endobj"),
-    ),
-}
-
-
-@pytest.mark.parametrize("bomb", BOMBS)
-def test_a_document_made_to_do_harm_ends_with_a_reason_and_takes_no_memory_here(bomb, settings):
-    settings.FILE_TEXT_SECONDS, settings.FILE_TEXT_CHARS = 0.7, 50_000
-    name, make = BOMBS[bomb]
-    data = make()
-    tracemalloc.start()
-    try:
-        with pytest.raises(UnreadableDocument):
-            extract_document_text(name, "", data)
-        assert tracemalloc.get_traced_memory()[1] < 4 * len(data) + 10_000_000
-    finally:
-        tracemalloc.stop()
-
-
-def test_a_process_that_dies_is_an_unreadable_document(monkeypatch, tmp_path):
-    for program in ("import os; os.abort()", "raise SystemExit(7)", "import time; time.sleep(60)"):
-        script = tmp_path / "extract_worker.py"
-        script.write_text(program)
-        monkeypatch.setattr("conversations.text.extract.WORKER_PATH", script)
-        monkeypatch.setattr("django.conf.settings.FILE_TEXT_SECONDS", 0.3)
-        with pytest.raises(UnreadableDocument):
-            extract_document_text("a.pdf", "", pdf("x"))
 
 
 def test_a_document_is_read_from_a_file_as_well(tmp_path):

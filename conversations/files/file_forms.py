@@ -1,0 +1,93 @@
+"""The forms of one file for upstreams: a data URL, its text, or the reason why there is none."""
+
+import re
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+
+from conversations.files import file_storage
+from conversations.models import StoredFile
+from conversations.text import extract
+from providers.exceptions import InvalidRequest
+from providers.protocol.json_types import JsonObject
+
+MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
+DEFAULT_FILENAMES = {
+    "application/pdf": "document.pdf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "document.docx",
+    "text/html": "document.html",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedFile:
+    """One file of a request; `problem` says why there is no text."""
+
+    filename: str
+    data_url: str = ""
+    text: str = ""
+    problem: str = ""
+    size_bytes: int = 0
+    file_id: str = ""  # of a stored file
+
+
+@dataclass(frozen=True, slots=True)
+class WantedForms:
+    """The forms of a file that the candidates need."""
+
+    wants_file_data: bool
+    wants_file_text: bool
+
+
+def read_stored_file(row: StoredFile, wanted: WantedForms) -> AttachedFile:
+    """Return a stored file in the wanted forms. Raises FileNotFoundError."""
+    data_url = ""
+    text = ""
+    problem = row.reason
+    if wanted.wants_file_data:
+        with file_storage.open_stored_file(row) as opened:
+            data_url = encode_data_url(row.content_type, opened.read())
+    if wanted.wants_file_text and not problem:
+        if extract.detect_file_type(row.filename, row.content_type) in extract.IMAGE_TYPES:
+            problem = "It is an image: it has no text."
+        else:
+            text = file_storage.text_path_of(row.pk).read_text(encoding="utf-8")
+    return AttachedFile(row.filename, data_url, text, problem, row.size_bytes, row.pk)
+
+
+def decode_inline_file(place: str, file_fields: JsonObject, wanted: WantedForms) -> AttachedFile:
+    """Return a file that came with the request in the wanted forms. Raises InvalidRequest."""
+    header, comma, encoded = file_fields["file_data"].partition(",")
+    if not comma:  # bare base64
+        header = ""
+        encoded = file_fields["file_data"]
+    content_type = header.removeprefix("data:").partition(";")[0]
+    try:
+        data = b64decode(encoded, validate=True)
+    except ValueError:
+        message = "file_data must be base64, or a data URL with base64."
+        raise InvalidRequest(message, param=f"{place}.file.file_data") from None
+    filename = choose_filename(file_fields.get("filename"), content_type, data)
+    data_url = ""
+    text = ""
+    problem = ""
+    if wanted.wants_file_data:
+        data_url = encode_data_url(content_type, data)
+    if wanted.wants_file_text:
+        try:
+            text = extract.extract_document_text(filename, content_type, data)
+        except extract.UnreadableDocument as error:
+            problem = str(error)
+    return AttachedFile(filename, data_url, text, problem, len(data))
+
+
+def choose_filename(filename: object, content_type: str, data: bytes) -> str:
+    """Return a file's name; when the request gives none, one that fits its type."""
+    sanitized = file_storage.sanitize_filename(filename) if isinstance(filename, str) else ""
+    default = "document.pdf" if data.startswith(b"%PDF-") else "document.txt"
+    return sanitized or DEFAULT_FILENAMES.get(content_type, default)
+
+
+def encode_data_url(content_type: str, data: bytes) -> str:
+    match = MEDIA_TYPE.match(content_type)
+    media_type = match[0] if match else "application/octet-stream"
+    return f"data:{media_type};base64,{b64encode(data).decode()}"
