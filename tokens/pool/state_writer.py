@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -25,7 +25,7 @@ from providers.database.leases import read_clock_difference
 from providers.models import Revision
 from tokens.models import UpstreamToken
 from tokens.pool.pool import Pool
-from tokens.pool.state_changes import StateChange
+from tokens.pool.state_changes import StateChange, UseCount
 from tokens.pool.written_batches import NumberedBatch, NumberedBatches
 from tokens.querysets import TokenQuerySet
 
@@ -34,14 +34,6 @@ logger = logging.getLogger(__name__)
 CHANGES_AT_ONCE = 200
 COUNTERS_AT_ONCE = 1_000  # rows that one transaction locks
 TICK_SECONDS = 0.1
-
-
-class UseCount(NamedTuple):
-    """The number of calls with a token since the last write, and how many of them failed."""
-
-    token_id: UUID
-    requests: int
-    failures: int
 
 
 Row = TypeVar("Row", StateChange, UseCount)

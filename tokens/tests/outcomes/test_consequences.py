@@ -30,6 +30,7 @@ from tokens.outcomes import consequences, cooldowns, failing_tokens
 from tokens.outcomes.breaker import CAUSE_LIMITED
 from tokens.outcomes.upstream_call import UpstreamCall
 from tokens.pool import pool as pool_module
+from tokens.pool import token_directory
 from tokens.pool.pool import Pool
 from tokens.pool.pooled_token import PooledToken
 
@@ -49,7 +50,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    for module in (pool_module, consequences, failing_tokens, cooldowns):
+    for module in (pool_module, token_directory, consequences, failing_tokens, cooldowns):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     return found
 
@@ -296,7 +297,7 @@ STEPS = st.lists(
 def module_clock() -> Iterator[Clock]:
     patch = pytest.MonkeyPatch()
     found = Clock()
-    for module in (pool_module, consequences, failing_tokens, cooldowns):
+    for module in (pool_module, token_directory, consequences, failing_tokens, cooldowns):
         patch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     yield found
     patch.undo()

@@ -44,9 +44,10 @@ from tokens.outcomes.upstream_call import (
     UpstreamCall,
 )
 from tokens.pool import pool as pool_module
+from tokens.pool import token_directory
 from tokens.pool.pool import Pool
 from tokens.pool.pooled_token import FOREVER, PooledToken
-from tokens.pool.token_loader import TOKEN_COLUMNS, TokenRows
+from tokens.pool.token_loader import TokenRow, TokenRows
 
 PROVIDER_ERRORS = [
     Unreachable,
@@ -74,7 +75,7 @@ UPSTREAM = upstream()
 
 
 def rows_of(*tokens: UpstreamToken, version: int = 1, whole: bool = True) -> TokenRows:
-    rows = [tuple(getattr(token, column) for column in TOKEN_COLUMNS) for token in tokens]
+    rows = [TokenRow(*(getattr(token, name) for name in TokenRow._fields)) for token in tokens]
     return TokenRows(version, whole, rows)
 
 
@@ -100,7 +101,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    for module in (pool_module, consequences, failing_tokens, cooldowns):
+    for module in (pool_module, token_directory, consequences, failing_tokens, cooldowns):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
     return found
 
