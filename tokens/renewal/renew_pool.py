@@ -29,11 +29,11 @@ from providers.network.clients import Clients
 from providers.upstream.base_adapter import BaseAdapter
 from providers.vault import VaultError
 from tokens.imports import account_import
-from tokens.maintenance.token_check import build_maintenance_adapter
 from tokens.models import Refresh, State, UpstreamAccount, UpstreamToken
 from tokens.pool.failure_counts import FailureCounts
 from tokens.querysets import AUTH_REASON, REASON_LENGTH
 from tokens.renewal.renew_token import RenewalOrder, Renewals
+from tokens.upstream_access import build_maintenance_adapter
 
 logger = logging.getLogger(__name__)
 
