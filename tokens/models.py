@@ -164,6 +164,14 @@ class UpstreamToken(models.Model):
         self.fingerprint = vault.fingerprint_secret(secret)
         self.masked = vault.mask_secret(secret)
 
+    def turn_into_refresh_token(self) -> None:
+        """Make the sealed secret the refresh token of the row, without saving it.
+
+        The access token is missing then, until the first renewal.
+        """
+        self.sealed_refresh = self.sealed
+        self.sealed = ""
+
     @property
     def has_cooldown(self) -> bool:
         return self.rests_until is not None and self.rests_until > timezone.now()
@@ -171,8 +179,9 @@ class UpstreamToken(models.Model):
     @property
     def is_disabled_by_person(self) -> bool:
         """Return whether a person disabled it, so that no check or answer may enable it again."""
-        by_a_machine = self.reason.startswith(f"{AUTH_REASON}:") or self.reason == UNREADABLE_REASON
-        return self.state == State.DISABLED and not by_a_machine
+        by_auth = self.reason.startswith(f"{AUTH_REASON}:")
+        by_machine = by_auth or self.reason == UNREADABLE_REASON
+        return self.state == State.DISABLED and not by_machine
 
     @property
     def is_renewable(self) -> bool:
@@ -293,4 +302,6 @@ class BreakerState(models.Model):
     process = models.CharField(max_length=32)
 
     def __str__(self) -> str:
-        return f"{self.provider_id} {'open' if self.open_until else 'closed'}"
+        if self.open_until is None:
+            return f"{self.provider_id} closed"
+        return f"{self.provider_id} open"
