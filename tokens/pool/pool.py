@@ -1,4 +1,4 @@
-"""The in-memory pool of all tokens, which picks the token that is asked next.
+"""The in-memory pool of all tokens, which picks the token that is used next.
 
 The request path only touches memory. `consequences.py` applies an answer or an error to its token
 and provider. Changes that must last are queued here and written by `state_writer.py`. Other

@@ -261,9 +261,11 @@ def record_renewal_refusal(lease: RenewalLease, message: str) -> None:
     reason = f"{AUTH_REASON}: {message}"[:REASON_LENGTH]
     rows = UpstreamToken.objects.filter(pk=order.token_id, sealed=order.sealed)
     rows = rows.exclude(DISABLED_BY_PERSON)  # keep the reason that says which person disabled it
-    worthless = Q() if order.is_rejected else Q(sealed="") | Q(expires_at__lte=Now())
+    worthless_rows = rows
+    if not order.is_rejected:
+        worthless_rows = rows.filter(Q(sealed="") | Q(expires_at__lte=Now()))
     # the state first: its trigger locks the topic's row, which must be locked before token rows
-    rows.filter(worthless).update(state=State.DISABLED, cause="", reason=reason)
+    worthless_rows.update(state=State.DISABLED, cause="", reason=reason)
     rows.update(reason=reason, last_failure_at=Now())
     release_renewal_lease(order.token_id, lease.ends_at)
     if lease.account is not None:
