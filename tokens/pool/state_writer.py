@@ -35,6 +35,7 @@ from tokens.outcomes.upstream_call import (
 )
 from tokens.pool.pool import Pool
 from tokens.pool.state_changes import StateChange, UseCount
+from tokens.pool.use_counters import add_counters, find_existing_tokens
 from tokens.pool.written_batches import NumberedBatch, NumberedBatches
 from tokens.querysets import TokenQuerySet
 
@@ -74,27 +75,6 @@ UPDATE_OF_EFFECT: dict[str, Callable[[TokenQuerySet, StateChange], int]] = {
     RECOVERY: lambda rows, change: rows.mark_recovered(change.cause),
     UNREADABLE: lambda rows, change: rows.mark_unreadable(change.cause),
 }
-
-
-COUNT_POSTGRES = """
-    WITH counted AS (
-        SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS c (id, requests, failures)
-    ),
-    free AS (
-        SELECT id FROM tokens_upstreamtoken WHERE id = ANY(%s::uuid[])
-        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-    )
-    UPDATE tokens_upstreamtoken AS token
-    SET requests = token.requests + counted.requests, failures = token.failures + counted.failures,
-        last_used_at = statement_timestamp()
-    FROM counted JOIN free USING (id) WHERE token.id = counted.id
-    RETURNING token.id
-"""
-COUNT_SQLITE = """
-    UPDATE tokens_upstreamtoken SET requests = requests + %s, failures = failures + %s,
-        last_used_at = strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')
-    WHERE id = %s
-"""
 
 
 # --- in the event loop ----------------------------------------------------------------------------
@@ -277,40 +257,5 @@ def lock_tokens(ids: set[UUID]) -> set[UUID]:
     return find_existing_tokens(ids - locked)
 
 
-def find_existing_tokens(ids: set[UUID]) -> set[UUID]:
-    """Return those of the ids that tokens still have."""
-    if not ids:
-        return set()
-    return set(UpstreamToken.objects.filter(pk__in=ids).values_list("pk", flat=True))
-
-
 def write_state_change(change: StateChange) -> None:
     UPDATE_OF_EFFECT[change.effect](UpstreamToken.objects.filter(pk=change.token_id), change)
-
-
-def add_counters(rows: list[UseCount]) -> set[UUID]:
-    """Add to the counters, and return the tokens whose rows others have locked."""
-    if not rows:
-        return set()
-    if connection.vendor == "postgresql":
-        return _add_counters_on_postgres(sorted(rows))
-    _add_counters_on_sqlite(sorted(rows))
-    return set()
-
-
-def _add_counters_on_postgres(rows: list[UseCount]) -> set[UUID]:
-    token_ids, requests, failures = (list(column) for column in zip(*rows, strict=True))
-    with connection.cursor() as cursor:
-        cursor.execute(COUNT_POSTGRES, [token_ids, requests, failures, token_ids])
-        counted_ids = {token_id for (token_id,) in cursor.fetchall()}
-    return find_existing_tokens(set(token_ids) - counted_ids)
-
-
-def _add_counters_on_sqlite(rows: list[UseCount]) -> None:
-    key = UpstreamToken._meta.pk
-    values = [
-        (row.requests, row.failures, key.get_db_prep_value(row.token_id, connection))
-        for row in rows
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(COUNT_SQLITE, values)
