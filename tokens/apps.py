@@ -7,18 +7,17 @@ from django.apps import AppConfig
 from providers.database.triggers import TriggerSet, install_after_migrate
 
 WATCHED_COLUMNS = (
-    *(
-        "id",
-        "provider_id",
-        "account_id",
-        "sealed",
-        "sealed_refresh",
-        "state",
-        "strikes",
-        "rests_until",
-        "expires_at",
-    ),
-    *("priority", "weight"),
+    "id",
+    "provider_id",
+    "account_id",
+    "sealed",
+    "sealed_refresh",
+    "state",
+    "strikes",
+    "rests_until",
+    "expires_at",
+    "priority",
+    "weight",
 )
 
 

@@ -16,7 +16,7 @@ from tokens.models import Kind, State, UpstreamToken
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The form of a token; `secret` is never rendered, not even after a mistake elsewhere."""
+    """The form of a token."""
 
     secret = forms.CharField(
         label="Token",
@@ -31,19 +31,22 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.fingerprint and "secret" in self.fields:
-            self.fields["secret"].label = "New token"
-            self.fields["secret"].required = False
-            self.fields[
-                "secret"
-            ].help_text = "Takes the place of the present one, as a fresh token; empty: keep it."
+            field = self.fields["secret"]
+            field.label = "New token"
+            field.required = False
+            field.help_text = (
+                "Takes the place of the present one, as a fresh token; empty: keep it."
+            )
 
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]
-        if secret and (wrong := token_import.find_token_problem(secret)):
-            is_length = wrong.startswith(("longer", "too"))
-            raise ValidationError(
-                f"It is {wrong}." if is_length else f"This is no token: it {wrong}."
-            )
+        problem = ""
+        if secret:
+            problem = token_import.find_token_problem(secret)
+        if problem.startswith(("longer", "too")):
+            raise ValidationError(f"It is {problem}.")
+        if problem:
+            raise ValidationError(f"This is no token: it {problem}.")
         return secret
 
     def clean(self) -> dict[str, Any]:
@@ -51,14 +54,16 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         secret = cleaned.get("secret")
         provider = cleaned.get("provider") or getattr(self.instance, "provider", None)
         if secret and provider:
-            same = UpstreamToken.objects.filter(
-                provider=provider, fingerprint=vault.fingerprint_secret(secret)
-            )
-            if same.exclude(pk=self.instance.pk).exists():
-                self.add_error(
-                    "secret", f"{provider} has this token already: {vault.mask_secret(secret)}."
-                )
+            self._refuse_known_secret(provider, secret)
         return cleaned
+
+    def _refuse_known_secret(self, provider: Provider, secret: str) -> None:
+        same_secret = UpstreamToken.objects.filter(
+            provider=provider, fingerprint=vault.fingerprint_secret(secret)
+        )
+        if same_secret.exclude(pk=self.instance.pk).exists():
+            mask = vault.mask_secret(secret)
+            self.add_error("secret", f"{provider} has this token already: {mask}.")
 
 
 def replace_secret(token: UpstreamToken, secret: str, *, has_chosen_expiry: bool) -> None:
@@ -79,13 +84,13 @@ def replace_secret(token: UpstreamToken, secret: str, *, has_chosen_expiry: bool
     token.reason = ""
     token.cause = ""
     if kind == Kind.REFRESH:
-        token.sealed, token.sealed_refresh = "", token.sealed
+        token.turn_into_refresh_token()
     if not has_chosen_expiry:
         token.expires_at = expires_at
 
 
 class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The form of an account; `password` is never rendered, like a token."""
+    """The form of an account."""
 
     password = forms.CharField(
         widget=forms.PasswordInput(
@@ -99,16 +104,17 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.sealed and "password" in self.fields:
-            self.fields["password"].label = "New password"
-            self.fields["password"].required = False
-            self.fields["password"].help_text = "Empty: keep the present one."
+            field = self.fields["password"]
+            field.label = "New password"
+            field.required = False
+            field.help_text = "Empty: keep the present one."
         if "provider" in self.fields:
-            these = [
+            kinds = [
                 kind
                 for kind in registry.list_adapter_kinds()
                 if registry.get_adapter_class(kind).can_sign_in
             ]
-            self.fields["provider"].queryset = Provider.objects.filter(kind__in=these)  # type: ignore[attr-defined]
+            self.fields["provider"].queryset = Provider.objects.filter(kind__in=kinds)  # type: ignore[attr-defined]
             self.fields["provider"].help_text = "Those where accounts sign in."
 
     def clean_email(self) -> str:

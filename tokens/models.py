@@ -92,9 +92,8 @@ class UpstreamToken(models.Model):
     )
     sealed = models.TextField(editable=False)
     sealed_refresh = models.TextField(blank=True, editable=False)
-    fingerprint = models.CharField(
-        max_length=64, editable=False
-    )  # of the imported secret, also after renewals
+    # of the imported secret, also after renewals
+    fingerprint = models.CharField(max_length=64, editable=False)
     masked = models.CharField(max_length=32, editable=False)
     state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
     reason = models.CharField(max_length=200, blank=True, editable=False)
@@ -111,24 +110,20 @@ class UpstreamToken(models.Model):
         validators=[MinValueValidator(1)],
         help_text="With the rotation “random” its share of the requests.",
     )
-    renewing_until = models.DateTimeField(
-        null=True, blank=True, editable=False
-    )  # the lease of its renewal
-    busy_until = models.DateTimeField(
-        null=True, blank=True, editable=False
-    )  # the lease of its single stream
-    busy_with = models.CharField(max_length=32, blank=True, editable=False)  # the stream's request
-    cause = models.CharField(
-        max_length=40, blank=True, editable=False
-    )  # the request that changed its state last
+    # the lease of its renewal
+    renewing_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # the lease of its single stream, and the request that has it
+    busy_until = models.DateTimeField(null=True, blank=True, editable=False)
+    busy_with = models.CharField(max_length=32, blank=True, editable=False)
+    # the request that changed its state last
+    cause = models.CharField(max_length=40, blank=True, editable=False)
     requests = models.PositiveBigIntegerField(default=0, editable=False)
     failures = models.PositiveBigIntegerField(default=0, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_failure_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
-    changed = models.BigIntegerField(
-        default=0, editable=False, db_index=True
-    )  # written by triggers: providers/database/revisions.py
+    # written by triggers: providers/database/revisions.py
+    changed = models.BigIntegerField(default=0, editable=False, db_index=True)
 
     objects = TokenQuerySet.as_manager()
 
@@ -164,6 +159,11 @@ class UpstreamToken(models.Model):
         self.fingerprint = vault.fingerprint_secret(secret)
         self.masked = vault.mask_secret(secret)
 
+    def turn_into_refresh_token(self) -> None:
+        """Make the sealed secret the row's refresh token, without an access token yet."""
+        self.sealed_refresh = self.sealed
+        self.sealed = ""
+
     @property
     def has_cooldown(self) -> bool:
         return self.rests_until is not None and self.rests_until > timezone.now()
@@ -171,8 +171,9 @@ class UpstreamToken(models.Model):
     @property
     def is_disabled_by_person(self) -> bool:
         """Return whether a person disabled it, so that no check or answer may enable it again."""
-        by_a_machine = self.reason.startswith(f"{AUTH_REASON}:") or self.reason == UNREADABLE_REASON
-        return self.state == State.DISABLED and not by_a_machine
+        by_auth = self.reason.startswith(f"{AUTH_REASON}:")
+        by_machine = by_auth or self.reason == UNREADABLE_REASON
+        return self.state == State.DISABLED and not by_machine
 
     @property
     def is_renewable(self) -> bool:
@@ -293,4 +294,6 @@ class BreakerState(models.Model):
     process = models.CharField(max_length=32)
 
     def __str__(self) -> str:
-        return f"{self.provider_id} {'open' if self.open_until else 'closed'}"
+        if self.open_until is None:
+            return f"{self.provider_id} closed"
+        return f"{self.provider_id} open"

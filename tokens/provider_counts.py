@@ -14,37 +14,37 @@ from tokens.models import State, UpstreamToken
 from tokens.querysets import IS_RENEWABLE, TokenQuerySet
 
 TOKEN_STATES = ("active", "resting", "exhausted", "failing", "disabled", "expired")
-StateCounts = dict[
-    str, int
-]  # counts by "total", "active", "inactive" and the other words of STANDINGS
+# counts by "total", "active", "inactive" and the other words of TOKEN_STATES
+StateCounts = dict[str, int]
 
 
 def count_by_provider(tokens: QuerySet[UpstreamToken]) -> dict[int, StateCounts]:
     """Return the counts of `tokens` by provider id; providers without any are left out."""
     now = timezone.now()
-    there = ~Q(state=State.DISABLED)
-    valid = there & (TokenQuerySet.is_unexpired(now) | IS_RENEWABLE)
+    enabled = ~Q(state=State.DISABLED)
+    valid = enabled & (TokenQuerySet.is_unexpired(now) | IS_RENEWABLE)
     counts = {
         "total": Count("pk"),
         "resting": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.ACTIVE)),
         "exhausted": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.EXHAUSTED)),
         "failing": Count("pk", filter=valid & Q(rests_until__gt=now, state=State.FAILING)),
         "disabled": Count("pk", filter=Q(state=State.DISABLED)),
-        "expired": Count("pk", filter=there & Q(expires_at__lte=now) & ~IS_RENEWABLE),
+        "expired": Count("pk", filter=enabled & Q(expires_at__lte=now) & ~IS_RENEWABLE),
     }
-    found = {}
+    counts_by_provider = {}
     rows: QuerySet[Any, Any] = tokens.order_by().values("provider_id").annotate(**counts)
     for row in rows:
-        inactive = sum(row[word] for word in TOKEN_STATES[1:])
-        found[row["provider_id"]] = complete_counts(row, row["total"] - inactive)
-    return found
+        inactive = sum(row[state] for state in TOKEN_STATES[1:])
+        active = row["total"] - inactive
+        counts_by_provider[row["provider_id"]] = complete_counts(row, active)
+    return counts_by_provider
 
 
 def complete_counts(counts: StateCounts, active: int = 0) -> StateCounts:
     """Return the counts in the order in which they are shown; a missing one is zero."""
     total = counts.get("total", 0)
-    rest = {word: counts.get(word, 0) for word in TOKEN_STATES[1:]}
-    return {"total": total, "active": active, "inactive": total - active, **rest}
+    inactive_counts = {state: counts.get(state, 0) for state in TOKEN_STATES[1:]}
+    return {"total": total, "active": active, "inactive": total - active, **inactive_counts}
 
 
 def find_next_position(tokens: QuerySet[UpstreamToken]) -> int:
@@ -52,16 +52,14 @@ def find_next_position(tokens: QuerySet[UpstreamToken]) -> int:
 
     It is the token after the last used one.
     """
-    last = (
+    last_used = (
         tokens.exclude(last_used_at=None)
         .order_by("-last_used_at")
         .values_list("created_at", "pk")
         .first()
     )
-    if last is None:
+    if last_used is None:
         return 0
-    created_at, pk = last
-    upto = tokens.filter(
-        Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lte=pk)
-    ).count()
-    return upto % tokens.count()
+    created_at, pk = last_used
+    up_to_last_used = Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lte=pk)
+    return tokens.filter(up_to_last_used).count() % tokens.count()

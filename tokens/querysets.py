@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 REASON_LENGTH = 200
 UNREADABLE_REASON = "its secret cannot be opened with this gateway's FIELD_KEYS"
 AUTH_REASON = "auth"  # the reason begins with it when an upstream rejected the token
-DISABLED_BY_AUTH = Q(
-    state="disabled", reason__startswith=f"{AUTH_REASON}:"
-)  # disabled by strikes or checks: a good check enables it
+# disabled by strikes or checks: a good check enables it
+DISABLED_BY_AUTH = Q(state="disabled", reason__startswith=f"{AUTH_REASON}:")
 # disabled with any other reason: no check enables it
 DISABLED_BY_PERSON = (
     Q(state="disabled") & ~Q(reason__startswith=f"{AUTH_REASON}:") & ~Q(reason=UNREADABLE_REASON)
@@ -30,14 +29,19 @@ DELETED_REASON = "it is being deleted"  # the reason of a token whose deletion h
 IS_RENEWABLE = ~Q(sealed_refresh="") | Q(account__isnull=False)
 
 
+def ends_before(until: datetime) -> Q:
+    """Return the condition that a token has no cooldown, or one that ends before `until`."""
+    return Q(rests_until=None) | Q(rests_until__lt=until)
+
+
 class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
     # --- questions --------------------------------------------------------------------------------
     def filter_usable(self) -> "TokenQuerySet":
         """Return the tokens that can answer now, including those that must be renewed first."""
         now = timezone.now()
-        awake = Q(rests_until=None) | Q(rests_until__lte=now)
+        has_no_cooldown = Q(rests_until=None) | Q(rests_until__lte=now)
         return self.filter(
-            awake,
+            has_no_cooldown,
             self.is_unexpired(now) | IS_RENEWABLE,
             state__in=("active", "exhausted", "failing"),
         )
@@ -54,14 +58,16 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         return self.filter(IS_RENEWABLE)
 
     def filter_maintained(self) -> "TokenQuerySet":
-        """Return all tokens but those that a person disabled, of providers asked with tokens.
+        """Return all tokens but those that a person disabled, of providers called with tokens.
 
         Providers that are disabled, set aside or in guest mode are left out.
         """
-        asked = self.filter(provider__enabled=True).exclude(
-            provider__in=Provider.objects.set_aside_ids()
+        of_called_providers = (
+            self.filter(provider__enabled=True)
+            .exclude(provider__in=Provider.objects.set_aside_ids())
+            .exclude(provider__mode="guest")
         )
-        return asked.exclude(DISABLED_BY_PERSON).exclude(provider__mode="guest")
+        return of_called_providers.exclude(DISABLED_BY_PERSON)
 
     def filter_unreadable(self) -> "TokenQuerySet":
         """Return the tokens disabled because their secrets could not be opened."""
@@ -83,12 +89,10 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
         Returns the number of rows changed.
         """
-        struck = F("strikes") + 1
-        dead = When(strikes__gte=limit - 1, then=Value("disabled"))
-        state = Case(dead, default=F("state"))
+        reaches_limit = When(strikes__gte=limit - 1, then=Value("disabled"))
         return self.exclude(state="disabled").update(
-            strikes=struck,
-            state=state,
+            strikes=F("strikes") + 1,
+            state=Case(reaches_limit, default=F("state")),
             reason=reason[:REASON_LENGTH],
             cause=cause,
             last_failure_at=timezone.now(),
@@ -99,9 +103,8 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
         A longer one already set stays, and so does the reason of a token that is disabled.
         """
-        sooner = Q(rests_until=None) | Q(rests_until__lt=until)
         return (
-            self.filter(sooner)
+            self.filter(ends_before(until))
             .exclude(state="disabled")
             .update(
                 rests_until=until,
@@ -126,9 +129,8 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
         Disabled and exhausted tokens, and those with a longer cooldown, stay as they are.
         """
-        sooner = Q(rests_until=None) | Q(rests_until__lt=until)
         return (
-            self.filter(sooner)
+            self.filter(ends_before(until))
             .exclude(state__in=("disabled", "exhausted"))
             .update(
                 state="failing",
@@ -144,11 +146,13 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
         Does not enable disabled tokens, nor end a cooldown of an active one.
         """
-        spent = When(state__in=("exhausted", "failing"), then=Value(None))
-        awake = self.exclude(state="disabled")
-        rests_until = Case(spent, default=F("rests_until"))
-        return awake.update(
-            strikes=0, state="active", rests_until=rests_until, reason="", cause=cause
+        was_left_out = When(state__in=("exhausted", "failing"), then=Value(None))
+        return self.exclude(state="disabled").update(
+            strikes=0,
+            state="active",
+            rests_until=Case(was_left_out, default=F("rests_until")),
+            reason="",
+            cause=cause,
         )
 
     def reset_state(self, cause: str = "") -> int:

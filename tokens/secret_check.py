@@ -28,11 +28,11 @@ class SecretsDiffer(CommandError):
     """The secrets differ; the text says which, and where to copy them from."""
 
     def __init__(self, names: list[str]) -> None:
-        found, them = (" and ".join(names), "them") if len(names) > 1 else (names[0], "it")
+        pronoun = "it" if len(names) == 1 else "them"
         super().__init__(
-            f"This database was written with another {found}. Copy {them} from the machine that "
-            "uses it: from its"
-            " environment, or from secrets.env in its PROXYSITE_HOME."
+            f"This database was written with another {' and '.join(names)}. Copy {pronoun} from "
+            "the machine that uses it: from its environment, or from secrets.env in its "
+            "PROXYSITE_HOME."
         )
 
 
@@ -43,15 +43,18 @@ def require_secrets() -> None:
     """
     values = dict(SecretCheck.objects.values_list("name", "value"))
     if values.keys() < {FIELD_KEYS, KEY_PEPPER}:
-        wrong = find_wrong_secrets()
-        if not wrong:
-            values = create_check_values()
-    else:
-        wrong = []
-    wrong = wrong or [name for name, value in values.items() if not fits_own_secrets(name, value)]
-    if wrong:
-        raise SecretsDiffer(sorted(wrong))
+        refuse_wrong_secrets(find_wrong_secrets())
+        values = create_check_values()
+    refuse_wrong_secrets(
+        [name for name, value in values.items() if not fits_own_secrets(name, value)]
+    )
     renew_check_value(values[FIELD_KEYS])
+
+
+def refuse_wrong_secrets(names: list[str]) -> None:
+    """Raise SecretsDiffer if there are any names of wrong secrets."""
+    if names:
+        raise SecretsDiffer(sorted(names))
 
 
 def create_check_values() -> dict[str, str]:
@@ -71,8 +74,8 @@ def renew_check_value(sealed: str) -> None:
     The old key can be retired then.
     """
     if vault.read_key_id(sealed) != next(iter(vault.get_ciphers())):
-        fresh = vault.encrypt_secret(CHECKED_TEXT, name_check_owner(FIELD_KEYS))
-        SecretCheck.objects.filter(name=FIELD_KEYS, value=sealed).update(value=fresh)
+        renewed = vault.encrypt_secret(CHECKED_TEXT, name_check_owner(FIELD_KEYS))
+        SecretCheck.objects.filter(name=FIELD_KEYS, value=sealed).update(value=renewed)
 
 
 def name_check_owner(name: str) -> str:
@@ -105,15 +108,20 @@ def find_wrong_secrets() -> list[str]:
     """
     rows = list(UpstreamToken.objects.exclude(sealed="").order_by("created_at", "pk")[:SAMPLE_SIZE])
     opened = [row for row in rows if can_unseal(row.sealed, str(row.pk))]
-    wrong = [FIELD_KEYS] if len(opened) * 2 < len(rows) else []
-    kept = [row for row in opened if not row.is_renewable]
-    same = [
-        row
-        for row in kept
-        if vault.fingerprint_secret(vault.decrypt_secret(row.sealed, str(row.pk)))
-        == row.fingerprint
-    ]
-    return [*wrong, KEY_PEPPER] if len(same) * 2 < len(kept) else wrong
+    never_renewed = [row for row in opened if not row.is_renewable]
+    fitting = [row for row in never_renewed if fits_fingerprint(row)]
+    wrong = []
+    if len(opened) * 2 < len(rows):
+        wrong.append(FIELD_KEYS)
+    if len(fitting) * 2 < len(never_renewed):
+        wrong.append(KEY_PEPPER)
+    return wrong
+
+
+def fits_fingerprint(row: UpstreamToken) -> bool:
+    """Return whether the row's fingerprint is the one of its secret."""
+    secret = vault.decrypt_secret(row.sealed, str(row.pk))
+    return vault.fingerprint_secret(secret) == row.fingerprint
 
 
 @transaction.atomic
@@ -125,8 +133,8 @@ def enable_readable_tokens() -> int:
     rows: TokenQuerySet = UpstreamToken.objects.filter_unreadable()
     count = 0
     for row in rows.iterator(1_000):
-        sealed = [text for text in (row.sealed, row.sealed_refresh) if text]
-        if all(can_unseal(text, str(row.pk)) for text in sealed):
+        sealed_secrets = [sealed for sealed in (row.sealed, row.sealed_refresh) if sealed]
+        if all(can_unseal(sealed, str(row.pk)) for sealed in sealed_secrets):
             count += rows.filter(pk=row.pk, sealed=row.sealed).reset_state()
     if count:
         logger.warning("%d tokens whose secrets could not be opened can be used again", count)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -23,17 +24,13 @@ DISABLED_AT_ONCE = 100  # disabled tokens, drawn at random, so that all get thei
 @shared_task
 def check(ids: list[str]) -> int:
     """Check the tokens with these ids; return how many work."""
-    findings = token_check.check_upstream_tokens(UpstreamToken.objects.filter(pk__in=ids))
-    return sum(finding.outcome == token_check.WORKS for finding in findings)
+    return check_and_count(UpstreamToken.objects.filter(pk__in=ids))
 
 
 @shared_task
 def check_due() -> int:
     """Check the tokens whose turn it is; return how many work."""
-    return sum(
-        finding.outcome == token_check.WORKS
-        for finding in token_check.check_upstream_tokens(check_schedule.claim_due_tokens())
-    )
+    return check_and_count(check_schedule.claim_due_tokens())
 
 
 @shared_task
@@ -43,18 +40,18 @@ def check_disabled() -> int:
     A token that auth failures disabled is enabled if it works.
     """
     disabled = UpstreamToken.objects.filter_maintained().filter(state=State.DISABLED).order_by("?")
-    drawn: dict[int, list[UUID]] = {}
+    ids_by_provider: dict[int, list[UUID]] = {}
     for token_id, provider_id in disabled.values_list("pk", "provider_id")[:DISABLED_AT_ONCE]:
-        drawn.setdefault(provider_id, []).append(token_id)
-    allowed = [
-        ids[: check_schedule.claim_checks(provider_id, len(ids))]
-        for provider_id, ids in drawn.items()
-    ]
-    chosen = UpstreamToken.objects.filter(pk__in=[token_id for ids in allowed for token_id in ids])
-    return sum(
-        finding.outcome == token_check.WORKS
-        for finding in token_check.check_upstream_tokens(chosen)
-    )
+        ids_by_provider.setdefault(provider_id, []).append(token_id)
+    claimed_ids: list[UUID] = []
+    for provider_id, ids in ids_by_provider.items():
+        claimed_ids += ids[: check_schedule.claim_checks(provider_id, len(ids))]
+    return check_and_count(UpstreamToken.objects.filter(pk__in=claimed_ids))
+
+
+def check_and_count(tokens: QuerySet[UpstreamToken]) -> int:
+    findings = token_check.check_upstream_tokens(tokens)
+    return sum(finding.outcome == token_check.WORKS for finding in findings)
 
 
 @shared_task
@@ -67,7 +64,9 @@ def renew_soon() -> int:
 def refresh_pool(provider_id: int, force: bool = False) -> int:
     """Renew all tokens of a provider, at most once per window unless forced; return how many."""
     report = renew_pool.renew_provider_pool(provider_id, force=force)
-    return report.renewed_count if report else 0
+    if report is None:
+        return 0
+    return report.renewed_count
 
 
 @shared_task
@@ -76,9 +75,8 @@ def forget_transitions() -> int:
 
     Also deletes the batch numbers of ended processes and old tombstones.
     """
-    old = Transition.objects.filter(
-        at__lt=timezone.now() - timedelta(days=settings.TRANSITION_DAYS)
-    )
     WrittenBatch.objects.filter(written_at__lt=Now() - ENDED_WRITER_AGE).delete()
     delete_old_tombstones()
-    return old.delete()[0]
+    oldest = timezone.now() - timedelta(days=settings.TRANSITION_DAYS)
+    deleted_count, _ = Transition.objects.filter(at__lt=oldest).delete()
+    return deleted_count

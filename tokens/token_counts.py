@@ -19,7 +19,10 @@ class TokenCounts(NamedTuple):
     in_use: int  # tokens whose single stream is in use
 
     def __str__(self) -> str:
-        words = (field.replace("_", " ") for field in self._fields[1:])
-        parts = [f"{number} {word}" for word, number in zip(words, self[1:], strict=True) if number]
-        noun = "token" if self.total == 1 else "tokens"
-        return f"{self.total} {noun}" + (f": {', '.join(parts)}" if parts else "")
+        """Return for example `3 tokens: 2 ready, 1 in use`."""
+        text = "1 token" if self.total == 1 else f"{self.total} tokens"
+        states = zip(self._fields[1:], self[1:], strict=True)
+        parts = [f"{count} {name.replace('_', ' ')}" for name, count in states if count]
+        if not parts:
+            return text
+        return f"{text}: {', '.join(parts)}"

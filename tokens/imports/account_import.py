@@ -17,6 +17,7 @@ from tokens.querysets import DISABLED_BY_AUTH
 NEW = "new"
 KNOWN = "known already"
 UPDATED = "with a new password"
+FIELDS_SET_WITH_PASSWORD = ("sealed", "failures", "reason")
 
 
 def fingerprint_email(email: str) -> str:
@@ -44,11 +45,9 @@ def import_account(provider: Provider, login: Login, *, dry_run: bool = False) -
     except vault.VaultError:
         pass  # sealed with a key that is gone, so the password is stored again
     if not dry_run:
-        row.seal_password(login.password)
-        row.failures = 0
-        row.reason = ""
-        row.save(update_fields=["sealed", "failures", "reason"])
-        UpstreamToken.objects.filter(DISABLED_BY_AUTH, account=row).reset_state()
+        replace_password(row, login.password)
+        row.save(update_fields=FIELDS_SET_WITH_PASSWORD)
+        enable_rejected_token(row)
     return UPDATED
 
 
@@ -60,6 +59,18 @@ def _create_account(provider: Provider, login: Login) -> None:
     create_missing_tokens(UpstreamAccount.objects.filter(provider=provider, email=login.email))
 
 
+def replace_password(account: UpstreamAccount, password: str) -> None:
+    """Give the row a new password and clear its refusals, without saving it."""
+    account.seal_password(password)
+    account.failures = 0
+    account.reason = ""
+
+
+def enable_rejected_token(account: UpstreamAccount) -> None:
+    """Enable the account's token if auth failures disabled it."""
+    UpstreamToken.objects.filter(DISABLED_BY_AUTH, account=account).reset_state()
+
+
 def create_missing_tokens(accounts: QuerySet[UpstreamAccount]) -> None:
     """Create the token, without a secret yet, of each account that has none."""
     tokens = []
@@ -67,9 +78,7 @@ def create_missing_tokens(accounts: QuerySet[UpstreamAccount]) -> None:
         token = UpstreamToken(
             provider_id=account.provider_id, account=account, kind=Kind.SESSION, sealed=""
         )
-        token.fingerprint, token.masked = (
-            fingerprint_email(account.email),
-            mask_email(account.email),
-        )
+        token.fingerprint = fingerprint_email(account.email)
+        token.masked = mask_email(account.email)
         tokens.append(token)
     UpstreamToken.objects.bulk_create(tokens, ignore_conflicts=True)

@@ -37,19 +37,20 @@ def recognize_credential(token: str, adapter: type[BaseAdapter]) -> RecognizedCr
     claims = jwt.read_claims(token)
     if claims is None:
         return RecognizedCredential(Kind.KEY)
-    ends = jwt.read_expiry(token)
+    expires_at = jwt.read_expiry(token)
     if claims.get("app_id") == "kimi" and claims.get("typ") == "access":
-        return RecognizedCredential(Kind.ACCESS, ends)
+        return RecognizedCredential(Kind.ACCESS, expires_at)
     if adapter.can_refresh:
-        return RecognizedCredential(
-            Kind.REFRESH
-        )  # its expiry is not that of the access token that it brings
+        # its expiry is not that of the access token that it brings
+        return RecognizedCredential(Kind.REFRESH)
     if claims.keys() <= {"id", "exp"} and "id" in claims:
-        return RecognizedCredential(Kind.SESSION, ends)
-    return RecognizedCredential(Kind.KEY, ends)
+        return RecognizedCredential(Kind.SESSION, expires_at)
+    return RecognizedCredential(Kind.KEY, expires_at)
 
 
 def parse_login(line: str) -> Login | None:
     """Parse `email:password` or `email----password`; None for anything else."""
-    found = ACCOUNT_LINE.fullmatch(line)
-    return Login(found["email"].lower(), found["password"]) if found else None
+    match = ACCOUNT_LINE.fullmatch(line)
+    if match is None:
+        return None
+    return Login(match["email"].lower(), match["password"])

@@ -59,9 +59,15 @@ def decode_text_file(data: bytes) -> list[str]:
 
 
 def split_lines(text: str) -> list[str]:
-    """Split a text into its lines; the end of the last line begins no further one."""
-    lines = LINE_ENDS.split(text.removeprefix("\ufeff"))
-    return lines if lines[-1] else lines[:-1]
+    """Split a text into its lines, without a byte order mark."""
+    return drop_empty_end(LINE_ENDS.split(text.removeprefix("\ufeff")))
+
+
+def drop_empty_end(lines: list[str]) -> list[str]:
+    """Return the lines without an empty last one: the end of a line begins no further line."""
+    if lines[-1]:
+        return lines
+    return lines[:-1]
 
 
 def guess_utf16(data: bytes) -> str:
@@ -70,12 +76,13 @@ def guess_utf16(data: bytes) -> str:
     The byte order follows from the place of the zero bytes of ASCII characters.
     """
     sample = data[:SAMPLE_BYTES]
-    even = sample[::2].count(0)
-    odd = sample[1::2].count(0)
-    most = len(sample) // 4  # at least every second character is ASCII
-    if max(even, odd) <= max(most, 1) or min(even, odd) > max(even, odd) // 8:
+    even_zeros = sample[::2].count(0)
+    odd_zeros = sample[1::2].count(0)
+    fewest_zeros = max(len(sample) // 4, 1)  # at least every second character is ASCII
+    fewer, more = sorted((even_zeros, odd_zeros))
+    if more <= fewest_zeros or fewer > more // 8:
         return ""
-    return "utf-16-be" if even > odd else "utf-16-le"
+    return "utf-16-be" if even_zeros > odd_zeros else "utf-16-le"
 
 
 def refuse_binary(data: bytes) -> None:
@@ -95,10 +102,11 @@ def decode_lines(data: bytes) -> list[str]:
     The other encoding is guessed from all lines that are not UTF-8.
     """
     lines = re.split(rb"\r\n|\r|\n", data)
-    others = b"\n".join(line for line in lines if not is_utf8(line))
-    encoding = "gb18030" if is_gb18030(others) else "latin-1"
-    found = [decode_line(line, encoding) for line in lines]
-    return found if found[-1] else found[:-1]
+    other_lines = b"\n".join(line for line in lines if not is_utf8(line))
+    encoding = "latin-1"
+    if is_gb18030(other_lines):
+        encoding = "gb18030"
+    return drop_empty_end([decode_line(line, encoding) for line in lines])
 
 
 def decode_line(line: bytes, other_encoding: str) -> str:

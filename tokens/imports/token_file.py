@@ -22,16 +22,13 @@ def find_token_file(provider: Provider) -> str:
     """Return the path of the provider's file in its present mode, or an empty string."""
     if provider.name != getattr(settings, "TOKENS_PROVIDER", ""):
         return ""
-    names = (
-        ("GUEST_TOKENS_FILE",)
-        if provider.mode == Mode.GUEST
-        else ("USER_TOKENS_FILE", "TOKENS_FILE")
-    )
-    return next((str(found) for name in names if (found := getattr(settings, name, ""))), "")
+    if provider.mode == Mode.GUEST:
+        return str(getattr(settings, "GUEST_TOKENS_FILE", ""))
+    return str(getattr(settings, "USER_TOKENS_FILE", "") or getattr(settings, "TOKENS_FILE", ""))
 
 
 def import_token_file(provider: Provider) -> token_import.ImportReport:
-    """Import the new tokens of the provider's file. Raises NoFile."""
+    """Import the new tokens of the provider's file. Raises NoTokenFile."""
     file = find_token_file(provider)
     if not file:
         raise NoTokenFile(f"No setting names a token file for {provider} in {provider.mode} mode.")

@@ -9,8 +9,9 @@ mask.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from unicodedata import category
 
 from django.db import transaction
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 BATCH_SIZE = 500
-MAX_TOKEN_LENGTH = 8_192  # most characters of one token
+MIN_TOKEN_LENGTH = 4  # characters
+MAX_TOKEN_LENGTH = 8_192
 MAX_EMAIL_LENGTH = 254
 COLUMN_HEADINGS = frozenset(
     (
@@ -94,16 +96,17 @@ def find_token_problem(token: str) -> str:
         return "has a comma: only one token stands in a line"
     if token.lower() in COLUMN_HEADINGS:
         return "is the heading of a column"
-    return "" if len(token) >= 4 else "too short"
+    if len(token) < MIN_TOKEN_LENGTH:
+        return "too short"
+    return ""
 
 
 def find_login_problem(login: credential_kinds.Login) -> str:
     """Return the reason why an account cannot be stored, or an empty string."""
     if len(login.email) > MAX_EMAIL_LENGTH:
         return f"has an address longer than {MAX_EMAIL_LENGTH} characters"
-    if not login.email.isprintable() or any(
-        category(char) in ("Cc", "Cs") for char in login.password
-    ):
+    has_control = any(category(char) in ("Cc", "Cs") for char in login.password)
+    if has_control or not login.email.isprintable():
         return "has control characters"
     return ""
 
@@ -125,21 +128,31 @@ def import_lines(
 ) -> ImportReport:
     """Import `lines` for `provider`; `report_progress` is called with the number of lines done."""
     report = ImportReport()
-    work = ImportRun(provider, dry_run)
-    done = 0
-    for done, line in enumerate(lines, 1):
-        token = strip_quotes(line)
-        if not token or token.startswith("#"):
+    run = ImportRun(provider, dry_run)
+    number = 0
+    for number, line in enumerate(lines, 1):
+        text = strip_quotes(line)
+        if not text or text.startswith("#"):
             report.skipped_lines += 1
             continue
-        report.verdicts.extend(work.import_line(done, token))
-        if len(work.batch) == BATCH_SIZE:
-            report.verdicts.extend(work.write_tokens())
-            report_progress(done)
-    report.verdicts.extend(work.write_tokens())
-    report_progress(done)
+        verdict = run.import_line(number, text)
+        if verdict is not None:
+            report.verdicts.append(verdict)
+        if len(run.batch) == BATCH_SIZE:
+            report.verdicts.extend(run.write_tokens())
+            report_progress(number)
+    report.verdicts.extend(run.write_tokens())
+    report_progress(number)
     report.verdicts.sort(key=lambda verdict: verdict.line)
     return report
+
+
+class WaitingToken(NamedTuple):
+    """A token that waits to be written, and the number of its line."""
+
+    line: int
+    token: str
+    fingerprint: str
 
 
 class ImportRun:
@@ -148,75 +161,87 @@ class ImportRun:
     def __init__(self, provider: Provider, dry_run: bool) -> None:
         self._provider = provider
         self._dry_run = dry_run
-        known = provider.kind in registry.list_adapter_kinds()
-        self._adapter_class = registry.get_adapter_class(provider.kind) if known else BaseAdapter
+        self._adapter_class = BaseAdapter
+        if provider.kind in registry.list_adapter_kinds():
+            self._adapter_class = registry.get_adapter_class(provider.kind)
         self._seen_fingerprints: set[str] = set()
-        self.batch: list[tuple[int, str, str]] = []  # line, token, fingerprint
+        self.batch: list[WaitingToken] = []
 
-    def import_line(self, line: int, token: str) -> Iterator[Verdict]:
-        """Yield the line's verdict, unless it is a token that `write_tokens` judges.
+    def import_line(self, line: int, text: str) -> Verdict | None:
+        """Return the line's verdict, or None for a token, which `write_tokens` judges later.
 
         A token goes into the batch; an account is written at once.
         """
-        login = credential_kinds.parse_login(token) if len(token) <= MAX_TOKEN_LENGTH else None
-        wrong = find_login_problem(login) if login else find_token_problem(token)
-        if wrong:
-            yield Verdict(line, MALFORMED, reason=wrong)
-            return
-        if login and not self._adapter_class.can_sign_in:
-            yield Verdict(
-                line,
-                MALFORMED,
-                account_import.mask_email(login.email),
-                "is an account, and this upstream takes tokens only",
-            )
-            return
-        fingerprint = (
-            account_import.fingerprint_email(login.email)
-            if login
-            else vault.fingerprint_secret(token)
-        )
-        mask = account_import.mask_email(login.email) if login else vault.mask_secret(token)
-        if fingerprint in self._seen_fingerprints:
-            yield Verdict(line, TWICE_IN_FILE, mask)
-            return
-        self._seen_fingerprints.add(fingerprint)
-        if login is None:
-            self.batch.append((line, token, fingerprint))
-        else:
-            yield Verdict(
-                line,
-                account_import.import_account(self._provider, login, dry_run=self._dry_run),
-                mask,
-            )
+        login = None
+        if len(text) <= MAX_TOKEN_LENGTH:
+            login = credential_kinds.parse_login(text)
+        if login is not None:
+            return self._import_login(line, login)
+        problem = find_token_problem(text)
+        if problem:
+            return Verdict(line, MALFORMED, reason=problem)
+        fingerprint = vault.fingerprint_secret(text)
+        if self._was_seen(fingerprint):
+            return Verdict(line, TWICE_IN_FILE, vault.mask_secret(text))
+        self.batch.append(WaitingToken(line, text, fingerprint))
+        return None
 
-    def write_tokens(self) -> Iterator[Verdict]:
-        """Insert the batch's new tokens in one transaction, and yield a verdict for each token.
+    def _import_login(self, line: int, login: credential_kinds.Login) -> Verdict:
+        problem = find_login_problem(login)
+        if problem:
+            return Verdict(line, MALFORMED, reason=problem)
+        mask = account_import.mask_email(login.email)
+        if not self._adapter_class.can_sign_in:
+            return Verdict(
+                line, MALFORMED, mask, "is an account, and this upstream takes tokens only"
+            )
+        if self._was_seen(account_import.fingerprint_email(login.email)):
+            return Verdict(line, TWICE_IN_FILE, mask)
+        verdict = account_import.import_account(self._provider, login, dry_run=self._dry_run)
+        return Verdict(line, verdict, mask)
+
+    def _was_seen(self, fingerprint: str) -> bool:
+        """Return whether the file had this fingerprint before, and remember it."""
+        was_seen = fingerprint in self._seen_fingerprints
+        self._seen_fingerprints.add(fingerprint)
+        return was_seen
+
+    def write_tokens(self) -> list[Verdict]:
+        """Insert the batch's new tokens in one transaction, and return a verdict for each token.
 
         A token that another import inserts at the same time counts as known.
         """
         batch = self.batch
         self.batch = []
         if not batch:
-            return
-        mine = UpstreamToken.objects.filter(provider=self._provider)
-        fingerprints = [fingerprint for _, _, fingerprint in batch]
-        with transaction.atomic():
-            known = set(
-                mine.filter(fingerprint__in=fingerprints).values_list("fingerprint", flat=True)
+            return []
+        known = self._insert_new_tokens(batch)
+        return [
+            Verdict(
+                waiting.line,
+                KNOWN if waiting.fingerprint in known else NEW,
+                vault.mask_secret(waiting.token),
             )
-            new = [
-                self._build_row(token)
-                for _, token, fingerprint in batch
-                if fingerprint not in known
-            ]
-            if new and not self._dry_run:
-                UpstreamToken.objects.bulk_create(new, ignore_conflicts=True)
-                ids = [row.pk for row in new]
-                inserted = set(mine.filter(pk__in=ids).values_list("fingerprint", flat=True))
-                known.update(row.fingerprint for row in new if row.fingerprint not in inserted)
-        for line, token, fingerprint in batch:
-            yield Verdict(line, KNOWN if fingerprint in known else NEW, vault.mask_secret(token))
+            for waiting in batch
+        ]
+
+    @transaction.atomic
+    def _insert_new_tokens(self, batch: list[WaitingToken]) -> set[str]:
+        """Insert the tokens that the provider lacks, and return the fingerprints of the others."""
+        own_tokens = UpstreamToken.objects.filter(provider=self._provider)
+        fingerprints = [waiting.fingerprint for waiting in batch]
+        known = set(
+            own_tokens.filter(fingerprint__in=fingerprints).values_list("fingerprint", flat=True)
+        )
+        new_rows = [
+            self._build_row(waiting.token) for waiting in batch if waiting.fingerprint not in known
+        ]
+        if not new_rows or self._dry_run:
+            return known
+        UpstreamToken.objects.bulk_create(new_rows, ignore_conflicts=True)
+        ids = [row.pk for row in new_rows]
+        inserted = set(own_tokens.filter(pk__in=ids).values_list("fingerprint", flat=True))
+        return known | {row.fingerprint for row in new_rows} - inserted
 
     def _build_row(self, token: str) -> UpstreamToken:
         """Return an unsaved row for the token.
@@ -227,5 +252,5 @@ class ImportRun:
         kind, expires_at = credential_kinds.recognize_credential(token, self._adapter_class)
         row = UpstreamToken.from_secret(self._provider, token, kind=kind, expires_at=expires_at)
         if kind == Kind.REFRESH:
-            row.sealed, row.sealed_refresh = "", row.sealed
+            row.turn_into_refresh_token()
         return row

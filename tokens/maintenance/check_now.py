@@ -12,10 +12,9 @@ from tokens import tasks
 from tokens.maintenance import token_check
 from tokens.models import UpstreamToken
 
-MAX_CHECKED_NOW = (
-    token_check.CHECKS_AT_ONCE
-)  # one round of calls: a person waits no longer than the timeout of one upstream
-TOKENS_PER_TASK = 500  # tokens per task
+# one round of calls: a person waits no longer than the timeout of one upstream
+MAX_CHECKED_NOW = token_check.CHECKS_AT_ONCE
+TOKENS_PER_TASK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +28,10 @@ class CheckSummary:
         """Describe the result for the person who asked."""
         if self.queued:
             return f"{self.queued} tokens are too many to wait for: the worker checks them now."
-        told = token_check.summarize_outcomes(self.outcomes)
-        return (
-            f"{self.outcomes.total()} checked: {told}." if told else "There is no token to check."
-        )
+        if not self.outcomes:
+            return "There is no token to check."
+        summary = token_check.summarize_outcomes(self.outcomes)
+        return f"{self.outcomes.total()} checked: {summary}."
 
 
 class WorkerUnreachable(Exception):
@@ -40,7 +39,7 @@ class WorkerUnreachable(Exception):
 
 
 def queue_task(task: "Task[..., Any]", *args: object, **options: object) -> None:
-    """Queue the task for the worker. Raises NoWorker at once if that fails."""
+    """Queue the task for the worker. Raises WorkerUnreachable at once if that fails."""
     try:
         task.apply_async(args, options, retry=False)
     except (OperationalError, OSError):
@@ -50,15 +49,12 @@ def queue_task(task: "Task[..., Any]", *args: object, **options: object) -> None
 
 
 def check_or_queue(tokens: QuerySet[UpstreamToken]) -> CheckSummary:
-    """Check the tokens now if they are few, else in the background. Raises NoWorker."""
+    """Check the tokens now if they are few, else in the background. Raises WorkerUnreachable."""
     ids = list(tokens.order_by().values_list("pk", flat=True))
-    if len(ids) > MAX_CHECKED_NOW:
-        for start in range(0, len(ids), TOKENS_PER_TASK):
-            queue_task(
-                tasks.check, [str(token_id) for token_id in ids[start : start + TOKENS_PER_TASK]]
-            )
-        return CheckSummary(Counter(), len(ids))
-    chosen = UpstreamToken.objects.filter(pk__in=ids)
-    return CheckSummary(
-        Counter(finding.outcome for finding in token_check.check_upstream_tokens(chosen))
-    )
+    if len(ids) <= MAX_CHECKED_NOW:
+        findings = token_check.check_upstream_tokens(UpstreamToken.objects.filter(pk__in=ids))
+        return CheckSummary(Counter(finding.outcome for finding in findings))
+    for start in range(0, len(ids), TOKENS_PER_TASK):
+        task_ids = ids[start : start + TOKENS_PER_TASK]
+        queue_task(tasks.check, [str(token_id) for token_id in task_ids])
+    return CheckSummary(Counter(), len(ids))

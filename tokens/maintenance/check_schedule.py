@@ -50,23 +50,27 @@ def read_clock(now: int) -> CheckClock:
     minute = now // SLOT_SECONDS
     slots = max(1, round(settings.CHECK_SECONDS / SLOT_SECONDS))
     rounds, slot = divmod(minute, slots)
-    return CheckClock(
-        minute, rounds * CIRCLE_SIZE + (slot + 1) * CIRCLE_SIZE // slots, -(-CIRCLE_SIZE // slots)
-    )
+    target = rounds * CIRCLE_SIZE + (slot + 1) * CIRCLE_SIZE // slots
+    return CheckClock(minute, target, step=-(-CIRCLE_SIZE // slots))
 
 
 def claim_turn(tokens: TokenQuerySet, provider_id: int, clock: CheckClock) -> list[UUID]:
-    """Take one provider's tokens between its position and the clock's; write the new position."""
+    """Claim one provider's tokens between its position and the clock's.
+
+    Writes the new position. Returns no tokens when another process was faster.
+    """
     progress = get_or_create_progress(provider_id, clock)
     start = find_start(progress.position, clock)
-    room = count_checks_left(progress, clock)
-    if start >= clock.target or room <= 0:
+    checks_left = count_checks_left(progress, clock)
+    if start >= clock.target or checks_left <= 0:
         return []
-    ids = find_ids_between(tokens, start, min(clock.target, start + CIRCLE_SIZE), room)
-    end = (
-        clock.target if len(ids) < room else start + (find_place(ids[-1]) - start) % CIRCLE_SIZE + 1
-    )
-    return ids if update_progress(progress, clock, len(ids), position=end) else []
+    ids = find_ids_between(tokens, start, min(clock.target, start + CIRCLE_SIZE), checks_left)
+    end = clock.target
+    if len(ids) == checks_left:  # there may be more: the next run continues after the last one
+        end = start + (find_place(ids[-1]) - start) % CIRCLE_SIZE + 1
+    if not update_progress(progress, clock, len(ids), position=end):
+        return []
+    return ids
 
 
 def find_start(position: int, clock: CheckClock) -> int:
@@ -88,16 +92,16 @@ def find_ids_between(tokens: TokenQuerySet, start: int, end: int, max_count: int
     The range may cross the seam of the circle.
     """
     first = start % CIRCLE_SIZE
-    last = start % CIRCLE_SIZE + (end - start)
+    last = first + (end - start)
     ranges = [(first, min(last, CIRCLE_SIZE)), (0, last - CIRCLE_SIZE)]
-    found: list[UUID] = []
+    ids: list[UUID] = []
     for low, high in ranges:
-        if high > low and len(found) < max_count:
+        if high > low and len(ids) < max_count:
             inside = tokens.filter(
                 pk__gte=find_lowest_id(low), pk__lte=UUID(int=(high << PLACE_SHIFT) - 1)
             )
-            found += inside.order_by("pk").values_list("pk", flat=True)[: max_count - len(found)]
-    return found
+            ids += inside.order_by("pk").values_list("pk", flat=True)[: max_count - len(ids)]
+    return ids
 
 
 def claim_checks(provider_id: int, wanted: int) -> int:
@@ -122,18 +126,28 @@ def get_or_create_progress(provider_id: int, clock: CheckClock) -> CheckProgress
 
 def count_checks_left(progress: CheckProgress, clock: CheckClock) -> int:
     """Return how many checks of the provider are left in this minute."""
-    used = progress.checks if progress.minute == clock.minute else 0
-    return int(settings.CHECKS_PER_MINUTE) - used
+    return int(settings.CHECKS_PER_MINUTE) - count_begun_checks(progress, clock)
+
+
+def count_begun_checks(progress: CheckProgress, clock: CheckClock) -> int:
+    """Return how many checks of the provider have begun in this minute."""
+    if progress.minute != clock.minute:
+        return 0
+    return progress.checks
 
 
 def update_progress(
     progress: CheckProgress, clock: CheckClock, checks: int, *, position: int
 ) -> bool:
     """Record that so many checks begin now; return False when another process was faster."""
-    used = progress.checks if progress.minute == clock.minute else 0
-    same = {"position": progress.position, "minute": progress.minute, "checks": progress.checks}
-    rows = CheckProgress.objects.filter(pk=progress.pk, **same)
-    return bool(rows.update(position=position, minute=clock.minute, checks=used + checks))
+    unchanged = CheckProgress.objects.filter(
+        pk=progress.pk,
+        position=progress.position,
+        minute=progress.minute,
+        checks=progress.checks,
+    )
+    checks += count_begun_checks(progress, clock)
+    return bool(unchanged.update(position=position, minute=clock.minute, checks=checks))
 
 
 def find_place(token_id: UUID) -> int:

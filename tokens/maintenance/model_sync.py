@@ -12,13 +12,11 @@ from providers.exceptions import NoAvailableToken, TokenError, UpstreamTimeout
 from providers.models import ChatModel, Provider
 from providers.network.clients import Clients
 from providers.protocol.request import Credential
+from providers.upstream.base_adapter import BaseAdapter
 from providers.vault import VaultError
-from tokens.maintenance.token_check import (
-    CHECK_TIMEOUT_SECONDS,
-    build_maintenance_adapter,
-    open_token_credential,
-)
+from tokens.maintenance.credential_check import CHECK_TIMEOUT_SECONDS
 from tokens.models import UpstreamToken
+from tokens.upstream_access import build_maintenance_adapter, open_token_credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +40,32 @@ def create_listed_models(
 
     Writes nothing if `dry_run`. Raises GatewayError, VaultError.
     """
-    listed = load_model_list(provider)
-    rows = dict(provider.models.values_list("upstream_name", "public_id"))
-    taken = set(rows.values())
-    report = SyncReport(
-        [], [], [], sorted(public_id for name, public_id in rows.items() if name not in set(listed))
-    )
-    new = []
-    for name in dict.fromkeys(listed):
+    listed_names = load_model_list(provider)
+    public_ids = dict(provider.models.values_list("upstream_name", "public_id"))
+    used_public_ids = set(public_ids.values())
+    gone = sorted(public_ids[name] for name in public_ids.keys() - set(listed_names))
+    report = SyncReport([], [], [], gone)
+    new_models = []
+    for name in dict.fromkeys(listed_names):
         model = ChatModel(provider=provider, public_id=f"{prefix}{name}", upstream_name=name)
-        if name in rows or model.public_id in taken:
-            report.known.append(rows.get(name, model.public_id))
-            continue
-        try:
-            model.clean_fields()
-        except ValidationError:
+        if name in public_ids or model.public_id in used_public_ids:
+            report.known.append(public_ids.get(name, model.public_id))
+        elif not has_valid_fields(model):
             report.unusable.append(name)
-            continue
-        report.added.append(model.public_id)
-        new.append(model)
+        else:
+            report.added.append(model.public_id)
+            new_models.append(model)
     if not dry_run:
-        ChatModel.objects.bulk_create(new, ignore_conflicts=True)
+        ChatModel.objects.bulk_create(new_models, ignore_conflicts=True)
     return report
+
+
+def has_valid_fields(model: ChatModel) -> bool:
+    try:
+        model.clean_fields()
+    except ValidationError:
+        return False
+    return True
 
 
 def load_model_list(provider: Provider) -> list[str]:
@@ -71,31 +73,37 @@ def load_model_list(provider: Provider) -> list[str]:
 
     The first token that is accepted ends the search.
     """
-    guest = provider.mode == Mode.GUEST
-    tokens: list[UpstreamToken | None] = []
-    if not guest:
-        tokens = [
-            *provider.tokens.all().filter_usable().filter_with_access()[: settings.MAX_ATTEMPTS]
-        ]
-    if not tokens and (guest or not provider.needs_token):
-        tokens = [None]
+    is_guest = provider.mode == Mode.GUEST
+    tokens: list[UpstreamToken] = []
+    if not is_guest:
+        usable = provider.tokens.all().filter_usable().filter_with_access()
+        tokens = list(usable[: settings.MAX_ATTEMPTS])
+    may_ask_without_token = is_guest or not provider.needs_token
+    if not tokens and may_ask_without_token:
+        return asyncio.run(request_model_list(provider, [None]))
     return asyncio.run(request_model_list(provider, tokens))
 
 
 async def request_model_list(
     provider: Provider, tokens: Sequence[UpstreamToken | None]
 ) -> list[str]:
-    problem: Exception = NoAvailableToken("It has no usable token.")
+    """Ask for the model list with one token after another; None is a call without a token.
+
+    Raises the error of the last token.
+    """
     try:
         async with Clients() as clients, asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            upstream = build_maintenance_adapter(provider, clients)
-            for token in tokens:
-                try:
-                    return await upstream.list_model_ids(
-                        open_token_credential(token) if token else Credential(None, "")
-                    )
-                except (TokenError, VaultError) as error:
-                    problem = error
+            return await _ask_with_each(build_maintenance_adapter(provider, clients), tokens)
     except TimeoutError:
         raise UpstreamTimeout("The upstream took too long.") from None
+
+
+async def _ask_with_each(adapter: BaseAdapter, tokens: Sequence[UpstreamToken | None]) -> list[str]:
+    problem: Exception = NoAvailableToken("It has no usable token.")
+    for token in tokens:
+        try:
+            credential = open_token_credential(token) if token else Credential(None, "")
+            return await adapter.list_model_ids(credential)
+        except (TokenError, VaultError) as error:
+            problem = error
     raise problem

@@ -14,7 +14,8 @@ Times are seconds of the monotonic clock, except `opened_at`. The state belongs 
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 if TYPE_CHECKING:
     from tokens.outcomes.breaker_sharing import BreakerHint
@@ -26,16 +27,18 @@ FAILURE_SHARE = 0.5  # share of them that must have failed
 SEVERAL_TOKENS = 2
 SEVERAL_CALLERS = 3
 HEALTHY_SECONDS = 5.0  # how long an answer is a sign of health
+PROBE_WAIT_SECONDS = 1.0  # while another request's probe of the half-open state is running
 
+# causes of an open breaker: the provider fails, or limits us as a whole
 CAUSE_FAILED = "failed"
-CAUSE_LIMITED = "limited"  # causes of an open breaker: the provider fails, or limits us as a whole
+CAUSE_LIMITED = "limited"
 
 
 class FailedCall(NamedTuple):
     """A call that the provider failed: the caller, the token and the model."""
 
     caller_id: int | None
-    token_id: object
+    token_id: UUID | None  # None: the call showed no token
     model_name: str = ""
 
 
@@ -46,7 +49,7 @@ class FailedRequest:
     failed_at: float
     caller_id: int | None
     model_name: str = ""
-    token_ids: set[object] = field(default_factory=set)
+    token_ids: set[UUID | None] = field(default_factory=set)
     is_answered: bool = False  # by a later call
 
 
@@ -63,15 +66,16 @@ class Breaker:
     opened_at: datetime | None = None
     cause: str = CAUSE_FAILED
     reason: str = ""
-    openings_in_row: int = 0  # in a row
+    openings_in_row: int = 0
     probe_request: object | None = None  # the request that is the probe of the half-open state
     answered_at: float = float("-inf")
     change_count: int = 0  # how often it opened or closed
-    failed_caller_ids: set[int | None] = field(
-        default_factory=set
-    )  # callers of the failed requests
-    failed_model_names: set[str] = field(default_factory=set)  # models of the failed requests
-    _outcomes: deque[Any] = field(default_factory=lambda: deque(maxlen=WINDOW_REQUESTS))
+    failed_caller_ids: set[int | None] = field(default_factory=set)
+    failed_model_names: set[str] = field(default_factory=set)
+    # the latest requests: failures, and the times of answers
+    _outcomes: deque["FailedRequest | float"] = field(
+        default_factory=lambda: deque(maxlen=WINDOW_REQUESTS)
+    )
 
     def find_blocked_seconds(
         self, now: float, caller_id: int | None = None, model_name: str = ""
@@ -79,15 +83,23 @@ class Breaker:
         """Return the seconds until the provider may be asked again; None when it may be now."""
         if not self.open_until:
             return None
-        if now >= self.open_until:
-            return 1.0 if self.probe_request is not None else None
-        is_of_few = self.cause == CAUSE_FAILED and 0 < len(self.failed_caller_ids) < SEVERAL_CALLERS
-        if is_of_few and caller_id is not None and caller_id not in self.failed_caller_ids:
-            return None
-        is_of_one_model = self.cause == CAUSE_FAILED and len(self.failed_model_names) == 1
-        if is_of_one_model and model_name and model_name not in self.failed_model_names:
-            return None
-        return self.open_until - now
+        if now < self.open_until:
+            if self._lets_through(caller_id, model_name):
+                return None
+            return self.open_until - now
+        if self.probe_request is not None:
+            return PROBE_WAIT_SECONDS
+        return None
+
+    def _lets_through(self, caller_id: int | None, model_name: str) -> bool:
+        """Return whether the open breaker lets a request of this caller for this model through."""
+        if self.cause != CAUSE_FAILED:
+            return False
+        failed_few_callers = 0 < len(self.failed_caller_ids) < SEVERAL_CALLERS
+        if failed_few_callers and caller_id is not None and caller_id not in self.failed_caller_ids:
+            return True
+        failed_one_model = len(self.failed_model_names) == 1
+        return failed_one_model and bool(model_name) and model_name not in self.failed_model_names
 
     @property
     def is_open(self) -> bool:
@@ -98,8 +110,8 @@ class Breaker:
         """Return whether the provider answered lately, and most of the latest requests."""
         if self.open_until or now - self.answered_at > HEALTHY_SECONDS:
             return False
-        failed, all_requests = self._find_recent_requests(now)
-        return len(failed) < FAILURE_SHARE * all_requests
+        failed, request_count = self._find_recent_requests(now)
+        return len(failed) < FAILURE_SHARE * request_count
 
     def begin_probe(self, request: object, now: float) -> None:
         """Note that a call is about to be made: in the half-open state it is the probe."""
@@ -136,7 +148,8 @@ class Breaker:
         self.failed_caller_ids.clear()
         self.failed_model_names.clear()
         self._outcomes = deque(
-            (one for one in self._outcomes if isinstance(one, float)), maxlen=WINDOW_REQUESTS
+            (outcome for outcome in self._outcomes if isinstance(outcome, float)),
+            maxlen=WINDOW_REQUESTS,
         )
         self.change_count += 1
 
@@ -163,11 +176,11 @@ class Breaker:
         """
         if self.open_until and now < self.open_until:
             return False
-        failed, all_requests = self._find_recent_requests(now)
-        if len(failed) < self.failure_limit or len(failed) < FAILURE_SHARE * all_requests:
+        failed, request_count = self._find_recent_requests(now)
+        if len(failed) < self.failure_limit or len(failed) < FAILURE_SHARE * request_count:
             return False
-        tokens = set().union(*(one.token_ids for one in failed))
-        return only_token or len(tokens) >= SEVERAL_TOKENS
+        token_ids = set().union(*(request.token_ids for request in failed))
+        return only_token or len(token_ids) >= SEVERAL_TOKENS
 
     def open_circuit(
         self, now: float, reason: str, *, cause: str = CAUSE_FAILED, seconds: float = 0.0
@@ -179,8 +192,8 @@ class Breaker:
         """
         failed, _ = self._find_recent_requests(now)
         if not self.open_until:
-            self.failed_caller_ids = {one.caller_id for one in failed}
-            self.failed_model_names = {one.model_name for one in failed}
+            self.failed_caller_ids = {request.caller_id for request in failed}
+            self.failed_model_names = {request.model_name for request in failed}
         pause = min(self.pause_seconds * 2 ** min(self.openings_in_row, 16), LONGEST_PAUSE_SECONDS)
         self.open_until = now + (seconds or pause)
         self.opened_at = datetime.now(UTC)
@@ -196,7 +209,8 @@ class Breaker:
         self.opened_at = hint.opened_at or hint.changed_at
         self.cause = hint.cause
         self.reason = hint.reason
-        self.failed_caller_ids, self.failed_model_names = set(hint.callers), set(hint.models)
+        self.failed_caller_ids = set(hint.callers)
+        self.failed_model_names = set(hint.models)
 
     def close_from_hint(self) -> None:
         """Close because another process's breaker did; no other process has to be told."""
@@ -213,12 +227,13 @@ class Breaker:
     def _find_recent_requests(self, now: float) -> tuple[list[FailedRequest], int]:
         """Return the requests that failed within the window, and the number of all in it."""
         failed = []
-        all_requests = 0
-        for one in self._outcomes:
-            if isinstance(one, float):
-                all_requests += one > now - WINDOW_SECONDS
-            elif one.failed_at > now - WINDOW_SECONDS:
-                all_requests += 1
-                if not one.is_answered:
-                    failed.append(one)
-        return failed, all_requests
+        request_count = 0
+        window_start = now - WINDOW_SECONDS
+        for outcome in self._outcomes:
+            if isinstance(outcome, float):
+                request_count += outcome > window_start
+            elif outcome.failed_at > window_start:
+                request_count += 1
+                if not outcome.is_answered:
+                    failed.append(outcome)
+        return failed, request_count

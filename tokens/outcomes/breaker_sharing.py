@@ -62,9 +62,8 @@ class BreakerSharing:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._written_change_counts: dict[
-            int, int
-        ] = {}  # provider id -> the breaker's changes that were written
+        # provider id -> the breaker's changes that were written
+        self._written_change_counts: dict[int, int] = {}
 
     async def write_until_cancelled(self) -> None:
         """Write changes until cancelled; changes that cannot be written now are written later."""
@@ -95,14 +94,18 @@ class BreakerSharing:
         """Open and close this process's breakers as the hints of other processes say."""
         now = time.monotonic()
         for hint in hints:
-            breaker = self._pool.find_health_by_id(hint.provider_id).breaker
-            if hint.seconds is None:
-                if breaker.opened_at is not None and breaker.opened_at < hint.changed_at:
-                    breaker.close_from_hint()
-                continue
-            answered_lately = now - breaker.answered_at <= HEALTHY_SECONDS
-            if hint.seconds > 0 and not breaker.is_open and not answered_lately:
-                breaker.open_from_hint(now + hint.seconds, hint)
+            apply_hint(self._pool.find_health_by_id(hint.provider_id).breaker, hint, now)
+
+
+def apply_hint(breaker: Breaker, hint: BreakerHint, now: float) -> None:
+    """Open or close this process's breaker as the hint says, unless it knows better."""
+    if hint.seconds is None:
+        if breaker.opened_at is not None and breaker.opened_at < hint.changed_at:
+            breaker.close_from_hint()
+        return
+    answered_lately = now - breaker.answered_at <= HEALTHY_SECONDS
+    if hint.seconds > 0 and not breaker.is_open and not answered_lately:
+        breaker.open_from_hint(now + hint.seconds, hint)
 
 
 def build_breaker_change(provider_id: int, breaker: Breaker, now: float) -> BreakerChange:
@@ -161,7 +164,9 @@ def find_open_breakers() -> QuerySet[BreakerState]:
 
 def describe_open_breaker(state: BreakerState) -> str:
     """Return one line about an open breaker: until when, since when and why."""
-    since = f"since {state.opened_at:%H:%M:%S} UTC" if state.opened_at else ""
+    since = ""
+    if state.opened_at is not None:
+        since = f"since {state.opened_at:%H:%M:%S} UTC"
     assert state.open_until is not None  # noqa: S101
     if state.open_until > timezone.now():
         text = f"not asked until {state.open_until:%H:%M:%S} UTC, {since}"

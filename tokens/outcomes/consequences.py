@@ -1,6 +1,6 @@
 """Apply an upstream's answer or error to the token and the provider that it came from.
 
-Only memory is changed; changes that must last are noted in the pool. Each error has a culprit:
+Only memory is changed; changes that must last are queued in the pool. Each error has a culprit:
 
     AuthRejected      the token: a strike
     RateLimited       the token: a cooldown; or the provider, if token after token is limited
@@ -95,7 +95,8 @@ def record_answer(pool: "Pool", call: UpstreamCall) -> None:
     if entry is None:
         return
     pool.count_use(entry, 0)
-    entry.cooldowns_in_row = entry.failures_in_row = 0
+    entry.cooldowns_in_row = 0
+    entry.failures_in_row = 0
     entry.answered_at = now
     end_trial(entry)
     if entry.is_enabled and (entry.strikes or entry.state != "active"):
@@ -105,15 +106,14 @@ def record_answer(pool: "Pool", call: UpstreamCall) -> None:
 def _record_recovery(pool: "Pool", call: UpstreamCall, entry: PooledToken) -> None:
     """Clear the strikes and the failing or exhausted state of a token that works."""
     was_failing = entry.state == "failing"
-    must_note = entry.strikes or entry.is_failing_queued
-    must_note = must_note or entry.state == "exhausted"
+    must_write = entry.strikes or entry.is_failing_queued or entry.state == "exhausted"
     entry.strikes = 0
     entry.state = "active"
     entry.is_failing_queued = False
     if was_failing:
         entry.rests_until = 0.0
         pool.move_in_ring(entry)
-    if must_note:
+    if must_write:
         pool.queue_change(entry, StateChange(RECOVERY, entry.id, cause=call.request_id))
 
 
@@ -126,24 +126,24 @@ def end_trial(entry: PooledToken) -> None:
 # --- the call fails -----------------------------------------------------------------------------
 def record_error(pool: "Pool", call: UpstreamCall, error: UpstreamError) -> FailedRequest | None:
     """Apply the error, and return the request's failures at this provider so far."""
-    deed = find_consequence(error)
+    effect = find_consequence(error)
     entry = call.entry
     now = time.monotonic()
     if entry is not None:
         entry.held_until = 0.0
-        pool.count_use(entry, int(deed is not None))
-    if deed == AGAINST_PROVIDER:
+        pool.count_use(entry, int(effect is not None))
+    if effect == AGAINST_PROVIDER:
         return _record_provider_failure(pool, call, error)
     call.health.end_call(call, now)
     call.health.breaker.record_refusal(now)
     if entry is None:
         return call.failed_request
-    if deed == STRIKE:
+    if effect == STRIKE:
         _count_rejection(pool, call, entry, entry.sealed)
         _add_strike(pool, entry, f"auth: {error.message}", call.request_id)
-    elif deed == UNREADABLE:
+    elif effect == UNREADABLE:
         _mark_unreadable(pool, call, entry)
-    elif deed == EXHAUST:
+    elif effect == EXHAUST:
         record_quota_exhausted(pool, call, entry, error)
     elif isinstance(error, RateLimited):
         record_rate_limit(pool, call, entry, error)
@@ -188,10 +188,9 @@ def _record_provider_failure(
     is_proved = breaker.is_healthy(now)
     was_open = breaker.is_open
     health.end_failed_call(call, now)
-    token = entry.id if entry is not None else None
-    failed = breaker.record_failure(
-        now, call.failed_request, FailedCall(call.caller_id, token, call.model_name)
-    )
+    token_id = entry.id if entry is not None else None
+    failed_call = FailedCall(call.caller_id, token_id, call.model_name)
+    failed_request = breaker.record_failure(now, call.failed_request, failed_call)
     only_token = not pool.has_other_token(call.upstream, entry)
     if entry is not None and not isinstance(error, FAILURES_BEFORE_TOKEN):
         entry.failures_in_row += 1
@@ -203,7 +202,7 @@ def _record_provider_failure(
         clear_failing_tokens(pool, call)
     if entry is not None:
         _count_failure(pool, call, is_rejection=False)
-    return failed
+    return failed_request
 
 
 # --- rejected and unreadable tokens -----------------------------------------------------
@@ -219,11 +218,11 @@ def _count_failure(pool: "Pool", call: UpstreamCall, *, is_rejection: bool) -> N
 
     No renewal is ordered while the provider itself fails.
     """
-    tokens = len(pool.find_ring(call.upstream).entries)
-    wanted = pool.failure_counts.count_failure(
-        call.upstream.id, is_rejection=is_rejection, pool_size=tokens
+    pool_size = len(pool.find_ring(call.upstream).entries)
+    wants_renewal = pool.failure_counts.count_failure(
+        call.upstream.id, is_rejection=is_rejection, pool_size=pool_size
     )
-    if wanted and not call.health.breaker.is_open:
+    if wants_renewal and not call.health.breaker.is_open:
         pool.failure_counts.request_renewal(call.upstream.id)
 
 

@@ -37,9 +37,12 @@ def record_rate_limit(
     health = call.health
     now = time.monotonic()
     seconds = error.retry_after_seconds
-    whole = health.limit_watch.record_refusal(now, entry.id, error.message, error.organization)
+    is_provider_limited = health.limit_watch.record_refusal(
+        now, entry.id, error.message, error.organization
+    )
     breaker = health.breaker
-    if breaker.end_probe(call.request_id) or (whole and not breaker.is_open):
+    was_probe = breaker.end_probe(call.request_id)
+    if was_probe or (is_provider_limited and not breaker.is_open):
         seconds = min(
             max(seconds or settings.REST_SECONDS, 1.0), settings.MAX_PROVIDER_REST_SECONDS
         )
@@ -67,9 +70,14 @@ def record_quota_exhausted(
             return
         seconds = settings.QUOTA_REST_SECONDS
         entry.cooldowns_in_row += 1
-    longest = max(settings.QUOTA_REST_SECONDS, settings.MAX_REST_SECONDS)
-    seconds = min(max(seconds, 1.0), longest)
+    seconds = bound_quota_seconds(seconds)
     _record_cooldown(pool, call, seconds, f"quota: {error.message}", state="exhausted")
+
+
+def bound_quota_seconds(seconds: float) -> float:
+    """Return how long a token without quota is left out: at least a second, and not for ever."""
+    longest = max(settings.QUOTA_REST_SECONDS, settings.MAX_REST_SECONDS)
+    return min(max(seconds, 1.0), longest)
 
 
 def _record_cooldown(
@@ -88,5 +96,5 @@ def _record_cooldown(
     entry.rests_until = max(entry.rests_until, now + seconds)
     pool.move_in_ring(entry)
     until = datetime.now(UTC) + timedelta(seconds=seconds)
-    deed = EXHAUST if state else COOLDOWN
-    pool.queue_change(entry, StateChange(deed, entry.id, until, reason, call.request_id))
+    effect = EXHAUST if state else COOLDOWN
+    pool.queue_change(entry, StateChange(effect, entry.id, until, reason, call.request_id))

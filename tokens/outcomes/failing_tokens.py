@@ -8,7 +8,6 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from django.conf import settings
 
@@ -29,13 +28,14 @@ def mark_proved_tokens(pool: "Pool", call: UpstreamCall) -> None:
         return
     entries = pool.find_ring(call.upstream).entries
     for token_id in call.failed_request.token_ids:
-        entry = entries.get(token_id) if isinstance(token_id, UUID) else None
-        if entry is not None and entry is not call.entry and entry.failures_in_row:
-            if entry.state == "failing":
-                queue_failing_state(pool, call, entry)
-            else:
-                reason = "failing: another token answered the same request"
-                mark_failing(pool, call, entry, reason, is_proved=True)
+        entry = entries.get(token_id) if token_id is not None else None
+        if entry is None or entry is call.entry or not entry.failures_in_row:
+            continue
+        if entry.state == "failing":
+            queue_failing_state(pool, call, entry)
+        else:
+            reason = "failing: another token answered the same request"
+            mark_failing(pool, call, entry, reason, is_proved=True)
 
 
 def mark_failing(
@@ -48,7 +48,9 @@ def mark_failing(
     """
     now = time.monotonic()
     answered_lately = bool(entry.answered_at) and now - entry.answered_at < ANSWERED_LATELY_SECONDS
-    tolerated = FAILURES_OF_GOOD_TOKENS - 1 if answered_lately else 0
+    tolerated = 0
+    if answered_lately:
+        tolerated = FAILURES_OF_GOOD_TOKENS - 1
     if entry.failures_in_row <= tolerated or not entry.is_enabled or entry.rests_until > now:
         return
     doublings = min(entry.failures_in_row - tolerated - 1, 16)
@@ -65,11 +67,11 @@ def mark_failing(
 
 def queue_failing_state(pool: "Pool", call: UpstreamCall, entry: PooledToken) -> None:
     """Queue the token's failing state for the database, once each time it fails."""
-    left = entry.rests_until - time.monotonic()
-    if entry.is_failing_queued or left <= 0:
+    seconds_left = entry.rests_until - time.monotonic()
+    if entry.is_failing_queued or seconds_left <= 0:
         return
     entry.is_failing_queued = True
-    until = datetime.now(UTC) + timedelta(seconds=left)
+    until = datetime.now(UTC) + timedelta(seconds=seconds_left)
     pool.queue_change(
         entry, StateChange(FAILING_TOKEN, entry.id, until, entry.reason, call.request_id)
     )

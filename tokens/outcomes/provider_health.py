@@ -44,8 +44,8 @@ class LimitWatch:
         self.limited_token_ids.add(token_id)
         if organization:
             return len(self.limited_token_ids) >= TOKENS_OF_ORGANIZATION
-        lasts = now - self._started_at >= UNANSWERED_SECONDS
-        return lasts and len(self.limited_token_ids) >= TOKENS_OF_PROVIDER
+        is_unanswered = now - self._started_at >= UNANSWERED_SECONDS
+        return is_unanswered and len(self.limited_token_ids) >= TOKENS_OF_PROVIDER
 
     def clear_refusals(self) -> None:
         """Forget the refusals: the provider has answered."""
@@ -101,16 +101,16 @@ class ProviderHealth:
         """Return whether a call is running for longer than failures take here.
 
         Its token has not failed, so the call is likely to be answered: the provider does not fail
-        with all tokens. If no answer comes for PROMISE_SECONDS, running calls are no sign of
+        with all tokens. If no answer comes for PROMISING_SECONDS, running calls are no sign of
         health.
         """
         if self.breaker.is_open or self.failing_since is None:
             return False
         if now - self.failing_since > PROMISING_SECONDS:
             return False
-        longer = 2 * self.slowest_failure_seconds + 0.05
+        longer_than_failures = 2 * self.slowest_failure_seconds + 0.05
         for call, began in self.running_calls.items():
-            if now - began < longer:
+            if now - began < longer_than_failures:
                 return False
             if call.entry is not None and not call.entry.failures_in_row:
                 return True
@@ -124,8 +124,9 @@ class ProviderHealth:
         """
         if not self.breaker.should_open(now, only_token=only_token) or self.has_promising_call(now):
             return False
-        began = now if self.failing_since is None else self.failing_since
-        return now - began > UNDECIDED_SECONDS or not self.has_undecided_call()
+        if self.failing_since is not None and now - self.failing_since > UNDECIDED_SECONDS:
+            return True
+        return not self.has_undecided_call()
 
     def has_undecided_call(self) -> bool:
         """Return whether a call is running with a token that has not failed."""

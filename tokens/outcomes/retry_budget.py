@@ -17,7 +17,8 @@ class RetryBudget:
     def __init__(self) -> None:
         self._requests = [0] * WINDOW_SECONDS
         self._retries = [0] * WINDOW_SECONDS
-        self._total_requests = self._total_retries = 0
+        self._total_requests = 0
+        self._total_retries = 0
         self._newest_second = 0
 
     def count_request(self, now: float) -> None:
@@ -42,11 +43,11 @@ class RetryBudget:
 
     def _forget_until(self, second: int) -> None:
         """Empty the slots of the seconds that passed since the newest one."""
-        for passed in range(
-            self._newest_second + 1, min(second, self._newest_second + WINDOW_SECONDS) + 1
-        ):
-            slot = passed % WINDOW_SECONDS
+        last_second = min(second, self._newest_second + WINDOW_SECONDS)
+        for passed_second in range(self._newest_second + 1, last_second + 1):
+            slot = passed_second % WINDOW_SECONDS
             self._total_requests -= self._requests[slot]
             self._total_retries -= self._retries[slot]
-            self._requests[slot] = self._retries[slot] = 0
+            self._requests[slot] = 0
+            self._retries[slot] = 0
         self._newest_second = second

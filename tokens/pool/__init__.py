@@ -1,1 +1,1 @@
-"""The tokens in memory: which one is asked next, and the writing of their changed states."""
+"""The tokens in memory: which one is used next, and the writing of their changed states."""

@@ -1,6 +1,6 @@
 """A token pool for one request, made of the tokens that the caller sent along.
 
-These tokens are never stored in a row, a note or a log.
+These tokens are never stored in a row, a queued change or a log.
 """
 
 import time
@@ -51,7 +51,9 @@ class CallerPool(Pool):
         return False
 
     def open_credential(self, entry: PooledToken | None) -> Credential:
-        return Credential(None, entry.secret or "" if entry else "")
+        if entry is None:
+            return Credential(None, "")
+        return Credential(None, entry.secret or "")
 
     def count_by_state(self, upstream: Upstream, model: str = "") -> TokenCounts:
         total = len(self._caller_entries)

@@ -21,10 +21,9 @@ SMALL_POOL_SIZE = 2  # tokens; in a pool this small only rejections count as a s
 class ProviderFailures:
     """The failures of one provider since its last success."""
 
-    rejected_tokens: int = 0  # rejected tokens
-    other_failures: int = (
-        0  # the provider's own failures; rate limits do not count, as they accept the token
-    )
+    rejected_tokens: int = 0
+    # the provider's own failures; rate limits do not count, as they accept the token
+    other_failures: int = 0
     last_at: datetime | None = None
 
 
@@ -47,16 +46,16 @@ class FailureCounts:
         """Count one failure, and return whether the provider's tokens should be renewed now.
 
         `is_rejection`: the token was rejected. `pool_size`: the number of the provider's tokens.
-        IN_A_ROW failures of one kind are enough; other failures count only in a pool larger than
-        SMALL_POOL.
+        FAILURES_BEFORE_RENEWAL failures of one kind are enough; other failures count only in a
+        pool larger than SMALL_POOL_SIZE.
         """
-        found = self.by_provider.setdefault(provider_id, ProviderFailures())
-        found.last_at = datetime.now(UTC)
+        failures = self.by_provider.setdefault(provider_id, ProviderFailures())
+        failures.last_at = datetime.now(UTC)
         if is_rejection:
-            found.rejected_tokens += 1
-            return found.rejected_tokens >= FAILURES_BEFORE_RENEWAL
-        found.other_failures += 1
-        return found.other_failures >= FAILURES_BEFORE_RENEWAL and pool_size > SMALL_POOL_SIZE
+            failures.rejected_tokens += 1
+            return failures.rejected_tokens >= FAILURES_BEFORE_RENEWAL
+        failures.other_failures += 1
+        return failures.other_failures >= FAILURES_BEFORE_RENEWAL and pool_size > SMALL_POOL_SIZE
 
     def clear_failures(self, provider_id: int) -> None:
         """Clear the provider's failures, after a good answer or when a person resets them."""

@@ -1,16 +1,14 @@
-"""The in-memory pool of all tokens, which picks the token that is asked next.
+"""The in-memory pool of all tokens, which picks the token that is used next.
 
 The request path only touches memory. `consequences.py` applies an answer or an error to its token
-and provider. Changes that must last are noted here and written by `state_writer.py`. Other
-processes learn of a written state through `providers.Revision`.
+and provider. Changes that must last are queued here and written by `state_writer.py`. Other
+processes learn of a written state through `providers.models.Revision`.
 """
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
 from providers import vault
@@ -24,152 +22,35 @@ from tokens.outcomes.breaker import Breaker, FailedRequest
 from tokens.outcomes.provider_health import ProviderHealth
 from tokens.outcomes.upstream_call import UpstreamCall
 from tokens.pool.failure_counts import FailureCounts, StickyTokens
-from tokens.pool.pooled_token import FOREVER, PooledToken
-from tokens.pool.rotation import TokenRing
-from tokens.pool.state_changes import StateChange
+from tokens.pool.pooled_token import PooledToken
+from tokens.pool.state_changes import StateChange, UseCount
 from tokens.pool.stream_claims import StreamClaims
-from tokens.pool.token_loader import TokenRows, read_changed_tokens
+from tokens.pool.token_directory import TokenDirectory
 from tokens.pool.written_batches import NumberedBatches
 from tokens.renewal.renew_token import Renewals
-from tokens.renewal.unsaved_secrets import RenewedSecret
 from tokens.token_counts import TokenCounts
 
-ROWS_PER_SLICE = 1_000  # rows put in force before other tasks of the event loop may run
 GUEST_MODE = Mode.GUEST.value
 
 
-class Pool:
+class Pool(TokenDirectory):
+    """All tokens in memory, with the health of their providers and the changes to be written."""
+
     is_shared = True  # its tokens are rows, which other requests use too
 
     def __init__(self) -> None:
-        self._rings: dict[int, TokenRing] = {}
-        self._entries: dict[UUID, PooledToken] = {}
-        self._rotations: dict[int, str] = {}
+        super().__init__()
         self._health: dict[int, ProviderHealth] = {}
-        self.version_in_force = -1  # version of the topic "tokens" that is in force
         self.state_changes: deque[StateChange] = deque()
         self.sticky_tokens = StickyTokens()
         self.failure_counts = FailureCounts()
         self.stream_claims = StreamClaims()
         self.renewals = Renewals(self.use_renewed_secret)
-        self.change_batches: NumberedBatches[Any] = (
-            NumberedBatches()
-        )  # the batches being written by tokens/pool/state_writer.py
-        self.counter_batches: NumberedBatches[Any] = NumberedBatches()
-        self.unwritten_uses: dict[
-            UUID, list[int]
-        ] = {}  # token id -> [requests, failures] that are not written yet
-
-    # --- the directory ----------------------------------------------------------------------------
-    read_tokens = staticmethod(read_changed_tokens)
-
-    async def apply_rows(self, rows: TokenRows) -> None:
-        """Put the rows in force, a slice at a time so that running streams do not wait.
-
-        If `rows` is whole, tokens that are not in it are removed; otherwise those it names as
-        deleted.
-        """
-        gone = (
-            self._entries.keys() - {row[0] for row in rows.rows}
-            if rows.is_complete
-            else set(rows.deleted_ids)
-        )
-        for token_id in gone & self._entries.keys():
-            self._ensure_ring(self._entries.pop(token_id).provider_id).remove_entry(token_id)
-        for start in range(0, len(rows.rows), ROWS_PER_SLICE):
-            now, wall = time.monotonic(), datetime.now(UTC)
-            for row in rows.rows[start : start + ROWS_PER_SLICE]:
-                self._apply_row(row, now, wall)
-            await asyncio.sleep(0)
-        if self.version_in_force < 0:
-            self.shuffle_rotations()
-        self.version_in_force = rows.version
-
-    def shuffle_rotations(self) -> None:
-        """Let each rotation begin at a random token.
-
-        Processes that start together then spread their load over the tokens.
-        """
-        for ring in self._rings.values():
-            ring.shuffle_turns()
-
-    def _apply_row(self, row: tuple[Any, ...], now: float, wall: datetime) -> None:
-        """Put one row in force.
-
-        A token that is known already keeps its count of uses and, if its secret is the same, the
-        opened secret.
-        """
-        token_id, provider_id, sealed, state, strikes, rests_until, expires_at, *more = row
-        refresh, account, priority, weight, reason, changed = more
-        entry = self._entries.get(token_id)
-        if entry is not None and entry.row_version == changed:
-            return
-        if entry is not None and entry.provider_id != provider_id:
-            self._ensure_ring(entry.provider_id).remove_entry(token_id)
-            entry.provider_id = provider_id
-            entry.ring_valid_until = FOREVER
-        if entry is None:
-            entry = self._entries[token_id] = PooledToken(token_id, provider_id, sealed)
-        elif entry.sealed != sealed:
-            entry.sealed = sealed
-            entry.secret = None
-        entry.priority = priority
-        entry.weight = weight
-        entry.row_version = changed
-        rests = now + (rests_until - wall).total_seconds() if rests_until else 0.0
-        if not entry.unwritten_changes:
-            entry.state = state
-            entry.strikes = strikes
-            entry.reason = reason
-            entry.rests_until = rests
-            entry.is_failing_queued = state == "failing"
-        # the row may be older or newer than the state in memory, so the stricter of both holds
-        else:
-            entry.state = state if state == "disabled" else entry.state
-            entry.rests_until = max(entry.rests_until, rests)
-        entry.is_renewable = bool(refresh) or account is not None
-        self._set_validity(entry, expires_at, now, wall)
-        self._ensure_ring(provider_id).place_entry(entry, now)
-
-    @staticmethod
-    def _set_validity(
-        entry: PooledToken, expires_at: datetime | None, now: float, wall: datetime
-    ) -> None:
-        """Set until when the entry's secret is valid; an entry without a secret is never valid."""
-        ends = now + (expires_at - wall).total_seconds() if expires_at else FOREVER
-        entry.fresh_until = ends if entry.sealed else 0.0
-        entry.valid_until = FOREVER if entry.is_renewable else entry.fresh_until
-
-    def use_renewed_secret(self, token_id: UUID, fresh: RenewedSecret) -> None:
-        """Use the token's renewed secret at once; the next read of its row brings the same one."""
-        entry = self._entries.get(token_id)
-        if entry is not None and entry.sealed != fresh.sealed:
-            entry.sealed = fresh.sealed
-            entry.secret = None
-            entry.strikes = 0
-            self._set_validity(entry, fresh.expires_at, time.monotonic(), datetime.now(UTC))
-
-    def _ensure_ring(self, provider_id: int) -> TokenRing:
-        ring = self._rings.get(provider_id)
-        if ring is None:
-            ring = self._rings[provider_id] = TokenRing(
-                self._rotations.get(provider_id, "round_robin")
-            )
-        return ring
-
-    def find_ring(self, upstream: Upstream) -> TokenRing:
-        """Return the provider's ring, rebuilt if its rotation was changed."""
-        ring = self._rings.get(upstream.id)
-        if ring is None or ring.rotation != upstream.rotation:
-            self._rotations[upstream.id] = upstream.rotation
-            old = ring
-            now = time.monotonic()
-            ring = self._rings[upstream.id] = TokenRing(upstream.rotation)
-            for entry in old.entries.values() if old else ():
-                entry.pool_state = ""
-                entry.ring_valid_until = FOREVER  # it is in no ring now
-                ring.place_entry(entry, now)
-        return ring
+        # token id -> [requests, failures] that are not written yet
+        self.unwritten_uses: dict[UUID, list[int]] = {}
+        # the batches that tokens/pool/state_writer.py is writing
+        self.change_batches: NumberedBatches[list[StateChange]] = NumberedBatches()
+        self.counter_batches: NumberedBatches[list[UseCount]] = NumberedBatches()
 
     # --- the path ---------------------------------------------------------------------------------
     def pick_token(
@@ -209,9 +90,9 @@ class Pool:
 
         It is when it is in guest mode, or when it needs no token and has none.
         """
-        return upstream.mode == GUEST_MODE or (
-            not upstream.needs_token and not self.find_ring(upstream).entries
-        )
+        if upstream.mode == GUEST_MODE:
+            return True
+        return not upstream.needs_token and not self.find_ring(upstream).entries
 
     def open_credential(self, entry: PooledToken | None) -> Credential:
         """Return the credential that the adapter shows to the upstream.
@@ -272,15 +153,14 @@ class Pool:
         """Count the provider's tokens by their present state."""
         ring = self.find_ring(upstream)
         now = time.monotonic()
-        by_standing = ring.count_by_state(now)
-        limited_here = ring.count_limited_tokens(model, now)
-        by_standing["ready"] -= limited_here
-        by_standing["limited"] += limited_here
-        in_use = min(
-            len(self.stream_claims.find_busy_tokens() & ring.entries.keys()), by_standing["ready"]
-        )
-        by_standing["ready"] -= in_use
-        return TokenCounts(len(ring.entries), **by_standing, in_use=in_use)
+        counts = ring.count_by_state(now)
+        limited_for_model = ring.count_limited_tokens(model, now)
+        counts["ready"] -= limited_for_model
+        counts["limited"] += limited_for_model
+        busy_tokens = self.stream_claims.find_busy_tokens() & ring.entries.keys()
+        in_use = min(len(busy_tokens), counts["ready"])
+        counts["ready"] -= in_use
+        return TokenCounts(len(ring.entries), **counts, in_use=in_use)
 
     def has_untried_token(
         self, upstream: Upstream, tried_ids: Collection[UUID], model: str
@@ -301,30 +181,23 @@ class Pool:
         self.state_changes.append(change)
 
     def mark_changes_written(self, changes: Iterable[StateChange]) -> None:
-        """Mark these notes as written.
+        """Mark these changes as written.
 
         From then on a row that is read is no longer older than the state in memory.
         """
-        for note in changes:
-            entry = self._entries.get(note.token_id)
+        for change in changes:
+            entry = self._entries.get(change.token_id)
             if entry is not None:
                 entry.unwritten_changes -= 1
 
     def count_use(self, entry: PooledToken, failures: int) -> None:
         """Count one call with the token; `failures` is 1 if it failed, else 0."""
-        counted = self.unwritten_uses.get(entry.id)
-        if counted is None:
+        use_count = self.unwritten_uses.get(entry.id)
+        if use_count is None:
             self.unwritten_uses[entry.id] = [1, failures]
         else:
-            counted[0] += 1
-            counted[1] += failures
-
-    def move_in_ring(self, entry: PooledToken) -> None:
-        """Move the token to the place in its ring that fits its changed state."""
-        self._ensure_ring(entry.provider_id).place_entry(entry, time.monotonic())
-
-    def find_token_ring(self, entry: PooledToken) -> TokenRing:
-        return self._ensure_ring(entry.provider_id)
+            use_count[0] += 1
+            use_count[1] += failures
 
     # --- failures in a row, as the staff endpoints of the K2Think proxy report them ---------------
     def count_consecutive_failures(self, provider_id: int) -> tuple[int, int, datetime | None]:
@@ -332,8 +205,8 @@ class Pool:
 
         The result is (rejected tokens, other failures, time of the last failure or None).
         """
-        found = self.failure_counts.find_failures(provider_id)
-        return found.rejected_tokens, found.other_failures, found.last_at
+        failures = self.failure_counts.find_failures(provider_id)
+        return failures.rejected_tokens, failures.other_failures, failures.last_at
 
     def reset_consecutive_failures(self, provider_id: int) -> None:
         self.failure_counts.clear_failures(provider_id)

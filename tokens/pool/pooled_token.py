@@ -22,7 +22,7 @@ class PooledToken:
     strikes: int = 0
     rests_until: float = 0.0
     valid_until: float = FOREVER
-    ring_valid_until: float = FOREVER  # the value of `expires` that its ring knows
+    ring_valid_until: float = FOREVER  # the value of `valid_until` that its ring knows
     is_renewable: bool = False
     fresh_until: float = FOREVER
     priority: int = 0
@@ -34,7 +34,7 @@ class PooledToken:
     is_failing_queued: bool = False  # its failing state is in the database, or queued for it
     is_on_trial: bool = False  # its cooldown is just over: one call finds out whether it works
     held_until: float = 0.0  # no other call before this time: its trial call is running
-    pool_state: str = ""  # one of STANDINGS
+    pool_state: str = ""  # one of POOL_STATES, or empty while it is in no ring
     reason: str = ""
     place_number: int = 0
     row_version: int = -1  # version of its row
@@ -46,13 +46,21 @@ class PooledToken:
     def is_enabled(self) -> bool:
         return self.state != "disabled"
 
+    def replace_sealed(self, sealed: str) -> None:
+        """Use this secret; the opened one is forgotten if it is another."""
+        if self.sealed != sealed:
+            self.sealed = sealed
+            self.secret = None
+
 
 def find_pool_state(entry: PooledToken, now: float) -> str:
-    """Return which of STANDINGS a token has at `now`."""
+    """Return which of POOL_STATES a token has at `now`."""
     if not entry.is_enabled:
         return "disabled"
     if entry.valid_until <= max(now, entry.rests_until):
         return "expired"
     if entry.rests_until <= now:
         return "ready"
-    return entry.state if entry.state in ("exhausted", "failing") else "limited"
+    if entry.state in ("exhausted", "failing"):
+        return entry.state
+    return "limited"

@@ -2,12 +2,12 @@
 
 Ready tokens are in a heap in the order of the provider's rotation. Limited, exhausted and failing
 tokens are in a heap ordered by the end of their cooldown. A token has one valid place. Heap items
-left behind by a change carry an old `place` number and are dropped when they reach the top.
+left behind by a change carry an old `place_number` and are dropped when they reach the top.
 """
 
 import heapq
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from itertools import count, islice
 from uuid import UUID
 
@@ -16,41 +16,46 @@ from tokens.pool.pooled_token import FOREVER, POOL_STATES, PooledToken, find_poo
 TRIAL_SECONDS = 1.0  # a token on trial has one call at a time, until it answers or this is over
 SCAN_LIMIT = 1_000  # most tokens looked through where no heap has the wanted order
 
+# Items of the heaps; the id of the Python object keeps two tokens from being compared.
+ReadyItem = tuple[float, float, int, int, PooledToken]  # key, second key, id, place number, token
+RestingItem = tuple[float, int, int, PooledToken]  # end of the cooldown, id, place number, token
+ExpiringItem = tuple[float, int, PooledToken]  # end of the validity, id, token
+
 
 class TokenRing:
-    """The tokens of one provider; `rotation` is one of providers.models.Rotation."""
+    """The tokens of one provider; `rotation` is one of `providers.choices.Rotation`."""
 
     def __init__(self, rotation: str) -> None:
         self.rotation = rotation
         self.entries: dict[UUID, PooledToken] = {}
         self.failing_entries: dict[UUID, PooledToken] = {}
         self._state_counts = dict.fromkeys(POOL_STATES, 0)
-        self._ready: list[tuple[float, float, int, int, PooledToken]] = []
-        self._resting: list[tuple[float, int, int, PooledToken]] = []
-        self._expiring: list[tuple[float, int, PooledToken]] = []
+        self._ready: list[ReadyItem] = []
+        self._resting: list[RestingItem] = []
+        self._expiring: list[ExpiringItem] = []
         self._model_limits: dict[str, dict[UUID, float]] = {}
         self._turn_numbers = count(1)
         self._next_key: Callable[[PooledToken, float], tuple[float, float]]
         self._next_key = getattr(self, f"_{rotation}")
 
     # --- rotations: the heap key of a token's next turn -------------------------------------------
-    # `now` is the key that it had when it was picked.
-    def _round_robin(self, entry: PooledToken, now: float) -> tuple[float, float]:
+    # `picked_key` is the key that it had when it was picked.
+    def _round_robin(self, entry: PooledToken, picked_key: float) -> tuple[float, float]:
         return next(self._turn_numbers), 0
 
-    def _least_used(self, entry: PooledToken, now: float) -> tuple[float, float]:
+    def _least_used(self, entry: PooledToken, picked_key: float) -> tuple[float, float]:
         return entry.use_count, 0
 
-    def _priority(self, entry: PooledToken, now: float) -> tuple[float, float]:
+    def _priority(self, entry: PooledToken, picked_key: float) -> tuple[float, float]:
         return entry.priority, next(self._turn_numbers)
 
-    def _random(self, entry: PooledToken, now: float) -> tuple[float, float]:
+    def _random(self, entry: PooledToken, picked_key: float) -> tuple[float, float]:
         """Draw the pause until the token's next turn, on average 1 / weight.
 
         Pauses are drawn evenly from 0 to twice the average. Independent draws of a token for each
         request would share as fairly in the end, but stray further from the weights on the way.
         """
-        return now + random.random() * 2 / entry.weight, 0  # noqa: S311 - no secret depends on it
+        return picked_key + random.random() * 2 / entry.weight, 0  # noqa: S311 - no secret depends on it
 
     # --- places -----------------------------------------------------------------------------------
     def place_entry(self, entry: PooledToken, now: float) -> None:
@@ -65,11 +70,13 @@ class TokenRing:
         if entry.pool_state in ("limited", "exhausted", "failing"):
             heapq.heappush(self._resting, (entry.rests_until, id(entry), entry.place_number, entry))
         elif entry.pool_state == "ready":
-            base = self._ready[0][0] if self._ready else 0.0
+            lowest_key = 0.0
+            if self._ready:
+                lowest_key = self._ready[0][0]
             if self.rotation == "least_used":  # else a new token would get all requests at first
-                entry.use_count = max(entry.use_count, int(base))
-            key = self._next_key(entry, base)
-            heapq.heappush(self._ready, (*key, id(entry), entry.place_number, entry))
+                entry.use_count = max(entry.use_count, int(lowest_key))
+            keys = self._next_key(entry, lowest_key)
+            heapq.heappush(self._ready, (*keys, id(entry), entry.place_number, entry))
 
     def remove_entry(self, token_id: UUID) -> None:
         entry = self.entries.pop(token_id, None)
@@ -94,8 +101,10 @@ class TokenRing:
             return
         ready = sorted(self._ready)
         start = random.randrange(len(ready))  # noqa: S311
-        turned = (*ready[start:], *ready[:start])
-        self._ready = [(next(self._turn_numbers), 0, *rest) for _, _, *rest in turned]  # type: ignore[misc]
+        self._ready = [
+            (next(self._turn_numbers), 0, object_id, place_number, entry)
+            for _, _, object_id, place_number, entry in (*ready[start:], *ready[:start])
+        ]
 
     # --- time -------------------------------------------------------------------------------------
     def _wake_entries(self, now: float) -> None:
@@ -103,8 +112,8 @@ class TokenRing:
         resting = self._resting
         expiring = self._expiring
         while resting and resting[0][0] <= now:
-            _, _, place, entry = heapq.heappop(resting)
-            if place == entry.place_number:
+            _, _, place_number, entry = heapq.heappop(resting)
+            if place_number == entry.place_number:
                 self.place_entry(entry, now)
                 entry.is_on_trial = entry.pool_state == "ready"
         while expiring and expiring[0][0] <= now:
@@ -113,7 +122,7 @@ class TokenRing:
                 self.place_entry(entry, now)
 
     def count_by_state(self, now: float) -> dict[str, int]:
-        """Return how many tokens have each of STANDINGS at this moment."""
+        """Return how many tokens have each of POOL_STATES at this moment."""
         self._wake_entries(now)
         return dict(self._state_counts)
 
@@ -136,12 +145,12 @@ class TokenRing:
         ):
             self._wake_entries(now)
         ready = self._ready
-        limits = self._model_limits.get(model) if self._model_limits else None
-        passed: list[tuple[float, float, int, int, PooledToken]] = []
+        limits = self._model_limits.get(model)
+        skipped: list[ReadyItem] = []
         picked = None
-        while ready and len(passed) < SCAN_LIMIT:
-            key, _, _, place, entry = ready[0]
-            if place != entry.place_number:
+        while ready and len(skipped) < SCAN_LIMIT:
+            key, _, _, place_number, entry = ready[0]
+            if place_number != entry.place_number:
                 heapq.heappop(ready)
             elif (
                 entry.held_until > now
@@ -149,18 +158,22 @@ class TokenRing:
                 or (wants_proven and (entry.is_on_trial or entry.strikes))
                 or self._is_limited(entry, limits, now)
             ):
-                passed.append(heapq.heappop(ready))
+                skipped.append(heapq.heappop(ready))
             else:
-                entry.use_count += 1
-                next_key = self._next_key(entry, key)
-                heapq.heapreplace(ready, (*next_key, id(entry), place, entry))
                 picked = entry
+                self._move_to_end(entry, key)
                 break
-        for item in passed:
+        for item in skipped:
             heapq.heappush(ready, item)
         if picked is not None:
             self._begin_trial(picked, now)
         return picked
+
+    def _move_to_end(self, entry: PooledToken, key: float) -> None:
+        """Count a use of the first ready token, and move it to the end of its rotation."""
+        entry.use_count += 1
+        keys = self._next_key(entry, key)
+        heapq.heapreplace(self._ready, (*keys, id(entry), entry.place_number, entry))
 
     def pick_by_id(
         self, token_id: UUID, now: float, tried_ids: Collection[UUID] = (), model: str = ""
@@ -170,7 +183,7 @@ class TokenRing:
         entry = self.entries.get(token_id)
         if entry is None or entry.pool_state != "ready" or token_id in tried_ids:
             return None
-        limits = self._model_limits.get(model) if self._model_limits else None
+        limits = self._model_limits.get(model)
         if entry.held_until > now or self._is_limited(entry, limits, now):
             return None
         entry.use_count += 1
@@ -207,31 +220,32 @@ class TokenRing:
 
     def find_trial_seconds(self, now: float, tried_ids: Collection[UUID] = ()) -> float | None:
         """Return the seconds until the next trial of a ready token is over, None without trials."""
-        ready = (
+        trial_seconds = (
             entry.held_until - now
-            for _, _, _, place, entry in islice(self._ready, SCAN_LIMIT)
-            if place == entry.place_number and entry.held_until > now and entry.id not in tried_ids
+            for entry in self._scan_ready()
+            if entry.held_until > now and entry.id not in tried_ids
         )
-        return min(ready, default=None)
+        return min(trial_seconds, default=None)
 
     def has_untried_token(self, now: float, tried_ids: Collection[UUID], model: str = "") -> bool:
         """Return whether a ready token is not in `tried_ids` and not limited for `model`."""
         self._wake_entries(now)
         limits = self._model_limits.get(model)
-        ready = (
-            place == entry.place_number
-            and entry.id not in tried_ids
-            and not self._is_limited(entry, limits, now)
-            for _, _, _, place, entry in islice(self._ready, SCAN_LIMIT)
+        return any(
+            entry.id not in tried_ids and not self._is_limited(entry, limits, now)
+            for entry in self._scan_ready()
         )
-        return any(ready)
+
+    def _scan_ready(self) -> Iterator[PooledToken]:
+        """Yield ready tokens, in no order that means anything and at most SCAN_LIMIT."""
+        for _, _, _, place_number, entry in islice(self._ready, SCAN_LIMIT):
+            if place_number == entry.place_number:
+                yield entry
 
     def has_other_token(self, token_id: UUID, now: float) -> bool:
         """Return whether a token other than this one is ready or held."""
         self._wake_entries(now)
-        own = self.entries.get(token_id)
-        others = self._state_counts["ready"] - int(own is not None and own.pool_state == "ready")
-        return others > 0
+        return self._state_counts["ready"] > int(self._is_ready(token_id))
 
     # --- limits of one model ----------------------------------------------------------------------
     def limit_model(self, entry: PooledToken, model: str, until: float) -> None:
@@ -257,11 +271,14 @@ class TokenRing:
         resting = self._resting
         while resting and resting[0][2] != resting[0][3].place_number:
             heapq.heappop(resting)
-        waits = [resting[0][0] - now] if resting else []
-        limits = self._model_limits.get(model) or {}
-        ready = (until for token_id, until in limits.items() if self._is_ready(token_id))
-        waits.extend(until - now for until in islice(ready, SCAN_LIMIT) if until > now)
-        return max(0.0, min(waits)) if waits else None
+        limits = self._model_limits.get(model, {})
+        limit_ends = (until for token_id, until in limits.items() if self._is_ready(token_id))
+        wait_ends = [until for until in islice(limit_ends, SCAN_LIMIT) if until > now]
+        if resting:
+            wait_ends.append(resting[0][0])
+        if not wait_ends:
+            return None
+        return max(0.0, min(wait_ends) - now)
 
     def _is_ready(self, token_id: UUID) -> bool:
         entry = self.entries.get(token_id)
@@ -269,5 +286,5 @@ class TokenRing:
 
     def count_limited_tokens(self, model: str, now: float) -> int:
         """Return how many ready tokens are limited for this model alone."""
-        limits = self._model_limits.get(model) or {}
+        limits = self._model_limits.get(model, {})
         return sum(until > now and self._is_ready(token_id) for token_id, until in limits.items())

@@ -1,7 +1,8 @@
-"""Changes of tokens' states on their way from the pool in memory to the database."""
+"""Changes of tokens on their way from the pool in memory to the database."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -14,3 +15,11 @@ class StateChange:
     until: datetime | None = None
     reason: str = ""
     cause: str = ""
+
+
+class UseCount(NamedTuple):
+    """The number of calls with a token since the last write, and how many of them failed."""
+
+    token_id: UUID
+    requests: int
+    failures: int

@@ -1,4 +1,4 @@
-"""Write the pool's notes to the database: state changes at once, counters now and then.
+"""Write the pool's changes to the database: state changes at once, counters now and then.
 
 State changes are written in their order. Both kinds have their own transactions, so that counters
 never delay a state. There can be no deadlock: state changes lock the topic's row first, like every
@@ -9,10 +9,11 @@ for them, and write them next time. Tokens are locked in the order of their ids.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -24,8 +25,17 @@ from providers.database.database_threads import HOUSEKEEPING
 from providers.database.leases import read_clock_difference
 from providers.models import Revision
 from tokens.models import UpstreamToken
+from tokens.outcomes.upstream_call import (
+    COOLDOWN,
+    EXHAUST,
+    FAILING_TOKEN,
+    RECOVERY,
+    STRIKE,
+    UNREADABLE,
+)
 from tokens.pool.pool import Pool
-from tokens.pool.state_changes import StateChange
+from tokens.pool.state_changes import StateChange, UseCount
+from tokens.pool.use_counters import add_counters, find_existing_tokens
 from tokens.pool.written_batches import NumberedBatch, NumberedBatches
 from tokens.querysets import TokenQuerySet
 
@@ -36,55 +46,35 @@ COUNTERS_AT_ONCE = 1_000  # rows that one transaction locks
 TICK_SECONDS = 0.1
 
 
-class UseCount(NamedTuple):
-    """The number of calls with a token since the last write, and how many of them failed."""
-
-    token_id: UUID
-    requests: int
-    failures: int
-
-
 Row = TypeVar("Row", StateChange, UseCount)
 T = TypeVar("T")
 R = TypeVar("R")
 
+
+@dataclass(frozen=True, slots=True)
+class BatchResult(Generic[Row]):
+    """The rows of a batch that were written, and those left out because others had locked them."""
+
+    written: list[Row]
+    left_out: list[Row]
+
+
 UPDATE_OF_EFFECT: dict[str, Callable[[TokenQuerySet, StateChange], int]] = {
-    "strike": lambda rows, note: rows.add_strike(
-        settings.MAX_TOKEN_FAILURES, note.reason, note.cause
+    STRIKE: lambda rows, change: rows.add_strike(
+        settings.MAX_TOKEN_FAILURES, change.reason, change.cause
     ),
-    "rest": lambda rows, note: rows.add_cooldown(
-        note.until or datetime.now(UTC), note.reason, note.cause
+    COOLDOWN: lambda rows, change: rows.add_cooldown(
+        change.until or datetime.now(UTC), change.reason, change.cause
     ),
-    "exhaust": lambda rows, note: rows.mark_exhausted(
-        note.until or datetime.now(UTC), note.reason, note.cause
+    EXHAUST: lambda rows, change: rows.mark_exhausted(
+        change.until or datetime.now(UTC), change.reason, change.cause
     ),
-    "fail": lambda rows, note: rows.mark_as_failing(
-        note.until or datetime.now(UTC), note.reason, note.cause
+    FAILING_TOKEN: lambda rows, change: rows.mark_as_failing(
+        change.until or datetime.now(UTC), change.reason, change.cause
     ),
-    "absolve": lambda rows, note: rows.mark_recovered(note.cause),
-    "unreadable": lambda rows, note: rows.mark_unreadable(note.cause),
+    RECOVERY: lambda rows, change: rows.mark_recovered(change.cause),
+    UNREADABLE: lambda rows, change: rows.mark_unreadable(change.cause),
 }
-
-
-COUNT_POSTGRES = """
-    WITH counted AS (
-        SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS c (id, requests, failures)
-    ),
-    free AS (
-        SELECT id FROM tokens_upstreamtoken WHERE id = ANY(%s::uuid[])
-        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-    )
-    UPDATE tokens_upstreamtoken AS token
-    SET requests = token.requests + counted.requests, failures = token.failures + counted.failures,
-        last_used_at = statement_timestamp()
-    FROM counted JOIN free USING (id) WHERE token.id = counted.id
-    RETURNING token.id
-"""
-COUNT_SQLITE = """
-    UPDATE tokens_upstreamtoken SET requests = requests + %s, failures = failures + %s,
-        last_used_at = strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')
-    WHERE id = %s
-"""
 
 
 # --- in the event loop ----------------------------------------------------------------------------
@@ -108,7 +98,7 @@ async def write_counters_until_cancelled(pool: Pool) -> None:
 
 
 async def write_pool(pool: Pool, max_counters: int) -> None:
-    """Write the waiting notes and up to `max_counters` counters.
+    """Write the waiting changes and up to `max_counters` counters.
 
     They keep waiting while the database is unavailable.
     """
@@ -117,21 +107,17 @@ async def write_pool(pool: Pool, max_counters: int) -> None:
 
 
 async def write_state_changes(pool: Pool) -> None:
-    """Write up to NOTES_AT_ONCE state changes, or the batch that is still waiting."""
+    """Write up to CHANGES_AT_ONCE state changes, or the batch that is still waiting."""
     batches = pool.change_batches
     if batches.waiting_batch is None:
-        notes = [
-            pool.state_changes.popleft()
-            for _ in range(min(len(pool.state_changes), CHANGES_AT_ONCE))
-        ]
-        if not notes:
+        count = min(len(pool.state_changes), CHANGES_AT_ONCE)
+        if not count:
             return
-        batches.start_batch(notes)
-    done = await write_batch(batches, write_change_rows)
-    if done is not None:
-        written, left_out = done
-        pool.mark_changes_written(written)
-        pool.state_changes.extendleft(reversed(left_out))
+        batches.start_batch([pool.state_changes.popleft() for _ in range(count)])
+    result = await write_batch(batches, write_change_rows)
+    if result is not None:
+        pool.mark_changes_written(result.written)
+        pool.state_changes.extendleft(reversed(result.left_out))
 
 
 async def write_counters(pool: Pool, max_counters: int) -> None:
@@ -140,49 +126,58 @@ async def write_counters(pool: Pool, max_counters: int) -> None:
     A batch that is still waiting is written first.
     """
     batches = pool.counter_batches
-    max_counters = min(max_counters, len(pool.unwritten_uses))
-    while max_counters > 0 or batches.waiting_batch is not None:
+    remaining = min(max_counters, len(pool.unwritten_uses))
+    while remaining > 0 or batches.waiting_batch is not None:
         if batches.waiting_batch is None:
-            ids = list(islice(pool.unwritten_uses, min(max_counters, COUNTERS_AT_ONCE)))
+            ids = list(islice(pool.unwritten_uses, min(remaining, COUNTERS_AT_ONCE)))
             batches.start_batch(
                 [UseCount(token_id, *pool.unwritten_uses.pop(token_id)) for token_id in ids]
             )
-            max_counters -= len(ids)
-        done = await write_batch(batches, write_counter_rows)
-        if done is None:
+            remaining -= len(ids)
+        result = await write_batch(batches, write_counter_rows)
+        if result is None:
             return
-        for token_id, requests, failures in done[1]:
-            counted = pool.unwritten_uses.setdefault(token_id, [0, 0])
-            counted[0] += requests
-            counted[1] += failures
+        for token_id, requests, failures in result.left_out:
+            use_count = pool.unwritten_uses.setdefault(token_id, [0, 0])
+            use_count[0] += requests
+            use_count[1] += failures
 
 
 async def write_batch(
     batches: NumberedBatches[list[Row]], work: Callable[[NumberedBatch[list[Row]], bool], set[UUID]]
-) -> tuple[list[Row], list[Row]] | None:
-    """Write the waiting batch. Return its rows written and its rows left out, or None.
+) -> BatchResult[Row] | None:
+    """Write the waiting batch and return its result.
 
     None means that the database is unavailable and the batch keeps waiting. If the database refuses
     the batch, it is written row by row, and the rows that are refused are dropped.
     """
     batch = batches.waiting_batch
     assert batch is not None  # noqa: S101
-    left_out: set[UUID] = set()
+    left_out_ids: set[UUID] = set()
     try:
-        try:
-            left_out = await HOUSEKEEPING.run_work(work, batch, False)
-        except AnyDatabaseError as error:
-            if is_outage(error):
-                raise
-            left_out = await HOUSEKEEPING.run_work(work, batch, True)
+        left_out_ids = await _run_whole_or_by_row(work, batch)
     except AnyDatabaseError as error:
         if is_outage(error):
             logger.warning("the state of %d tokens waits for the database", len(batch.rows))
             return None
         log_fault(error)
     batches.finish_batch()
-    written = [row for row in batch.rows if row.token_id not in left_out]
-    return written, [row for row in batch.rows if row.token_id in left_out]
+    return BatchResult(
+        written=[row for row in batch.rows if row.token_id not in left_out_ids],
+        left_out=[row for row in batch.rows if row.token_id in left_out_ids],
+    )
+
+
+async def _run_whole_or_by_row(
+    work: Callable[[NumberedBatch[list[Row]], bool], set[UUID]], batch: NumberedBatch[list[Row]]
+) -> set[UUID]:
+    """Write the batch in one piece, or row by row if the database refuses it so."""
+    try:
+        return await HOUSEKEEPING.run_work(work, batch, False)
+    except AnyDatabaseError as error:
+        if is_outage(error):
+            raise
+    return await HOUSEKEEPING.run_work(work, batch, True)
 
 
 # --- in database threads --------------------------------------------------------------------------
@@ -190,23 +185,20 @@ async def write_batch(
 def write_change_rows(
     batch: NumberedBatch[list[StateChange]], row_by_row: bool = False
 ) -> set[UUID]:
-    """Apply the notes in one transaction, and return the tokens left out.
+    """Apply the changes in one transaction, and return the tokens left out.
 
-    `row_by_row`: each note has its own savepoint, so that a note that the database refuses does not
+    `row_by_row`: each change has its own savepoint, so that one that the database refuses does not
     stop the others.
     """
     if not batch.mark_written():
         return batch.read_left_out()
-    ahead = read_clock_difference()
-    left_out = lock_tokens({note.token_id for note in batch.rows})
-    for note in sorted(
-        batch.rows, key=lambda note: note.token_id
-    ):  # the sort is stable, so the notes of one token keep their order
-        if note.token_id not in left_out:
-            until = note.until + ahead if note.until else None  # on the database's clock
-            (call_in_savepoint if row_by_row else call_directly)(
-                write_state_change, replace(note, until=until)
-            )
+    clock_difference = read_clock_difference()
+    left_out = lock_tokens({change.token_id for change in batch.rows})
+    write = partial(call_in_savepoint, write_state_change) if row_by_row else write_state_change
+    # The sort is stable, so the changes of one token keep their order.
+    for change in sorted(batch.rows, key=lambda change: change.token_id):
+        if change.token_id not in left_out:
+            write(convert_to_database_clock(change, clock_difference))
     batch.record_left_out(left_out)
     return left_out
 
@@ -228,8 +220,10 @@ def write_counter_rows(batch: NumberedBatch[list[UseCount]], row_by_row: bool = 
     return left_out
 
 
-def call_directly(function: Callable[[T], R], argument: T) -> R:
-    return function(argument)
+def convert_to_database_clock(change: StateChange, clock_difference: timedelta) -> StateChange:
+    if change.until is None:
+        return change
+    return replace(change, until=change.until + clock_difference)
 
 
 def call_in_savepoint(function: Callable[[T], R], argument: T) -> R | None:
@@ -260,30 +254,8 @@ def lock_tokens(ids: set[UUID]) -> set[UUID]:
     locked = set(
         tokens.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
     )
-    missed = ids - locked
-    return set(tokens.filter(pk__in=missed).values_list("pk", flat=True)) if missed else set()
+    return find_existing_tokens(ids - locked)
 
 
 def write_state_change(change: StateChange) -> None:
     UPDATE_OF_EFFECT[change.effect](UpstreamToken.objects.filter(pk=change.token_id), change)
-
-
-def add_counters(rows: list[UseCount]) -> set[UUID]:
-    """Add to the counters in one statement; return the tokens whose rows others have locked."""
-    if not rows:
-        return set()
-    rows = sorted(rows)
-    with connection.cursor() as cursor:
-        if connection.vendor != "postgresql":
-            key = UpstreamToken._meta.pk
-            values = [
-                (r.requests, r.failures, key.get_db_prep_value(r.token_id, connection))
-                for r in rows
-            ]
-            cursor.executemany(COUNT_SQLITE, values)
-            return set()
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        cursor.execute(COUNT_POSTGRES, [*columns, columns[0]])
-        missed = set(columns[0]) - {token_id for (token_id,) in cursor.fetchall()}
-    tokens = UpstreamToken.objects.filter(pk__in=missed)
-    return set(tokens.values_list("pk", flat=True)) if missed else set()

@@ -4,7 +4,8 @@ A claim is one conditional UPDATE of the token's row (`busy_until`, `busy_with`)
 exception to "no query on the request path". It is released however the stream ends, and its lease
 is renewed while the stream runs. The claims of a killed process end with their leases. A process
 knows its own claims and does not ask the database for them. A row that someone else has locked
-counts as busy: a claim waits for no lock longer than LOCK_SECONDS, so that few threads are enough.
+counts as busy: a claim waits for no lock longer than LOCK_WAIT_SECONDS, so that few threads are
+enough.
 """
 
 import asyncio
@@ -54,9 +55,7 @@ class StreamClaims:
 
         Writes the token's row. Raises DatabaseUnavailable.
         """
-        self._request_ids[token_id] = (
-            request_id  # set first, so that no other request here tries it too
-        )
+        self._request_ids[token_id] = request_id  # first, so that no other request here tries it
         task = asyncio.ensure_future(
             QUICK.run_work(claim_or_list_busy, token_id, request_id, provider_id)
         )
@@ -74,9 +73,9 @@ class StreamClaims:
         if token_id not in busy:
             return True
         self._remove_claim(token_id)
-        self._next_try_times |= dict.fromkeys(
-            busy - self._request_ids.keys(), time.monotonic() + RETRY_CLAIM_SECONDS
-        )
+        busy_elsewhere = busy - self._request_ids.keys()
+        next_try_time = time.monotonic() + RETRY_CLAIM_SECONDS
+        self._next_try_times |= dict.fromkeys(busy_elsewhere, next_try_time)
         return False
 
     def release_stream(self, token_id: UUID) -> None:
@@ -112,9 +111,10 @@ class StreamClaims:
         self._freed_event = asyncio.Event()
 
     async def wait_until_freed(self, seconds: float) -> None:
-        """Wait until this process frees a token, at most `seconds` and at most LOOK_SECONDS.
+        """Wait until this process frees a token, for at most `seconds`.
 
-        After LOOK_SECONDS the claims of other processes should be looked at again.
+        It ends after RETRY_CLAIM_SECONDS at the latest: then the claims of other processes should
+        be looked at again.
         """
         with suppress(TimeoutError):
             await asyncio.wait_for(self._freed_event.wait(), min(seconds, RETRY_CLAIM_SECONDS))

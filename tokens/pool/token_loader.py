@@ -1,17 +1,31 @@
 """Read the tokens that changed since the pool last read them."""
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from providers.database.changed_rows import read_changes
 from providers.database.leases import read_clock_difference
 from tokens.models import UpstreamToken
 
-TOKEN_COLUMNS = (
-    *("id", "provider_id", "sealed", "state", "strikes", "rests_until", "expires_at"),
-    *("sealed_refresh", "account_id", "priority", "weight", "reason", "changed"),
-)
+
+class TokenRow(NamedTuple):
+    """The columns of a token that the pool reads."""
+
+    id: UUID
+    provider_id: int
+    sealed: str
+    state: str
+    strikes: int
+    rests_until: datetime | None
+    expires_at: datetime | None
+    sealed_refresh: str
+    account_id: UUID | None
+    priority: int
+    weight: int
+    reason: str
+    changed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +34,7 @@ class TokenRows:
 
     version: int
     is_complete: bool
-    rows: list[tuple[Any, ...]]
+    rows: list[TokenRow]
     deleted_ids: tuple[UUID, ...] = ()
 
 
@@ -29,17 +43,20 @@ def read_changed_tokens(known_version: int) -> TokenRows:
 
     Returns all tokens if the changes since then are not known.
     """
-    found = read_changes("tokens", UpstreamToken.objects.all(), TOKEN_COLUMNS, known_version)
-    rows = convert_to_own_clock(found.rows) if found.rows else []
-    return TokenRows(
-        found.version, found.has_all_rows, rows, tuple(UUID(row_id) for row_id in found.deleted_ids)
-    )
+    changes = read_changes("tokens", UpstreamToken.objects.all(), TokenRow._fields, known_version)
+    rows = [TokenRow._make(row) for row in changes.rows]
+    if rows:
+        rows = convert_to_own_clock(rows)
+    deleted_ids = tuple(UUID(row_id) for row_id in changes.deleted_ids)
+    return TokenRows(changes.version, changes.has_all_rows, rows, deleted_ids)
 
 
-def convert_to_own_clock(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def convert_to_own_clock(rows: list[TokenRow]) -> list[TokenRow]:
     """Convert the ends of cooldowns from the database's clock to this process's clock."""
     difference = read_clock_difference()
-    at = TOKEN_COLUMNS.index("rests_until")
     if not difference:
         return rows
-    return [(*row[:at], row[at] - difference, *row[at + 1 :]) if row[at] else row for row in rows]
+    return [
+        row._replace(rests_until=row.rests_until - difference) if row.rests_until else row
+        for row in rows
+    ]

@@ -5,9 +5,10 @@ batch has a number, which is written in the same transaction (`WrittenBatch`). A
 again finds out there whether it was written.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID, uuid4
 
 from django.db import connection
@@ -46,7 +47,7 @@ class NumberedBatch(Generic[T]):
         """Record which tokens were left out, for a retry of the same batch."""
         if ids:
             WrittenBatch.objects.filter(writer=self.writer_id).update(
-                left_out=[str(one) for one in ids]
+                left_out=[str(token_id) for token_id in ids]
             )
 
     def read_left_out(self) -> set[UUID]:
@@ -54,7 +55,7 @@ class NumberedBatch(Generic[T]):
         left_out: list[str] = WrittenBatch.objects.values_list("left_out", flat=True).get(
             writer=self.writer_id
         )
-        return {UUID(one) for one in left_out}
+        return {UUID(token_id) for token_id in left_out}
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class NumberedBatches(Generic[T]):
 
     writer_id: str = field(default_factory=lambda: uuid4().hex)
     waiting_batch: NumberedBatch[T] | None = None
-    _numbers: Any = field(default_factory=lambda: count(1))
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def start_batch(self, rows: T) -> NumberedBatch[T]:
         """Return the next batch; it waits until `finish_batch`."""

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -28,11 +29,11 @@ from providers.network.clients import Clients
 from providers.upstream.base_adapter import BaseAdapter
 from providers.vault import VaultError
 from tokens.imports import account_import
-from tokens.maintenance.token_check import build_maintenance_adapter
 from tokens.models import Refresh, State, UpstreamAccount, UpstreamToken
 from tokens.pool.failure_counts import FailureCounts
 from tokens.querysets import AUTH_REASON, REASON_LENGTH
 from tokens.renewal.renew_token import RenewalOrder, Renewals
+from tokens.upstream_access import build_maintenance_adapter
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ EXPIRING_AT_ONCE = 500  # tokens that expire soon, drawn at random, so that each
 class RenewalReport:
     """The result of a renewal.
 
-    `is_provider_down`: the provider failed GIVEN_UP times in a row and was left alone.
+    `is_provider_down`: the provider failed MAX_PROVIDER_FAILURES times in a row and was left alone.
     """
 
     renewed_count: int = 0
@@ -61,14 +62,16 @@ class RenewalReport:
         return self.provider_failures_in_row >= MAX_PROVIDER_FAILURES
 
     def add_result(self, error: Exception | None) -> None:
+        """Count the result of one token's renewal: an error, or None if it was renewed."""
         if error is None:
-            self.renewed_count = self.renewed_count + 1
+            self.renewed_count += 1
+        else:
+            self.error_count += 1
+            self.last_error = str(error)[:REASON_LENGTH]
+        if isinstance(error, ProviderError):
+            self.provider_failures_in_row += 1
+        else:
             self.provider_failures_in_row = 0
-            return
-        self.error_count, self.last_error = self.error_count + 1, str(error)[:REASON_LENGTH]
-        self.provider_failures_in_row = (
-            self.provider_failures_in_row + 1 if isinstance(error, ProviderError) else 0
-        )
 
 
 # --- the renewal, in a worker ---------------------------------------------------------------------
@@ -79,19 +82,15 @@ def renew_expiring_tokens() -> int:
     """
     account_import.create_missing_tokens(UpstreamAccount.objects.filter(enabled=True))
     soon = datetime.now(UTC) + timedelta(seconds=settings.RENEW_BEFORE_SECONDS)
-    ending = (
+    expiring = (
         UpstreamToken.objects.filter_maintained()
         .filter_renewable()
         .filter(expires_at__lte=soon)
         .exclude(state=State.DISABLED)
-    )
-    drawn = (
-        ending.exclude(reason__startswith=AUTH_REASON)
-        .select_related("provider")
-        .order_by("?")[:EXPIRING_AT_ONCE]
+        .exclude(reason__startswith=AUTH_REASON)
     )
     by_provider: dict[int, list[UpstreamToken]] = {}
-    for token in drawn:
+    for token in expiring.select_related("provider").order_by("?")[:EXPIRING_AT_ONCE]:
         by_provider.setdefault(token.provider_id, []).append(token)
     return sum(
         renew_tokens(tokens, RenewalReport()).renewed_count for tokens in by_provider.values()
@@ -110,28 +109,29 @@ def renew_provider_pool(provider_id: int, *, force: bool = False) -> RenewalRepo
     account_import.create_missing_tokens(
         UpstreamAccount.objects.filter(provider=provider_id, enabled=True)
     )
-    tokens = (
-        UpstreamToken.objects.filter_maintained().filter_renewable().filter(provider=provider_id)
-    )
-    if (
-        not force
-    ):  # a password refused many times is not tried again without a person: accounts get locked
-        tokens = tokens.exclude(account__failures__gte=settings.MAX_TOKEN_FAILURES)
     report = RenewalReport(is_forced=force)
-    ids = list(tokens.values_list("pk", flat=True))
-    for start in range(0, len(ids), TOKENS_PER_SLICE):
-        some = UpstreamToken.objects.filter(
-            pk__in=ids[start : start + TOKENS_PER_SLICE]
-        ).select_related("provider")
-        renew_tokens(list(some), report)
+    token_ids = _list_tokens_to_renew(provider_id, force=force)
+    for start in range(0, len(token_ids), TOKENS_PER_SLICE):
+        ids = token_ids[start : start + TOKENS_PER_SLICE]
+        tokens = UpstreamToken.objects.filter(pk__in=ids).select_related("provider")
+        renew_tokens(list(tokens), report)
         if report.is_provider_down or not renew_run_lease(provider_id, began_at):
             break
     release_run(provider_id, began_at, report)
     return report
 
 
+def _list_tokens_to_renew(provider_id: int, *, force: bool) -> list[UUID]:
+    tokens = UpstreamToken.objects.filter_maintained().filter_renewable()
+    tokens = tokens.filter(provider=provider_id)
+    if not force:
+        # A password refused many times is not tried again without a person: accounts get locked.
+        tokens = tokens.exclude(account__failures__gte=settings.MAX_TOKEN_FAILURES)
+    return list(tokens.values_list("pk", flat=True))
+
+
 def renew_tokens(tokens: Sequence[UpstreamToken], report: RenewalReport) -> RenewalReport:
-    """Renew these tokens of one provider, AT_ONCE at a time, and return the report."""
+    """Renew these tokens of one provider, RENEWALS_AT_ONCE at a time, and return the report."""
     if tokens:
         asyncio.run(_renew_concurrently(tokens, report))
     return report
@@ -139,13 +139,15 @@ def renew_tokens(tokens: Sequence[UpstreamToken], report: RenewalReport) -> Rene
 
 async def _renew_concurrently(tokens: Sequence[UpstreamToken], report: RenewalReport) -> None:
     renewals = Renewals()
-    waiting = iter(tokens)
+    waiting_tokens = iter(tokens)  # shared by all workers
     try:
         async with Clients() as clients:
-            asked = build_maintenance_adapter(tokens[0].provider, clients)
-            await asyncio.gather(
-                *(_renew_waiting(asked, renewals, waiting, report) for _ in range(RENEWALS_AT_ONCE))
-            )
+            adapter = build_maintenance_adapter(tokens[0].provider, clients)
+            workers = [
+                _renew_waiting(adapter, renewals, waiting_tokens, report)
+                for _ in range(RENEWALS_AT_ONCE)
+            ]
+            await asyncio.gather(*workers)
     except ProviderDown as error:  # the provider's address was changed after the tokens were read
         report.add_result(ProviderError(error.message))
     except KeyError:
@@ -153,9 +155,12 @@ async def _renew_concurrently(tokens: Sequence[UpstreamToken], report: RenewalRe
 
 
 async def _renew_waiting(
-    asked: BaseAdapter, renewals: Renewals, waiting: Iterable[UpstreamToken], report: RenewalReport
+    adapter: BaseAdapter,
+    renewals: Renewals,
+    waiting_tokens: Iterable[UpstreamToken],
+    report: RenewalReport,
 ) -> None:
-    for token in waiting:  # one iterator for all workers
+    for token in waiting_tokens:
         order = RenewalOrder(
             token.pk,
             token.sealed,
@@ -163,7 +168,7 @@ async def _renew_waiting(
             is_forced=report.is_forced,
         )
         try:
-            await renewals.renew_and_wait(asked, order)
+            await renewals.renew_and_wait(adapter, order)
         except Contended:
             continue  # another process is renewing it
         except (UpstreamError, VaultError) as error:
@@ -208,7 +213,7 @@ def release_run(provider_id: int, began_at: datetime, report: RenewalReport) -> 
 
 # --- ordering a renewal, in the gateway -----------------------------------------------------------
 async def queue_requested_renewals(failure_counts: FailureCounts) -> None:
-    """Order a renewal for each alarm until cancelled."""
+    """Order the requested renewals of pools until cancelled."""
     while True:
         provider_id = await failure_counts.renewal_requests.get()
         try:
@@ -228,10 +233,8 @@ def queue_pool_renewal(provider_id: int) -> None:
     from tokens.tasks import refresh_pool
 
     tokens = UpstreamToken.objects.filter_renewable().filter(provider=provider_id)
-    if (
-        not tokens.exists()
-        and not UpstreamAccount.objects.filter(provider=provider_id, enabled=True).exists()
-    ):
+    accounts = UpstreamAccount.objects.filter(provider=provider_id, enabled=True)
+    if not tokens.exists() and not accounts.exists():
         return
     try:
         refresh_pool.apply_async(

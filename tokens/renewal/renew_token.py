@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -27,32 +27,25 @@ from providers.database.database_errors import log_unless_outage
 from providers.database.database_threads import HOUSEKEEPING
 from providers.exceptions import (
     AuthRejected,
-    BadResponse,
     Contended,
-    ModelMissing,
-    Rejected,
     UpstreamError,
-    UpstreamTimeout,
 )
 from providers.protocol.request import NewCredential
 from providers.upstream.base_adapter import BaseAdapter
-from providers.wire import jwt
+from tokens.imports.credential_kinds import Login
 from tokens.models import State, UpstreamAccount, UpstreamToken
 from tokens.querysets import AUTH_REASON, DISABLED_BY_PERSON, REASON_LENGTH
 from tokens.renewal import unsaved_secrets
+from tokens.renewal.new_secrets import request_new_secrets
 from tokens.renewal.unsaved_secrets import OpenedSecrets, RenewedSecret
 
 logger = logging.getLogger(__name__)
 
 RETRY_LEASE_SECONDS = 0.1  # pause between two tries to get the lease
 LEASES_TO_WAIT = 1.5  # how many leases long to wait for the renewal by another process
-WRITE_PAUSES_SECONDS = (
-    0.1,
-    0.5,
-    2.0,
-    5.0,
-)  # seconds between tries while the database is unavailable
-APPLY_PAUSE_SECONDS = 60.0
+# between tries to write while the database is unavailable
+WRITE_PAUSES_SECONDS = (0.1, 0.5, 2.0, 5.0)
+APPLY_PAUSE_SECONDS = 60.0  # between two looks for secrets left on disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +71,16 @@ class RenewalLease:
     ends_at: datetime
     secrets: OpenedSecrets
     account: UpstreamAccount | None
-    password: str = field(repr=False)
+    login: Login | None  # of the account
 
 
 class Renewals:
     """The renewals that run in this process.
 
-    `then` is called with each success, before the waiting callers get it.
+    `on_success` is called with each renewed secret, before the waiting callers get it.
     """
 
-    def __init__(
-        self, on_success: Callable[[UUID, RenewedSecret], None] = lambda token_id, renewed: None
-    ) -> None:
+    def __init__(self, on_success: Callable[[UUID, RenewedSecret], None] | None = None) -> None:
         self._on_success = on_success
         self._running_tasks: dict[UUID, asyncio.Task[RenewedSecret]] = {}
 
@@ -114,9 +105,11 @@ class Renewals:
 
     def _end_renewal(self, token_id: UUID, task: "asyncio.Task[RenewedSecret]") -> None:
         del self._running_tasks[token_id]
-        if (
-            not task.cancelled() and task.exception() is None
-        ):  # reading the exception also keeps asyncio from logging one that nobody awaited
+        if task.cancelled():
+            return
+        # Reading the exception also keeps asyncio from logging one that nobody awaited.
+        error = task.exception()
+        if error is None and self._on_success is not None:
             self._on_success(token_id, task.result())
 
     async def wait_for_renewals(self) -> None:
@@ -125,7 +118,7 @@ class Renewals:
 
 
 async def apply_files_until_cancelled() -> None:
-    """Apply the secrets left on disk every APPLY_SECONDS until cancelled."""
+    """Apply the secrets left on disk every APPLY_PAUSE_SECONDS until cancelled."""
     while True:
         try:
             if await asyncio.to_thread(unsaved_secrets.find_secrets_files):
@@ -138,15 +131,15 @@ async def apply_files_until_cancelled() -> None:
 
 async def renew_or_wait(adapter: BaseAdapter, order: RenewalOrder) -> RenewedSecret:
     """Renew the token, or wait for the process that does. Raises UpstreamError, VaultError."""
-    until = time.monotonic() + settings.RENEW_LEASE_SECONDS * LEASES_TO_WAIT
+    give_up_at = time.monotonic() + settings.RENEW_LEASE_SECONDS * LEASES_TO_WAIT
     try:
         while True:
-            found = await HOUSEKEEPING.run_work(claim_renewal_lease, order)
-            if isinstance(found, RenewedSecret):
-                return found
-            if found is not None:
-                return await renew_with_lease(adapter, found)
-            if time.monotonic() >= until:
+            claimed = await HOUSEKEEPING.run_work(claim_renewal_lease, order)
+            if isinstance(claimed, RenewedSecret):
+                return claimed
+            if claimed is not None:
+                return await renew_with_lease(adapter, claimed)
+            if time.monotonic() >= give_up_at:
                 raise Contended("The token is being renewed.")
             await asyncio.sleep(RETRY_LEASE_SECONDS)
     except DatabaseError as error:
@@ -161,37 +154,51 @@ def claim_renewal_lease(order: RenewalOrder) -> RenewalLease | RenewedSecret | N
     refused; VaultError.
     """
     unsaved_secrets.apply_secrets_files(order.token_id)
-    rows = UpstreamToken.objects.filter(pk=order.token_id)
-    same = rows.filter(sealed=order.sealed)
-    if not order.may_be_disabled:
-        same = same.exclude(state=State.DISABLED)
-    got = same.claim_lease("renewing_until", settings.RENEW_LEASE_SECONDS)
-    row = rows.select_related("account").first()
+    has_lease = _claim_row(order)
+    row = UpstreamToken.objects.filter(pk=order.token_id).select_related("account").first()
     if row is None:
         raise AuthRejected("The token is gone.")
-    if not got and row.sealed != order.sealed:
+    if has_lease and row.renewing_until is not None:
+        return _open_lease(order, row, row.renewing_until)
+    if row.sealed != order.sealed:
         return RenewedSecret(row.sealed, row.expires_at)
-    if not got and row.state == State.DISABLED and not order.may_be_disabled:
+    if row.state == State.DISABLED and not order.may_be_disabled:
         raise AuthRejected(f"The token is disabled ({row.reason}).")
-    until = row.renewing_until
-    if not got or until is None:
-        return None
+    return None
+
+
+def _claim_row(order: RenewalOrder) -> bool:
+    """Claim the lease of the order's row, if the row still has the secret to replace."""
+    rows = UpstreamToken.objects.filter(pk=order.token_id, sealed=order.sealed)
+    if not order.may_be_disabled:
+        rows = rows.exclude(state=State.DISABLED)
+    return bool(rows.claim_lease("renewing_until", settings.RENEW_LEASE_SECONDS))
+
+
+def _open_lease(order: RenewalOrder, row: UpstreamToken, ends_at: datetime) -> RenewalLease:
+    """Return the lease with the opened secrets. Releases it and raises VaultError if that fails."""
+    account = _find_account(order, row)
+    login = None
     try:
-        account = row.account if row.account and row.account.enabled else None
-        if (
-            account is not None
-            and order.may_be_disabled
-            and not order.is_forced
-            and account.failures >= settings.MAX_TOKEN_FAILURES
-        ):
-            # a password refused many times is not tried again without a person, because accounts
-            # get locked
-            account = None
-        password = vault.decrypt_secret(account.sealed, str(account.pk)) if account else ""
-        return RenewalLease(order, until, OpenedSecrets.open_row(row), account, password)
+        if account is not None:
+            login = Login(account.email, vault.decrypt_secret(account.sealed, str(account.pk)))
+        return RenewalLease(order, ends_at, OpenedSecrets.open_row(row), account, login)
     except vault.VaultError:
-        release_renewal_lease(order.token_id, until)
+        release_renewal_lease(order.token_id, ends_at)
         raise
+
+
+def _find_account(order: RenewalOrder, row: UpstreamToken) -> UpstreamAccount | None:
+    """Return the row's account if it may sign in now."""
+    account = row.account
+    if account is None or not account.enabled:
+        return None
+    # A password refused many times is not tried again without a person, because accounts get
+    # locked.
+    was_refused_often = account.failures >= settings.MAX_TOKEN_FAILURES
+    if was_refused_often and order.may_be_disabled and not order.is_forced:
+        return None
+    return account
 
 
 async def renew_with_lease(adapter: BaseAdapter, lease: RenewalLease) -> RenewedSecret:
@@ -201,7 +208,7 @@ async def renew_with_lease(adapter: BaseAdapter, lease: RenewalLease) -> Renewed
     """
     token_id = lease.order.token_id
     try:
-        fresh = await request_new_secrets(adapter, lease)
+        new = await request_new_secrets(adapter, lease.secrets.refresh, lease.login)
     except AuthRejected as error:
         await HOUSEKEEPING.run_work(record_renewal_refusal, lease, error.message)
         raise
@@ -211,10 +218,10 @@ async def renew_with_lease(adapter: BaseAdapter, lease: RenewalLease) -> Renewed
     proof = lease.secrets.proof
     if lease.secrets.refresh:
         try:
-            await asyncio.to_thread(unsaved_secrets.write_secrets_file, token_id, proof, fresh)
+            await asyncio.to_thread(unsaved_secrets.write_secrets_file, token_id, proof, new)
         except OSError as error:
             logger.warning("a renewed token could not be kept on disk: %s", error.strerror)
-    renewed = await write_secrets_with_retries(token_id, proof, fresh)
+    renewed = await write_secrets_with_retries(token_id, proof, new)
     await asyncio.to_thread(unsaved_secrets.delete_secrets_file, token_id, proof)
     if renewed is None:
         raise AuthRejected("The token is gone.")
@@ -224,72 +231,24 @@ async def renew_with_lease(adapter: BaseAdapter, lease: RenewalLease) -> Renewed
 
 
 async def write_secrets_with_retries(
-    token_id: UUID, proof: str, fresh: NewCredential
+    token_id: UUID, proof: str, new: NewCredential
 ) -> RenewedSecret | None:
-    """Call `unsaved_secrets.commit`, with retries while the database is unavailable."""
+    """Write the new secrets into the row, with retries while the database is unavailable."""
+    write_secrets = partial(unsaved_secrets.write_renewed_secrets, token_id, proof, new)
     for pause in WRITE_PAUSES_SECONDS:
         try:
-            return await HOUSEKEEPING.run_work(
-                unsaved_secrets.write_renewed_secrets, token_id, proof, fresh
-            )
+            return await HOUSEKEEPING.run_work(write_secrets)
         except DatabaseError:
             await asyncio.sleep(pause)
-    return await HOUSEKEEPING.run_work(
-        unsaved_secrets.write_renewed_secrets, token_id, proof, fresh
-    )
-
-
-async def request_new_secrets(adapter: BaseAdapter, lease: RenewalLease) -> NewCredential:
-    """Return new secrets, by the refresh token while it is valid, else by the account's sign-in.
-
-    `refresh` of the result is the refresh token that is valid from now on. Raises UpstreamError;
-    AuthRejected if the upstream refuses or there is no way to renew the token.
-    """
-    refresh = lease.secrets.refresh
-    account = lease.account
-    seconds = (
-        settings.RENEW_LEASE_SECONDS * 2 / 3
-    )  # must end before the lease, or another process would ask as well
-    refusal = AuthRejected("There is no way to renew it.")
-    try:
-        async with asyncio.timeout(seconds):
-            if refresh and adapter.can_refresh:
-                try:
-                    return complete_fresh_secrets(
-                        await adapter.refresh_credential(refresh), refresh
-                    )
-                except (AuthRejected, Rejected) as error:
-                    refusal = AuthRejected(f"Its renewal was refused: {error.message}")
-            if account is not None and adapter.can_sign_in:
-                try:
-                    return complete_fresh_secrets(
-                        await adapter.sign_in(account.email, lease.password), ""
-                    )
-                except (AuthRejected, Rejected) as error:
-                    refusal = AuthRejected(f"Its account was refused: {error.message}")
-    except TimeoutError:
-        raise UpstreamTimeout("The upstream took too long to renew a token.") from None
-    except ModelMissing as error:
-        raise BadResponse(f"The upstream has no endpoint for that: {error.message}") from None
-    raise refusal
-
-
-def complete_fresh_secrets(fresh: NewCredential, refresh: str) -> NewCredential:
-    """Return the secrets completed: with the old refresh token if no new one came, and an expiry.
-
-    The expiry is the upstream's, or else the one that a JWT states.
-    """
-    return NewCredential(
-        fresh.secret,
-        fresh.refresh_token or refresh,
-        fresh.expires_at or jwt.read_expiry(fresh.secret),
-    )
+    return await HOUSEKEEPING.run_work(write_secrets)
 
 
 # --- writes, in database threads ------------------------------------------------------------------
-def release_renewal_lease(token_id: UUID, until: datetime) -> None:
-    """Release the lease that ends at `until`, unless another process has one by now."""
-    UpstreamToken.objects.filter(pk=token_id, renewing_until=until).release_lease("renewing_until")
+def release_renewal_lease(token_id: UUID, ends_at: datetime) -> None:
+    """Release the lease that ends at `ends_at`, unless another process has one by now."""
+    UpstreamToken.objects.filter(pk=token_id, renewing_until=ends_at).release_lease(
+        "renewing_until"
+    )
 
 
 @transaction.atomic
@@ -302,9 +261,11 @@ def record_renewal_refusal(lease: RenewalLease, message: str) -> None:
     reason = f"{AUTH_REASON}: {message}"[:REASON_LENGTH]
     rows = UpstreamToken.objects.filter(pk=order.token_id, sealed=order.sealed)
     rows = rows.exclude(DISABLED_BY_PERSON)  # keep the reason that says which person disabled it
-    worthless = Q() if order.is_rejected else Q(sealed="") | Q(expires_at__lte=Now())
+    worthless_rows = rows
+    if not order.is_rejected:
+        worthless_rows = rows.filter(Q(sealed="") | Q(expires_at__lte=Now()))
     # the state first: its trigger locks the topic's row, which must be locked before token rows
-    rows.filter(worthless).update(state=State.DISABLED, cause="", reason=reason)
+    worthless_rows.update(state=State.DISABLED, cause="", reason=reason)
     rows.update(reason=reason, last_failure_at=Now())
     release_renewal_lease(order.token_id, lease.ends_at)
     if lease.account is not None:

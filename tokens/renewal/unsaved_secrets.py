@@ -45,11 +45,8 @@ class OpenedSecrets(NamedTuple):
     @classmethod
     def open_row(cls, row: UpstreamToken) -> "OpenedSecrets":
         """Open the row's secrets. Raises VaultError."""
-        opened = (
-            vault.decrypt_secret(sealed, str(row.pk)) if sealed else ""
-            for sealed in (row.sealed, row.sealed_refresh)
-        )
-        return cls(*opened)
+        owner = str(row.pk)
+        return cls(_open_or_empty(row.sealed, owner), _open_or_empty(row.sealed_refresh, owner))
 
     @property
     def proof(self) -> str:
@@ -57,6 +54,11 @@ class OpenedSecrets(NamedTuple):
         return vault.make_digest("renewal", f"{self.access}\n{self.refresh}")[:PROOF_DIGITS]
 
 
+def _open_or_empty(sealed: str, owner: str) -> str:
+    return vault.decrypt_secret(sealed, owner) if sealed else ""
+
+
+# --- files ----------------------------------------------------------------------------------------
 def find_renewals_folder() -> Path:
     return settings.HOME.make_path("renewals", "x").parent
 
@@ -65,28 +67,37 @@ def name_file_owner(token_id: UUID, proof: str) -> str:
     return f"renewal {token_id} {proof}"
 
 
-def write_secrets_file(token_id: UUID, proof: str, fresh: NewCredential) -> None:
+def find_secrets_path(token_id: UUID, proof: str) -> Path:
+    return find_renewals_folder() / f"{token_id}.{proof}"
+
+
+def write_secrets_file(token_id: UUID, proof: str, new: NewCredential) -> None:
     """Write the new secrets to a file; they are on disk when this returns. Raises OSError."""
-    ends = fresh.expires_at.isoformat() if fresh.expires_at else None
-    sealed = vault.encrypt_secret(
-        json.dumps([fresh.secret, fresh.refresh_token, ends]), name_file_owner(token_id, proof)
-    )
-    write_durable_file(find_renewals_folder() / f"{token_id}.{proof}", [sealed.encode("ascii")])
+    sealed = vault.encrypt_secret(_write_json(new), name_file_owner(token_id, proof))
+    write_durable_file(find_secrets_path(token_id, proof), [sealed.encode("ascii")])
 
 
 def delete_secrets_file(token_id: UUID, proof: str) -> None:
-    (find_renewals_folder() / f"{token_id}.{proof}").unlink(missing_ok=True)
+    find_secrets_path(token_id, proof).unlink(missing_ok=True)
+
+
+def _write_json(new: NewCredential) -> str:
+    expires_at = new.expires_at.isoformat() if new.expires_at else None
+    return json.dumps([new.secret, new.refresh_token, expires_at])
+
+
+def _parse_json(text: str) -> NewCredential:
+    secret, refresh_token, expires_at = json.loads(text)
+    if expires_at is not None:
+        expires_at = datetime.fromisoformat(expires_at)
+    return NewCredential(secret, refresh_token, expires_at)
 
 
 def find_secrets_files(token_id: UUID | None = None) -> list[Path]:
-    """Return the files that were left for one token or for all."""
-    pattern = str(token_id) if token_id else "*"
-    return sorted(
-        {
-            *find_renewals_folder().glob(f"{pattern}.*"),
-            *find_renewals_folder().glob(f".{pattern}.*"),
-        }
-    )
+    """Return the files that were left for one token or for all, and their drafts."""
+    folder = find_renewals_folder()
+    owner = str(token_id or "*")
+    return sorted({*folder.glob(f"{owner}.*"), *folder.glob(f".{owner}.*")})
 
 
 def apply_secrets_files(token_id: UUID | None = None) -> int:
@@ -94,11 +105,11 @@ def apply_secrets_files(token_id: UUID | None = None) -> int:
 
     Returns how many files were applied, and deletes them. Raises DatabaseError.
     """
-    renewed = 0
+    applied_count = 0
     for path in find_secrets_files(token_id):
         owner, proof = path.name.lstrip(".").split(".")[:2]
-        renewed += _apply_secrets_file(path, UUID(owner), proof)
-    return renewed
+        applied_count += _apply_secrets_file(path, UUID(owner), proof)
+    return applied_count
 
 
 def _apply_secrets_file(path: Path, token_id: UUID, proof: str) -> bool:
@@ -108,31 +119,25 @@ def _apply_secrets_file(path: Path, token_id: UUID, proof: str) -> bool:
     complete draft counts like a file: its writer was killed, or will find its work done.
     """
     row = UpstreamToken.objects.filter(pk=token_id).first()
+    contents = ""
     try:
-        fits = row is not None and OpenedSecrets.open_row(row).proof == proof
-        said = (
-            vault.decrypt_secret(path.read_text(encoding="ascii"), name_file_owner(token_id, proof))
-            if fits
-            else ""
-        )
+        if row is not None and OpenedSecrets.open_row(row).proof == proof:
+            sealed = path.read_text(encoding="ascii")
+            contents = vault.decrypt_secret(sealed, name_file_owner(token_id, proof))
     except FileNotFoundError:
         return False  # another process was faster
     except vault.VaultError as error:
         if not path.name.startswith("."):
             logger.warning("a renewed token waits in %s: %s", path.name, error)
         return False
-    if said:
-        secret, refresh, ends = json.loads(said)
-        write_renewed_secrets(
-            token_id,
-            proof,
-            NewCredential(secret, refresh, datetime.fromisoformat(ends) if ends else None),
-        )
+    if contents:
+        write_renewed_secrets(token_id, proof, _parse_json(contents))
     path.unlink(missing_ok=True)
-    return bool(said)
+    return bool(contents)
 
 
-def write_renewed_secrets(token_id: UUID, proof: str, fresh: NewCredential) -> RenewedSecret | None:
+# --- the row --------------------------------------------------------------------------------------
+def write_renewed_secrets(token_id: UUID, proof: str, new: NewCredential) -> RenewedSecret | None:
     """Replace the secrets of `proof` in the row, unless it has others by now.
 
     Returns the row's secret after that, or None when there is no such row. Also releases the lease
@@ -144,28 +149,38 @@ def write_renewed_secrets(token_id: UUID, proof: str, fresh: NewCredential) -> R
             return None
         if OpenedSecrets.open_row(row).proof != proof:
             return RenewedSecret(row.sealed, row.expires_at)
-        sealed = vault.encrypt_secret(fresh.secret, str(token_id))
-        refresh = (
-            vault.encrypt_secret(fresh.refresh_token, str(token_id)) if fresh.refresh_token else ""
-        )
-        ends = (
-            fresh.expires_at if fresh.expires_at and fresh.expires_at > datetime.now(UTC) else None
-        )
-        # the condition fails if the secrets were sealed again with another key meanwhile
-        same = UpstreamToken.objects.filter(
-            pk=token_id, sealed=row.sealed, sealed_refresh=row.sealed_refresh
-        )
-        if same.release_lease(
-            "renewing_until",
-            sealed=sealed,
-            sealed_refresh=refresh,
-            expires_at=ends,
-            state=Case(When(DISABLED_BY_AUTH, then=Value(State.ACTIVE)), default=F("state")),
-            reason=Case(
-                When(Q(state=State.ACTIVE) | DISABLED_BY_AUTH, then=Value("")), default=F("reason")
-            ),
-            strikes=0,
-            cause="",
-        ):
-            return RenewedSecret(sealed, ends)
+        renewed = _replace_secrets(row, new)
+        if renewed is not None:
+            return renewed
     raise vault.VaultError("changes all the time")
+
+
+def _replace_secrets(row: UpstreamToken, new: NewCredential) -> RenewedSecret | None:
+    """Write the new secrets into the row; return None if it was changed since it was read.
+
+    That happens when its secrets are sealed again with another key.
+    """
+    owner = str(row.pk)
+    sealed = vault.encrypt_secret(new.secret, owner)
+    sealed_refresh = ""
+    if new.refresh_token:
+        sealed_refresh = vault.encrypt_secret(new.refresh_token, owner)
+    expires_at = new.expires_at
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        expires_at = None
+    unchanged = UpstreamToken.objects.filter(
+        pk=row.pk, sealed=row.sealed, sealed_refresh=row.sealed_refresh
+    )
+    is_written = unchanged.release_lease(
+        "renewing_until",
+        sealed=sealed,
+        sealed_refresh=sealed_refresh,
+        expires_at=expires_at,
+        state=Case(When(DISABLED_BY_AUTH, then=Value(State.ACTIVE)), default=F("state")),
+        reason=Case(
+            When(Q(state=State.ACTIVE) | DISABLED_BY_AUTH, then=Value("")), default=F("reason")
+        ),
+        strikes=0,
+        cause="",
+    )
+    return RenewedSecret(sealed, expires_at) if is_written else None

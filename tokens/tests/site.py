@@ -16,14 +16,14 @@ class Renewing(BaseAdapter):
     can_refresh = can_sign_in = True
 
     async def refresh_credential(self, secret: str) -> NewCredential:
-        said = await self.fetch_json("GET", "auth/token/refresh", Credential(None, secret))
-        return NewCredential(said["access_token"], said["refresh_token"])
+        reply = await self.fetch_json("GET", "auth/token/refresh", Credential(None, secret))
+        return NewCredential(reply["access_token"], reply["refresh_token"])
 
     async def sign_in(self, email: str, password: str) -> NewCredential:
-        said = await self.fetch_json(
+        reply = await self.fetch_json(
             "POST", "auths/signin", Credential(None, ""), {"email": email, "password": password}
         )
-        return NewCredential(said["token"])
+        return NewCredential(reply["token"])
 
 
 class Single(Renewing):

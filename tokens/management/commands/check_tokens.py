@@ -15,8 +15,7 @@ from tokens.secret_check import require_secrets
 class Command(GatewayCommand):
     help = (
         "Ask the upstreams about every token: a rejected one gets a strike, one that works is "
-        "enabled unless a person "
-        "switched it off."
+        "enabled unless a person switched it off."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -35,27 +35,29 @@ class Command(GatewayCommand):
     def handle(self, *args: Any, provider: str, file: str, dry_run: bool, **options: Any) -> None:
         require_secrets()
         row = find_provider(provider)
+        report = self.import_with_progress(row, self.read_lines(file), dry_run)
+        if options["format"] == "json":
+            self.print_json(report)
+        else:
+            self.print_report(report, dry_run)
+
+    def read_lines(self, file: str) -> list[str]:
+        """Return the lines of the file, or of standard input for `-`. Raises CommandError."""
         try:
             data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-            lines = token_import.decode_text_file(data)
+            return token_import.decode_text_file(data)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
         except token_import.UnreadableFile as error:
             raise CommandError(f"{error} Save it as text with one token a line.") from None
-        report = self.import_with_progress(row, lines, dry_run)
-        if options["format"] == "json":
-            verdicts = [asdict(verdict) for verdict in report.verdicts]
-            self.stdout.write(
-                json.dumps(
-                    {
-                        "counts": report.verdict_counts,
-                        "skipped": report.skipped_lines,
-                        "lines": verdicts,
-                    }
-                )
-            )
-        else:
-            self.print_report(report, dry_run)
+
+    def print_json(self, report: token_import.ImportReport) -> None:
+        content = {
+            "counts": report.verdict_counts,
+            "skipped": report.skipped_lines,
+            "lines": [asdict(verdict) for verdict in report.verdicts],
+        }
+        self.stdout.write(json.dumps(content))
 
     def import_with_progress(
         self, provider: Provider, lines: list[str], dry_run: bool
@@ -76,7 +78,22 @@ class Command(GatewayCommand):
             )
 
     def print_report(self, report: token_import.ImportReport, dry_run: bool) -> None:
+        self.print_malformed_lines(report)
         counts = report.verdict_counts
+        imported = "would be imported" if dry_run else "imported"
+        parts = [
+            f"{counts[token_import.NEW]} {imported}",
+            f"{counts[token_import.KNOWN]} {token_import.KNOWN}",
+            f"{counts[token_import.TWICE_IN_FILE]} {token_import.TWICE_IN_FILE}",
+            f"{counts[token_import.MALFORMED]} {token_import.MALFORMED}",
+        ]
+        if counts[token_import.UPDATED]:
+            parts.append(f"{counts[token_import.UPDATED]} {token_import.UPDATED}")
+        if report.skipped_lines:
+            parts.append(f"{report.skipped_lines} blank or comment")
+        self.stdout.write(f"{', '.join(parts)}.")
+
+    def print_malformed_lines(self, report: token_import.ImportReport) -> None:
         malformed = [
             verdict for verdict in report.verdicts if verdict.verdict == token_import.MALFORMED
         ]
@@ -86,16 +103,3 @@ class Command(GatewayCommand):
         if len(malformed) > MAX_LISTED_LINES:
             unlisted = len(malformed) - MAX_LISTED_LINES
             self.stdout.write(f"… and {unlisted} more malformed lines (--format json lists all)")
-        would = "would be imported" if dry_run else "imported"
-        parts = [f"{counts[token_import.NEW]} {would}"]
-        parts += [
-            f"{counts[name]} {name}"
-            for name in (token_import.KNOWN, token_import.TWICE_IN_FILE, token_import.MALFORMED)
-        ]
-        parts += (
-            [f"{counts[token_import.UPDATED]} {token_import.UPDATED}"]
-            if counts[token_import.UPDATED]
-            else []
-        )
-        parts += [f"{report.skipped_lines} blank or comment"] if report.skipped_lines else []
-        self.stdout.write(f"{', '.join(parts)}.")

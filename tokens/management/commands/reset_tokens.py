@@ -11,7 +11,7 @@ from tokens.models import State, UpstreamToken
 
 
 class Command(GatewayCommand):
-    help = "Enable tokens and forget their strikes and rests, also of those that a person disabled."
+    help = "Enable tokens, also those that a person disabled, and end their strikes and cooldowns."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("provider", nargs="?", help="only this provider's")

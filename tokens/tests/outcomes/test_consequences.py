@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -26,32 +25,16 @@ from providers.exceptions import (
 )
 from providers.models import Provider
 from providers.upstream.rate_limits import RateLimit
-from tokens.outcomes import consequences, cooldowns, failing_tokens
 from tokens.outcomes.breaker import CAUSE_LIMITED
 from tokens.outcomes.upstream_call import UpstreamCall
 from tokens.pool import pool as pool_module
 from tokens.pool.pool import Pool
 from tokens.pool.pooled_token import PooledToken
+from tokens.tests.pool_cast import Clock, freeze_clock
 
 UPSTREAM = catalogue.make_upstream(
     Provider(pk=1, name="p", kind="openai_compatible", base_url="https://api.example.com")
 )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    for module in (pool_module, consequences, failing_tokens, cooldowns):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
-    return found
 
 
 def pool_of(count: int, now: float) -> Pool:
@@ -92,27 +75,27 @@ def entry(pool: Pool, number: int) -> PooledToken:
     return pool.find_ring(UPSTREAM).entries[UUID(int=number)]
 
 
-def deeds(pool: Pool) -> list[tuple[str, int]]:
-    return [(note.effect, note.token_id.int) for note in pool.state_changes]
+def list_changes(pool: Pool) -> list[tuple[str, int]]:
+    return [(change.effect, change.token_id.int) for change in pool.state_changes]
 
 
 # --- failing tokens -------------------------------------------------------------------------------
 def test_a_token_that_fails_is_put_behind_the_others_but_not_written_down_yet(pool: Pool) -> None:
     fail(pool, 1)
     assert entry(pool, 1).pool_state == "failing"
-    assert deeds(pool) == []
+    assert list_changes(pool) == []
 
 
 def test_it_is_written_down_when_another_token_answers_the_same_request(pool: Pool) -> None:
     failed = fail(pool, 1).failed_request
     answer(pool, 2, failed_request=failed)
-    assert deeds(pool) == [("fail", 1)]
+    assert list_changes(pool) == [("fail", 1)]
 
 
 def test_it_is_written_down_when_the_provider_answers_others(pool: Pool) -> None:
     answer(pool, 2)
     fail(pool, 1)
-    assert deeds(pool) == [("fail", 1)]
+    assert list_changes(pool) == [("fail", 1)]
 
 
 def test_its_pauses_grow_up_to_a_most_and_it_is_never_disabled(
@@ -145,7 +128,7 @@ def test_an_answer_makes_it_as_good_as_new(pool: Pool) -> None:
     fail(pool, 1)
     answer(pool, 1)
     assert (entry(pool, 1).pool_state, entry(pool, 1).failures_in_row) == ("ready", 0)
-    assert deeds(pool) == [("fail", 1), ("absolve", 1)]
+    assert list_changes(pool) == [("fail", 1), ("absolve", 1)]
 
 
 def test_the_only_usable_token_is_never_failing(clock: Clock) -> None:
@@ -168,8 +151,8 @@ def test_when_the_breaker_opens_tokens_that_just_failed_are_forgiven(pool: Pool)
         fail(pool, number, caller_id=caller)
     assert pool.find_breaker(UPSTREAM).is_open
     assert {entry(pool, number).pool_state for number in range(1, 6)} == {"ready"}
-    assert {deed for deed, _ in deeds(pool)} <= {"fail", "absolve"}
-    last = {number: deed for deed, number in deeds(pool)}
+    assert {deed for deed, _ in list_changes(pool)} <= {"fail", "absolve"}
+    last = {number: deed for deed, number in list_changes(pool)}
     assert set(last.values()) <= {"absolve"}
 
 
@@ -205,7 +188,7 @@ def test_a_token_with_nothing_left_is_left_out_before_it_is_refused(
     call = begin(pool, 1, model_name="m")
     pool.record_limit(call, RateLimit(30.0, is_per_model=False))
     assert entry(pool, 1).pool_state == "limited"
-    assert deeds(pool) == [("rest", 1)]
+    assert list_changes(pool) == [("rest", 1)]
 
 
 def test_a_limit_of_one_model_leaves_the_token_to_the_others(pool: Pool, clock: Clock) -> None:
@@ -230,7 +213,7 @@ def test_a_limit_of_one_model_leaves_the_token_to_the_others(pool: Pool, clock: 
         4,
         5,
     }
-    assert deeds(pool) == []
+    assert list_changes(pool) == []
     clock.now += 61
     assert {
         one.id.int for _ in range(9) if (one := pool.pick_token(UPSTREAM, (), model="big"))
@@ -295,10 +278,7 @@ STEPS = st.lists(
 @pytest.fixture(scope="module")
 def module_clock() -> Iterator[Clock]:
     patch = pytest.MonkeyPatch()
-    found = Clock()
-    for module in (pool_module, consequences, failing_tokens, cooldowns):
-        patch.setattr(module, "time", SimpleNamespace(monotonic=found.monotonic))
-    yield found
+    yield freeze_clock(patch)
     patch.undo()
 
 

@@ -1,0 +1,8 @@
+"""The admin of upstream tokens and of the accounts that sign in for them.
+
+A secret is entered once and never shown. State is shown, and changed by actions.
+"""
+
+from tokens.admin import account_admin, token_admin
+
+__all__ = ["account_admin", "token_admin"]
