@@ -138,7 +138,7 @@ class MadeRows:
 
         now = datetime.now(UTC)
         rows = [
-            Conversation(user_id=random.choice(self.users), kind="open", last=turns)
+            Conversation(user_id=random.choice(self.users), kind="open", last_number=turns)
             for _ in range(count)
         ]
         with transaction.atomic():
@@ -149,7 +149,7 @@ class MadeRows:
                         conversation=row,
                         user_id=row.user_id,
                         number=number,
-                        door="chat",
+                        endpoint="chat",
                         status="completed",
                         tokens=120,
                     )

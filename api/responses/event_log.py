@@ -73,23 +73,25 @@ def write_event_batches(events_by_turn: Sequence[tuple[UUID, list[Event]]]) -> N
         (
             EventBatch(
                 turn_id=turn_id,
-                first=events[0]["sequence_number"],
-                last=events[-1]["sequence_number"],
+                first_number=events[0]["sequence_number"],
+                last_number=events[-1]["sequence_number"],
                 events=events,
             )
             for turn_id, events in events_by_turn
             if turn_id in there
         ),
         update_conflicts=True,  # an earlier write may have succeeded without an answer
-        unique_fields=["turn", "first"],
-        update_fields=["last", "events"],
+        unique_fields=["turn", "first_number"],
+        update_fields=["last_number", "events"],
     )
 
 
 # --- read -----------------------------------------------------------------------------------------
 def load_events_from(turn_id: UUID, first_number: int) -> list[Event]:
     """Return the events from a number on, as many as AT_ONCE rows hold."""
-    rows = EventBatch.objects.filter(turn_id=turn_id, last__gte=first_number).order_by("first")
+    rows = EventBatch.objects.filter(turn_id=turn_id, last_number__gte=first_number).order_by(
+        "first_number"
+    )
     return select_events_from(first_number, rows.values_list("events", flat=True)[:ROWS_AT_ONCE])
 
 
@@ -101,7 +103,9 @@ def select_events_from(first_number: int, batches: Iterable[list[Event]]) -> lis
 
 def find_next_number(turn_id: UUID) -> int:
     """Return the number after the highest event that is a row."""
-    highest = EventBatch.objects.filter(turn_id=turn_id).aggregate(highest=Max("last"))["highest"]
+    highest = EventBatch.objects.filter(turn_id=turn_id).aggregate(highest=Max("last_number"))[
+        "highest"
+    ]
     return 0 if highest is None else highest + 1
 
 
@@ -117,11 +121,13 @@ def load_new_events(next_numbers: Mapping[UUID, int]) -> dict[UUID, NewEvents]:
             turn.pk: show_present_status(turn) for turn in Turn.objects.filter(pk__in=some)
         }  # read before their events
         asked = reduce(
-            or_, (Q(turn_id=turn_id, last__gte=number) for turn_id, number in some.items())
+            or_, (Q(turn_id=turn_id, last_number__gte=number) for turn_id, number in some.items())
         )
         batches: dict[UUID, list[list[Event]]] = {}
         for turn_id, events in (
-            EventBatch.objects.filter(asked).order_by("first").values_list("turn_id", "events")
+            EventBatch.objects.filter(asked)
+            .order_by("first_number")
+            .values_list("turn_id", "events")
         ):
             batches.setdefault(turn_id, []).append(events)
         for turn_id, number in some.items():
@@ -142,7 +148,7 @@ def complete_new_events(turn: Turn | None, new_events: list[Event], first_number
     last = (
         new_events
         or EventBatch.objects.filter(turn=turn)
-        .order_by("-first")
+        .order_by("-first_number")
         .values_list("events", flat=True)
         .first()
     )

@@ -108,7 +108,11 @@ class ResponseEvents:
             for part in begun
         ]
         failed = ResponseOutcome(
-            "failed", [*self._closed_items, *cut], usage, error=failure, extras=self._answer.extras
+            "failed",
+            [*self._closed_items, *cut],
+            usage,
+            error=failure,
+            extra_fields=self._answer.extra_fields,
         )
         return found + self._number_events([self._build_response_event("failed", failed)])
 
@@ -125,7 +129,7 @@ class ResponseEvents:
         answer = self._answer
         done = int(time.time()) if status == "completed" else None
         return ResponseOutcome(
-            status, output, usage, None, answer.finish_reason, done, answer.extras
+            status, output, usage, None, answer.finish_reason, done, answer.extra_fields
         )
 
     def _build_part_events(self, part_index: int) -> PartEvents:

@@ -72,7 +72,7 @@ class ResponseOutcome(Struct, frozen=True):
     error: JsonObject | None = None
     finish_reason: str = ""
     completed_at: int | None = None
-    extras: JsonObject = {}  # fields beside OpenAI's, about how the answer was produced
+    extra_fields: JsonObject = {}  # fields beside OpenAI's, about how the answer was produced
 
 
 def build_response_head(
@@ -118,7 +118,9 @@ def build_response_object(head: ResponseHead, outcome: ResponseOutcome) -> JsonO
         **ECHOED_DEFAULTS,
         **head.settings,
     }
-    return found | {name: value for name, value in outcome.extras.items() if name not in found}
+    return found | {
+        name: value for name, value in outcome.extra_fields.items() if name not in found
+    }
 
 
 def build_turn_response(turn: Turn, items: Iterable[Item]) -> JsonObject:
@@ -127,7 +129,7 @@ def build_turn_response(turn: Turn, items: Iterable[Item]) -> JsonObject:
     `items` are those of its output, in their order. A turn of another endpoint is shown as well as
     possible. With `turn.conversation` loaded there is no query.
     """
-    settings: JsonObject = turn.settings if turn.door == TurnEndpoint.RESPONSE else {}
+    settings: JsonObject = turn.settings if turn.endpoint == TurnEndpoint.RESPONSE else {}
     known = turn.conversation.kind != ConversationKind.THREAD
     head = ResponseHead(
         id=turn.pk.hex,
@@ -151,7 +153,7 @@ def build_turn_response(turn: Turn, items: Iterable[Item]) -> JsonObject:
         else None,
         finish_reason=turn.finish_reason,
         completed_at=int(finished.timestamp()) if finished else None,
-        extras=turn.extras,
+        extra_fields=turn.extra_fields,
     )
     return build_response_object(head, outcome)
 

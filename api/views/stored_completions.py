@@ -129,15 +129,15 @@ def render_completion(turn: Turn, output_items: Sequence[Item]) -> dict[str, Any
 
     It includes the extra fields that the answer had.
     """
-    extras = {name: value for name, value in turn.extras.items() if name != "choices"}
+    extra_fields = {name: value for name, value in turn.extra_fields.items() if name != "choices"}
     first = {
         "index": 0,
         "message": stored_answer.render_answer(output_items),
         "finish_reason": turn.finish_reason or None,
         "logprobs": collect_logprobs(output_items),
     }
-    others = [{"logprobs": None, **choice} for choice in turn.extras.get("choices") or ()]
-    return extras | {
+    others = [{"logprobs": None, **choice} for choice in turn.extra_fields.get("choices") or ()]
+    return extra_fields | {
         "object": "chat.completion",
         "id": f"chatcmpl-{turn.pk.hex}",
         "model": turn.model,

@@ -99,7 +99,7 @@ def find_stored_response(user_id: int, response_id: str) -> Turn:
     Raises UnknownUrl, with the same text for another user's response as for a missing one.
     """
     found = find_stored_turn(user_id, response_id)
-    if found is None or found.door != By.RESPONSE:
+    if found is None or found.endpoint != By.RESPONSE:
         raise UnknownUrl(
             f"There is no response {response_id[:64]!r}.",
             param="response_id",

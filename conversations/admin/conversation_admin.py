@@ -119,13 +119,13 @@ class ConversationAdmin(BigTableAdmin):
 
     @admin.display(description="turns")
     def turn_count(self, row: Conversation) -> int:
-        return row.last
+        return row.last_number
 
     @admin.display(description="branches off")
     def branch_origin(self, row: Conversation) -> str:
-        if row.base is None:
+        if row.base_turn is None:
             return NO_VALUE
-        return f"after turn {row.base.number} of {row.base.conversation_id}"
+        return f"after turn {row.base_turn.number} of {row.base_turn.conversation_id}"
 
     @admin.display(description="documents")
     def document_titles(self, row: Conversation) -> str:

@@ -74,8 +74,8 @@ def describe_item(item: Item, text: str, hidden_chars: int) -> Context:
 
 def describe_turn(turn: Turn, items: list[Context]) -> Context:
     """Return the values of a turn for the template."""
-    extras: JsonObject = {**turn.extras, **turn.thought}
-    candidates = wrap_in_list(extras.pop("candidates", None))
+    extra_fields: JsonObject = {**turn.extra_fields, **turn.thinking}
+    candidates = wrap_in_list(extra_fields.pop("candidates", None))
     return {
         "turn": turn,
         "request": f"req_{turn.pk.hex}",
@@ -85,10 +85,10 @@ def describe_turn(turn: Turn, items: list[Context]) -> Context:
         "tokens": describe_usage(turn.usage),
         "error": turn.error or {},
         "items": items,
-        "framework": extras.pop("framework", ""),
-        "steps": list_step_objects(extras.pop("steps", None)),
+        "framework": extra_fields.pop("framework", ""),
+        "steps": list_step_objects(extra_fields.pop("steps", None)),
         "candidates": [str(draft)[:SHOWN_CHARS] for draft in candidates],
-        "extras": indent_json(extras)[:SHOWN_CHARS],
+        "extra_fields": indent_json(extra_fields)[:SHOWN_CHARS],
     }
 
 

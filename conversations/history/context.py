@@ -34,7 +34,7 @@ class ItemRow(Struct):
     role: str
     status: str
     text: str
-    told: str
+    received_digest: str
     data: JsonObject
 
 
@@ -69,7 +69,7 @@ def load_context(
     Long ones take at most half of the room; they are shortened to the rest later. Turns after
     number `last_number` are left out.
     """
-    if not conversation.last and conversation.base_id is None:
+    if not conversation.last_number and conversation.base_turn_id is None:
         return EarlierItems()
     earlier = EarlierItems(system=load_instructions(conversation))
     system_tokens = own_system_tokens or sum(estimate_tokens(row.text) for row in earlier.system)
@@ -88,10 +88,12 @@ def load_context(
 
 def load_instructions(conversation: Conversation) -> list[ItemRow]:
     """Return the system messages in force: those of the latest turn that had any."""
-    if conversation.system_id is None:
+    if conversation.system_turn_id is None:
         return []
     return read_item_rows(
-        Item.objects.filter(turn_id=conversation.system_id, role__in=SYSTEM_ROLES).order_by("id")
+        Item.objects.filter(turn_id=conversation.system_turn_id, role__in=SYSTEM_ROLES).order_by(
+            "id"
+        )
     )
 
 
@@ -133,9 +135,9 @@ def load_last_and_first(
 
 def find_base_turn(conversation: Conversation) -> Turn | None:
     """Return the turn after which the conversation branched off, with its conversation, or None."""
-    if conversation.base_id is None:
+    if conversation.base_turn_id is None:
         return None
-    return Turn.objects.select_related("conversation").filter(pk=conversation.base_id).first()
+    return Turn.objects.select_related("conversation").filter(pk=conversation.base_turn_id).first()
 
 
 def find_fitting_turns(
@@ -159,7 +161,7 @@ def iterate_newest_turns(
 
     Turns of this conversation after number `last_number` are left out.
     """
-    number = conversation.last if last_number is None else last_number
+    number = conversation.last_number if last_number is None else last_number
     while True:
         yield from iterate_turn_pages(conversation, number)
         base = find_base_turn(conversation)

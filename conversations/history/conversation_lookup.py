@@ -53,12 +53,12 @@ def create_named_conversation(turn_request: TurnRequest) -> Conversation:
 
 
 def create_conversation(
-    turn_request: TurnRequest, kind: ConversationKind, base: Turn | None = None
+    turn_request: TurnRequest, kind: ConversationKind, base_turn: Turn | None = None
 ) -> Conversation:
     idle = turn_request.idle_seconds or None
     name = turn_request.name if kind == ConversationKind.NAMED else ""
     return Conversation.objects.create(
-        user_id=turn_request.user_id, kind=kind, name=name, base=base, idle_seconds=idle
+        user_id=turn_request.user_id, kind=kind, name=name, base_turn=base_turn, idle_seconds=idle
     )
 
 
@@ -79,7 +79,7 @@ def find_or_create_thread(turn_request: TurnRequest) -> tuple[Conversation, bool
     ):
         return thread, False  # later turns that failed do not count
     branch = create_conversation(turn_request, ConversationKind.THREAD, previous)
-    branch.system_id = context.find_instructing_turn(thread, previous.number)
+    branch.system_turn_id = context.find_instructing_turn(thread, previous.number)
     return branch, True
 
 
@@ -108,12 +108,12 @@ def find_continued_conversation(turn_request: TurnRequest) -> Conversation:
             turn_request, Conversation.objects.of_user(turn_request.user_id)
         )
     previous = find_previous_turn(turn_request)
-    system_id = context.find_instructing_turn(previous.conversation, previous.number)
+    system_turn_id = context.find_instructing_turn(previous.conversation, previous.number)
     return Conversation(
         user_id=turn_request.user_id,
         kind=ConversationKind.THREAD,
-        base=previous,
-        system_id=system_id,
+        base_turn=previous,
+        system_turn_id=system_turn_id,
     )
 
 
@@ -157,7 +157,7 @@ def find_stored_turn(user_id: int, public_id: str) -> Turn | None:
                 return None
             own_conversations = Conversation.objects.of_user(user_id)
             turns = Turn.objects.filter(conversation__in=own_conversations)
-            return turns.filter(pk=turn_id, door=endpoint, stored=True).first()
+            return turns.filter(pk=turn_id, endpoint=endpoint, stored=True).first()
     return None
 
 

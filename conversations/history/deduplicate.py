@@ -62,7 +62,7 @@ def make_item_key(item: ItemLike, text: str, received_digest: str = "") -> ItemK
 
 
 def make_row_key(row: ItemRow) -> ItemKey:
-    return make_item_key(row, row.text, row.told)
+    return make_item_key(row, row.text, row.received_digest)
 
 
 def make_entry_key(entry: Entry) -> ItemKey:

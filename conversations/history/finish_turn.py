@@ -23,10 +23,10 @@ from conversations.models import (
     RUNNING_STATUSES,
     Conversation,
     Document,
-    Farewell,
     Item,
     Turn,
     TurnStatus,
+    UpstreamChatDeletion,
 )
 from conversations.search import item_search
 from conversations.text.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
@@ -65,8 +65,8 @@ class TurnOutcome:
     finish_reason: str = ""
     usage: dict[str, Any] | None = None
     error: dict[str, str] | None = None
-    extras: dict[str, Any] = field(default_factory=dict)
-    thought: dict[str, Any] = field(default_factory=dict)
+    extra_fields: dict[str, Any] = field(default_factory=dict)
+    thinking: dict[str, Any] = field(default_factory=dict)
     chat: Resume | None = None
 
 
@@ -89,8 +89,8 @@ UNWRITABLE_ERRORS = (
 def write_turn_outcome(outcome: TurnOutcome) -> None:
     """Write the outcome of a turn.
 
-    When the conversation was deleted meanwhile, nothing is written but a Farewell row, so that the
-    chat at the upstream is deleted too. Raises TurnLost.
+    When the conversation was deleted meanwhile, nothing is written but an UpstreamChatDeletion row,
+    so that the chat at the upstream is deleted too. Raises TurnLost.
     """
     conversation = (
         Conversation.objects.select_for_update().filter(pk=outcome.conversation_id).first()
@@ -98,7 +98,9 @@ def write_turn_outcome(outcome: TurnOutcome) -> None:
     turn = Turn.objects.select_for_update().filter(pk=UUID(outcome.id)).first()
     if conversation is None or turn is None:
         if outcome.chat is not None:
-            Farewell.objects.create(token_id=outcome.chat.token_id, chat_id=outcome.chat.chat_id)
+            UpstreamChatDeletion.objects.create(
+                token_id=outcome.chat.token_id, chat_id=outcome.chat.chat_id
+            )
         return
     if turn.status not in RUNNING_STATUSES:
         raise TurnLost
@@ -119,12 +121,12 @@ def set_outcome(turn: Turn, outcome: TurnOutcome) -> None:
     turn.finish_reason = outcome.finish_reason[:32]
     turn.usage = outcome.usage
     turn.error = outcome.error
-    turn.extras = items.replace_unstorable(outcome.extras)
-    turn.thought = items.replace_unstorable(outcome.thought)
+    turn.extra_fields = items.replace_unstorable(outcome.extra_fields)
+    turn.thinking = items.replace_unstorable(outcome.thinking)
     turn.tokens += estimate_item_tokens(outcome.entries)
     # the events of a background turn are stored too
     size = storage_quota.estimate_items_bytes(outcome.entries) * (2 if turn.background else 1)
-    size += storage_quota.json_size(turn.extras) + storage_quota.json_size(turn.thought)
+    size += storage_quota.json_size(turn.extra_fields) + storage_quota.json_size(turn.thinking)
     turn.stored_bytes += size
     storage_quota.add_bytes_on_commit(turn.user_id, size)
     turn.finished_at = timezone.now()
@@ -169,8 +171,8 @@ def undo_turn_effects(conversation: Conversation, turn: Turn) -> None:
     """
     if conversation.chat_turn == turn.number - 1:
         conversation.chat_turn = turn.number
-    if conversation.system_id == turn.pk:
-        conversation.system_id = context.find_instructing_turn(conversation, turn.number - 1)
+    if conversation.system_turn_id == turn.pk:
+        conversation.system_turn_id = context.find_instructing_turn(conversation, turn.number - 1)
 
 
 def write_items(
@@ -204,7 +206,7 @@ def make_item_rows(turn: Turn, entries: Sequence[Entry], *, output: bool) -> lis
             role=entry.role,
             status=entry.status,
             text=entry.text,
-            told=entry.received_digest,
+            received_digest=entry.received_digest,
             data=entry.data,
         )
         for place, entry in enumerate(entries)
@@ -217,7 +219,7 @@ def save_used_conversation(
     """Save the conversation as used now, with the turn's instructions if it has any."""
     set_last_use(conversation)
     if any(entry.role in SYSTEM_ROLES for entry in new_entries):
-        conversation.system = turn
+        conversation.system_turn = turn
     conversation.save()
 
 

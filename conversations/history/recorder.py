@@ -313,7 +313,7 @@ def determine_outcome(turn: OpenTurn, trace: Trace, error: BaseException | None)
     else:
         status = TurnStatus.FAILED
     whole = status == TurnStatus.COMPLETED
-    extras = answer.extras
+    extras = answer.extra_fields
     if choices := answer.render_other_choices():
         extras |= {"choices": choices}
     asked = trace.answering_attempt
@@ -329,8 +329,8 @@ def determine_outcome(turn: OpenTurn, trace: Trace, error: BaseException | None)
         finish_reason=answer.finish_reason,
         usage=usage.as_openai() if usage is not None else None,
         error=problem,
-        extras=extras,
-        thought=trace.strategy_result.thinking,
+        extra_fields=extras,
+        thinking=trace.strategy_result.thinking,
         chat=chat,
     )
 

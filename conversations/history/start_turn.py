@@ -172,14 +172,14 @@ def find_new_items(conversation: Conversation, turn_request: TurnRequest) -> New
     if turn_request.endpoint != TurnEndpoint.CHAT:
         return NewRequestItems(turn_request.entries)
     entries = exclude_instructions(turn_request.entries)
-    if len(entries) < 2 or not conversation.last:
+    if len(entries) < 2 or not conversation.last_number:
         return NewRequestItems(entries)
     last, first = context.load_last_and_first(conversation, len(entries))
     new = deduplicate.find_new_items(last, first, entries)
     if new.continues_after is None:
         return new
     number = Turn.objects.get(pk=new.continues_after).number
-    later = Turn.objects.filter(conversation=conversation, number__gt=number, replaced=False)
+    later = Turn.objects.filter(conversation=conversation, number__gt=number, is_replaced=False)
     return NewRequestItems(
         new.entries, new.continues_after, number, tuple(later.values_list("pk", flat=True))
     )
@@ -272,13 +272,13 @@ def save_turn(
     size = storage_quota.estimate_items_bytes(draft.entries)
     size += storage_quota.json_size(turn_request.settings)
     storage_quota.require_storage_room(turn_request.user_id, size)
-    conversation.last += 1
+    conversation.last_number += 1
     turn = Turn.objects.create(
         id=UUID(turn_request.request_id),
         conversation=conversation,
         user_id=turn_request.user_id,
-        number=conversation.last,
-        door=turn_request.endpoint,
+        number=conversation.last_number,
+        endpoint=turn_request.endpoint,
         status=TurnStatus.IN_PROGRESS if draft.fits_one_write else TurnStatus.QUEUED,
         model=turn_request.model,
         stored=turn_request.stored,
@@ -327,10 +327,10 @@ def mark_in_progress(created: CreatedTurn) -> None:
     queued.update(status=TurnStatus.IN_PROGRESS)
     mark_replaced(created.draft.replaced_ids)
     if any(entry.role in SYSTEM_ROLES for entry in created.draft.entries):
-        Conversation.objects.filter(pk=turn.conversation_id).update(system=turn)
+        Conversation.objects.filter(pk=turn.conversation_id).update(system_turn=turn)
 
 
 def mark_replaced(turn_ids: Sequence[UUID]) -> None:
     """Mark turns as replaced: later turns leave them out of their prompts."""
     if turn_ids:
-        Turn.objects.filter(pk__in=turn_ids).update(replaced=True)
+        Turn.objects.filter(pk__in=turn_ids).update(is_replaced=True)

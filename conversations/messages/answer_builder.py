@@ -106,7 +106,7 @@ class CollectedAnswer:
         self.parts: list[AnswerPart] = []
         self.other_choices: dict[int, CollectedAnswer] = {}
         self.finish_reason = ""
-        self.extras: JsonObject = {}
+        self.extra_fields: JsonObject = {}
         self.has_begun = False
 
     def add_chunks(self, batch: Iterable[Chunk]) -> None:
@@ -129,7 +129,7 @@ class CollectedAnswer:
         """Keep the fields of a chunk that OpenAI's chunks do not have."""
         for name, value in chunk.items():
             if name not in OPENAI_CHUNK_FIELDS:
-                self.extras[name] = value
+                self.extra_fields[name] = value
 
     def _find_or_add_other_choice(self, index: int) -> "CollectedAnswer":
         """Return the answer that collects the choice of this index, which is not the first."""

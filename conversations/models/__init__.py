@@ -1,11 +1,11 @@
 """Models of conversations, documents, files and upstream chats.
 
 The log of conversations is Conversation, Turn, Item and EventBatch. Long texts are Document and
-Passage, uploaded files are StoredFile. Farewell is an upstream chat to be deleted.
+Passage, uploaded files are StoredFile. UpstreamChatDeletion is an upstream chat to be deleted.
 """
 
+from conversations.models.chat_deletions import UpstreamChatDeletion, UpstreamChatDeletionQuerySet
 from conversations.models.documents import Document, DocumentQuerySet, DocumentState, Passage
-from conversations.models.farewells import Farewell, FarewellQuerySet
 from conversations.models.files import FilePurpose, FileQuerySet, FileStatus, StoredFile, new_id
 from conversations.models.log import (
     RUNNING_STATUSES,
@@ -25,8 +25,6 @@ __all__ = [
     "DocumentQuerySet",
     "DocumentState",
     "EventBatch",
-    "Farewell",
-    "FarewellQuerySet",
     "FilePurpose",
     "FileQuerySet",
     "FileStatus",
@@ -36,5 +34,7 @@ __all__ = [
     "Turn",
     "TurnEndpoint",
     "TurnStatus",
+    "UpstreamChatDeletion",
+    "UpstreamChatDeletionQuerySet",
     "new_id",
 ]

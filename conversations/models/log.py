@@ -53,7 +53,7 @@ def is_in_history(turn: str = "") -> Q:
     `turn` is the name of the field that leads to the turn, if any.
     """
     prefix = f"{turn}__" if turn else ""
-    return Q(**{f"{prefix}status__in": HISTORY_STATUSES, f"{prefix}replaced": False})
+    return Q(**{f"{prefix}status__in": HISTORY_STATUSES, f"{prefix}is_replaced": False})
 
 
 def new_conversation_id() -> str:
@@ -71,7 +71,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     def expired(self) -> "ConversationQuerySet":
         """Return expired conversations without a running turn and without a living branch."""
-        branches = Conversation.objects.filter(base__conversation=OuterRef("pk"))
+        branches = Conversation.objects.filter(base_turn__conversation=OuterRef("pk"))
         living = branches.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
         running = Turn.objects.running().filter(is_held("alive_until"), conversation=OuterRef("pk"))
         return self.filter(~Exists(living), ~Exists(running), expires_at__lte=Now())
@@ -95,13 +95,13 @@ class Conversation(models.Model):
     name = models.CharField(max_length=200, blank=True, editable=False)
     title = models.CharField(max_length=200, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    base = models.ForeignKey(
+    base_turn = models.ForeignKey(
         "Turn", models.SET_NULL, null=True, related_name="branches", editable=False
     )
-    system = models.ForeignKey(
+    system_turn = models.ForeignKey(
         "Turn", models.SET_NULL, null=True, related_name="+", db_index=False, editable=False
     )
-    last = models.PositiveIntegerField(default=0, editable=False)  # number of its last turn
+    last_number = models.PositiveIntegerField(default=0, editable=False)  # number of its last turn
     token_id = models.UUIDField(null=True, editable=False)
     chat_id = models.CharField(max_length=200, blank=True, editable=False)
     parent_id = models.CharField(max_length=200, blank=True, editable=False)
@@ -140,7 +140,9 @@ class Conversation(models.Model):
             models.Index(fields=["-used_at", "-id"], name="conversation_used"),
             models.Index(fields=["user"], name="conversation_user"),
             models.Index(
-                fields=["system"], condition=Q(system__isnull=False), name="conversation_system"
+                fields=["system_turn"],
+                condition=Q(system_turn__isnull=False),
+                name="conversation_system",
             ),
         ]
 
@@ -184,7 +186,7 @@ class Turn(models.Model):
         db_constraint=False,
     )
     number = models.PositiveIntegerField()  # 1.. in its conversation
-    door = models.CharField(max_length=8, choices=TurnEndpoint)
+    endpoint = models.CharField(max_length=8, choices=TurnEndpoint)
     status = models.CharField(max_length=12, choices=TurnStatus)
     model = models.CharField(max_length=200, blank=True)
     stored = models.BooleanField(default=False)  # can be retrieved by its own id
@@ -192,9 +194,11 @@ class Turn(models.Model):
     metadata = models.JSONField(default=dict)
     # other options of the request, which its object repeats
     settings = models.JSONField(default=dict)
-    extras = models.JSONField(default=dict)  # additional fields of the answer, and further choices
+    extra_fields = models.JSONField(
+        default=dict
+    )  # additional fields of the answer, and further choices
     # steps, framework and candidates of a strategy, sent to the caller or not
-    thought = models.JSONField(default=dict)
+    thinking = models.JSONField(default=dict)
     usage = models.JSONField(null=True)  # as a chat completion has it
     error = models.JSONField(null=True)  # {"code", "message"}
     finish_reason = models.CharField(max_length=32, blank=True)
@@ -202,7 +206,7 @@ class Turn(models.Model):
     tokens = models.PositiveIntegerField(default=0)
     stored_bytes = models.BigIntegerField(default=0, db_default=0, editable=False)  # estimate
     # its question was sent again: later turns leave it out
-    replaced = models.BooleanField(default=False)
+    is_replaced = models.BooleanField(default=False)
     asked_to_stop = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
@@ -224,7 +228,7 @@ class Turn(models.Model):
                 condition=Q(status__in=TurnStatus.values), name="turn_status_known"
             ),
             models.CheckConstraint(
-                condition=Q(door__in=TurnEndpoint.values), name="turn_door_known"
+                condition=Q(endpoint__in=TurnEndpoint.values), name="turn_endpoint_known"
             ),
             models.CheckConstraint(
                 condition=~Q(status__in=RUNNING_STATUSES) | Q(alive_until__isnull=False),
@@ -233,7 +237,7 @@ class Turn(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["user", "door", "-id"], condition=Q(stored=True), name="turn_stored"
+                fields=["user", "endpoint", "-id"], condition=Q(stored=True), name="turn_stored"
             ),
             models.Index(fields=["user", "stored_bytes"], name="turn_stored_bytes"),
             models.Index(

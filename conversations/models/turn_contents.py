@@ -29,7 +29,7 @@ class Item(models.Model):
     status = models.CharField(max_length=12, choices=TurnStatus, default=TurnStatus.COMPLETED)
     text = models.TextField(blank=True)
     # SHA-256 of the text as the caller received it; set when thinking preceded it
-    told = models.CharField(max_length=64, blank=True)
+    received_digest = models.CharField(max_length=64, blank=True)
     data = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -56,17 +56,19 @@ class Item(models.Model):
 class EventBatch(models.Model):
     """Stream events of a background response, in their order, as JSON objects.
 
-    Their numbers are `first` to `last`.
+    Their numbers are `first_number` to `last_number`.
     """
 
     turn = models.ForeignKey(Turn, models.CASCADE, related_name="events", db_index=False)
-    first = models.PositiveIntegerField()  # sequence_number of the first event in it
-    last = models.PositiveIntegerField()
+    first_number = models.PositiveIntegerField()  # sequence_number of the first event in it
+    last_number = models.PositiveIntegerField()
     events = models.JSONField()  # a list of event objects
 
     class Meta:
-        ordering = ["turn", "first"]
-        constraints = [models.UniqueConstraint(fields=["turn", "first"], name="eventbatch_once")]
+        ordering = ["turn", "first_number"]
+        constraints = [
+            models.UniqueConstraint(fields=["turn", "first_number"], name="eventbatch_once")
+        ]
 
     def __str__(self) -> str:
-        return f"{self.turn_id} {self.first}-{self.last}"
+        return f"{self.turn_id} {self.first_number}-{self.last_number}"

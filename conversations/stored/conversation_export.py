@@ -25,13 +25,13 @@ PIECE_BYTES = 65_536
 # columns that a turn's record has as they are
 TURN_COLUMNS = (
     "number",
-    "door",
+    "endpoint",
     "status",
     "model",
     "stored",
     "metadata",
     "settings",
-    "extras",
+    "extra_fields",
     "usage",
     "error",
 )
@@ -137,7 +137,9 @@ def make_item_record(row: Item) -> JsonObject:
 
 
 def make_conversation_record(row: Conversation) -> JsonObject:
-    base_turn_id = row.base_id.hex if row.base_id else None  # the turn after which it branches off
+    base_turn_id = (
+        row.base_turn_id.hex if row.base_turn_id else None
+    )  # the turn after which it branches off
     return row.as_openai() | {
         "kind": row.kind,
         "name": row.name or None,

@@ -26,7 +26,7 @@ def completions_of(user_id: int) -> QuerySet[Turn]:
     """Return a user's stored chat completions that have ended."""
     return Turn.objects.filter(
         user_id=user_id,
-        door=TurnEndpoint.CHAT,
+        endpoint=TurnEndpoint.CHAT,
         stored=True,
         status__in=HISTORY_STATUSES,
         conversation__in=Conversation.objects.of_user(user_id),
@@ -73,8 +73,8 @@ def erase_turn(turn: Turn) -> None:
         stored=False,
         metadata={},
         settings={},
-        extras={},
-        thought={},
+        extra_fields={},
+        thinking={},
         usage=None,
         error=None,
         tokens=0,

@@ -51,15 +51,15 @@ def add_items(conversation: Conversation, entries: Sequence[Entry]) -> list[Item
     user's storage is full.
     """
     locked = lock_free_conversation(conversation)
-    locked.last += 1
+    locked.last_number += 1
     storable = [entry.make_storable() for entry in entries]
     size_bytes = storage_quota.estimate_items_bytes(storable)
     storage_quota.require_storage_room(locked.user_id, size_bytes)
     turn = Turn.objects.create(
         conversation=locked,
         user_id=locked.user_id,
-        number=locked.last,
-        door=TurnEndpoint.ITEMS,
+        number=locked.last_number,
+        endpoint=TurnEndpoint.ITEMS,
         status=TurnStatus.COMPLETED,
         tokens=estimate_turn_tokens(storable),
         stored_bytes=size_bytes,
@@ -94,8 +94,8 @@ def delete_item(conversation: Conversation, item: Item) -> None:
     Turn.objects.filter(pk=item.turn_id).update(
         tokens=estimate_turn_tokens(remaining_items),
         stored_bytes=storage_quota.estimate_items_bytes(remaining_items),
-        thought={},
-        extras={},
+        thinking={},
+        extra_fields={},
     )
     EventBatch.objects.filter(turn=item.turn_id).delete()
     if item.role in SYSTEM_ROLES:

@@ -51,12 +51,14 @@ def conversation(user, count=3, **fields):
             conversation=row,
             user=user,
             number=number,
-            door=TurnEndpoint.RESPONSE,
+            endpoint=TurnEndpoint.RESPONSE,
             status=TurnStatus.COMPLETED,
-            extras={"steps": [CANARY]},
+            extra_fields={"steps": [CANARY]},
             error={"message": CANARY},
         )
-        EventBatch.objects.create(turn=turn, first=0, last=0, events=[{"delta": CANARY}])
+        EventBatch.objects.create(
+            turn=turn, first_number=0, last_number=0, events=[{"delta": CANARY}]
+        )
         items = Item.objects.bulk_create(
             Item(
                 public_id=f"msg_{uuid.uuid4().hex}",
@@ -70,7 +72,7 @@ def conversation(user, count=3, **fields):
             for n in range(count)
         )
         item_search.add_items_to_index(user.pk, items)
-    row.system, row.last = turn, 2
+    row.system_turn, row.last_number = turn, 2
     row.save()
     return row
 
@@ -109,8 +111,8 @@ def test_nothing_is_left_of_a_deleted_conversation(alice, mallory):
 def test_nothing_is_left_of_a_deleted_user(alice):
     row = conversation(alice.user)
     row.documents.add(document(alice.user))
-    branch = conversation(alice.user, base=row.turns.first())
-    assert branch.base is not None
+    branch = conversation(alice.user, base_turn=row.turns.first())
+    assert branch.base_turn is not None
     alice.user.delete()
     assert CANARY not in dump_tables()
 
@@ -133,15 +135,15 @@ def test_what_another_conversation_needs_stays(alice):
     assert set(Document.objects.all()) == {shared, of_file, loose}
     assert Item.objects.count() == 6
     assert item_search.search_items(alice.user.pk, CANARY, 100) != []
-    assert Conversation.objects.get().system is not None
+    assert Conversation.objects.get().system_turn is not None
 
 
 def test_a_branch_outlives_what_it_branches_off_from(alice):
     row = conversation(alice.user)
-    branch = conversation(alice.user, base=row.turns.first())
+    branch = conversation(alice.user, base_turn=row.turns.first())
     retention.delete_conversations(Conversation.objects.filter(pk=row.pk))
     branch.refresh_from_db()
-    assert branch.base is None
+    assert branch.base_turn is None
 
 
 def test_many_conversations_go_in_batches(alice, monkeypatch):

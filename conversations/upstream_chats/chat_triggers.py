@@ -1,4 +1,4 @@
-"""Triggers that write a Farewell when a conversation loses its chat at an upstream.
+"""Triggers that write an UpstreamChatDeletion when a conversation loses its chat at an upstream.
 
 They write it in the same transaction: the conversation is deleted, continues in another chat, or
 loses its chat, whether by this program's code, a cascade, an UPDATE of many rows or psql.
@@ -16,33 +16,34 @@ LOST_CHAT = (
 )
 AFTER_DELETE = "AFTER DELETE ON conversations_conversation FOR EACH ROW"
 AFTER_UPDATE = "AFTER UPDATE OF chat_id, token_id ON conversations_conversation FOR EACH ROW"
-INSERT_FAREWELL = (
-    "INSERT INTO conversations_farewell (token_id, chat_id) VALUES (OLD.token_id, OLD.chat_id);"
+INSERT_DELETION = (
+    "INSERT INTO conversations_upstreamchatdeletion (token_id, chat_id) "
+    "VALUES (OLD.token_id, OLD.chat_id);"
 )
 FUNCTION = f"""
 CREATE OR REPLACE FUNCTION conversations_part() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
-        INSERT INTO conversations_farewell (token_id, chat_id) SELECT token_id, chat_id
+        INSERT INTO conversations_upstreamchatdeletion (token_id, chat_id) SELECT token_id, chat_id
         FROM conversations_conversation WHERE chat_id <> '' AND token_id IS NOT NULL;
     ELSE
-        {INSERT_FAREWELL}
+        {INSERT_DELETION}
     END IF;
     RETURN NULL;
 END $$
 """  # noqa: S608 - its own words
 TRIGGERS = TriggerSet(
-    frozenset((TABLE, "conversations_farewell")),
+    frozenset((TABLE, "conversations_upstreamchatdeletion")),
     sqlite=(
         Trigger(
             "conversations_part_delete",
             TABLE,
-            f"{AFTER_DELETE} WHEN {HAD_CHAT} BEGIN {INSERT_FAREWELL} END",
+            f"{AFTER_DELETE} WHEN {HAD_CHAT} BEGIN {INSERT_DELETION} END",
         ),
         Trigger(
             "conversations_part_update",
             TABLE,
-            f"{AFTER_UPDATE} WHEN {LOST_CHAT} BEGIN {INSERT_FAREWELL} END",
+            f"{AFTER_UPDATE} WHEN {LOST_CHAT} BEGIN {INSERT_DELETION} END",
         ),
     ),
     postgres=(

@@ -23,7 +23,7 @@ from conversations.models import (
     TurnEndpoint,
     TurnStatus,
 )
-from conversations.tests.test_retention import CANARY, conversation, document, everything
+from conversations.tests.test_retention import CANARY, conversation, document, dump_tables
 from providers.admin import big_tables
 from providers.deletions import deletion_jobs
 from providers.models import ChatModel, Deletion, Provider
@@ -43,7 +43,7 @@ def talk(user, turns=30, items=100):
             conversation=row,
             user=user,
             number=n,
-            door=TurnEndpoint.CHAT,
+            endpoint=TurnEndpoint.CHAT,
             status=TurnStatus.COMPLETED,
         )
         for n in range(turns)
@@ -83,7 +83,7 @@ def test_a_user_with_thousands_of_items_goes_in_slices_of_their_own_transactions
     talk(alice.user)
     row = conversation(alice.user)
     row.documents.add(document(alice.user))
-    conversation(alice.user, base=row.turns.first())
+    conversation(alice.user, base_turn=row.turns.first())
     kept = talk(mallory.user, turns=1, items=1)
     (deletion,) = deletion_jobs.create_deletions([alice.user], "operator")
     with CaptureQueriesContext(connection) as queries:
@@ -94,7 +94,7 @@ def test_a_user_with_thousands_of_items_goes_in_slices_of_their_own_transactions
     assert len(queries) < 12 * len(sizes), (
         "a slice costs a few statements, however many rows there are"
     )
-    assert CANARY not in everything()
+    assert CANARY not in dump_tables()
     assert not User.objects.filter(pk=alice.user.pk).exists()
     assert list(Conversation.objects.all()) == [kept]
     assert Item.objects.count() == 1

@@ -50,7 +50,7 @@ def told(answer):
 async def written():
     """The events that are rows."""
     found = await run_in_thread(
-        lambda: list(EventBatch.objects.order_by("turn", "first").values_list("events", flat=True))
+        lambda: list(EventBatch.objects.order_by("turn", "first_number").values_list("events", flat=True))
     )
     return [event for events in found for event in events]
 

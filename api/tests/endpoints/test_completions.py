@@ -48,17 +48,22 @@ def kept(person, *answer, asked=ASKED, conversation=None, **fields):
     where = conversation or Conversation.objects.create(
         user=person.user, kind=ConversationKind.THREAD
     )
-    where.last += 1
+    where.last_number += 1
     where.save()
     given = {
-        "door": TurnEndpoint.CHAT,
+        "endpoint": TurnEndpoint.CHAT,
         "status": TurnStatus.COMPLETED,
         "stored": True,
         "model": "m",
         "finish_reason": "stop",
     }
     turn_id = uuid.UUID(new_request_id().removeprefix("req_"))
-    given |= {"conversation": where, "user": person.user, "number": where.last, "usage": USAGE}
+    given |= {
+        "conversation": where,
+        "user": person.user,
+        "number": where.last_number,
+        "usage": USAGE,
+    }
     turn = Turn.objects.create(id=turn_id, **given | fields)
     for output, entries in (
         (False, chat_to_items.entries_from_messages(asked)),
@@ -95,7 +100,9 @@ async def listed(gateway, key, **params):
 async def test_a_stored_completion_is_the_answer_with_what_it_was_asked_for(gateway, alice):
     settings = {"temperature": 0.5, "seed": 7, "user": "u-1"}
     turn = await run_in_thread(
-        lambda: kept(alice, settings=settings, metadata={"a": "b"}, extras={"steps": [{"t": 1}]})
+        lambda: kept(
+            alice, settings=settings, metadata={"a": "b"}, extra_fields={"steps": [{"t": 1}]}
+        )
     )
     answer = await gateway.send_request("GET", f"{PATH}/{name_of(turn)}", alice.key)
     assert answer.status == 200
@@ -135,7 +142,7 @@ async def test_thinking_calls_refusals_and_further_choices_come_back(gateway, al
     }
 
     def make():
-        first = kept(alice, *answer, finish_reason="tool_calls", extras={"choices": [second]})
+        first = kept(alice, *answer, finish_reason="tool_calls", extra_fields={"choices": [second]})
         return first, kept(alice, Entry("message", "assistant", refusal, "I won't."))
 
     first, refused = await run_in_thread(make)
@@ -191,7 +198,11 @@ async def test_what_is_anothers_not_stored_or_not_ended_is_as_if_it_was_not_ther
     gateway, alice, mallory
 ):
     def make():
-        turns = [kept(mallory), kept(alice, stored=False), kept(alice, door=TurnEndpoint.RESPONSE)]
+        turns = [
+            kept(mallory),
+            kept(alice, stored=False),
+            kept(alice, endpoint=TurnEndpoint.RESPONSE),
+        ]
         turns += [kept(alice, status=TurnStatus.FAILED)]
         named = Conversation.objects.create(
             user=alice.user, kind=ConversationKind.NAMED, name="old"
@@ -274,7 +285,7 @@ async def test_what_goes_on_after_a_deleted_completion_keeps_its_place(gateway, 
         second = kept(alice, conversation=Conversation.objects.get(pk=first.conversation_id))
         branched = kept(alice)
         branch = Conversation.objects.create(
-            user=alice.user, kind=ConversationKind.THREAD, base=branched
+            user=alice.user, kind=ConversationKind.THREAD, base_turn=branched
         )
         return first, second, branched, branch
 
@@ -287,10 +298,10 @@ async def test_what_goes_on_after_a_deleted_completion_keeps_its_place(gateway, 
             await gateway.send_request("GET", f"{PATH}/{name_of(turn)}", alice.key)
         ).status == 404
         now = await rows.reload_row(turn)
-        assert (now.settings, now.metadata, now.extras, now.tokens) == ({}, {}, {}, 0)
+        assert (now.settings, now.metadata, now.extra_fields, now.tokens) == ({}, {}, {}, 0)
         assert not await run_in_thread(turn.items.exists)
     assert (await gateway.send_request("GET", f"{PATH}/{name_of(second)}", alice.key)).status == 200
-    assert (await rows.reload_row(branch)).base_id == branched.pk
+    assert (await rows.reload_row(branch)).base_turn_id == branched.pk
 
 
 async def test_a_conversation_keeps_what_a_deleted_completion_said_in_it(gateway, alice):

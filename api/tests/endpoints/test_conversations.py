@@ -53,9 +53,9 @@ def row(person, kind=ConversationKind.OPEN, **fields):
 
 def running(conversation, seconds=60, **fields):
     """A turn that is being answered by a process that says for `seconds` more that it lives."""
-    number = conversation.last + 1
-    Conversation.objects.filter(pk=conversation.pk).update(last=number)
-    given = {"door": TurnEndpoint.RESPONSE, "status": TurnStatus.IN_PROGRESS} | fields
+    number = conversation.last_number + 1
+    Conversation.objects.filter(pk=conversation.pk).update(last_number=number)
+    given = {"endpoint": TurnEndpoint.RESPONSE, "status": TurnStatus.IN_PROGRESS} | fields
     alive_until = timezone.now() + timedelta(seconds=seconds)
     return Turn.objects.create(
         conversation=conversation,
@@ -393,7 +393,7 @@ async def test_a_turn_of_items_is_one_turn_and_a_use_of_the_conversation(gateway
         )
 
     now, turn, said = await run_in_thread(look)
-    assert (turn.number, turn.door, turn.status, now.last) == (
+    assert (turn.number, turn.endpoint, turn.status, now.last_number) == (
         1,
         TurnEndpoint.ITEMS,
         TurnStatus.COMPLETED,
@@ -651,7 +651,7 @@ async def test_of_items_put_in_at_once_none_is_lost(gateway, alice):
         return (
             numbers,
             set(Item.objects.values_list("text", flat=True)),
-            Conversation.objects.get(pk=found.pk).last,
+            Conversation.objects.get(pk=found.pk).last_number,
         )
 
     assert await run_in_thread(look) == (list(range(1, 9)), set(map(str, range(8))), 8)

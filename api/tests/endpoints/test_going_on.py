@@ -42,7 +42,7 @@ async def test_who_asks_the_last_question_again_gets_another_answer_in_its_place
     assert told(upstream) == said
     await chat(gateway, alice, user("3"))
     assert told(upstream) == [*said, assistant("Zwei."), user("3")]
-    assert [row.replaced for row in await turn_rows()] == [False, True, False, False]
+    assert [row.is_replaced for row in await turn_rows()] == [False, True, False, False]
 
 
 async def test_who_changes_an_older_question_goes_on_from_there(gateway, upstream, alice):
@@ -211,7 +211,7 @@ async def test_a_thread_that_another_goes_on_from_does_not_expire_before_it(
             json=body | {"input": text, "previous_response_id": first},
         )
     old = timezone.now() - timedelta(seconds=1)
-    await run_in_thread(lambda: Conversation.objects.filter(base=None).update(expires_at=old))
+    await run_in_thread(lambda: Conversation.objects.filter(base_turn=None).update(expires_at=old))
     assert await run_in_thread(retention.delete_all_expired) == (0, 0)
     await run_in_thread(lambda: Conversation.objects.update(expires_at=old))
     assert sum((await run_in_thread(retention.delete_all_expired))[:1]) >= 1

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from conversations import tasks
-from conversations.models import Conversation, Farewell
+from conversations.models import Conversation, UpstreamChatDeletion
 from providers.database.database_threads import run_in_thread
 from providers.tests.kimi_site import Site, jwt
 from proxysite.testing import rows, wait_until_true
@@ -90,7 +90,7 @@ async def test_a_conversation_that_is_deleted_is_deleted_at_the_site(
     [goodbye] = goodbyes(upstream)
     assert goodbye.bearer_token == upstream.requests[0].bearer_token
     assert await say() == 0
-    assert not await run_in_thread(Farewell.objects.exists)
+    assert not await run_in_thread(UpstreamChatDeletion.objects.exists)
 
 
 async def test_a_conversation_that_has_expired_is_deleted_at_the_site(gateway, site, alice):
@@ -143,7 +143,7 @@ async def test_a_site_that_fails_is_asked_again(gateway, upstream, site, alice):
     assert await say() == 0
     assert len(goodbyes(upstream)) == 1
     upstream.set_default_script(site)
-    await run_in_thread(lambda: Farewell.objects.update(due_at=timezone.now()))
+    await run_in_thread(lambda: UpstreamChatDeletion.objects.update(due_at=timezone.now()))
     assert await say() == 1
     assert site.deleted == [row.chat_id]
 
@@ -154,4 +154,4 @@ async def test_a_site_that_deleted_the_chat_itself_is_asked_once(gateway, upstre
     await gateway.send_request("DELETE", f"/v1/conversations/{row.pk}", alice.key)
     await say()
     assert len(goodbyes(upstream)) == 1
-    assert not await run_in_thread(Farewell.objects.exists)
+    assert not await run_in_thread(UpstreamChatDeletion.objects.exists)

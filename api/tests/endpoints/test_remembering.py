@@ -343,7 +343,7 @@ async def test_a_stored_completion_is_kept_and_its_upstream_hears_nothing_of_it(
     assert upstream.requests[0].json.keys() == {"model", "messages", "temperature"}
     (row,) = await turn_rows()
     assert answer.json["id"] == f"chatcmpl-{row.pk.hex}"
-    assert (row.stored, row.metadata, row.settings, row.door) == (
+    assert (row.stored, row.metadata, row.settings, row.endpoint) == (
         True,
         {"a": "b"},
         {"temperature": 0.5},
@@ -396,7 +396,7 @@ async def test_how_an_answer_was_thought_up_is_kept_with_it(gateway, upstream, a
     upstream.set_default_script(send_reply(speech.chat_completion("An answer.")))
     assert (await gateway.request_chat(alice.key, model="mpr-m", conversation_id="c")).status == 200
     (row,) = await turn_rows()
-    assert row.thought["candidates"] == ["An answer.", "An answer."]
+    assert row.thinking["candidates"] == ["An answer.", "An answer."]
 
 
 async def test_a_conversation_that_has_expired_begins_anew(gateway, upstream, alice):

@@ -20,13 +20,14 @@ SEARCH, EXPORT = "/v1/conversations/search", "/v1/conversations/export"
 
 def conversation(person, *texts, **fields):
     row = Conversation.objects.create(
-        user=person.user, **{"kind": ConversationKind.OPEN, "title": "Birds", "last": 1, **fields}
+        user=person.user,
+        **{"kind": ConversationKind.OPEN, "title": "Birds", "last_number": 1, **fields},
     )
     turn = Turn.objects.create(
         conversation=row,
         user=person.user,
         number=1,
-        door=TurnEndpoint.CHAT,
+        endpoint=TurnEndpoint.CHAT,
         status=TurnStatus.COMPLETED,
     )
     items = Item.objects.bulk_create(

@@ -176,4 +176,4 @@ async def test_a_session_is_prolonged_by_what_is_put_into_its_conversation(gatew
     now = (await gateway.send_request("GET", "/v1/sessions/mine", alice.key)).json
     assert now["expires_at"] > found["expires_at"]
     assert now["created_at"] == found["created_at"]
-    assert (await rows.reload_row(session)).last == 1
+    assert (await rows.reload_row(session)).last_number == 1

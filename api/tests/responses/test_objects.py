@@ -46,7 +46,7 @@ def shown(**fields: Any) -> dict[str, Any]:
 
 def turn(**fields: Any) -> Turn:
     given = {
-        "door": TurnEndpoint.RESPONSE,
+        "endpoint": TurnEndpoint.RESPONSE,
         "status": "completed",
         "model": "m",
         "created_at": AT,
@@ -159,7 +159,7 @@ def test_the_object_of_a_turn_is_that_of_its_answer() -> None:
         settings=echo_fields(body),
         metadata={"a": "b"},
         usage=usage,
-        extras={"steps": [1]},
+        extra_fields={"steps": [1]},
         finished_at=AT,
     )
     items = rows([make_delta(REQUEST, reasoning_content="hm"), make_delta(REQUEST, content="so")])
@@ -170,7 +170,7 @@ def test_the_object_of_a_turn_is_that_of_its_answer() -> None:
         found["output"],
         found["usage"],
         completed_at=int(AT.timestamp()),
-        extras={"steps": [1]},
+        extra_fields={"steps": [1]},
     )
     assert found == build_response_object(head, done)
     assert [item["id"] for item in found["output"]] == [f"rs_{ID}00", f"msg_{ID}01"]
@@ -210,7 +210,7 @@ def test_thinking_is_a_summary_again_where_the_request_asked_for_one() -> None:
         ({"kind": ConversationKind.THREAD}, {"conversation": None}),
         ({"stored": False}, {"store": False}),
         (
-            {"door": TurnEndpoint.CHAT, "settings": {"temperature": "warm", "tools": 3}},
+            {"endpoint": TurnEndpoint.CHAT, "settings": {"temperature": "warm", "tools": 3}},
             {"temperature": 1.0, "tools": []},
         ),
     ],
@@ -224,7 +224,9 @@ def test_the_state_of_a_turn_is_that_of_its_object(
 
 def test_fields_of_a_strategy_never_hide_those_of_the_object() -> None:
     found = valid(
-        build_turn_response(turn(extras={"steps": [], "status": "thinking", "output": "x"}), [])
+        build_turn_response(
+            turn(extra_fields={"steps": [], "status": "thinking", "output": "x"}), []
+        )
     )
     assert (found["steps"], found["status"], found["output"]) == ([], "completed", [])
 

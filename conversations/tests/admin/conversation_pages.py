@@ -40,14 +40,15 @@ def shown(client: Client, row: Conversation, **query: Any) -> str:
 
 def conversation(user: Any, turns: int = 1, **fields: Any) -> Conversation:
     row = Conversation.objects.create(
-        user=user, **{"kind": ConversationKind.OPEN, "title": "Birds", "last": turns, **fields}
+        user=user,
+        **{"kind": ConversationKind.OPEN, "title": "Birds", "last_number": turns, **fields},
     )
     for number in range(1, turns + 1):
         turn = Turn.objects.create(
             conversation=row,
             user=user,
             number=number,
-            door=TurnEndpoint.CHAT,
+            endpoint=TurnEndpoint.CHAT,
             status=TurnStatus.COMPLETED,
             model="kimi-k2",
             finished_at=timezone.now(),

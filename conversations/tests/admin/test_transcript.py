@@ -35,8 +35,10 @@ def test_a_conversation_is_a_readable_transcript(admin_client, alice):
         status=TurnStatus.INCOMPLETE,
         usage={"prompt_tokens": 11, "completion_tokens": 22},
         error={"code": "interrupted", "message": "The process has ended."},
-        extras={"steps": [{"title": "First step", "content": "weigh it", "seconds": 1.25}, "odd"]},
-        thought={
+        extra_fields={
+            "steps": [{"title": "First step", "content": "weigh it", "seconds": 1.25}, "odd"]
+        },
+        thinking={
             "framework": "the plan",
             "candidates": ["draft one", "draft two"],
             "synthesis": "model",
@@ -88,8 +90,8 @@ def test_what_was_said_is_only_text(admin_client, alice):
         model=MARKUP,
         error={"code": MARKUP, "message": MARKUP},
         usage={"prompt_tokens": MARKUP},
-        extras={"steps": steps, MARKUP: MARKUP},
-        thought={"framework": MARKUP, "candidates": [MARKUP], MARKUP[:9]: MARKUP},
+        extra_fields={"steps": steps, MARKUP: MARKUP},
+        thinking={"framework": MARKUP, "candidates": [MARKUP], MARKUP[:9]: MARKUP},
     )
     for html in (
         shown(admin_client, row),
@@ -103,11 +105,12 @@ def test_what_was_said_is_only_text(admin_client, alice):
 
 
 @pytest.mark.parametrize(
-    "extras", [{"steps": "text"}, {"steps": 3}, {"candidates": "text"}, {"candidates": {"a": 1}}]
+    "extra_fields",
+    [{"steps": "text"}, {"steps": 3}, {"candidates": "text"}, {"candidates": {"a": 1}}],
 )
-def test_extras_of_another_shape_do_not_break_the_page(admin_client, alice, extras):
+def test_extras_of_another_shape_do_not_break_the_page(admin_client, alice, extra_fields):
     row = conversation(alice.user)
-    Turn.objects.update(extras=extras, usage={}, error={})
+    Turn.objects.update(extra_fields=extra_fields, usage={}, error={})
     assert "question 1" in shown(admin_client, row)
 
 

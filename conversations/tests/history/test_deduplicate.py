@@ -26,7 +26,7 @@ def log(*texts):
             type=entry.type,
             role=entry.role,
             status="completed",
-            told="",
+            received_digest="",
             text=entry.text,
             data=entry.data,
             output=at % 2 == 1,
@@ -92,7 +92,7 @@ def test_who_goes_back_to_an_older_turn_leaves_the_later_ones_behind(known, told
 
 def test_an_answer_that_was_told_with_more_in_front_is_recognised():
     rows = log("1", "one")
-    rows[1].told = deduplicate.hash_text("Step 1\n\none")
+    rows[1].received_digest = deduplicate.hash_text("Step 1\n\none")
     assert [entry.text for entry in heard(rows, said("1", "Step 1\n\none", "2")).entries] == ["2"]
     assert len(heard(rows, said("1", "one", "2")).entries) == 3
 

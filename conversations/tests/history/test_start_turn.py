@@ -110,7 +110,7 @@ async def test_instructions_of_a_long_question_are_in_force_when_it_is_written(
     )
     begun = await run_in_thread(start_turn.begin_turn, asked)
     conversation = await run_in_thread(Conversation.objects.get, pk=begun.conversation_id)
-    assert str(conversation.system_id) == str(uuid.UUID(begun.id))
+    assert str(conversation.system_turn_id) == str(uuid.UUID(begun.id))
 
 
 async def test_of_a_question_that_its_process_never_wrote_whole_later_turns_are_not_told(
@@ -179,6 +179,6 @@ async def test_a_long_question_replaces_older_turns_only_when_it_starts(
 
     interfere(monkeypatch, too_late)
     await run_in_thread(converse)
-    rows = Turn.objects.order_by("number").values_list("number", "replaced")
+    rows = Turn.objects.order_by("number").values_list("number", "is_replaced")
     found = await run_in_thread(lambda: list(rows))
     assert found == ([(1, False), (2, False)] if is_late else [(1, False), (2, True), (3, False)])

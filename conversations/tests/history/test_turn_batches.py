@@ -21,12 +21,12 @@ TURN_FIELDS = (
     "finish_reason",
     "usage",
     "error",
-    "extras",
-    "thought",
+    "extra_fields",
+    "thinking",
     "tokens",
     "alive_until",
 )
-THREAD_FIELDS = ("title", "token_id", "chat_id", "parent_id", "chat_turn", "system_id")
+THREAD_FIELDS = ("title", "token_id", "chat_id", "parent_id", "chat_turn", "system_turn_id")
 
 
 def begun(person: Any, number: int) -> Any:

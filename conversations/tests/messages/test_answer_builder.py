@@ -104,7 +104,7 @@ def test_what_stands_beside_the_answer_is_kept():
         speech.chat_chunk({"content": "a"}),
         speech.chat_chunk(steps=[{"title": "Look"}], status={"state": "thinking"}),
     )
-    assert answer.extras == {"steps": [{"title": "Look"}]}
+    assert answer.extra_fields == {"steps": [{"title": "Look"}]}
 
 
 def test_a_refusal_is_no_text():

@@ -24,13 +24,13 @@ def create_conversation(user, *texts, title="", **fields):
 
 def add_turn(row, *texts):
     """Add a turn with these messages to a conversation; return its items."""
-    row.last += 1
+    row.last_number += 1
     row.save()
     turn = Turn.objects.create(
         conversation=row,
         user_id=row.user_id,
-        number=row.last,
-        door=TurnEndpoint.CHAT,
+        number=row.last_number,
+        endpoint=TurnEndpoint.CHAT,
         status=TurnStatus.COMPLETED,
     )
     with transaction.atomic():

@@ -22,17 +22,19 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def create_conversation(user, turns=1, **fields):
-    row = Conversation.objects.create(user=user, kind=ConversationKind.OPEN, last=turns, **fields)
+    row = Conversation.objects.create(
+        user=user, kind=ConversationKind.OPEN, last_number=turns, **fields
+    )
     for number in range(1, turns + 1):
         turn = Turn.objects.create(
             conversation=row,
             user=user,
             number=number,
-            door=TurnEndpoint.CHAT,
+            endpoint=TurnEndpoint.CHAT,
             status=TurnStatus.COMPLETED,
             model="kimi-k2",
             usage={"total_tokens": 3},
-            extras={"steps": [{"title": "first", "content": "of all"}]},
+            extra_fields={"steps": [{"title": "first", "content": "of all"}]},
         )
         create_item(turn, "message", f"question {number}", role="user")
         create_item(turn, "message", f"answer {number}", role="assistant", output=True)
@@ -79,10 +81,10 @@ def test_lines_say_all_that_the_rows_say(alice):
         turn.pk.hex,
         row.pk,
     )
-    assert (request["model"], request["usage"], request["extras"]) == (
+    assert (request["model"], request["usage"], request["extra_fields"]) == (
         turn.model,
         turn.usage,
-        turn.extras,
+        turn.extra_fields,
     )
     assert (asked["object"], asked["turn_id"], asked["output"]) == ("item", turn.pk.hex, False)
     assert asked["item"] == items[0].as_openai()

@@ -1,4 +1,4 @@
-"""However a conversation loses its chat at an upstream, a farewell is written with the change."""
+"""However a conversation loses its chat at an upstream, a deletion is written with the change."""
 
 import uuid
 
@@ -10,11 +10,11 @@ from conversations.apps import list_trigger_sets
 from conversations.models import (
     Conversation,
     ConversationKind,
-    Farewell,
     Item,
     Turn,
     TurnEndpoint,
     TurnStatus,
+    UpstreamChatDeletion,
 )
 from conversations.stored import stored_items
 from conversations.upstream_chats import chat_triggers
@@ -40,8 +40,8 @@ def conversation(person, chat_id="chat1", **fields):
     return Conversation.objects.create(user=person.user, **(defaults | fields))
 
 
-def list_farewells():
-    return sorted(Farewell.objects.values_list("token_id", "chat_id"))
+def list_deletions():
+    return sorted(UpstreamChatDeletion.objects.values_list("token_id", "chat_id"))
 
 
 def execute(statement, *values):
@@ -74,27 +74,27 @@ def execute(statement, *values):
 )
 def test_a_chat_that_is_lost_is_noted_once(talk, lose_chat):
     lose_chat(talk)
-    assert list_farewells() == [(TOKEN, "chat1")]
-    row = Farewell.objects.due().get()
+    assert list_deletions() == [(TOKEN, "chat1")]
+    row = UpstreamChatDeletion.objects.due().get()
     assert row.tries == 0
     assert row.due_at == row.created_at
 
 
 def test_taking_an_item_out_gives_the_chat_up(talk):
-    talk.last = 1
+    talk.last_number = 1
     talk.save()
     turn = Turn.objects.create(
         conversation=talk,
         user=talk.user,
         number=1,
-        door=TurnEndpoint.CHAT,
+        endpoint=TurnEndpoint.CHAT,
         status=TurnStatus.COMPLETED,
     )
     item = Item.objects.create(
         public_id="msg_1", conversation=talk, turn=turn, type="message", data={}, text="Secret."
     )
     stored_items.delete_item(talk, item)
-    assert list_farewells() == [(TOKEN, "chat1")]
+    assert list_deletions() == [(TOKEN, "chat1")]
 
 
 def test_every_lost_chat_counts(alice, mallory):
@@ -102,13 +102,13 @@ def test_every_lost_chat_counts(alice, mallory):
         conversation(alice, f"chat{number}")
     conversation(mallory, "hers")
     alice.user.delete()
-    assert list_farewells() == [(TOKEN, f"chat{number}") for number in (1, 2, 3)]
+    assert list_deletions() == [(TOKEN, f"chat{number}") for number in (1, 2, 3)]
 
 
 def test_a_conversation_that_stays_in_its_chat_loses_none(talk):
     talk.chat_turn, talk.parent_id, talk.title = 5, "m5", "Going on"
     talk.save()
-    assert list_farewells() == []
+    assert list_deletions() == []
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_without_a_chat_there_is_nothing_to_lose(alice, fields):
     conversation(alice, **fields).delete()
     row = conversation(alice, **fields)
     Conversation.objects.filter(pk=row.pk).update(token_id=TOKEN, chat_id="chat1")
-    assert list_farewells() == []
+    assert list_deletions() == []
 
 
 def test_what_is_rolled_back_is_not_lost(talk):
     with transaction.atomic():
         Conversation.objects.update(chat_id="chat2")
         transaction.set_rollback(True)
-    assert list_farewells() == []
+    assert list_deletions() == []
 
 
 @pytest.mark.skipif(not POSTGRES, reason="SQLite has no TRUNCATE")
@@ -133,21 +133,21 @@ def test_emptying_the_table_loses_all_chats(alice, talk):
     conversation(alice, "chat2")
     conversation(alice, "")
     execute("TRUNCATE conversations_conversation CASCADE")
-    assert list_farewells() == [(TOKEN, "chat1"), (TOKEN, "chat2")]
-    execute("TRUNCATE conversations_conversation, conversations_farewell CASCADE")
-    assert list_farewells() == []
+    assert list_deletions() == [(TOKEN, "chat1"), (TOKEN, "chat2")]
+    execute("TRUNCATE conversations_conversation, conversations_upstreamchatdeletion CASCADE")
+    assert list_deletions() == []
 
 
 def test_the_triggers_can_be_made_again(talk):
     install_triggers(connection, list_trigger_sets())
     talk.delete()
-    assert list_farewells() == [(TOKEN, "chat1")]
+    assert list_deletions() == [(TOKEN, "chat1")]
 
 
 def test_without_its_triggers_the_log_works(talk):
     chat_triggers.drop(connection)
     try:
         talk.delete()
-        assert list_farewells() == []
+        assert list_deletions() == []
     finally:
         chat_triggers.install(connection)

@@ -32,6 +32,7 @@ async def test_a_database_made_by_the_earlier_text_of_a_migration_gets_what_it_l
     await asyncio.to_thread(own_house.start)
     assert await say(own_house, house_key, "One.") == 200
     assert own_house.end_process() == 0
+    own_house.run_manage_command("migrate", "conversations", "0007")
     own_house.run_sql("ALTER TABLE conversations_turn DROP COLUMN replaced")
     own_house.run_sql("ALTER TABLE conversations_item DROP COLUMN told")
     own_house.run_sql("DROP INDEX turn_stored_bytes")
@@ -45,8 +46,11 @@ async def test_a_database_made_by_the_earlier_text_of_a_migration_gets_what_it_l
         own_house.run_sql(CONSTRAINT)
     await asyncio.to_thread(own_house.start)
     assert await say(own_house, house_key, "Two.") == 200
-    assert own_house.run_sql("SELECT count(*) FROM conversations_turn WHERE NOT replaced") == [(2,)]
-    assert own_house.run_sql("SELECT count(*) FROM conversations_item WHERE told IS NULL") == [(0,)]
+    assert own_house.run_sql("SELECT count(*) FROM conversations_turn WHERE NOT is_replaced") == [
+        (2,)
+    ]
+    without_digest = "SELECT count(*) FROM conversations_item WHERE received_digest IS NULL"
+    assert own_house.run_sql(without_digest) == [(0,)]
     if not settings.EMBEDDED_DATABASE:
         assert own_house.run_sql(
             "SELECT count(*) FROM pg_constraint WHERE conname = 'turn_user_earlier'"
@@ -54,7 +58,7 @@ async def test_a_database_made_by_the_earlier_text_of_a_migration_gets_what_it_l
 
 
 @pytest.mark.parametrize(
-    "column", ["providers_provider.native_tools", "conversations_turn.thought"]
+    "column", ["providers_provider.native_tools", "conversations_turn.thinking"]
 )
 def test_a_column_that_is_missing_is_named_and_the_gateway_does_not_start(own_house, column):
     table, name = column.split(".")

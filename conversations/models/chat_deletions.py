@@ -1,4 +1,4 @@
-"""Farewell: a chat at an upstream that no conversation needs, to be deleted there.
+"""UpstreamChatDeletion: a chat at an upstream that no conversation needs, to be deleted there.
 
 Database triggers write the rows (`conversations/upstream_chats/chat_triggers.py`), so the other
 columns have their defaults in the database.
@@ -17,20 +17,20 @@ FIRST_PAUSE = timedelta(minutes=10)
 MOST_DOUBLINGS = 7  # then the pause is about a day
 
 
-class FarewellQuerySet(models.QuerySet["Farewell"]):
-    def due(self) -> "FarewellQuerySet":
+class UpstreamChatDeletionQuerySet(models.QuerySet["UpstreamChatDeletion"]):
+    def due(self) -> "UpstreamChatDeletionQuerySet":
         return self.filter(due_at__lte=Now())
 
     def first_of_each_token(
         self, count: int, excluded_token_ids: Collection[UUID] = ()
-    ) -> "FarewellQuerySet":
+    ) -> "UpstreamChatDeletionQuerySet":
         """Return the first chat of each of `count` tokens, except `excluded_token_ids`."""
         tokens = self.exclude(token_id__in=excluded_token_ids).values("token_id")
         first = tokens.annotate(first=Min("pk")).order_by("first").values_list("first", flat=True)
         return self.filter(pk__in=list(first[:count]))
 
 
-class Farewell(models.Model):
+class UpstreamChatDeletion(models.Model):
     """A chat to be deleted.
 
     The token of `token_id` may be deleted already; then the chat cannot be deleted.
@@ -42,7 +42,7 @@ class Farewell(models.Model):
     due_at = models.DateTimeField(db_default=Now(), db_index=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
-    objects = FarewellQuerySet.as_manager()
+    objects = UpstreamChatDeletionQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.chat_id
@@ -56,7 +56,7 @@ class Farewell(models.Model):
         is deleted.
         """
         pause = FIRST_PAUSE * 2 ** min(self.tries, MOST_DOUBLINGS)
-        unclaimed = Farewell.objects.filter(pk=self.pk, tries=self.tries)
+        unclaimed = UpstreamChatDeletion.objects.filter(pk=self.pk, tries=self.tries)
         is_mine = unclaimed.update(tries=self.tries + 1, due_at=Now() + pause) == 1
         if is_mine:
             self.tries += 1
