@@ -18,7 +18,7 @@ from api.authentication import Caller
 from api.exceptions import api_endpoint
 from api.relay import conversation_options
 from api.relay.gateway import LeanRequest
-from api.responses import encrypted_reasoning, input_items, schema, to_chat
+from api.responses.request import encrypted_reasoning, input_items, schema, to_chat
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer
 from api.views.base import require_json

@@ -17,9 +17,9 @@ from rest_framework.response import Response
 
 from api import pagination
 from api.relay.gateway import Gateway
-from api.responses.event_log import FINAL_EVENT_TYPES, load_response_object
-from api.responses.part_events import Event
-from api.responses.renderer import render_event_lines
+from api.responses.background.event_log import FINAL_EVENT_TYPES, load_response_object
+from api.responses.output.part_events import Event
+from api.responses.output.renderer import render_event_lines
 from api.streaming.chat_renderer import PING
 from api.views.base import ApiView, owner_id
 from api.views.conversations import read_include_values, render_conversation_item

@@ -10,8 +10,12 @@ from typing import Any
 
 import orjson
 
-from api.responses.encrypted_reasoning import encode_reasoning
-from api.responses.output_items import render_annotations, render_logprobs, render_output_item
+from api.responses.output.output_items import (
+    render_annotations,
+    render_logprobs,
+    render_output_item,
+)
+from api.responses.request.encrypted_reasoning import encode_reasoning
 from conversations.messages.answer_builder import AnswerPart
 
 Event = dict[str, Any]

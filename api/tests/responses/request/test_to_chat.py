@@ -3,8 +3,8 @@ from typing import Any
 import orjson
 import pytest
 
-from api.responses import schema
-from api.responses.to_chat import build_chat_body, build_input_messages
+from api.responses.request import schema
+from api.responses.request.to_chat import build_chat_body, build_input_messages
 from api.schemas import chat_request_body
 from providers.exceptions import InvalidRequest
 from providers.protocol.request import CHAT

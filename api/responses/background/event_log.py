@@ -14,8 +14,8 @@ from uuid import UUID
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from api.responses.objects import build_turn_response
-from api.responses.part_events import Event
+from api.responses.output.objects import build_turn_response
+from api.responses.output.part_events import Event
 from conversations.history.conversation_lookup import mark_turn_if_dead
 from conversations.models import RUNNING_STATUSES, EventBatch, Item, Turn
 

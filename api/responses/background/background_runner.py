@@ -2,10 +2,10 @@
 
 A `Feed` holds the newest events of one response for listeners of this process. Every FLUSH_SECONDS
 the new events of all feeds are written with one statement. Listeners of other processes
-(`api/responses/background_follower.py`), and those who come back with `starting_after`, read them
-there. Written events need not stay in memory. The turn is finished before the last event is sent.
-When the process dies, the turn becomes incomplete like every other one, and listeners get a final
-event made from its row. So do listeners to an answer that is stopped.
+(`background_follower.py`), and those who come back with `starting_after`, read them there. Written
+events need not stay in memory. The turn is finished before the last event is sent. When the process
+dies, the turn becomes incomplete like every other one, and listeners get a final event made from
+its row. So do listeners to an answer that is stopped.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ import orjson
 from django.conf import settings
 from django.db import DatabaseError, DataError
 
-from api.responses import event_log
-from api.responses.events import ResponseEvents
-from api.responses.objects import render_usage
-from api.responses.part_events import Event
+from api.responses.background import event_log
+from api.responses.output.events import ResponseEvents
+from api.responses.output.objects import render_usage
+from api.responses.output.part_events import Event
 from conversations.history.recorder import SHUT_DOWN_ERROR, OpenTurn
 from conversations.messages.items import replace_unstorable
 from providers.database.database_threads import HOUSEKEEPING, await_in_time, run_in_thread

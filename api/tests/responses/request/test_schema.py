@@ -3,7 +3,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.responses import input_items, schema
+from api.responses.request import input_items, schema
 from providers.exceptions import CallerError, InvalidJson, UnknownUrl
 
 FUNCTION = {

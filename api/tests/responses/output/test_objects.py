@@ -6,15 +6,19 @@ import orjson
 import pytest
 from openai.types.responses import Response
 
-from api.responses import schema
-from api.responses.objects import (
+from api.responses.output.objects import (
     ResponseOutcome,
     build_response_head,
     build_response_object,
     build_turn_response,
     echo_fields,
 )
-from api.responses.output_items import render_annotations, render_logprobs, render_output_item
+from api.responses.output.output_items import (
+    render_annotations,
+    render_logprobs,
+    render_output_item,
+)
+from api.responses.request import schema
 from conversations.messages.answer_builder import CollectedAnswer
 from conversations.models import Conversation, ConversationKind, Item, Turn, TurnEndpoint
 from providers.protocol.chunks import make_delta

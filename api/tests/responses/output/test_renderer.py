@@ -10,9 +10,9 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from api.responses import schema
-from api.responses.objects import build_response_head
-from api.responses.renderer import EventRenderer
+from api.responses.output.objects import build_response_head
+from api.responses.output.renderer import EventRenderer
+from api.responses.request import schema
 from api.streaming.stream_answer import SLICE_BYTES, Heartbeat, StreamAnswer
 from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import Disconnected, GatewayError, RateLimited, Rejected

@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from api.responses import event_log
+from api.responses.background import event_log
 from api.tests.endpoints.test_background import all_written, asked, followed, rerun
 from conversations.history import finish_turn
 from conversations.models import EventBatch, Turn
@@ -64,7 +64,7 @@ def looks(monkeypatch):
         return real(wanted)
 
     found = Looks()
-    monkeypatch.setattr("api.responses.event_log.load_new_events", news)
+    monkeypatch.setattr("api.responses.background.event_log.load_new_events", news)
     return found
 
 
@@ -134,7 +134,7 @@ async def test_who_listens_is_told_when_the_database_stays_away(
     gateway, alice, answer, looks, monkeypatch
 ):
     response_id, whole = answer
-    monkeypatch.setattr("api.responses.background_follower.DATABASE_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("api.responses.background.background_follower.DATABASE_WAIT_SECONDS", 0.2)
     listening = asyncio.create_task(followed(gateway, alice, response_id))
     await wait_until_true(lambda: listeners(gateway))
     looks.failing = 1_000
@@ -160,7 +160,7 @@ async def test_rows_that_cannot_be_read_end_the_listening_not_the_looking(
             raise ValueError("a row that nobody foresaw")
         return real(wanted)
 
-    monkeypatch.setattr("api.responses.event_log.load_new_events", news)
+    monkeypatch.setattr("api.responses.background.event_log.load_new_events", news)
     *_, last = await followed(gateway, alice, response_id)
     assert (last["type"], last["code"]) == ("error", "internal_error")
     assert "a row that nobody foresaw" in caplog.text
@@ -180,7 +180,7 @@ async def test_the_first_look_too_may_find_the_database_away(gateway, alice, ans
             raise OperationalError("the connection is lost")
         return real(turn_id)
 
-    monkeypatch.setattr("api.responses.event_log.find_next_number", next_number)
+    monkeypatch.setattr("api.responses.background.event_log.find_next_number", next_number)
     await put(whole[5:])
     await ended()
     assert await followed(gateway, alice, response_id) == whole

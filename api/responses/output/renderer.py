@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from api.responses.events import ResponseEvents
-from api.responses.objects import ResponseHead, render_usage
-from api.responses.part_events import Event
+from api.responses.output.events import ResponseEvents
+from api.responses.output.objects import ResponseHead, render_usage
+from api.responses.output.part_events import Event
 from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import GatewayError
 from providers.protocol.chunks import Chunk

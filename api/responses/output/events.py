@@ -8,14 +8,14 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from api.responses.objects import (
+from api.responses.output.objects import (
     INCOMPLETE_REASONS,
     ResponseHead,
     ResponseOutcome,
     build_response_object,
     render_error_object,
 )
-from api.responses.part_events import EVENTS_BY_PART_TYPE, Event, PartEvents
+from api.responses.output.part_events import EVENTS_BY_PART_TYPE, Event, PartEvents
 from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import GatewayError
 

@@ -10,14 +10,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from uuid import UUID
 
-from api.responses import event_log
-from api.responses.background_runner import (
+from api.responses.background import event_log
+from api.responses.background.background_runner import (
     DATABASE_WAIT_SECONDS,
     Feed,
     query_with_retries,
     wait_for_signal,
 )
-from api.responses.part_events import Event
+from api.responses.output.part_events import Event
 from providers.database.database_threads import HOUSEKEEPING, await_in_time
 from providers.exceptions import DatabaseUnavailable, GatewayError, InternalError, ShuttingDown
 

@@ -8,8 +8,8 @@ it, while several do not know `max_completion_tokens`. Fields that concern only 
 from collections.abc import Sequence
 from typing import Any
 
-from api.responses import tools
-from api.responses.schema import ResponseBody
+from api.responses.request import tools
+from api.responses.request.schema import ResponseBody
 from conversations.messages import items
 from conversations.messages.tool_order import pair_tool_calls
 from providers.exceptions import InvalidRequest

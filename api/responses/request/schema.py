@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from django.conf import settings
 from msgspec import UNSET, Meta, Struct
 
-from api.responses import input_items, tools
+from api.responses.request import input_items, tools
 from api.schemas.chat_request_body import Name, StreamOptions, Tokens
 from api.schemas.item_inputs import validate_metadata
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list

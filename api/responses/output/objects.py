@@ -9,14 +9,14 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from api.responses import encrypted_reasoning
-from api.responses.echoed_fields import (
+from api.responses.output.echoed_fields import (
     ECHOED_DEFAULTS,
     echo_fields,
     is_summary_requested,
 )
-from api.responses.output_items import render_output_item
-from api.responses.schema import find_conversation_id
+from api.responses.output.output_items import render_output_item
+from api.responses.request import encrypted_reasoning
+from api.responses.request.schema import find_conversation_id
 from conversations.models import Item, Turn
 from conversations.models.log import ConversationKind, TurnEndpoint, TurnStatus
 from providers.protocol.json_types import JsonObject

@@ -1,13 +1,13 @@
 import pytest
 
-from api.responses.encrypted_reasoning import (
+from api.responses.output.objects import build_response_head
+from api.responses.request.encrypted_reasoning import (
     INCLUDE_VALUE,
     OWN_PREFIX,
     decode_input_reasoning,
     decode_reasoning_item,
     encode_reasoning,
 )
-from api.responses.objects import build_response_head
 
 TEXT = "Hm, 東京 …"
 BODY = {"model": "m", "include": [INCLUDE_VALUE]}
