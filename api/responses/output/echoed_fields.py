@@ -28,19 +28,16 @@ ECHOED_DEFAULTS: JsonObject = {
 
 
 def echo_fields(body: JsonObject) -> JsonObject:
-    """Return the fields of the request that the response object repeats, a part of DEFAULTS."""
-    found = {name: body[name] for name in ECHOED_DEFAULTS if body.get(name) is not None}
-    if "tools" in found:
-        found["tools"] = [echo_tool(tool) for tool in found["tools"]]
-    if "reasoning" in found:
-        found["reasoning"] = ECHOED_DEFAULTS["reasoning"] | found["reasoning"]
-    if "text" in found:
-        form = found["text"].get("format") or {"type": "text"}
-        rest = {name: value for name, value in found["text"].items() if value is not None}
-        found["text"] = rest | {
-            "format": {name: value for name, value in form.items() if value is not None}
-        }
-    return found
+    """Return the fields of the request that the response object repeats, as in ECHOED_DEFAULTS."""
+    echoed = {name: body[name] for name in ECHOED_DEFAULTS if body.get(name) is not None}
+    if "tools" in echoed:
+        echoed["tools"] = [echo_tool(tool) for tool in echoed["tools"]]
+    if "reasoning" in echoed:
+        echoed["reasoning"] = ECHOED_DEFAULTS["reasoning"] | echoed["reasoning"]
+    if "text" in echoed:
+        text_format = echoed["text"].get("format") or {"type": "text"}
+        echoed["text"] = drop_nulls(echoed["text"]) | {"format": drop_nulls(text_format)}
+    return echoed
 
 
 def echo_tool(tool: JsonObject) -> JsonObject:
@@ -50,10 +47,13 @@ def echo_tool(tool: JsonObject) -> JsonObject:
     """
     if tool["type"] != "function":
         return tool
-    given = {name: value for name, value in tool.items() if value is not None}
-    return {"description": None, "parameters": None, "strict": False} | given
+    return {"description": None, "parameters": None, "strict": False} | drop_nulls(tool)
+
+
+def drop_nulls(fields: JsonObject) -> JsonObject:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def is_summary_requested(settings: JsonObject) -> bool:
-    asked = settings.get("reasoning") or {}
-    return bool(asked.get("summary") or asked.get("generate_summary"))
+    reasoning = settings.get("reasoning") or {}
+    return bool(reasoning.get("summary") or reasoning.get("generate_summary"))

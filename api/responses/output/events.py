@@ -6,8 +6,9 @@ alternately, the later calls wait. Source: OpenAI's API reference, "Streaming ev
 
 import time
 from collections.abc import Iterable
-from typing import Any
 
+from api.responses.output.call_events import CallEvents
+from api.responses.output.message_events import MessageEvents
 from api.responses.output.objects import (
     INCOMPLETE_REASONS,
     ResponseHead,
@@ -15,9 +16,17 @@ from api.responses.output.objects import (
     build_response_object,
     render_error_object,
 )
-from api.responses.output.part_events import EVENTS_BY_PART_TYPE, Event, PartEvents
+from api.responses.output.part_events import Event, PartEvents
+from api.responses.output.thinking_events import ThinkingEvents
 from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import GatewayError
+from providers.protocol.json_types import JsonObject
+
+EVENTS_BY_PART_TYPE: dict[str, type[PartEvents]] = {
+    "reasoning": ThinkingEvents,
+    "message": MessageEvents,
+    "function_call": CallEvents,
+}
 
 
 class ResponseEvents:
@@ -29,10 +38,10 @@ class ResponseEvents:
     def __init__(self, head: ResponseHead, answer: CollectedAnswer) -> None:
         self._head = head
         self._answer = answer
-        self._next_event_number = 0  # number of the next event
-        self._part_index = 0  # index of the current part
+        self._next_event_number = 0
+        self._part_index = 0  # of the current part
         self._current_part: PartEvents | None = None
-        self._closed_items: list[dict[str, Any]] = []  # items of closed parts
+        self._closed_items: list[JsonObject] = []  # items of closed parts
 
     @property
     def has_begun(self) -> bool:
@@ -47,95 +56,98 @@ class ResponseEvents:
                 [self._build_response_event("created"), self._build_response_event("in_progress")]
             )
         queued = ResponseOutcome(status="queued")
-        told = [
-            self._build_response_event("created", queued),
-            self._build_response_event("queued", queued),
-            self._build_response_event("in_progress"),
-        ]
-        return self._number_events(told)
+        return self._number_events(
+            [
+                self._build_response_event("created", queued),
+                self._build_response_event("queued", queued),
+                self._build_response_event("in_progress"),
+            ]
+        )
 
     def make_new_events(self) -> list[Event]:
         """Return the events for everything that the answer brought since the last call."""
         parts = self._answer.parts
-        found = self.make_opening_events()
+        new_events = self.make_opening_events()
         while self._part_index < len(parts):
-            telling = self._open_current_part()
-            found += self._number_events(telling.make_new_events())
-            if self._part_index == len(parts) - 1 or not telling.is_complete:
+            part_events = self._open_current_part()
+            new_events += self._number_events(part_events.make_new_events())
+            if self._part_index == len(parts) - 1 or not part_events.is_complete:
                 break
-            found += self._close_current_part("completed")
-        return found
+            new_events += self._close_current_part("completed")
+        return new_events
 
-    def make_final_events(self, usage: dict[str, Any] | None) -> list[Event]:
+    def make_final_events(self, usage: JsonObject | None) -> list[Event]:
         """Return the remaining events of an answer that ended well.
 
         The response is completed, or incomplete when the model was cut off.
         """
-        parts = self._answer.parts
-        found = self.make_opening_events()
-        reason = self._answer.finish_reason
-        status = "incomplete" if reason in INCOMPLETE_REASONS else "completed"
-        while self._part_index < len(parts):
-            found += self._close_current_part(
-                status if self._part_index == len(parts) - 1 else "completed"
-            )
-        return found + self._number_events(
-            [
-                self._build_response_event(
-                    status, self._build_outcome(status, self._closed_items, usage)
-                )
-            ]
-        )
+        events = self.make_opening_events()
+        status = self._find_final_status()
+        last_index = len(self._answer.parts) - 1
+        while self._part_index < last_index:
+            events += self._close_current_part("completed")
+        if self._part_index == last_index:
+            events += self._close_current_part(status)
+        outcome = self._build_outcome(status, self._closed_items, usage)
+        return events + self._number_events([self._build_response_event(status, outcome)])
 
     def make_failure_events(
-        self, error: GatewayError, usage: dict[str, Any] | None = None
+        self, error: GatewayError, usage: JsonObject | None = None
     ) -> list[Event]:
         """Return the final events of an answer that broke off.
 
         The response object holds the incomplete output until then.
         """
-        found = self.make_opening_events()
-        failure = render_error_object(error.shown_code, error.message)
-        begun = [self._current_part] if self._current_part else []
-        begun += [
-            self._build_part_events(at)
-            for at in range(self._part_index + len(begun), len(self._answer.parts))
-        ]
-        cut = [
-            part.build_item(
-                "completed" if part.is_complete and part is not begun[-1] else "incomplete"
-            )
-            for part in begun
-        ]
-        failed = ResponseOutcome(
-            "failed", [*self._closed_items, *cut], usage, error=failure, extras=self._answer.extras
+        events = self.make_opening_events()
+        outcome = ResponseOutcome(
+            "failed",
+            [*self._closed_items, *self._build_unclosed_items()],
+            usage,
+            error=render_error_object(error.shown_code, error.message),
+            extras=self._answer.extras,
         )
-        return found + self._number_events([self._build_response_event("failed", failed)])
+        return events + self._number_events([self._build_response_event("failed", outcome)])
 
-    def build_whole_response(self, usage: dict[str, Any] | None) -> dict[str, Any]:
+    def build_whole_response(self, usage: JsonObject | None) -> JsonObject:
         """Return the response object of an answer that was not streamed."""
-        status = "incomplete" if self._answer.finish_reason in INCOMPLETE_REASONS else "completed"
-        parts = [self._build_part_events(at) for at in range(len(self._answer.parts))]
-        output = [part.build_item(status if part is parts[-1] else "completed") for part in parts]
+        status = self._find_final_status()
+        parts = [self._build_part_events(index) for index in range(len(self._answer.parts))]
+        output = [part.build_item("completed") for part in parts[:-1]]
+        output += [part.build_item(status) for part in parts[-1:]]
         return build_response_object(self._head, self._build_outcome(status, output, usage))
 
+    def _find_final_status(self) -> str:
+        """Return the status of an answer that ended well."""
+        if self._answer.finish_reason in INCOMPLETE_REASONS:
+            return "incomplete"
+        return "completed"
+
+    def _build_unclosed_items(self) -> list[JsonObject]:
+        """Return the items that were not closed, of which the last one is always incomplete."""
+        parts = [] if self._current_part is None else [self._current_part]
+        first_unopened = self._part_index + len(parts)
+        parts += map(self._build_part_events, range(first_unopened, len(self._answer.parts)))
+        items = []
+        for part in parts:
+            is_complete = part.is_complete and part is not parts[-1]
+            items.append(part.build_item("completed" if is_complete else "incomplete"))
+        return items
+
     def _build_outcome(
-        self, status: str, output: list[dict[str, Any]], usage: dict[str, Any] | None
+        self, status: str, output: list[JsonObject], usage: JsonObject | None
     ) -> ResponseOutcome:
-        answer = self._answer
-        done = int(time.time()) if status == "completed" else None
         return ResponseOutcome(
-            status, output, usage, None, answer.finish_reason, done, answer.extras
+            status,
+            output,
+            usage,
+            finish_reason=self._answer.finish_reason,
+            completed_at=int(time.time()) if status == "completed" else None,
+            extras=self._answer.extras,
         )
 
     def _build_part_events(self, part_index: int) -> PartEvents:
         part = self._answer.parts[part_index]
-        return EVENTS_BY_PART_TYPE[part.type](
-            part,
-            part_index,
-            as_summary=self._head.wants_summary,
-            wants_encrypted_content=self._head.wants_encrypted_content,
-        )
+        return EVENTS_BY_PART_TYPE[part.type](part, part_index, self._head)
 
     def _open_current_part(self) -> PartEvents:
         if self._current_part is None:
@@ -144,11 +156,11 @@ class ResponseEvents:
 
     def _close_current_part(self, status: str) -> list[Event]:
         """Return the events that close the current part."""
-        found = self._number_events(self._open_current_part().close_item(status))
-        self._closed_items.append(found[-1]["item"])
+        events = self._number_events(self._open_current_part().close_item(status))
+        self._closed_items.append(events[-1]["item"])
         self._current_part = None
-        self._part_index = self._part_index + 1
-        return found
+        self._part_index += 1
+        return events
 
     def _build_response_event(
         self, event_name: str, outcome: ResponseOutcome | None = None
@@ -159,8 +171,8 @@ class ResponseEvents:
         }
 
     def _number_events(self, events: Iterable[Event]) -> list[Event]:
-        found = list(events)
-        for event in found:
+        numbered = list(events)
+        for event in numbered:
             event["sequence_number"] = self._next_event_number
             self._next_event_number += 1
-        return found
+        return numbered

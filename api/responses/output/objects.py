@@ -9,11 +9,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from api.responses.output.echoed_fields import (
-    ECHOED_DEFAULTS,
-    echo_fields,
-    is_summary_requested,
-)
+from api.responses.output.echoed_fields import ECHOED_DEFAULTS, echo_fields, is_summary_requested
 from api.responses.output.output_items import render_output_item
 from api.responses.request import encrypted_reasoning
 from api.responses.request.schema import find_conversation_id
@@ -22,14 +18,12 @@ from conversations.models.log import ConversationKind, TurnEndpoint, TurnStatus
 from providers.protocol.json_types import JsonObject
 from providers.protocol.usage_meter import TokenUsage, parse_usage
 
-INCOMPLETE_REASONS = {
+INCOMPLETE_REASONS = {  # finish reason -> reason of an incomplete response
     "length": "max_output_tokens",
     "content_filter": "content_filter",
-}  # finish reason -> reason of an incomplete response
-ABANDONED_CODES = (
-    "abandoned",
-    "interrupted",
-)  # error codes of turns whose caller or process went away
+}
+# Error codes of turns whose caller or process went away.
+ABANDONED_CODES = ("abandoned", "interrupted")
 OPENAI_ERROR_CODES = {  # our error code -> OpenAI's; every other one is a server_error
     "rate_limit_exceeded": "rate_limit_exceeded",
     "invalid_value": "invalid_prompt",
@@ -47,7 +41,7 @@ class ResponseHead(Struct, frozen=True):
     id: str
     created_at: int
     model: str
-    settings: JsonObject = {}  # fields of DEFAULTS that the request gave
+    settings: JsonObject = {}  # fields of ECHOED_DEFAULTS that the request gave
     metadata: dict[str, str] = {}
     conversation_id: str = ""
     background: bool = False
@@ -80,8 +74,9 @@ def build_response_head(
 ) -> ResponseHead:
     """Return the head of an accepted request.
 
-    `body` is the result of schema.read_response_body, `turn_hex` the request's 32 hex digits.
+    `body` is the result of `read_response_body`, `turn_hex` the request's 32 hex digits.
     """
+    include_values = body.get("include") or ()
     return ResponseHead(
         id=turn_hex,
         created_at=created_at,
@@ -91,16 +86,16 @@ def build_response_head(
         conversation_id=find_conversation_id(body),
         background=bool(body.get("background")),
         stored=stored,
-        wants_encrypted_content=not stored
-        and encrypted_reasoning.INCLUDE_VALUE in (body.get("include") or ()),
+        wants_encrypted_content=not stored and encrypted_reasoning.INCLUDE_VALUE in include_values,
     )
 
 
 def build_response_object(head: ResponseHead, outcome: ResponseOutcome) -> JsonObject:
-    reason = (
-        INCOMPLETE_REASONS.get(outcome.finish_reason) if outcome.status == "incomplete" else None
-    )
-    found = {
+    """Return the response object; its own fields win over extras of the same name."""
+    incomplete_details = None
+    if outcome.status == "incomplete" and outcome.finish_reason in INCOMPLETE_REASONS:
+        incomplete_details = {"reason": INCOMPLETE_REASONS[outcome.finish_reason]}
+    response = {
         "id": f"resp_{head.id}",
         "object": "response",
         "created_at": head.created_at,
@@ -109,7 +104,7 @@ def build_response_object(head: ResponseHead, outcome: ResponseOutcome) -> JsonO
         "background": head.background,
         "conversation": {"id": head.conversation_id} if head.conversation_id else None,
         "error": outcome.error,
-        "incomplete_details": {"reason": reason} if reason else None,
+        "incomplete_details": incomplete_details,
         "metadata": head.metadata,
         "model": head.model,
         "output": outcome.output,
@@ -118,7 +113,9 @@ def build_response_object(head: ResponseHead, outcome: ResponseOutcome) -> JsonO
         **ECHOED_DEFAULTS,
         **head.settings,
     }
-    return found | {name: value for name, value in outcome.extras.items() if name not in found}
+    for name, value in outcome.extras.items():
+        response.setdefault(name, value)
+    return response
 
 
 def build_turn_response(turn: Turn, items: Iterable[Item]) -> JsonObject:
@@ -127,33 +124,35 @@ def build_turn_response(turn: Turn, items: Iterable[Item]) -> JsonObject:
     `items` are those of its output, in their order. A turn of another endpoint is shown as well as
     possible. With `turn.conversation` loaded there is no query.
     """
-    settings: JsonObject = turn.settings if turn.door == TurnEndpoint.RESPONSE else {}
-    known = turn.conversation.kind != ConversationKind.THREAD
-    head = ResponseHead(
-        id=turn.pk.hex,
-        created_at=int(turn.created_at.timestamp()),
-        model=turn.model,
-        settings=settings,
-        metadata=turn.metadata,
-        conversation_id=turn.conversation_id if known else "",
-        background=turn.background,
-        stored=turn.stored,
-    )
-    finished = turn.finished_at if turn.status == "completed" else None
+    head = build_turn_head(turn)
+    finished_at = turn.finished_at if turn.status == "completed" else None
     outcome = ResponseOutcome(
         status=render_turn_status(turn),
         output=[
             render_output_item(item.as_openai(), as_summary=head.wants_summary) for item in items
         ],
         usage=render_usage(parse_usage(turn.usage)),
-        error=render_error_object(turn.error.get("code"), turn.error.get("message") or "")
-        if turn.error
-        else None,
+        error=render_turn_error(turn),
         finish_reason=turn.finish_reason,
-        completed_at=int(finished.timestamp()) if finished else None,
+        completed_at=int(finished_at.timestamp()) if finished_at else None,
         extras=turn.extras,
     )
     return build_response_object(head, outcome)
+
+
+def build_turn_head(turn: Turn) -> ResponseHead:
+    settings: JsonObject = turn.settings if turn.door == TurnEndpoint.RESPONSE else {}
+    is_thread = turn.conversation.kind == ConversationKind.THREAD  # its id is not public
+    return ResponseHead(
+        id=turn.pk.hex,
+        created_at=int(turn.created_at.timestamp()),
+        model=turn.model,
+        settings=settings,
+        metadata=turn.metadata,
+        conversation_id="" if is_thread else turn.conversation_id,
+        background=turn.background,
+        stored=turn.stored,
+    )
 
 
 def render_turn_status(turn: Turn) -> str:
@@ -162,16 +161,25 @@ def render_turn_status(turn: Turn) -> str:
     An answer that an error broke off has failed; one whose caller or process went away is
     incomplete.
     """
-    broken = turn.error is not None and turn.error.get("code") not in ABANDONED_CODES
-    return "failed" if broken and turn.status == TurnStatus.INCOMPLETE else turn.status
+    is_broken = turn.error is not None and turn.error.get("code") not in ABANDONED_CODES
+    if is_broken and turn.status == TurnStatus.INCOMPLETE:
+        return "failed"
+    return turn.status
+
+
+def render_turn_error(turn: Turn) -> JsonObject | None:
+    if not turn.error:
+        return None
+    return render_error_object(turn.error.get("code"), turn.error.get("message") or "")
 
 
 def render_error_object(code: str | None, message: str) -> JsonObject:
     """Return OpenAI's error object; `reason` is our own code where OpenAI has none for it."""
-    known = OPENAI_ERROR_CODES.get(code or "", "server_error")
-    return {"code": known, "message": message} | (
-        {"reason": code} if code and code != known else {}
-    )
+    openai_code = OPENAI_ERROR_CODES.get(code or "", "server_error")
+    error = {"code": openai_code, "message": message}
+    if code and code != openai_code:
+        error["reason"] = code
+    return error
 
 
 def render_usage(usage: TokenUsage | None) -> JsonObject | None:

@@ -4,7 +4,6 @@ OpenAI sends no [DONE] here. The methods are those of `api.streaming.chat_render
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import orjson
 
@@ -14,6 +13,7 @@ from api.responses.output.part_events import Event
 from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import GatewayError
 from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.trace import Trace
 
 
@@ -57,7 +57,7 @@ class EventRenderer:
             self._answer.add_chunks([answer])
         return orjson.dumps(self._events.build_whole_response(self._render_own_usage()))
 
-    def _render_own_usage(self) -> dict[str, Any] | None:
+    def _render_own_usage(self) -> JsonObject | None:
         return render_usage(self._trace.meter.counted)
 
 
