@@ -44,7 +44,7 @@ def render_annotations(annotations: Iterable[object]) -> list[JsonObject]:
     return [
         render_url_citation(citation)
         for citation in citations
-        if isinstance(citation.get("url"), str)
+        if isinstance(citation, dict) and isinstance(citation.get("url"), str)
     ]
 
 

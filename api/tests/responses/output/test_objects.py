@@ -248,6 +248,7 @@ def test_citations_in_any_form_are_flat() -> None:
         {},
         {"type": "file_citation", "file_id": "f"},
         {"url_citation": {"url": 3}},
+        {"url_citation": "https://a.b"},
     ]
     assert render_annotations(
         [flat, {"type": "url_citation", "url_citation": dict(flat)}, *odd]
