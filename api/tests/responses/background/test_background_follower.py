@@ -111,10 +111,19 @@ async def test_the_events_of_a_dead_process_end(gateway, alice, answer):
     assert (before, last["response"]) == (whole[:5], found.json)
 
 
-async def test_events_end_when_the_response_is_deleted(gateway, alice, answer):
+async def test_events_end_when_the_response_is_deleted(gateway, alice, answer, monkeypatch):
     response_id, whole = answer
+    load_events_from = event_log.load_events_from
+    row_reads = []
+
+    def load_and_note(turn_id, first_number):
+        events = load_events_from(turn_id, first_number)
+        row_reads.append(first_number)
+        return events
+
+    monkeypatch.setattr(event_log, "load_events_from", load_and_note)
     listening = asyncio.create_task(followed(gateway, alice, response_id))
-    await wait_until_true(lambda: listeners(gateway))
+    await wait_until_true(lambda: row_reads)
     await run_in_thread(Turn.objects.all().delete)
     assert await listening == whole[:5]
 
