@@ -22,7 +22,8 @@ from api.exceptions import api_endpoint
 from api.idempotency.replay import make_idempotent
 from api.relay import conversation_options, error_fields
 from api.relay.gateway import Gateway, LeanRequest
-from api.responses.background.background_runner import Feed, ResponseSlot
+from api.responses.background.feed import Feed
+from api.responses.background.response_slots import ResponseSlot
 from api.responses.output.echoed_fields import echo_fields
 from api.responses.output.events import ResponseEvents
 from api.responses.output.objects import (

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from api import pagination
 from api.relay.gateway import Gateway
-from api.responses.background.event_log import FINAL_EVENT_TYPES, load_response_object
+from api.responses.background.event_log import has_final_event, load_response_object
 from api.responses.output.part_events import Event
 from api.responses.output.renderer import render_event_lines
 from api.streaming.chat_renderer import PING
@@ -141,5 +141,5 @@ async def follow_to_final_event(
     async with aclosing(batches):
         async for events in batches:
             yield events
-            if events and events[-1]["type"] in FINAL_EVENT_TYPES:
+            if has_final_event(events):
                 return

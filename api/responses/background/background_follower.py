@@ -11,7 +11,8 @@ from contextlib import aclosing
 from uuid import UUID
 
 from api.responses.background import event_log
-from api.responses.background.background_runner import (
+from api.responses.background.event_log import NewEvents
+from api.responses.background.feed import (
     DATABASE_WAIT_SECONDS,
     Feed,
     query_with_retries,
@@ -23,8 +24,9 @@ from providers.exceptions import DatabaseUnavailable, GatewayError, InternalErro
 
 logger = logging.getLogger(__name__)
 
+# The pause between two queries grows while no new events come.
 SHORTEST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 0.5  # pauses between two queries, with and without new events
+LONGEST_PAUSE_SECONDS = 0.5
 PAUSE_GROWTH = 1.3
 
 
@@ -34,7 +36,7 @@ class BackgroundFollower:
     def __init__(self) -> None:
         self.feeds: dict[str, Feed] = {}
         self._listener_joined = asyncio.Event()
-        self._database_away_since: float | None = None  # time since the database is away
+        self._database_away_since: float | None = None  # on the monotonic clock
 
     async def follow_response(
         self, turn_id: str, after_number: int, quiet_seconds: float
@@ -45,9 +47,9 @@ class BackgroundFollower:
         feed.listener_count += 1
         self._listener_joined.set()
         try:
-            async with aclosing(feed.follow_events(after_number, quiet_seconds)) as events:
-                async for some in events:
-                    yield some
+            async with aclosing(feed.follow_events(after_number, quiet_seconds)) as batches:
+                async for events in batches:
+                    yield events
         finally:
             feed.listener_count -= 1
             if not feed.listener_count and self.feeds.get(turn_id) is feed:
@@ -59,24 +61,23 @@ class BackgroundFollower:
         while True:
             await wait_for_signal(self._listener_joined, pause if self.feeds else None)
             self._listener_joined.clear()
-            pause = (
-                SHORTEST_PAUSE_SECONDS
-                if await self.deliver_new_events()
-                else min(LONGEST_PAUSE_SECONDS, pause * PAUSE_GROWTH)
-            )
+            pause = min(LONGEST_PAUSE_SECONDS, pause * PAUSE_GROWTH)
+            if await self.deliver_new_events():
+                pause = SHORTEST_PAUSE_SECONDS
 
     async def deliver_new_events(self) -> bool:
         """Read new events of the followed responses and return whether there were any."""
-        wanted = {
+        next_numbers = {
             UUID(feed.turn_id): feed.next_event_number
             for feed in self.feeds.values()
             if not feed.is_over
         }
+        if not next_numbers:
+            self._database_away_since = None
+            return False
         try:
-            found = (
-                await await_in_time(HOUSEKEEPING.run_work(event_log.load_new_events, wanted))
-                if wanted
-                else {}
+            new_events_by_turn = await await_in_time(
+                HOUSEKEEPING.run_work(event_log.load_new_events, next_numbers)
             )
         except DatabaseUnavailable as error:
             self._database_away_since = self._database_away_since or time.monotonic()
@@ -85,17 +86,22 @@ class BackgroundFollower:
             return False
         except Exception:
             logger.exception("rows of responses could not be read")
-            self.fail_feeds(
-                InternalError("Something went wrong here.")
-            )  # otherwise the listeners would wait for ever
+            # otherwise the listeners would wait for ever
+            self.fail_feeds(InternalError("Something went wrong here."))
             return False
         self._database_away_since = None
-        for turn_id, (events, over) in found.items():
-            feed = self.feeds.get(turn_id.hex)
-            if feed is not None and feed.next_event_number == wanted[turn_id] and (events or over):
-                feed.drop_events(feed.next_event_number)
-                feed.add_events(events, is_over=over)
-        return any(events for events, _ in found.values())
+        for turn_id, new_events in new_events_by_turn.items():
+            self._deliver_to_feed(turn_id, next_numbers[turn_id], new_events)
+        return any(new_events.events for new_events in new_events_by_turn.values())
+
+    def _deliver_to_feed(self, turn_id: UUID, next_number: int, new_events: NewEvents) -> None:
+        """Add new events to a turn's feed, unless it has changed since they were read."""
+        feed = self.feeds.get(turn_id.hex)
+        if feed is None or feed.next_event_number != next_number:
+            return
+        if new_events.events or new_events.is_over:
+            feed.drop_events(next_number)
+            feed.add_events(new_events.events, is_over=new_events.is_over)
 
     def fail_feeds(self, error: GatewayError) -> None:
         """End all followed responses with this error."""

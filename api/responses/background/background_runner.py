@@ -11,22 +11,20 @@ its row. So do listeners to an answer that is stopped.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.db import DatabaseError, DataError
 
 from api.responses.background import event_log
+from api.responses.background.feed import Feed
+from api.responses.background.response_slots import ResponseSlot
 from api.responses.output.events import ResponseEvents
 from api.responses.output.objects import render_usage
 from api.responses.output.part_events import Event
 from conversations.history.recorder import SHUT_DOWN_ERROR, OpenTurn
-from conversations.messages.items import replace_unstorable
 from providers.database.database_threads import HOUSEKEEPING, await_in_time, run_in_thread
 from providers.exceptions import (
     DatabaseUnavailable,
@@ -41,148 +39,12 @@ from providers.protocol.trace import Trace
 
 logger = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
 FLUSH_SECONDS = 0.1
-DATABASE_RETRY_SECONDS = 0.5  # pause before the database is tried again
-DATABASE_WAIT_SECONDS = 30.0  # how long listeners wait for a database that is away
 ROW_POLL_SECONDS = 0.05  # pause between two looks at the row of a stopped answer
 USER_RETRY_AFTER_SECONDS = 5  # retry-after for a user who has too many responses
 CANCEL_MARGIN_SECONDS = 0.5  # before the grace is over, so that listeners still get the end
 
 
-# --- one response ---------------------------------------------------------------------------------
-@dataclass(slots=True)
-class Feed:
-    """The newest events of one response; all before the number `first_number` are rows.
-
-    `stop_requested` is set when somebody asks for its end. `error` says why no more events come
-    here, though more may come elsewhere.
-    """
-
-    turn_id: str  # id of the turn
-    first_number: int = 0
-    stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
-    events: list[Event] = field(default_factory=list)
-    is_over: bool = False
-    error: GatewayError | None = None
-    listener_count: int = 0
-    _change_signal: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def next_event_number(self) -> int:
-        """Return the number of the next event."""
-        return self.first_number + len(self.events)
-
-    def add_events(
-        self, events: Sequence[Event], *, is_over: bool = False, error: GatewayError | None = None
-    ) -> None:
-        self.events += map(clean_event, events)
-        self.is_over = self.is_over or is_over
-        self.error = error
-        self._change_signal.set()
-        self._change_signal = asyncio.Event()
-
-    def drop_events(self, before_number: int) -> None:
-        """Drop the events before this number: they are rows now, or will never be."""
-        del self.events[: before_number - self.first_number]
-        self.first_number = before_number
-
-    async def follow_events(
-        self, after_number: int = -1, quiet_seconds: float | None = None
-    ) -> AsyncGenerator[list[Event], None]:
-        """Yield the events with numbers above `after_number` as they come, up to the last one.
-
-        Yields an empty list when none came for `quiet_seconds`. Raises DatabaseUnavailable,
-        ShuttingDown, InternalError.
-        """
-        at = after_number + 1
-        while True:
-            news = self._change_signal
-            over = self.is_over
-            error = self.error
-            first = self.first_number
-            if at < first:  # a listener that came late, or reads slowly
-                found = await query_with_retries(event_log.load_events_from, UUID(self.turn_id), at)
-                at = found[-1]["sequence_number"] + 1 if found else first
-            elif at < self.next_event_number:
-                found = self.events[at - first :]
-                at = self.next_event_number
-            elif error is not None:
-                raise error
-            elif over or await wait_for_signal(news, quiet_seconds):
-                if over:
-                    return
-                continue
-            else:
-                found = []
-            yield found
-
-
-def clean_event(event: Event) -> Event:
-    """Return the event without characters that no database can hold."""
-    try:
-        if b"\\u0000" not in orjson.dumps(event):
-            return event
-    except orjson.JSONEncodeError:  # a lone surrogate
-        pass
-    cleaned: Event = replace_unstorable(event)
-    return cleaned
-
-
-async def wait_for_signal(signal: asyncio.Event, timeout_seconds: float | None) -> bool:
-    """Wait for an event for so many seconds, and return whether it happened."""
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            return await signal.wait()
-    except TimeoutError:
-        return False
-
-
-async def query_with_retries(query: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return the database's answer, trying again for PATIENCE_SECONDS while it is away.
-
-    Raises DatabaseUnavailable.
-    """
-    until = time.monotonic() + DATABASE_WAIT_SECONDS
-    while True:
-        try:
-            return await await_in_time(run_in_thread(query, *args, **kwargs))
-        except DatabaseUnavailable:
-            if time.monotonic() >= until:
-                raise
-        await asyncio.sleep(DATABASE_RETRY_SECONDS)
-
-
-class ResponseSlot:
-    """A user's place for one response; a context that frees it at the end unless it was kept."""
-
-    def __init__(self, user_id: int, slots_by_user: dict[int, int]) -> None:
-        self._user_id = user_id
-        self._slots_by_user = slots_by_user
-        self._is_held = False
-
-    def __enter__(self) -> "ResponseSlot":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if not self._is_held:
-            self.release_response_slot()
-
-    def hold_response_slot(self) -> Callable[[object], None]:
-        """Keep the place until the returned function is called, for example when a task ends."""
-        self._is_held = True
-        return lambda done: self.release_response_slot()
-
-    def release_response_slot(self) -> None:
-        left = self._slots_by_user.get(self._user_id, 0) - 1
-        if left > 0:
-            self._slots_by_user[self._user_id] = left
-        else:
-            self._slots_by_user.pop(self._user_id, None)
-
-
-# --- all responses of a process -------------------------------------------------------------------
 class BackgroundRunner:
     """The background responses of this process; `feeds` is keyed by turn id."""
 
@@ -193,16 +55,15 @@ class BackgroundRunner:
         self._write_lock = asyncio.Lock()
         self._slots_by_user: dict[int, int] = {}  # taken places by user id
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._drain_deadline: float | None = (
-            None  # end of the grace while draining, on the monotonic clock
-        )
+        # while draining: the end of the grace, on the monotonic clock
+        self._drain_deadline: float | None = None
 
-    def reserve_response_slot(self, user_id: int, in_flight: int) -> "ResponseSlot":
+    def reserve_response_slot(self, user_id: int, in_flight: int) -> ResponseSlot:
         """Take a place for one more response of the user, and return it.
 
-        The caller has to free it. Raises KeyLimitExceeded when the user has none left; Saturated
-        when there is no room beside the running responses and the requests in flight, this one
-        among them; ShuttingDown when the process no longer begins responses.
+        The caller has to free it. `in_flight` counts the running requests, with this one. Raises
+        KeyLimitExceeded when the user has no place left; Saturated when there is no room beside
+        the running responses and requests; ShuttingDown when the process begins no more responses.
         """
         if self._drain_deadline is not None:
             raise ShuttingDown("The server is shutting down.", retry_after_seconds=1)
@@ -210,13 +71,14 @@ class BackgroundRunner:
             raise Saturated(
                 "Too many responses are running in the background.", retry_after_seconds=1
             )
-        most = settings.BACKGROUND_PER_USER
-        if most and self._slots_by_user.get(user_id, 0) >= most:
+        limit = settings.BACKGROUND_PER_USER
+        slot_count = self._slots_by_user.get(user_id, 0)
+        if limit and slot_count >= limit:
             message = (
-                f"You have {most} responses running in the background; wait until some have ended."
+                f"You have {limit} responses running in the background; wait until some have ended."
             )
             raise KeyLimitExceeded(message, retry_after_seconds=USER_RETRY_AFTER_SECONDS)
-        self._slots_by_user[user_id] = self._slots_by_user.get(user_id, 0) + 1
+        self._slots_by_user[user_id] = slot_count + 1
         return ResponseSlot(user_id, self._slots_by_user)
 
     def start_response(
@@ -234,14 +96,15 @@ class BackgroundRunner:
         self._loop = asyncio.get_running_loop()
         feed = self.feeds[turn.id] = Feed(turn.id, stop_requested=turn.stop_event)
         feed.add_events(events.make_opening_events())
-        answering = asyncio.create_task(feed_answer_events(feed, trace, batches, events))
-        stopping = asyncio.create_task(cancel_when_requested(feed, answering))
-        for task, tasks in ((answering, self._answer_tasks), (stopping, self._stop_tasks)):
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        answering.add_done_callback(lambda done: stopping.cancel())
+        answer_task = asyncio.create_task(feed_answer_events(feed, trace, batches, events))
+        self._answer_tasks.add(answer_task)
+        answer_task.add_done_callback(self._answer_tasks.discard)
+        stop_task = asyncio.create_task(cancel_when_requested(feed, answer_task))
+        self._stop_tasks.add(stop_task)
+        stop_task.add_done_callback(self._stop_tasks.discard)
+        answer_task.add_done_callback(lambda done: stop_task.cancel())
         for callback in end_callbacks:
-            answering.add_done_callback(callback)
+            answer_task.add_done_callback(callback)
         return feed
 
     def request_stop(self, turn_id: str) -> None:
@@ -264,19 +127,25 @@ class BackgroundRunner:
     async def write_pending_events(self) -> None:
         """Write the events that are no rows yet; after a database error, try them again later."""
         async with self._write_lock:
-            found = [(feed, feed.next_event_number, feed.is_over) for feed in self.feeds.values()]
-            fresh = [(UUID(feed.turn_id), list(feed.events)) for feed, _, _ in found if feed.events]
+            snapshots = [
+                (feed, feed.next_event_number, feed.is_over) for feed in self.feeds.values()
+            ]
+            pending = [
+                (UUID(feed.turn_id), list(feed.events))
+                for feed in self.feeds.values()
+                if feed.events
+            ]
             try:
-                if fresh:
-                    await write_acceptable_events(fresh)
+                if pending:
+                    await write_acceptable_events(pending)
             except DatabaseError as error:
                 logger.warning(
                     "events of responses in the background are not written yet: %s", error
                 )
                 return
-            for feed, end, over in found:
-                feed.drop_events(end)
-                if over:
+            for feed, next_event_number, was_over in snapshots:
+                feed.drop_events(next_event_number)
+                if was_over:
                     self.feeds.pop(feed.turn_id, None)
 
     # --- the end ----------------------------------------------------------------------------------
@@ -286,11 +155,11 @@ class BackgroundRunner:
         Returns the seconds that are left: GRACE_SECONDS less a moment in which listeners get the
         end.
         """
-        grace: float = settings.GRACE_SECONDS
-        grace -= min(CANCEL_MARGIN_SECONDS, grace / 4)
         if self._drain_deadline is None:
-            self._drain_deadline = time.monotonic() + grace
-            asyncio.get_running_loop().call_later(grace, self._cancel_answers)
+            grace_seconds: float = settings.GRACE_SECONDS
+            grace_seconds -= min(CANCEL_MARGIN_SECONDS, grace_seconds / 4)
+            self._drain_deadline = time.monotonic() + grace_seconds
+            asyncio.get_running_loop().call_later(grace_seconds, self._cancel_answers)
         return max(0.0, self._drain_deadline - time.monotonic())
 
     def _cancel_answers(self) -> None:
@@ -300,9 +169,9 @@ class BackgroundRunner:
 
     async def drain_and_stop(self) -> None:
         """Drain, cut off responses that do not end, and write their last events."""
-        left = self.start_draining()
+        seconds_left = self.start_draining()
         if self._answer_tasks:
-            await asyncio.wait(self._answer_tasks, timeout=left)
+            await asyncio.wait(self._answer_tasks, timeout=seconds_left)
         self._cancel_answers()
         await asyncio.gather(*self._answer_tasks, *self._stop_tasks, return_exceptions=True)
         await self.write_pending_events()
@@ -316,8 +185,8 @@ async def write_acceptable_events(events_by_turn: Sequence[tuple[UUID, list[Even
         if len(events_by_turn) == 1:
             logger.warning("events of a response in the background cannot be written: %s", error)
             return
-        for one in events_by_turn:
-            await write_acceptable_events([one])
+        for turn_events in events_by_turn:
+            await write_acceptable_events([turn_events])
 
 
 async def feed_answer_events(
@@ -353,16 +222,16 @@ async def wait_for_final_events(feed: Feed, events: ResponseEvents) -> list[Even
     There is none for a response that was deleted. When the row does not have the end within
     DATABASE_TIMEOUT_SECONDS, the event is a failure.
     """
-    until = time.monotonic() + settings.DATABASE_TIMEOUT_SECONDS
-    while time.monotonic() < until:
+    deadline = time.monotonic() + settings.DATABASE_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
         with suppress(DatabaseUnavailable):
-            found = await await_in_time(
+            final = await await_in_time(
                 run_in_thread(
                     event_log.load_final_event, UUID(feed.turn_id), feed.next_event_number
                 )
             )
-            if found.is_over:
-                return found.events
+            if final.is_over:
+                return final.events
         await asyncio.sleep(ROW_POLL_SECONDS)
     return events.make_failure_events(
         DatabaseUnavailable("The end of the answer could not be written.")
