@@ -10,8 +10,8 @@ import pytest
 from api.accounting import journal
 from api.accounting.ledger import Ledger
 from api.accounting.spool import Spool
+from api.accounting.usage_table import COLUMNS
 from api.accounting.write_errors import RowsRefused, WriteFailed
-from api.accounting.writers import COLUMNS
 from api.models import Status
 from conversations.text.token_estimate import MESSAGE_TOKENS
 from providers.exceptions import (

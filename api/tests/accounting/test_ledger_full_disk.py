@@ -11,8 +11,8 @@ import pytest
 
 from api.accounting import journal
 from api.accounting.journal import FIRST_SLOTS
+from api.accounting.usage_table import COLUMNS
 from api.accounting.write_errors import WriteFailed
-from api.accounting.writers import COLUMNS
 from api.tests.accounting.test_ledger import Kept, until
 from api.tests.accounting.test_ledger_recovery import ids, serve, trace
 from providers.exceptions import DatabaseUnavailable

@@ -11,8 +11,8 @@ from django.conf import settings as django_settings
 from api.accounting import journal
 from api.accounting.journal import SLOT_BYTES, Journal
 from api.accounting.spool import Spool
+from api.accounting.usage_table import COLUMNS
 from api.accounting.write_errors import WriteFailed
-from api.accounting.writers import COLUMNS
 from api.tests.accounting.test_ledger import Kept, answered, chunk, served, trace, until
 from providers.exceptions import DatabaseUnavailable
 

@@ -12,7 +12,7 @@ import pytest
 from api.accounting import file_locks
 from api.accounting.journal import SLOT_BYTES, Journal
 from api.accounting.spool import Spool
-from api.accounting.writers import COLUMNS
+from api.accounting.usage_table import COLUMNS
 from api.tests.accounting.test_ledger import Kept, until
 from api.tests.accounting.test_ledger_recovery import AT, facts, ids, row
 

@@ -10,9 +10,12 @@ import pytest
 from django.db import connection
 
 from api.accounting import writers
+from api.accounting.postgres_writer import PostgresWriter
+from api.accounting.sqlite_writer import SqliteWriter
 from api.accounting.usage_rows import row_from_facts
+from api.accounting.usage_table import COLUMNS, TABLE
 from api.accounting.write_errors import RowsRefused, WriteFailed
-from api.accounting.writers import COLUMNS, PostgresWriter, SqliteWriter, Writer
+from api.accounting.writers import Writer
 from api.models import UsageRecord
 from providers.database.database_threads import run_in_thread
 
@@ -374,13 +377,13 @@ async def test_a_sqlite_file_that_is_not_there_fails_and_is_used_once_it_is(tmp_
             columns = ", ".join(
                 f"{name} {'TEXT PRIMARY KEY' if name == 'id' else 'ANY'}" for name in COLUMNS
             )
-            db.execute(f"CREATE TABLE {writers.TABLE} ({columns})")
+            db.execute(f"CREATE TABLE {TABLE} ({columns})")
         db.close()
         await write(writer, row(), row(2))
     finally:
         await writer.close()
     db = sqlite3.connect(path)
-    assert db.execute(f"SELECT count(*) FROM {writers.TABLE}").fetchone() == (2,)
+    assert db.execute(f"SELECT count(*) FROM {TABLE}").fetchone() == (2,)
     db.close()
 
 
@@ -424,7 +427,7 @@ async def test_a_table_that_is_locked_fails_in_time(writer: Writer) -> None:
     }
     impatient = PostgresWriter(parameters, 0.2)
     async with await psycopg.AsyncConnection.connect(**parameters) as other:
-        await other.execute(f"LOCK TABLE {writers.TABLE} IN ACCESS EXCLUSIVE MODE")
+        await other.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(WriteFailed):
             await write(impatient, row())
         await other.rollback()
