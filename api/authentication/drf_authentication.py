@@ -2,9 +2,7 @@
 
 from typing import Any, cast
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -16,12 +14,12 @@ from api.authentication.caller import Caller
 class KeyAuthentication(BaseAuthentication):
     """DRF authentication by an API key: `request.user` is its user, `request.auth` the Caller."""
 
-    def authenticate(self, request: Request) -> tuple[AbstractBaseUser | AnonymousUser, Caller]:
+    def authenticate(self, request: Request) -> tuple[User | AnonymousUser, Caller]:
         key = credentials.read_credential(request.META)
         caller = credentials.load_caller(keys.digest_key(key))
         if caller is None:
             return AnonymousUser(), credentials.make_passthrough_caller(key)
-        return get_user_model().objects.get(pk=cast(int, caller.user_id)), caller
+        return User.objects.get(pk=cast(int, caller.user_id)), caller
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -2,14 +2,15 @@
 
 Several clients drop reasoning items without it when nothing is stored. Some upstreams need the
 thinking that came before a tool call. Nothing is secret in it: it is the text in base64, behind a
-mark by which ours is recognised. Content that another service has sealed stays unchanged. Source:
-OpenAI's API reference, "Create a response", `include`.
+mark by which ours is recognised. Content that another service has encrypted stays unchanged.
+Source: OpenAI's API reference, "Create a response", `include`.
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
+
+from providers.protocol.json_types import JsonObject
 
 INCLUDE_VALUE = "reasoning.encrypted_content"
 OWN_PREFIX = "proxysite."
@@ -19,37 +20,30 @@ def encode_reasoning(text: str) -> str:
     return OWN_PREFIX + base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
 
 
-def decode_input_reasoning(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body with the text of reasoning items that were sealed here."""
-    given = body.get("input")
-    if not isinstance(given, list):
+def decode_input_reasoning(body: Mapping[str, object]) -> JsonObject:
+    """Return the body with the text of reasoning items in place of our `encrypted_content`."""
+    items = body.get("input")
+    if not isinstance(items, list):
         return dict(body)
-    return {
-        **body,
-        "input": [
-            decode_reasoning_item(item) if item.get("type") == "reasoning" else item
-            for item in given
-        ],
-    }
+    return {**body, "input": [decode_reasoning_item(item) for item in items]}
 
 
-def decode_reasoning_item(item: dict[str, Any]) -> dict[str, Any]:
-    """Return a reasoning item with its text in place of its seal.
+def decode_reasoning_item(item: JsonObject) -> JsonObject:
+    """Return a reasoning item with its text in place of our `encrypted_content`.
 
-    An item that has its text anyway loses only the seal.
+    An item that has its text anyway loses only that field. Other items stay unchanged.
     """
-    sealed = item.get("encrypted_content") or ""
-    if not sealed.startswith(OWN_PREFIX):
+    if item.get("type") != "reasoning":
         return item
-    bare = {name: value for name, value in item.items() if name != "encrypted_content"}
+    encrypted = item.get("encrypted_content") or ""
+    if not encrypted.startswith(OWN_PREFIX):
+        return item
+    decoded = {name: value for name, value in item.items() if name != "encrypted_content"}
     if item.get("content") or item.get("summary"):
-        return bare
+        return decoded
     try:
-        text = (
-            base64.b64decode(sealed.removeprefix(OWN_PREFIX), validate=True)
-            .decode()
-            .replace("\0", "")
-        )
+        text = base64.b64decode(encrypted.removeprefix(OWN_PREFIX), validate=True).decode()
     except (binascii.Error, ValueError):
-        return bare
-    return {**bare, "content": [{"type": "reasoning_text", "text": text}]}
+        return decoded
+    text = text.replace("\0", "")
+    return {**decoded, "content": [{"type": "reasoning_text", "text": text}]}

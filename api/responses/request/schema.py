@@ -5,7 +5,7 @@ that no chat upstream can serve, are refused with their name in `param`. Source:
 reference, "Create a response".
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from django.conf import settings
 from msgspec import UNSET, Meta, Struct
@@ -16,6 +16,7 @@ from api.schemas.item_inputs import validate_metadata
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
 from conversations.reasoning.sampling_paths import CandidateCount
 from providers.exceptions import InvalidRequest
+from providers.protocol.json_types import JsonObject
 
 RENAMED_FIELDS = {
     "messages": "input",
@@ -29,12 +30,8 @@ RENAMED_FIELDS = {
     "function_call": "tool_choice",
     "web_search_options": "tools",
 }
-UNSUPPORTED_FIELDS = (
-    "prompt",
-    "context_management",
-    "audio",
-    "modalities",
-)  # fields that no chat completion can serve
+# Fields that no chat completion can serve.
+UNSUPPORTED_FIELDS = ("prompt", "context_management", "audio", "modalities")
 INPUT_SOURCE_FIELDS = ("input", "instructions", "previous_response_id", "conversation")
 
 IncludeValue = Literal[
@@ -58,7 +55,7 @@ class ReasoningOptions(Struct):
 class TextFormat(Struct):
     type: Literal["text", "json_object", "json_schema"]
     name: str | Maybe = UNSET
-    schema: dict[str, Any] | Maybe = UNSET
+    schema: JsonObject | Maybe = UNSET
     description: str | Maybe = UNSET
     strict: bool | Maybe = UNSET
 
@@ -71,13 +68,13 @@ class TextOptions(Struct):
 class ResponseBody(Struct, kw_only=True):
     model: Name
     background: bool | Maybe = UNSET
-    conversation: str | dict[str, Any] | Maybe = UNSET
+    conversation: str | JsonObject | Maybe = UNSET
     include: list[IncludeValue] | Maybe = UNSET
-    input: str | list[dict[str, Any]] | Maybe = UNSET
+    input: str | list[JsonObject] | Maybe = UNSET
     instructions: str | Maybe = UNSET
     max_output_tokens: Tokens | Maybe = UNSET
     max_tool_calls: Annotated[int, Meta(ge=1)] | Maybe = UNSET
-    metadata: dict[str, Any] | Maybe = UNSET
+    metadata: JsonObject | Maybe = UNSET
     n: Literal[1] | Maybe = UNSET
     parallel_tool_calls: bool | Maybe = UNSET
     previous_response_id: Name | Maybe = UNSET
@@ -90,8 +87,8 @@ class ResponseBody(Struct, kw_only=True):
     stream_options: StreamOptions | Maybe = UNSET
     temperature: Annotated[float, Meta(ge=0, le=2)] | Maybe = UNSET
     text: TextOptions | Maybe = UNSET
-    tool_choice: str | dict[str, Any] | Maybe = UNSET
-    tools: list[dict[str, Any]] | Maybe = UNSET
+    tool_choice: str | JsonObject | Maybe = UNSET
+    tools: list[JsonObject] | Maybe = UNSET
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | Maybe = UNSET
     top_p: Annotated[float, Meta(ge=0, le=1)] | Maybe = UNSET
     truncation: Literal["auto", "disabled"] | Maybe = UNSET
@@ -106,7 +103,7 @@ class TokenCountBody(ResponseBody, kw_only=True):
     model: Name | Maybe = UNSET  # type: ignore[assignment]
 
 
-def read_response_body(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> dict[str, Any]:
+def read_response_body(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> JsonObject:
     """Return the validated body.
 
     Raises InvalidJson or InvalidRequest, with `param` when one field is at fault.
@@ -117,28 +114,36 @@ def read_response_body(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> 
     refuse_unsupported_fields(body)
     check_state_fields(body)
     validate_metadata(body.get("metadata"))
-    format_ = (body.get("text") or {}).get("format") or {}
-    for name in ("name", "schema") if format_.get("type") == "json_schema" else ():
-        if format_.get(name) is None:
-            raise missing_parameter_error(f"text.format.{name}")
+    check_text_format(body)
     tools.check_tools(body)
     if isinstance(body.get("input"), list):
         input_items.check_input_items(body["input"])
     return body
 
 
-def find_conversation_id(body: dict[str, Any]) -> str:
+def find_conversation_id(body: JsonObject) -> str:
     """Return the conversation that the request is part of, or an empty string."""
-    given = body.get("conversation")
-    return given if isinstance(given, str) else (given or {}).get("id") or ""
+    conversation = body.get("conversation") or ""
+    if isinstance(conversation, dict):
+        return conversation.get("id") or ""
+    return str(conversation)
 
 
-def refuse_unsupported_fields(body: dict[str, Any]) -> None:
-    for name in RENAMED_FIELDS:
+def check_text_format(body: JsonObject) -> None:
+    """Raise InvalidRequest when the text format is a JSON schema without a name or a schema."""
+    text_format = (body.get("text") or {}).get("format") or {}
+    if text_format.get("type") != "json_schema":
+        return
+    for name in ("name", "schema"):
+        if text_format.get(name) is None:
+            raise missing_parameter_error(f"text.format.{name}")
+
+
+def refuse_unsupported_fields(body: JsonObject) -> None:
+    for name, new_name in RENAMED_FIELDS.items():
         if body.get(name) is not None:
-            newer = RENAMED_FIELDS[name]
-            why = f"Unsupported parameter: {name!r}. In the Responses API it is {newer!r}."
-            raise InvalidRequest(why, param=name, code="unsupported_parameter")
+            message = f"Unsupported parameter: {name!r}. In the Responses API it is {new_name!r}."
+            raise InvalidRequest(message, param=name, code="unsupported_parameter")
     for name in UNSUPPORTED_FIELDS:
         if body.get(name) is not None:
             raise InvalidRequest(
@@ -146,14 +151,14 @@ def refuse_unsupported_fields(body: dict[str, Any]) -> None:
             )
 
 
-def check_state_fields(body: dict[str, Any]) -> None:
+def check_state_fields(body: JsonObject) -> None:
     """Raise InvalidRequest when fields about other responses, storing or streaming contradict."""
-    given = body.get("conversation")
-    if isinstance(given, dict) and not isinstance(given.get("id"), str):
+    conversation = body.get("conversation")
+    if isinstance(conversation, dict) and not isinstance(conversation.get("id"), str):
         raise missing_parameter_error("conversation.id")
-    if given is not None and not find_conversation_id(body):
+    if conversation is not None and not find_conversation_id(body):
         raise InvalidRequest("The id of a conversation cannot be empty.", param="conversation")
-    if given is not None and body.get("previous_response_id") is not None:
+    if conversation is not None and body.get("previous_response_id") is not None:
         raise InvalidRequest(
             "A response is part of a conversation or follows another response, not both.",
             param="previous_response_id",

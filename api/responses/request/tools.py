@@ -6,7 +6,7 @@ with a clear message. Source: OpenAI's API reference, "Create a response", `tool
 `tool_choice`.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -15,8 +15,9 @@ from api.schemas.chat_request_body import FunctionName
 from api.schemas.item_inputs import prefix_error_path
 from api.schemas.json_body import Maybe, invalid_value_error, missing_parameter_error
 from providers.exceptions import InvalidRequest
+from providers.protocol.json_types import JsonObject
 
-Tool = dict[str, Any]
+Tool = JsonObject
 WEB_SEARCH_TYPES = frozenset(
     ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
 )  # fmt: skip
@@ -27,22 +28,22 @@ LOCATION_FIELDS = ("city", "country", "region", "timezone")
 class FunctionTool(Struct):
     name: FunctionName
     description: str | Maybe = UNSET
-    parameters: dict[str, Any] | Maybe = UNSET
+    parameters: JsonObject | Maybe = UNSET
     strict: bool | Maybe = UNSET
 
 
 class SearchTool(Struct):
     search_context_size: str | Maybe = UNSET
-    user_location: dict[str, Any] | Maybe = UNSET
-    filters: dict[str, Any] | Maybe = UNSET
+    user_location: JsonObject | Maybe = UNSET
+    filters: JsonObject | Maybe = UNSET
 
 
 class AllowedToolsChoice(Struct):
     mode: Literal["auto", "required"]
-    tools: list[dict[str, Any]]
+    tools: list[JsonObject]
 
 
-def check_tools(body: dict[str, Any]) -> None:
+def check_tools(body: JsonObject) -> None:
     """Raise InvalidRequest when a tool, or the choice among them, is wrong or cannot be served."""
     tools = body.get("tools") or []
     for position, tool in enumerate(tools):
@@ -61,14 +62,14 @@ def check_tools(body: dict[str, Any]) -> None:
 
 
 def check_tool(tool: Tool, field_path: str) -> None:
-    kind = find_served_type(tool, field_path)
+    tool_type = find_served_type(tool, field_path)
     try:
-        msgspec.convert(tool, FunctionTool if kind == "function" else SearchTool)
+        msgspec.convert(tool, FunctionTool if tool_type == "function" else SearchTool)
     except msgspec.ValidationError as error:
         raise invalid_value_error(prefix_error_path(str(error), field_path)) from None
-    if kind in WEB_SEARCH_TYPES and any((tool.get("filters") or {}).values()):
-        why = "A search cannot be kept to some domains here."
-        raise InvalidRequest(why, param=f"{field_path}.filters", code="unsupported_parameter")
+    if tool_type in WEB_SEARCH_TYPES and any((tool.get("filters") or {}).values()):
+        message = "A search cannot be limited to some domains here."
+        raise InvalidRequest(message, param=f"{field_path}.filters", code="unsupported_parameter")
 
 
 def find_served_type(tool: Tool, field_path: str) -> str:
@@ -76,16 +77,19 @@ def find_served_type(tool: Tool, field_path: str) -> str:
 
     Raises InvalidRequest for any other.
     """
-    kind = tool.get("type")
-    if kind is None:
+    tool_type = tool.get("type")
+    if tool_type is None:
         raise missing_parameter_error(f"{field_path}.type")
-    if isinstance(kind, str) and (kind == "function" or kind in WEB_SEARCH_TYPES):
-        return kind
-    why = f"Tools of the type {kind!r} are not supported here: only functions and web search are."
-    raise InvalidRequest(why, param=field_path, code="unsupported_parameter")
+    if isinstance(tool_type, str) and (tool_type == "function" or tool_type in WEB_SEARCH_TYPES):
+        return tool_type
+    message = (
+        f"Tools of the type {tool_type!r} are not supported here: "
+        "only functions and web search are."
+    )
+    raise InvalidRequest(message, param=field_path, code="unsupported_parameter")
 
 
-def check_tool_choice(choice: dict[str, Any], tools: list[Tool]) -> None:
+def check_tool_choice(choice: JsonObject, tools: list[Tool]) -> None:
     if choice.get("type") != "allowed_tools":
         check_named_tool(choice, tools, "tool_choice")
         return
@@ -97,20 +101,20 @@ def check_tool_choice(choice: dict[str, Any], tools: list[Tool]) -> None:
         check_named_tool(named, tools, f"tool_choice.tools[{position}]")
 
 
-def check_named_tool(named_tool: dict[str, Any], tools: list[Tool], field_path: str) -> None:
+def check_named_tool(named_tool: JsonObject, tools: list[Tool], field_path: str) -> None:
     name = named_tool.get("name")
     if find_served_type(named_tool, field_path) == "function":
         if any(tool["type"] == "function" and tool["name"] == name for tool in tools):
             return
-        why = f"tool_choice names {name!r}, which is not among the tools."
-        raise InvalidRequest(why, param=field_path)
+        message = f"tool_choice names {name!r}, which is not among the tools."
+        raise InvalidRequest(message, param=field_path)
     if not any(tool["type"] in WEB_SEARCH_TYPES for tool in tools):
         raise InvalidRequest(
             "tool_choice names a web search, which is not among the tools.", param=field_path
         )
 
 
-def build_tool_fields(body: dict[str, Any]) -> dict[str, Any]:
+def build_tool_fields(body: JsonObject) -> JsonObject:
     """Return the fields of a chat body for the tools of the validated `body`.
 
     When only some tools are allowed, the others are not sent: that works at every upstream. A
@@ -123,24 +127,28 @@ def build_tool_fields(body: dict[str, Any]) -> dict[str, Any]:
             tool for tool in tools if any(is_chosen_tool(tool, named) for named in choice["tools"])
         ]
         choice = choice["mode"]
-    found: dict[str, Any] = {}
-    if functions := [build_chat_tool(tool) for tool in tools if tool["type"] == "function"]:
-        found["tools"] = functions
-        if isinstance(choice, dict):
-            choice = (
-                {"type": "function", "function": {"name": choice["name"]}}
-                if "name" in choice
-                else None
-            )
-        given = {"tool_choice": choice, "parallel_tool_calls": body.get("parallel_tool_calls")}
-        found |= {name: value for name, value in given.items() if value is not None}
-    searching = next((tool for tool in tools if tool["type"] in WEB_SEARCH_TYPES), None)
-    if searching is not None and choice != "none":
-        found["web_search_options"] = build_search_options(searching)
-    return found
+    chat_tools = [build_chat_tool(tool) for tool in tools if tool["type"] == "function"]
+    search_tools = [tool for tool in tools if tool["type"] in WEB_SEARCH_TYPES]
+    fields: JsonObject = {}
+    if chat_tools:
+        fields["tools"] = chat_tools
+        fields["tool_choice"] = build_chat_tool_choice(choice)
+        fields["parallel_tool_calls"] = body.get("parallel_tool_calls")
+    if search_tools and choice != "none":
+        fields["web_search_options"] = build_search_options(search_tools[0])
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def is_chosen_tool(tool: Tool, named_tool: dict[str, Any]) -> bool:
+def build_chat_tool_choice(choice: str | JsonObject | None) -> str | JsonObject | None:
+    """Return the choice in the form of a chat completion; None for a forced search."""
+    if not isinstance(choice, dict):
+        return choice
+    if "name" not in choice:
+        return None
+    return {"type": "function", "function": {"name": choice["name"]}}
+
+
+def is_chosen_tool(tool: Tool, named_tool: JsonObject) -> bool:
     """Return whether a choice means this tool."""
     if tool["type"] == "function":
         return bool(named_tool["type"] == "function" and named_tool.get("name") == tool["name"])
@@ -155,11 +163,12 @@ def build_chat_tool(tool: Tool) -> Tool:
     }
 
 
-def build_search_options(tool: Tool) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def build_search_options(tool: Tool) -> JsonObject:
+    options: JsonObject = {}
     if tool.get("search_context_size"):
-        found["search_context_size"] = tool["search_context_size"]
-    if location := tool.get("user_location"):
-        where = {name: location[name] for name in LOCATION_FIELDS if location.get(name) is not None}
-        found["user_location"] = {"type": "approximate", "approximate": where}
-    return found
+        options["search_context_size"] = tool["search_context_size"]
+    location = tool.get("user_location")
+    if location:
+        place = {name: location[name] for name in LOCATION_FIELDS if location.get(name) is not None}
+        options["user_location"] = {"type": "approximate", "approximate": place}
+    return options
