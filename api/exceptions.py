@@ -90,6 +90,13 @@ def as_gateway_error(error: Exception) -> GatewayError | None:
         return BodyTooLarge("The request body is too large.")
     if isinstance(error, Http404):
         return UnknownUrl("There is nothing at this address.")
+    if isinstance(error, drf.APIException):
+        return as_caller_error(error)
+    return None
+
+
+def as_caller_error(error: drf.APIException) -> GatewayError:
+    """Return an exception of Django REST framework as a GatewayError."""
     if isinstance(error, drf.MethodNotAllowed):
         return MethodNotAllowed(str(error.detail), "")
     if isinstance(error, drf.UnsupportedMediaType):
@@ -100,9 +107,7 @@ def as_gateway_error(error: Exception) -> GatewayError | None:
         return InvalidKey("The request carries no API key: give it as “Authorization: Bearer KEY”.")
     if isinstance(error, drf.PermissionDenied):
         return Forbidden("You may not do this.", code="permission_denied")
-    if isinstance(error, drf.APIException):
-        return InvalidRequest(str(error.detail))
-    return None
+    return InvalidRequest(str(error.detail))
 
 
 P = ParamSpec("P")
