@@ -30,6 +30,7 @@ from providers.exceptions import (
     UnsupportedMediaType,
     UpstreamError,
 )
+from providers.protocol.json_types import JsonObject
 
 Request = TypeVar("Request", bound=HttpRequest)
 AnyView = TypeVar("AnyView", bound=Callable[..., object])
@@ -37,7 +38,7 @@ AnyView = TypeVar("AnyView", bound=Callable[..., object])
 LEAN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
 
 
-def error_body(error: GatewayError) -> dict[str, Any]:
+def error_body(error: GatewayError) -> JsonObject:
     """Return OpenAI's error object; all four keys are always there."""
     return {
         "error": {
@@ -51,30 +52,29 @@ def error_body(error: GatewayError) -> dict[str, Any]:
 
 def error_headers(error: GatewayError) -> dict[str, str]:
     """Return the headers of an error: when to retry, whether to retry, and how to sign in."""
-    found = {"cache-control": "no-store"}
+    headers = {"cache-control": "no-store"}
     if error.retry_after_seconds is not None:
         seconds = max(error.retry_after_seconds, 0.001)
-        found["retry-after"] = str(max(1, round(seconds + 0.499)))
-        found["retry-after-ms"] = str(round(seconds * 1000))
+        headers["retry-after"] = str(max(1, round(seconds + 0.499)))
+        headers["retry-after-ms"] = str(round(seconds * 1000))
     if isinstance(error, UpstreamError):
-        found["x-should-retry"] = "false"  # all possible retries were made here
+        headers["x-should-retry"] = "false"  # all possible retries were made here
     if isinstance(error, InvalidKey):
-        found["www-authenticate"] = "Bearer"
+        headers["www-authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
-        found["allow"] = error.allowed_methods
+        headers["allow"] = error.allowed_methods
     if isinstance(error, RequestTimeout):
-        found["connection"] = "close"  # the rest of the body may still come
-    return found
+        headers["connection"] = "close"  # the rest of the body may still come
+    return headers
 
 
 def render_error(error: GatewayError, request_id: str) -> HttpResponse:
     """Return the HTTP answer for an error."""
-    found = {**error_headers(error), "x-request-id": request_id}
     return HttpResponse(
         orjson.dumps(error_body(error)),
         status=error.shown_status,
         content_type="application/json",
-        headers=found,
+        headers={**error_headers(error), "x-request-id": request_id},
     )
 
 
@@ -93,6 +93,13 @@ def as_gateway_error(error: Exception) -> GatewayError | None:
         return BodyTooLarge("The request body is too large.")
     if isinstance(error, Http404):
         return UnknownUrl("There is nothing at this address.")
+    if isinstance(error, drf.APIException):
+        return as_caller_error(error)
+    return None
+
+
+def as_caller_error(error: drf.APIException) -> GatewayError:
+    """Return an exception of Django REST framework as a GatewayError."""
     if isinstance(error, drf.MethodNotAllowed):
         return MethodNotAllowed(str(error.detail), "")
     if isinstance(error, drf.UnsupportedMediaType):
@@ -103,7 +110,7 @@ def as_gateway_error(error: Exception) -> GatewayError | None:
         return InvalidKey("The request carries no API key: give it as “Authorization: Bearer KEY”.")
     if isinstance(error, drf.PermissionDenied):
         return Forbidden("You may not do this.", code="permission_denied")
-    return InvalidRequest(str(error.detail)) if isinstance(error, drf.APIException) else None
+    return InvalidRequest(str(error.detail))
 
 
 P = ParamSpec("P")
@@ -147,17 +154,17 @@ def mark_lean(view: AnyView) -> AnyView:
 
 def get_request_id(request: HttpRequest) -> str:
     """Return the id of this request, which is the same in headers, logs and ledger."""
-    found: str | None = getattr(request, "request_id", None)
-    return found or f"req_{uuid4().hex}"
+    request_id: str | None = getattr(request, "request_id", None)
+    return request_id or f"req_{uuid4().hex}"
 
 
 def rest_framework_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Return the answer for an error in a DRF view, or None when it is our own fault."""
-    ours = as_gateway_error(error)
-    if ours is None:
+    gateway_error = as_gateway_error(error)
+    if gateway_error is None:
         return None
-    request = context["request"]
-    found = {**error_headers(ours), "x-request-id": get_request_id(request._request)}
-    if isinstance(ours, MethodNotAllowed):
-        found["allow"] = ", ".join(context["view"].allowed_methods)
-    return Response(error_body(ours), status=ours.shown_status, headers=found)
+    request_id = get_request_id(context["request"]._request)
+    headers = {**error_headers(gateway_error), "x-request-id": request_id}
+    if isinstance(gateway_error, MethodNotAllowed):
+        headers["allow"] = ", ".join(context["view"].allowed_methods)
+    return Response(error_body(gateway_error), status=gateway_error.shown_status, headers=headers)

@@ -8,19 +8,19 @@ from django.core.exceptions import ValidationError
 
 from api import keys
 from api.one_time_forms import generate_form_number
+from providers.protocol.json_types import JsonObject
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
-    is_used: Callable[
-        [str], bool
-    ]  # set by the admin: says if the form of this number has issued its key
+    # set by the admin: says if the form of this number has issued its key
+    is_used: Callable[[str], bool]
     form_number = forms.CharField(
         required=False, max_length=64, widget=forms.HiddenInput, initial=generate_form_number
     )
     allowed_models = forms.MultipleChoiceField(
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="What is ticked may be used; with nothing ticked every model may.",
+        help_text="The key may use the ticked models; with none ticked it may use every model.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -38,8 +38,8 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_allowed_models(self) -> list[str]:
         return list(self.cleaned_data["allowed_models"])
 
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+    def clean(self) -> JsonObject:
+        cleaned: JsonObject = super().clean() or self.cleaned_data
         if "form_number" in self.fields and self.is_used(cleaned.get("form_number", "")):
             text = "This form has issued its key already, and a key is shown once: open a new form."
             self.add_error(None, ValidationError(text))

@@ -47,11 +47,10 @@ def add_existing_key(user: User, key: str, *, name: str = "") -> ApiKey:
 
     A key that is known stays unchanged, revoked or not.
     """
-    shown = (
-        f"{key[:4]}…{digest_key(key)[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
-    )
+    digest = digest_key(key)
+    prefix = f"{key[:4]}…{digest[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
     row, _ = ApiKey.objects.get_or_create(
-        digest=digest_key(key), defaults={"user": user, "name": name, "prefix": shown}
+        digest=digest, defaults={"user": user, "name": name, "prefix": prefix}
     )
     return row
 

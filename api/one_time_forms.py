@@ -28,13 +28,15 @@ def mark_used(request: HttpRequest, number: str) -> None:
     """Write to the session that this form has issued its key.
 
     The caller's transaction is open: the session's row stays locked until the key is written.
-    Raises UsedAlready, also when the form was sent twice at the same moment.
+    Raises FormAlreadyUsed, also when the form was sent twice at the same moment.
     """
     if not number:
         return
     row = Session.objects.select_for_update().filter(pk=request.session.session_key).first()
-    used = row.get_decoded().get(USED_FORMS_KEY, []) if row is not None else []
-    if number in used:
+    used_numbers = []
+    if row is not None:
+        used_numbers = row.get_decoded().get(USED_FORMS_KEY, [])
+    if number in used_numbers:
         raise FormAlreadyUsed
-    request.session[USED_FORMS_KEY] = [*used, number][-REMEMBERED_FORMS:]
+    request.session[USED_FORMS_KEY] = [*used_numbers, number][-REMEMBERED_FORMS:]
     request.session.save()

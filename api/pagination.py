@@ -4,14 +4,15 @@ Pages are found by key, never by offset. `parse_page_query` reads the query stri
 `select_page_rows` finds the rows and one more, by which `render_page` knows whether more follow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
 from providers.exceptions import InvalidRequest
 from providers.integers import parse_integer
+from providers.protocol.json_types import JsonObject
 
 DEFAULT_LIMIT = 20
 LONGEST_PAGE = 100
@@ -28,7 +29,7 @@ class PageQuery:
 
 
 def parse_page_query(
-    query: Mapping[str, Any],
+    query: Mapping[str, object],
     *,
     limit: int = DEFAULT_LIMIT,
     most_rows: int = LONGEST_PAGE,
@@ -39,11 +40,11 @@ def parse_page_query(
     `limit` and `order` are the defaults; `most_rows` is the most rows of one page. Raises
     InvalidRequest.
     """
-    count = read_integer(query.get("limit", limit), "limit", 1, most_rows)
-    way = query.get("order", order)
-    if way not in ("asc", "desc"):
+    row_count = read_integer(query.get("limit", limit), "limit", 1, most_rows)
+    direction = query.get("order", order)
+    if direction not in ("asc", "desc"):
         raise InvalidRequest("order is asc or desc.", param="order")
-    return PageQuery(str(query.get("after") or ""), count, way == "desc")
+    return PageQuery(str(query.get("after") or ""), row_count, direction == "desc")
 
 
 def read_integer(value: object, param: str, least: int, most: int) -> int:
@@ -56,6 +57,13 @@ def read_integer(value: object, param: str, least: int, most: int) -> int:
         text = f"{param} must be a whole number from {least} to {most}."
         raise InvalidRequest(text, param=param)
     return number
+
+
+def find_last_seen(page_query: PageQuery, find_row: Callable[[str], Row]) -> Row | None:
+    """Return the row after which the page begins, found by its id; None for the first page."""
+    if not page_query.after:
+        return None
+    return find_row(page_query.after)
 
 
 def select_page_rows(
@@ -76,29 +84,29 @@ def select_page_rows(
 def after_row_condition(last: Model, fields: Sequence[str], *, descending: bool) -> Q:
     """Return the condition for rows after this one, in a form that can use an index on `fields`."""
     field, *others = fields
-    way = "lt" if descending else "gt"
+    lookup = "lt" if descending else "gt"
     value = getattr(last, field)
-    past = Q(**{f"{field}__{way}": value})
+    is_past = Q(**{f"{field}__{lookup}": value})
     if not others:
-        return past
-    return Q(**{f"{field}__{way}e": value}) & (
-        past | after_row_condition(last, others, descending=descending)
-    )
+        return is_past
+    is_past_in_others = after_row_condition(last, others, descending=descending)
+    return Q(**{f"{field}__{lookup}e": value}) & (is_past | is_past_in_others)
 
 
 def render_page(
-    objects: Sequence[dict[str, Any]], page_query: PageQuery, id_field: str = "id"
-) -> dict[str, Any]:
+    objects: Sequence[JsonObject], page_query: PageQuery, id_field: str = "id"
+) -> JsonObject:
     """Return OpenAI's list object of the first `limit` objects; `id_field` has their ids.
 
     In an empty page both ids are null. OpenAI's clients accept that, though their types for some
     lists say string.
     """
-    shown = list(objects[: page_query.limit])
+    page_objects = list(objects[: page_query.limit])
+    ids = [page_object[id_field] for page_object in page_objects] or [None]
     return {
         "object": "list",
-        "data": shown,
-        "first_id": shown[0][id_field] if shown else None,
-        "last_id": shown[-1][id_field] if shown else None,
+        "data": page_objects,
+        "first_id": ids[0],
+        "last_id": ids[-1],
         "has_more": len(objects) > page_query.limit,
     }

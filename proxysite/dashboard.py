@@ -25,7 +25,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 from django_celery_beat.models import PeriodicTask
 
-from api.admin import OUTCOME_COLOURS, load_token_masks
+from api.admin.attempts_table import OUTCOME_COLOURS, load_token_masks
 from api.models import Status, UsageRecord
 from api.views.staff import token_pool
 from api.views.staff.staff_access import InvalidStaffRequest

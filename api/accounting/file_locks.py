@@ -15,14 +15,14 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 UNREADABLE_SUFFIX = ".unreadable"
-TRANSIENT_ERRNOS = (
+TRANSIENT_ERRNOS = (  # faults that pass, not those of the file
     errno.EMFILE,
     errno.ENFILE,
     errno.ENOMEM,
     errno.EAGAIN,
     errno.EINTR,
     errno.ENOLCK,
-)  # faults that pass, not those of the file
+)
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def is_still_at(path: Path, descriptor: int) -> bool:
 
 
 class UnreadableFiles:
-    """The files that this process could not handle: each is logged once and not looked at again."""
+    """The files that this process could not handle: each is logged once and skipped then."""
 
     def __init__(self) -> None:
         self._logged: set[str] = set()

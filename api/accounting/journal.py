@@ -10,14 +10,17 @@ how the request ended: the disk space of the slot is already allocated.
 import fcntl
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
 SLOT_BYTES = 512
+MOST_DATA_BYTES = SLOT_BYTES - 2  # the first two bytes are the length
 FIRST_SLOTS = 128
 FACT_COUNT = 7  # values of a running request: id, start, key, user, endpoint, model, stream
+Facts = list[Any]  # the values of one request, as JSON
 ENDED_FACT_COUNT = 16  # with how it ended, as `usage_rows.facts_from_row` makes them
 
 
@@ -34,9 +37,8 @@ class Journal:
         self._descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.posix_fallocate(
-                self._descriptor, 0, FIRST_SLOTS * SLOT_BYTES
-            )  # so a full disk is an error here, not a signal later
+            # so that a full disk is an error here, not a signal later
+            os.posix_fallocate(self._descriptor, 0, FIRST_SLOTS * SLOT_BYTES)
             draft.rename(self.path)
         except OSError:
             os.close(self._descriptor)
@@ -46,7 +48,7 @@ class Journal:
         self._free_slots = list(range(FIRST_SLOTS))
         self._slot_count = FIRST_SLOTS
 
-    def write_facts(self, facts: list[Any]) -> int:
+    def write_facts(self, facts: Facts) -> int:
         """Write a request's facts to a free slot and return the slot.
 
         Raises OSError when the disk is full.
@@ -56,28 +58,26 @@ class Journal:
         self.replace_facts(slot, facts)
         return slot
 
-    def replace_facts(self, slot: int, facts: list[Any]) -> None:
+    def replace_facts(self, slot: int, facts: Facts) -> None:
         """Replace the facts in a request's slot.
 
         The texts among facts that do not fit are cut to 64 characters, then to 44 ASCII characters.
         """
         data = orjson.dumps(facts)
-        if len(data) > SLOT_BYTES - 2:
-            data = orjson.dumps([fact[:64] if isinstance(fact, str) else fact for fact in facts])
-        if len(data) > SLOT_BYTES - 2:
-            data = orjson.dumps(
-                [ascii(fact)[1:45] if isinstance(fact, str) else fact for fact in facts]
-            )
+        if len(data) > MOST_DATA_BYTES:
+            data = orjson.dumps(change_texts(facts, lambda text: text[:64]))
+        if len(data) > MOST_DATA_BYTES:
+            data = orjson.dumps(change_texts(facts, lambda text: ascii(text)[1:45]))
         start = slot * SLOT_BYTES
         self._map[start : start + 2] = b"\0\0"  # a half-written slot counts as empty
         self._map[start + 2 : start + 2 + len(data)] = data
         self._map[start : start + 2] = len(data).to_bytes(2, "big")
 
-    def read_facts(self, slot: int) -> list[Any]:
+    def read_facts(self, slot: int) -> Facts:
         """Return the facts in a request's slot."""
         start = slot * SLOT_BYTES
         length = int.from_bytes(self._map[start : start + 2], "big")
-        facts: list[Any] = orjson.loads(self._map[start + 2 : start + 2 + length])
+        facts: Facts = orjson.loads(self._map[start + 2 : start + 2 + length])
         return facts
 
     def release_slot(self, slot: int) -> None:
@@ -95,11 +95,11 @@ class Journal:
             self._double_file()
 
     def _double_file(self) -> None:
-        more = self._slot_count * 2
-        os.posix_fallocate(self._descriptor, 0, more * SLOT_BYTES)
-        self._map.resize(more * SLOT_BYTES)
-        self._free_slots.extend(range(self._slot_count, more))
-        self._slot_count = more
+        slot_count = self._slot_count * 2
+        os.posix_fallocate(self._descriptor, 0, slot_count * SLOT_BYTES)
+        self._map.resize(slot_count * SLOT_BYTES)
+        self._free_slots.extend(range(self._slot_count, slot_count))
+        self._slot_count = slot_count
 
     def close(self) -> None:
         if len(self._free_slots) == self._slot_count:
@@ -108,34 +108,44 @@ class Journal:
         os.close(self._descriptor)
 
 
+def change_texts(facts: Facts, change_text: Callable[[str], str]) -> Facts:
+    return [change_text(fact) if isinstance(fact, str) else fact for fact in facts]
+
+
 class JournalContents(NamedTuple):
     """The requests in a journal, and how many of its slots cannot be read."""
 
-    entries: list[list[Any]]
+    entries: list[Facts]
     unreadable_slots: int
 
 
 def parse_journal(data: bytes) -> JournalContents:
-    """Return the requests in a journal's bytes; an entry has FACTS values, or ENDED."""
-    found = []
-    unreadable = 0
+    """Return the requests in a journal's bytes, each with FACT_COUNT or ENDED_FACT_COUNT values."""
+    entries = []
+    unreadable_slots = 0
     for start in range(0, len(data) - 1, SLOT_BYTES):
         length = int.from_bytes(data[start : start + 2], "big")
         if not length:
             continue
-        try:
-            facts = orjson.loads(data[start + 2 : start + 2 + min(length, SLOT_BYTES - 2)])
-        except orjson.JSONDecodeError:
-            facts = None
-        if (
-            isinstance(facts, list)
-            and len(facts) in (FACT_COUNT, ENDED_FACT_COUNT)
-            and length <= SLOT_BYTES - 2
-        ):
-            found.append(facts)
+        facts = parse_slot(data[start + 2 : start + SLOT_BYTES], length)
+        if facts is None:
+            unreadable_slots += 1
         else:
-            unreadable += 1
-    return JournalContents(found, unreadable)
+            entries.append(facts)
+    return JournalContents(entries, unreadable_slots)
+
+
+def parse_slot(data: bytes, length: int) -> Facts | None:
+    """Return the facts in a slot's bytes, or None when it cannot be read."""
+    if length > MOST_DATA_BYTES:
+        return None
+    try:
+        facts = orjson.loads(data[:length])
+    except orjson.JSONDecodeError:
+        return None
+    if isinstance(facts, list) and len(facts) in (FACT_COUNT, ENDED_FACT_COUNT):
+        return facts
+    return None
 
 
 def require_journal_writable(directory: Path) -> None:

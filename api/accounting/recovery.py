@@ -85,7 +85,7 @@ class RowWriter:
                 continue
             if refused:
                 logger.error(
-                    "request %s: a file says of it what no row holds: %s",
+                    "request %s: a file has values that no row can hold: %s",
                     row[:1],
                     ", ".join(refused),
                 )
@@ -145,7 +145,7 @@ class Recovery:
         try:
             paths = self._unreadable_files.exclude_skipped(list_files())
         except OSError as error:
-            logger.error("what was left cannot be listed: %s", error)
+            logger.error("files of ended processes cannot be listed: %s", error)
             return 0
         for path in paths:
             written += await self._finish_or_set_aside(path, finish_file)
@@ -167,25 +167,23 @@ class Recovery:
         except OSError as error:
             self._unreadable_files.set_file_aside(path, error)
         except Exception as error:
-            logger.exception("a file that was left is met by a fault of ours")
+            logger.exception("a file of an ended process could not be handled by a fault of ours")
             self._unreadable_files.set_file_aside(path, error)
         return 0
 
     async def _replay_file(self, path: Path) -> int:
-        taken = self._spool.claim_file(path)
-        return (
-            0
-            if taken is None
-            else await self._finish_or_set_aside(taken, self._replay_claimed_file)
-        )
+        claimed_path = self._spool.claim_file(path)
+        if claimed_path is None:
+            return 0
+        return await self._finish_or_set_aside(claimed_path, self._replay_claimed_file)
 
     async def _replay_claimed_file(self, claimed_path: Path) -> int:
-        found = await asyncio.get_running_loop().run_in_executor(
+        contents = await asyncio.get_running_loop().run_in_executor(
             None, self._spool.read_spool_file, claimed_path
         )
-        await self._row_writer.write_from_file(found.rows)
-        self._delete_or_set_aside(claimed_path, found.unreadable_lines, "lines")
-        return len(found.rows)
+        await self._row_writer.write_from_file(contents.rows)
+        self._delete_or_set_aside(claimed_path, contents.unreadable_lines, "lines")
+        return len(contents.rows)
 
     async def _sweep_journal(self, path: Path) -> int:
         with lock_and_read(path) as data:

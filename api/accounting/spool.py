@@ -47,14 +47,14 @@ class Spool:
         Raises SpoolFull or OSError; then nothing was written.
         """
         data = b"".join(orjson.dumps(row) + b"\n" for row in rows)
-        taken = True
-        # a file taken for replay meanwhile may have been read already: a row written twice is
-        # harmless, a lost one is not
-        while taken:
+        is_written = False
+        # a file that was claimed for replay meanwhile may have been read already: a row written
+        # twice is harmless, a lost one is not
+        while not is_written:
             file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 self._append_durably(file, data)
-                taken = not is_still_at(self._path, file)
+                is_written = is_still_at(self._path, file)
             finally:
                 os.close(file)
 
@@ -64,20 +64,20 @@ class Spool:
         `write_durable_file` is not used: it would write the whole file again for each row. Raises
         SpoolFull or OSError; then nothing was written.
         """
-        before = os.fstat(descriptor).st_size
-        if before + len(data) > self._limit_bytes:
+        size_before = os.fstat(descriptor).st_size
+        if size_before + len(data) > self._limit_bytes:
             raise SpoolFull(f"it has reached {self._limit_bytes} bytes")
         try:
             while data:
                 data = data[os.write(descriptor, data) :]
             os.fsync(descriptor)
-            if not before:
+            if not size_before:
                 sync_directory(self.directory)
         except OSError:
-            os.ftruncate(descriptor, before)  # otherwise the next row would follow half a row
+            os.ftruncate(descriptor, size_before)  # otherwise the next row would follow half a row
             raise
 
-    def append_refused_row(self, row: Any, reason: str) -> None:
+    def append_refused_row(self, row: object, reason: str) -> None:
         """Write a row that no database accepts, and the reason, to the file for the operator.
 
         Raises SpoolFull, OSError.
@@ -103,14 +103,14 @@ class Spool:
 
         Returns the new path, or None when another process has taken the file.
         """
-        taken = path.with_name(
-            f"{path.stem.split('.')[0]}.{os.urandom(4).hex()}.taken"
-        )  # a name of its own, so no other file is overwritten
+        stem = path.stem.split(".")[0]
+        # a random name, so that no other file is overwritten
+        claimed_path = path.with_name(f"{stem}.{os.urandom(4).hex()}.taken")
         try:
-            path.rename(taken)
+            path.rename(claimed_path)
         except FileNotFoundError:
             return None
-        return taken
+        return claimed_path
 
     @staticmethod
     def read_spool_file(path: Path) -> SpoolFile:

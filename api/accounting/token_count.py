@@ -39,7 +39,7 @@ class Prompt:
         self._add_input(body.get("prompt"))
         self._add_input(body.get("input"))
 
-    def _add_input(self, value: Any) -> None:
+    def _add_input(self, value: object) -> None:
         """Add a text, a list of texts, or lists of token numbers."""
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str):
@@ -71,9 +71,9 @@ def split_calls(meter: UsageMeter) -> tuple[TokenUsage, list[Uncounted]]:
     total = TokenUsage()
     uncounted = []
     for call in meter.answered_calls():
-        parse_reported_usage = parse_usage(call.reported)
-        if parse_reported_usage is not None:
-            total += parse_reported_usage
+        reported_usage = parse_usage(call.reported)
+        if reported_usage is not None:
+            total += reported_usage
         else:
             prompt = Prompt()
             prompt.add_body(call.body)
@@ -113,7 +113,7 @@ def estimate_request(meter: UsageMeter) -> TokenUsage:
 
 def measure_calls(uncounted: Sequence[Uncounted], measure: Measure) -> TokenUsage:
     """Return the tokens of calls whose texts are counted by `measure`."""
-    return sum((measure_call(one, measure) for one in uncounted), TokenUsage())
+    return sum((measure_call(call, measure) for call in uncounted), TokenUsage())
 
 
 def measure_call(uncounted: Uncounted, measure: Measure) -> TokenUsage:
@@ -133,11 +133,9 @@ def extrapolate_tokens(tokens: int, counted_texts: list[str], uncounted_chars: i
     if not uncounted_chars:
         return 0
     kept_chars = sum(map(len, counted_texts))
-    return (
-        round(tokens * uncounted_chars / kept_chars)
-        if kept_chars
-        else uncounted_chars // CHARS_PER_TOKEN
-    )
+    if not kept_chars:
+        return uncounted_chars // CHARS_PER_TOKEN
+    return round(tokens * uncounted_chars / kept_chars)
 
 
 async def count_body(body: Mapping[str, Any]) -> tokenizer.TokenCount:
@@ -148,5 +146,5 @@ async def count_body(body: Mapping[str, Any]) -> tokenizer.TokenCount:
         return tokenizer.TokenCount(
             tokenizer.count_short_texts(prompt.texts) + prompt.non_text_tokens
         )
-    found = await tokenizer.run_in_counting_thread(partial(tokenizer.count_texts, prompt.texts))
-    return tokenizer.TokenCount(found.tokens + prompt.non_text_tokens, found.is_exact)
+    count = await tokenizer.run_in_counting_thread(partial(tokenizer.count_texts, prompt.texts))
+    return tokenizer.TokenCount(count.tokens + prompt.non_text_tokens, count.is_exact)

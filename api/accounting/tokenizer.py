@@ -63,20 +63,23 @@ def count_short_texts(texts: Sequence[str]) -> int:
 
 def count_texts(texts: Sequence[str], most_chars: int) -> TokenCount:
     """Count the tokens of texts of any size; beyond `most_chars`, only those of a sample."""
-    total = sum(map(len, texts))
-    exact = total <= most_chars
-    slices = (
-        (piece for text in texts for piece in slice_text(text))
-        if exact
-        else sample_slices(texts, total)
-    )
-    chars = tokens = 0
+    slices: Iterator[str]
+    total_chars = sum(map(len, texts))
+    is_exact = total_chars <= most_chars
+    if is_exact:
+        slices = (piece for text in texts for piece in slice_text(text))
+    else:
+        slices = sample_slices(texts, total_chars)
+    chars = 0
+    tokens = 0
     while batch := list(islice(slices, SLICES_AT_ONCE)):
-        size = sum(map(len, batch))
-        limit_cache(size)
-        chars += size
+        batch_chars = sum(map(len, batch))
+        limit_cache(batch_chars)
+        chars += batch_chars
         tokens += len(load_vocabulary().encode_batch_flat(batch)[0]) // 4  # 32-bit ids
-    return TokenCount(tokens if exact or not chars else round(tokens * total / chars), exact)
+    if not is_exact and chars:
+        tokens = round(tokens * total_chars / chars)
+    return TokenCount(tokens, is_exact)
 
 
 def slice_text(text: str) -> Iterator[str]:
@@ -87,7 +90,8 @@ def slice_text(text: str) -> Iterator[str]:
         if end < len(text):
             space = text.rfind(" ", start + SLICE_CHARS // 2, end)
             begins_a_word = space > 0 and not text[space + 1].isspace()
-            end = space if begins_a_word else end
+            if begins_a_word:
+                end = space
         yield text[start:end]
         start = end
 
@@ -97,11 +101,11 @@ def sample_slices(texts: Sequence[str], total_chars: int) -> Iterator[str]:
     step = max(total_chars // SAMPLE_SLICES, SLICE_CHARS)
     skip = 0  # characters until the next slice
     for text in texts:
-        at = skip
-        while at < len(text):
-            yield text[at : at + SLICE_CHARS]
-            at += step
-        skip = at - len(text)
+        start = skip
+        while start < len(text):
+            yield text[start : start + SLICE_CHARS]
+            start += step
+        skip = start - len(text)
 
 
 def limit_cache(chars: int) -> None:
@@ -126,7 +130,7 @@ def load_tokenizer() -> None:
 async def run_in_counting_thread(function: Callable[[int], T]) -> T:
     """Return `function(most_chars)`, called in the counting thread.
 
-    `most_chars` is the limit for `count_texts`; it is 0 while MOST_WAITING callers wait.
+    `most_chars` is the limit for `count_texts`; it is 0 while MOST_WAITING_CALLERS wait.
     """
     global _waiting_callers
     loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
 """Rows of the ledger: made of a request, read from a journal, or repaired.
 
-A row is a list of values in the order of `writers.COLUMNS`. Rows come back from files, and
+A row is a list of values in the order of `usage_table.COLUMNS`. Rows come back from files, and
 upstreams wrote parts of them. `repair_row` keeps every value that its column can hold and names
 those that it had to leave out.
 """
@@ -9,18 +9,18 @@ import math
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import orjson
 
-from api.accounting.journal import FACT_COUNT
+from api.accounting.journal import FACT_COUNT, Facts
 from api.accounting.spool import Row
-from api.accounting.writers import ATTEMPTS_INDEX, COLUMNS
+from api.accounting.usage_table import ATTEMPTS_INDEX, COLUMNS
 from api.models import Status
 from providers.protocol.trace import Trace
 from providers.protocol.usage_meter import TokenUsage
 
+Repair = Callable[[object], object]  # a value of a column -> what the column can hold
 HIGHEST_ID = 2**63 - 1
 HIGHEST_COUNT = 2**31 - 1
 HIGHEST_STATUS = 2**15 - 1
@@ -35,15 +35,22 @@ def build_finished_row(trace: Trace, status: Status, http_status: int, error_cod
     """Return the row of a request that ended in this process."""
     request = trace.request
     usage = trace.meter.counted or TokenUsage()
-    answered = trace.answering_attempt
-    token = answered.token_id if answered else None
+    provider_id = None
+    token_hex = None
+    connect_ms = None
+    attempt = trace.answering_attempt
+    if attempt is not None:
+        provider_id = attempt.provider_id
+        connect_ms = attempt.connect_ms
+        if attempt.token_id is not None:
+            token_hex = attempt.token_id.hex
     return [
         request.id,
         trace.started_at,
         trace.key_id,
         trace.user_id,
-        answered.provider_id if answered else None,
-        token.hex if token else None,
+        provider_id,
+        token_hex,
         request.ledger_endpoint,
         request.model,
         request.stream,
@@ -57,13 +64,13 @@ def build_finished_row(trace: Trace, status: Status, http_status: int, error_cod
         usage.cached,
         usage.estimated,
         trace.queue_ms,
-        answered.connect_ms if answered else None,
+        connect_ms,
         trace.first_byte_ms,
         (time.perf_counter() - trace.started_seconds) * 1000,
     ]
 
 
-def row_from_facts(facts: list[Any]) -> Row:
+def row_from_facts(facts: Facts) -> Row:
     """Return the row of a request from the facts in its journal slot, and its ending if it has one.
 
     The attempts, the provider and some times are missing there. A request without an ending is
@@ -100,10 +107,10 @@ def row_from_facts(facts: list[Any]) -> Row:
     ]
 
 
-def facts_from_row(row: Row) -> list[Any]:
+def facts_from_row(row: Row) -> Facts:
     """Return the values of a finished row that go into the journal; `row_from_facts` reads them."""
-    facts = [*row[:4], *row[6:9]]
-    return [*facts, *row[9:12], *row[13:18], row[-1]]
+    running_facts = [*row[:4], *row[6:9]]
+    return [*running_facts, *row[9:12], *row[13:18], row[-1]]
 
 
 # --- rows that no database accepts ----------------------------------------------------------------
@@ -120,91 +127,116 @@ def repair_row(row: Row) -> tuple[Row, list[str]]:
     refused = [
         name
         for name, before, after in zip(COLUMNS, row, repaired, strict=True)
-        if before is not after and (before != after or type(before) is not type(after))
+        if is_other_value(before, after)
     ]
     if any(name in refused for name in COUNT_COLUMNS):
         repaired[ESTIMATED_INDEX] = True
     return repaired, refused
 
 
+def is_other_value(before: object, after: object) -> bool:
+    """Return whether a repair changed a value; NaN is the same as itself, and 1 not as True."""
+    if before is after:
+        return False
+    return before != after or type(before) is not type(after)
+
+
 def require_identity(row: Row) -> None:
     """Raise ValueError unless the row has a request's id and the time when it began."""
     request_id, started_at = row[:2]
-    if (
-        not isinstance(request_id, str)
-        or len(request_id) != 32
-        or UUID(request_id).hex != request_id
-    ):
-        raise ValueError("its id is none")
+    if not isinstance(request_id, str) or not is_hex_id(request_id):
+        raise ValueError("its id is not a request id")
     if not isinstance(started_at, str):
-        raise ValueError("its time is no text")
+        raise ValueError("its time is not a text")
     if datetime.fromisoformat(started_at).utcoffset() is None:
         raise ValueError("its time has no offset")
 
 
-def keep_value(value: Any) -> Any:
+def is_hex_id(text: str) -> bool:
+    """Return whether the text is a UUID as 32 hex digits.
+
+    Raises ValueError when it is no UUID in any form.
+    """
+    return len(text) == 32 and UUID(text).hex == text
+
+
+def keep_value(value: object) -> object:
     """Return the value unchanged: `require_identity` has checked it."""
     return value
 
 
-def make_integer_repair(lowest: int, highest: int, fallback: int | None) -> Callable[[Any], Any]:
+def make_integer_repair(lowest: int, highest: int, fallback: int | None) -> Repair:
     """Return a check that passes whole numbers in the range and replaces others by `fallback`."""
 
-    def repair_integer(value: Any) -> Any:
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        return value if is_number and lowest <= value <= highest else fallback
+    def repair_integer(value: object) -> int | None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return fallback
+        if not lowest <= value <= highest:
+            return fallback
+        return value
 
     return repair_integer
 
 
-def make_text_repair(length: int) -> Callable[[Any], str]:
+def make_text_repair(length: int) -> Repair:
     """Return a check that makes a text of at most `length` characters for every database."""
 
-    def repair_text(value: Any) -> str:
-        text = value if isinstance(value, str) else ""
-        return storable_text(text)[:length]
+    def repair_text(value: object) -> str:
+        if not isinstance(value, str):
+            return ""
+        return make_storable(value)[:length]
 
     return repair_text
 
 
-def storable_text(text: str) -> str:
+def make_storable(text: str) -> str:
     """Return the text without NUL, and with lone surrogates replaced by `?`."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def repair_token_id(value: Any) -> str | None:
+def repair_token_id(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
     try:
-        return UUID(value).hex if isinstance(value, str) else None
+        return UUID(value).hex
     except ValueError:
         return None
 
 
-def repair_milliseconds(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+def repair_milliseconds(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
     try:
-        return value if is_number and math.isfinite(value) else None
+        is_finite = math.isfinite(value)
     except OverflowError:
         return None
+    return value if is_finite else None
 
 
-def repair_boolean(value: Any) -> bool:
-    return value if isinstance(value, bool) else False
+def repair_boolean(value: object) -> bool:
+    return value is True
 
 
-def repair_status(value: Any) -> str:
-    return str(value) if value in Status.values else Status.ERROR.value
+def repair_status(value: object) -> str:
+    if isinstance(value, str) and value in Status.values:
+        return str(value)
+    return Status.ERROR.value
 
 
-def repair_attempts(value: Any) -> list[Any]:
+def repair_attempts(value: object) -> list[object]:
     """Return the attempts if they are JSON that both databases can hold, else an empty list."""
+    if not isinstance(value, list):
+        return []
     try:
         data = orjson.dumps(value)
     except TypeError:
         return []
-    return value if isinstance(value, list) and b"\\u0000" not in data else []
+    if b"\\u0000" in data:
+        return []
+    return value
 
 
-COLUMN_REPAIRS: dict[str, Callable[[Any], Any]] = {
+COLUMN_REPAIRS: dict[str, Repair] = {
     "id": keep_value,
     "started_at": keep_value,
     "key_id": make_integer_repair(0, HIGHEST_ID, None),
@@ -223,9 +255,13 @@ COLUMN_REPAIRS: dict[str, Callable[[Any], Any]] = {
 
 
 def strip_upstream_values(row: Row) -> Row:
-    """Return the row without anything that an upstream said; its counts are zero and estimated."""
-    repaired, _ = repair_row(row)
-    repaired[ATTEMPTS_INDEX], repaired[ERROR_CODE_INDEX], repaired[ESTIMATED_INDEX] = [], "", True
-    for name in (*COUNT_COLUMNS, *TIME_COLUMNS):
-        repaired[COLUMNS.index(name)] = 0 if name in COUNT_COLUMNS else None
-    return repaired
+    """Return the row without any value of an upstream; its counts are zero and estimated."""
+    stripped, _ = repair_row(row)
+    stripped[ATTEMPTS_INDEX] = []
+    stripped[ERROR_CODE_INDEX] = ""
+    stripped[ESTIMATED_INDEX] = True
+    for name in COUNT_COLUMNS:
+        stripped[COLUMNS.index(name)] = 0
+    for name in TIME_COLUMNS:
+        stripped[COLUMNS.index(name)] = None
+    return stripped

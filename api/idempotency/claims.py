@@ -5,7 +5,7 @@ first is answered. The claim is a lease (`claimed_until`), which its process ren
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from api.models import IdempotentRequest, IdempotentRequestQuerySet
 from providers.database.leases import is_expired, time_from_now
 from providers.exceptions import IdempotencyInFlight, IdempotencyKeyReused
+from providers.protocol.json_types import JsonObject
 
 CLAIM_TRIES = 5  # a row may be deleted between two statements
 DELETE_BATCH_ROWS = 500
@@ -86,13 +87,14 @@ def take_over_claim(row: IdempotentRequest, keyed_request: KeyedRequest) -> bool
     `claim_lease` is not used: an expired row is free although its answer is stored, and a free
     lease is not enough for another request with the same key.
     """
-    is_over = Q(expires_at__lte=Now())
-    is_left = Q(status=None, digest=keyed_request.digest) & is_expired("claimed_until")
-    found = IdempotentRequest.objects.filter(is_over | is_left, pk=row.pk, holder=row.holder)
-    return bool(found.update(**claim_fields(keyed_request), created_at=Now()))
+    is_key_free = Q(expires_at__lte=Now())
+    is_abandoned = Q(status=None, digest=keyed_request.digest) & is_expired("claimed_until")
+    same_row = IdempotentRequest.objects.filter(pk=row.pk, holder=row.holder)
+    free_row = same_row.filter(is_key_free | is_abandoned)
+    return bool(free_row.update(**claim_fields(keyed_request), created_at=Now()))
 
 
-def claim_fields(keyed_request: KeyedRequest) -> dict[str, Any]:
+def claim_fields(keyed_request: KeyedRequest) -> JsonObject:
     """Return the columns of a row that is claimed now."""
     return {
         "digest": keyed_request.digest,
@@ -135,16 +137,16 @@ def store_answer(claim: Claim, answer: StoredAnswer) -> bool:
     if len(answer.content) > settings.IDEMPOTENCY_ANSWER_BYTES:
         release_key(claim)
         return False
-    kept = claimed_rows(claim).release_lease(
+    is_stored = claimed_rows(claim).release_lease(
         "claimed_until",
         status=answer.status,
         content=answer.content,
         size_bytes=len(answer.content),
         expires_at=time_from_now(settings.IDEMPOTENCY_SECONDS),
     )
-    if kept:
+    if is_stored:
         delete_surplus_answers(claim.user_id)
-    return bool(kept)
+    return bool(is_stored)
 
 
 def release_key(claim: Claim) -> None:
@@ -167,15 +169,15 @@ def claimed_rows(claim: Claim) -> IdempotentRequestQuerySet:
 # --- limits ---------------------------------------------------------------------------------------
 def delete_surplus_answers(user_id: int) -> None:
     """Delete a user's oldest answers beyond the limits of number and bytes."""
-    kept = IdempotentRequest.objects.filter(user=user_id).exclude(status=None)
-    found = kept.aggregate(keys=Count("pk"), size=Sum("size_bytes"))
+    answers = IdempotentRequest.objects.filter(user=user_id).exclude(status=None)
+    totals = answers.aggregate(keys=Count("pk"), size=Sum("size_bytes"))
     most_keys = settings.IDEMPOTENCY_KEYS_PER_USER
     most_bytes = settings.IDEMPOTENCY_BYTES_PER_USER
-    if found["keys"] <= most_keys and (found["size"] or 0) <= most_bytes:
+    if totals["keys"] <= most_keys and (totals["size"] or 0) <= most_bytes:
         return
     surplus = []
     size = 0
-    newest_first = kept.order_by("-created_at", "-pk").values_list("pk", "size_bytes")
+    newest_first = answers.order_by("-created_at", "-pk").values_list("pk", "size_bytes")
     for number, (row_id, size_bytes) in enumerate(newest_first, 1):
         size += size_bytes
         if number > most_keys or size > most_bytes:
@@ -187,15 +189,15 @@ def delete_surplus_answers(user_id: int) -> None:
 
 
 def delete_expired_answers() -> int:
-    """Delete the expired rows, DELETED_AT_ONCE in each transaction; return how many."""
+    """Delete the expired rows, DELETE_BATCH_ROWS in each transaction; return how many."""
     deleted = 0
     while True:
         with transaction.atomic():
             expired = IdempotentRequest.objects.filter(expires_at__lte=Now()).order_by("expires_at")
-            some = list(expired.values_list("pk", flat=True)[:DELETE_BATCH_ROWS])
-            still_expired = IdempotentRequest.objects.filter(pk__in=some, expires_at__lte=Now())
+            row_ids = list(expired.values_list("pk", flat=True)[:DELETE_BATCH_ROWS])
+            still_expired = IdempotentRequest.objects.filter(pk__in=row_ids, expires_at__lte=Now())
             deleted += delete_rows(still_expired)
-        if len(some) < DELETE_BATCH_ROWS:
+        if len(row_ids) < DELETE_BATCH_ROWS:
             return deleted
 
 

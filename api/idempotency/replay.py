@@ -9,7 +9,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 View = Callable[Concatenate["LeanRequest", P], Coroutine[Any, Any, HttpResponseBase]]
+AnswerRequest = Callable[[], Coroutine[Any, Any, HttpResponseBase]]
 
 KEY_HEADER = "HTTP_IDEMPOTENCY_KEY"
 KEY_LENGTH = 255
@@ -61,9 +62,7 @@ def make_idempotent(view: View[P]) -> View[P]:
     return cast(View[P], call_view)
 
 
-async def answer_once(
-    request: "LeanRequest", answer: Callable[[], Coroutine[Any, Any, HttpResponseBase]]
-) -> HttpResponseBase:
+async def answer_once(request: "LeanRequest", answer: AnswerRequest) -> HttpResponseBase:
     """Answer a request with a key, or repeat its answer.
 
     Writes the claim and the answer. Raises GatewayError.
@@ -77,13 +76,13 @@ async def answer_once(
         return await answer()
     key = require_key(request.META[KEY_HEADER])
     digest = await digest_request(f"{request.path}\n".encode(), raw)
-    found = await gateway.idempotency.claim_key(
+    claim = await gateway.idempotency.claim_key(
         KeyedRequest(caller.user_id, key, digest, request.request_id)
     )
-    if isinstance(found, StoredAnswer):
-        return render_stored_answer(found, request.request_id, began)
+    if isinstance(claim, StoredAnswer):
+        return render_stored_answer(claim, request.request_id, began)
     return await gateway.idempotency.answer_request(
-        gateway, found, answer, can_store=caller.can_store
+        gateway, claim, answer, can_store=caller.can_store
     )
 
 
@@ -91,7 +90,7 @@ async def read_body_once(request: "LeanRequest") -> bytes:
     """Return the body, and keep it for the view to read again."""
     raw = await request.receive_body()
 
-    async def return_body(*args: Any, **kwargs: Any) -> bytes:
+    async def return_body(*args: object, **kwargs: object) -> bytes:
         return raw
 
     request.receive_body = return_body  # type: ignore[method-assign]
@@ -101,8 +100,8 @@ async def read_body_once(request: "LeanRequest") -> bytes:
 class WantedAnswer(msgspec.Struct):
     """The fields of a body that say how its answer is wanted."""
 
-    stream: Any = None
-    background: Any = None
+    stream: object = None
+    background: object = None
 
 
 def wants_whole_answer(raw: bytes) -> bool:
@@ -133,10 +132,10 @@ async def digest_request(*parts: bytes) -> str:
     pepper = f"idempotency:{settings.KEY_PEPPER}".encode()
     if len(text) <= HASHED_INLINE_BYTES:
         return hmac.digest(pepper, text, "sha256").hex()
-    found = await asyncio.get_running_loop().run_in_executor(
+    digest = await asyncio.get_running_loop().run_in_executor(
         None, hmac.digest, pepper, text, "sha256"
     )
-    return found.hex()
+    return digest.hex()
 
 
 def render_stored_answer(
@@ -162,9 +161,8 @@ class Idempotency:
 
     def __init__(self) -> None:
         self.running_claims: dict[str, int] = {}
-        self._callerless_tasks: set[asyncio.Task[HttpResponseBase]] = (
-            set()
-        )  # tasks whose callers have left
+        # tasks whose callers have left
+        self._callerless_tasks: set[asyncio.Task[HttpResponseBase]] = set()
         self._release_tasks: set[asyncio.Task[None]] = set()
 
     async def claim_key(self, keyed_request: KeyedRequest) -> Claim | StoredAnswer:
@@ -181,14 +179,17 @@ class Idempotency:
 
     def _release_late_claim(self, work: "asyncio.Future[Claim | StoredAnswer]") -> None:
         """Release a claim that came too late: its request does not wait any more."""
-        if not work.cancelled() and work.exception() is None and isinstance(work.result(), Claim):
-            self._start_release(work.result())  # type: ignore[arg-type]
+        if work.cancelled() or work.exception() is not None:
+            return
+        claim = work.result()
+        if isinstance(claim, Claim):
+            self._start_release(claim)
 
     async def answer_request(
         self,
         gateway: "Gateway",
         claim: Claim,
-        answer: Callable[[], Coroutine[Any, Any, HttpResponseBase]],
+        answer: AnswerRequest,
         *,
         can_store: bool,
     ) -> HttpResponseBase:
@@ -218,14 +219,16 @@ class Idempotency:
             task.exception()  # read, so that asyncio does not report it
 
     async def _answer_and_store(
-        self, claim: Claim, answer: Callable[[], Awaitable[HttpResponseBase]], *, can_store: bool
+        self, claim: Claim, answer: AnswerRequest, *, can_store: bool
     ) -> HttpResponseBase:
         try:
             response = await answer()
         except GatewayError as error:
             if can_store and is_final(error):
-                whole = exceptions.render_error(error, claim.holder)
-                await self._store_answer(claim, StoredAnswer(whole.status_code, whole.content))
+                answer_to_error = exceptions.render_error(error, claim.holder)
+                await self._store_answer(
+                    claim, StoredAnswer(answer_to_error.status_code, answer_to_error.content)
+                )
             else:
                 self._start_release(claim)
             raise
@@ -248,7 +251,7 @@ class Idempotency:
         try:
             return await await_in_time(run_in_thread(claims.store_answer, claim, answer))
         except DatabaseUnavailable as error:
-            logger.warning("the answer to an idempotent request is not kept: %s", error)
+            logger.warning("the answer to an idempotent request is not stored: %s", error)
             return False
 
     def _start_release(self, claim: Claim) -> None:
@@ -270,11 +273,12 @@ class Idempotency:
             await asyncio.sleep(
                 max(SHORTEST_RENEWAL_SECONDS, settings.IDEMPOTENCY_LEASE_SECONDS / 3)
             )
-            if self.running_claims:
-                try:
-                    await HOUSEKEEPING.run_work(claims.renew_claims, dict(self.running_claims))
-                except DatabaseError as error:
-                    logger.warning("the claims of idempotency keys were not renewed: %s", error)
+            if not self.running_claims:
+                continue
+            try:
+                await HOUSEKEEPING.run_work(claims.renew_claims, dict(self.running_claims))
+            except DatabaseError as error:
+                logger.warning("the claims of idempotency keys were not renewed: %s", error)
 
     async def stop_tasks(self, seconds: float) -> None:
         """Let work without a caller end within so many seconds, then cancel it."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from api.responses.schema import RENAMED_FIELDS
+from api.responses.request.schema import RENAMED_FIELDS
 from providers.exceptions import GatewayError
 from providers.protocol.message_text import SYSTEM_ROLES
 

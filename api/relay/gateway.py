@@ -19,8 +19,8 @@ from api.authentication import Keyring, record_last_uses
 from api.idempotency.replay import Idempotency
 from api.relay import loop_watchdog
 from api.relay.in_flight import KeyRequests
-from api.responses.background_follower import BackgroundFollower
-from api.responses.background_runner import BackgroundRunner
+from api.responses.background.background_follower import BackgroundFollower
+from api.responses.background.background_runner import BackgroundRunner
 from api.streaming.stream_answer import Heartbeat
 from conversations.documents import embeddings, ingest
 from conversations.documents.ranking import EmbedTexts

@@ -14,24 +14,20 @@ from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_bod
 from conversations.strategies.multipath.multipath_options import CandidateCount
 from providers.exceptions import InvalidRequest
 from providers.fast_settings import settings
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 
-OWN_FIELDS = (
-    "conversation_id",
-    "session_id",
-    "store",
-    "reasoning_format",
-    "mpr_candidates",
-)  # our own fields, never sent on
-CONVERSATION_FIELDS = frozenset(
-    ("conversation_id", "session_id", "store")
-)  # fields that can make a request part of a conversation
+# Fields of ours that can make a request part of a conversation, and all that are never sent on.
+CONVERSATION_FIELDS = frozenset(("conversation_id", "session_id", "store"))
+OWN_FIELDS = (*sorted(CONVERSATION_FIELDS), "reasoning_format", "mpr_candidates")
 # Roles whose messages need content, and fields that other messages may have instead.
 ROLES_WITH_CONTENT = (*SYSTEM_ROLES, "user", "tool")
 CONTENT_SUBSTITUTES = frozenset(
     ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
 )
+PART_TYPES = ("text", "image_url", "input_audio", "file")  # each has its content in such a field
+CHOICE_MODES = ("none", "auto", "required")
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -41,9 +37,9 @@ Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
 class Part(Struct):
     type: Annotated[str, Meta(min_length=1)]
     text: str | Maybe = UNSET
-    image_url: dict[str, Any] | str | Maybe = UNSET
-    input_audio: dict[str, Any] | Maybe = UNSET
-    file: dict[str, Any] | Maybe = UNSET
+    image_url: JsonObject | str | Maybe = UNSET
+    input_audio: JsonObject | Maybe = UNSET
+    file: JsonObject | Maybe = UNSET
 
 
 class FunctionCall(Struct):
@@ -72,7 +68,7 @@ class Message(Struct):
 class Function(Struct):
     name: FunctionName
     description: str | Maybe = UNSET
-    parameters: dict[str, Any] | Maybe = UNSET
+    parameters: JsonObject | Maybe = UNSET
     strict: bool | Maybe = UNSET
 
 
@@ -101,7 +97,7 @@ class ToolChoice(NamedTool):
 
 class JsonSchema(Struct):
     name: FunctionName
-    schema: dict[str, Any] | Maybe = UNSET
+    schema: JsonObject | Maybe = UNSET
     description: str | Maybe = UNSET
     strict: bool | Maybe = UNSET
 
@@ -126,9 +122,8 @@ class Sampling(Struct):
     n: Annotated[int, Meta(ge=1, le=128)] | Maybe = UNSET
     presence_penalty: Penalty | Maybe = UNSET
     seed: int | Maybe = UNSET
-    stop: str | Annotated[list[str], Meta(max_length=16)] | Maybe = (
-        UNSET  # OpenAI accepts 4, DeepSeek 16
-    )
+    # OpenAI accepts 4, DeepSeek 16
+    stop: str | Annotated[list[str], Meta(max_length=16)] | Maybe = UNSET
     stream: bool | Maybe = UNSET
     stream_options: StreamOptions | Maybe = UNSET
     temperature: Annotated[float, Meta(ge=0, le=2)] | Maybe = UNSET
@@ -138,7 +133,7 @@ class Sampling(Struct):
 
 class ChatBody(Sampling, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1)]
-    audio: dict[str, Any] | Maybe = UNSET
+    audio: JsonObject | Maybe = UNSET
     function_call: str | NamedFunction | Maybe = UNSET
     functions: list[Function] | Maybe = UNSET
     logprobs: bool | Maybe = UNSET
@@ -146,7 +141,7 @@ class ChatBody(Sampling, kw_only=True):
     metadata: dict[str, str] | Maybe = UNSET
     modalities: list[str] | Maybe = UNSET
     parallel_tool_calls: bool | Maybe = UNSET
-    prediction: dict[str, Any] | Maybe = UNSET
+    prediction: JsonObject | Maybe = UNSET
     prompt_cache_key: str | Maybe = UNSET
     reasoning_effort: str | Maybe = UNSET
     reasoning_format: Literal["parsed", "raw", "hidden"] | Maybe = UNSET
@@ -158,7 +153,7 @@ class ChatBody(Sampling, kw_only=True):
     tools: list[Tool] | Maybe = UNSET
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | Maybe = UNSET
     verbosity: str | Maybe = UNSET
-    web_search_options: dict[str, Any] | Maybe = UNSET
+    web_search_options: JsonObject | Maybe = UNSET
     conversation_id: str | Maybe = UNSET
     session_id: str | Maybe = UNSET
     mpr_candidates: CandidateCount | Maybe = UNSET
@@ -190,7 +185,7 @@ BODY_TYPES: dict[str, type[Struct]] = {
 }
 
 
-def read_request_body(endpoint: str, raw: bytes) -> dict[str, Any]:
+def read_request_body(endpoint: str, raw: bytes) -> JsonObject:
     """Return the validated body of a request to this endpoint.
 
     Raises InvalidJson or InvalidRequest, with `param` when one field is at fault.
@@ -203,82 +198,96 @@ def read_request_body(endpoint: str, raw: bytes) -> dict[str, Any]:
     return body
 
 
-def check_prompt_items(body: dict[str, Any], field: str) -> None:
+def check_prompt_items(body: JsonObject, field: str) -> None:
     """Raise InvalidRequest unless the prompts or inputs are of one kind, and not too many.
 
     They are all texts, all token numbers, or all lists of token numbers. A list of token numbers is
     one prompt, so its length is not limited here.
     """
     items = body[field]
-    if isinstance(items, list) and items and not isinstance(items[0], int):
-        refuse_long_list(
-            body, field, settings.MESSAGES_LIMIT if field == "prompt" else settings.INPUTS_LIMIT
-        )
-    if isinstance(items, list) and len({type(item) for item in items}) > 1:
+    if not isinstance(items, list) or not items:
+        return
+    if not isinstance(items[0], int):
+        limit = settings.MESSAGES_LIMIT if field == "prompt" else settings.INPUTS_LIMIT
+        refuse_long_list(body, field, limit)
+    if len({type(item) for item in items}) > 1:
         raise InvalidRequest(
             f"The items of {field!r} must be of one kind.", param=field, code="invalid_type"
         )
 
 
-def check_chat_body(body: dict[str, Any]) -> None:
+def check_chat_body(body: JsonObject) -> None:
     """Raise InvalidRequest where a chat body breaks a rule that its types cannot express."""
     refuse_long_list(body, "messages", settings.MESSAGES_LIMIT)
-    for field in ("tools", "functions"):
-        refuse_long_list(body, field, settings.TOOLS_LIMIT)
+    refuse_long_list(body, "tools", settings.TOOLS_LIMIT)
+    refuse_long_list(body, "functions", settings.TOOLS_LIMIT)
     for position, message in enumerate(body["messages"]):
-        role = message["role"]
-        content = message.get("content")
-        if content is None and (
-            role in ROLES_WITH_CONTENT or not message.keys() & CONTENT_SUBSTITUTES
-        ):
-            raise missing_parameter_error(
-                f"messages[{position}].content", f"A message of the role {role!r} needs content."
-            )
-        if role == "tool" and not message.get("tool_call_id"):
-            raise missing_parameter_error(
-                f"messages[{position}].tool_call_id", "A tool's message names the call it answers."
-            )
-        if isinstance(content, list):
-            check_message_parts(content, f"messages[{position}].content")
-    choice = body.get("tool_choice")
-    tools = body.get("tools") or ()
+        check_message(message, f"messages[{position}]")
+    check_chat_tool_choice(body.get("tool_choice"), body.get("tools") or [])
+    check_dependent_fields(body)
+
+
+def check_message(message: JsonObject, path: str) -> None:
+    """Raise InvalidRequest unless a message has what its role and its parts need."""
+    role = message["role"]
+    content = message.get("content")
+    needs_content = role in ROLES_WITH_CONTENT or not message.keys() & CONTENT_SUBSTITUTES
+    if content is None and needs_content:
+        raise missing_parameter_error(
+            f"{path}.content", f"A message of the role {role!r} needs content."
+        )
+    if role == "tool" and not message.get("tool_call_id"):
+        raise missing_parameter_error(
+            f"{path}.tool_call_id", "A tool's message names the call it answers."
+        )
+    if isinstance(content, list):
+        for position, part in enumerate(content):
+            check_content_part(part, f"{path}.content[{position}]")
+
+
+def check_content_part(part: JsonObject, path: str) -> None:
+    """Raise InvalidRequest unless a content part has the field that its type names."""
+    field = part["type"]
+    if field in PART_TYPES and part.get(field) is None:
+        raise missing_parameter_error(f"{path}.{field}")
+    if field == "image_url":
+        image = part["image_url"]
+        if isinstance(image, dict) and not isinstance(image.get("url"), str):
+            raise missing_parameter_error(f"{path}.image_url.url")
+
+
+def check_chat_tool_choice(choice: str | JsonObject | None, tools: list[JsonObject]) -> None:
+    """Raise InvalidRequest unless the choice is a known mode or one of the tools."""
     if choice not in (None, "none", "auto") and not tools:
         raise InvalidRequest(
             "tool_choice is only allowed when tools are given.", param="tool_choice"
         )
-    named = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
-    if named and all((tool.get("function") or {}).get("name") != named for tool in tools):
-        raise InvalidRequest(
-            f"tool_choice names {named!r}, which is not among the tools.", param="tool_choice"
-        )
-    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+    if isinstance(choice, str) and choice not in CHOICE_MODES:
         raise InvalidRequest(
             "tool_choice is none, auto, required, or names a function.", param="tool_choice"
         )
+    if isinstance(choice, dict):
+        name = read_function_name(choice)
+        if name and name not in map(read_function_name, tools):
+            raise InvalidRequest(
+                f"tool_choice names {name!r}, which is not among the tools.", param="tool_choice"
+            )
+
+
+def read_function_name(tool: JsonObject) -> str | None:
+    """Return the name of the function that a tool or a tool choice has."""
+    function: JsonObject = tool.get("function") or {}
+    return function.get("name")
+
+
+def check_dependent_fields(body: JsonObject) -> None:
+    """Raise InvalidRequest when a field is given without another one that it needs."""
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         raise InvalidRequest("top_logprobs needs logprobs to be true.", param="top_logprobs")
-    format_ = body.get("response_format")
-    if format_ and format_["type"] == "json_schema" and not format_.get("json_schema"):
+    response_format = body.get("response_format") or {}
+    if response_format.get("type") == "json_schema" and not response_format.get("json_schema"):
         raise missing_parameter_error("response_format.json_schema")
     if body.get("stream_options") and not body.get("stream"):
         raise InvalidRequest(
             "stream_options is only allowed when stream is true.", param="stream_options"
         )
-
-
-PART_FIELDS = {
-    "text": "text",
-    "image_url": "image_url",
-    "input_audio": "input_audio",
-    "file": "file",
-}
-
-
-def check_message_parts(parts: list[dict[str, Any]], path: str) -> None:
-    for position, part in enumerate(parts):
-        field = PART_FIELDS.get(part["type"])
-        if field is not None and part.get(field) is None:
-            raise missing_parameter_error(f"{path}[{position}].{field}")
-        image = part.get("image_url") if field == "image_url" else None
-        if isinstance(image, dict) and not isinstance(image.get("url"), str):
-            raise missing_parameter_error(f"{path}[{position}].image_url.url")

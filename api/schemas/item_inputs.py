@@ -19,6 +19,7 @@ from api.schemas.json_body import (
     parse_json_body,
 )
 from providers.exceptions import InvalidRequest, UnsupportedMediaType
+from providers.protocol.json_types import JsonObject
 
 MOST_METADATA_PAIRS = 16
 METADATA_KEY_CHARS = 64
@@ -37,7 +38,7 @@ class Part(Struct):
     file_data: str | Maybe = UNSET
     filename: str | Maybe = UNSET
     detail: str | Maybe = UNSET
-    input_audio: dict[str, Any] | Maybe = UNSET
+    input_audio: JsonObject | Maybe = UNSET
 
 
 class Message(Struct):
@@ -95,7 +96,7 @@ SUMMARY_PARTS: PartKinds = {"summary_text": ("text",)}
 REASONING_PARTS: PartKinds = {"reasoning_text": ("text",)}
 
 
-def read_drf_body(request: Request, shape: type[Struct]) -> dict[str, Any]:
+def read_drf_body(request: Request, shape: type[Struct]) -> JsonObject:
     """Return the validated JSON body; an empty body is {}.
 
     Raises UnsupportedMediaType, InvalidJson or InvalidRequest, with `param` when one field is at
@@ -106,68 +107,76 @@ def read_drf_body(request: Request, shape: type[Struct]) -> dict[str, Any]:
     return parse_json_body(request.body or b"{}", shape)
 
 
-def validate_metadata(value: dict[str, Any] | None) -> dict[str, str]:
+def validate_metadata(value: JsonObject | None) -> dict[str, str]:
     """Return the metadata: at most 16 pairs of texts.
 
     Raises InvalidRequest.
     """
-    found = value or {}
-    if len(found) > MOST_METADATA_PAIRS:
+    metadata = value or {}
+    if len(metadata) > MOST_METADATA_PAIRS:
         raise InvalidRequest(
-            f"metadata has at most {MOST_METADATA_PAIRS} pairs, not {len(found)}.", param="metadata"
+            f"metadata has at most {MOST_METADATA_PAIRS} pairs, not {len(metadata)}.",
+            param="metadata",
         )
-    for name, text in found.items():
+    for name, text in metadata.items():
         if not 1 <= len(name) <= METADATA_KEY_CHARS:
             raise InvalidRequest(
                 f"A key of metadata has 1 to {METADATA_KEY_CHARS} characters.", param="metadata"
             )
-        at = f"metadata.{name}"
+        path = f"metadata.{name}"
         if not isinstance(text, str):
-            raise InvalidRequest("A value of metadata is a text.", param=at, code="invalid_type")
+            raise InvalidRequest("A value of metadata is a text.", param=path, code="invalid_type")
         if len(text) > METADATA_VALUE_CHARS:
             raise InvalidRequest(
-                f"A value of metadata has at most {METADATA_VALUE_CHARS} characters.", param=at
+                f"A value of metadata has at most {METADATA_VALUE_CHARS} characters.", param=path
             )
-    return found
+    return metadata
 
 
 def check_items(items: list[Any], field_path: str = "items") -> None:
     """Raise InvalidRequest unless these are items that a caller may put into a conversation."""
     if len(items) > MOST_ITEMS:
         raise InvalidRequest(
-            f"At most {MOST_ITEMS} items are taken at a time, not {len(items)}.", param=field_path
+            f"At most {MOST_ITEMS} items are accepted at a time, not {len(items)}.",
+            param=field_path,
         )
-    for place, item in enumerate(items):
-        check_item(item, f"{field_path}[{place}]")
+    for position, item in enumerate(items):
+        check_item(item, f"{field_path}[{position}]")
 
 
-def check_item(item: Any, field_path: str) -> None:
+def check_item(item: object, field_path: str) -> None:
     """Raise InvalidRequest unless this is an item; `field_path` is its place in the body."""
     if not isinstance(item, dict):
         raise InvalidRequest("An item is an object.", param=field_path, code="invalid_type")
-    kind = item.get("type", "message" if "role" in item else None)
-    if kind is None:
-        raise missing_parameter_error(f"{field_path}.type")
-    shape = ITEM_SHAPES.get(kind) if isinstance(kind, str) else None
-    if shape is None:
-        raise InvalidRequest(
-            f"Items of the type {str(kind)[:64]!r} are not taken.", param=f"{field_path}.type"
-        )
+    shape = find_item_shape(item, field_path)
     try:
         msgspec.convert(item, shape)
     except msgspec.ValidationError as error:
         raise invalid_value_error(prefix_error_path(str(error), field_path)) from None
     if shape is Message:
-        check_item_parts(
-            item["content"],
-            f"{field_path}.content",
-            OUTPUT_PARTS if item["role"] == "assistant" else INPUT_PARTS,
-        )
+        kinds = OUTPUT_PARTS if item["role"] == "assistant" else INPUT_PARTS
+        check_item_parts(item["content"], f"{field_path}.content", kinds)
     elif shape is FunctionCallOutput:
         check_item_parts(item["output"], f"{field_path}.output", INPUT_PARTS)
     elif shape is Reasoning:
         check_item_parts(item.get("summary"), f"{field_path}.summary", SUMMARY_PARTS)
         check_item_parts(item.get("content"), f"{field_path}.content", REASONING_PARTS)
+
+
+def find_item_shape(item: JsonObject, field_path: str) -> type[Struct]:
+    """Return the shape for an item's type; an item with a role may leave its type out.
+
+    Raises InvalidRequest.
+    """
+    item_type = item.get("type", "message" if "role" in item else None)
+    if item_type is None:
+        raise missing_parameter_error(f"{field_path}.type")
+    if not isinstance(item_type, str) or item_type not in ITEM_SHAPES:
+        raise InvalidRequest(
+            f"Items of the type {str(item_type)[:64]!r} are not accepted.",
+            param=f"{field_path}.type",
+        )
+    return ITEM_SHAPES[item_type]
 
 
 def prefix_error_path(message: str, field_path: str) -> str:
@@ -176,22 +185,23 @@ def prefix_error_path(message: str, field_path: str) -> str:
     return f"{text} - at `$.{field_path}{path or '`'}"
 
 
-def check_item_parts(parts: Any, field_path: str, kinds: PartKinds) -> None:
+def check_item_parts(parts: object, field_path: str, kinds: PartKinds) -> None:
     """Raise InvalidRequest unless each part is of one of these kinds and complete."""
-    for place, part in enumerate(parts if isinstance(parts, list) else ()):
-        needed = kinds.get(part["type"])
-        if needed is None:
+    if not isinstance(parts, list):
+        return
+    for position, part in enumerate(parts):
+        path = f"{field_path}[{position}]"
+        needed_fields = kinds.get(part["type"])
+        if needed_fields is None:
             raise InvalidRequest(
-                f"{part['type'][:64]!r} cannot stand here; one of {', '.join(kinds)} can.",
-                param=f"{field_path}[{place}].type",
+                f"{part['type'][:64]!r} is not accepted here; one of {', '.join(kinds)} is.",
+                param=f"{path}.type",
             )
         if part.get("file_url") is not None:
-            why = "A file at a URL is not fetched: give it by file_id or file_data."
-            raise InvalidRequest(
-                why, param=f"{field_path}[{place}].file_url", code="unsupported_parameter"
-            )
-        if all(part.get(field) is None for field in needed):
-            raise missing_parameter_error(f"{field_path}[{place}].{needed[0]}")
+            message = "A file at a URL is not fetched: give it by file_id or file_data."
+            raise InvalidRequest(message, param=f"{path}.file_url", code="unsupported_parameter")
+        if all(part.get(field) is None for field in needed_fields):
+            raise missing_parameter_error(f"{path}.{needed_fields[0]}")
 
 
 def validate_include_values(values: Iterable[str], allowed_values: Iterable[str]) -> frozenset[str]:
@@ -199,7 +209,8 @@ def validate_include_values(values: Iterable[str], allowed_values: Iterable[str]
 
     Raises InvalidRequest when one of them is not known.
     """
-    found = frozenset(values)
-    if strange := sorted(found.difference(allowed_values)):
-        raise InvalidRequest(f"{strange[0][:64]!r} cannot be included.", param="include")
-    return found
+    requested = frozenset(values)
+    unknown = sorted(requested.difference(allowed_values))
+    if unknown:
+        raise InvalidRequest(f"{unknown[0][:64]!r} cannot be included.", param="include")
+    return requested

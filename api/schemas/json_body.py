@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import orjson
@@ -18,6 +18,7 @@ from msgspec import Struct, UnsetType
 from api.schemas.json_cost import Structure, measure_structure
 from providers.exceptions import InvalidJson, InvalidRequest
 from providers.fast_settings import settings
+from providers.protocol.json_types import JsonObject
 
 T = TypeVar("T")
 # fields that would let a caller choose the upstream or its credential
@@ -31,12 +32,11 @@ INTEGER_BOUND = 2.0**63
 NUL = b"\\u0000"
 REPEATED_NAME_MESSAGE = "The body has an object with a name given twice."
 Maybe = UnsetType | None
-_executor = ThreadPoolExecutor(
-    1, thread_name_prefix="json"
-)  # more threads would only compete with the event loop
+# One thread: more would only compete with the event loop.
+_executor = ThreadPoolExecutor(1, thread_name_prefix="json")
 
 
-async def read_beside_loop(reader: Callable[[bytes], dict[str, Any]], raw: bytes) -> dict[str, Any]:
+async def read_beside_loop(reader: Callable[[bytes], JsonObject], raw: bytes) -> JsonObject:
     """Return `reader(raw)`; a large body is read in a thread, so that the event loop goes on."""
     if len(raw) <= settings.JSON_INLINE_BYTES:
         return reader(raw)
@@ -53,12 +53,14 @@ async def call_beside_loop(size_bytes: int, function: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_executor, function)
 
 
-def parse_json_body(raw: bytes, shape: type[Struct]) -> dict[str, Any]:
+def parse_json_body(raw: bytes, shape: type[Struct]) -> JsonObject:
     """Return the body, checked against this shape.
 
     Raises InvalidJson, or InvalidRequest, also for fields that would choose where the request goes.
     """
-    structure = measure_structure(raw) if may_be_costly(raw) else None
+    structure = None
+    if may_be_costly(raw):
+        structure = measure_structure(raw)
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -87,7 +89,7 @@ def may_be_costly(raw: bytes) -> bool:
     return bool(raw.count(b"[") + raw.count(b"{") > settings.JSON_DEPTH)
 
 
-def refuse_long_list(body: dict[str, Any], field: str, limit: int) -> None:
+def refuse_long_list(body: JsonObject, field: str, limit: int) -> None:
     """Raise InvalidRequest when the list in this field has more than `limit` items."""
     items = body.get(field)
     if isinstance(items, list) and len(items) > limit:
@@ -105,46 +107,58 @@ def invalid_value_error(message: str) -> InvalidRequest:
     param = path.rstrip("`").removeprefix("$").lstrip(".").replace("[...]", "") or None
     if text.startswith("Object missing required field"):
         name = text.split("`")[1]
-        param = f"{param}.{name}" if param else name
-        return missing_parameter_error(param)
-    where = f" for {param!r}" if param else ""
-    kind = "invalid_type" if text.startswith("Expected `") and " got " in text else "invalid_value"
+        return missing_parameter_error(f"{param}.{name}" if param else name)
+    field = f" for {param!r}" if param else ""
+    is_wrong_type = text.startswith("Expected `") and " got " in text
     return InvalidRequest(
-        f"Invalid value{where}: {text[0].lower()}{text[1:]}.", param=param, code=kind
+        f"Invalid value{field}: {text[0].lower()}{text[1:]}.",
+        param=param,
+        code="invalid_type" if is_wrong_type else "invalid_value",
     )
 
 
-def refuse_lossy(body: dict[str, Any], raw: bytes, structure: Structure | None) -> None:
+def refuse_lossy(body: JsonObject, raw: bytes, structure: Structure | None) -> None:
     """Raise InvalidJson when reading lost something: a repeated name, or an integer beyond 64 bits.
 
     The number of names in the tree is compared with that in the text. These are the colons outside
     of texts if they have been counted, or else the `":` that no text contains. When a blank or a
     backslash makes the latter uncertain, the text is read again.
     """
-    names = 0
-    left = [body]
-    while left:
-        value: Any = left.pop()
-        if type(value) is dict:
-            names += len(value)
-            left.extend(value.values())
-        elif type(value) is list:
-            left.extend(value)
-        elif type(value) is float and not -INTEGER_BOUND < value < INTEGER_BOUND:
-            raise InvalidJson("The body has a number beyond 64 bits.")
+    name_count = count_names(body)
     if structure is not None:
-        if names != structure.names:
+        if name_count != structure.names:
             raise InvalidJson(REPEATED_NAME_MESSAGE)
-    elif names != raw.count(b'":') - raw.count(b'\\":') or b'" :' in raw or b'\\\\":' in raw:
+        return
+    is_uncertain = b'" :' in raw or b'\\\\":' in raw
+    if is_uncertain or name_count != raw.count(b'":') - raw.count(b'\\":'):
         json.loads(raw, object_pairs_hook=refuse_repeated_names)
 
 
-def refuse_repeated_names(pairs: list[tuple[str, Any]]) -> None:
+def count_names(body: JsonObject) -> int:
+    """Return how many names the objects of the body have together.
+
+    Raises InvalidJson when an integer beyond 64 bits was read as a float.
+    """
+    name_count = 0
+    stack: list[object] = [body]
+    while stack:
+        value = stack.pop()
+        if type(value) is dict:
+            name_count += len(value)
+            stack.extend(value.values())
+        elif type(value) is list:
+            stack.extend(value)
+        elif type(value) is float and not -INTEGER_BOUND < value < INTEGER_BOUND:
+            raise InvalidJson("The body has a number beyond 64 bits.")
+    return name_count
+
+
+def refuse_repeated_names(pairs: list[tuple[str, object]]) -> None:
     if len({name for name, _ in pairs}) != len(pairs):
         raise InvalidJson(REPEATED_NAME_MESSAGE)
 
 
-def refuse_nul(value: Any, path: str) -> None:
+def refuse_nul(value: object, path: str) -> None:
     """Raise InvalidRequest when a text in `value` has a NUL.
 
     No database and few upstreams can take one.

@@ -35,23 +35,23 @@ def measure_structure(raw: bytes) -> Structure:
 
     Raises InvalidJson when they are more than the settings allow.
     """
-    found = Structure()
-    deepest = min(settings.JSON_DEPTH, MOST_NESTING_LEVELS)
+    structure = Structure()
+    most_levels = min(settings.JSON_DEPTH, MOST_NESTING_LEVELS)
     for window, marks in iterate_windows(raw):
-        found.escapes += window.count(b"\\")
-        found.items += sum(marks.count(mark) for mark in ITEM_MARKS)
-        found.names += marks.count(b":")
-        if found.items > settings.JSON_ITEMS:
+        structure.escapes += window.count(b"\\")
+        structure.items += sum(marks.count(mark) for mark in ITEM_MARKS)
+        structure.names += marks.count(b":")
+        if structure.items > settings.JSON_ITEMS:
             raise InvalidJson(
                 f"The body has more than {settings.JSON_ITEMS} values: "
                 "brackets, colons and commas outside of texts are counted."
             )
-        if found.escapes > settings.JSON_ESCAPES:
+        if structure.escapes > settings.JSON_ESCAPES:
             raise InvalidJson(f"The body has more than {settings.JSON_ESCAPES} backslashes.")
-        update_depth(found, marks.translate(None, delete=NO_BRACKETS))
-        if found.deepest_level > deepest:
-            raise InvalidJson(f"The body is nested deeper than {deepest} levels.")
-    return found
+        update_depth(structure, marks.translate(None, delete=NO_BRACKETS))
+        if structure.deepest_level > most_levels:
+            raise InvalidJson(f"The body is nested deeper than {most_levels} levels.")
+    return structure
 
 
 def update_depth(structure: Structure, brackets: bytes) -> None:
@@ -76,8 +76,10 @@ def iterate_windows(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
     while start < len(raw):
         end = find_window_end(raw, start)
         window = raw[start:end]
-        plain = window.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in window else window
-        parts = plain.split(b'"')
+        unescaped = window
+        if b"\\" in window:
+            unescaped = window.replace(b"\\\\", b"").replace(b'\\"', b"")
+        parts = unescaped.split(b'"')
         yield window, b"".join(parts[1::2] if in_text else parts[::2])
         in_text ^= len(parts) % 2 == 0
         start = end

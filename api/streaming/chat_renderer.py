@@ -5,12 +5,12 @@ for it. Source: OpenAI's API reference, "Streaming events".
 """
 
 import time
-from typing import Any
 
 import orjson
 
 from api import exceptions
 from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.protocol.trace import Trace
 
@@ -37,11 +37,11 @@ class ChatRenderer:
         exceptions.render_error_event
     )  # the end of an answer that broke off after it had begun
 
-    def __init__(self, trace: Trace, extra_fields: dict[str, Any] | None = None) -> None:
+    def __init__(self, trace: Trace, extra_fields: JsonObject | None = None) -> None:
         request = trace.request
         self._trace = trace
         self._include_usage = request.include_usage
-        self._base: dict[str, Any] = {
+        self._base: JsonObject = {
             "model": request.model,
             "object": OBJECT_NAMES[request.endpoint, request.stream],
         }
@@ -77,7 +77,7 @@ class ChatRenderer:
         answer["usage"] = self._build_usage()
         return orjson.dumps(answer)
 
-    def _build_usage(self) -> dict[str, Any]:
+    def _build_usage(self) -> JsonObject:
         """Return the usage that the ledger recorded."""
         usage = self._trace.meter.as_openai() or {}
         if self._trace.request.endpoint == EMBEDDINGS and self._trace.meter.is_estimated:

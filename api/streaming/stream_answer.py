@@ -9,10 +9,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import quote
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from api import exceptions
 from api.relay.error_fields import MessagePositions
@@ -22,7 +22,8 @@ from providers.fast_settings import settings
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.trace import Trace
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Message = dict[str, object]  # an ASGI message
+Send = Callable[[Message], Awaitable[None]]
 SSE_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-store"),
@@ -57,19 +58,20 @@ class Heartbeat:
         """Ping silent streams until cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self._seconds / 4))
-            silent_since = time.monotonic() - self._seconds
-            for stream in [
+            latest = time.monotonic() - self._seconds
+            silent_streams = [
                 stream
                 for stream in self._streams
-                if stream.written_at <= silent_since and not stream.is_writing
-            ]:
+                if stream.written_at <= latest and not stream.is_writing
+            ]
+            for stream in silent_streams:
                 task = asyncio.create_task(stream.send_ping())
                 self._pings.add(task)
                 task.add_done_callback(self._pings.discard)
 
 
-async def refuse_send(message: dict[str, Any]) -> None:
-    """Raise RuntimeError: the place holder for the server's `send` until the answer begins."""
+async def refuse_send(message: Message) -> None:
+    """Raise RuntimeError: the placeholder for the server's `send` until the answer begins."""
     raise RuntimeError("the answer has not begun")
 
 
@@ -89,8 +91,10 @@ class StreamAnswer(StreamingHttpResponse):
         self._heartbeat = heartbeat
         self._request_id = request_id
         self._send: Send = refuse_send
-        self._began = self.written_at = time.monotonic()
-        self._head_sent = self._is_over = False
+        self._began = time.monotonic()
+        self.written_at = self._began
+        self._head_sent = False
+        self._is_over = False
         self.is_writing = False
         self.message_positions: MessagePositions | None = None  # renames the field of an error
         self.trace: Trace | None = None  # set when upstreams make the answer now
@@ -105,8 +109,7 @@ class StreamAnswer(StreamingHttpResponse):
         try:
             async with aclosing(self._batches) as batches:
                 async for batch in batches:
-                    if data := self._renderer.render_batch(batch):
-                        await self._send_data(data)
+                    await self._send_data(self._renderer.render_batch(batch))
             await self._send_data(self._renderer.render_end(), last=True)
         except GatewayError as error:
             await self._send_error(error)
@@ -127,6 +130,9 @@ class StreamAnswer(StreamingHttpResponse):
             await self._send_data(PING)
 
     async def _send_data(self, data: bytes, last: bool = False) -> None:
+        """Send a part of the body; an empty part is only sent when it is the last one."""
+        if not data and not last:
+            return
         self.is_writing = True
         self._is_over = self._is_over or last
         if not self._head_sent:
@@ -143,13 +149,14 @@ class StreamAnswer(StreamingHttpResponse):
 
     async def _send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._head_sent = True
-        own = [
-            (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in self.items()
+        all_headers = [
+            *headers,
+            *encode_headers(self),
+            *answer_headers(self._request_id, self._began),
         ]
-        ours = [*headers, *own, *answer_headers(self._request_id, self._began)]
         if status == 200 and self.trace is not None:
-            ours += upstream_headers(self.trace)
-        await self._send({"type": "http.response.start", "status": status, "headers": ours})
+            all_headers += upstream_headers(self.trace)
+        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
 
     async def _send_error(self, error: GatewayError) -> None:
         if self.message_positions is not None:
@@ -157,14 +164,17 @@ class StreamAnswer(StreamingHttpResponse):
         if self._head_sent:
             await self._send_data(self._renderer.render_failure(error), last=True)
             return
-        whole = exceptions.render_error(error, self._request_id)
-        names = [
-            (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in whole.items()
-        ]
-        await self._send_head(
-            whole.status_code, [pair for pair in names if pair[0] != b"x-request-id"]
-        )
-        await self._send({"type": "http.response.body", "body": whole.content})
+        answer = exceptions.render_error(error, self._request_id)
+        del answer.headers["x-request-id"]  # `_send_head` adds it
+        await self._send_head(answer.status_code, encode_headers(answer))
+        await self._send({"type": "http.response.body", "body": answer.content})
+
+
+def encode_headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a Django response in the form of ASGI."""
+    return [
+        (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()
+    ]
 
 
 def answer_headers(request_id: str, began: float) -> list[tuple[bytes, bytes]]:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from api.accounting import token_count
-from api.responses import input_items, schema, to_chat
+from api.responses.request import input_items, schema, to_chat
 from api.schemas import chat_request_body
 from conversations.messages import chat_to_items, items_to_chat
 from conversations.messages.tool_order import pair_tool_calls

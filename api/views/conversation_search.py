@@ -4,8 +4,6 @@ Neither endpoint is OpenAI's; lists and errors have OpenAI's shapes. The content
 described in `conversations/stored/conversation_export.py`.
 """
 
-from typing import Any
-
 from django.db.models import QuerySet
 from django.http import HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
@@ -23,14 +21,16 @@ from conversations.stored import (
     unknown_ids,
 )
 from providers.exceptions import InvalidRequest
+from providers.protocol.json_types import JsonObject
 
 
 class ConversationSearch(ApiView):
     def get(self, request: Request) -> Response:
-        asked = request.query_params
-        query = asked.get("q", "")
-        given_limit = asked.get("limit", pagination.DEFAULT_LIMIT)
-        limit = pagination.read_integer(given_limit, "limit", 1, pagination.LONGEST_PAGE)
+        parameters = request.query_params
+        query = parameters.get("q", "")
+        limit = pagination.read_integer(
+            parameters.get("limit", pagination.DEFAULT_LIMIT), "limit", 1, pagination.LONGEST_PAGE
+        )
         if not query.strip():
             raise InvalidRequest(
                 "Say what to search for.", param="q", code="missing_required_parameter"
@@ -38,37 +38,36 @@ class ConversationSearch(ApiView):
         if len(query) > item_search.QUERY_CHARS:
             raise InvalidRequest(f"q has at most {item_search.QUERY_CHARS} characters.", param="q")
         user_id = owner_id(request)
-        last_id = asked.get("before")
-        before = find_item_row_id(user_id, last_id) if last_id else None
-        hits = item_search.search_items(user_id, query, limit + 1, before)
-        window = pagination.PageQuery("", limit, descending=True)
-        return Response(pagination.render_page([render_search_hit(hit) for hit in hits], window))
+        before_row_id = None
+        if item_id := parameters.get("before"):
+            before_row_id = find_item_row_id(user_id, item_id)
+        hits = item_search.search_items(user_id, query, limit + 1, before_row_id)
+        page_query = pagination.PageQuery("", limit, descending=True)
+        objects = [render_search_hit(hit) for hit in hits]
+        return Response(pagination.render_page(objects, page_query))
 
 
 class ConversationsExport(ApiView):
     content_negotiation_class = SingleFormatNegotiation
 
     def get(self, request: Request) -> HttpResponseBase:
-        found = Conversation.objects.of_user(owner_id(request))
-        return build_export_response(found, read_export_format(request), "conversations")
+        conversations = Conversation.objects.of_user(owner_id(request))
+        return build_export_response(conversations, read_export_format(request), "conversations")
 
 
 class ConversationExport(ApiView):
     content_negotiation_class = SingleFormatNegotiation
 
     def get(self, request: Request, conversation_id: str) -> HttpResponseBase:
-        form = read_export_format(request)
+        export_format = read_export_format(request)
         own = Conversation.objects.of_user(owner_id(request))  # includes threads of responses
-        found = own.filter(pk=conversation_id)
-        if (
-            not stored_conversations.CONVERSATION_ID.fullmatch(conversation_id)
-            or not found.exists()
-        ):
+        rows = own.filter(pk=conversation_id)
+        if not stored_conversations.CONVERSATION_ID.fullmatch(conversation_id) or not rows.exists():
             raise unknown_ids.unknown_conversation(conversation_id)
-        return build_export_response(found, form, conversation_id)
+        return build_export_response(rows, export_format, conversation_id)
 
 
-def render_search_hit(hit: ItemHit) -> dict[str, Any]:
+def render_search_hit(hit: ItemHit) -> JsonObject:
     return {
         "id": hit.item.public_id,
         "object": "conversation.hit",
@@ -95,12 +94,13 @@ def build_export_response(
 
 
 def read_export_format(request: Request) -> conversation_export.ExportFormat:
-    form = conversation_export.EXPORT_FORMATS.get(request.query_params.get("format", "jsonl"))
-    if form is None:
+    name = request.query_params.get("format", "jsonl")
+    export_format = conversation_export.EXPORT_FORMATS.get(name)
+    if export_format is None:
         raise InvalidRequest(
             f"format is one of: {', '.join(conversation_export.EXPORT_FORMATS)}.", param="format"
         )
-    return form
+    return export_format
 
 
 def find_item_row_id(user_id: int, public_id: str) -> int:

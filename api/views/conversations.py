@@ -26,14 +26,11 @@ from conversations.messages.items import Entry
 from conversations.models import Conversation, Item
 from conversations.stored import stored_conversations, stored_items
 from providers.exceptions import ConversationBusy
+from providers.protocol.json_types import JsonObject
 
 T = TypeVar("T")
-PAUSES_SECONDS = (
-    0.05,
-    0.1,
-    0.2,
-    0.4,
-)  # pauses before a busy conversation is tried again, all within the request
+# Pauses before a busy conversation is tried again, all within the request.
+PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4)
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED_CONTENT = "reasoning.encrypted_content"
 INCLUDE_VALUES = (  # values that `include` may have; all but the first two are always included
@@ -49,12 +46,12 @@ INCLUDE_VALUES = (  # values that `include` may have; all but the first two are 
 
 
 class NewConversation(Struct):
-    metadata: dict[str, Any] | Maybe = UNSET
+    metadata: JsonObject | Maybe = UNSET
     items: list[Any] | Maybe = UNSET
 
 
 class NewMetadata(Struct):
-    metadata: dict[str, Any] | None
+    metadata: JsonObject | None
 
 
 class NewItems(Struct):
@@ -74,31 +71,26 @@ class Conversations(ApiView):
         return Response(conversation.as_openai())
 
     def get(self, request: Request) -> Response:
-        asked = pagination.parse_page_query(request.query_params)
-        last = (
-            stored_conversations.find_conversation(owner_id(request), asked.after)
-            if asked.after
-            else None
+        page_query = pagination.parse_page_query(request.query_params)
+        last_seen = pagination.find_last_seen(
+            page_query, partial(stored_conversations.find_conversation, owner_id(request))
         )
         own = stored_conversations.conversations_of(owner_id(request))
-        found = pagination.select_page_rows(own, asked, last, "used_at", "id")
-        return Response(
-            pagination.render_page([render_listed_conversation(row) for row in found], asked)
-        )
+        rows = pagination.select_page_rows(own, page_query, last_seen, "used_at", "id")
+        objects = [render_listed_conversation(row) for row in rows]
+        return Response(pagination.render_page(objects, page_query))
 
 
 class OneConversation(ApiView):
     def get(self, request: Request, conversation_id: str) -> Response:
-        return Response(
-            stored_conversations.find_conversation(owner_id(request), conversation_id).as_openai()
-        )
+        conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
+        return Response(conversation.as_openai())
 
     def post(self, request: Request, conversation_id: str) -> Response:
         require_storing(request)
         conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
-        conversation.metadata = item_inputs.validate_metadata(
-            item_inputs.read_drf_body(request, NewMetadata)["metadata"]
-        )
+        body = item_inputs.read_drf_body(request, NewMetadata)
+        conversation.metadata = item_inputs.validate_metadata(body["metadata"])
         conversation.save(update_fields=["metadata"])
         return Response(conversation.as_openai())
 
@@ -114,48 +106,37 @@ class ConversationItems(ApiView):
         include = read_include_values(request)
         conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
         entries = read_new_entries(item_inputs.read_drf_body(request, NewItems)["items"])
-        made = (
-            retry_while_busy(partial(stored_items.add_items, conversation, entries))
-            if entries
-            else []
-        )
-        asked = pagination.PageQuery("", item_inputs.MOST_ITEMS, descending=False)
-        return Response(
-            pagination.render_page(
-                [render_conversation_item(item, include) for item in made], asked
-            )
-        )
+        new_items = []
+        if entries:
+            new_items = retry_while_busy(partial(stored_items.add_items, conversation, entries))
+        objects = [render_conversation_item(item, include) for item in new_items]
+        page_query = pagination.PageQuery("", item_inputs.MOST_ITEMS, descending=False)
+        return Response(pagination.render_page(objects, page_query))
 
     def get(self, request: Request, conversation_id: str) -> Response:
         include = read_include_values(request)
-        asked = pagination.parse_page_query(request.query_params)
+        page_query = pagination.parse_page_query(request.query_params)
         conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
-        last = stored_items.find_item(conversation, asked.after) if asked.after else None
-        found = pagination.select_page_rows(stored_items.items_of(conversation), asked, last, "id")
-        return Response(
-            pagination.render_page(
-                [render_conversation_item(item, include) for item in found], asked
-            )
+        last_seen = pagination.find_last_seen(
+            page_query, partial(stored_items.find_item, conversation)
         )
+        own_items = stored_items.items_of(conversation)
+        rows = pagination.select_page_rows(own_items, page_query, last_seen, "id")
+        objects = [render_conversation_item(item, include) for item in rows]
+        return Response(pagination.render_page(objects, page_query))
 
 
 class OneConversationItem(ApiView):
     def get(self, request: Request, conversation_id: str, item_id: str) -> Response:
         include = read_include_values(request)
         conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
-        return Response(
-            render_conversation_item(stored_items.find_item(conversation, item_id), include)
-        )
+        item = stored_items.find_item(conversation, item_id)
+        return Response(render_conversation_item(item, include))
 
     def delete(self, request: Request, conversation_id: str, item_id: str) -> Response:
         conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
-        retry_while_busy(
-            partial(
-                stored_items.delete_item,
-                conversation,
-                stored_items.find_item(conversation, item_id),
-            )
-        )
+        item = stored_items.find_item(conversation, item_id)
+        retry_while_busy(partial(stored_items.delete_item, conversation, item))
         return Response(conversation.as_openai())
 
 
@@ -187,38 +168,31 @@ def read_include_values(request: Request) -> frozenset[str]:
 
     Some clients write a list as `include[]` or `include[0]`. Raises InvalidRequest.
     """
-    values = [
-        one
-        for name in request.query_params
-        if name.split("[")[0] == "include"
-        for one in read_query_values(request, name)
-    ]
+    values: list[str] = []
+    for name in request.query_params:
+        if name.split("[")[0] == "include":
+            values += map(str, request.query_params.getlist(name))
     return item_inputs.validate_include_values(values, INCLUDE_VALUES)
-
-
-def read_query_values(request: Request, name: str) -> list[str]:
-    return [str(value) for value in request.query_params.getlist(name)]
 
 
 def render_conversation_item(item: Item, include: frozenset[str]) -> dict[str, object]:
     """Return the item in OpenAI's form, with the big fields only when they are asked for."""
-    found = item.as_openai()
+    openai_item = item.as_openai()
     if item.type == "reasoning" and ENCRYPTED_CONTENT not in include:
-        found.pop("encrypted_content", None)
+        openai_item.pop("encrypted_content", None)
     if item.type == "message" and LOGPROBS not in include:
-        found["content"] = [without_logprobs(part) for part in item.data["content"]]
-    return found
+        openai_item["content"] = [without_logprobs(part) for part in item.data["content"]]
+    return openai_item
 
 
-def without_logprobs(part: dict[str, Any]) -> dict[str, Any]:
+def without_logprobs(part: JsonObject) -> JsonObject:
     return {name: value for name, value in part.items() if name != "logprobs"}
 
 
 def render_listed_conversation(row: Conversation) -> dict[str, object]:
     """Return a conversation as the list shows it: with its client's name, title and last use."""
-    more = {
+    return row.as_openai() | {
         "name": row.name or None,
         "title": row.title or None,
         "last_used_at": int(row.used_at.timestamp()),
     }
-    return row.as_openai() | more

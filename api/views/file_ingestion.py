@@ -5,7 +5,7 @@ is uploaded, processing, ingested, empty or error. An ingested document also has
 characters and passages, a failed one the reason. Each user sees only their own.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 from rest_framework.parsers import MultiPartParser
@@ -18,6 +18,7 @@ from api.views.files import build_upload, read_upload_form
 from conversations.documents import ingest
 from conversations.files import file_storage
 from conversations.models import Document, DocumentState, FilePurpose, StoredFile
+from providers.protocol.json_types import JsonObject
 
 
 class FileUpload(ApiView):
@@ -27,9 +28,8 @@ class FileUpload(ApiView):
         require_storing(request)
         _, file = read_upload_form(request)
         upload = build_upload(file, FilePurpose.USER_DATA)
-        return Response(
-            render_file_status(file_storage.store_file(owner_id(request), upload), None)
-        )
+        stored_file = file_storage.store_file(owner_id(request), upload)
+        return Response(render_file_status(stored_file, None))
 
 
 class IngestBody(Struct):
@@ -39,34 +39,33 @@ class IngestBody(Struct):
 class FileIngestion(ApiView):
     def post(self, request: Request) -> Response:
         require_storing(request)
-        file = file_storage.find_stored_file(
-            owner_id(request), item_inputs.read_drf_body(request, IngestBody)["file_id"]
-        )
+        file_id = item_inputs.read_drf_body(request, IngestBody)["file_id"]
+        file = file_storage.find_stored_file(owner_id(request), file_id)
         return Response(render_file_status(file, ingest.start_file_ingestion(file)))
 
 
 class IngestionStatus(ApiView):
     def get(self, request: Request, file_id: str) -> Response:
         file = file_storage.find_stored_file(owner_id(request), file_id)
-        return Response(
-            render_file_status(file, Document.objects.without_index().filter(file=file).first())
-        )
+        document = Document.objects.without_index().filter(file=file).first()
+        return Response(render_file_status(file, document))
 
 
-def render_file_status(file: StoredFile, document: Document | None) -> dict[str, Any]:
+def render_file_status(file: StoredFile, document: Document | None) -> JsonObject:
     """Return OpenKimi's answer about a file.
 
     A document that waits in the queue counts as being processed.
     """
-    answer: dict[str, Any] = {
+    answer: JsonObject = {
         "status": DocumentState.UPLOADED,
         "file_id": file.pk,
         "filename": file.filename,
     }
     if document is None:
         return answer
-    waiting = document.state == DocumentState.UPLOADED
-    answer["status"] = DocumentState.PROCESSING if waiting else DocumentState(document.state)
+    answer["status"] = DocumentState(document.state)
+    if document.state == DocumentState.UPLOADED:
+        answer["status"] = DocumentState.PROCESSING
     if document.state == DocumentState.INGESTED:
         answer |= {"characters": document.chars, "passages": document.passages.count()}
     if document.reason:

@@ -7,6 +7,7 @@ API reference, "Files".
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +27,7 @@ from providers.exceptions import InternalError, InvalidRequest, UnsupportedMedia
 
 LONGEST_PAGE = 10_000
 SHORTEST_LIFETIME_SECONDS = 3_600
-LONGEST_LIFETIME_SECONDS = 2_592_000  # bounds of a file's lifetime, in seconds
+LONGEST_LIFETIME_SECONDS = 2_592_000
 
 
 class Files(ApiView):
@@ -42,17 +43,17 @@ class Files(ApiView):
         return Response(file_storage.store_file(owner_id(request), upload).as_openai())
 
     def get(self, request: Request) -> Response:
-        asked = pagination.parse_page_query(
+        page_query = pagination.parse_page_query(
             request.query_params, limit=LONGEST_PAGE, most_rows=LONGEST_PAGE
         )
-        found = StoredFile.objects.of_user(owner_id(request))
+        files = StoredFile.objects.of_user(owner_id(request))
         if purpose := request.query_params.get("purpose"):
-            found = found.filter(purpose=purpose) if purpose in FilePurpose.values else found.none()
-        last = (
-            file_storage.find_stored_file(owner_id(request), asked.after) if asked.after else None
+            files = files.filter(purpose__in={purpose}.intersection(FilePurpose.values))
+        last_seen = pagination.find_last_seen(
+            page_query, partial(file_storage.find_stored_file, owner_id(request))
         )
-        rows = pagination.select_page_rows(found, asked, last, "created_at", "id")
-        return Response(pagination.render_page([row.as_openai() for row in rows], asked))
+        rows = pagination.select_page_rows(files, page_query, last_seen, "created_at", "id")
+        return Response(pagination.render_page([row.as_openai() for row in rows], page_query))
 
 
 class File(ApiView):
@@ -108,7 +109,7 @@ def read_upload_form(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
         form = cast(QueryDict, request.data)
     except ParseError:
         raise InvalidRequest("The form cannot be read.", code="invalid_form") from None
-    file: Any = form.get("file")
+    file: object = form.get("file")
     if not isinstance(file, UploadedFile):
         raise missing_parameter_error("file")
     return form, file

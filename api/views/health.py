@@ -15,6 +15,7 @@ from api.relay.lean_request import LeanRequest
 from api.views.base import ApiView
 from api.views.staff.staff_access import TOKEN_MODEL, can_view_models
 from providers.exceptions import UnknownUrl
+from providers.protocol.json_types import JsonObject
 from tokens.models import UpstreamToken
 
 CELERY_PARTS = ("worker", "beat")  # parts of Celery that run inside `serve`
@@ -34,12 +35,11 @@ class Health(ApiView):
         """Do nothing, as DRF's own step would forget the session's user; see `can_view_counts`."""
 
     def get(self, request: Request) -> Response:
-        answer: dict[str, Any] = {"status": "ok", "version": settings.VERSION}
+        answer: JsonObject = {"status": "ok", "version": settings.VERSION}
         if settings.EMBEDDED_WORKER:
-            answer |= {
-                part: "failed" if failure_marker_path(part).exists() else "ok"
-                for part in CELERY_PARTS
-            }
+            for part in CELERY_PARTS:
+                has_failed = failure_marker_path(part).exists()
+                answer[part] = "failed" if has_failed else "ok"
         if self.can_view_counts(request):
             answer["tokens"] = UpstreamToken.objects.all().count_by_activity()
         return Response(answer)
@@ -53,8 +53,8 @@ class Health(ApiView):
         if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
             user, caller = KeyAuthentication().authenticate(request)
             return not caller.allowed_models and can_view_models(user, TOKEN_MODEL)
-        found = StaffAuthentication().authenticate(request)
-        return found is not None and can_view_models(found[0], TOKEN_MODEL)
+        user_and_auth = StaffAuthentication().authenticate(request)
+        return user_and_auth is not None and can_view_models(user_and_auth[0], TOKEN_MODEL)
 
 
 def failure_marker_path(part: str) -> Path:
@@ -107,6 +107,6 @@ def render_home_page(request: HttpRequest) -> HttpResponse:
 
 
 def answer_unknown_url(request: HttpRequest, path: str = "") -> HttpResponse:
-    """Answer a request to an address under /v1/ that is no endpoint."""
+    """Answer a request to an address under /v1/ that is not an endpoint."""
     error = UnknownUrl(f"Unknown request URL: {request.method} {request.path}.")
     return exceptions.render_error(error, exceptions.get_request_id(request))

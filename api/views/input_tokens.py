@@ -8,7 +8,6 @@ API reference, "Get input token counts".
 
 import time
 from functools import partial
-from typing import Any
 
 import orjson
 from django.http import HttpResponseBase
@@ -19,7 +18,7 @@ from api.exceptions import api_endpoint
 from api.relay import conversation_options
 from api.relay.lean_request import LeanRequest
 from api.relay.pipeline import resolve_model
-from api.responses import encrypted_reasoning, input_items, schema, to_chat
+from api.responses.request import encrypted_reasoning, input_items, schema, to_chat
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer
 from api.views.base import require_json
@@ -29,6 +28,7 @@ from conversations.history.turn_request import TurnRequest
 from conversations.messages import input_to_items
 from conversations.models import TurnEndpoint
 from providers.database.database_threads import TURNS, await_in_time
+from providers.protocol.json_types import JsonObject
 
 
 @api_endpoint("POST")
@@ -42,40 +42,47 @@ async def count_input_tokens(request: LeanRequest) -> HttpResponseBase:
     body = await read_beside_loop(
         partial(schema.read_response_body, shape=schema.TokenCountBody), raw
     )
-    name = body.get("model")
-    window = (
-        gateway.catalogue.find_context_window(resolve_model(gateway, caller, name).public_id)
-        if name
-        else None
-    )
-    if named := input_items.find_item_references(body):
-        body = input_items.resolve_item_references(
-            body,
-            await await_in_time(
-                await TURNS.start_work(caller.user_id, find_own_items, caller, list(named.values()))
-            ),
-        )
+    window = None
+    if name := body.get("model"):
+        model = resolve_model(gateway, caller, name)
+        window = gateway.catalogue.find_context_window(model.public_id)
+    body = await load_referenced_items(caller, body)
     body = encrypted_reasoning.decode_input_reasoning(body)
-    said = await call_beside_loop(size_bytes, partial(to_chat.build_input_messages, body))
     if schema.find_conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
         budget = conversation_options.prompt_budget_tokens(window, body)
-        asked = await call_beside_loop(
+        lookup_request = await call_beside_loop(
             size_bytes, partial(build_lookup_request, caller, request.request_id, body, budget)
         )
-        said = await await_in_time(
-            await TURNS.start_work(caller.user_id, start_turn.compose_unsaved_messages, asked)
+        messages = await await_in_time(
+            await TURNS.start_work(
+                caller.user_id, start_turn.compose_unsaved_messages, lookup_request
+            )
         )
-    chat = await call_beside_loop(size_bytes, partial(to_chat.build_chat_body, body, said))
-    found = await token_count.count_body(chat)
-    counted: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": found.tokens}
-    if not found.is_exact:
-        counted["estimated"] = True  # counted from a sample
-    return JsonAnswer(orjson.dumps(counted), request.request_id, began)
+    else:
+        messages = await call_beside_loop(size_bytes, partial(to_chat.build_input_messages, body))
+    chat_body = await call_beside_loop(size_bytes, partial(to_chat.build_chat_body, body, messages))
+    count = await token_count.count_body(chat_body)
+    answer: JsonObject = {"object": "response.input_tokens", "input_tokens": count.tokens}
+    if not count.is_exact:
+        answer["estimated"] = True  # counted from a sample
+    return JsonAnswer(orjson.dumps(answer), request.request_id, began)
+
+
+async def load_referenced_items(caller: Caller, body: JsonObject) -> JsonObject:
+    """Return the body with the caller's own items in place of references.
+
+    Raises UnknownUrl, DatabaseUnavailable.
+    """
+    references = input_items.find_item_references(body)
+    if not references:
+        return body
+    work = await TURNS.start_work(caller.user_id, find_own_items, caller, list(references.values()))
+    return input_items.resolve_item_references(body, await await_in_time(work))
 
 
 def build_lookup_request(
-    caller: Caller, request_id: str, body: dict[str, Any], budget: int
+    caller: Caller, request_id: str, body: JsonObject, budget: int
 ) -> TurnRequest:
     return TurnRequest(
         request_id=request_id.removeprefix("req_"),

@@ -1,6 +1,6 @@
 """/v1/models: the models that the caller's key may use."""
 
-from typing import Any, cast
+from typing import cast
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -10,44 +10,54 @@ from api.authentication import Caller
 from api.views.base import ApiView
 from providers.exceptions import ModelNotFound
 from providers.models import ChatModel, ModelAlias, VirtualModel
+from providers.protocol.json_types import JsonObject
 
 
-def list_model_objects(caller: Caller) -> dict[str, dict[str, Any]]:
+def list_model_objects(caller: Caller) -> dict[str, JsonObject]:
     """Return OpenAI's model objects by id, sorted, with aliases among them."""
-    found: dict[str, dict[str, Any]] = {}
+    objects: dict[str, JsonObject] = {}
     models = ChatModel.objects.served().select_related("provider")
-    for model in models.filter(provider__name=caller.provider) if caller.provider else models:
-        if model.public_id not in found:
-            found[model.public_id] = {
-                "id": model.public_id,
-                "object": "model",
-                "created": int(model.created_at.timestamp()),
-                "owned_by": model.provider.name,
-                "context_window": model.context_window,
-                "capabilities": model.capabilities,
-            }
+    if caller.provider:
+        models = models.filter(provider__name=caller.provider)
+    for model in models:
+        objects.setdefault(model.public_id, render_model(model))
     for virtual in VirtualModel.objects.filter(enabled=True):
-        if virtual.base in found:
-            below = found[virtual.base] | {"created": int(virtual.created_at.timestamp())}
-            found.setdefault(
-                virtual.public_id, below | {"id": virtual.public_id, "strategy": virtual.strategy}
+        if virtual.base in objects:
+            objects.setdefault(
+                virtual.public_id,
+                objects[virtual.base]
+                | {
+                    "id": virtual.public_id,
+                    "created": int(virtual.created_at.timestamp()),
+                    "strategy": virtual.strategy,
+                },
             )
     for alias in ModelAlias.objects.all():
-        if alias.public_id in found:
-            found.setdefault(
-                alias.alias, found[alias.public_id] | {"id": alias.alias, "root": alias.public_id}
-            )
+        if alias.public_id in objects:
+            aliased = objects[alias.public_id]
+            objects.setdefault(alias.alias, aliased | {"id": alias.alias, "root": alias.public_id})
     return {
-        name: found[name]
-        for name in sorted(found)
-        if caller.can_use_model(name, str(found[name].get("root", name)))
+        name: objects[name]
+        for name in sorted(objects)
+        if caller.can_use_model(name, str(objects[name].get("root", name)))
+    }
+
+
+def render_model(model: ChatModel) -> JsonObject:
+    return {
+        "id": model.public_id,
+        "object": "model",
+        "created": int(model.created_at.timestamp()),
+        "owned_by": model.provider.name,
+        "context_window": model.context_window,
+        "capabilities": model.capabilities,
     }
 
 
 class HasCaller(BasePermission):
     """A permission for callers with an API key, or with upstream tokens of their own."""
 
-    def has_permission(self, request: Request, view: Any) -> bool:
+    def has_permission(self, request: Request, view: object) -> bool:
         return isinstance(request.auth, Caller)
 
 
@@ -55,21 +65,17 @@ class ModelList(ApiView):
     permission_classes = (HasCaller,)
 
     def get(self, request: Request) -> Response:
-        return Response(
-            {
-                "object": "list",
-                "data": list(list_model_objects(cast(Caller, request.auth)).values()),
-            }
-        )
+        objects = list_model_objects(cast(Caller, request.auth))
+        return Response({"object": "list", "data": list(objects.values())})
 
 
 class ModelDetail(ApiView):
     permission_classes = (HasCaller,)
 
     def get(self, request: Request, model: str) -> Response:
-        found = list_model_objects(cast(Caller, request.auth)).get(model)
-        if found is None:
+        model_object = list_model_objects(cast(Caller, request.auth)).get(model)
+        if model_object is None:
             raise ModelNotFound(
                 f"The model {model!r} does not exist or you have no access to it.", param="model"
             )
-        return Response(found)
+        return Response(model_object)

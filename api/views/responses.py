@@ -30,18 +30,19 @@ from api.relay.pipeline import (
     resolve_model,
     start_answer,
 )
-from api.responses import encrypted_reasoning, input_items, schema, to_chat
-from api.responses.background_runner import Feed, ResponseSlot
-from api.responses.echoed_fields import echo_fields
-from api.responses.events import ResponseEvents
-from api.responses.objects import (
+from api.responses.background.feed import Feed
+from api.responses.background.response_slots import ResponseSlot
+from api.responses.output.echoed_fields import echo_fields
+from api.responses.output.events import ResponseEvents
+from api.responses.output.objects import (
     ResponseHead,
     ResponseOutcome,
     build_response_head,
     build_response_object,
 )
-from api.responses.part_events import Event
-from api.responses.renderer import EventRenderer, render_event_lines
+from api.responses.output.part_events import Event
+from api.responses.output.renderer import EventRenderer, render_event_lines
+from api.responses.request import encrypted_reasoning, input_items, schema, to_chat
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer, StreamAnswer
 from api.views.base import require_json

@@ -7,7 +7,8 @@ times in ISO 8601.
 
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 from django.conf import settings
 from msgspec import UNSET, Meta, Struct
@@ -23,6 +24,7 @@ from conversations import retention
 from conversations.models import Conversation
 from conversations.stored import stored_sessions
 from providers.exceptions import InvalidRequest
+from providers.protocol.json_types import JsonObject
 
 UNREACHABLE_SEGMENTS = {"", ".", ".."}  # path segments that clients and proxies remove
 
@@ -45,26 +47,24 @@ class Sessions(ApiView):
                 "No part of a session_id between slashes is empty, . or ..", param="session_id"
             )
         idle_seconds = settings.SESSION_IDLE_SECONDS
-        return Response(
-            render_session(
-                stored_sessions.find_or_create_session(owner_id(request), name, idle_seconds)
-            )
-        )
+        session = stored_sessions.find_or_create_session(owner_id(request), name, idle_seconds)
+        return Response(render_session(session))
 
     def get(self, request: Request) -> Response:
-        asked = pagination.parse_page_query(request.query_params)
-        last = stored_sessions.find_session(owner_id(request), asked.after) if asked.after else None
-        found = pagination.select_page_rows(
-            stored_sessions.sessions_of(owner_id(request)), asked, last, "used_at", "id"
+        page_query = pagination.parse_page_query(request.query_params)
+        last_seen = pagination.find_last_seen(
+            page_query, partial(stored_sessions.find_session, owner_id(request))
         )
-        return Response(
-            pagination.render_page([render_session(row) for row in found], asked, "session_id")
-        )
+        own = stored_sessions.sessions_of(owner_id(request))
+        rows = pagination.select_page_rows(own, page_query, last_seen, "used_at", "id")
+        objects = [render_session(row) for row in rows]
+        return Response(pagination.render_page(objects, page_query, "session_id"))
 
 
 class Session(ApiView):
     def get(self, request: Request, session_id: str) -> Response:
-        return Response(render_session(stored_sessions.find_session(owner_id(request), session_id)))
+        session = stored_sessions.find_session(owner_id(request), session_id)
+        return Response(render_session(session))
 
     def delete(self, request: Request, session_id: str) -> Response:
         session = stored_sessions.find_session(owner_id(request), session_id)
@@ -72,7 +72,7 @@ class Session(ApiView):
         return Response({"session_id": session_id, "deleted": True})
 
 
-def render_session(session: Conversation) -> dict[str, Any]:
+def render_session(session: Conversation) -> JsonObject:
     return {
         "session_id": session.name,
         "created_at": format_utc_time(session.created_at),
@@ -81,6 +81,6 @@ def render_session(session: Conversation) -> dict[str, Any]:
     }
 
 
-def format_utc_time(at: datetime) -> str:
+def format_utc_time(time: datetime) -> str:
     """Return the time in UTC, such as 2026-01-31T12:00:00.123456Z."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -8,7 +8,7 @@ reason. Source: OpenAI's API reference, "Chat completions".
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 from django.db import connection
 from django.db.models import F, Func, Prefetch, Q, TextField, Value, prefetch_related_objects
@@ -23,6 +23,7 @@ from api.views.conversations import NewMetadata
 from conversations.messages import items_to_chat
 from conversations.models import Item, Turn
 from conversations.stored import stored_answer, stored_completions, unknown_ids
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
 
 METADATA_PARAMETER = re.compile(r"metadata\[(.+)\]", re.DOTALL)
@@ -43,69 +44,63 @@ REPEATED_FIELDS = (  # request fields that the object always has
 
 class StoredCompletions(ApiView):
     def get(self, request: Request) -> Response:
-        given = request.query_params
-        asked = pagination.parse_page_query(given, order="asc")
-        found = stored_completions.completions_of(owner_id(request))
-        if model := given.get("model"):
-            found = found.filter(model=model)
-        for name in given:
-            if wanted := METADATA_PARAMETER.fullmatch(name):
-                found = found.filter(build_metadata_condition(wanted[1], given[name]))
-        last = (
-            stored_completions.find_completion(owner_id(request), asked.after)
-            if asked.after
-            else None
+        parameters = request.query_params
+        page_query = pagination.parse_page_query(parameters, order="asc")
+        completions = stored_completions.completions_of(owner_id(request))
+        if model := parameters.get("model"):
+            completions = completions.filter(model=model)
+        for name in parameters:
+            if match := METADATA_PARAMETER.fullmatch(name):
+                condition = build_metadata_condition(match[1], parameters[name])
+                completions = completions.filter(condition)
+        last_seen = pagination.find_last_seen(
+            page_query, partial(stored_completions.find_completion, owner_id(request))
         )
-        return Response(
-            pagination.render_page(
-                render_completions(pagination.select_page_rows(found, asked, last, "id")), asked
-            )
-        )
+        rows = pagination.select_page_rows(completions, page_query, last_seen, "id")
+        return Response(pagination.render_page(render_completions(rows), page_query))
 
 
 class StoredCompletion(ApiView):
     def get(self, request: Request, completion_id: str) -> Response:
-        return Response(
-            render_completions(
-                [stored_completions.find_completion(owner_id(request), completion_id)]
-            )[0]
-        )
+        turn = stored_completions.find_completion(owner_id(request), completion_id)
+        return Response(render_completions([turn])[0])
 
     def post(self, request: Request, completion_id: str) -> Response:
         require_storing(request)
         turn = stored_completions.find_completion(owner_id(request), completion_id)
-        turn.metadata = item_inputs.validate_metadata(
-            item_inputs.read_drf_body(request, NewMetadata)["metadata"]
-        )
+        body = item_inputs.read_drf_body(request, NewMetadata)
+        turn.metadata = item_inputs.validate_metadata(body["metadata"])
         turn.save(update_fields=["metadata"])
         return Response(render_completions([turn])[0])
 
     def delete(self, request: Request, completion_id: str) -> Response:
-        stored_completions.delete_completion(
-            stored_completions.find_completion(owner_id(request), completion_id)
-        )
+        turn = stored_completions.find_completion(owner_id(request), completion_id)
+        stored_completions.delete_completion(turn)
         return Response({"object": "chat.completion.deleted", "id": completion_id, "deleted": True})
 
 
 class StoredCompletionMessages(ApiView):
     def get(self, request: Request, completion_id: str) -> Response:
-        asked = pagination.parse_page_query(request.query_params, order="asc")
+        page_query = pagination.parse_page_query(request.query_params, order="asc")
         turn = stored_completions.find_completion(owner_id(request), completion_id)
-        told = items_to_chat.entries_to_messages(turn.items.filter(output=False).order_by("id"))
-        found = [
-            render_stored_message(told_one, f"{completion_id}-{place}")
-            for place, told_one in enumerate(told)
+        messages = items_to_chat.entries_to_messages(turn.items.filter(output=False).order_by("id"))
+        objects = [
+            render_stored_message(message, f"{completion_id}-{position}")
+            for position, message in enumerate(messages)
         ]
-        if asked.descending:
-            found.reverse()
-        ids = [one["id"] for one in found]
-        if asked.after and asked.after not in ids:
-            raise unknown_ids.unknown_message(asked.after)
-        start = ids.index(asked.after) + 1 if asked.after else 0
-        return Response(pagination.render_page(found[start : start + asked.limit + 1], asked))
+        if page_query.descending:
+            objects.reverse()
+        start = 0
+        if page_query.after:
+            ids = [message["id"] for message in objects]
+            if page_query.after not in ids:
+                raise unknown_ids.unknown_message(page_query.after)
+            start = ids.index(page_query.after) + 1
+        page_objects = objects[start : start + page_query.limit + 1]
+        return Response(pagination.render_page(page_objects, page_query))
 
 
-def build_metadata_condition(name: str, text: str) -> Any:
+def build_metadata_condition(name: str, text: str) -> Q | Exact:
     """Return the query condition that metadata contains this pair."""
     pair = {name: text}
     if connection.vendor == "postgresql":
@@ -118,13 +113,13 @@ def build_metadata_patch(patch: str) -> Func:
     return Func(F("metadata"), Value(patch), function="JSON_PATCH", output_field=TextField())
 
 
-def render_completions(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+def render_completions(turns: Sequence[Turn]) -> list[JsonObject]:
     """Return OpenAI's objects of these completions."""
     prefetch_related_objects(turns, OUTPUT_PREFETCH)
     return [render_completion(turn, list(turn.items.all())) for turn in turns]
 
 
-def render_completion(turn: Turn, output_items: Sequence[Item]) -> dict[str, Any]:
+def render_completion(turn: Turn, output_items: Sequence[Item]) -> JsonObject:
     """Return OpenAI's object of a completion with these output items.
 
     It includes the extra fields that the answer had.
@@ -152,7 +147,7 @@ def render_completion(turn: Turn, output_items: Sequence[Item]) -> dict[str, Any
     }
 
 
-def collect_logprobs(output_items: Sequence[Item]) -> dict[str, Any] | None:
+def collect_logprobs(output_items: Sequence[Item]) -> JsonObject | None:
     """Return the log probabilities of an answer's words, or None when it has none."""
     parts = [
         part
@@ -160,16 +155,22 @@ def collect_logprobs(output_items: Sequence[Item]) -> dict[str, Any] | None:
         if item.type == "message"
         for part in item.data.get("content") or ()
     ]
-    found = [one for part in parts for one in part.get("logprobs") or ()]
-    return {"content": found, "refusal": None} if found else None
+    logprobs = [entry for part in parts for entry in part.get("logprobs") or ()]
+    if not logprobs:
+        return None
+    return {"content": logprobs, "refusal": None}
 
 
-def render_stored_message(chat_message: dict[str, Any], message_id: str) -> dict[str, Any]:
+def render_stored_message(chat_message: JsonObject, message_id: str) -> JsonObject:
     """Return one message of the request in OpenAI's form.
 
     `content` is its text, `content_parts` are its parts if it has some.
     """
     content = chat_message["content"]
-    parts = content if isinstance(content, list) else None
-    text = join_texts(content) if content is not None else None
-    return {"id": message_id, "name": None, **chat_message, "content": text, "content_parts": parts}
+    return {
+        "id": message_id,
+        "name": None,
+        **chat_message,
+        "content": None if content is None else join_texts(content),
+        "content_parts": content if isinstance(content, list) else None,
+    }

@@ -6,7 +6,7 @@ rows. When that process has died, a final event is made from the turn's row.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from django.conf import settings
@@ -17,8 +17,9 @@ from rest_framework.response import Response
 
 from api import pagination
 from api.relay.gateway import Gateway
-from api.responses.event_log import FINAL_EVENT_TYPES, load_response_object
-from api.responses.renderer import render_event_lines
+from api.responses.background.event_log import has_final_event, load_response_object
+from api.responses.output.part_events import Event
+from api.responses.output.renderer import render_event_lines
 from api.streaming.chat_renderer import PING
 from api.views.base import ApiView, owner_id
 from api.views.conversations import read_include_values, render_conversation_item
@@ -27,7 +28,7 @@ from api.views.staff.staff_access import find_running_gateway
 from conversations.history.conversation_lookup import find_stored_turn
 from conversations.history.dead_turns import show_present_status
 from conversations.models import RUNNING_STATUSES, Turn
-from conversations.models.log import TurnEndpoint as By
+from conversations.models.log import TurnEndpoint
 from conversations.stored import stored_completions, stored_items
 from providers.exceptions import GatewayError, InvalidRequest, UnknownUrl
 
@@ -46,15 +47,17 @@ class StoredResponse(ApiView):
             raise InvalidRequest(
                 "Only a response in the background has events to come back to.", param="stream"
             )
-        given = request.query_params.get("starting_after", BEFORE_FIRST_EVENT)
-        after = pagination.read_integer(
-            given, "starting_after", BEFORE_FIRST_EVENT, HIGHEST_EVENT_NUMBER
+        after_number = pagination.read_integer(
+            request.query_params.get("starting_after", BEFORE_FIRST_EVENT),
+            "starting_after",
+            BEFORE_FIRST_EVENT,
+            HIGHEST_EVENT_NUMBER,
         )
-        told = stream_response_events(find_running_gateway(request), turn.pk.hex, after)
+        lines = stream_response_events(find_running_gateway(request), turn.pk.hex, after_number)
         connection.close()  # free for other requests while events are sent
         headers = {"cache-control": "no-cache, no-store", "x-accel-buffering": "no"}
         return StreamingHttpResponse(
-            told, content_type="text/event-stream; charset=utf-8", headers=headers
+            lines, content_type="text/event-stream; charset=utf-8", headers=headers
         )
 
     def delete(self, request: Request, response_id: str) -> Response:
@@ -82,15 +85,16 @@ class CancelResponse(ApiView):
 class InputItems(ApiView):
     def get(self, request: Request, response_id: str) -> Response:
         include = read_include_values(request)
-        asked = pagination.parse_page_query(request.query_params)
-        given = find_stored_response(owner_id(request), response_id).items.filter(output=False)
-        last = stored_items.find_item_among(given, asked.after, "after") if asked.after else None
-        found = pagination.select_page_rows(given, asked, last, "id")
-        return Response(
-            pagination.render_page(
-                [render_conversation_item(item, include) for item in found], asked
-            )
+        page_query = pagination.parse_page_query(request.query_params)
+        turn = find_stored_response(owner_id(request), response_id)
+        input_items = turn.items.filter(output=False)
+        last_seen = pagination.find_last_seen(
+            page_query,
+            lambda item_id: stored_items.find_item_among(input_items, item_id, "after"),
         )
+        rows = pagination.select_page_rows(input_items, page_query, last_seen, "id")
+        items = [render_conversation_item(item, include) for item in rows]
+        return Response(pagination.render_page(items, page_query))
 
 
 def find_stored_response(user_id: int, response_id: str) -> Turn:
@@ -98,14 +102,14 @@ def find_stored_response(user_id: int, response_id: str) -> Turn:
 
     Raises UnknownUrl, with the same text for another user's response as for a missing one.
     """
-    found = find_stored_turn(user_id, response_id)
-    if found is None or found.endpoint != By.RESPONSE:
+    turn = find_stored_turn(user_id, response_id)
+    if turn is None or turn.endpoint != TurnEndpoint.RESPONSE:
         raise UnknownUrl(
             f"There is no response {response_id[:64]!r}.",
             param="response_id",
             code="response_not_found",
         )
-    return show_present_status(found)
+    return show_present_status(turn)
 
 
 async def stream_response_events(
@@ -115,18 +119,29 @@ async def stream_response_events(
 
     Yields pings while no event comes.
     """
-    feed = gateway.background.feeds.get(turn_id)
-    quiet = settings.PING_SECONDS
-    told = (
-        feed.follow_events(after_number, quiet)
-        if feed
-        else gateway.background_follower.follow_response(turn_id, after_number, quiet)
-    )
     try:
-        async with aclosing(told) as news:
-            async for events in news:
-                yield render_event_lines(events) if events else PING
-                if events and events[-1]["type"] in FINAL_EVENT_TYPES:
-                    return
+        async with aclosing(follow_to_final_event(gateway, turn_id, after_number)) as batches:
+            async for events in batches:
+                yield render_event_lines(events) or PING
     except GatewayError as error:
         yield render_event_lines(make_error_events(error))
+
+
+async def follow_to_final_event(
+    gateway: Gateway, turn_id: str, after_number: int
+) -> AsyncGenerator[list[Event], None]:
+    """Yield the events after number `after_number`, up to the final one, as they come.
+
+    Yields an empty list when none came for PING_SECONDS.
+    """
+    feed = gateway.background.feeds.get(turn_id)
+    quiet_seconds = settings.PING_SECONDS
+    if feed is not None:
+        batches = feed.follow_events(after_number, quiet_seconds)
+    else:
+        batches = gateway.background_follower.follow_response(turn_id, after_number, quiet_seconds)
+    async with aclosing(batches):
+        async for events in batches:
+            yield events
+            if has_final_event(events):
+                return

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import transaction
@@ -20,8 +20,8 @@ LIFETIME_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 class Command(GatewayCommand):
     help = (
-        "Issue an API key for a user, who is made when new. The key is shown once, alone on the "
-        "last line."
+        "Issue an API key for a user, who is created when new. The key is shown once, alone on "
+        "the last line."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -41,7 +41,7 @@ class Command(GatewayCommand):
         parser.add_argument(
             "--no-storing",
             action="store_true",
-            help="nothing that is said with it is kept: no conversations, no files",
+            help="store nothing that is sent with it: no conversations, no files",
         )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
@@ -56,31 +56,16 @@ class Command(GatewayCommand):
         **options: Any,
     ) -> None:
         require_secrets()
-        wanted = [public_id.strip() for public_id in models.split(",") if public_id.strip()]
-        if unknown := sorted(set(wanted) - keys.find_allowable_models()):
-            raise CommandError(
-                f"No such model: {', '.join(unknown)}. `list_models` shows what there is."
-            )
+        model_names = parse_model_names(models)
         lifetime = parse_lifetime(expires)
-        users = get_user_model()
+        expires_at = timezone.now() + lifetime if lifetime else None
         with transaction.atomic():
-            owner = users.objects.filter(username=user).first()
-            if owner is None:
-                owner = users(username=user)
-                owner.set_unusable_password()
-                try:
-                    owner.full_clean(exclude=["password"])
-                except ValidationError as error:
-                    raise CommandError(
-                        f"{user!r} cannot be a user name: {' '.join(error.messages)}"
-                    ) from None
-                owner.save()
-            if not owner.is_active:
-                raise CommandError(f"The user {user} is not active.")
-            expires_at = timezone.now() + lifetime if lifetime else None
-            stores = not options["no_storing"]
             row, key = keys.create_key(
-                owner, name=name, models=wanted, expires_at=expires_at, stores_content=stores
+                find_or_create_user(user),
+                name=name,
+                models=model_names,
+                expires_at=expires_at,
+                stores_content=not options["no_storing"],
             )
             transaction.set_rollback(dry_run)
         if dry_run:
@@ -90,6 +75,40 @@ class Command(GatewayCommand):
             f"Key {row.prefix}… for {user}; it is not shown again:", self.style.SUCCESS
         )
         self.stdout.write(key)
+
+
+def parse_model_names(text: str) -> list[str]:
+    """Return the model names of a comma-separated list.
+
+    Raises CommandError when a key cannot be limited to one of them.
+    """
+    names = list(filter(None, map(str.strip, text.split(","))))
+    unknown = sorted(set(names) - keys.find_allowable_models())
+    if unknown:
+        raise CommandError(
+            f"No such model: {', '.join(unknown)}. `list_models` shows what there is."
+        )
+    return names
+
+
+def find_or_create_user(name: str) -> User:
+    """Return the active user of this name; a new one is created without a password.
+
+    Raises CommandError.
+    """
+    user = User.objects.filter(username=name).first()
+    if user is None:
+        user = User(username=name)
+        user.set_unusable_password()
+        try:
+            user.full_clean(exclude=["password"])
+        except ValidationError as error:
+            problems = " ".join(error.messages)
+            raise CommandError(f"{name!r} cannot be a user name: {problems}") from None
+        user.save()
+    if not user.is_active:
+        raise CommandError(f"The user {name} is not active.")
+    return user
 
 
 def parse_lifetime(text: str) -> timedelta | None:
@@ -102,6 +121,6 @@ def parse_lifetime(text: str) -> timedelta | None:
     match = re.fullmatch(r"(\d{1,5})([mhdw])", text)
     if not match or int(match[1]) == 0:
         raise CommandError(
-            f"{text!r} is no time: write a number with m, h, d or w, for example 30d."
+            f"{text!r} is not a time: write a number with m, h, d or w, for example 30d."
         )
     return timedelta(**{LIFETIME_UNITS[match[2]]: int(match[1])})

@@ -22,24 +22,30 @@ class Command(GatewayCommand):
         parser.add_argument("--dry-run", action="store_true", help="find it, change nothing")
 
     def handle(self, *args: Any, prefix: str, dry_run: bool, **options: Any) -> None:
-        begins = prefix.strip().rstrip("….")[: keys.SHOWN_LENGTH]
-        if not begins:
-            raise CommandError("Give the beginning of a key.")
-        found = ApiKey.objects.filter(prefix__startswith=begins).select_related("user")
-        rows = [key for key in found[: MOST_NAMED_KEYS + 1] if key.prefix.startswith(begins)]
-        if not rows:
-            raise CommandError(f"No key begins with {begins}.")
-        if len(rows) > 1:
-            names = ", ".join(f"{key} ({key.user})" for key in rows[:MOST_NAMED_KEYS])
-            if len(rows) > MOST_NAMED_KEYS:
-                names += ", …"
-            raise CommandError(f"Several keys begin so: {names}. Give more of it.")
-        key = rows[0]
+        key = find_key(prefix.strip().rstrip("….")[: keys.SHOWN_LENGTH])
         if key.revoked_at is not None:
             self.stdout.write(f"Key {key} of {key.user} was revoked already.")
-            return
-        if not dry_run:
+        elif dry_run:
+            self.stdout.write(f"Key {key} of {key.user} would be revoked.")
+        else:
             ApiKey.objects.filter(pk=key.pk).revoke()
-        self.stdout.write(
-            f"Key {key} of {key.user} {'would be revoked' if dry_run else 'is revoked'}."
-        )
+            self.stdout.write(f"Key {key} of {key.user} is revoked.")
+
+
+def find_key(prefix: str) -> ApiKey:
+    """Return the only key that begins so; SQLite's own comparison ignores case.
+
+    Raises CommandError.
+    """
+    if not prefix:
+        raise CommandError("Give the beginning of a key.")
+    rows = ApiKey.objects.filter(prefix__startswith=prefix).select_related("user")
+    matches = [key for key in rows[: MOST_NAMED_KEYS + 1] if key.prefix.startswith(prefix)]
+    if not matches:
+        raise CommandError(f"No key begins with {prefix}.")
+    if len(matches) > 1:
+        names = ", ".join(f"{key} ({key.user})" for key in matches[:MOST_NAMED_KEYS])
+        if len(matches) > MOST_NAMED_KEYS:
+            names += ", …"
+        raise CommandError(f"Several keys begin so: {names}. Give more of it.")
+    return matches[0]

@@ -17,69 +17,73 @@ def noted(of: Journal) -> list[list[Any]]:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Any:
+def open_journal(tmp_path: Path) -> Any:
     found = Journal(tmp_path / "journal")
     yield found
     found.close()
 
 
-def test_a_request_stands_in_the_file_from_its_beginning_to_its_end(kept: Journal) -> None:
-    slot = kept.write_facts(FACTS)
-    assert noted(kept) == [FACTS]
-    kept.release_slot(slot)
-    assert noted(kept) == []
+def test_a_request_stands_in_the_file_from_its_beginning_to_its_end(open_journal: Journal) -> None:
+    slot = open_journal.write_facts(FACTS)
+    assert noted(open_journal) == [FACTS]
+    open_journal.release_slot(slot)
+    assert noted(open_journal) == []
 
 
-def test_many_requests_stand_beside_each_other_and_each_is_erased_alone(kept: Journal) -> None:
-    slots = {number: kept.write_facts([f"{number:032}", *FACTS[1:]]) for number in range(100)}
+def test_many_requests_stand_beside_each_other_and_each_is_erased_alone(
+    open_journal: Journal,
+) -> None:
+    slots = {
+        number: open_journal.write_facts([f"{number:032}", *FACTS[1:]]) for number in range(100)
+    }
     assert len(set(slots.values())) == 100
     for number in range(0, 100, 2):
-        kept.release_slot(slots[number])
-    assert [int(facts[0]) for facts in noted(kept)] == list(range(1, 100, 2))
+        open_journal.release_slot(slots[number])
+    assert [int(facts[0]) for facts in noted(open_journal)] == list(range(1, 100, 2))
 
 
-def test_slots_are_used_again_and_the_file_does_not_grow(kept: Journal) -> None:
-    size = kept.path.stat().st_size
+def test_slots_are_used_again_and_the_file_does_not_grow(open_journal: Journal) -> None:
+    size = open_journal.path.stat().st_size
     for _ in range(10 * FIRST_SLOTS):
-        kept.release_slot(kept.write_facts(FACTS))
-    assert kept.path.stat().st_size == size
+        open_journal.release_slot(open_journal.write_facts(FACTS))
+    assert open_journal.path.stat().st_size == size
 
 
-def test_with_more_requests_than_slots_it_grows_and_keeps_all(kept: Journal) -> None:
+def test_with_more_requests_than_slots_it_grows_and_keeps_all(open_journal: Journal) -> None:
     for number in range(5 * FIRST_SLOTS):
-        kept.write_facts([f"{number:032}", *FACTS[1:]])
-    assert [int(facts[0]) for facts in noted(kept)] == list(range(5 * FIRST_SLOTS))
+        open_journal.write_facts([f"{number:032}", *FACTS[1:]])
+    assert [int(facts[0]) for facts in noted(open_journal)] == list(range(5 * FIRST_SLOTS))
 
 
 @pytest.mark.parametrize(
     "text", ["x" * 200, "🎈" * 200, '"\\' * 100, "\x01" * 200, "\u2028" * 200], ids=ascii
 )
-def test_long_facts_do_not_reach_into_the_next_slot(kept: Journal, text: str) -> None:
+def test_long_facts_do_not_reach_into_the_next_slot(open_journal: Journal, text: str) -> None:
     for number in range(6):
-        kept.write_facts([f"{number:032}", *FACTS[1:5], text, True])
-    found = noted(kept)
+        open_journal.write_facts([f"{number:032}", *FACTS[1:5], text, True])
+    found = noted(open_journal)
     assert [int(facts[0]) for facts in found] == list(range(6))
     assert all(len(facts) == len(FACTS) and text.startswith(facts[5]) for facts in found)
     assert all(facts[1:5] == FACTS[1:5] for facts in found)
 
 
-def test_facts_about_nobody_are_kept_as_nothing(kept: Journal) -> None:
-    kept.write_facts([FACTS[0], FACTS[1], None, None, *FACTS[4:]])
-    assert noted(kept)[0][2:4] == [None, None]
+def test_facts_about_nobody_are_kept_as_nothing(open_journal: Journal) -> None:
+    open_journal.write_facts([FACTS[0], FACTS[1], None, None, *FACTS[4:]])
+    assert noted(open_journal)[0][2:4] == [None, None]
 
 
-def test_the_file_is_its_owners_alone(kept: Journal) -> None:
-    assert stat.S_IMODE(kept.path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(kept.path.parent.stat().st_mode) == 0o700
+def test_the_file_is_its_owners_alone(open_journal: Journal) -> None:
+    assert stat.S_IMODE(open_journal.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(open_journal.path.parent.stat().st_mode) == 0o700
 
 
 def test_its_room_on_the_disk_is_taken_at_once_so_that_a_full_disk_is_an_error_and_no_signal(
-    kept: Journal,
+    open_journal: Journal,
 ) -> None:
     for _ in range(FIRST_SLOTS + 1):
-        found = kept.path.stat()
+        found = open_journal.path.stat()
         assert found.st_blocks * 512 >= found.st_size
-        kept.write_facts(FACTS)
+        open_journal.write_facts(FACTS)
 
 
 def test_closing_removes_the_file_unless_a_request_is_in_flight(tmp_path: Path) -> None:
@@ -94,12 +98,12 @@ def test_closing_removes_the_file_unless_a_request_is_in_flight(tmp_path: Path) 
 
 
 # --- files of others ------------------------------------------------------------------------------
-def test_the_file_of_a_living_process_cannot_be_claimed(kept: Journal) -> None:
-    kept.write_facts(FACTS)
-    assert list_journals(kept.path.parent) == [kept.path]
-    with lock_and_read(kept.path) as data:
+def test_the_file_of_a_living_process_cannot_be_claimed(open_journal: Journal) -> None:
+    open_journal.write_facts(FACTS)
+    assert list_journals(open_journal.path.parent) == [open_journal.path]
+    with lock_and_read(open_journal.path) as data:
         assert data is None
-    assert noted(kept) == [FACTS]
+    assert noted(open_journal) == [FACTS]
 
 
 def test_a_file_that_nobody_locks_is_claimed_once_at_a_time(tmp_path: Path) -> None:

@@ -11,24 +11,29 @@ import pytest
 
 from api.accounting import journal
 from api.accounting.journal import FIRST_SLOTS
+from api.accounting.usage_table import COLUMNS
 from api.accounting.write_errors import WriteFailed
-from api.accounting.writers import COLUMNS
-from api.tests.accounting.test_ledger import Kept, until
-from api.tests.accounting.test_ledger_recovery import ids, serve, trace
+from api.tests.accounting.ledger_harness import (
+    LedgerHarness,
+    read_row_ids,
+    serve,
+    trace,
+    until,
+)
 from providers.exceptions import DatabaseUnavailable
 
 
 class Disk:
     """The disk of a ledger; while it is `full` neither the database nor a file takes anything."""
 
-    def __init__(self, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, harness: LedgerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
-        write, write_file = kept.writer.write_rows, journal.os.write
+        write, write_file = harness.writer.write_rows, journal.os.write
         allocate = journal.os.posix_fallocate
 
         async def write_rows(rows: list[Any]) -> None:
-            kept.writer.reached.set()
-            await kept.writer.gate.wait()
+            harness.writer.reached.set()
+            await harness.writer.gate.wait()
             if self.full and rows:  # a transaction without rows needs no room
                 raise WriteFailed("database or disk is full", disk_full=True)
             await write(rows)
@@ -41,7 +46,7 @@ class Disk:
             self._check()
             allocate(file, offset, length)
 
-        monkeypatch.setattr(kept.writer, "write_rows", write_rows)
+        monkeypatch.setattr(harness.writer, "write_rows", write_rows)
         monkeypatch.setattr("api.accounting.spool.os.write", write_or_fail)
         monkeypatch.setattr("api.accounting.journal.os.posix_fallocate", allocate_or_fail)
 
@@ -54,8 +59,8 @@ pytestmark = pytest.mark.usefixtures("retries_at_once")
 
 
 @pytest.fixture
-def disk(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(kept, monkeypatch)
+def disk(harness: LedgerHarness, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(harness, monkeypatch)
 
 
 def messages(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
@@ -63,54 +68,54 @@ def messages(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
 
 
 async def test_answers_end_well_and_their_rows_are_written_when_there_is_room_again(
-    kept: Kept, disk: Disk
+    harness: LedgerHarness, disk: Disk
 ) -> None:
-    kept.writer.gate.clear()
-    running = [asyncio.create_task(serve(kept, number)) for number in range(30)]
-    await kept.writer.reached.wait()
+    harness.writer.gate.clear()
+    running = [asyncio.create_task(serve(harness, number)) for number in range(30)]
+    await harness.writer.reached.wait()
     disk.full = True
-    kept.writer.gate.set()
+    harness.writer.gate.set()
     assert await asyncio.gather(*running) == [None] * 30
     disk.full = False
-    await until(lambda: not kept.ledger.is_suspended)
-    assert ids(kept) == list(range(30))
-    assert {found["status"] for found in kept.writer.table.values()} == {"complete"}
-    assert (kept.in_flight(), kept.spool.list_waiting_files()) == ([], [])
+    await until(lambda: not harness.ledger.is_suspended)
+    assert read_row_ids(harness) == list(range(30))
+    assert {found["status"] for found in harness.writer.table.values()} == {"complete"}
+    assert (harness.in_flight(), harness.spool.list_waiting_files()) == ([], [])
 
 
-async def fill(kept: Kept, disk: Disk, number: int = 1) -> None:
+async def fill(harness: LedgerHarness, disk: Disk, number: int = 1) -> None:
     """Let a request end on a full disk."""
     disk.full = True
-    assert await serve(kept, number) is None
-    assert kept.ledger.is_suspended
+    assert await serve(harness, number) is None
+    assert harness.ledger.is_suspended
 
 
 async def test_new_requests_are_refused_with_the_reason_until_the_kept_rows_are_written(
-    kept: Kept, disk: Disk
+    harness: LedgerHarness, disk: Disk
 ) -> None:
-    await fill(kept, disk)
+    await fill(harness, disk)
     for _ in range(20):  # the database takes transactions without rows: it is not back for that
         await asyncio.sleep(0.005)
         with pytest.raises(DatabaseUnavailable, match="the disk is full") as caught:
-            kept.ledger.open_record(trace(2))
+            harness.ledger.open_record(trace(2))
     assert (caught.value.shown_status, caught.value.shown_code) == (503, "database_unavailable")
     assert caught.value.retry_after_seconds
-    assert kept.ledger.refusal_reason == "the disk is full"
+    assert harness.ledger.refusal_reason == "the disk is full"
     disk.full = False
-    await until(lambda: not kept.ledger.is_suspended)
-    assert await serve(kept, 2) is None
-    assert ids(kept) == [1, 2]
+    await until(lambda: not harness.ledger.is_suspended)
+    assert await serve(harness, 2) is None
+    assert read_row_ids(harness) == [1, 2]
 
 
 async def test_each_change_of_state_is_one_line_in_the_log_and_no_traceback(
-    kept: Kept, disk: Disk, caplog: pytest.LogCaptureFixture
+    harness: LedgerHarness, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in (1, 2):
-        await fill(kept, disk, number)
+        await fill(harness, disk, number)
         for _ in range(20):
             await asyncio.sleep(0.005)
         disk.full = False
-        await until(lambda: not kept.ledger.is_suspended)
+        await until(lambda: not harness.ledger.is_suspended)
     assert len(messages(caplog, "the disk is full")) <= 4  # refused; rows are in memory: twice
     assert len(messages(caplog, "taken again")) == 2
     assert not any(record.exc_info for record in caplog.records)
@@ -118,107 +123,109 @@ async def test_each_change_of_state_is_one_line_in_the_log_and_no_traceback(
 
 
 async def test_a_journal_that_cannot_grow_refuses_requests_and_grows_when_there_is_room(
-    kept: Kept, disk: Disk, caplog: pytest.LogCaptureFixture
+    harness: LedgerHarness, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(FIRST_SLOTS):
-        kept.ledger.open_record(trace(number))
+        harness.ledger.open_record(trace(number))
     disk.full = True
     for _ in range(3):
         with pytest.raises(DatabaseUnavailable, match="the disk is full"):
-            kept.ledger.open_record(trace(FIRST_SLOTS))
+            harness.ledger.open_record(trace(FIRST_SLOTS))
     assert len(messages(caplog, "No space left on device")) == 1
     await asyncio.sleep(0.05)
-    assert kept.ledger.is_suspended
+    assert harness.ledger.is_suspended
     disk.full = False
-    await until(lambda: not kept.ledger.is_suspended)
-    kept.ledger.open_record(trace(FIRST_SLOTS))
-    assert len(kept.in_flight()) == FIRST_SLOTS + 1
+    await until(lambda: not harness.ledger.is_suspended)
+    harness.ledger.open_record(trace(FIRST_SLOTS))
+    assert len(harness.in_flight()) == FIRST_SLOTS + 1
 
 
 @pytest.mark.settings(UNWRITTEN_LIMIT_BYTES=1_500)
 async def test_beyond_the_bound_of_memory_the_journal_has_the_rows_and_they_are_written_too(
-    kept: Kept, disk: Disk
+    harness: LedgerHarness, disk: Disk
 ) -> None:
-    kept.writer.gate.clear()
-    running = [asyncio.create_task(serve(kept, number)) for number in range(40)]
-    await kept.writer.reached.wait()
+    harness.writer.gate.clear()
+    running = [asyncio.create_task(serve(harness, number)) for number in range(40)]
+    await harness.writer.reached.wait()
     disk.full = True
-    kept.writer.gate.set()
+    harness.writer.gate.set()
     assert await asyncio.gather(*running) == [None] * 40
-    assert kept.ledger._unwritten_rows._size_bytes <= 1_500
-    assert len(kept.ledger._unwritten_rows) == 40
+    assert harness.ledger._unwritten_rows._size_bytes <= 1_500
+    assert len(harness.ledger._unwritten_rows) == 40
     disk.full = False
-    await until(lambda: not kept.ledger.is_suspended)
-    assert ids(kept) == list(range(40))
-    assert {(found["status"], found["key_id"]) for found in kept.writer.table.values()} == {
+    await until(lambda: not harness.ledger.is_suspended)
+    assert read_row_ids(harness) == list(range(40))
+    assert {(found["status"], found["key_id"]) for found in harness.writer.table.values()} == {
         ("complete", 11)
     }
-    assert {found["completion_tokens"] for found in kept.writer.table.values()} == {1}
-    assert kept.in_flight() == []
+    assert {found["completion_tokens"] for found in harness.writer.table.values()} == {1}
+    assert harness.in_flight() == []
 
 
 async def test_a_process_that_dies_on_a_full_disk_leaves_how_its_requests_ended(
-    kept: Kept, disk: Disk
+    harness: LedgerHarness, disk: Disk
 ) -> None:
-    await fill(kept, disk)
-    left = kept.ledger._journal.path.read_bytes()  # as after kill -9
+    await fill(harness, disk)
+    left = harness.ledger._journal.path.read_bytes()  # as after kill -9
     disk.full = False
-    await until(lambda: not kept.ledger.is_suspended)
-    written = dict(kept.writer.table[f"{1:032x}"])
-    kept.writer.table.clear()
-    (kept.ledger._journal_directory / "1-dead.journal").write_bytes(left)
-    assert await kept.ledger.sweep_journals() == 1
-    found = kept.writer.table[f"{1:032x}"]
+    await until(lambda: not harness.ledger.is_suspended)
+    written = dict(harness.writer.table[f"{1:032x}"])
+    harness.writer.table.clear()
+    (harness.ledger._journal_directory / "1-dead.journal").write_bytes(left)
+    assert await harness.ledger.sweep_journals() == 1
+    found = harness.writer.table[f"{1:032x}"]
     lost = {"provider_id", "token_id", "attempts", "queue_ms", "connect_ms", "first_byte_ms"}
     assert {name for name in COLUMNS if found[name] != written[name]} <= lost
 
 
 async def test_rows_in_memory_go_to_the_spool_when_the_disk_is_back_before_the_database(
-    kept: Kept, disk: Disk
+    harness: LedgerHarness, disk: Disk
 ) -> None:
-    await fill(kept, disk)
-    kept.writer.broken = True
+    await fill(harness, disk)
+    harness.writer.broken = True
     disk.full = False
-    await until(lambda: kept.spool.list_waiting_files() and not len(kept.ledger._unwritten_rows))
-    await until(lambda: kept.ledger.refusal_reason == "the database does not answer")
-    assert kept.in_flight() == []
-    kept.writer.broken = False
-    await until(lambda: not kept.ledger.is_suspended)
-    assert ids(kept) == [1]
+    await until(
+        lambda: harness.spool.list_waiting_files() and not len(harness.ledger._unwritten_rows)
+    )
+    await until(lambda: harness.ledger.refusal_reason == "the database does not answer")
+    assert harness.in_flight() == []
+    harness.writer.broken = False
+    await until(lambda: not harness.ledger.is_suspended)
+    assert read_row_ids(harness) == [1]
 
 
 async def test_a_shutdown_on_a_full_disk_leaves_the_rows_to_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = Kept(tmp_path)
-    disk = Disk(kept, monkeypatch)
-    task = asyncio.create_task(kept.ledger.write_until_cancelled())
-    await fill(kept, disk)
+    harness = LedgerHarness(tmp_path)
+    disk = Disk(harness, monkeypatch)
+    task = asyncio.create_task(harness.ledger.write_until_cancelled())
+    await fill(harness, disk)
     task.cancel()
     await asyncio.wait([task])
-    await kept.ledger.write_rest_and_close()
-    assert kept.in_flight() == [f"{1:032x}"]
+    await harness.ledger.write_rest_and_close()
+    assert harness.in_flight() == [f"{1:032x}"]
     disk.full = False
-    following = Kept(tmp_path)
+    following = LedgerHarness(tmp_path)
     await following.ledger.sweep_journals()
     assert following.writer.table[f"{1:032x}"]["status"] == "complete"
     await following.ledger.write_rest_and_close()
 
 
 async def test_a_fault_of_ours_while_rows_are_written_loses_none_and_is_over_when_it_is(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    harness: LedgerHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     faults = [ZeroDivisionError()]
-    write = kept.writer.write_rows
+    write = harness.writer.write_rows
 
     async def write_or_fail(rows: list[Any]) -> None:
         if rows and faults:
             raise faults.pop()
         await write(rows)
 
-    monkeypatch.setattr(kept.writer, "write_rows", write_or_fail)
-    assert await serve(kept, 1) is None
-    await until(lambda: not kept.ledger.is_suspended)
-    assert await serve(kept, 2) is None
-    assert ids(kept) == [1, 2]
+    monkeypatch.setattr(harness.writer, "write_rows", write_or_fail)
+    assert await serve(harness, 1) is None
+    await until(lambda: not harness.ledger.is_suspended)
+    assert await serve(harness, 2) is None
+    assert read_row_ids(harness) == [1, 2]
     assert "ZeroDivisionError" in caplog.text

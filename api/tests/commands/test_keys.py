@@ -117,8 +117,8 @@ def test_issuing_dry_makes_neither_key_nor_user() -> None:
     ("words", "text"),
     [
         (("alice", "--models", "echo,nothing"), "No such model: nothing."),
-        (("alice", "--expires", "tomorrow"), "'tomorrow' is no time"),
-        (("alice", "--expires", "0d"), "'0d' is no time"),
+        (("alice", "--expires", "tomorrow"), "'tomorrow' is not a time"),
+        (("alice", "--expires", "0d"), "'0d' is not a time"),
         (("a b/c",), "cannot be a user name"),
         (("",), "cannot be a user name"),
         (("x" * 200,), "cannot be a user name"),

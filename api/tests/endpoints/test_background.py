@@ -12,7 +12,7 @@ from django.db import DataError
 from django.utils import timezone
 from openai.types.responses import Response
 
-from api.responses import event_log
+from api.responses.background import event_log
 from conversations.models import EventBatch, Turn
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import speech, wait_until_true
@@ -50,7 +50,9 @@ def told(answer):
 async def written():
     """The events that are rows."""
     found = await run_in_thread(
-        lambda: list(EventBatch.objects.order_by("turn", "first_number").values_list("events", flat=True))
+        lambda: list(
+            EventBatch.objects.order_by("turn", "first_number").values_list("events", flat=True)
+        )
     )
     return [event for events in found for event in events]
 
@@ -177,7 +179,7 @@ async def test_events_that_the_database_refuses_are_left_out_alone(
             raise DataError("no")
         real(fresh)
 
-    monkeypatch.setattr("api.responses.event_log.write_event_batches", write)
+    monkeypatch.setattr("api.responses.background.event_log.write_event_batches", write)
     await asked(gateway, alice)
     await asked(gateway, alice)
     gate.open()

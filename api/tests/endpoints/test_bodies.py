@@ -157,7 +157,7 @@ def unavailable(*_):
 
 
 async def test_while_the_database_is_away_no_key_is_called_invalid(gateway, alice, monkeypatch):
-    monkeypatch.setattr("api.authentication.load_caller", unavailable)
+    monkeypatch.setattr("api.authentication.credentials.load_caller", unavailable)
     gateway.inner.keyring.clear_callers()
     async with gateway.open_bare_connection() as wire:
         await wire.send(head_of(CONVERSATIONS, f"Authorization: Bearer {alice.key}", length=33_000))

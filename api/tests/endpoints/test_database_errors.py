@@ -5,7 +5,7 @@ away.
 import pytest
 from django.db import InterfaceError, connection
 
-from api import authentication
+from api.authentication import credentials
 from providers.database import database_errors
 
 
@@ -25,7 +25,7 @@ def missing_column(*args):
 async def test_a_missing_column_is_a_500_with_a_log_line(
     gateway, alice, caplog, monkeypatch, method_and_path
 ):
-    monkeypatch.setattr(authentication, "load_caller", missing_column)
+    monkeypatch.setattr(credentials, "load_caller", missing_column)
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
     answer = await gateway.send_request(*method_and_path, alice.key, json=body)
     assert (answer.status, answer.error["code"]) == (500, "internal_error")
@@ -42,7 +42,7 @@ async def test_a_lost_connection_is_a_503(gateway, alice, caplog, monkeypatch, m
     def lost(*args):
         raise InterfaceError("the connection is closed")
 
-    monkeypatch.setattr(authentication, "load_caller", lost)
+    monkeypatch.setattr(credentials, "load_caller", lost)
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
     answer = await gateway.send_request(*method_and_path, alice.key, json=body)
     assert (answer.status, answer.error["code"]) == (503, "database_unavailable")

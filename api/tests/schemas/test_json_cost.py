@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
-from api.responses import schema
+from api.responses.request import schema
 from api.schemas import chat_request_body, json_cost
 from api.schemas.json_cost import measure_structure
 from providers.exceptions import InvalidJson, InvalidRequest

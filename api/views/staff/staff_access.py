@@ -8,9 +8,11 @@ worker's queue is away. A caller without access gets OpenAI's error object. `?pr
 K2Think one, else the only one with tokens, else the only one.
 """
 
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django.conf import settings
+from django.contrib.auth.models import AbstractUser, AnonymousUser
 from rest_framework import exceptions as drf
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import SAFE_METHODS, BasePermission
@@ -22,6 +24,7 @@ from api.relay.gateway import Gateway
 from api.views.base import ApiView
 from providers.exceptions import Forbidden, InvalidKey, ShuttingDown
 from providers.models import Provider
+from providers.protocol.json_types import JsonObject
 from tokens.maintenance.check_now import WorkerUnreachable
 from tokens.models import UpstreamToken
 
@@ -52,20 +55,20 @@ class KeyOrSessionAuthentication(KeyAuthentication):
                 raise InvalidKey(INVALID_KEY_TEXT)
             if caller.allowed_models:
                 raise Forbidden(
-                    "This API key is for some models only, and for no staff door.",
+                    "This API key is for some models only, not for the staff endpoints.",
                     code="permission_denied",
                 )
             return user, caller
         try:
-            found = SessionAuthentication().authenticate(request)
+            user_and_auth = SessionAuthentication().authenticate(request)
         except drf.PermissionDenied as error:
             raise Forbidden(str(error.detail), code="permission_denied") from None
-        if found is None:
+        if user_and_auth is None:
             raise InvalidKey("Show the API key of a member of staff, or sign in at /admin/.")
-        return found
+        return user_and_auth
 
 
-def can_view_models(user: Any, *models: str) -> bool:
+def can_view_models(user: AbstractUser | AnonymousUser, *models: str) -> bool:
     """Return whether a member of staff may view rows of all these models, each `app.model`.
 
     A permission to change them is enough.
@@ -82,11 +85,11 @@ def can_view_models(user: Any, *models: str) -> bool:
 class StaffPermission(BasePermission):
     """A permission to read or change, as in Django's admin.
 
-    Reading needs the permission to view the rows, a change the view's `deed`.
+    Reading needs the permission to view the rows, a change the view's `post_permission`.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        user = cast(Any, request.user)
+        user = request.user
         if request.method in SAFE_METHODS:
             return can_view_models(user, *view.viewed_models)
         return bool(user.is_staff and user.has_perm(view.post_permission))
@@ -105,21 +108,22 @@ class StaffView(ApiView):
     viewed_models: ClassVar[tuple[str, ...]] = (TOKEN_MODEL,)
 
     def handle_exception(self, exc: Exception) -> Response:
-        if isinstance(exc, InvalidStaffRequest | WorkerUnreachable):
-            status = 400 if isinstance(exc, InvalidStaffRequest) else 503
-            return Response({"status": "error", "message": str(exc)}, status=status)
+        if isinstance(exc, InvalidStaffRequest):
+            return Response({"status": "error", "message": str(exc)}, status=400)
+        if isinstance(exc, WorkerUnreachable):
+            return Response({"status": "error", "message": str(exc)}, status=503)
         return super().handle_exception(exc)
 
 
-def render_success(message: str, **more: Any) -> Response:
+def render_success(message: str, **more: object) -> Response:
     return Response({"status": "success", "message": message, **more})
 
 
 # --- body and provider of a request ---------------------------------------------------------------
-def read_staff_body(request: Request) -> dict[str, Any]:
+def read_staff_body(request: Request) -> JsonObject:
     """Return the JSON object that was sent, or {} when nothing was.
 
-    Raises Mistake.
+    Raises InvalidStaffRequest.
     """
     if request.method in SAFE_METHODS or not request.META.get("CONTENT_LENGTH"):
         return {}
@@ -131,7 +135,7 @@ def read_staff_body(request: Request) -> dict[str, Any]:
 def read_provider_name(request: Request) -> str:
     """Return the provider name in the address or the body, or an empty string.
 
-    Raises Mistake.
+    Raises InvalidStaffRequest.
     """
     name = request.query_params.get("provider") or read_staff_body(request).get("provider") or ""
     if not isinstance(name, str):
@@ -142,29 +146,41 @@ def read_provider_name(request: Request) -> str:
 def find_requested_provider(request: Request) -> Provider:
     """Return the provider that the request is about.
 
-    Raises Mistake when the request names none and there is no default.
+    Raises InvalidStaffRequest when the request names none and there is no default.
     """
     name = read_provider_name(request)
     if name:
-        found = Provider.objects.filter(name=name).first()
-        if found is None:
+        provider = Provider.objects.filter(name=name).first()
+        if provider is None:
             raise InvalidStaffRequest(f"There is no provider {name!r}.")
-        return found
-    rows = list(Provider.objects.order_by("name"))
-    with_tokens = set(
+        return provider
+    providers = list(Provider.objects.order_by("name"))
+    default = find_default_provider(providers)
+    if default is None:
+        names = ", ".join(provider.name for provider in providers) or "none"
+        raise InvalidStaffRequest(f"Say which provider, as ?provider=NAME; there are: {names}.")
+    return default
+
+
+def find_default_provider(providers: Sequence[Provider]) -> Provider | None:
+    """Return the provider for requests that name none, or None when several are possible.
+
+    It is TOKENS_PROVIDER, else the first K2Think one, else the only one with tokens, else the only
+    one.
+    """
+    ids_with_tokens = set(
         UpstreamToken.objects.order_by().values_list("provider_id", flat=True).distinct()
     )
-    choices = (
-        [row for row in rows if row.name == settings.TOKENS_PROVIDER],
-        [row for row in rows if row.kind.startswith(K2THINK_PREFIX)][:1],
-        [row for row in rows if row.pk in with_tokens],
-        rows,
+    candidate_lists = (
+        [provider for provider in providers if provider.name == settings.TOKENS_PROVIDER],
+        [provider for provider in providers if provider.kind.startswith(K2THINK_PREFIX)][:1],
+        [provider for provider in providers if provider.pk in ids_with_tokens],
+        providers,
     )
-    for choice in choices:
-        if len(choice) == 1:
-            return choice[0]
-    names = ", ".join(row.name for row in rows) or "none"
-    raise InvalidStaffRequest(f"Say which provider, as ?provider=NAME; there are: {names}.")
+    for candidates in candidate_lists:
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
 
 
 def find_running_gateway(request: Request) -> Gateway:

@@ -5,7 +5,7 @@ all providers unless the request names one. Requests about one provider (its mod
 pasted tokens) are otherwise about the one that `staff_access.find_requested_provider` finds.
 """
 
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from django.conf import settings
@@ -32,6 +32,7 @@ from providers.admin.big_tables import record_in_history
 from providers.choices import Mode
 from providers.integers import parse_integer
 from providers.models import Provider
+from providers.protocol.json_types import JsonObject
 from tokens import provider_counts
 from tokens.imports import token_file, token_import
 from tokens.maintenance import check_now
@@ -56,20 +57,18 @@ MOST_NAMED_LINES = 10  # malformed lines that a message names
 def select_tokens(request: Request) -> TokenQuerySet:
     """Return all tokens, or those of the provider in the request, in list order.
 
-    Raises Mistake.
+    Raises InvalidStaffRequest.
     """
     tokens = UpstreamToken.objects.order_by("created_at", "pk")
-    return (
-        tokens.filter(provider=find_requested_provider(request))
-        if read_provider_name(request)
-        else tokens
-    )
+    if not read_provider_name(request):
+        return tokens
+    return tokens.filter(provider=find_requested_provider(request))
 
 
 def select_token(tokens: TokenQuerySet, name: str) -> TokenQuerySet:
     """Return the one token that `name` means: its id, or its number in the list.
 
-    Raises Mistake.
+    Raises InvalidStaffRequest.
     """
     number = parse_integer(name, 0, HIGHEST_TOKEN_NUMBER)
     if number is not None:
@@ -81,47 +80,46 @@ def select_token(tokens: TokenQuerySet, name: str) -> TokenQuerySet:
             )
         return UpstreamToken.objects.filter(pk=ids[0])
     try:
-        found = tokens.filter(pk=UUID(name))
+        token = tokens.filter(pk=UUID(name))
     except ValueError:
         raise InvalidStaffRequest(
             "A token is named by its id or by its number in the list."
         ) from None
-    if not found.exists():
+    if not token.exists():
         raise InvalidStaffRequest(f"There is no token {name}.")
-    return found
+    return token
 
 
 # --- the pool -------------------------------------------------------------------------------------
-def build_pool_stats(request: Request) -> dict[str, Any]:
+def build_pool_stats(request: Request) -> JsonObject:
     """Return the pool's counts under the keys of the K2Think proxy, and those of each provider.
 
-    Raises Mistake.
+    Raises InvalidStaffRequest.
     """
     tokens = select_tokens(request)
-    counted = provider_counts.count_by_provider(tokens)
-    providers = (
-        Provider.objects.filter(name=read_provider_name(request))
-        if read_provider_name(request)
-        else Provider.objects.all()
-    )
-    total, active = (sum(one[word] for one in counted.values()) for word in ("total", "active"))
+    counts_by_provider = provider_counts.count_by_provider(tokens)
+    providers = Provider.objects.order_by("name")
+    if name := read_provider_name(request):
+        providers = providers.filter(name=name)
+    total = sum(counts["total"] for counts in counts_by_provider.values())
+    active = sum(counts["active"] for counts in counts_by_provider.values())
     breakers = {state.provider_id: describe_open_breaker(state) for state in find_open_breakers()}
-    strikes = tokens.order_by("strikes").values_list("strikes").annotate(there=Count("pk"))
+    strikes = tokens.order_by("strikes").values_list("strikes").annotate(token_count=Count("pk"))
     return {
         "total_tokens": total,
         "active_tokens": active,
         "inactive_tokens": total - active,
         "current_index": provider_counts.find_next_position(tokens),
-        "failure_distribution": {str(number): there for number, there in strikes},
+        "failure_distribution": {str(number): count for number, count in strikes},
         "max_failures": settings.MAX_TOKEN_FAILURES,
         "providers": [
             {
                 "name": row.name,
                 "mode": row.mode,
                 "breaker": breakers.get(row.pk, "closed"),
-                **counted.get(row.pk, provider_counts.complete_counts({})),
+                **counts_by_provider.get(row.pk, provider_counts.complete_counts({})),
             }
-            for row in providers.order_by("name")
+            for row in providers
         ],
     }
 
@@ -135,9 +133,9 @@ class ResetToken(StaffView):
     """Reset one token: enabled, without strikes or cooldown."""
 
     def post(self, request: Request, name: str) -> Response:
-        chosen = select_token(select_tokens(request), name)
-        record_in_history(cast(HttpRequest, request), chosen, "Reset.")
-        chosen.reset_state()
+        token = select_token(select_tokens(request), name)
+        record_in_history(cast(HttpRequest, request), token, "Reset.")
+        token.reset_state()
         return render_success(f"Token {name} is reset.")
 
 
@@ -146,12 +144,12 @@ class ResetAllTokens(StaffView):
 
     def post(self, request: Request) -> Response:
         tokens = select_tokens(request)
-        changed = ~Q(state=State.ACTIVE) | Q(strikes__gt=0) | Q(rests_until__isnull=False)
-        worn = tokens.filter(changed)
-        record_in_history(cast(HttpRequest, request), worn, "Reset.")
-        count = worn.reset_state()
+        needs_reset = ~Q(state=State.ACTIVE) | Q(strikes__gt=0) | Q(rests_until__isnull=False)
+        changed_tokens = tokens.filter(needs_reset)
+        record_in_history(cast(HttpRequest, request), changed_tokens, "Reset.")
+        count = changed_tokens.reset_state()
         return render_success(
-            f"All tokens are as new: {count} of {tokens.count()} had to be reset."
+            f"All tokens are reset: {count} of {tokens.count()} had to be changed."
         )
 
 
@@ -161,24 +159,16 @@ def describe_import(report: token_import.ImportReport) -> str:
     Malformed lines are named by their number; the lines themselves are not shown.
     """
     counts = report.verdict_counts
-    others = (
-        token_import.UPDATED,
-        token_import.KNOWN,
-        token_import.TWICE_IN_FILE,
-        token_import.MALFORMED,
-    )
-    parts = [
-        f"{counts[token_import.NEW]} imported",
-        *(f"{counts[word]} {word}" for word in others if counts[word]),
-    ]
-    wrong = [verdict for verdict in report.verdicts if verdict.verdict == token_import.MALFORMED]
-    if wrong:
-        lines = "; ".join(
-            f"line {verdict.line}: {verdict.reason}" for verdict in wrong[:MOST_NAMED_LINES]
-        )
-        if len(wrong) > MOST_NAMED_LINES:
-            lines += f" and {len(wrong) - MOST_NAMED_LINES} more"
-        parts[-1] += f" ({lines})"
+    parts = [f"{counts[token_import.NEW]} imported"]
+    others = (token_import.UPDATED, token_import.KNOWN, token_import.TWICE_IN_FILE)
+    parts += [f"{counts[verdict]} {verdict}" for verdict in others if counts[verdict]]
+    malformed = [line for line in report.verdicts if line.verdict == token_import.MALFORMED]
+    if malformed:
+        lines = [f"line {line.line}: {line.reason}" for line in malformed[:MOST_NAMED_LINES]]
+        reasons = "; ".join(lines)
+        if len(malformed) > MOST_NAMED_LINES:
+            reasons += f" and {len(malformed) - MOST_NAMED_LINES} more"
+        parts.append(f"{len(malformed)} {token_import.MALFORMED} ({reasons})")
     return f"{', '.join(parts)}."
 
 
@@ -193,12 +183,10 @@ class ReloadTokenFile(StaffView):
             report = token_file.import_token_file(provider)
         except token_file.NoTokenFile as error:
             raise InvalidStaffRequest(str(error)) from None
-        more = (
-            {"data": build_pool_stats(request)}
-            if can_view_models(request.user, TOKEN_MODEL)
-            else {}
-        )
-        return render_success(f"{provider}: {describe_import(report)}", **more)
+        message = f"{provider}: {describe_import(report)}"
+        if not can_view_models(request.user, TOKEN_MODEL):
+            return render_success(message)
+        return render_success(message, data=build_pool_stats(request))
 
 
 class CheckTokens(StaffView):
@@ -210,27 +198,22 @@ class CheckTokens(StaffView):
     def post(self, request: Request) -> Response:
         tokens = select_tokens(request)
         name = read_staff_body(request).get("token", "")
-        chosen = select_token(tokens, str(name)) if name != "" else tokens
-        inspection = check_now.check_or_queue(chosen)
-        found = {outcome.replace(" ", "_"): count for outcome, count in inspection.outcomes.items()}
-        counts = {
-            "checked": inspection.outcomes.total(),
-            **dict.fromkeys(CHECK_OUTCOMES, 0),
-            **found,
-        }
-        return Response({"status": "success", "data": {**counts, "queued": inspection.queued}})
+        if name != "":
+            tokens = select_token(tokens, str(name))
+        inspection = check_now.check_or_queue(tokens)
+        data = {"checked": inspection.outcomes.total(), **dict.fromkeys(CHECK_OUTCOMES, 0)}
+        for outcome, count in inspection.outcomes.items():
+            data[outcome.replace(" ", "_")] = count
+        data["queued"] = inspection.queued
+        return Response({"status": "success", "data": data})
 
 
 class TokenList(StaffView):
     """List the tokens in list order, masked."""
 
     def get(self, request: Request) -> Response:
-        return Response(
-            {
-                "status": "success",
-                "tokens": list(select_tokens(request).values_list("masked", flat=True)),
-            }
-        )
+        masks = list(select_tokens(request).values_list("masked", flat=True))
+        return Response({"status": "success", "tokens": masks})
 
 
 class ImportTokens(StaffView):
@@ -253,16 +236,20 @@ class ImportTokens(StaffView):
 def update_provider_mode(provider: Provider, mode: object) -> None:
     """Write the provider's mode, guest or user; every process uses it in under a second.
 
-    Raises Mistake.
+    Raises InvalidStaffRequest.
     """
     if mode not in Mode.values:
         raise InvalidStaffRequest("The mode is “guest” or “user”.")
-    if (
-        provider.kind not in registry.list_adapter_kinds()
-        or mode not in registry.get_adapter_class(provider.kind).modes
-    ):
+    if not is_mode_supported(provider, mode):
         raise InvalidStaffRequest(f"{provider} has no entrance for the mode {mode}.")
     Provider.objects.filter(pk=provider.pk).update(mode=str(mode))
+
+
+def is_mode_supported(provider: Provider, mode: object) -> bool:
+    """Return whether the provider's adapter is there and has this mode."""
+    if provider.kind not in registry.list_adapter_kinds():
+        return False
+    return mode in registry.get_adapter_class(provider.kind).modes
 
 
 class SwitchMode(StaffView):

@@ -7,7 +7,7 @@ process that answers.
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from celery import current_app
 from django.conf import settings
@@ -28,6 +28,7 @@ from providers.admin.big_tables import record_in_history
 from providers.choices import Mode
 from providers.database.leases import is_held
 from providers.models import Provider
+from providers.protocol.json_types import JsonObject
 from tokens import tasks
 from tokens.maintenance.check_now import queue_task
 from tokens.models import Refresh, UpstreamAccount, UpstreamToken
@@ -35,8 +36,8 @@ from tokens.pool.failure_counts import FAILURES_BEFORE_RENEWAL
 from tokens.querysets import TokenQuerySet
 
 
-def format_optional_time(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None
+def format_optional_time(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
 
 
 def can_renew_tokens(provider: Provider) -> bool:
@@ -59,14 +60,13 @@ class ConsecutiveFailures(StaffView):
 
     def get(self, request: Request) -> Response:
         provider = find_requested_provider(request)
-        auth, other, last_at = find_running_gateway(request).pool.count_consecutive_failures(
-            provider.pk
-        )
+        pool = find_running_gateway(request).pool
+        rejections, failures, last_at = pool.count_consecutive_failures(provider.pk)
         tokens = UpstreamToken.objects.filter(provider=provider)
         data = {
-            "consecutive_failures": other,
+            "consecutive_failures": failures,
             "threshold": FAILURES_BEFORE_RENEWAL,
-            "consecutive_upstream_errors": auth,
+            "consecutive_upstream_errors": rejections,
             "upstream_error_threshold": FAILURES_BEFORE_RENEWAL,
             "last_upstream_error_time": format_optional_time(last_at),
             "token_pool_size": tokens.count(),
@@ -80,28 +80,29 @@ class ResetConsecutive(StaffView):
     def post(self, request: Request) -> Response:
         provider = find_requested_provider(request)
         pool = find_running_gateway(request).pool
-        auth, other, _ = pool.count_consecutive_failures(provider.pk)
+        rejections, failures, _ = pool.count_consecutive_failures(provider.pk)
         pool.reset_consecutive_failures(provider.pk)
-        data = {"previous_count": auth + other, "current_count": 0}
-        return render_success(f"{provider}: the failures in a row are forgotten.", data=data)
+        data = {"previous_count": rejections + failures, "current_count": 0}
+        return render_success(f"{provider}: the failures in a row count from 0 again.", data=data)
 
 
 def find_renewal_interval() -> int | None:
     """Return the seconds between two runs that look for tokens that expire soon, or None."""
-    entries = current_app.conf.beat_schedule.values()
-    return next(
-        (int(entry["schedule"]) for entry in entries if entry["task"] == tasks.renew_soon.name),
-        None,
-    )
+    for entry in current_app.conf.beat_schedule.values():
+        if entry["task"] == tasks.renew_soon.name:
+            return int(entry["schedule"])
+    return None
 
 
 def find_next_renewal(tokens: TokenQuerySet) -> datetime | None:
     """Return when the first of these tokens is renewed, as far as their expiry is known."""
     first: datetime | None = tokens.filter_renewable().aggregate(first=Min("expires_at"))["first"]
-    return first - timedelta(seconds=settings.RENEW_BEFORE_SECONDS) if first else None
+    if first is None:
+        return None
+    return first - timedelta(seconds=settings.RENEW_BEFORE_SECONDS)
 
 
-def build_updater_status(provider: Provider) -> dict[str, Any]:
+def build_updater_status(provider: Provider) -> JsonObject:
     """Return the state of the renewal of the provider's pool, with the keys of the proxy."""
     tokens = UpstreamToken.objects.filter(provider=provider)
     run = Refresh.objects.filter(provider=provider).first() or Refresh(provider=provider)

@@ -1,0 +1,73 @@
+"""The columns of usage records, and the statements that both writers share."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import orjson
+
+from api.accounting.spool import Row
+from api.accounting.write_errors import RowsRefused
+
+T = TypeVar("T")
+TABLE = "api_usagerecord"
+COLUMNS = (
+    "id",
+    "started_at",
+    "key_id",
+    "user_id",
+    "provider_id",
+    "token_id",
+    "endpoint",
+    "model",
+    "stream",
+    "status",
+    "http_status",
+    "error_code",
+    "attempts",
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cached_tokens",
+    "estimated",
+    "queue_ms",
+    "connect_ms",
+    "first_byte_ms",
+    "total_ms",
+)
+STARTED_AT_INDEX = COLUMNS.index("started_at")
+ATTEMPTS_INDEX = COLUMNS.index("attempts")
+COLUMN_NAMES = ", ".join(COLUMNS)
+SKIP_EXISTING = "ON CONFLICT (id) DO NOTHING"  # a row that exists is left unchanged
+# Raised by drivers on a value that they cannot send.
+CONVERSION_ERRORS = (TypeError, ValueError, OverflowError)
+
+
+def build_insert_sql(placeholder: str) -> str:
+    """Return the statement that inserts one row; `placeholder` is the driver's for one value."""
+    placeholders = ", ".join([placeholder] * len(COLUMNS))
+    return f"INSERT INTO {TABLE} ({COLUMN_NAMES}) VALUES ({placeholders}) {SKIP_EXISTING}"  # noqa: S608
+
+
+def require_column_count(rows: list[Row]) -> None:
+    """Raise RowsRefused unless every row has as many values as COLUMNS."""
+    if any(len(row) != len(COLUMNS) for row in rows):
+        raise RowsRefused("a row has not the columns of this version")
+
+
+def convert_rows(rows: list[Row], convert_row: Callable[[Row], T]) -> list[T]:
+    """Return each row as `convert_row` makes it for a driver.
+
+    Raises RowsRefused on any error in a row.
+    """
+    require_column_count(rows)
+    try:
+        return [convert_row(row) for row in rows]
+    except Exception as error:
+        raise RowsRefused(f"{type(error).__name__}: {error}") from error
+
+
+def encode_attempts(row: Row) -> Row:
+    """Return a copy of the row with its attempts as a JSON text."""
+    values = list(row)
+    values[ATTEMPTS_INDEX] = orjson.dumps(row[ATTEMPTS_INDEX]).decode()
+    return values

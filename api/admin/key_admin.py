@@ -1,0 +1,232 @@
+"""The admin of API keys: a key is made when its form is saved, and shown once."""
+
+from functools import partial
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from api import keys, one_time_forms
+from api.forms import ApiKeyForm
+from api.models import ApiKey, KeyQuerySet
+from providers.admin.big_tables import (
+    BigTableAdmin,
+    make_time_column,
+    record_in_history,
+    render_badge,
+    render_count,
+)
+from providers.admin.deletion_admin import SlicedDeletion
+from providers.admin.secret_search import SecretSearch
+
+MOST_LISTED_MODELS = 2  # number of a key's models that the list names
+
+
+class KeyStateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "is"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("valid", "valid"), ("expired", "expired"), ("revoked", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        match self.value():
+            case "valid":
+                return cast(KeyQuerySet, queryset).valid()
+            case "expired":
+                return queryset.filter(expires_at__lte=timezone.now(), revoked_at=None)
+            case "revoked":
+                return queryset.exclude(revoked_at=None)
+        return queryset
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
+    form = ApiKeyForm
+    list_display = (
+        "key_prefix",
+        "name",
+        "user",
+        "model_names",
+        "state_badge",
+        "last_used",
+        "created",
+    )
+    list_select_related = ("user",)
+    list_filter = (KeyStateFilter,)
+    sortable_by = ("created",)
+    search_fields = ("prefix",)
+    search_help_text = (
+        "A whole key or its beginning, or a whole user name. What you type stays out of addresses."
+    )
+    actions = ("revoke",)
+    autocomplete_fields = ("user",)
+    readonly_fields = ("key_prefix", "state_badge", "last_used", "created", "revoked")
+    last_used = make_time_column("last_used_at", "last used")
+    created = make_time_column("created_at", "created")
+    revoked = make_time_column("revoked_at", "revoked")
+    new_key_fieldset = (
+        None,
+        {
+            "fields": ("user", "name", "form_number"),
+            "description": "The key is made when you save, and shown once.",
+        },
+    )
+    key_fieldset = (None, {"fields": ("key_prefix", "state_badge", "user", "name")})
+    dates_fieldset = ("Dates", {"fields": ("last_used", "created", "revoked")})
+    rights_fieldset = (
+        "Rights",
+        {"fields": ("allowed_models", "stores_content", "expires_at")},
+    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        if obj is None:
+            return (self.new_key_fieldset, self.rights_fieldset)
+        return (self.key_fieldset, self.rights_fieldset, self.dates_fieldset)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        if obj is None:
+            return self.readonly_fields
+        return ("user", *self.readonly_fields)
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Return whether the key may be deleted, as long as its form or row identifies it.
+
+        With PASSTHROUGH_PROVIDER, a key without our prefix is known by its row only. Once deleted,
+        it would be taken for an upstream token of the caller.
+        """
+        if obj is not None and settings.PASSTHROUGH_PROVIDER:
+            has_our_format = obj.prefix.startswith(keys.KEY_PREFIX)
+            return has_our_format and super().has_delete_permission(request, obj)
+        return super().has_delete_permission(request, obj)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer only superusers other members of staff as the user of a key.
+
+        A key gives access to everything that its user may do.
+        """
+        user = cast(User, request.user)
+        if db_field.name == "user" and not user.is_superuser:
+            kwargs["queryset"] = User.objects.filter(Q(is_staff=False) | Q(pk=user.pk))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the actions without bulk deletion.
+
+        Keys are revoked instead, so that their usage records still refer to them. A single key can
+        be deleted on its page.
+        """
+        return {
+            name: action
+            for name, action in super().get_actions(request).items()
+            if name != "delete_selected"
+        }
+
+    def add_view(
+        self,
+        request: HttpRequest,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
+        """Return the form, or the page that shows the new key.
+
+        Of two clicks at the same moment one issues a key that the browser does not show.
+        """
+        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        try:
+            return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
+        except one_time_forms.FormAlreadyUsed:
+            text = (
+                "This form was sent twice. If you have not seen its key, revoke the newest one "
+                "and issue another."
+            )
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(reverse("admin:api_apikey_changelist"))
+
+    def get_form(
+        self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Return the form's class, which can tell if a form was sent before."""
+        form_class: Any = super().get_form(request, obj, change, **kwargs)
+        form_class.is_used = staticmethod(partial(one_time_forms.is_used, request))
+        return form_class
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ApiKeyForm, change: bool) -> None:
+        """Save the row; a new row also gets its key.
+
+        Of an existing row only changed fields are written, so that no revocation is undone.
+        """
+        if not change:
+            one_time_forms.mark_used(request, form.cleaned_data.get("form_number", ""))
+            obj.issued = keys.generate_key()
+            obj.prefix = obj.issued[: keys.SHOWN_LENGTH]
+            obj.digest = keys.digest_key(obj.issued)
+        obj.save(update_fields=form.changed_data if change else None)
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Return the only page that shows the key.
+
+        It is the answer to the form itself; no message, session or cache keeps it.
+        """
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "The new API key",
+            "opts": self.opts,
+            "row": obj,
+            "key": obj.issued,
+            "base_url": request.build_absolute_uri("/v1"),
+        }
+        page = TemplateResponse(request, "admin/api/apikey/issued.html", context)
+        page.headers["Cache-Control"] = "no-store"
+        return page
+
+    def find_rows(self, queryset: QuerySet[ApiKey], term: str) -> QuerySet[ApiKey]:
+        return queryset.filter(
+            Q(prefix__startswith=self.get_public_term(term.rstrip("…"))) | Q(user__username=term)
+        )
+
+    def get_public_term(self, term: str) -> str:
+        if term.startswith(keys.KEY_PREFIX):
+            return term[: keys.SHOWN_LENGTH]
+        return term
+
+    def find_by_secret(self, queryset: QuerySet[ApiKey], secret: str) -> QuerySet[ApiKey]:
+        return queryset.filter(digest=keys.digest_key(secret))
+
+    def get_public_name(self, row: ApiKey) -> str:
+        return row.prefix
+
+    @admin.display(description="key")
+    def key_prefix(self, row: ApiKey) -> str:
+        return str(row)
+
+    @admin.display(description="models")
+    def model_names(self, row: ApiKey) -> str:
+        if len(row.allowed_models) > MOST_LISTED_MODELS:
+            return f"{len(row.allowed_models)} models"
+        return ", ".join(row.allowed_models) or "all"
+
+    @admin.display(description="state")
+    def state_badge(self, row: ApiKey) -> SafeString:
+        if row.revoked_at is not None:
+            return render_badge("bad", "revoked")
+        if row.is_expired:
+            return render_badge("off", "expired")
+        if not row.user.is_active:
+            return render_badge("off", "user inactive")
+        return render_badge("good", "valid")
+
+    @admin.action(description="Revoke selected API keys", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: KeyQuerySet) -> None:
+        record_in_history(request, queryset, "Revoked.")
+        count = queryset.revoke()
+        self.message_user(request, f"{render_count(ApiKey, count)} revoked.", messages.SUCCESS)

@@ -1,0 +1,68 @@
+"""The caller of a request, and what the caller may do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from providers.exceptions import Forbidden, InvalidRequest
+
+# fields with which a caller chooses other models or services at the upstream: OpenRouter's,
+# LiteLLM's, Vercel's
+UPSTREAM_CHOICE_FIELDS = frozenset(
+    """
+    models provider route plugins transforms preset fallbacks context_window_fallbacks
+    content_policy_fallbacks deployment_id model_list providerOptions provider_options
+    """.split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The owner of a valid API key, or an unknown caller who brings tokens of `provider`.
+
+    `expires_timestamp` is a UNIX time.
+    """
+
+    key_id: int | None
+    user_id: int | None
+    allowed_models: frozenset[str]
+    expires_timestamp: float
+    provider: str = ""
+    can_store: bool = True  # content may be stored
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+
+    def can_use_model(self, name: str, public_id: str) -> bool:
+        """Return whether the key may use the model.
+
+        `name` is the caller's name for it: its public id or an alias of it.
+        """
+        return (
+            not self.allowed_models
+            or public_id in self.allowed_models
+            or name in self.allowed_models
+        )
+
+    def require_model(self, name: str, public_id: str) -> None:
+        """Raise Forbidden unless the key may use the model."""
+        if not self.can_use_model(name, public_id):
+            raise Forbidden(f"This API key may not use the model {name!r}.", param="model")
+
+    def reject_model_choice(self, body: Mapping[str, object]) -> None:
+        """Raise InvalidRequest when a limited key's body may make the upstream use another model.
+
+        Such fields name the upstream's own models and services, which the key's list does not
+        cover.
+        """
+        if self.allowed_models and not UPSTREAM_CHOICE_FIELDS.isdisjoint(body):
+            field_name = min(UPSTREAM_CHOICE_FIELDS & body.keys())
+            message = (
+                f"This API key is limited to certain models, so {field_name!r}, which may choose "
+                "others, is not accepted."
+            )
+            raise InvalidRequest(message, param=field_name, code="unsupported_parameter")
+
+    def require_storing(self) -> None:
+        """Raise Forbidden unless content that is sent with the key may be stored."""
+        if not self.can_store or self.user_id is None:
+            raise Forbidden(
+                "Content that is sent with this API key is not stored.", code="storage_disabled"
+            )

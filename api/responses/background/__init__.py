@@ -1,0 +1,1 @@
+"""Responses that are answered in the background, and their listeners."""

@@ -1,0 +1,1 @@
+"""The answer as a response object and its events."""
