@@ -233,7 +233,7 @@ class JsonScanner:
                 key = "".join(self._held_pieces[begun:])[1:-1] if outer else ""
                 expected = ":"
             else:
-                if outer and key in NAME_KEYS:
+                if outer and char == '"' and key in NAME_KEYS:
                     self._release_unknown_tool("".join(self._held_pieces[begun:])[1:-1], tools)
                 expected = tokens_after_value(closers)
 

@@ -128,6 +128,11 @@ def test_arguments_may_be_nested_and_hold_any_character(form: str, as_text: bool
     assert read(text) == read(*text) == [("weather", NESTED)]
 
 
+def test_a_name_that_is_no_text_leaves_the_other_name_of_the_tool() -> None:
+    text = '{"name": null, "tool": "weather", "arguments": {"city": "Graz"}}'
+    assert read(text) == read(*text) == ONE
+
+
 def test_lines_may_be_broken_within_a_text() -> None:
     text = (
         '<tool_call>{"name": "weather", "arguments": {"city": "two\nlines\tand a tab"}}</tool_call>'
