@@ -11,7 +11,7 @@ from typing import Any
 from providers.filters.native_calls import generate_call_id
 from providers.filters.prompted_tools import tool_prompt
 from providers.filters.prompted_tools.call_scanner import CallScanner
-from providers.filters.prompted_tools.call_syntax import WrittenCall
+from providers.filters.prompted_tools.written_call import WrittenCall
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import ChatRequest
