@@ -244,6 +244,11 @@ def conform_embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
     return answer
 
 
+def convert_whole_answer(batch: list[Chunk]) -> list[Chunk]:
+    """Return a batch that is one whole `chat.completion` as chunks, any other as it is."""
+    return convert_to_chunks(batch[0]) if batch[0].get("object") == "chat.completion" else batch
+
+
 def convert_to_chunks(answer: Chunk) -> list[Chunk]:
     """Return a whole answer as the chunks of a stream.
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from providers import filters
-from providers.filters.filter_pipeline import Filter, fold_answer
+from providers.filters.answer_folder import fold_answer
+from providers.filters.filter_pipeline import Filter
 from providers.filters.thinking import ThinkingRenderer, ThinkingSplitter
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
