@@ -156,9 +156,10 @@ def render_call_line(name: str, arguments: str, call_id: str = "") -> str:
     arguments_json = arguments.strip()
     if not is_json_object(arguments):
         arguments_json = orjson.dumps(arguments).decode()
-    quoted_name = orjson.dumps(name).decode()
-    id_member = f', "id": {orjson.dumps(call_id).decode()}' if call_id else ""
-    return f'<tool_call>{{"name": {quoted_name}, "arguments": {arguments_json}{id_member}}}</tool_call>'
+    members = f'"name": {orjson.dumps(name).decode()}, "arguments": {arguments_json}'
+    if call_id:
+        members += f', "id": {orjson.dumps(call_id).decode()}'
+    return f"<tool_call>{{{members}}}</tool_call>"
 
 
 def is_json_object(text: str) -> bool:
