@@ -5,10 +5,11 @@ the cost.
 """
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+
+from providers.protocol.json_types import JsonObject
 
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
@@ -36,7 +37,7 @@ class ChatRequest(Struct, frozen=True):
     id: str
     endpoint: str  # CHAT, COMPLETIONS or EMBEDDINGS: the path below an upstream's base URL
     model: str  # public id, as the caller wrote it
-    body: dict[str, Any]
+    body: JsonObject
     stream: bool = False
     include_usage: bool = False  # the caller wants the chunk that carries usage
     thinking: str = ""  # choices.Thinking of the alias or the body; empty: as the model's row says
@@ -64,7 +65,7 @@ class UpstreamModel(Struct, frozen=True):
     tools: str = "native"
     vision: bool = True
     files: bool = False  # True: file parts are sent unchanged; False: their text is sent
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
 
 
 class Credential(Struct, frozen=True):
@@ -92,4 +93,4 @@ class NewCredential(Struct, frozen=True):
     expires_at: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"Fresh(expires_at={self.expires_at})"
+        return f"NewCredential(expires_at={self.expires_at})"
