@@ -65,9 +65,9 @@ class BuiltinSearch:
 
     def total_usage(self) -> JsonObject | None:
         """Return the usage of all upstream answers together; None when one of them gave none."""
-        known = [usage for usage in self._usages if usage is not None]
-        is_complete = bool(known) and len(known) == len(self._usages)
-        return reduce(sum_usage, known) if is_complete else None
+        if not self._usages or None in self._usages:
+            return None
+        return reduce(sum_usage, self._usages)
 
     def build_result_messages(self) -> list[JsonObject]:
         """Return the messages that answer the search: the model's, and each call's arguments."""

@@ -47,7 +47,9 @@ def normalize_finish_reason(value: object) -> str | None:
     value = value.lower()
     if value in CUT_REASONS:
         return None
-    return value if value in FINISH_REASONS else REASON_TRANSLATIONS.get(value, "stop")
+    if value in FINISH_REASONS:
+        return value
+    return REASON_TRANSLATIONS.get(value, "stop")
 
 
 def as_text(value: object) -> str | None:
@@ -246,7 +248,9 @@ def conform_embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
 
 def convert_whole_answer(batch: list[Chunk]) -> list[Chunk]:
     """Return a batch that is one whole `chat.completion` as chunks, any other as it is."""
-    return convert_to_chunks(batch[0]) if batch[0].get("object") == "chat.completion" else batch
+    if batch[0].get("object") != "chat.completion":
+        return batch
+    return convert_to_chunks(batch[0])
 
 
 def convert_to_chunks(answer: Chunk) -> list[Chunk]:

@@ -113,7 +113,9 @@ class CallConformer:
             return index
         if isinstance(upstream_id, str) and upstream_id in self._indexes_by_id:
             return self._indexes_by_id[upstream_id]
-        return self._next_index if name or upstream_id or not self._calls else self._last_index
+        if name or upstream_id or not self._calls:
+            return self._next_index
+        return self._last_index
 
 
 def conform_whole_calls(calls: object) -> list[JsonObject]:
@@ -123,7 +125,9 @@ def conform_whole_calls(calls: object) -> list[JsonObject]:
     conformed: list[JsonObject] = []
     used_ids: set[str] = set()
     for call in calls:
-        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(call, dict):
+            continue
+        function = call.get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             continue
         call_id = choose_call_id(call.get("id"), used_ids)

@@ -130,7 +130,9 @@ class ThinkingRenderer:
         """Return the chunk with its thinking rendered, or None if nothing is left of it."""
         rendered = map(self._render_choice, chunk["choices"])
         choices = [choice for choice in rendered if has_choice_content(choice)]
-        return chunk | {"choices": choices} if choices or chunk.get("usage") else None
+        if not choices and not chunk.get("usage"):
+            return None
+        return chunk | {"choices": choices}
 
     def _render_choice(self, choice: JsonObject) -> JsonObject:
         delta = choice.get("delta") or {}
@@ -162,5 +164,7 @@ class ThinkingRenderer:
             content or delta.get("tool_calls") or choice.get("finish_reason") is not None
         ):
             self._open_choices.discard(index)
-            text += "</think>\n\n" if content else "</think>"
+            text += "</think>"
+            if content:
+                text += "\n\n"
         return text + content

@@ -154,7 +154,8 @@ class ThinkingParser:
         if self._may_be_last_closing_tag(start):
             if is_last:
                 tail = self._held_text[start:]
-                self._answer.add_text(tail if tail.strip() else "")
+                if tail.strip():
+                    self._answer.add_text(tail)
                 self._position = len(self._held_text)
             return False
         self._answer.add_text(END_ANSWER)

@@ -78,5 +78,8 @@ def join_contents(contents: Sequence[Content]) -> Content:
         return "\n\n".join(map(str, filled))
     parts: list[JsonObject] = []
     for content in filled:
-        parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if isinstance(content, str):
+            parts.append({"type": "text", "text": content})
+        else:
+            parts += content
     return parts

@@ -182,7 +182,9 @@ def sum_usage(first: Any, second: Any) -> Any:
         return first or second
     if isinstance(first, int | float) and isinstance(second, int | float):
         return first + second
-    return first if second is None else second
+    if second is None:
+        return first
+    return second
 
 
 def parse_count(value: object) -> int | None:

@@ -13,6 +13,7 @@ from providers.exceptions import Rejected
 from providers.protocol.json_types import JsonObject
 
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[^,;]*)*;base64,", re.ASCII)
+URL_FIELDS = {"image": "url", "file": "file_data"}
 ATTACHMENT_KINDS = {"image_url": "image", "file": "file"}  # by the type of the part
 UNSAFE_NAME_CHARS = re.compile(r"[^\w .()-]+")
 
@@ -68,8 +69,8 @@ def read_url_and_name(part: JsonObject, kind: str) -> tuple[str, str]:
     holder = part.get(part["type"])
     if not isinstance(holder, dict):
         return as_text(holder), ""
-    url_field = "url" if kind == "image" else "file_data"
-    return as_text(holder.get(url_field)), as_text(holder.get("filename"))
+    url = holder.get(URL_FIELDS[kind])
+    return as_text(url), as_text(holder.get("filename"))
 
 
 def as_text(value: object) -> str:

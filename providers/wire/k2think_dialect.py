@@ -31,7 +31,9 @@ def build_site_messages(chat_messages: list[JsonObject], *, is_guest: bool) -> l
         {"role": translate_role(message), "content": translate_content(message)}
         for message in render_tool_history(chat_messages)
     ]
-    return merge_system_messages(messages) if is_guest else messages
+    if is_guest:
+        return merge_system_messages(messages)
+    return messages
 
 
 def merge_system_messages(messages: list[JsonObject]) -> list[JsonObject]:

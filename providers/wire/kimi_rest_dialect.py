@@ -149,7 +149,9 @@ class KimiRestAnswer:
             return []
         if not self._has_text:
             raise Contended("The upstream ended its answer without a word.")
-        return self._end_answer("length" if self._has_reached_length else "stop")
+        if self._has_reached_length:
+            return self._end_answer("length")
+        return self._end_answer("stop")
 
     def _end_answer(self, reason: str) -> list[Chunk]:
         self._has_ended = True

@@ -36,15 +36,18 @@ def build_web_question(
     message: JsonObject = {"role": "user", "blocks": [block], "scenario": scenario}
     if parent_id:
         message["parent_id"] = parent_id
-    search = [{"type": "TOOL_TYPE_SEARCH", "search": options.get("search") or {}}]
-    return {
+    tools = []
+    if kimi_common.wants_web_search(model):
+        tools.append({"type": "TOOL_TYPE_SEARCH", "search": options.get("search") or {}})
+    question = {
         "scenario": scenario,
-        "tools": search if kimi_common.wants_web_search(model) else [],
+        "tools": tools,
         "message": message,
         "options": options.get("options") or {"thinking": False},
-        **({"chat_id": chat_id} if chat_id else {}),
-        **as_object(options.get("extra")),
     }
+    if chat_id:
+        question["chat_id"] = chat_id
+    return question | as_object(options.get("extra"))
 
 
 class KimiWebAnswer:
@@ -169,6 +172,10 @@ class KimiWebAnswer:
             self._block_texts.setdefault(key, []).append(text)
             return text
         known_text = "".join(self._block_texts.get(key, ()))
-        # keep the joined text, so that the pieces are joined only once
-        self._block_texts[key] = [known_text if known_text.startswith(text) else text]
-        return text[len(known_text) :] if text.startswith(known_text) else ""
+        new_text = ""
+        if text.startswith(known_text):
+            new_text = text[len(known_text) :]
+        elif known_text.startswith(text):
+            text = known_text
+        self._block_texts[key] = [text]  # the joined text, so that the pieces are joined only once
+        return new_text

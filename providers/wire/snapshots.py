@@ -84,7 +84,9 @@ class SnapshotReader:
         if thinking is not None and self._answer.last_version and not self._thinking.last_version:
             # a block appeared around text that was sent as the answer, so the rest must follow
             # in the answer too
-            answer = thinking if answer is None else thinking + END_THINK + answer
+            if answer is not None:
+                thinking += END_THINK + answer
+            answer = thinking
             thinking = None
         new_thinking = ""
         if thinking is not None:
@@ -181,7 +183,9 @@ def parse_block(tag: str, text: str, tag_end: int, *, is_last: bool) -> tuple[st
     """
     has_summary = tag.startswith(DETAILS)
     closing_tag = choose_closing_tag(tag)
-    start = skip_summary(text, tag_end) if has_summary else tag_end
+    start = tag_end
+    if has_summary:
+        start = skip_summary(text, tag_end)
     is_in_summary = start == WAIT and not is_last
     start = max(start, tag_end)
     end = text.find(closing_tag, start)
@@ -191,8 +195,10 @@ def parse_block(tag: str, text: str, tag_end: int, *, is_last: bool) -> tuple[st
         end = len(text)
         if not is_last:
             end -= partial_tag_chars(closing_tag, text, start)
-    thought = "" if is_in_summary else text[start:end].strip("\r\n")
-    if has_summary:
+    thought = text[start:end].strip("\r\n")
+    if is_in_summary:
+        thought = ""
+    elif has_summary:
         thought = QUOTE_MARK.sub("", thought)
     return thought, block_end
 

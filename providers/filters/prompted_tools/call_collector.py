@@ -49,7 +49,9 @@ class CallCollector:
     def settle_call(self, name: str, arguments: object, tags: Iterable[str] = ()) -> bool:
         """Settle one call, which is none if the arguments are neither an object nor its JSON."""
         call = build_written_call(name, arguments)
-        return self.settle_calls([] if call is None else [call], tags)
+        if call is None:
+            return self.settle_calls([])
+        return self.settle_calls([call], tags)
 
     def take_arguments(self, name: str, tags: Iterable[str] = ()) -> Steps[bool]:
         """Read the JSON object here as the arguments of a call; return whether it is one."""

@@ -70,7 +70,10 @@ class CallScanner:
         text = self._text
         while True:
             start = forms.CONSTRUCT_START.search(text.window, text.position)
-            text.take_to(start.start() if start else len(text.window))
+            if start is None:
+                text.take_to(len(text.window))
+            else:
+                text.take_to(start.start())
             if start and not forms.is_cut_opener(start[0]):
                 yield from self._read_construct(start[0])
             elif text.is_final:
@@ -125,7 +128,8 @@ class CallScanner:
                 calls = extract_calls(value, self._collector.tools, is_tagged=False)
             if calls and not has_list:
                 yield from text.take_run(LINE_BLANKS)
-                calls = calls if text.next_char in ("", "\n") else []
+                if text.next_char not in ("", "\n"):
+                    calls = []
         self._collector.settle_calls(calls)
 
     def _may_begin_call(self) -> bool:

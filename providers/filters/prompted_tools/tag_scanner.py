@@ -89,9 +89,11 @@ class TagScanner:
                 is_inside = True
                 continue
             name = forms.read_name_attribute(tag_content)
-            closing_tag = f"</{name}>" if tag == "<tool>" else "</parameter>"
             if not name:
                 return None
+            closing_tag = "</parameter>"
+            if tag == "<tool>":
+                closing_tag = f"</{name}>"
             value_text = yield from text.take_until(closing_tag)
             if value_text is None:
                 return None

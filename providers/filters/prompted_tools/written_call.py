@@ -43,7 +43,9 @@ def extract_calls(value: object, tools: ToolsByName, *, is_tagged: bool) -> list
         is_tagged = True
     items = [value]
     if isinstance(value, list):
-        items = value if is_tagged else []
+        if not is_tagged:
+            return []
+        items = value
     calls = (extract_call(item, tools, is_tagged=is_tagged) for item in items)
     return [call for call in calls if call is not None]
 
@@ -63,7 +65,9 @@ def extract_call(value: object, tools: ToolsByName, *, is_tagged: bool) -> Writt
         return None
     arguments_key = next((key for key in ARGUMENT_KEYS if key in call), None)
     if arguments_key is None:
-        return build_written_call(name, None) if is_tagged else None
+        if not is_tagged:
+            return None
+        return build_written_call(name, None)
     arguments = call[arguments_key]
     if not is_tagged and not call.keys() <= CALL_KEYS:
         return None
