@@ -22,14 +22,13 @@ def choose_filters(
         return []
     if request.endpoint != CHAT:
         return []
-    steps: list[Filter] = []
+    filters: list[Filter] = []
     if model.thinks != "separate":
-        steps.append(ThinkingSplitter(model.thinks))
+        filters.append(ThinkingSplitter(model.thinks))
     if model.tools == "prompt" and tool_prompt.read_tool_offer(request.body).tools:
-        steps.append(
-            CallReader(request, attempt)
-        )  # comes before thinking is put into the text, because calls in thinking do not count
+        # before thinking is put into the text, because calls in thinking do not count
+        filters.append(CallReader(request, attempt))
     if model.thinking != "reasoning":
         attempt.hidden_thinking = []
-        steps.append(ThinkingRenderer(model.thinking, attempt.hidden_thinking, most_hidden_bytes))
-    return steps
+        filters.append(ThinkingRenderer(model.thinking, attempt.hidden_thinking, most_hidden_bytes))
+    return filters

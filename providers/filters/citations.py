@@ -7,7 +7,8 @@ reference, "Web search".
 """
 
 import re
-from typing import Any
+
+from providers.protocol.json_types import JsonObject
 
 MARK_OPENING = "\ue3a0cite\ue3a3"
 EMPTY_MARK = "\ue3a0cite\ue3a8"
@@ -17,7 +18,7 @@ MARK_OPENING_PATTERN = re.compile(
     "\ue3a0(?:\\Z|c(?:\\Z|i(?:\\Z|t(?:\\Z|e(?:\\Z|[\ue3a3\ue3a8])))))"
 )
 MARK_CONTENT_PATTERN = re.compile("[\\w.:\\-\ue3a3]*", re.ASCII)
-MOST_MARK_CHARS = 1_000  # characters; references after that are ignored
+MOST_MARK_CHARS = 1_000  # references after that are ignored
 MOST_URL_CHARS = 8_192
 
 
@@ -30,19 +31,17 @@ class Sources:
         self._results: dict[str, tuple[str, str]] = {}
         self._footnote_numbers: dict[str, int] = {}
 
-    def add_source(self, reference: Any, url: Any, title: Any) -> None:
+    def add_source(self, reference: object, url: object, title: object) -> None:
         """Add a result; one without a web address or without a reference is ignored."""
-        named = isinstance(reference, str | int) and str(reference)
-        if (
-            named
-            and isinstance(url, str)
-            and url.startswith(("http://", "https://"))
-            and len(url) <= MOST_URL_CHARS
-        ):
-            self._results[str(reference)] = (
-                url,
-                title if isinstance(title, str) and title else url,
-            )
+        if not isinstance(reference, str | int) or reference == "":
+            return
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            return
+        if len(url) > MOST_URL_CHARS:
+            return
+        if not isinstance(title, str) or not title:
+            title = url
+        self._results[str(reference)] = (url, title)
 
     def assign_footnote_number(self, reference: str) -> int | None:
         """Return the footnote's number, or None for an unknown result."""
@@ -50,16 +49,16 @@ class Sources:
             return None
         return self._footnote_numbers.setdefault(reference, len(self._footnote_numbers) + 1)
 
-    def build_annotation(self, reference: str, start: int, end: int) -> dict[str, Any]:
+    def build_annotation(self, reference: str, start: int, end: int) -> JsonObject:
         """Return the annotation of a known result for the text from `start` to before `end`.
 
         Both are character positions.
         """
         url, title = self._results[reference]
-        cited = {"start_index": start, "end_index": end, "url": url, "title": title}
-        return {"type": "url_citation", "url_citation": cited}
+        citation = {"start_index": start, "end_index": end, "url": url, "title": title}
+        return {"type": "url_citation", "url_citation": citation}
 
-    def build_all_annotations(self, position: int) -> list[dict[str, Any]]:
+    def build_all_annotations(self, position: int) -> list[JsonObject]:
         """Return all results as annotations of the place `position`.
 
         This is for an answer that does not say where it uses them.
@@ -68,11 +67,7 @@ class Sources:
 
 
 class CitationReplacer:
-    """The state of one running text.
-
-    `replace_marks` returns the text of a piece with its marks replaced. With `wants_footnotes` off
-    all marks are removed.
-    """
+    """The state of one running text; with `wants_footnotes` off all marks are removed."""
 
     __slots__ = (
         "_held_text",
@@ -89,29 +84,29 @@ class CitationReplacer:
         self._held_text = ""  # text that may be the beginning of a mark
         self._open_mark: str | None = None  # the text of the open mark so far
         self._returned_chars = 0  # characters returned so far
-        self.annotations: list[dict[str, Any]] = []
+        self.annotations: list[JsonObject] = []
 
     @property
     def returned_chars(self) -> int:
         return self._returned_chars
 
     def replace_marks(self, piece: str) -> str:
+        """Return the text of a piece, with footnotes in place of its marks."""
         text = self._held_text + piece
         self._held_text = ""
-        said: list[str] = []
-        at = 0
-        while at < len(text):
+        output_pieces: list[str] = []
+        position = 0
+        while position < len(text):
             if self._open_mark is not None:
-                at = self._read_mark(text, at, said)
+                position = self._read_mark(text, position, output_pieces)
                 continue
-            found = MARK_OPENING_PATTERN.search(text, at)
-            if not found:
-                self._append_text(text[at:], said)
+            opening = MARK_OPENING_PATTERN.search(text, position)
+            if not opening:
+                self._append_text(text[position:], output_pieces)
                 break
-            start = found.start()
-            self._append_text(text[at:start], said)
-            at = self._begin_mark(text, start)
-        return "".join(said)
+            self._append_text(text[position : opening.start()], output_pieces)
+            position = self._begin_mark(text, opening.start())
+        return "".join(output_pieces)
 
     def _begin_mark(self, text: str, start: int) -> int:
         """Handle the beginning of a mark, and return where the text goes on."""
@@ -124,17 +119,19 @@ class CitationReplacer:
         return start + len(MARK_OPENING)
 
     def _read_mark(self, text: str, position: int, output_pieces: list[str]) -> int:
-        found = MARK_CONTENT_PATTERN.match(text, position)
-        end = found.end() if found else position
-        self._open_mark = ((self._open_mark or "") + text[position:end])[:MOST_MARK_CHARS]
+        """Read the content of the open mark, and return where the text goes on."""
+        end = position
+        if content := MARK_CONTENT_PATTERN.match(text, position):
+            end = content.end()
+        mark = ((self._open_mark or "") + text[position:end])[:MOST_MARK_CHARS]
+        self._open_mark = mark
         if end == len(text):
             return end
-        inside = self._open_mark
         self._open_mark = None
         if text[end] != MARK_CLOSING:
             return end  # the mark is broken off
         if self._wants_footnotes:
-            self._add_footnotes(inside.split(REFERENCE_SEPARATOR), output_pieces)
+            self._add_footnotes(mark.split(REFERENCE_SEPARATOR), output_pieces)
         return end + 1
 
     def _add_footnotes(self, references: list[str], output_pieces: list[str]) -> None:

@@ -8,16 +8,16 @@ them. Unknown fields are passed on unchanged.
 
 import struct
 from base64 import b64decode, b64encode
-from typing import Any
 
 from providers.exceptions import ServerFailed
 from providers.filters.native_calls import CallConformer, conform_whole_calls
 from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
 
 FINISH_REASONS = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
-CUT_REASONS = frozenset(
-    ("error", "abort", "insufficient_system_resource")
-)  # of OpenRouter, vLLM and DeepSeek: the answer was cut
+CALL_REASONS = ("tool_calls", "function_call")
+# of OpenRouter, vLLM and DeepSeek: the answer was cut
+CUT_REASONS = frozenset(("error", "abort", "insufficient_system_resource"))
 REASON_TRANSLATIONS = {
     "max_tokens": "length",
     "model_length": "length",
@@ -31,7 +31,11 @@ REASON_TRANSLATIONS = {
 }
 
 
-def normalize_finish_reason(value: Any) -> str | None:
+TEXT_FIELDS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
+HANDLED_CHOICE_FIELDS = frozenset(("index", "message", "text", "logprobs", "finish_reason"))
+
+
+def normalize_finish_reason(value: object) -> str | None:
     """Return a reason of OpenAI's enum, or None if there is none or the answer was cut.
 
     Unknown ones (`eos`, `end_turn`, `stop_sequence` …) mean that the model stopped by itself.
@@ -43,13 +47,12 @@ def normalize_finish_reason(value: Any) -> str | None:
     value = value.lower()
     if value in CUT_REASONS:
         return None
-    return value if value in FINISH_REASONS else REASON_TRANSLATIONS.get(value, "stop")
+    if value in FINISH_REASONS:
+        return value
+    return REASON_TRANSLATIONS.get(value, "stop")
 
 
-TEXT_FIELDS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
-
-
-def as_text(value: Any) -> str | None:
+def as_text(value: object) -> str | None:
     """Return the value of a text field as text, or None if it has no text.
 
     Of a list of parts these are their texts, of a number its digits.
@@ -62,17 +65,15 @@ def as_text(value: Any) -> str | None:
         return str(value)
     if isinstance(value, dict):
         value = [value]
-    texts = (
-        [part.get("text") if isinstance(part, dict) else part for part in value]
-        if isinstance(value, list)
-        else []
-    )
-    found = [text for text in texts if isinstance(text, str)]
-    return "".join(found) if found else None
+    if not isinstance(value, list):
+        return None
+    candidates = [part.get("text") if isinstance(part, dict) else part for part in value]
+    texts = [text for text in candidates if isinstance(text, str)]
+    return "".join(texts) if texts else None
 
 
 def remove_invalid_function_call(
-    message: dict[str, Any], reason: str | None, *, has_calls: bool
+    message: JsonObject, reason: str | None, *, has_calls: bool
 ) -> str | None:
     """Remove a `function_call` that is not an object, and return the finish reason.
 
@@ -80,17 +81,14 @@ def remove_invalid_function_call(
     """
     if not isinstance(message.get("function_call"), dict):
         message.pop("function_call", None)
-    return (
-        "stop"
-        if reason in CALL_REASONS and not has_calls and "function_call" not in message
-        else reason
-    )
+    has_calls = has_calls or "function_call" in message
+    if reason in CALL_REASONS and not has_calls:
+        return "stop"
+    return reason
 
 
-CALL_REASONS = ("tool_calls", "function_call")
-
-
-def as_index(value: Any, default: int) -> int:
+def as_index(value: object, default: int) -> int:
+    """Return the value if it is an index, else the default."""
     return value if type(value) is int else default
 
 
@@ -130,20 +128,17 @@ class StreamConformer:
         if not choices or not isinstance(choices, list):
             chunk["choices"] = []
             return chunk if chunk.get("usage") else None
-        kept = [
+        open_choices = [
             choice
             for choice in choices
             if isinstance(choice, dict) and self._conform_choice(choice)
         ]
-        if len(kept) != len(choices):
-            chunk["choices"] = kept
-        return chunk if kept or chunk.get("usage") else None
+        if len(open_choices) != len(choices):
+            chunk["choices"] = open_choices
+        return chunk if open_choices or chunk.get("usage") else None
 
-    def _conform_choice(self, choice: dict[str, Any]) -> bool:
-        """Make one choice conform, in place; return False if it must be dropped.
-
-        It is dropped if the choice has finished already.
-        """
+    def _conform_choice(self, choice: JsonObject) -> bool:
+        """Make one choice conform, in place; return False if it has finished already."""
         index = choice["index"] = as_index(choice.get("index"), 0)
         if index in self._finished_choices:
             return False
@@ -153,16 +148,16 @@ class StreamConformer:
             choice["text"] = as_text(choice.get("text")) or ""
         self._begun_choices.add(index)
         reason = choice.get("finish_reason")
-        choice["finish_reason"] = reason = (
-            None if reason is None else normalize_finish_reason(reason)
-        )
+        if reason is not None:
+            reason = normalize_finish_reason(reason)
         if reason:
             if reason in CALL_REASONS and index not in self._choices_with_calls:
-                choice["finish_reason"] = "stop"
+                reason = "stop"
             self._finished_choices.add(index)
+        choice["finish_reason"] = reason
         return True
 
-    def _conform_delta(self, index: int, choice: dict[str, Any]) -> None:
+    def _conform_delta(self, index: int, choice: JsonObject) -> None:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = choice["delta"] = {}
@@ -187,12 +182,12 @@ class StreamConformer:
             else:
                 del delta["function_call"]
 
-    def _conform_tool_calls(self, index: int, delta: dict[str, Any]) -> None:
-        calls = self._call_conformers.get(index)
-        if calls is None:
-            calls = self._call_conformers[index] = CallConformer()
-        delta["tool_calls"] = calls.conform_parts(delta["tool_calls"])
-        if calls.sent_count:
+    def _conform_tool_calls(self, index: int, delta: JsonObject) -> None:
+        conformer = self._call_conformers.get(index)
+        if conformer is None:
+            conformer = self._call_conformers[index] = CallConformer()
+        delta["tool_calls"] = conformer.conform_parts(delta["tool_calls"])
+        if conformer.sent_count:
             self._choices_with_calls.add(index)
         if not delta["tool_calls"]:
             del delta["tool_calls"]
@@ -204,24 +199,29 @@ def conform_answer(answer: Chunk) -> Chunk:
     for position, choice in enumerate(answer["choices"]):
         choice["index"] = as_index(choice.get("index"), position)
         choice.setdefault("logprobs", None)
-        choice["finish_reason"] = normalize_final_reason(choice.get("finish_reason"))
+        reason = normalize_final_reason(choice.get("finish_reason"))
         message = choice["message"]
-        message["role"] = message.get("role") or "assistant"
-        message.setdefault("content", None)
-        message.setdefault("refusal", None)
-        if "tool_calls" in message:
-            message["tool_calls"] = conform_whole_calls(message["tool_calls"])
-            if not message["tool_calls"]:
-                del message["tool_calls"]
-        for name in TEXT_FIELDS & message.keys():
-            message[name] = as_text(message[name])
+        conform_message(message)
         choice["finish_reason"] = remove_invalid_function_call(
-            message, choice["finish_reason"], has_calls="tool_calls" in message
+            message, reason, has_calls="tool_calls" in message
         )
     return answer
 
 
-def normalize_final_reason(reason: Any) -> str:
+def conform_message(message: JsonObject) -> None:
+    """Make the message of a whole answer conform, in place, but for its `function_call`."""
+    message["role"] = message.get("role") or "assistant"
+    message.setdefault("content", None)
+    message.setdefault("refusal", None)
+    if "tool_calls" in message:
+        message["tool_calls"] = conform_whole_calls(message["tool_calls"])
+        if not message["tool_calls"]:
+            del message["tool_calls"]
+    for name in TEXT_FIELDS & message.keys():
+        message[name] = as_text(message[name])
+
+
+def normalize_final_reason(reason: object) -> str:
     """Return the finish reason of a whole answer, "stop" if it has none.
 
     Raises ServerFailed if the reason says that the answer was cut.
@@ -246,7 +246,11 @@ def conform_embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
     return answer
 
 
-HANDLED_CHOICE_FIELDS = frozenset(("index", "message", "text", "logprobs", "finish_reason"))
+def convert_whole_answer(batch: list[Chunk]) -> list[Chunk]:
+    """Return a batch that is one whole `chat.completion` as chunks, any other as it is."""
+    if batch[0].get("object") != "chat.completion":
+        return batch
+    return convert_to_chunks(batch[0])
 
 
 def convert_to_chunks(answer: Chunk) -> list[Chunk]:
@@ -254,33 +258,34 @@ def convert_to_chunks(answer: Chunk) -> list[Chunk]:
 
     This is for an upstream that answered with JSON although a stream was requested.
     """
-    chat = all("message" in choice for choice in answer["choices"])
-    base = {
+    is_chat = all("message" in choice for choice in answer["choices"])
+    if is_chat:
+        answer = conform_answer(answer)
+    head = {
         name: value for name, value in answer.items() if name not in ("choices", "usage", "object")
     }
-    base["object"] = "chat.completion.chunk" if chat else "text_completion"
+    head["object"] = "chat.completion.chunk" if is_chat else "text_completion"
     chunks: list[Chunk] = []
-    for position, choice in enumerate(
-        conform_answer(answer)["choices"] if chat else answer["choices"]
-    ):
-        head = {
-            "index": as_index(choice.get("index"), position),
-            "logprobs": choice.get("logprobs"),
-        }
-        said: dict[str, Any] = {"text": choice.get("text") or ""}
-        if chat:
-            message = dict(choice["message"])
-            for index, call in enumerate(message.get("tool_calls") or ()):
-                call["index"] = index
-            said = {"delta": message}
-        nothing: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+    for position, choice in enumerate(answer["choices"]):
+        index = as_index(choice.get("index"), position)
         reason = normalize_final_reason(choice.get("finish_reason"))
-        chunks.append(base | {"choices": [head | said | {"finish_reason": None}]})
-        more = {name: value for name, value in choice.items() if name not in HANDLED_CHOICE_FIELDS}
-        chunks.append(
-            base
-            | {"choices": [more | head | nothing | {"logprobs": None, "finish_reason": reason}]}
-        )
+        content: JsonObject = {"text": choice.get("text") or ""}
+        no_content: JsonObject = {"text": ""}
+        if is_chat:
+            content = {"delta": convert_to_delta(choice["message"])}
+            no_content = {"delta": {}}
+        content |= {"logprobs": choice.get("logprobs"), "finish_reason": None}
+        no_content |= {"logprobs": None, "finish_reason": reason}
+        extra = {name: value for name, value in choice.items() if name not in HANDLED_CHOICE_FIELDS}
+        chunks.append(head | {"choices": [{"index": index} | content]})
+        chunks.append(head | {"choices": [extra | {"index": index} | no_content]})
     if answer.get("usage"):
-        chunks.append(base | {"choices": [], "usage": answer["usage"]})
+        chunks.append(head | {"choices": [], "usage": answer["usage"]})
     return chunks
+
+
+def convert_to_delta(message: JsonObject) -> JsonObject:
+    """Return the message of a whole answer as the one delta of a stream."""
+    for index, call in enumerate(message.get("tool_calls") or ()):
+        call["index"] = index
+    return dict(message)

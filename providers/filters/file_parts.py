@@ -7,26 +7,27 @@ part without `text` and `file_id`, or a text part that names the file.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from providers.exceptions import Rejected
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import UpstreamModel
 
 TEXT_FIELD = "text"  # our own field of a file part: the text of the file
 FILE_ID_FIELD = "file_id"  # our own field of a file part: the id of the stored file
 
 
-def find_file_parts(messages: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def find_file_parts(messages: Iterable[JsonObject]) -> Iterator[tuple[str, JsonObject]]:
     """Yield every file part with its place, for example `messages[0].content[1]`."""
-    for at, message in enumerate(messages):
+    for message_index, message in enumerate(messages):
         content = message.get("content")
-        if isinstance(content, list):
-            for position, part in enumerate(content):
-                if part.get("type") == "file":
-                    yield f"messages[{at}].content[{position}]", part
+        if not isinstance(content, list):
+            continue
+        for part_index, part in enumerate(content):
+            if part.get("type") == "file":
+                yield f"messages[{message_index}].content[{part_index}]", part
 
 
-def rewrite_file_parts(body: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
+def rewrite_file_parts(body: JsonObject, model: UpstreamModel) -> JsonObject:
     """Return the chat body with its file parts as `model` takes them. Raises Rejected.
 
     A body without file parts is returned itself.
@@ -38,22 +39,21 @@ def rewrite_file_parts(body: dict[str, Any], model: UpstreamModel) -> dict[str, 
     }
 
 
-def convert_message_files(message: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
+def convert_message_files(message: JsonObject, model: UpstreamModel) -> JsonObject:
+    """Return a message with its file parts as the model takes them."""
     content = message.get("content")
     if not isinstance(content, list):
         return message
-    return message | {
-        "content": [
-            convert_file_part(part, model) if part["type"] == "file" else part for part in content
-        ]
-    }
+    return message | {"content": [convert_part(part, model) for part in content]}
 
 
-def convert_file_part(part: dict[str, Any], model: UpstreamModel) -> dict[str, Any]:
-    """Return one file part as the model takes it.
+def convert_part(part: JsonObject, model: UpstreamModel) -> JsonObject:
+    """Return a part as the model takes it; only file parts change.
 
     Raises Rejected if the model takes no files and there is no text.
     """
+    if part["type"] != "file":
+        return part
     if model.files:
         return {
             name: value for name, value in part.items() if name not in (TEXT_FIELD, FILE_ID_FIELD)
@@ -69,12 +69,12 @@ def convert_file_part(part: dict[str, Any], model: UpstreamModel) -> dict[str, A
     return {"type": "text", "text": f"[File: {name}]\n{text}\n[End of the file {name}]"}
 
 
-def has_file_parts(messages: Iterable[dict[str, Any]]) -> bool:
+def has_file_parts(messages: Iterable[JsonObject]) -> bool:
     """Return whether some message has a file."""
     return next(find_file_parts(messages), None) is not None
 
 
-def copy_file_messages(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def copy_file_messages(messages: Iterable[JsonObject]) -> list[JsonObject]:
     """Return the messages, those with files as copies whose parts may be changed."""
     return [
         {**message, "content": [dict(part) for part in message["content"]]}

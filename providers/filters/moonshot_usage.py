@@ -11,10 +11,9 @@ from providers.protocol.chunks import Chunk
 def lift_usage(chunk: Chunk) -> Chunk:
     """Move the usage of a chunk or answer to the top, with `prompt_tokens_details`, in place."""
     choices = chunk.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        inner = choice.pop("usage", None) if isinstance(choice, dict) else None
-        if isinstance(inner, dict) and not chunk.get("usage"):
-            chunk["usage"] = inner
+    if isinstance(choices, list):
+        for choice in choices:
+            lift_choice_usage(chunk, choice)
     usage = chunk.get("usage")
     if (
         isinstance(usage, dict)
@@ -23,3 +22,11 @@ def lift_usage(chunk: Chunk) -> Chunk:
     ):
         usage["prompt_tokens_details"] = {"cached_tokens": usage["cached_tokens"]}
     return chunk
+
+
+def lift_choice_usage(chunk: Chunk, choice: object) -> None:
+    """Move the usage of a choice to its chunk, unless the chunk has one already."""
+    if isinstance(choice, dict):
+        usage = choice.pop("usage", None)
+        if isinstance(usage, dict) and not chunk.get("usage"):
+            chunk["usage"] = usage

@@ -5,11 +5,13 @@ only it, has id, type and name; ids are unique and do not change; arguments are 
 back until its name has come. Parts that are not a call are dropped.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 import orjson
+
+from providers.protocol.json_types import JsonObject
 
 
 @dataclass(slots=True)
@@ -26,14 +28,17 @@ class StreamedCall:
     sent_index: int = 0
 
 
-def arguments_text(value: Any) -> str:
-    """Return arguments as the JSON text that they should be."""
+def arguments_text(value: object) -> str:
+    """Return arguments as the JSON text that they should be, empty if there are none."""
+    if value is None:
+        return ""
     if isinstance(value, str):
         return value
-    return "" if value is None else orjson.dumps(value).decode()
+    return orjson.dumps(value).decode()
 
 
 def generate_call_id() -> str:
+    """Return a new id in the form of OpenAI's."""
     return f"call_{uuid4().hex[:24]}"
 
 
@@ -47,64 +52,58 @@ class CallConformer:
     __slots__ = ("_calls", "_indexes_by_id", "_last_index", "_next_index", "sent_count")
 
     def __init__(self) -> None:
-        self._calls: dict[
-            int, StreamedCall
-        ] = {}  # by the upstream's index, or a new one without it
+        # by the upstream's index, or a new one without it
+        self._calls: dict[int, StreamedCall] = {}
         self._indexes_by_id: dict[str, int] = {}  # the same index, by the call's id
         self._last_index = 0
         self._next_index = 0
         self.sent_count = 0
 
-    def conform_parts(self, parts: Any) -> list[dict[str, Any]]:
+    def conform_parts(self, parts: object) -> list[JsonObject]:
         """Return the conforming parts of one delta's `tool_calls`."""
-        found = (
-            [self._conform_part(part) for part in parts if isinstance(part, dict)]
-            if isinstance(parts, list)
-            else []
-        )
-        return [part for part in found if part is not None]
+        if not isinstance(parts, list):
+            return []
+        conformed = (self._conform_part(part) for part in parts if isinstance(part, dict))
+        return [part for part in conformed if part is not None]
 
-    def _conform_part(self, part: dict[str, Any]) -> dict[str, Any] | None:
+    def _conform_part(self, part: JsonObject) -> JsonObject | None:
+        """Return the part as it is passed on; None if it is no call or its name has not come."""
         function = part.get("function")
         if not isinstance(function, dict):
             return None
-        given = part.get("id")
+        upstream_id = part.get("id")
         name = function.get("name")
-        name = name if isinstance(name, str) else ""
-        index = self._last_index = self._find_index(part.get("index"), given, name)
+        if not isinstance(name, str):
+            name = ""
+        index = self._last_index = self._find_index(part.get("index"), upstream_id, name)
         call = self._calls.get(index)
         if call is None:
-            call = self._create_call(index, given)
+            call = self._create_call(index, upstream_id)
         call.held_arguments += arguments_text(function.get("arguments"))
         if not call.name and not name:
             return None
-        first = not call.name
-        later_name = {"name": name} if name and not first and name != call.name else {}
-        call.name = call.name or name
         arguments = call.held_arguments
         call.held_arguments = ""
-        if first:
+        if not call.name:
+            call.name = name
             call.sent_index = self.sent_count
-            self.sent_count = self.sent_count + 1
-            own = {"index": call.sent_index, "id": call.id, "type": "function"}
-            return part | own | {"function": function | {"name": name, "arguments": arguments}}
-        rest = {key: value for key, value in part.items() if key not in ("id", "type")}
-        return rest | {"index": call.sent_index, "function": {**later_name, "arguments": arguments}}
+            self.sent_count += 1
+            identity = {"index": call.sent_index, "id": call.id, "type": "function"}
+            return part | identity | {"function": function | {"name": name, "arguments": arguments}}
+        conformed_function = {"arguments": arguments}
+        if name and name != call.name:
+            conformed_function = {"name": name, "arguments": arguments}
+        conformed = {key: value for key, value in part.items() if key not in ("id", "type")}
+        return conformed | {"index": call.sent_index, "function": conformed_function}
 
-    def _create_call(self, index: int, upstream_id: Any) -> StreamedCall:
-        own_id = (
-            upstream_id
-            if isinstance(upstream_id, str)
-            and upstream_id
-            and upstream_id not in self._indexes_by_id
-            else generate_call_id()
-        )
-        call = self._calls[index] = StreamedCall(own_id)
-        self._indexes_by_id[own_id] = index
+    def _create_call(self, index: int, upstream_id: object) -> StreamedCall:
+        call_id = choose_call_id(upstream_id, self._indexes_by_id)
+        call = self._calls[index] = StreamedCall(call_id)
+        self._indexes_by_id[call_id] = index
         self._next_index = max(self._next_index, index + 1)
         return call
 
-    def _find_index(self, index: Any, upstream_id: Any, name: str) -> int:
+    def _find_index(self, index: object, upstream_id: object, name: str) -> int:
         """Return the upstream's index, or else one found by the id or the name.
 
         Without an index it is the index of a known id, a new index for a new call, or that of the
@@ -114,29 +113,39 @@ class CallConformer:
             return index
         if isinstance(upstream_id, str) and upstream_id in self._indexes_by_id:
             return self._indexes_by_id[upstream_id]
-        return self._next_index if name or upstream_id or not self._calls else self._last_index
+        if name or upstream_id or not self._calls:
+            return self._next_index
+        return self._last_index
 
 
-def conform_whole_calls(calls: Any) -> list[dict[str, Any]]:
+def conform_whole_calls(calls: object) -> list[JsonObject]:
     """Return the valid calls of a whole message, made to conform."""
-    found: list[dict[str, Any]] = []
-    taken: set[str] = set()
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(calls, list):
+        return []
+    conformed: list[JsonObject] = []
+    used_ids: set[str] = set()
+    for call in calls:
+        if not isinstance(call, dict):
+            continue
+        function = call.get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             continue
-        given = call.get("id")
-        own_id = (
-            given if isinstance(given, str) and given and given not in taken else generate_call_id()
-        )
-        taken.add(own_id)
+        call_id = choose_call_id(call.get("id"), used_ids)
+        used_ids.add(call_id)
         arguments = arguments_text(function.get("arguments")) or "{}"
-        found.append(
+        conformed.append(
             {
                 **call,
-                "id": own_id,
+                "id": call_id,
                 "type": "function",
                 "function": {**function, "arguments": arguments},
             }
         )
-    return found
+    return conformed
+
+
+def choose_call_id(upstream_id: object, used_ids: Container[str]) -> str:
+    """Return the upstream's id if it is a new one, else an id of our own."""
+    if isinstance(upstream_id, str) and upstream_id and upstream_id not in used_ids:
+        return upstream_id
+    return generate_call_id()

@@ -1,43 +1,12 @@
-"""Separate thinking from an answer's text, and show it the way callers want it. No I/O.
+"""Separate thinking from an answer's text, and show it the way callers want it. No I/O."""
 
-Only blocks that open an answer count as thinking: `<think …>…</think>` or `<details
-type="reasoning" …>…</details>` (its `<summary>` is dropped), several in a row, then perhaps
-`<answer>…</answer>` around the rest. Such tags later in the answer stay as they are, and so does
-text that only looked like a tag. The joined results do not depend on how a text is cut into pieces.
-
-White space before an opening tag is removed, and so are line ends at the beginning of the thinking
-and of the answer that follows it; all other white space stays. Source of the forms: published
-clients of K2-Think's site and of other Open WebUI sites, K2-Think's chat template.
-"""
-
-from collections.abc import Callable
-from typing import Any
-
+from providers.filters.thinking_parser import ThinkingParser
 from providers.protocol.chunks import Chunk
-from providers.wire.tags import (
-    ANSWER,
-    DETAILS,
-    END_ANSWER,
-    END_THINK,
-    NO_TAG,
-    WAIT,
-    choose_closing_tag,
-    find_thinking_tag_end,
-    may_become_tag,
-    partial_tag_chars,
-    skip_space,
-    skip_summary,
-)
+from providers.protocol.json_types import JsonObject
 
-# a text without an opening tag that gets so long without a closing one counts as thinking
-IMPLIED_CHARS = 16_384
-AFTER_ANSWER_CHARS = 4_096  # most characters after an </answer> that counts as the last one
 PIECE_BYTES = 64  # memory that a kept piece of text takes besides its characters
-THINKING_FIELDS = (
-    "reasoning_content",
-    "reasoning",
-    "reasoning_details",
-)  # thinking fields of upstreams that separate it
+# thinking fields of upstreams that separate it
+THINKING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
 class ThinkingSplitter:
@@ -54,260 +23,82 @@ class ThinkingSplitter:
         self._parsers: dict[int, ThinkingParser] = {}
 
     def filter_chunks(self, batch: list[Chunk]) -> list[Chunk]:
-        return [out for chunk in batch for out in self._split_chunk(chunk)]
+        return [part for chunk in batch for part in self._split_chunk(chunk)]
 
     def _split_chunk(self, chunk: Chunk) -> list[Chunk]:
         """Return the chunk without thinking in its text, and before it a chunk with the thinking.
 
         Either is left out if it would be empty.
         """
-        thoughts: list[dict[str, Any]] = []
-        rest: list[dict[str, Any]] = []
+        thinking_choices: list[JsonObject] = []
+        answer_choices: list[JsonObject] = []
         for choice in chunk["choices"]:
-            thought, left = self._split_choice(choice)
-            if thought:
-                thoughts.append(
+            thinking_delta, answer_choice = self._split_choice(choice)
+            if thinking_delta:
+                thinking_choices.append(
                     {
                         "index": choice["index"],
-                        "delta": thought,
+                        "delta": thinking_delta,
                         "logprobs": None,
                         "finish_reason": None,
                     }
                 )
-            if has_choice_content(left):
-                rest.append(left)
-        out = [chunk | {"choices": rest}] if rest or chunk.get("usage") else []
-        if thoughts:
-            out.insert(
-                0,
-                {name: value for name, value in chunk.items() if name != "usage"}
-                | {"choices": thoughts},
-            )
-        return out
+            if has_choice_content(answer_choice):
+                answer_choices.append(answer_choice)
+        parts: list[Chunk] = []
+        if thinking_choices:
+            head = {name: value for name, value in chunk.items() if name != "usage"}
+            parts.append(head | {"choices": thinking_choices})
+        if answer_choices or chunk.get("usage"):
+            parts.append(chunk | {"choices": answer_choices})
+        return parts
 
-    def _split_choice(self, choice: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _split_choice(self, choice: JsonObject) -> tuple[JsonObject, JsonObject]:
         """Return a delta with the thinking of this choice, and the choice without it."""
         delta = choice.get("delta") or {}
-        last = choice.get("finish_reason") is not None
-        split = self._parsers.get(choice["index"])
-        if split is None:
-            split = self._parsers[choice["index"]] = ThinkingParser(is_implied=self._is_implied)
+        is_last = choice.get("finish_reason") is not None
+        parser = self._parsers.get(choice["index"])
+        if parser is None:
+            parser = ThinkingParser(is_implied=self._is_implied)
+            self._parsers[choice["index"]] = parser
         if any(delta.get(field) for field in THINKING_FIELDS):
-            split.record_separate_thinking()
+            parser.record_separate_thinking()
         text = read_text_field(delta, "content")
-        if not text and not last:
+        if not text and not is_last:
             return {}, choice
-        reasoning, content = split.feed(text, is_last=last)
-        rest = {
+        thinking, content = parser.feed(text, is_last=is_last)
+        answer_delta = {
             name: value
             for name, value in delta.items()
             if name != "content" or (value and not text)
         }
-        if not reasoning:
-            nothing = {"content": None} if "role" in rest else {}
-            return {}, choice | {
-                "delta": nothing | rest | ({"content": content} if content else {})
-            }
-        thought = {"reasoning_content": read_text_field(rest, "reasoning_content") + reasoning}
-        rest.pop("reasoning_content", None)
-        if "role" in rest:
-            thought = {"role": rest.pop("role"), "content": None} | thought
-        return thought, choice | {"delta": rest | ({"content": content} if content else {})}
+        thinking_delta = {}
+        if thinking:
+            thinking_delta = self._move_thinking(answer_delta, thinking)
+        elif "role" in answer_delta:
+            answer_delta = {"content": None} | answer_delta
+        if content:
+            answer_delta["content"] = content
+        return thinking_delta, choice | {"delta": answer_delta}
+
+    def _move_thinking(self, delta: JsonObject, thinking: str) -> JsonObject:
+        """Return a delta with the thinking, and with the role and the thinking of `delta`."""
+        thinking = read_text_field(delta, "reasoning_content") + thinking
+        delta.pop("reasoning_content", None)
+        if "role" not in delta:
+            return {"reasoning_content": thinking}
+        return {"role": delta.pop("role"), "content": None, "reasoning_content": thinking}
 
 
-def read_text_field(delta: dict[str, Any], field: str) -> str:
+def read_text_field(delta: JsonObject, field: str) -> str:
+    """Return the text of a field, empty if it has none."""
     text = delta.get(field)
     return text if isinstance(text, str) else ""
 
 
-def has_choice_content(choice: dict[str, Any]) -> bool:
+def has_choice_content(choice: JsonObject) -> bool:
+    """Return whether a streamed choice says anything."""
     return bool(choice.get("delta") or choice.get("finish_reason") or choice.get("logprobs"))
-
-
-class ThinkingParser:
-    """One text, fed in pieces and divided into thinking and answer.
-
-    It takes time linear in the length of the text.
-    """
-
-    __slots__ = (
-        "_answer",
-        "_closing_tag",
-        "_held_text",
-        "_is_implied",
-        "_is_wrapped",
-        "_position",
-        "_reasoning",
-        "_searched_until",
-        "_state",
-    )
-
-    def __init__(self, *, is_implied: bool) -> None:
-        self._is_implied = is_implied
-        self._held_text = ""
-        self._position = 0  # position of the current feed in the held text
-        self._searched_until = 0  # position up to which the held text was searched
-        self._closing_tag = ""  # the closing tag of the thinking; empty before any thinking
-        self._is_wrapped = False  # the answer stands in <answer> tags
-        self._reasoning, self._answer = TextBuffer(), TextBuffer()
-        self._state: Callable[[ThinkingParser, bool], bool] = ThinkingParser._find_opening_tag
-
-    def record_separate_thinking(self) -> None:
-        """Note that thinking came in its own field: only an opening tag can make text thinking."""
-        self._is_implied = False
-        self._closing_tag = self._closing_tag or END_THINK
-
-    def feed(self, piece: str, *, is_last: bool = False) -> tuple[str, str]:
-        """Return the thinking and the answer that are certain by now; with `is_last` all of it."""
-        self._held_text += piece
-        while self._state(self, is_last):
-            pass
-        self._held_text = self._held_text[self._position :]
-        self._position = 0
-        return self._reasoning.take_text(), self._answer.take_text()
-
-    # --- the states: they return whether another state can continue, or the next piece is needed
-    def _find_opening_tag(self, is_last: bool) -> bool:
-        """Find the tag that stands before the answer, or before the kind of text is known."""
-        start = skip_space(self._held_text, self._position)
-        end = NO_TAG if start == NO_TAG else self._find_tag_end(start)
-        if end == WAIT and not is_last:
-            return False
-        if end < 0:
-            return self._handle_untagged_text()
-        tag = self._held_text[start:end]
-        self._position = end
-        if tag == ANSWER:
-            self._is_wrapped = True
-            self._begin_answer()
-        elif tag != END_THINK:
-            self._begin_thinking(choose_closing_tag(tag))
-            self._state = (
-                ThinkingParser._skip_summary
-                if tag.startswith(DETAILS)
-                else ThinkingParser._pass_thinking
-            )
-        return True
-
-    def _handle_untagged_text(self) -> bool:
-        if self._is_implied and not self._closing_tag:
-            self._state = ThinkingParser._decide_untagged_text
-            self._searched_until = self._position
-        else:
-            self._begin_answer()
-        return True
-
-    def _decide_untagged_text(self, is_last: bool) -> bool:
-        if (
-            self._held_text.find(END_THINK, self._searched_until) >= 0
-            or len(self._held_text) - self._position > IMPLIED_CHARS
-        ):
-            self._begin_thinking(END_THINK)
-        elif is_last or not self._is_implied:
-            self._begin_answer()
-        self._searched_until = max(len(self._held_text) - len(END_THINK) + 1, 0)
-        return self._state is not ThinkingParser._decide_untagged_text
-
-    def _skip_summary(self, is_last: bool) -> bool:
-        """Skip the heading of a block of details, if it has one."""
-        end = skip_summary(self._held_text, self._position)
-        if end == WAIT and not is_last:
-            return False
-        self._position = max(end, self._position)
-        self._state = ThinkingParser._pass_thinking
-        return True
-
-    def _pass_thinking(self, is_last: bool) -> bool:
-        if not self._pass_until_tag(self._closing_tag, self._reasoning, is_last):
-            return False
-        self._position += len(self._closing_tag)
-        self._state = ThinkingParser._find_opening_tag
-        return True
-
-    def _pass_answer(self, is_last: bool) -> bool:
-        """Pass on the answer up to its closing tag.
-
-        Only an answer after thinking or after <answer> can have a closing tag of its own.
-        """
-        if not self._closing_tag and not self._is_wrapped:
-            self._answer.add_text(self._held_text[self._position :])
-            self._position = len(self._held_text)
-        elif self._pass_until_tag(END_ANSWER, self._answer, is_last):
-            self._state = ThinkingParser._judge_closing_tag
-            return True
-        return False
-
-    def _judge_closing_tag(self, is_last: bool) -> bool:
-        """Decide whether an </answer> is the last one.
-
-        One without its <answer> must stand at the very end.
-        """
-        start = self._position + len(END_ANSWER)
-        again = self._held_text.find(END_ANSWER, start, start + AFTER_ANSWER_CHARS)
-        tail = self._held_text[start : start + AFTER_ANSWER_CHARS + 1] if again < 0 else ""
-        if again < 0 and len(tail) <= AFTER_ANSWER_CHARS and (self._is_wrapped or not tail.strip()):
-            if is_last:
-                self._answer.add_text(tail if tail.strip() else "")
-                self._position = len(self._held_text)
-            return False
-        self._answer.add_text(END_ANSWER)
-        self._position = start
-        self._state = ThinkingParser._pass_answer
-        return True
-
-    # --- helpers of the states --------------------------------------------------------------------
-    def _begin_thinking(self, closing_tag: str) -> None:
-        if self._closing_tag:
-            self._reasoning.add_text("\n\n")
-        self._closing_tag = closing_tag
-        self._reasoning.strips_line_ends = True
-        self._state = ThinkingParser._pass_thinking
-
-    def _begin_answer(self) -> None:
-        self._answer.strips_line_ends = bool(self._closing_tag or self._is_wrapped)
-        self._state = ThinkingParser._pass_answer
-
-    def _pass_until_tag(self, tag: str, part: "TextBuffer", is_last: bool) -> bool:
-        """Pass the text before `tag` to `part`, and return whether the tag was found.
-
-        If it was not found, a beginning of the tag at the end of the text is held back.
-        """
-        found = self._held_text.find(tag, self._position)
-        end = found if found >= 0 else len(self._held_text)
-        if found < 0 and not is_last:
-            end -= partial_tag_chars(tag, self._held_text, self._position)
-        part.add_text(self._held_text[self._position : end])
-        self._position = end
-        return found >= 0
-
-    def _find_tag_end(self, position: int) -> int:
-        """Return the end of the tag at `position` before an answer, or NO_TAG or WAIT."""
-        for tag in (ANSWER, END_THINK) if self._closing_tag else (ANSWER,):
-            if may_become_tag(tag, self._held_text, position):
-                return position + len(tag) if self._held_text.startswith(tag, position) else WAIT
-        return find_thinking_tag_end(self._held_text, position)
-
-
-class TextBuffer:
-    """The certain text of thinking or answer, at its start perhaps without line ends."""
-
-    __slots__ = ("_pieces", "strips_line_ends")
-
-    def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self.strips_line_ends = False
-
-    def add_text(self, text: str) -> None:
-        if self.strips_line_ends:
-            text = text.lstrip("\r\n")
-            self.strips_line_ends = not text
-        if text:
-            self._pieces.append(text)
-
-    def take_text(self) -> str:
-        taken = "".join(self._pieces)
-        self._pieces = []
-        return taken
 
 
 class ThinkingRenderer:
@@ -332,26 +123,28 @@ class ThinkingRenderer:
     def filter_chunks(self, batch: list[Chunk]) -> list[Chunk]:
         if self._thinking == "reasoning":
             return batch
-        return [out for chunk in batch if (out := self._render_chunk(chunk)) is not None]
+        rendered = map(self._render_chunk, batch)
+        return [chunk for chunk in rendered if chunk is not None]
 
     def _render_chunk(self, chunk: Chunk) -> Chunk | None:
-        choices = [self._render_choice(choice) for choice in chunk["choices"]]
-        kept = [choice for choice in choices if has_choice_content(choice)]
-        return chunk | {"choices": kept} if kept or chunk.get("usage") else None
+        """Return the chunk with its thinking rendered, or None if nothing is left of it."""
+        rendered = map(self._render_choice, chunk["choices"])
+        choices = [choice for choice in rendered if has_choice_content(choice)]
+        if not choices and not chunk.get("usage"):
+            return None
+        return chunk | {"choices": choices}
 
-    def _render_choice(self, choice: dict[str, Any]) -> dict[str, Any]:
+    def _render_choice(self, choice: JsonObject) -> JsonObject:
         delta = choice.get("delta") or {}
-        rest = {name: value for name, value in delta.items() if name not in THINKING_FIELDS}
+        shown_delta = {name: value for name, value in delta.items() if name not in THINKING_FIELDS}
         thought = read_text_field(delta, "reasoning_content") or read_text_field(delta, "reasoning")
-        if self._thinking == "hidden" and thought:
-            self._record_hidden_thought(thought)
         if self._thinking == "inline":
-            ends = bool(rest.get("tool_calls")) or choice.get("finish_reason") is not None
-            if text := self._render_inline_text(
-                choice["index"], thought, read_text_field(rest, "content"), ends
-            ):
-                rest["content"] = text
-        return choice | {"delta": rest}
+            text = self._render_inline_text(choice, shown_delta, thought)
+            if text:
+                shown_delta["content"] = text
+        elif thought:
+            self._record_hidden_thought(thought)
+        return choice | {"delta": shown_delta}
 
     def _record_hidden_thought(self, thought: str) -> None:
         """Keep the thought for counting; only the beginning of very long thinking is kept."""
@@ -359,15 +152,19 @@ class ThinkingRenderer:
         if self._bytes_left >= 0:
             self._hidden_thoughts.append(thought)
 
-    def _render_inline_text(
-        self, index: int, thought: str, content: str, has_thinking_ended: bool
-    ) -> str:
-        """Return the text with the thinking in it; `has_thinking_ended`: no more thinking comes."""
+    def _render_inline_text(self, choice: JsonObject, delta: JsonObject, thought: str) -> str:
+        """Return the text of the delta with the thinking in it."""
+        index = choice["index"]
+        content = read_text_field(delta, "content")
         text = thought
         if thought and index not in self._open_choices:
             self._open_choices.add(index)
             text = "<think>" + thought
-        if index in self._open_choices and (content or has_thinking_ended):
+        if index in self._open_choices and (
+            content or delta.get("tool_calls") or choice.get("finish_reason") is not None
+        ):
             self._open_choices.discard(index)
-            text += "</think>\n\n" if content else "</think>"
+            text += "</think>"
+            if content:
+                text += "\n\n"
         return text + content

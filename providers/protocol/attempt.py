@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct, field
 
+from providers.protocol.json_types import JsonObject
 from providers.upstream.rate_limits import RateLimit
 
 ANSWERING_OUTCOMES = ("answered", "running", "cut", "abandoned")
@@ -30,7 +30,7 @@ class Attempt(Struct):
     reason: str = ""
     status: int | None = None
     started_seconds: float = field(default_factory=time.perf_counter)
-    deadline: float = float("inf")  # of the whole request, on the clock of `began`
+    deadline: float = float("inf")  # of the whole request, on the clock of `started_seconds`
     patience_seconds: float | None = None  # seconds until the first byte must be there
     connect_ms: float | None = None
     first_byte_ms: float | None = None
@@ -40,12 +40,11 @@ class Attempt(Struct):
     chat_id: str = ""  # of the chat that the upstream stores
     parent_id: str = ""  # of the last message in that chat
     hidden_thinking: list[str] | None = None  # thinking that the caller does not get
-    claim_call: Callable[[], bool] | None = (
-        None  # as in Trace: called before the request is sent again
-    )
+    # as in Trace: called before the request is sent again
+    claim_call: Callable[[], bool] | None = None
     may_resend: bool = True  # False: no further upstream call may be made for this attempt
     # the call that met a closed connection, as the ledger stores it
-    closed_call: dict[str, Any] | None = None
+    closed_call: JsonObject | None = None
 
     @property
     def is_resent(self) -> bool:
@@ -57,26 +56,25 @@ class Attempt(Struct):
 
         Returns False when no more calls are allowed; nothing is recorded then.
         """
-        if (
-            self.is_resent
-            or not self.may_resend
-            or (self.claim_call is not None and not self.claim_call())
-        ):
+        if self.is_resent or not self.may_resend:
+            return False
+        if self.claim_call is not None and not self.claim_call():
             return False
         total_ms = (time.perf_counter() - self.started_seconds) * 1000
-        ended = {"outcome": "Disconnected", "reason": RESEND_REASON, "total_ms": total_ms}
-        self.closed_call = self.as_dict() | ended
+        end = {"outcome": "Disconnected", "reason": RESEND_REASON, "total_ms": total_ms}
+        self.closed_call = self.as_dict() | end
         self.started_seconds = time.perf_counter()
         self.connect_ms = None
         return True
 
     def record_end(self, outcome: str, reason: str = "", status: int | None = None) -> None:
+        """Record how the call ended, and how long it took."""
         self.outcome = outcome
         self.reason = reason
         self.status = status
         self.total_ms = (time.perf_counter() - self.started_seconds) * 1000
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """Return one entry of the ledger's `attempts`."""
         return {
             "provider": self.provider,
@@ -90,6 +88,8 @@ class Attempt(Struct):
             "total_ms": self.total_ms,
         }
 
-    def as_dicts(self) -> list[dict[str, Any]]:
+    def as_dicts(self) -> list[JsonObject]:
         """Return the entries of the ledger's `attempts`: one for each upstream call."""
-        return [self.as_dict()] if self.closed_call is None else [self.closed_call, self.as_dict()]
+        if self.closed_call is None:
+            return [self.as_dict()]
+        return [self.closed_call, self.as_dict()]

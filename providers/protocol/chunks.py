@@ -10,9 +10,10 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest
 
-Chunk = dict[str, Any]
+Chunk = JsonObject
 Batches = AsyncGenerator[list[Chunk], None]
 
 
@@ -31,26 +32,25 @@ def make_delta(request: ChatRequest, *, finish_reason: str | None = None, **fiel
     }
 
 
-def make_usage_chunk(request: ChatRequest, usage: dict[str, Any]) -> Chunk:
+def make_usage_chunk(request: ChatRequest, usage: JsonObject) -> Chunk:
     """Make the chunk with the usage that follows the last delta: it has no choices."""
     return make_delta(request) | {"choices": [], "usage": usage}
 
 
 def make_completion(
     request: ChatRequest,
-    message: dict[str, Any],
-    usage: dict[str, Any] | None,
+    message: JsonObject,
+    usage: JsonObject | None,
     finish_reason: str = "stop",
 ) -> Chunk:
     """Make one whole answer of `message` ({"content": …} and any further fields)."""
-    full = {"role": "assistant", "content": None, "refusal": None} | message
+    full_message = {"role": "assistant", "content": None, "refusal": None} | message
+    choice = {"index": 0, "message": full_message, "logprobs": None, "finish_reason": finish_reason}
     return {
         "id": f"chatcmpl-{request.id}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": request.model,
-        "choices": [
-            {"index": 0, "message": full, "logprobs": None, "finish_reason": finish_reason}
-        ],
+        "choices": [choice],
         "usage": usage,
     }

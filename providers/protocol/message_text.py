@@ -11,7 +11,9 @@ from typing import Any
 
 import orjson
 
-Content = str | list[dict[str, Any]]
+from providers.protocol.json_types import JsonObject
+
+Content = str | list[JsonObject]
 
 SYSTEM_ROLES = ("system", "developer")  # "developer" is OpenAI's newer name for "system"
 
@@ -36,7 +38,7 @@ def list_prompt_texts(body: Mapping[str, Any]) -> list[str]:
     return texts
 
 
-def render_json(value: Any) -> str:
+def render_json(value: object) -> str:
     """Render a value as JSON, as a model reads it; values that JSON cannot hold as `str` does."""
     try:
         return orjson.dumps(value).decode()
@@ -44,7 +46,7 @@ def render_json(value: Any) -> str:
         return str(value)
 
 
-def list_texts(content: Any) -> list[str]:
+def list_texts(content: object) -> list[str]:
     """List the texts of a content, also those of files and refusals; skip parts without text."""
     if isinstance(content, str):
         return [content]
@@ -54,12 +56,12 @@ def list_texts(content: Any) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text]
 
 
-def join_texts(content: Any) -> str:
+def join_texts(content: object) -> str:
     """Join the texts of a content with line ends."""
     return content if isinstance(content, str) else "\n".join(list_texts(content))
 
 
-def join_typed_texts(content: Any) -> str:
+def join_typed_texts(content: object) -> str:
     """Join the text parts of a content: the text that the sender typed, without files."""
     if isinstance(content, list):
         content = [part for part in content if part.get("type") == "text"]
@@ -74,7 +76,10 @@ def join_contents(contents: Sequence[Content]) -> Content:
     filled = [content for content in contents if content]
     if all(isinstance(content, str) for content in filled):
         return "\n\n".join(map(str, filled))
-    parts: list[dict[str, Any]] = []
+    parts: list[JsonObject] = []
     for content in filled:
-        parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if isinstance(content, str):
+            parts.append({"type": "text", "text": content})
+        else:
+            parts += content
     return parts

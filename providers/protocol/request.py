@@ -5,7 +5,6 @@ the cost.
 """
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -74,7 +73,7 @@ class UpstreamModel(Struct, frozen=True):
     tools: str = "native"
     vision: bool = True
     files: bool = False  # True: file parts are sent unchanged; False: their text is sent
-    options: dict[str, Any] = {}
+    options: JsonObject = {}
 
 
 class Credential(Struct, frozen=True):
@@ -102,4 +101,4 @@ class NewCredential(Struct, frozen=True):
     expires_at: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"Fresh(expires_at={self.expires_at})"
+        return f"NewCredential(expires_at={self.expires_at})"

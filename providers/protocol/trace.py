@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct, field
 
 from providers.protocol.attempt import ANSWERING_OUTCOMES, Attempt
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest
 from providers.protocol.usage_meter import UsageMeter
 
@@ -21,7 +21,7 @@ class StrategyResult(Struct):
     model.
     """
 
-    thinking: dict[str, Any] = {}
+    thinking: JsonObject = {}
     preface: str = ""
 
 
@@ -57,13 +57,13 @@ class Trace(Struct):
         self.attempts.append(attempt)
         return attempt
 
-    def begin_inner(self, request: ChatRequest, more: Callable[[], bool]) -> "Trace":
+    def begin_inner(self, request: ChatRequest, claim_call: Callable[[], bool]) -> "Trace":
         """Return the trace of an inner call, whose usage counts as this request's.
 
         `claim_call` counts one more upstream call for it, and returns False when there may be none.
         """
         return Trace(
-            request, started_seconds=self.started_seconds, meter=self.meter, claim_call=more
+            request, started_seconds=self.started_seconds, meter=self.meter, claim_call=claim_call
         )
 
     def add_attempts(self, inner: "Trace", label: str) -> None:
@@ -87,7 +87,7 @@ class Trace(Struct):
         """
         return self.claim_call is None or self.claim_call()
 
-    def attempts_as_dicts(self) -> list[dict[str, Any]]:
+    def attempts_as_dicts(self) -> list[JsonObject]:
         """Return the ledger's `attempts`: an entry for each upstream call or skipped candidate."""
         return [entry for attempt in self.attempts for entry in attempt.as_dicts()]
 
@@ -97,4 +97,7 @@ class Trace(Struct):
 
         When the caller has left, it is the attempt whose answer was awaited.
         """
-        return next((a for a in reversed(self.attempts) if a.outcome in ANSWERING_OUTCOMES), None)
+        for attempt in reversed(self.attempts):
+            if attempt.outcome in ANSWERING_OUTCOMES:
+                return attempt
+        return None

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from providers.fast_settings import settings
 from providers.protocol.attempt import ANSWERING_OUTCOMES, Attempt
 from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
 
 HIGHEST_COUNT = 10**9  # a larger figure is no token count
 PIECE_BYTES = 64  # memory of a piece of text besides its characters
@@ -38,7 +39,7 @@ class TokenUsage(Struct, frozen=True):
             self.cache_write + other.cache_write,
         )
 
-    def as_openai(self) -> dict[str, Any]:
+    def as_openai(self) -> JsonObject:
         """Return the counts in OpenAI's form; tokens written to a cache only if there are any."""
         prompt_details = {"cached_tokens": self.cached}
         if self.cache_write:
@@ -58,7 +59,7 @@ class MeteredCall(Struct):
     meter: "UsageMeter"
     body: Mapping[str, Any]  # of the request
     attempt: Attempt | None = None  # the latest one
-    reported: dict[str, Any] | None = None  # the usage as the upstream reported it
+    reported: JsonObject | None = None  # the usage as the upstream reported it
     texts: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     # characters that were produced but not kept, to bound the memory of a request
@@ -73,8 +74,9 @@ class MeteredCall(Struct):
     @property
     def thinking(self) -> list[str]:
         """Return all thinking that was produced, shown to the caller or not."""
-        unshown = self.attempt.hidden_thinking if self.attempt is not None else None
-        return [*self.reasoning, *(unshown or ())]
+        if self.attempt is None or self.attempt.hidden_thinking is None:
+            return self.reasoning[:]
+        return self.reasoning + self.attempt.hidden_thinking
 
     def record_chunks(self, batch: Sequence[Chunk]) -> None:
         """Record the reported usage and the texts of these chunks."""
@@ -82,14 +84,20 @@ class MeteredCall(Struct):
             if chunk.get("usage"):
                 self.reported = chunk["usage"]
             for choice in chunk.get("choices") or ():
-                said = choice.get("delta") or choice.get("message") or choice
-                if text := said.get("content") or said.get("text"):
-                    self._record_text(text if isinstance(text, str) else str(text))
-                if thought := said.get("reasoning_content") or said.get("reasoning"):
-                    self._record_reasoning(thought if isinstance(thought, str) else str(thought))
-                if calls := said.get("tool_calls") or said.get("function_call"):
-                    for call in calls if isinstance(calls, list) else (calls,):
-                        self._record_text(join_call_text(call))
+                message = choice.get("delta") or choice.get("message") or choice
+                if text := message.get("content") or message.get("text"):
+                    self._record_text(str(text))
+                if thought := message.get("reasoning_content") or message.get("reasoning"):
+                    self._record_reasoning(str(thought))
+                if calls := message.get("tool_calls") or message.get("function_call"):
+                    self._record_calls(calls)
+
+    def _record_calls(self, calls: object) -> None:
+        """Record a list of tool calls, or one `function_call`."""
+        if not isinstance(calls, list):
+            calls = [calls]
+        for call in calls:
+            self._record_text(join_call_text(call))
 
     def _record_text(self, text: str) -> None:
         if self.meter.has_room(text):
@@ -127,32 +135,35 @@ class UsageMeter(Struct):
         """Yield the calls that count: those that an upstream answered."""
         return (call for call in self.calls if call.is_answered)
 
-    def as_openai(self) -> dict[str, Any] | None:
+    def as_openai(self) -> JsonObject | None:
         """Return the usage of the request in OpenAI's form, None before the ledger counted it.
 
         When all upstreams reported theirs, it is the sum of these objects with all their fields.
         """
         if self.counted is None:
             return None
-        reported = None if self.counted.estimated else self.sum_reported()
-        return reported or self.counted.as_openai()
+        if self.counted.estimated:
+            return self.counted.as_openai()
+        return self.sum_reported() or self.counted.as_openai()
 
     @property
     def is_estimated(self) -> bool:
         """Return whether some tokens were counted by the gateway."""
         return self.counted is not None and self.counted.estimated
 
-    def sum_reported(self) -> dict[str, Any] | None:
+    def sum_reported(self) -> JsonObject | None:
         """Return the sum of the usage objects that the upstreams reported, None without any."""
-        total: dict[str, Any] | None = None
+        total: object = None
         for call in self.answered_calls():
-            total = call.reported if total is None else sum_usage(total, call.reported)
-        return total
+            total = sum_usage(total, call.reported)
+        return total if isinstance(total, dict) else None
 
 
-def join_call_text(call: Any) -> str:
+def join_call_text(call: object) -> str:
     """Join the texts that a model wrote for a tool call: its name and its arguments."""
-    function = call.get("function", call) if isinstance(call, dict) else None
+    if not isinstance(call, dict):
+        return ""
+    function = call.get("function", call)
     if not isinstance(function, dict):
         return ""
     parts = (function.get("name"), function.get("arguments"))
@@ -171,21 +182,24 @@ def sum_usage(first: Any, second: Any) -> Any:
         return first or second
     if isinstance(first, int | float) and isinstance(second, int | float):
         return first + second
-    return first if second is None else second
+    if second is None:
+        return first
+    return second
 
 
-def parse_count(value: Any) -> int | None:
+def parse_count(value: object) -> int | None:
     """Return a plausible token count, or None.
 
     None stands for `true`, NaN, fractions of a token and numbers beyond HIGHEST_COUNT.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_number and 0 <= value <= HIGHEST_COUNT else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= HIGHEST_COUNT else None
 
 
-def parse_usage(usage: Any) -> TokenUsage | None:
+def parse_usage(usage: object) -> TokenUsage | None:
     """Return the figures of a reported usage object, or None when they are not plausible."""
     if not isinstance(usage, dict):
         return None
@@ -200,7 +214,9 @@ def parse_usage(usage: Any) -> TokenUsage | None:
     return TokenUsage(prompt, completion, reasoning, cached, cache_write=cache_write)
 
 
-def parse_detail(usage: dict[str, Any], group: str, name: str) -> int:
+def parse_detail(usage: JsonObject, group: str, name: str) -> int:
     """Return a count of a group of details, 0 when there is none that is plausible."""
     details = usage.get(group)
-    return (parse_count(details.get(name)) if isinstance(details, dict) else None) or 0
+    if not isinstance(details, dict):
+        return 0
+    return parse_count(details.get(name)) or 0

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from providers import catalogue, registry
-from providers.filters.filter_pipeline import fold_answer
+from providers.filters.answer_folder import fold_answer
 from providers.models import Provider
 from providers.network.clients import Clients
 from providers.protocol.attempt import Attempt

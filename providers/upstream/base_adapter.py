@@ -21,7 +21,8 @@ import orjson
 from providers import filters
 from providers.exceptions import BadResponse, ProviderError, UpstreamError
 from providers.filters import conform, file_parts
-from providers.filters.filter_pipeline import apply_filters, fold_answer, fold_text_completion
+from providers.filters.answer_folder import fold_answer, fold_text_completion
+from providers.filters.filter_pipeline import apply_filters
 from providers.filters.prompted_tools import tool_request
 from providers.network.api_client import ApiCall, ApiResponse
 from providers.network.clients import Clients

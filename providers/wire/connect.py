@@ -8,11 +8,13 @@ Connect protocol, "Streaming RPCs".
 from providers.wire.sse import EventTooLong
 
 HEAD_BYTES = 5
+# the flags of a frame
 COMPRESSED_FLAG = 0b01
-TRAILER_FLAG = 0b10  # the flags of a frame
+TRAILER_FLAG = 0b10
 
 
 def build_frame(message: bytes, flags: int = 0) -> bytes:
+    """Return a message as one frame."""
     return b"%c%b%b" % (flags, len(message).to_bytes(4, "big"), message)
 
 
@@ -33,20 +35,20 @@ class FrameSplitter:
 
         Raises EventTooLong as soon as a frame announces a length above the limit.
         """
-        rest = self._incomplete_frame
-        at = 0
-        rest += piece
+        data = self._incomplete_frame
+        data += piece
+        start = 0
         messages: list[bytes] = []
-        while len(rest) - at >= HEAD_BYTES:
-            length = int.from_bytes(rest[at + 1 : at + HEAD_BYTES], "big")
+        while len(data) - start >= HEAD_BYTES:
+            length = int.from_bytes(data[start + 1 : start + HEAD_BYTES], "big")
             if length > self._limit_bytes:
                 raise EventTooLong
-            end = at + HEAD_BYTES + length
-            if end > len(rest):
+            end = start + HEAD_BYTES + length
+            if end > len(data):
                 break
-            messages.append(bytes(rest[at : at + 1] + rest[at + HEAD_BYTES : end]))
-            at = end
-        del rest[:at]
+            messages.append(bytes(data[start : start + 1] + data[start + HEAD_BYTES : end]))
+            start = end
+        del data[:start]
         return messages
 
     def finish(self) -> list[bytes]:

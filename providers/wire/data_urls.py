@@ -6,14 +6,15 @@ Source of the shapes: OpenAI's API reference (`image_url` and `file` parts) and 
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from typing import Any
 
 from msgspec import Struct
 
 from providers.exceptions import Rejected
+from providers.protocol.json_types import JsonObject
 
-Json = dict[str, Any]
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[^,;]*)*;base64,", re.ASCII)
+URL_FIELDS = {"image": "url", "file": "file_data"}
+ATTACHMENT_KINDS = {"image_url": "image", "file": "file"}  # by the type of the part
 UNSAFE_NAME_CHARS = re.compile(r"[^\w .()-]+")
 
 
@@ -26,7 +27,7 @@ class Attachment(Struct, frozen=True):
     data: bytes
 
 
-def decode_attachments(messages: list[Json]) -> list[Attachment]:
+def decode_attachments(messages: list[JsonObject]) -> list[Attachment]:
     """Return the images and files of these messages, in their order.
 
     Raises Rejected if one cannot be uploaded.
@@ -34,34 +35,43 @@ def decode_attachments(messages: list[Json]) -> list[Attachment]:
     return [decode_attachment(part) for part in find_non_text_parts(messages)]
 
 
-def find_non_text_parts(messages: list[Json]) -> list[Json]:
+def find_non_text_parts(messages: list[JsonObject]) -> list[JsonObject]:
     """Return all content parts other than text."""
     contents = (message.get("content") for message in messages)
     parts = [part for content in contents if isinstance(content, list) for part in content]
     return [part for part in parts if part["type"] not in ("text", "refusal")]
 
 
-def decode_attachment(part: Json) -> Attachment:
-    kind = {"image_url": "image", "file": "file"}.get(part["type"], "")
-    if not kind:
+def decode_attachment(part: JsonObject) -> Attachment:
+    """Return the image or file of one content part. Raises Rejected if it cannot be uploaded."""
+    kind = ATTACHMENT_KINDS.get(part["type"])
+    if kind is None:
         raise Rejected("This model takes text, images and files only.", param="messages")
-    holder = part.get(part["type"])
-    url = (
-        holder.get("url" if kind == "image" else "file_data")
-        if isinstance(holder, dict)
-        else holder
-    )
-    url = url if isinstance(url, str) else ""
-    found = DATA_URL.match(url)
-    if found is None:
+    url, file_name = read_url_and_name(part, kind)
+    head = DATA_URL.match(url)
+    if head is None:
         raise Rejected(
             f"Give the {kind} as a data: URL in base64; this upstream fetches none.",
             param="messages",
         )
     try:
-        data = b64decode(url[found.end() :], validate=True)
+        data = b64decode(url[head.end() :], validate=True)
     except Base64Error:
         raise Rejected("A data: URL is not valid base64.", param="messages") from None
-    given = holder.get("filename") if isinstance(holder, dict) else None
-    name = UNSAFE_NAME_CHARS.sub("_", given)[-100:] if isinstance(given, str) and given else ""
-    return Attachment(kind, name or f"{kind}.{found[1].partition('/')[2]}", found[1], data)
+    content_type = head[1]
+    name = UNSAFE_NAME_CHARS.sub("_", file_name)[-100:]
+    name = name or f"{kind}.{content_type.partition('/')[2]}"
+    return Attachment(kind, name, content_type, data)
+
+
+def read_url_and_name(part: JsonObject, kind: str) -> tuple[str, str]:
+    """Return the URL and the file name of a part, each empty if it has none."""
+    holder = part.get(part["type"])
+    if not isinstance(holder, dict):
+        return as_text(holder), ""
+    url = holder.get(URL_FIELDS[kind])
+    return as_text(url), as_text(holder.get("filename"))
+
+
+def as_text(value: object) -> str:
+    return value if isinstance(value, str) else ""

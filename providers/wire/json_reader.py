@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 MOST_NESTING_LEVELS = 200  # levels of nesting; orjson reads 1,024 but writes only 254
+MOST_INTEGER_CHARS = 25  # longer numbers have more than 64 bits
 
 
 def read_json(data: bytes) -> Any:
@@ -19,8 +20,8 @@ def read_json(data: bytes) -> Any:
 
     Raises ValueError if it is not JSON, is nested too deep, or has an infinite number.
     """
-    value, exact = _decode_json(data)
-    return value if exact else repair_surrogates(value)
+    value, is_exact = _decode_json(data)
+    return value if is_exact else repair_surrogates(value)
 
 
 def read_raw_json(data: bytes) -> Any:
@@ -35,27 +36,32 @@ def _decode_json(data: bytes) -> tuple[Any, bool]:
     """Return the JSON value, and whether it can be written again as it is."""
     try:
         value = orjson.loads(data)
-        exact = True
+        is_exact = True
     except orjson.JSONDecodeError:
-        reader = json.JSONDecoder(
-            strict=False,
-            parse_constant=_refuse_constant,
-            parse_float=_parse_finite_float,
-            parse_int=_parse_bounded_number,
-        )
-        try:
-            value = reader.decode(data.decode("utf-8-sig", "replace"))
-            exact = False
-        except RecursionError as error:
-            raise ValueError("nested too deep") from error
+        value = _decode_lenient_json(data)
+        is_exact = False
     if data.count(b"[") + data.count(b"{") > MOST_NESTING_LEVELS and is_deeper_than(
         value, MOST_NESTING_LEVELS
     ):
         raise ValueError("nested too deep")
-    return value, exact
+    return value, is_exact
 
 
-def is_deeper_than(value: Any, levels: int) -> bool:
+def _decode_lenient_json(data: bytes) -> Any:
+    """Return the value of JSON that only Python's reader accepts."""
+    decoder = json.JSONDecoder(
+        strict=False,
+        parse_constant=_refuse_constant,
+        parse_float=_parse_finite_float,
+        parse_int=_parse_bounded_number,
+    )
+    try:
+        return decoder.decode(data.decode("utf-8-sig", "replace"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def is_deeper_than(value: object, levels: int) -> bool:
     """Return whether lists and objects are nested in more than `levels` levels."""
     layer = [value]
     for _ in range(levels + 1):
@@ -82,10 +88,12 @@ def _parse_finite_float(text: str) -> float:
 
 
 def _parse_bounded_number(text: str) -> int | float:
-    value = int(text) if len(text) < 25 else float(text)
-    return (
-        value if -(2**63) <= value < 2**64 and isinstance(value, int) else _parse_finite_float(text)
-    )
+    """Return a whole number, as a float beyond 64 bits."""
+    if len(text) < MOST_INTEGER_CHARS:
+        number = int(text)
+        if -(2**63) <= number < 2**64:
+            return number
+    return _parse_finite_float(text)
 
 
 def repair_surrogates(value: Any) -> Any:

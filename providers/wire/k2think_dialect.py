@@ -7,59 +7,66 @@ of the site; the meaning of the stream in three of them.
 """
 
 from datetime import datetime
-from typing import Any
 
 from providers.exceptions import ModelMissing, TokenError, UpstreamError
 from providers.filters.prompted_tools.tool_request import render_tool_history
 from providers.protocol.chunks import Chunk, make_delta, make_usage_chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_contents, join_texts
 from providers.protocol.request import ChatRequest, Credential, UpstreamModel
 from providers.upstream.error_mapping import ERROR_CODES, find_error_object, map_error_answer
 from providers.wire.json_reader import read_raw_json
 from providers.wire.snapshots import NewText, SnapshotReader
 
-Json = dict[str, Any]
 END_MARKERS = (b"[DONE]", b"DONE", b"done", b"-1")
 
 
 # --- down -----------------------------------------------------------------------------------------
-def build_site_messages(chat_messages: list[Json], *, is_guest: bool) -> list[Json]:
+def build_site_messages(chat_messages: list[JsonObject], *, is_guest: bool) -> list[JsonObject]:
     """Return the conversation in the site's form, with tool calls and results in words.
 
     Guests have no system messages: these are put in front of the first user message.
     """
-    told = [
+    messages = [
         {"role": translate_role(message), "content": translate_content(message)}
         for message in render_tool_history(chat_messages)
     ]
-    if not is_guest:
-        return told
-    rules = [message["content"] for message in told if message["role"] == "system"]
-    rest = [message for message in told if message["role"] != "system"]
-    if rules:
-        at = next((at for at, message in enumerate(rest) if message["role"] == "user"), None)
-        if at is None:
-            rest.append({"role": "user", "content": join_contents(rules)})
-        else:
-            rest[at] = {"role": "user", "content": join_contents([*rules, rest[at]["content"]])}
-    return rest
+    if is_guest:
+        return merge_system_messages(messages)
+    return messages
 
 
-def translate_role(message: Json) -> str:
+def merge_system_messages(messages: list[JsonObject]) -> list[JsonObject]:
+    """Put the system messages in front of the first user message, or after all as a new one."""
+    instructions = [message["content"] for message in messages if message["role"] == "system"]
+    chat = [message for message in messages if message["role"] != "system"]
+    if not instructions:
+        return chat
+    for message in chat:
+        if message["role"] == "user":
+            message["content"] = join_contents([*instructions, message["content"]])
+            return chat
+    return [*chat, {"role": "user", "content": join_contents(instructions)}]
+
+
+def translate_role(message: JsonObject) -> str:
+    """Return the role of a message in the site's form."""
     return "system" if message["role"] == "developer" else str(message["role"])
 
 
-def translate_content(message: Json) -> str | list[Json]:
+def translate_content(message: JsonObject) -> str | list[JsonObject]:
     """Return a message's content: text where all is text, else the parts, images as objects."""
-    said = message.get("content") or message.get("refusal") or ""
-    if isinstance(said, str) or all(part["type"] in ("text", "refusal") for part in said):
-        return join_texts(said)
-    return [
-        part | {"image_url": {"url": part["image_url"]}}
-        if isinstance(part.get("image_url"), str)
-        else part
-        for part in said
-    ]
+    content = message.get("content") or message.get("refusal") or ""
+    if isinstance(content, str) or all(part["type"] in ("text", "refusal") for part in content):
+        return join_texts(content)
+    return [translate_part(part) for part in content]
+
+
+def translate_part(part: JsonObject) -> JsonObject:
+    """Return a content part; the URL of an image becomes an object."""
+    if isinstance(part.get("image_url"), str):
+        return part | {"image_url": {"url": part["image_url"]}}
+    return part
 
 
 def build_prompt_variables(now: datetime) -> dict[str, str]:
@@ -76,7 +83,8 @@ def build_prompt_variables(now: datetime) -> dict[str, str]:
     }
 
 
-def build_model_item(model: UpstreamModel) -> Json:
+def build_model_item(model: UpstreamModel) -> JsonObject:
+    """Return the model as a request names it."""
     fixed = {
         "object": "model",
         "owned_by": "MBZUAI",
@@ -107,6 +115,7 @@ def detect_missing_model(error: UpstreamError) -> UpstreamError:
 
 
 def replace_error(error: UpstreamError, replacement: UpstreamError) -> UpstreamError:
+    """Return the replacement with the upstream's status of the error."""
     replacement.upstream_status = error.upstream_status
     return replacement
 
@@ -118,7 +127,8 @@ class K2ThinkAnswer:
         self._request = request
         self._secret = credential.secret
         self._snapshot_reader = SnapshotReader()
-        self._has_ended = self.over = False
+        self._has_ended = False
+        self.over = False
 
     def read(self, data: bytes) -> list[Chunk]:
         data = data.strip()
@@ -130,21 +140,12 @@ class K2ThinkAnswer:
         event = read_raw_json(data)
         if not isinstance(event, dict):
             raise ValueError("no object")
-        if (event.get("error") or event.keys().isdisjoint(("choices", "content"))) and (
-            error := find_error_object(event)
-        ):
-            raise detect_missing_model(
-                map_error_answer(
-                    ERROR_CODES, error.get("status_code"), error, {}, secret=self._secret
-                )
-            )
+        self._raise_event_error(event)
         text, reason = read_text_and_reason(event)
         self.over = event.get("done") is True
-        chunks = (
-            self._build_deltas(self._snapshot_reader.read_snapshot(text))
-            if text and not self._has_ended
-            else []
-        )
+        chunks: list[Chunk] = []
+        if text and not self._has_ended:
+            chunks = self._build_deltas(self._snapshot_reader.read_snapshot(text))
         if self.over or reason:
             chunks += self._end_answer(reason or "stop")
         if isinstance(event.get("usage"), dict):
@@ -153,6 +154,17 @@ class K2ThinkAnswer:
 
     def close(self) -> list[Chunk]:
         return []  # an answer without an end was cut
+
+    def _raise_event_error(self, event: JsonObject) -> None:
+        """Raise the error of an event, if it is one."""
+        if not event.get("error") and not event.keys().isdisjoint(("choices", "content")):
+            return
+        error = find_error_object(event)
+        if error:
+            status = error.get("status_code")
+            raise detect_missing_model(
+                map_error_answer(ERROR_CODES, status, error, {}, secret=self._secret)
+            )
 
     def _build_deltas(self, new_text: NewText) -> list[Chunk]:
         fields = {"reasoning_content": new_text.thinking, "content": new_text.answer}
@@ -168,13 +180,16 @@ class K2ThinkAnswer:
         ]
 
 
-def read_text_and_reason(event: Json) -> tuple[str | None, str | None]:
+def read_text_and_reason(event: JsonObject) -> tuple[str | None, str | None]:
     """Return the text and the finish reason of an event. Raises ValueError if they are not text."""
+    text = event.get("content")
+    reason = None
     choices = event.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else {}
-    said = choice.get("delta") if isinstance(choice, dict) else None
-    text = said.get("content") if isinstance(said, dict) else event.get("content")
-    reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        delta = choices[0].get("delta")
+        if isinstance(delta, dict):
+            text = delta.get("content")
+        reason = choices[0].get("finish_reason")
     if not isinstance(text, str | None) or not isinstance(reason, str | None):
         raise ValueError("no text")
     return text, reason

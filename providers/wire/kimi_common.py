@@ -20,16 +20,18 @@ from providers.exceptions import (
     ServerFailed,
     UpstreamError,
 )
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
 from providers.protocol.request import NewCredential, UpstreamModel
 from providers.upstream.error_mapping import ERROR_CODES
 from providers.wire.jwt import read_claims, read_expiry
 
-Json = dict[str, Any]
 REFRESH_PATH = "api/auth/token/refresh"
 ID_PATTERN = re.compile(r"[0-9A-Za-z_-]{1,128}")
 HEADER_VALUE_PATTERN = re.compile(r"[!-~]{1,200}")
 UNEXPLAINED_FAILURE = "The upstream failed without saying why."
+ERROR_FIELDS = ("code", "error_type", "message", "reason", "details")
+CODE_FIELDS = ("reason", "error_type", "code", "type")  # may name the error, best first
 
 # keys in lower case: Connect's codes, the site's own reasons and error types
 ERRORS: dict[str, type[UpstreamError]] = ERROR_CODES | {
@@ -56,14 +58,14 @@ def build_header_lines(secret: str, base_url: str) -> bytes:
     Device and session are those of the token. A token that does not name them gets numbers derived
     from it, which stay the same.
     """
-    said = read_claims(secret) or {}
+    claims = read_claims(secret) or {}
     origin = urljoin(base_url, "/").rstrip("/")
     digits = int.from_bytes(hashlib.sha256(secret.encode()).digest()[:8], "big") % 10**18
     values = {
         "X-Msh-Platform": "web",
-        "X-Msh-Device-Id": safe_header_value(said.get("device_id")) or f"7{digits:018}",
-        "X-Msh-Session-Id": safe_header_value(said.get("ssid")) or f"1{digits:018}",
-        "X-Traffic-Id": safe_header_value(said.get("sub")),
+        "X-Msh-Device-Id": safe_header_value(claims.get("device_id")) or f"7{digits:018}",
+        "X-Msh-Session-Id": safe_header_value(claims.get("ssid")) or f"1{digits:018}",
+        "X-Traffic-Id": safe_header_value(claims.get("sub")),
         "Origin": origin,
         "Referer": f"{origin}/",
     }
@@ -72,30 +74,38 @@ def build_header_lines(secret: str, base_url: str) -> bytes:
     )
 
 
-def safe_header_value(value: Any) -> str:
+def safe_header_value(value: object) -> str:
     """Return a claim that a header can carry, or an empty string."""
     return value if isinstance(value, str) and HEADER_VALUE_PATTERN.fullmatch(value) else ""
 
 
-def read_refreshed_tokens(answer: Any) -> NewCredential:
+def read_refreshed_tokens(answer: object) -> NewCredential:
     """Return the new pair of tokens from the answer to a refresh. Raises BadResponse.
 
     The refresh token that was sent is void then.
     """
-    access = answer.get("access_token") if isinstance(answer, dict) else None
-    if not isinstance(access, str) or not (access and access.isascii() and access.isprintable()):
+    tokens = as_object(answer)
+    access_token = tokens.get("access_token")
+    if not isinstance(access_token, str) or not is_header_text(access_token):
         raise BadResponse("The upstream's answer has no access token.")
-    refresh = answer.get("refresh_token")
-    return NewCredential(access, refresh if isinstance(refresh, str) else "", read_expiry(access))
+    refresh_token = tokens.get("refresh_token")
+    if not isinstance(refresh_token, str):
+        refresh_token = ""
+    return NewCredential(access_token, refresh_token, read_expiry(access_token))
 
 
-def safe_id(value: Any) -> str:
+def is_header_text(text: str) -> bool:
+    """Return whether a header can carry the text."""
+    return bool(text) and text.isascii() and text.isprintable()
+
+
+def safe_id(value: object) -> str:
     """Return an id of the site if it may stand in a path, or an empty string."""
     return value if isinstance(value, str) and ID_PATTERN.fullmatch(value) else ""
 
 
 # --- errors ---------------------------------------------------------------------------------------
-def read_kimi_error(body: Any) -> Json | None:
+def read_kimi_error(body: object) -> JsonObject | None:
     """Return the error of a body or an event as {code, message}, or None.
 
     The forms are Connect's `{code, message, details}` and the older `{error_type, message}`, either
@@ -106,53 +116,47 @@ def read_kimi_error(body: Any) -> Json | None:
     error = body.get("error") or body
     if isinstance(error, str):
         error = {"message": error}
-    if not isinstance(error, dict) or not error.keys() & {
-        "code",
-        "error_type",
-        "message",
-        "reason",
-        "details",
-    }:
+    if not isinstance(error, dict) or error.keys().isdisjoint(ERROR_FIELDS):
         return None
-    names = [
-        *find_error_reasons(error),
-        *(error.get(name) for name in ("reason", "error_type", "code", "type")),
-    ]
-    named = [name for name in names if isinstance(name, str) and name]
-    code = next((name for name in named if name.lower() in ERRORS), next(iter(named), ""))
     message = error.get("message")
-    return {
-        "code": code,
-        "message": message if isinstance(message, str) and message else UNEXPLAINED_FAILURE,
-    }
+    if not isinstance(message, str) or not message:
+        message = UNEXPLAINED_FAILURE
+    return {"code": choose_error_code(error), "message": message}
 
 
-def find_error_reasons(error: Json) -> Iterator[Any]:
+def choose_error_code(error: JsonObject) -> str:
+    """Return the first name of an error that is known, else its first name; empty without one."""
+    names = [*find_error_reasons(error), *(error.get(field) for field in CODE_FIELDS)]
+    codes = [name for name in names if isinstance(name, str) and name]
+    known_codes = [code for code in codes if code.lower() in ERRORS]
+    return next(iter(known_codes + codes), "")
+
+
+def find_error_reasons(error: JsonObject) -> Iterator[object]:
     """Yield the site's own words for an error: `details[].debug.reason`."""
-    details = error.get("details")
-    for detail in details if isinstance(details, list) else ():
-        debug = detail.get("debug") if isinstance(detail, dict) else None
-        if isinstance(debug, dict):
-            yield debug.get("reason")
+    for detail in as_list(error.get("details")):
+        yield as_object(as_object(detail).get("debug")).get("reason")
 
 
-def as_object(value: Any) -> Json:
+def as_object(value: object) -> JsonObject:
+    """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def as_list(value: Any) -> list[Any]:
+def as_list(value: object) -> list[Any]:
+    """Return the value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
 # --- questions ------------------------------------------------------------------------------------
 def wants_web_search(model: UpstreamModel) -> bool:
     """Return whether the site should search the web; by default it does."""
-    return model.search == "on" or (
-        not model.search and bool(model.options.get("use_search", True))
-    )
+    if model.search:
+        return model.search == "on"
+    return bool(model.options.get("use_search", True))
 
 
-def render_chat_text(messages: list[Json]) -> str:
+def render_chat_text(messages: list[JsonObject]) -> str:
     """Join messages into one text of lines `role: text`; a single user message stays as it is."""
     if len(messages) == 1 and messages[0]["role"] == "user":
         return render_message(messages[0])
@@ -161,14 +165,15 @@ def render_chat_text(messages: list[Json]) -> str:
     )
 
 
-def render_speaker(message: Json) -> str:
+def render_speaker(message: JsonObject) -> str:
+    """Return who speaks: the role, and for a tool its name."""
     role: str = message["role"]
     if role in ("tool", "function"):
         return f"tool {message.get('name') or message.get('tool_call_id') or ''}".rstrip()
     return "system" if role == "developer" else role
 
 
-def render_message(message: Json) -> str:
+def render_message(message: JsonObject) -> str:
     """Render a message as text: its content or refusal, and below it the calls it makes."""
     content = join_texts(message.get("content") or message.get("refusal"))
     functions = [

@@ -6,12 +6,11 @@ An event is `{"event": name, …}`: `req` and `resp` (ids), `cmpl` (text), `k1` 
 [DONE] or the end of the body; other events are ignored. Source: published clients of the site.
 """
 
-from typing import Any
-
 from providers.exceptions import Contended, Rejected
 from providers.filters.citations import CitationReplacer, Sources
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk, make_delta
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest, UpstreamModel
 from providers.upstream.error_mapping import map_error_answer
 from providers.upstream.stream_reader import DONE, AnySplitter, DialectReader
@@ -20,32 +19,34 @@ from providers.wire.json_reader import read_raw_json
 
 DEFAULT_AGENT = "kimi"
 DEFAULT_CONTINUATIONS = 5
-THINKING_ZONES = ("thought", "thinking")  # zones of thinking
+THINKING_ZONES = ("thought", "thinking")
 
 
 # --- requests -------------------------------------------------------------------------------------
 def choose_agent(model: UpstreamModel) -> str:
+    """Return the id of the site's agent that answers."""
     return str(model.options.get("kimiplus_id") or DEFAULT_AGENT)
 
 
 def read_continuation_limit(model: UpstreamModel) -> int:
     """Return how often an answer that was cut for its length is continued."""
-    times = model.options.get("continuations")
-    return times if isinstance(times, int) and times >= 0 else DEFAULT_CONTINUATIONS
+    limit = model.options.get("continuations")
+    return limit if isinstance(limit, int) and limit >= 0 else DEFAULT_CONTINUATIONS
 
 
-def build_new_chat(model: UpstreamModel) -> dict[str, Any]:
-    fixed = {
+def build_new_chat(model: UpstreamModel) -> JsonObject:
+    """Return the request body that creates a chat."""
+    return {
         "name": "New chat",
         "born_from": "home",
         "is_example": False,
         "source": "web",
         "tags": [],
+        "kimiplus_id": choose_agent(model),
     }
-    return fixed | {"kimiplus_id": choose_agent(model)}
 
 
-def build_rest_question(model: UpstreamModel, text: str, file_ids: list[str]) -> dict[str, Any]:
+def build_rest_question(model: UpstreamModel, text: str, file_ids: list[str]) -> JsonObject:
     """Return the request body; `file_ids` are ids of uploaded images and files."""
     body = {
         "model": model.name,
@@ -66,13 +67,15 @@ def build_rest_question(model: UpstreamModel, text: str, file_ids: list[str]) ->
     )
 
 
-def build_continuation(model: UpstreamModel, segment_id: str) -> dict[str, Any]:
-    asked = {
+def build_continuation(model: UpstreamModel, segment_id: str) -> JsonObject:
+    """Return the request body that continues an answer which was cut for its length."""
+    return {
         "segment_id": segment_id,
         "action": "continue",
         "messages": [{"role": "user", "content": " "}],
+        "kimiplus_id": choose_agent(model),
+        "extend": {"sidebar": True},
     }
-    return asked | {"kimiplus_id": choose_agent(model), "extend": {"sidebar": True}}
 
 
 def is_file_parsed(data: bytes) -> bool:
@@ -102,14 +105,20 @@ class KimiRestAnswer:
         self._result_count = 0
         self._content = CitationReplacer(self._sources)
         self._reasoning = CitationReplacer(self._sources, wants_footnotes=False)
-        self._zone: Any = None
-        self._has_text = self._has_reached_length = self._has_ended = False
+        self._zone: object = None
+        self._has_text = False
+        self._has_reached_length = False
+        self._has_ended = False
         self.segment_id = ""
         self.remaining_continuations = 0
-        self.over = self.can_continue = False
+        self.over = False
+        self.can_continue = False
 
     def begin_continuation(self) -> None:
-        self.over = self.can_continue = self._has_reached_length = False
+        """Begin to read the stream that continues the answer."""
+        self.over = False
+        self.can_continue = False
+        self._has_reached_length = False
         self.remaining_continuations -= 1
 
     def read(self, data: bytes) -> list[Chunk]:
@@ -120,10 +129,10 @@ class KimiRestAnswer:
         if not isinstance(event, dict):
             raise ValueError("no object")
         name = event.get("event")
-        if name in ("cmpl", "k1", "think"):
-            return self._read_text_event(
-                event, is_thought=name != "cmpl" or self._zone in THINKING_ZONES
-            )
+        if name in ("k1", "think") or (name == "cmpl" and self._zone in THINKING_ZONES):
+            return self._read_text_event(event, is_thought=True)
+        if name == "cmpl":
+            return self._read_text_event(event, is_thought=False)
         if name == "error" or "error_type" in event:
             return self._handle_error_event(event)
         if name == "all_done":
@@ -135,33 +144,39 @@ class KimiRestAnswer:
         if self._has_ended:
             return []
         if self._has_reached_length and self.segment_id and self.remaining_continuations > 0:
-            self.over = self.can_continue = True
+            self.over = True
+            self.can_continue = True
             return []
         if not self._has_text:
             raise Contended("The upstream ended its answer without a word.")
-        return self._end_answer("length" if self._has_reached_length else "stop")
+        if self._has_reached_length:
+            return self._end_answer("length")
+        return self._end_answer("stop")
 
     def _end_answer(self, reason: str) -> list[Chunk]:
         self._has_ended = True
-        found = self._content.annotations or self._sources.build_all_annotations(
+        annotations = self._content.annotations or self._sources.build_all_annotations(
             self._content.returned_chars
         )
-        chunks = [make_delta(self._request, annotations=found)] if found else []
-        return [*chunks, make_delta(self._request, finish_reason=reason)]
+        chunks = [make_delta(self._request, finish_reason=reason)]
+        if annotations:
+            chunks.insert(0, make_delta(self._request, annotations=annotations))
+        return chunks
 
-    def _read_text_event(self, event: dict[str, Any], *, is_thought: bool) -> list[Chunk]:
+    def _read_text_event(self, event: JsonObject, *, is_thought: bool) -> list[Chunk]:
         text = event.get("text")
         if not isinstance(text, str):  # k1 events also report searches
             return []
-        text = (self._reasoning if is_thought else self._content).replace_marks(text)
+        replacer = self._reasoning if is_thought else self._content
+        text = replacer.replace_marks(text)
         if not text:
             return []
         self._has_text = True
-        return [
-            make_delta(self._request, **{"reasoning_content" if is_thought else "content": text})
-        ]
+        if is_thought:
+            return [make_delta(self._request, reasoning_content=text)]
+        return [make_delta(self._request, content=text)]
 
-    def _handle_error_event(self, event: dict[str, Any]) -> list[Chunk]:
+    def _handle_error_event(self, event: JsonObject) -> list[Chunk]:
         """Raise the error of an event, or end an answer that the site stopped.
 
         An error of an unknown kind means that the site refuses the subject. If text has come
@@ -180,7 +195,7 @@ class KimiRestAnswer:
             kimi_common.ERRORS, None, error | {"code": "content_filter"}, {}, secret=self._secret
         )
 
-    def _record_event(self, name: Any, event: dict[str, Any]) -> None:
+    def _record_event(self, name: object, event: JsonObject) -> None:
         if name == "req":
             self.segment_id = kimi_common.safe_id(event.get("id")) or self.segment_id
         elif name == "resp":
@@ -190,12 +205,13 @@ class KimiRestAnswer:
         elif name == "length":
             self._has_reached_length = True
         elif name == "search_plus":
-            message = kimi_common.as_object(event.get("msg"))
-            if message.get("type") == "get_res":
-                self._result_count += 1
-                self._sources.add_source(
-                    self._result_count, message.get("url"), message.get("title")
-                )
+            self._add_source(kimi_common.as_object(event.get("msg")))
+
+    def _add_source(self, message: JsonObject) -> None:
+        """Add the search result of an event, if it reports one."""
+        if message.get("type") == "get_res":
+            self._result_count += 1
+            self._sources.add_source(self._result_count, message.get("url"), message.get("title"))
 
 
 class ContinuationReader(DialectReader):

@@ -22,6 +22,7 @@ import re
 from typing import NamedTuple
 
 from providers.wire.tags import (
+    DETAILS,
     END_THINK,
     NO_TAG,
     WAIT,
@@ -32,15 +33,10 @@ from providers.wire.tags import (
     skip_summary,
 )
 
-QUOTE_MARK = re.compile(
-    r"^> ?", re.MULTILINE
-)  # the site quotes the lines of a block that it closes
-ANCHOR_CHARS = (
-    64,
-    32,
-    16,
-    8,
-)  # lengths of the end of the sent text that is looked for in a rewritten text
+# the site quotes the lines of a block that it closes
+QUOTE_MARK = re.compile(r"^> ?", re.MULTILINE)
+# lengths of the end of the sent text that is looked for in a rewritten text
+ANCHOR_CHARS = (64, 32, 16, 8)
 
 
 class NewText(NamedTuple):
@@ -66,8 +62,9 @@ class SnapshotReader:
     __slots__ = ("_answer", "_is_thinking_complete", "_last_snapshot", "_thinking")
 
     def __init__(self) -> None:
-        self._thinking, self._answer = GrowingText(), GrowingText()
-        self._is_thinking_complete = False  # the thinking is complete
+        self._thinking = GrowingText()
+        self._answer = GrowingText()
+        self._is_thinking_complete = False
         self._last_snapshot = ""
 
     def read_snapshot(self, text: str) -> NewText:
@@ -82,25 +79,25 @@ class SnapshotReader:
 
     def _grow_texts(self, snapshot: Snapshot, *, is_last: bool) -> NewText:
         thinking, answer = snapshot
-        if (
-            thinking is not None
-            and self._answer.last_version
-            and not self._thinking.last_version
-            and not self._is_thinking_complete
-        ):
+        if self._is_thinking_complete:
+            thinking = None
+        if thinking is not None and self._answer.last_version and not self._thinking.last_version:
             # a block appeared around text that was sent as the answer, so the rest must follow
             # in the answer too
-            answer = thinking if answer is None else thinking + END_THINK + answer
+            if answer is not None:
+                thinking += END_THINK + answer
+            answer = thinking
             thinking = None
-        thought = ""
-        if thinking is not None and not self._is_thinking_complete:
+        new_thinking = ""
+        if thinking is not None:
             self._is_thinking_complete = answer is not None
-            thought = self._thinking.take_new_part(
+            new_thinking = self._thinking.take_new_part(
                 thinking, is_last=self._is_thinking_complete or is_last
             )
-        return NewText(
-            thought, "" if answer is None else self._answer.take_new_part(answer, is_last=is_last)
-        )
+        new_answer = ""
+        if answer is not None:
+            new_answer = self._answer.take_new_part(answer, is_last=is_last)
+        return NewText(new_thinking, new_answer)
 
 
 class GrowingText:
@@ -117,35 +114,36 @@ class GrowingText:
         With `is_last` the part beyond the length of the seen text is returned even if the text does
         not match.
         """
-        if text.startswith(self.last_version):
-            at = len(self.last_version)
-        else:
-            at = find_resumption(self.last_version, text)
-            if at < 0 and not is_last:
+        start = len(self.last_version)
+        if not text.startswith(self.last_version):
+            resumption = find_resumption(self.last_version, text)
+            if resumption >= 0:
+                start = resumption
+            elif not is_last:
                 return ""
-            at = at if at >= 0 else len(self.last_version)
         self.last_version = text
-        return text[at:]
+        return text[start:]
 
 
 def find_resumption(sent: str, text: str) -> int:
     """Return where the rewritten `text` continues after the end of `sent`; -1 if it does not."""
-    same = common_prefix_chars(sent, text)
+    common_chars = common_prefix_chars(sent, text)
     for size in ANCHOR_CHARS:
-        if size <= len(sent):
-            found = text.find(sent[-size:], max(same - size + 1, 0))
-            if found >= 0:
-                return found + size
+        if size > len(sent):
+            continue
+        anchor = text.find(sent[-size:], max(common_chars - size + 1, 0))
+        if anchor >= 0:
+            return anchor + size
     return -1
 
 
-def common_prefix_chars(one: str, other: str) -> int:
+def common_prefix_chars(first: str, second: str) -> int:
     """Return the length of the common beginning of both texts."""
     low = 0
-    high = min(len(one), len(other))
+    high = min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
-        if one.startswith(other[:middle]):
+        if first.startswith(second[:middle]):
             low = middle
         else:
             high = middle - 1
@@ -157,32 +155,54 @@ def parse_snapshot(text: str, *, is_last: bool = False) -> Snapshot:
 
     `is_last`: no more text will follow.
     """
-    at = 0
+    position = 0
     thoughts = []
     answer = None
     while True:
-        start = skip_space(text, at)
-        end = NO_TAG if start == NO_TAG else find_thinking_tag_end(text, start)
-        if end < 0:
-            answer = text[at:] if is_last or end == NO_TAG else None
+        start = skip_space(text, position)
+        tag_end = NO_TAG
+        if start != NO_TAG:
+            tag_end = find_thinking_tag_end(text, start)
+        if tag_end < 0:
+            if is_last or tag_end == NO_TAG:
+                answer = text[position:]
             break
-        tag = text[start:end]
-        inner = skip_summary(text, end) if tag.startswith("<details") else end
-        inner = end if inner == WAIT and is_last else inner
-        found = text.find(choose_closing_tag(tag), max(inner, end))
-        until = (
-            found
-            if found >= 0
-            else len(text)
-            - (0 if is_last else partial_tag_chars(choose_closing_tag(tag), text, max(inner, end)))
-        )
-        thought = "" if inner == WAIT else text[inner:until].strip("\r\n")
-        thoughts.append(QUOTE_MARK.sub("", thought) if tag.startswith("<details") else thought)
-        if found < 0 or (not is_last and is_open_block(tag)):
+        tag = text[start:tag_end]
+        thought, block_end = parse_block(tag, text, tag_end, is_last=is_last)
+        thoughts.append(thought)
+        if block_end == WAIT or (not is_last and is_open_block(tag)):
             break
-        at = found + len(choose_closing_tag(tag))
+        position = block_end
     return Snapshot("\n\n".join(thoughts) if thoughts else None, answer)
 
 
+def parse_block(tag: str, text: str, tag_end: int, *, is_last: bool) -> tuple[str, int]:
+    """Return the thinking in a block, and where the block ends; WAIT if it has no end yet.
+
+    `tag` is the tag that opens it.
+    """
+    has_summary = tag.startswith(DETAILS)
+    closing_tag = choose_closing_tag(tag)
+    start = tag_end
+    if has_summary:
+        start = skip_summary(text, tag_end)
+    is_in_summary = start == WAIT and not is_last
+    start = max(start, tag_end)
+    end = text.find(closing_tag, start)
+    block_end = end + len(closing_tag)
+    if end < 0:
+        block_end = WAIT
+        end = len(text)
+        if not is_last:
+            end -= partial_tag_chars(closing_tag, text, start)
+    thought = text[start:end].strip("\r\n")
+    if is_in_summary:
+        thought = ""
+    elif has_summary:
+        thought = QUOTE_MARK.sub("", thought)
+    return thought, block_end
+
+
 def is_open_block(tag: str) -> bool:
+    """Return whether the tag of a block says that it is not complete."""
     return 'done="false"' in tag

@@ -19,16 +19,19 @@ END_THINK = "</think>"
 END_DETAILS = "</details>"
 END_SUMMARY = "</summary>"
 END_ANSWER = "</answer>"
-NO_TAG = -1
-WAIT = -2  # instead of a position: NO_TAG means there is none, WAIT that more text is needed
+# instead of a position
+NO_TAG = -1  # there is none
+WAIT = -2  # more text is needed to know
 LEADING_SPACE = re.compile(rf"\s{{0,{SPACE_CHARS + 1}}}")
 
 
 def skip_space(text: str, position: int) -> int:
     """Return the position after white space; NO_TAG if that is too long for a tag to follow."""
-    found = LEADING_SPACE.match(text, position)
-    end = found.end() if found else position
-    return end if end - position <= SPACE_CHARS else NO_TAG
+    if space := LEADING_SPACE.match(text, position):
+        if space.end() - position > SPACE_CHARS:
+            return NO_TAG
+        return space.end()
+    return position
 
 
 def may_become_tag(tag: str, text: str, position: int) -> bool:
@@ -49,11 +52,9 @@ def find_thinking_tag_end(text: str, position: int) -> int:
             return _find_attributes_end(
                 text, position + len(name), position + TAG_CHARS, must_be_reasoning=name == DETAILS
             )
-    return (
-        WAIT
-        if may_become_tag(THINK, text, position) or may_become_tag(DETAILS, text, position)
-        else NO_TAG
-    )
+    if may_become_tag(THINK, text, position) or may_become_tag(DETAILS, text, position):
+        return WAIT
+    return NO_TAG
 
 
 def _find_attributes_end(text: str, position: int, limit: int, *, must_be_reasoning: bool) -> int:
@@ -61,17 +62,14 @@ def _find_attributes_end(text: str, position: int, limit: int, *, must_be_reason
 
     With `must_be_reasoning` the attributes must say that it is a block of reasoning.
     """
-    end = text.find(">", position, limit)
-    inside = text[position : end if end >= 0 else limit]
-    if (inside and not inside[0].isspace()) or "<" in inside or "\n" in inside:
+    attributes, closing, _ = text[position:limit].partition(">")
+    if (attributes and not attributes[0].isspace()) or "<" in attributes or "\n" in attributes:
         return NO_TAG
-    if end < 0:
+    if not closing:
         return WAIT if len(text) < limit else NO_TAG
-    return (
-        end + 1
-        if not must_be_reasoning or 'type="reasoning"' in inside.replace("'", '"')
-        else NO_TAG
-    )
+    if must_be_reasoning and 'type="reasoning"' not in attributes.replace("'", '"'):
+        return NO_TAG
+    return position + len(attributes) + len(closing)
 
 
 def skip_summary(text: str, position: int) -> int:

@@ -6,17 +6,16 @@ none comes, `attempt.lacks_tool_call` is set before the text is passed on. With 
 is not set.
 """
 
-from typing import Any
-
 from providers.filters.native_calls import generate_call_id
 from providers.filters.prompted_tools import tool_prompt
 from providers.filters.prompted_tools.call_scanner import CallScanner
-from providers.filters.prompted_tools.call_syntax import WrittenCall
+from providers.filters.prompted_tools.written_call import WrittenCall
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest
 
-Delta = dict[str, Any]
+Delta = JsonObject
 MOST_WAITING_CHARS = 2**20  # most text held while a demanded call has not come
 NORMAL_STOP_REASONS = ("stop", "tool_calls", "function_call")  # the model stopped by itself
 
@@ -34,48 +33,52 @@ class CallReader:
         self._choice_readers: dict[int, ChoiceReader] = {}
 
     def filter_chunks(self, batch: list[Chunk]) -> list[Chunk]:
-        return [told for chunk in batch for told in self._read_chunk(chunk)]
+        return [part for chunk in batch for part in self._read_chunk(chunk)]
 
     def _read_chunk(self, chunk: Chunk) -> list[Chunk]:
+        """Return the chunk, or one chunk for each choice if the number of choices changes."""
         if not chunk["choices"]:
             return [chunk]
-        told = [choice for choice in chunk["choices"] for choice in self._read_choice(choice)]
-        if len(told) == len(chunk["choices"]):
-            return [chunk | {"choices": told}]
+        choices = [part for choice in chunk["choices"] for part in self._read_choice(choice)]
+        if len(choices) == len(chunk["choices"]):
+            return [chunk | {"choices": choices}]
         head = {name: value for name, value in chunk.items() if name not in ("choices", "usage")}
-        chunks = [head | {"choices": [choice]} for choice in told]
-        return (
-            [*chunks, head | {"choices": [], "usage": chunk["usage"]}]
-            if chunk.get("usage")
-            else chunks
-        )
+        chunks = [head | {"choices": [choice]} for choice in choices]
+        if chunk.get("usage"):
+            chunks.append(head | {"choices": [], "usage": chunk["usage"]})
+        return chunks
 
-    def _read_choice(self, choice: dict[str, Any]) -> list[dict[str, Any]]:
+    def _read_choice(self, choice: JsonObject) -> list[JsonObject]:
         """Return the choice as one or more with one delta each; none when all of it is held."""
         index = choice["index"]
         reason = choice["finish_reason"]
-        reading = self._choice_readers.get(index)
-        if reading is None:
-            scan = CallScanner(self._tools, is_parallel=self._offer.is_parallel)
-            reading = self._choice_readers[index] = ChoiceReader(scan, self._offer)
-        given = choice.get("delta") or {}
-        deltas = reading.read_delta(given)
+        reader = self._choice_readers.get(index)
+        if reader is None:
+            scanner = CallScanner(self._tools, is_parallel=self._offer.is_parallel)
+            reader = self._choice_readers[index] = ChoiceReader(scanner, self._offer)
+        deltas = reader.read_delta(choice.get("delta") or {})
         if reason is not None:
-            deltas += reading.finish_text()
-            self._attempt.lacks_tool_call |= (
-                self._reports_missing_call
-                and not (reading.has_calls or reading.has_given_up)
-                and reason != "content_filter"
-            )
-            reason = reading.choose_finish_reason(reason)
-            if not deltas or reading.has_calls:
+            deltas += reader.finish_text()
+            if self._reports_missing_call and reason != "content_filter" and reader.lacks_call:
+                self._attempt.lacks_tool_call = True
+            reason = reader.choose_finish_reason(reason)
+            if not deltas or reader.has_calls:
                 deltas.append({})
-        last = len(deltas) - 1
-        return [
-            {**choice, "delta": delta, "finish_reason": reason if at == last else None}
-            | ({} if at == 0 or "logprobs" not in choice else {"logprobs": None})
-            for at, delta in enumerate(deltas)
-        ]
+        return spread_deltas(choice, deltas, reason)
+
+
+def spread_deltas(choice: JsonObject, deltas: list[Delta], reason: str | None) -> list[JsonObject]:
+    """Return a copy of the choice for each delta.
+
+    The first has its log probabilities, the last the finish reason.
+    """
+    choices = [choice | {"delta": delta, "finish_reason": None} for delta in deltas]
+    if choices:
+        choices[-1]["finish_reason"] = reason
+    if "logprobs" in choice:
+        for later_choice in choices[1:]:
+            later_choice["logprobs"] = None
+    return choices
 
 
 class ChoiceReader:
@@ -100,7 +103,13 @@ class ChoiceReader:
 
     @property
     def has_calls(self) -> bool:
+        """Return whether the answer has calls, also of the upstream's own."""
         return self._next_index > 0
+
+    @property
+    def lacks_call(self) -> bool:
+        """Return whether all text was held for a call that did not come."""
+        return not (self.has_calls or self.has_given_up)
 
     def choose_finish_reason(self, reason: str) -> str:
         """Return the finish reason, which names the calls if there are some."""
@@ -109,39 +118,40 @@ class ChoiceReader:
         return "function_call" if self._offer.is_legacy else "tool_calls"
 
     def read_delta(self, delta: Delta) -> list[Delta]:
-        """Return the deltas that are decided now, with the other fields of `read_delta`."""
+        """Return the deltas that are decided now, with the other fields of `delta`."""
         text = delta.get("content")
-        self._next_index = max(
-            [self._next_index, *(call["index"] + 1 for call in delta.get("tool_calls") or ())]
-        )
+        for call in delta.get("tool_calls") or ():
+            self._next_index = max(self._next_index, call["index"] + 1)
         if not isinstance(text, str) or not text:
             return [delta] if delta else []
-        found = self._build_deltas(self._scanner.feed(text))
-        rest = {name: value for name, value in delta.items() if name != "content"}
-        if found and not rest.keys() & found[0].keys():
-            return [rest | found[0], *found[1:]]
-        if "role" in rest:
-            rest["content"] = None
-        return [rest, *found] if rest else found
+        deltas = self._build_deltas(self._scanner.feed(text))
+        other_fields = {name: value for name, value in delta.items() if name != "content"}
+        if not other_fields:
+            return deltas
+        if deltas and not other_fields.keys() & deltas[0].keys():
+            return [other_fields | deltas[0], *deltas[1:]]
+        if "role" in other_fields:
+            other_fields["content"] = None
+        return [other_fields, *deltas]
 
     def finish_text(self) -> list[Delta]:
         """Return the deltas of all that was held."""
-        found = self._build_deltas(self._scanner.finish_text())
+        deltas = self._build_deltas(self._scanner.finish_text())
         if self._waiting_items:
-            waiting = self._waiting_items
+            waiting_items = self._waiting_items
             self._waiting_items = None
-            found += self._build_deltas(waiting)
-        return found
+            deltas += self._build_deltas(waiting_items)
+        return deltas
 
     def _build_deltas(self, items: list[str | WrittenCall]) -> list[Delta]:
+        """Return the items as deltas; none as long as they are held for a demanded call."""
         if self._waiting_items is not None:
             self._waiting_items += items
             self._waiting_chars += sum(len(item) for item in items if isinstance(item, str))
-            self.has_given_up = (
-                self._waiting_chars > MOST_WAITING_CHARS and not self._scanner.call_count
-            )
-            if not self._scanner.call_count and not self.has_given_up:
-                return []
+            if not self._scanner.call_count:
+                if self._waiting_chars <= MOST_WAITING_CHARS:
+                    return []
+                self.has_given_up = True
             items = self._waiting_items
             self._waiting_items = None
         return [
@@ -152,7 +162,7 @@ class ChoiceReader:
     def _build_call_delta(self, call: WrittenCall) -> Delta:
         function = {"name": call.name, "arguments": call.arguments}
         index = self._next_index
-        self._next_index = self._next_index + 1
+        self._next_index += 1
         if self._offer.is_legacy:
             return {"function_call": function}
         return {

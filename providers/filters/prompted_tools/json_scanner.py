@@ -1,19 +1,9 @@
-"""Read text that comes in pieces, and follow JSON in it to its end. No I/O.
-
-Text that is read is passed on or held. A generator that needs more text yields, and continues when
-some has come; `_is_final` says that none will.
-"""
+"""Follow a JSON value in a text that comes in pieces, to the value's end. No I/O."""
 
 import re
-from collections.abc import Generator
 
-from providers.filters.prompted_tools.call_syntax import (
-    NAME_KEYS,
-    NESTED_KEYS,
-    StreamPattern,
-    ToolsByName,
-    WrittenCall,
-)
+from providers.filters.prompted_tools.scanned_text import ScannedText, Steps
+from providers.filters.prompted_tools.written_call import NAME_KEYS, NESTED_KEYS, ToolsByName
 from providers.wire.json_reader import MOST_NESTING_LEVELS
 
 BLANKS = re.compile(r"[ \t\r\n]*")
@@ -21,6 +11,7 @@ SCALAR = re.compile(r"[-+.0-9A-Za-z]*")
 STRING_CONTENT = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # models put line breaks in strings
 LINE_STRING_CONTENT = re.compile(r'(?:[^"\\\n]++|\\.)*+')
 CLOSING_BRACKETS = {"{": "}", "[": "]"}
+MARKS = frozenset("{}[],:")
 # A token of JSON after blanks; the key says if strings may have line breaks.
 TOKEN_PATTERNS = {
     True: re.compile(
@@ -28,292 +19,171 @@ TOKEN_PATTERNS = {
     ),
     False: re.compile(r'[ \t\r\n]*+(?:("(?:[^"\\\n]++|\\.)*+")|([-+.0-9A-Za-z]++)|([{}\[\],:]))'),
 }
-MOST_HELD_CHARS = 8 * 2**20  # longest possible call; a longer text is no call
-STRING_GROUP = 1
-SCALAR_GROUP = 2  # groups of these patterns
-CountSteps = Generator[None, None, int]
-DecisionSteps = Generator[None, None, bool]
+SCALAR_GROUP = 2  # group of these patterns
+# The tokens that may come next, as a row of "key", "value", ":", "," and a closing bracket
+TOKENS_AFTER_OPENING = {"{": "key or }", "[": "value or ]"}
 
 
 class JsonScanner:
-    """The text that is not decided yet.
+    """The reading of one JSON value, which begins with a bracket.
 
-    `_window` from `_position` on is not read yet; `_held_pieces` is read and held.
+    With `tools` the held text is released as soon as the value cannot be a call of one of them.
     """
 
-    def __init__(self) -> None:
-        self.call_count = 0  # calls
-        self._window = ""
-        self._position = 0
-        self._is_final = False
-        self._held_pieces: list[str] = []
-        self._is_holding = False
-        self._held_chars = 0
-        self._output_items: list[str | WrittenCall] = []
-        self._blank_pieces: list[
-            str
-            # white space before a possible call; it is passed on only if text follows it
-        ] = []
-        self._has_passed_text = False  # text was passed on since the beginning or the last call
-        self._last_visible_char = ""  # the last visible character of the line
-        self._last_char = ""  # the last character
+    __slots__ = ("_closers", "_expected", "_outer_key", "_text", "_tools")
 
-    @property
-    def _next_char(self) -> str:
-        """Return the next character; empty at the end of the text.
+    def __init__(self, text: ScannedText, tools: ToolsByName | None = None) -> None:
+        self._text = text
+        self._tools = tools
+        self._closers: list[str] = []  # of the open brackets
+        self._expected = "value"  # the tokens that may come next
+        self._outer_key = ""  # the last key of the outermost object, if that may be a call
 
-        It is reliable after a step that did not stop for lack of text.
-        """
-        return self._window[self._position : self._position + 1]
-
-    # --- taking -----------------------------------------------------------------------------------
-    def _take_chars(self, size: int) -> None:
-        if size <= 0:
-            return
-        text = self._window[self._position : self._position + size]
-        self._position += size
-        self._last_char = text[-1]
-        _, broken, rest = text.rpartition("\n")
-        visible = rest.rstrip(" \t\r")
-        if visible or broken:
-            self._last_visible_char = visible[-1:]
-        if self._is_holding:
-            self._held_pieces.append(text)
-            self._held_chars += size
-            if self._held_chars > MOST_HELD_CHARS:
-                self._release_held()
-        else:
-            self._pass_text(text)
-
-    def _pass_text(self, text: str) -> None:
-        if self._has_passed_text:
-            self._output_items.append(text)
-        elif text and not text.isspace():
-            self._output_items += [*self._blank_pieces, text]
-            self._blank_pieces.clear()
-            self._has_passed_text = True
-        else:
-            self._blank_pieces.append(text)
-
-    def _begin_holding(self) -> None:
-        self._is_holding = True
-        self._held_chars = 0
-
-    def _release_held(self) -> None:
-        """Pass on the held characters as text."""
-        self._is_holding, held = False, "".join(self._held_pieces)
-        self._held_pieces.clear()
-        self._pass_text(held)
-
-    def _replace_held(self, calls: list[WrittenCall]) -> None:
-        """Pass on these calls in place of the held text."""
-        self._held_pieces.clear()
-        self._blank_pieces.clear()
-        self._is_holding = self._has_passed_text = False
-        self._last_visible_char = self._last_char = ""
-        self._output_items += calls
-        self.call_count += len(calls)
-
-    def _drain_output(self) -> list[str | WrittenCall]:
-        """Return the text and calls to pass on, neighbouring texts joined."""
-        decided: list[str | WrittenCall] = []
-        texts: list[str] = []
-        for item in [*self._output_items, None]:
-            if isinstance(item, str):
-                texts.append(item)
-                continue
-            if text := "".join(texts):
-                decided.append(text)
-            texts.clear()
-            if item is not None:
-                decided.append(item)
-        self._output_items.clear()
-        return decided
-
-    # --- steps ------------------------------------------------------------------------------------
-    def _take_run(self, run: re.Pattern[str]) -> CountSteps:
-        """Take the characters of a run; return how many."""
-        taken = 0
+    def take_value(self) -> Steps[bool]:
+        """Take the value; return False if it breaks off."""
+        text = self._text
         while True:
-            found = run.match(self._window, self._position)
-            size = found.end() - self._position if found else 0
-            taken += size
-            self._take_chars(size)
-            if self._position < len(self._window) or self._is_final:
-                return taken
-            yield
-
-    def _take_limited_run(
-        self, run: re.Pattern[str], most_chars: int
-    ) -> Generator[None, None, str]:
-        """Take, and hold, a run of at most `most_chars` characters; return it."""
-        begun = len(self._held_pieces)
-        while True:
-            found = run.match(self._window, self._position, self._position + most_chars)
-            size = found.end() - self._position if found else 0
-            most_chars -= size
-            self._take_chars(size)
-            if self._position < len(self._window) or self._is_final:
-                return "".join(self._held_pieces[begun:])
-            yield
-
-    def _match_pattern(self, pattern: StreamPattern) -> Generator[None, None, re.Match[str] | None]:
-        """Return the match of the form that begins here, without taking it; None when none does."""
-        while True:
-            found = pattern.full_pattern.match(self._window, self._position)
-            if (
-                found
-                or self._is_final
-                or not pattern.partial_pattern.match(self._window, self._position)
-            ):
-                return found
-            yield
-
-    def _take_until(self, literal: str) -> Generator[None, None, str | None]:
-        """Take all text up to and including `literal`, and return the held text before it.
-
-        Returns None if the text ends without it.
-        """
-        begun = len(self._held_pieces)
-        while True:
-            at = self._window.find(literal, self._position)
-            if at >= 0:
-                self._take_chars(at - self._position)
-                text = "".join(self._held_pieces[begun:])
-                self._take_chars(len(literal))
-                return text
-            if self._is_final:
-                self._take_chars(len(self._window) - self._position)
-                return None
-            self._take_chars(len(self._window) - self._position - len(literal) + 1)
-            yield
-
-    # --- JSON -------------------------------------------------------------------------------------
-    def _take_json(self, tools: ToolsByName | None = None) -> DecisionSteps:
-        """Take the JSON value that begins here with a bracket; return False if it breaks off.
-
-        With `tools` the text is released as soon as the value cannot be a call of one of them.
-        """
-        closers: list[str] = []
-        expected = "value"
-        key = ""
-        while True:
-            expected, key = self._take_tokens(
-                closers, expected, key, is_watched=tools is not None and self._is_holding
-            )
-            if self._position == len(self._window) or self._window[self._position].isspace():
-                yield from self._take_run(BLANKS)
-            char = self._next_char
-            outer = len(closers) == 1 and tools is not None and self._is_holding
-            begun = len(self._held_pieces)
+            if self._closers:
+                self._take_whole_tokens()
+            if text.position == len(text.window) or text.window[text.position].isspace():
+                yield from text.take_run(BLANKS)
+            char = text.next_char
             if (
                 not char
-                or not is_expected_token(char, expected)
-                or len(closers) > MOST_NESTING_LEVELS
+                or not is_expected_token(char, self._expected)
+                or len(self._closers) > MOST_NESTING_LEVELS
             ):
                 return False
-            if char in "}]":
-                closers.pop()
-                self._take_chars(1)
-                if not closers:
+            if char in MARKS:
+                self._take_mark(char)
+                if not self._closers:
                     return True
-                expected = tokens_after_value(closers)
-            elif char in ":,":
-                self._take_chars(1)
-                expected = "key" if char == "," and closers[-1] == "}" else "value"
-            elif char in CLOSING_BRACKETS:
-                if outer and key not in NESTED_KEYS:
-                    self._release_held()
-                closers.append(CLOSING_BRACKETS[char])
-                self._take_chars(1)
-                expected = "key or }" if char == "{" else "value or ]"
-            elif not (yield from self._take_string() if char == '"' else self._take_scalar()):
+            elif not (yield from self._take_literal(char)):
                 return False
-            elif expected.startswith("key"):
-                key = "".join(self._held_pieces[begun:])[1:-1] if outer else ""
-                expected = ":"
-            else:
-                if outer and key in NAME_KEYS:
-                    self._release_unknown_tool("".join(self._held_pieces[begun:])[1:-1], tools)
-                expected = tokens_after_value(closers)
 
-    def _take_tokens(
-        self, closers: list[str], expected: str, key: str, *, is_watched: bool
-    ) -> tuple[str, str]:
-        """Take at once all whole tokens that need no decision; return `_take_json`'s new state.
+    def _may_be_call(self) -> bool:
+        """Return whether the value may still be a call, and nothing but its end is open."""
+        return len(self._closers) == 1 and self._tools is not None and self._text.is_holding
 
-        The state is the expected token and the key. These are left to `_take_json`: the token in
-        which the text may end, the bracket that closes the outermost one, an error, and in a
-        `is_watched` value, which may be a call, the token that decides that.
+    def _take_whole_tokens(self) -> None:
+        """Take at once all whole tokens that need no decision.
+
+        These are left to the other methods: the token in which the text may end, the bracket that
+        closes the outermost one, an error, and a token that decides whether the value is a call.
         """
-        window = self._window
-        at = self._position
-        match = TOKEN_PATTERNS[self._is_holding].match
-        while 0 < len(closers) <= MOST_NESTING_LEVELS and (found := match(window, at)):
-            kind = found.lastindex or 0
-            outer = is_watched and len(closers) == 1
-            text = found[kind]
-            char = text[0]
+        text = self._text
+        window = text.window
+        position = text.position
+        closers = self._closers
+        expected = self._expected
+        is_watched = self._tools is not None and text.is_holding
+        match = TOKEN_PATTERNS[text.is_holding].match
+        while 0 < len(closers) <= MOST_NESTING_LEVELS and (token := match(window, position)):
+            kind = token.lastindex or 0
+            literal = token[kind]
+            char = literal[0]
             if not is_expected_token(char, expected) or (
-                kind == SCALAR_GROUP and found.end() == len(window)
+                kind == SCALAR_GROUP and token.end() == len(window)
+            ):
+                break
+            if len(closers) == 1 and (
+                char in "}]"
+                or (is_watched and char in '"{[' and self._is_decisive(literal, expected))
             ):
                 break
             if char in "}]":
-                if len(closers) == 1:
-                    break
                 closers.pop()
                 expected = tokens_after_value(closers)
             elif char in ":,":
                 expected = "key" if char == "," and closers[-1] == "}" else "value"
             elif char in CLOSING_BRACKETS:
-                if outer and key not in NESTED_KEYS:
-                    break
                 closers.append(CLOSING_BRACKETS[char])
-                expected = "key or }" if char == "{" else "value or ]"
+                expected = TOKENS_AFTER_OPENING[char]
             elif expected.startswith("key"):
-                key = text[1:-1] if outer else ""
                 expected = ":"
-            elif outer and kind == STRING_GROUP and key in NAME_KEYS:
-                break
             else:
                 expected = tokens_after_value(closers)
-            at = found.end()
-        self._take_chars(at - self._position)
-        return expected, key
+            position = token.end()
+        self._expected = expected
+        text.take_to(position)
 
-    def _release_unknown_tool(self, name: str, tools: ToolsByName | None) -> None:
-        if tools is not None and name not in tools:
-            self._release_held()
+    def _is_decisive(self, literal: str, expected: str) -> bool:
+        """Return whether an outermost token may show that the value is no call; note a key."""
+        char = literal[0]
+        if char == '"':
+            if not expected.startswith("key"):
+                return self._outer_key in NAME_KEYS
+            self._outer_key = literal[1:-1]
+        return char in CLOSING_BRACKETS and self._outer_key not in NESTED_KEYS
 
-    def _take_scalar(self) -> DecisionSteps:
-        return (yield from self._take_run(SCALAR)) > 0
+    def _take_mark(self, char: str) -> None:
+        """Take a bracket, a comma or a colon."""
+        closers = self._closers
+        if char in CLOSING_BRACKETS:
+            if self._may_be_call() and self._outer_key not in NESTED_KEYS:
+                self._text.release_held()
+            closers.append(CLOSING_BRACKETS[char])
+            self._expected = TOKENS_AFTER_OPENING[char]
+        elif char in ":,":
+            self._expected = tokens_after_separator(char, closers)
+        else:
+            closers.pop()
+            self._expected = tokens_after_value(closers)
+        self._text.take_chars(1)
 
-    def _take_string(self) -> DecisionSteps:
-        self._take_chars(1)
+    def _take_literal(self, char: str) -> Steps[bool]:
+        """Take a string or a scalar, as a key or a value; return False if it breaks off."""
+        is_outermost = self._may_be_call()
+        is_key = self._expected.startswith("key")
+        if char != '"':
+            is_complete = (yield from self._text.take_run(SCALAR)) > 0
+        elif is_outermost:
+            is_complete = yield from self._take_outer_string(is_key=is_key)
+        else:
+            is_complete = yield from self._take_string()
+        self._expected = ":" if is_key else tokens_after_value(self._closers)
+        return is_complete
+
+    def _take_outer_string(self, *, is_key: bool) -> Steps[bool]:
+        """Take a string of the outermost object, and release the text if it names no tool."""
+        mark = self._text.mark_held()
+        is_complete = yield from self._take_string()
+        content = self._text.read_held(mark)[1:-1]
+        if is_key:
+            self._outer_key = content
+        elif is_complete and self._outer_key in NAME_KEYS and content not in (self._tools or ()):
+            self._text.release_held()
+        return is_complete
+
+    def _take_string(self) -> Steps[bool]:
+        """Take a string; return False if it breaks off."""
+        text = self._text
+        text.take_chars(1)
         while True:
-            found = (STRING_CONTENT if self._is_holding else LINE_STRING_CONTENT).match(
-                self._window, self._position
-            )
-            self._take_chars(found.end() - self._position if found else 0)
-            rest = self._window[self._position : self._position + 2]
-            if rest[:1] == '"':
-                self._take_chars(1)
+            content_pattern = STRING_CONTENT if text.is_holding else LINE_STRING_CONTENT
+            if content := content_pattern.match(text.window, text.position):
+                text.take_to(content.end())
+            next_chars = text.window[text.position : text.position + 2]
+            if next_chars[:1] == '"':
+                text.take_chars(1)
                 return True
-            if self._is_final or rest not in ("", "\\"):
+            if text.is_final or next_chars not in ("", "\\"):
                 return False
             yield
 
 
 def tokens_after_value(closers: list[str]) -> str:
-    """Return the tokens that may follow a value in the innermost of these brackets."""
-    return f", or {closers[-1]}"
+    """Return the tokens that may follow a value in the innermost of these brackets, if any."""
+    return f", or {closers[-1]}" if closers else ""
+
+
+def tokens_after_separator(char: str, closers: list[str]) -> str:
+    """Return the token that must follow a colon or a comma in the innermost bracket."""
+    return "key" if char == "," and closers[-1] == "}" else "value"
 
 
 def is_expected_token(char: str, expected: str) -> bool:
-    """Return whether a token that begins with `char` is `expected`.
-
-    `expected` is a row of "key", "value", ":", "," and a closing bracket.
-    """
+    """Return whether a token that begins with `char` is `expected`."""
     if char in "}],:":
         return char in expected
     return expected.startswith("value") or (char == '"' and expected.startswith("key"))

@@ -8,10 +8,10 @@ were trained on it. Shapes of `tools` and `tool_choice`: OpenAI's API reference,
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
+from providers.protocol.json_types import JsonObject
 from providers.wire.json_reader import read_json
 
 TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
@@ -43,6 +43,7 @@ CORRECTION_TEMPLATE = (
     "alone, in exactly "
     'this form: <tool_call>{{"name": {name}, "arguments": {{…}}}}</tool_call>'
 )
+RESULT_END = "\n</tool_result>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,47 +53,54 @@ class ToolOffer:
     `tools` are function objects ({name, description, parameters}).
     """
 
-    tools: tuple[dict[str, Any], ...]
+    tools: tuple[JsonObject, ...]
     only_tool_name: str = ""  # the only tool that may be called; empty for any
     requires_call: bool = False  # the answer must contain a call
     is_parallel: bool = True  # several calls at once are allowed
     is_legacy: bool = False  # the caller uses the older `function_call`
 
     @property
-    def callable_tools(self) -> dict[str, dict[str, Any]]:
+    def callable_tools(self) -> dict[str, JsonObject]:
         """Return the tools that may be called, by name."""
         return {
             tool["name"]: tool for tool in self.tools if self.only_tool_name in ("", tool["name"])
         }
 
 
-def read_tool_offer(body: dict[str, Any]) -> ToolOffer:
+def read_tool_offer(body: JsonObject) -> ToolOffer:
     """Return the offer of a validated body; it has no tools if the tool choice is "none"."""
-    legacy = not body.get("tools")
-    if legacy:
-        tools = body.get("functions") or ()
+    is_legacy = not body.get("tools")
+    if is_legacy:
+        tools = list(body.get("functions") or ())
         choice = body.get("function_call")
     else:
         tools = [tool["function"] for tool in body["tools"] if tool.get("function")]
         choice = body.get("tool_choice")
     if choice == "none":
         return ToolOffer(())
-    named = ""
-    allowed = None
+    only_tool_name = ""
     if isinstance(choice, dict):
-        named = str((choice.get("function") or choice).get("name") or "")
+        only_tool_name = str((choice.get("function") or choice).get("name") or "")
         if allowed := choice.get("allowed_tools"):
             choice = allowed.get("mode")
-            names = {
-                (tool.get("function") or {}).get("name") for tool in allowed.get("tools") or ()
-            }
-            tools = [tool for tool in tools if tool["name"] in names]
-    demanded = bool(named) or choice == "required"
-    parallel = body.get("parallel_tool_calls") is not False and not legacy
-    return ToolOffer(tuple(tools), named, demanded and bool(tools), parallel, legacy)
+            tools = select_allowed_tools(tools, allowed)
+    is_required = bool(only_tool_name) or choice == "required"
+    return ToolOffer(
+        tuple(tools),
+        only_tool_name=only_tool_name,
+        requires_call=is_required and bool(tools),
+        is_parallel=not is_legacy and body.get("parallel_tool_calls") is not False,
+        is_legacy=is_legacy,
+    )
 
 
-def may_require_call(body: dict[str, Any]) -> bool:
+def select_allowed_tools(tools: list[JsonObject], allowed: JsonObject) -> list[JsonObject]:
+    """Return the tools that an `allowed_tools` choice names."""
+    names = {(tool.get("function") or {}).get("name") for tool in allowed.get("tools") or ()}
+    return [tool for tool in tools if tool["name"] in names]
+
+
+def may_require_call(body: JsonObject) -> bool:
     """Return whether the answer may have to contain a call.
 
     This is a cheap test for every request; `read_tool_offer` gives the exact answer.
@@ -103,21 +111,17 @@ def may_require_call(body: dict[str, Any]) -> bool:
 
 def render_instructions(tool_offer: ToolOffer) -> str:
     """Return the prompt text: the tools in full, and how to call them."""
-    rules = [
-        CALL_INSTRUCTIONS,
-        PARALLEL_CALLS_RULE
-        if tool_offer.is_parallel and not tool_offer.only_tool_name
-        else SINGLE_CALL_RULE,
-    ]
-    rules.append(
-        REQUIRED_CALL_RULE.format(what=describe_required_tool(tool_offer))
-        if tool_offer.requires_call
-        else OPTIONAL_CALL_RULE
-    )
-    return "\n\n".join([PROMPT_HEAD, *map(describe_tool, tool_offer.tools), "\n".join(rules)])
+    count_rule = SINGLE_CALL_RULE
+    if tool_offer.is_parallel and not tool_offer.only_tool_name:
+        count_rule = PARALLEL_CALLS_RULE
+    need_rule = OPTIONAL_CALL_RULE
+    if tool_offer.requires_call:
+        need_rule = REQUIRED_CALL_RULE.format(what=describe_required_tool(tool_offer))
+    rules = f"{CALL_INSTRUCTIONS}\n{count_rule}\n{need_rule}"
+    return "\n\n".join([PROMPT_HEAD, *map(describe_tool, tool_offer.tools), rules])
 
 
-def describe_tool(tool: dict[str, Any]) -> str:
+def describe_tool(tool: JsonObject) -> str:
     """Return the description of one tool, in full."""
     schema = tool.get("parameters") or {"type": "object", "properties": {}}
     lines = [
@@ -129,22 +133,19 @@ def describe_tool(tool: dict[str, Any]) -> str:
 
 
 def describe_required_tool(tool_offer: ToolOffer) -> str:
-    return (
-        f"the tool {tool_offer.only_tool_name!r} and no other"
-        if tool_offer.only_tool_name
-        else "at least one of the tools"
-    )
+    """Return which tool must be called, in words."""
+    if tool_offer.only_tool_name:
+        return f"the tool {tool_offer.only_tool_name!r} and no other"
+    return "at least one of the tools"
 
 
 def render_correction(tool_offer: ToolOffer) -> str:
     """Return the message for a model that made no call although it had to."""
-    name = orjson.dumps(tool_offer.only_tool_name).decode() if tool_offer.only_tool_name else "NAME"
-    return CORRECTION_TEMPLATE.format(
-        what=f"the tool {tool_offer.only_tool_name!r}"
-        if tool_offer.only_tool_name
-        else "one of the tools",
-        name=name,
-    )
+    tool_name = tool_offer.only_tool_name
+    if not tool_name:
+        return CORRECTION_TEMPLATE.format(what="one of the tools", name="NAME")
+    quoted_name = orjson.dumps(tool_name).decode()
+    return CORRECTION_TEMPLATE.format(what=f"the tool {tool_name!r}", name=quoted_name)
 
 
 def render_call_line(name: str, arguments: str, call_id: str = "") -> str:
@@ -152,22 +153,24 @@ def render_call_line(name: str, arguments: str, call_id: str = "") -> str:
 
     `arguments` is JSON text; broken JSON is kept as a string.
     """
+    arguments_json = arguments.strip()
+    if not is_json_object(arguments):
+        arguments_json = orjson.dumps(arguments).decode()
+    members = f'"name": {orjson.dumps(name).decode()}, "arguments": {arguments_json}'
+    if call_id:
+        members += f', "id": {orjson.dumps(call_id).decode()}'
+    return f"<tool_call>{{{members}}}</tool_call>"
+
+
+def is_json_object(text: str) -> bool:
+    """Return whether a text is the JSON of an object."""
     try:
-        readable = isinstance(read_json(arguments.encode()), dict)
+        return isinstance(read_json(text.encode()), dict)
     except ValueError:
-        readable = False
-    given = arguments.strip() if readable else orjson.dumps(arguments).decode()
-    own_id = f', "id": {orjson.dumps(call_id).decode()}' if call_id else ""
-    return (
-        f'<tool_call>{{"name": {orjson.dumps(name).decode()}, "arguments": '
-        f"{given}{own_id}}}</tool_call>"
-    )
+        return False
 
 
 def render_result_head(name: str, call_id: str) -> str:
     """Return the beginning of the result of a call; RESULT_END ends it."""
-    own_id = f' id="{call_id}"' if call_id else ""
-    return f'<tool_result name="{name}"{own_id}>\n'
-
-
-RESULT_END = "\n</tool_result>"
+    id_attribute = f' id="{call_id}"' if call_id else ""
+    return f'<tool_result name="{name}"{id_attribute}>\n'

@@ -1,36 +1,33 @@
 """Rewrite a request for a model without tool calling: tools and past calls become words. No I/O.
 
-`rewrite_tool_request(body) -> body`: the tools go in full into the first system message. Calls of
+The tools go in full into the first system message. Calls of
 the history become text in the form that the model is told to use. Their results become user
 messages with the tool's real name. Nothing is cut or lost, and the given body is not changed.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from providers.filters.prompted_tools import tool_prompt
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES, Content, join_contents, join_texts
 
-Message = dict[str, Any]
+Message = JsonObject
 RESULT_ROLES = ("tool", "function")
 
 
-def rewrite_tool_request(body: dict[str, Any]) -> dict[str, Any]:
+def rewrite_tool_request(body: JsonObject) -> JsonObject:
     """Rewrite a body for a model that is told its tools in words.
 
     Of a body without messages (legacy completions) only the fields of tools are taken out.
     """
-    told = {name: value for name, value in body.items() if name not in tool_prompt.TOOL_FIELDS}
+    new_body = {name: value for name, value in body.items() if name not in tool_prompt.TOOL_FIELDS}
     if "messages" not in body:
-        return told
+        return new_body
     messages = render_tool_history(body["messages"])
-    offered = tool_prompt.read_tool_offer(body)
-    told["messages"] = (
-        insert_instructions(messages, tool_prompt.render_instructions(offered))
-        if offered.tools
-        else messages
-    )
-    return told
+    offer = tool_prompt.read_tool_offer(body)
+    if offer.tools:
+        messages = insert_instructions(messages, tool_prompt.render_instructions(offer))
+    return new_body | {"messages": messages}
 
 
 def insert_instructions(messages: list[Message], instructions: str) -> list[Message]:
@@ -44,30 +41,32 @@ def insert_instructions(messages: list[Message], instructions: str) -> list[Mess
 
 def render_tool_history(messages: Iterable[Message]) -> list[Message]:
     """Put calls and results into words; results that follow each other become one message."""
-    names: dict[str, str] = {}
-    told: list[Message] = []
+    tool_names: dict[str, str] = {}  # by the id of the call
+    rendered: list[Message] = []
     results: list[Content] = []
     for message in messages:
         if message["role"] in RESULT_ROLES:
-            results.append(render_tool_result(message, names))
+            results.append(render_tool_result(message, tool_names))
             continue
         if results:
-            told.append({"role": "user", "content": join_contents(results)})
+            rendered.append({"role": "user", "content": join_contents(results)})
             results = []
         if message["role"] == "assistant" and (
             message.get("tool_calls") or message.get("function_call")
         ):
-            message = render_assistant_calls(message, names)
-        told.append(message)
+            message = render_assistant_calls(message, tool_names)
+        rendered.append(message)
     if results:
-        told.append({"role": "user", "content": join_contents(results)})
-    return told
+        rendered.append({"role": "user", "content": join_contents(results)})
+    return rendered
 
 
 def render_assistant_calls(message: Message, tool_names: dict[str, str]) -> Message:
     """Put an assistant's calls as text after its content, and their names into `tool_names`."""
     lines = []
-    calls = [*(message.get("tool_calls") or ()), *filter(None, [message.get("function_call")])]
+    calls = list(message.get("tool_calls") or ())
+    if message.get("function_call"):
+        calls.append(message["function_call"])
     for call in calls:
         function = call.get("function") or call.get("custom") or call
         call_id = call.get("id") or ""
@@ -75,12 +74,13 @@ def render_assistant_calls(message: Message, tool_names: dict[str, str]) -> Mess
         tool_names[call_id] = name
         arguments = function.get("arguments", function.get("input"))
         lines.append(tool_prompt.render_call_line(name, arguments or "{}", call_id))
-    rest = {
+    other_fields = {
         field: value
         for field, value in message.items()
         if field not in ("tool_calls", "function_call")
     }
-    return rest | {"content": join_contents([message.get("content") or "", "\n".join(lines)])}
+    content = join_contents([message.get("content") or "", "\n".join(lines)])
+    return other_fields | {"content": content}
 
 
 def render_tool_result(message: Message, tool_names: dict[str, str]) -> Content:

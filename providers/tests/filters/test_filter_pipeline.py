@@ -11,8 +11,8 @@ import pytest
 
 from providers.exceptions import BadResponse
 from providers.filters.filter_pipeline import PORTION_CHARS, Filter, apply_filters, divide_batch
+from providers.filters.prompted_tools.call_collector import MOST_CALLS
 from providers.filters.prompted_tools.call_reader import CallReader
-from providers.filters.prompted_tools.call_scanner import MOST_CALLS
 from providers.filters.thinking import ThinkingRenderer, ThinkingSplitter
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk, make_delta
@@ -161,7 +161,7 @@ async def test_what_is_too_long_for_a_call_is_text(
 ) -> None:
     (answer,) = await through([[whole(text)]], stream=False)
     assert answer["choices"][0]["finish_reason"] == "tool_calls"
-    monkeypatch.setattr("providers.filters.prompted_tools.json_scanner.MOST_HELD_CHARS", 3_000)
+    monkeypatch.setattr("providers.filters.prompted_tools.scanned_text.MOST_HELD_CHARS", 3_000)
     (answer,) = await through([[whole(text)]], stream=False)
     assert answer["choices"][0]["message"]["content"] == text
     assert answer["choices"][0]["finish_reason"] == "stop"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.filters import choose_filters
-from providers.filters.filter_pipeline import fold_answer
+from providers.filters.answer_folder import fold_answer
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel

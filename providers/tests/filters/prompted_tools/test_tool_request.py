@@ -8,8 +8,8 @@ import pytest
 
 from providers.filters.prompted_tools import tool_prompt
 from providers.filters.prompted_tools.call_scanner import CallScanner
-from providers.filters.prompted_tools.call_syntax import WrittenCall
 from providers.filters.prompted_tools.tool_request import rewrite_tool_request
+from providers.filters.prompted_tools.written_call import WrittenCall
 
 SCHEMA = {
     "type": "object",

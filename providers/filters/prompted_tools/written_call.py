@@ -1,0 +1,130 @@
+"""A tool call that a model wrote as text, and how its JSON is read. No I/O."""
+
+from typing import NamedTuple
+
+import orjson
+
+from providers.protocol.json_types import JsonObject
+from providers.wire.json_reader import read_json
+
+ToolsByName = dict[str, JsonObject]  # function objects ({name, description, parameters})
+NAME_KEYS = ("name", "tool", "function")
+ARGUMENT_KEYS = ("arguments", "parameters")
+CALL_KEYS = frozenset((*NAME_KEYS, *ARGUMENT_KEYS, "id", "type", "index"))
+# the only keys of a call whose values are objects or lists
+NESTED_KEYS = frozenset((*ARGUMENT_KEYS, "function", "tool_calls"))
+# keys of a JSON Schema: it describes the tool and does not call it
+SCHEMA_KEYS = frozenset(("type", "properties"))
+
+
+class WrittenCall(NamedTuple):
+    """One call; `arguments` is the JSON text of an object."""
+
+    name: str
+    arguments: str
+
+
+def parse_json_value(text: str) -> object:
+    """Return the JSON value, or None."""
+    try:
+        value: object = read_json(text.encode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return value
+
+
+def extract_calls(value: object, tools: ToolsByName, *, is_tagged: bool) -> list[WrittenCall]:
+    """Return the calls of a parsed JSON value.
+
+    `is_tagged`: only a call can stand here, so the value may be less exact.
+    """
+    if isinstance(value, dict) and isinstance(value.get("tool_calls"), list):
+        value = value["tool_calls"]
+        is_tagged = True
+    items = [value]
+    if isinstance(value, list):
+        if not is_tagged:
+            return []
+        items = value
+    calls = (extract_call(item, tools, is_tagged=is_tagged) for item in items)
+    return [call for call in calls if call is not None]
+
+
+def extract_call(value: object, tools: ToolsByName, *, is_tagged: bool) -> WrittenCall | None:
+    """Return the call that an object means, or None.
+
+    It is {name, arguments} under one of their names, or {function: {…}} around them.
+    """
+    if not isinstance(value, dict):
+        return None
+    call: JsonObject = value
+    if isinstance(call.get("function"), dict):
+        call = call["function"]
+    name = next((call[key] for key in NAME_KEYS if isinstance(call.get(key), str)), None)
+    if name is None or name not in tools:
+        return None
+    arguments_key = next((key for key in ARGUMENT_KEYS if key in call), None)
+    if arguments_key is None:
+        if not is_tagged:
+            return None
+        return build_written_call(name, None)
+    arguments = call[arguments_key]
+    if not is_tagged and not call.keys() <= CALL_KEYS:
+        return None
+    if arguments_key == "parameters" and is_schema(arguments):
+        return None
+    return build_written_call(name, arguments)
+
+
+def is_schema(value: object) -> bool:
+    """Return whether a value is a JSON Schema of arguments, and not the arguments."""
+    return isinstance(value, dict) and value.keys() >= SCHEMA_KEYS
+
+
+def build_written_call(name: str, arguments: object) -> WrittenCall | None:
+    """Return a call with arguments given as an object or as the JSON text of one, or None.
+
+    Missing arguments become an empty object.
+    """
+    if arguments is None or arguments == "":
+        return WrittenCall(name, "{}")
+    if isinstance(arguments, str):
+        value = parse_json_value(arguments)
+        if isinstance(value, dict) and is_strict_json(arguments):
+            return WrittenCall(name, arguments)
+        arguments = value
+    if not isinstance(arguments, dict):
+        return None
+    return WrittenCall(name, orjson.dumps(arguments).decode())
+
+
+def is_strict_json(text: str) -> bool:
+    """Return whether every reader of JSON accepts this text."""
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_argument(tool: JsonObject, name: str, text: str) -> object:
+    """Return the value of the text between a parameter's tags.
+
+    It is read as JSON if it is JSON and the tool's schema does not want a string.
+    """
+    value = parse_json_value(text)
+    if isinstance(value, str):
+        return value
+    is_json = value is not None or text.strip() == "null"
+    if is_json and not wants_string(tool, name):
+        return value
+    return text.removeprefix("\n").removesuffix("\n")
+
+
+def wants_string(tool: JsonObject, name: str) -> bool:
+    """Return whether the tool's schema says that a parameter is a string."""
+    properties = (tool.get("parameters") or {}).get("properties")
+    if not isinstance(properties, dict):
+        return False
+    schema = properties.get(name)
+    return isinstance(schema, dict) and schema.get("type") == "string"
