@@ -19,7 +19,7 @@ from providers.choices import Mode
 from providers.exceptions import InvalidRequest, ModelNotFound, ProviderDown
 from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 from providers.network.clients import Clients
-from providers.network.http_client import Timeouts
+from providers.network.target import Timeouts
 from providers.protocol.request import CHAT, ChatRequest, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter, Limits, Upstream
 

@@ -23,8 +23,9 @@ from providers.exceptions import (
 )
 from providers.network.address_guard import find_base_url_problem
 from providers.network.api_client import ApiCall, ApiClient
-from providers.network.http_client import HttpAnswer, Timeouts
-from providers.upstream.base_adapter import USER_AGENT
+from providers.network.response import HttpAnswer
+from providers.network.target import Timeouts
+from providers.upstream.upstream_client import USER_AGENT
 from providers.wire.json_reader import read_json
 
 QUERY_CHARS = 400

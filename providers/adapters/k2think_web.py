@@ -27,7 +27,8 @@ from providers.exceptions import (
     TokenError,
     UpstreamError,
 )
-from providers.network.http_client import HttpAnswer, Target
+from providers.network.response import HttpAnswer
+from providers.network.target import Target
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import CHAT, ChatRequest, Credential, NewCredential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter

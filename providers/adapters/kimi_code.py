@@ -12,7 +12,7 @@ from typing import Any
 
 from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError
 from providers.filters.moonshot_usage import lift_usage
-from providers.network.http_client import HttpAnswer
+from providers.network.response import HttpAnswer
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter

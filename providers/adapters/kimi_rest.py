@@ -22,6 +22,7 @@ import orjson
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, UpstreamTimeout
 from providers.network.api_client import ApiCall
 from providers.protocol.chunks import Batches
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import Credential, NewCredential
 from providers.upstream.web_chat import WebChat, WebChatTurn
 from providers.wire import kimi_common, kimi_rest_dialect
@@ -47,7 +48,7 @@ class Adapter(WebChat):
             credential.secret, self.upstream.base_url
         )
 
-    def read_error_object(self, body: Any) -> dict[str, Any] | None:
+    def read_error_object(self, body: object) -> JsonObject | None:
         return kimi_common.read_kimi_error(body)
 
     # --- one answer -------------------------------------------------------------------------------

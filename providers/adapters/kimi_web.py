@@ -12,12 +12,12 @@ documentation.
 """
 
 from contextlib import aclosing
-from typing import Any
 
 import orjson
 
 from providers.exceptions import AuthRejected, Rejected
 from providers.protocol.chunks import Batches
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import Credential, NewCredential
 from providers.upstream.stream_reader import DialectReader
 from providers.upstream.web_chat import WebChat, WebChatTurn
@@ -39,7 +39,7 @@ class Adapter(WebChat):
         lines = super().build_headers(credential) + b"Connect-Protocol-Version: 1\r\n"
         return lines + kimi_common.build_header_lines(credential.secret, self.upstream.base_url)
 
-    def read_error_object(self, body: Any) -> dict[str, Any] | None:
+    def read_error_object(self, body: object) -> JsonObject | None:
         return kimi_common.read_kimi_error(body)
 
     async def send_turn(self, turn: WebChatTurn) -> Batches:
