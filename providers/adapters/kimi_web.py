@@ -46,14 +46,16 @@ class Adapter(WebChat):
         credential = turn.credential
         if find_non_text_parts(turn.messages):
             raise Rejected("This model takes no images and no files.", param="messages")
-        known = (turn.resume.chat_id, turn.resume.parent_id) if turn.resume else ()
-        asked = kimi_web_dialect.build_web_question(
-            turn.model, kimi_common.render_chat_text(turn.messages), *known
+        question = kimi_web_dialect.build_web_question(
+            turn.model,
+            kimi_common.render_chat_text(turn.messages),
+            turn.attempt.chat_id,
+            turn.attempt.parent_id,
         )
         answer = kimi_web_dialect.KimiWebAnswer(turn.request, turn.attempt, credential.secret)
         reader = DialectReader(answer, connect.FrameSplitter(self.upstream.limits.event_bytes))
         target = self.get_target(CHAT_PATH, "application/connect+json")
-        body = connect.build_frame(orjson.dumps(asked))
+        body = connect.build_frame(orjson.dumps(question))
         async with aclosing(self.stream_chunks(turn, target, body, reader)) as batches:
             async for batch in batches:
                 yield batch

@@ -18,7 +18,7 @@ import time
 from base64 import b64decode
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import uuid4
 
 import msgspec
@@ -38,6 +38,7 @@ from providers.network.api_client import ApiCall
 from providers.network.clients import Clients
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk, make_usage_chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter, Upstream
 from providers.upstream.error_mapping import ERROR_CODES, clean_message
@@ -62,7 +63,7 @@ class Adapter(BaseAdapter):
         self._deletion_tasks: set[asyncio.Task[None]] = set()
 
     # --- chat -------------------------------------------------------------------------------------
-    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
         body = super().build_payload(request, model)
         body.pop("web_search_options", None)
         if offers_search(request, model):
@@ -79,7 +80,7 @@ class Adapter(BaseAdapter):
                 request = await self.add_file_texts(request, credential, attempt)
         if offers_search(request, model):
             relayed = apply_filters(
-                self.relay_with_search(request, model, credential, attempt),
+                self._relay_with_search(request, model, credential, attempt),
                 (),
                 stream=request.stream,
             )
@@ -89,7 +90,7 @@ class Adapter(BaseAdapter):
             async for batch in batches:
                 yield batch
 
-    async def relay_with_search(
+    async def _relay_with_search(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
     ) -> Batches:
         """Yield the chunks of an answer for which the model may search the web, in several calls.
@@ -100,25 +101,43 @@ class Adapter(BaseAdapter):
             raise Rejected("With web search there is one choice only.", param="n")
         search = builtin_search.BuiltinSearch()
         body = request.body | {"stream": True}
-        for number in range(MOST_SEARCHES + 1):
-            if number == MOST_SEARCHES:
+        for round_number in range(MOST_SEARCHES + 1):
+            if round_number == MOST_SEARCHES:
                 body |= {"tool_choice": "none"}
-            search.begin_round()
-            asked = msgspec.structs.replace(request, stream=True, body=body)
-            async with aclosing(super().relay_answer(asked, model, credential, attempt)) as batches:
+            round_request = msgspec.structs.replace(request, stream=True, body=body)
+            async with aclosing(
+                self._relay_round(round_request, model, credential, attempt, search)
+            ) as batches:
                 async for batch in batches:
-                    if kept := search.filter_chunks(batch):
-                        yield kept
+                    yield batch
             if not search.wants_results:
-                if usage := search.total_usage():
-                    yield [make_usage_chunk(request, usage)]
-                return
+                break
             body = body | {"messages": [*body["messages"], *search.build_result_messages()]}
-        raise BadResponse("The upstream does not stop searching.")
+        else:
+            raise BadResponse("The upstream does not stop searching.")
+        if usage := search.total_usage():
+            yield [make_usage_chunk(request, usage)]
+
+    async def _relay_round(
+        self,
+        request: ChatRequest,
+        model: UpstreamModel,
+        credential: Credential,
+        attempt: Attempt,
+        search: builtin_search.BuiltinSearch,
+    ) -> Batches:
+        """Yield the chunks of one upstream call that the caller gets; `search` takes the others."""
+        search.begin_round()
+        async with aclosing(super().relay_answer(request, model, credential, attempt)) as batches:
+            async for batch in batches:
+                if shown_chunks := search.filter_chunks(batch):
+                    yield shown_chunks
 
     def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
         chunk = super().read_event(data, credential)
-        return None if chunk is None else lift_usage(chunk)
+        if chunk is not None:
+            chunk = lift_usage(chunk)
+        return chunk
 
     def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
         return lift_usage(super().parse_answer(request, data, credential))
@@ -133,59 +152,71 @@ class Adapter(BaseAdapter):
         """
         if next(file_parts.find_file_parts(request.body["messages"]), None) is None:
             return request
-        messages: list[dict[str, Any]] = []
+        messages: list[JsonObject] = []
         for message in request.body["messages"]:
             content = message.get("content")
             if isinstance(content, list):
-                given = [part["file"] for part in content if part["type"] == "file"]
-                messages += [
-                    {
-                        "role": "system",
-                        "content": await self.extract_file_text(file, credential, attempt),
-                    }
-                    for file in given
-                ]
+                files = [part["file"] for part in content if part["type"] == "file"]
+                for file in files:
+                    text = await self._extract_file_text(file, credential, attempt)
+                    messages.append({"role": "system", "content": text})
                 message = message | {"content": [replace_file_part(part) for part in content]}
             messages.append(message)
         return msgspec.structs.replace(request, body=request.body | {"messages": messages})
 
-    async def extract_file_text(
-        self, file: dict[str, Any], credential: Credential, attempt: Attempt
+    async def _extract_file_text(
+        self, file: JsonObject, credential: Credential, attempt: Attempt
     ) -> str:
         """Upload a file, read its text and delete it there. Raises UpstreamError."""
+        entry = await self._upload_file(file, credential, attempt)
+        try:
+            if entry.get("status") == "error":
+                reason = clean_message(str(entry.get("status_details") or ""), credential.secret)
+                raise Rejected(reason or "The file cannot be read.", param="messages")
+            call = self.build_call("GET", f"files/{entry['id']}/content", credential)
+            content = await self._fetch_body(call, credential, attempt)
+            return content.decode("utf-8", "replace")
+        finally:
+            self._start_file_deletion(entry["id"], credential)
+
+    async def _upload_file(
+        self, file: JsonObject, credential: Credential, attempt: Attempt
+    ) -> JsonObject:
+        """Upload a file, and return the upstream's entry of it; its `id` is checked.
+
+        Raises UpstreamError.
+        """
         boundary = uuid4().hex
         form = build_upload_form(file.get("filename") or "file", decode_file_data(file), boundary)
         content_type = f"multipart/form-data; boundary={boundary}"
         fields = {"body": form, "content_type": content_type}
-        upload = self.build_call("POST", "files", credential, **fields)
+        call = self.build_call("POST", "files", credential, **fields)
         try:
-            entry = read_json(await self.fetch_body(upload, credential, attempt))
+            entry: JsonObject = read_json(await self._fetch_body(call, credential, attempt))
             file_id = entry["id"]
         except (ValueError, KeyError, TypeError):
             raise BadResponse("The upstream's answer to an upload is not readable.") from None
         if not isinstance(file_id, str) or not FILE_ID.fullmatch(file_id):
             raise BadResponse("The upstream's answer to an upload names no file.")
-        try:
-            if entry.get("status") == "error":
-                why = clean_message(str(entry.get("status_details") or ""), credential.secret)
-                raise Rejected(why or "The file cannot be read.", param="messages")
-            read = self.build_call("GET", f"files/{file_id}/content", credential)
-            return (await self.fetch_body(read, credential, attempt)).decode("utf-8", "replace")
-        finally:
-            farewell = asyncio.create_task(self.delete_file_quietly(file_id, credential))
-            self._deletion_tasks.add(farewell)
-            farewell.add_done_callback(self._deletion_tasks.discard)
+        return entry
 
-    async def fetch_body(self, call: ApiCall, credential: Credential, attempt: Attempt) -> bytes:
+    async def _fetch_body(self, call: ApiCall, credential: Credential, attempt: Attempt) -> bytes:
         """Return the body that one call answers, within the request's deadline.
 
         Raises UpstreamError.
         """
-        left_seconds = attempt.deadline - time.perf_counter()
-        call = replace(call, total_seconds=min(call.total_seconds, left_seconds))
-        return (await self.make_call(call, credential)).body
+        seconds_left = attempt.deadline - time.perf_counter()
+        call = replace(call, total_seconds=min(call.total_seconds, seconds_left))
+        answer = await self.make_call(call, credential)
+        return answer.body
 
-    async def delete_file_quietly(self, file_id: str, credential: Credential) -> None:
+    def _start_file_deletion(self, file_id: str, credential: Credential) -> None:
+        """Have a task delete a file at the upstream, so that no caller waits for that."""
+        task = asyncio.create_task(self._delete_file_quietly(file_id, credential))
+        self._deletion_tasks.add(task)  # the event loop itself holds only weak references to tasks
+        task.add_done_callback(self._deletion_tasks.discard)
+
+    async def _delete_file_quietly(self, file_id: str, credential: Credential) -> None:
         """Delete a file at the upstream; an error is ignored, as the request is not at fault."""
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(FILE_DELETION_SECONDS):
@@ -203,10 +234,16 @@ class Adapter(BaseAdapter):
         except ModelMissing:
             await self.list_model_ids(credential)
             return
-        data = body.get("data") if isinstance(body, dict) else None
-        left = data.get("available_balance") if isinstance(data, dict) else None
-        if isinstance(left, int | float) and left <= 0:
+        if is_balance_used_up(body):
             raise QuotaExhausted("The account's balance is used up.")
+
+
+def is_balance_used_up(body: object) -> bool:
+    """Return whether an answer about the balance names one that is used up."""
+    if not isinstance(body, dict) or not isinstance(body.get("data"), dict):
+        return False
+    balance = body["data"].get("available_balance")
+    return isinstance(balance, int | float) and balance <= 0
 
 
 def offers_search(request: ChatRequest, model: UpstreamModel) -> bool:
@@ -221,21 +258,28 @@ def offers_search(request: ChatRequest, model: UpstreamModel) -> bool:
     )
 
 
-def refuse_web_addresses(messages: list[dict[str, Any]]) -> None:
+def refuse_web_addresses(messages: list[JsonObject]) -> None:
     """Raise Rejected if an image or video is given as a web address."""
     for message in messages:
         content = message.get("content")
-        for part in content if isinstance(content, list) else ():
-            given = part.get(part["type"]) if part["type"] in LINK_PART_TYPES else None
-            url = given.get("url") if isinstance(given, dict) else given
-            if isinstance(url, str) and url.lower().startswith(("http://", "https://")):
-                raise Rejected(
-                    "This model takes images and videos as data URLs, not as web addresses.",
-                    param="messages",
-                )
+        if isinstance(content, list) and any(map(has_web_address, content)):
+            raise Rejected(
+                "This model takes images and videos as data URLs, not as web addresses.",
+                param="messages",
+            )
 
 
-def replace_file_part(part: dict[str, Any]) -> dict[str, Any]:
+def has_web_address(part: JsonObject) -> bool:
+    """Return whether a content part is an image or a video at a web address."""
+    if part["type"] not in LINK_PART_TYPES:
+        return False
+    url = part.get(part["type"])
+    if isinstance(url, dict):
+        url = url.get("url")
+    return isinstance(url, str) and url.lower().startswith(("http://", "https://"))
+
+
+def replace_file_part(part: JsonObject) -> JsonObject:
     """Return a text part that names the file; its text stands before the message.
 
     Other parts are returned unchanged.
@@ -245,7 +289,7 @@ def replace_file_part(part: dict[str, Any]) -> dict[str, Any]:
     return {"type": "text", "text": f"[File: {part['file'].get('filename') or 'file'}]"}
 
 
-def decode_file_data(file: dict[str, Any]) -> bytes:
+def decode_file_data(file: JsonObject) -> bytes:
     """Decode the file's base64 data. Raises Rejected."""
     try:
         return b64decode(str(file["file_data"]).rpartition(",")[2], validate=True)
@@ -255,8 +299,8 @@ def decode_file_data(file: dict[str, Any]) -> bytes:
 
 def build_upload_form(filename: str, data: bytes, boundary: str) -> bytes:
     """Return a form of RFC 7578 with the file and its purpose."""
-    for odd, written in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
-        filename = filename.replace(odd, written)
+    for character, code in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
+        filename = filename.replace(character, code)
     head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfile-extract\r\n'
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n'
