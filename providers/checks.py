@@ -47,7 +47,7 @@ def check_adapters(
     if not databases:
         return []
     try:
-        wrong = list(Provider.objects.exclude(kind__in=registry.list_adapter_kinds()))
+        unknown = list(Provider.objects.exclude(kind__in=registry.list_adapter_kinds()))
     except DatabaseError:
         return []  # the tables do not exist before the first migrate
     return [
@@ -57,5 +57,5 @@ def check_adapters(
             hint=f"There are: {', '.join(registry.list_adapter_kinds())}.",
             id="providers.E002",
         )
-        for provider in wrong
+        for provider in unknown
     ]

@@ -208,19 +208,19 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_confirmation(self, request: HttpRequest, provider: Provider) -> HttpResponse:
         """Save the confirmation of the address that the user saw; ask again if it changed."""
-        again = HttpResponseRedirect(
+        confirmation_page = HttpResponseRedirect(
             reverse("admin:providers_provider_confirm", args=[provider.pk])
         )
         if request.POST.get("destination") != provider.destination:
             self.message_user(
                 request, "The address has changed since: look at it again.", messages.ERROR
             )
-            return again
+            return confirmation_page
         unchanged = Provider.objects.filter(
             pk=provider.pk, kind=provider.kind, base_url=provider.base_url
         )
         if not unchanged.update(confirmed_destination=provider.destination):
-            return again
+            return confirmation_page
         record_in_history(request, unchanged, f"Tokens may be sent to {provider.destination}.")
         self.message_user(request, f"The tokens of {provider} are in use again.", messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:index"))

@@ -65,8 +65,9 @@ def read_catalogue_rows() -> CatalogueRows:
 
 def set_aside_public_ids(rows: CatalogueRows) -> frozenset[str]:
     """Return the public ids, virtual ones too, of providers that are set aside."""
-    own = {row["public_id"] for row in rows.models if row["provider_id"] in rows.set_aside_ids}
-    return frozenset(own | {row["public_id"] for row in rows.virtuals if row["base"] in own})
+    ids = {row["public_id"] for row in rows.models if row["provider_id"] in rows.set_aside_ids}
+    virtual_ids = {row["public_id"] for row in rows.virtuals if row["base"] in ids}
+    return frozenset(ids | virtual_ids)
 
 
 def make_upstream(provider: Provider) -> Upstream:

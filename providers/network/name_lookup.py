@@ -81,21 +81,21 @@ class Resolver:
         with self._lock:
             host = self._hosts.get(name) or self._add_host(name)
             now = time.monotonic()
-            known = host.list_usable_addresses(now)
+            addresses = host.list_usable_addresses(now)
             if host.is_settled(now):
-                return known or raise_not_found()
+                return addresses or raise_not_found()
             try:
                 self._start_lookup(name, host, now)
             except Unreachable:
-                if not known:
+                if not addresses:
                     raise
-                return known
+                return addresses
             result = host.result
             started_at = host.started_at
         wait_seconds = None
-        if known:
+        if addresses:
             wait_seconds = max(0.0, started_at + STALE_WAIT_SECONDS - now)
-        return await wait_for_result(result, wait_seconds) or known or raise_not_found()
+        return await wait_for_result(result, wait_seconds) or addresses or raise_not_found()
 
     def mark_addresses_doubtful(self, name: str) -> None:
         """Have a host looked up again early: none of its addresses accepted a connection."""

@@ -86,8 +86,8 @@ class Command(GatewayCommand):
         self.stdout.write(f"Provider {name} {outcome}; models: {', '.join(model) or 'none'}.")
         if provider.set_aside_reason:
             self.stdout.write(
-                f"{provider.set_aside_reason} Until then it is not asked: confirm it in the admin, "
-                "or run this again with --confirm-tokens."
+                f"{provider.set_aside_reason} Until then it is not called: confirm it in the "
+                "admin, or run this again with --confirm-tokens."
             )
 
 
