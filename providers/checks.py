@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
@@ -14,7 +13,7 @@ from providers.models import Provider
 
 
 @register(Tags.security)
-def check_vault_keys(**kwargs: Any) -> list[CheckMessage]:
+def check_vault_keys(**kwargs: object) -> list[CheckMessage]:
     """Report providers.E001 when FIELD_KEYS cannot be used."""
     try:
         if vault.get_ciphers():
@@ -32,19 +31,23 @@ def check_vault_keys(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
-def check_web_search_settings(**kwargs: Any) -> list[CheckMessage]:
+def check_web_search_settings(**kwargs: object) -> list[CheckMessage]:
     """Report providers.E003 when the SEARCH_… settings do not fit together."""
     problem = web_search.find_settings_problem()
-    return [Error(problem, id="providers.E003")] if problem else []
+    if problem is None:
+        return []
+    return [Error(problem, id="providers.E003")]
 
 
 @register(Tags.database)
-def check_adapters(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+def check_adapters(
+    *, databases: Sequence[str] | None = None, **kwargs: object
+) -> list[CheckMessage]:
     """Report providers.E002 for each provider that names an adapter which no file defines."""
     if not databases:
         return []
     try:
-        wrong = list(Provider.objects.exclude(kind__in=registry.list_adapter_kinds()))
+        unknown = list(Provider.objects.exclude(kind__in=registry.list_adapter_kinds()))
     except DatabaseError:
         return []  # the tables do not exist before the first migrate
     return [
@@ -54,5 +57,5 @@ def check_adapters(*, databases: Sequence[str] | None = None, **kwargs: Any) -> 
             hint=f"There are: {', '.join(registry.list_adapter_kinds())}.",
             id="providers.E002",
         )
-        for provider in wrong
+        for provider in unknown
     ]

@@ -19,7 +19,7 @@ class FastSettings:
         self.__dict__[name] = value
         return value
 
-    def drop_cached_value(self, *, setting: str, **_: Any) -> None:
+    def drop_cached_value(self, *, setting: str, **signal: object) -> None:
         """Drop the cached value of a setting, so that the next read looks it up again."""
         self.__dict__.pop(setting, None)
 

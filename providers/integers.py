@@ -10,4 +10,6 @@ def parse_integer(text: str, least: int, most: int) -> int | None:
     if not DIGITS.fullmatch(text):
         return None
     number = int(text)
-    return number if least <= number <= most else None
+    if not least <= number <= most:
+        return None
+    return number

@@ -7,18 +7,19 @@ does, so its preset expects `vllm serve --port 8001`.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from providers.protocol.json_types import JsonObject
 
 LOCAL_FIELDS = {"needs_token": False, "allow_private": True}
 WEB_FIELDS = {"native_tools": False, "reports_usage": False}
 # sources differ on the names of Kimi's scenarios: most clients of the site use these
-KIMI_MODEL: dict[str, Any] = {"capabilities": ["chat", "reasoning"], "search": "on"}
+KIMI_MODEL: JsonObject = {"capabilities": ["chat", "reasoning"], "search": "on"}
 KIMI_ALIASES = tuple(
     {"alias": f"{model}-{name}", "public_id": model, "search": search}
     for model in ("k2", "k1.5")
     for name, search in (("search", "on"), ("nosearch", "off"))
 )
-K2THINK_MODEL: dict[str, Any] = {
+K2THINK_MODEL: JsonObject = {
     "public_id": "MBZUAI-IFM/K2-Think-v2",
     "upstream_name": "MBZUAI-IFM/K2-Think-v2",
     "capabilities": ["chat", "reasoning"],
@@ -27,7 +28,7 @@ K2THINK_MODEL: dict[str, Any] = {
 # clients of the site also use the first version's id, and -nothink for the answer alone; the site
 # puts thinking inside the text: here it is reasoning_content, and `"reasoning_format": "raw"` asks
 # for the old form
-K2THINK_ALIASES: tuple[dict[str, Any], ...] = (
+K2THINK_ALIASES: tuple[JsonObject, ...] = (
     {
         "alias": "MBZUAI-IFM/K2-Think-v2-nothink",
         "public_id": K2THINK_MODEL["public_id"],
@@ -52,12 +53,12 @@ class Preset:
 
     label: str
     base_url: str
-    fields: dict[str, Any] = field(default_factory=dict)
-    models: tuple[dict[str, Any], ...] = ()
+    fields: JsonObject = field(default_factory=dict)
+    models: tuple[JsonObject, ...] = ()
     kind: str = "openai_compatible"
     is_official: bool = True  # unofficial ones are seeded only when they are named
     # fields of ModelAlias rows; an alias that already exists is left unchanged
-    aliases: tuple[dict[str, Any], ...] = ()
+    aliases: tuple[JsonObject, ...] = ()
 
     @property
     def is_usual(self) -> bool:

@@ -1,7 +1,7 @@
 """The adapters, found by file name.
 
-Each `providers/adapters/<kind>.py` has a `class Adapter(BaseAdapter)`; no other registration is
-needed.
+Each module or package `providers/adapters/<kind>` has a `class Adapter(BaseAdapter)`; no other
+registration is needed.
 """
 
 import pkgutil
@@ -35,5 +35,5 @@ def get_adapter_class(kind: str) -> "type[BaseAdapter]":
     """Return the adapter class of that name. Raises KeyError when there is none."""
     if kind not in list_adapter_kinds():
         raise KeyError(kind)
-    found: type[BaseAdapter] = import_module(f"providers.adapters.{kind}").Adapter
-    return found
+    adapter_class: type[BaseAdapter] = import_module(f"providers.adapters.{kind}").Adapter
+    return adapter_class

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
 KEY_BYTES = 32
+NONCE_BYTES = 12
 
 
 class VaultError(Exception):
@@ -27,14 +28,14 @@ def _parse_keys(keys: tuple[str, ...]) -> dict[str, AESGCM]:
 
     Raises ValueError on a key that is not 32 bytes of base64.
     """
-    found = {}
+    ciphers = {}
     for entry in keys:
         key_id, _, text = (part.strip() for part in entry.partition(":"))
         key = urlsafe_b64decode(text)
         if len(key) != KEY_BYTES or not key_id.isidentifier():
             raise ValueError("an entry is not a plain name, a colon and 32 bytes of base64")
-        found[key_id] = AESGCM(key)
-    return found
+        ciphers[key_id] = AESGCM(key)
+    return ciphers
 
 
 def get_ciphers() -> dict[str, AESGCM]:
@@ -42,15 +43,18 @@ def get_ciphers() -> dict[str, AESGCM]:
 
 
 def encrypt_secret(secret: str, bound_to: str) -> str:
+    """Return the secret sealed with the first key; only the row with this id can open it."""
     key_id, cipher = next(iter(get_ciphers().items()))
-    nonce = os.urandom(12)
+    nonce = os.urandom(NONCE_BYTES)
     sealed = nonce + cipher.encrypt(nonce, secret.encode(), bound_to.encode())
     return f"v1.{key_id}.{urlsafe_b64encode(sealed).decode()}"
 
 
 def read_key_id(sealed: str) -> str:
     """Return the id of the key that sealed a secret; empty when the text is not a sealed secret."""
-    return sealed.split(".")[1] if sealed.count(".") > 1 else ""
+    if sealed.count(".") < 2:
+        return ""
+    return sealed.split(".")[1]
 
 
 def decrypt_secret(sealed: str, bound_to: str) -> str:
@@ -58,14 +62,16 @@ def decrypt_secret(sealed: str, bound_to: str) -> str:
 
     Raises VaultError when the key is missing, or when the text was changed or moved to another row.
     """
-    version, _, rest = sealed.partition(".")
-    key_id, _, text = rest.partition(".")
+    version, _, key_and_text = sealed.partition(".")
+    key_id, _, text = key_and_text.partition(".")
     cipher = get_ciphers().get(key_id)
     if version != "v1" or cipher is None:
         raise VaultError(f"sealed with key {key_id!r}, which FIELD_KEYS does not have")
     try:
-        raw = urlsafe_b64decode(text)
-        return cipher.decrypt(raw[:12], raw[12:], bound_to.encode()).decode()
+        nonce_and_ciphertext = urlsafe_b64decode(text)
+        nonce = nonce_and_ciphertext[:NONCE_BYTES]
+        ciphertext = nonce_and_ciphertext[NONCE_BYTES:]
+        return cipher.decrypt(nonce, ciphertext, bound_to.encode()).decode()
     except (InvalidTag, ValueError) as error:
         raise VaultError(
             f"does not open with key {key_id!r}: changed, or moved from another row"

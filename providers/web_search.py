@@ -8,7 +8,6 @@ Brave's "Web Search API" (GET /web/search), Tavily's API reference (POST /search
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 import orjson
@@ -23,8 +22,11 @@ from providers.exceptions import (
 )
 from providers.network.address_guard import find_base_url_problem
 from providers.network.api_client import ApiCall, ApiClient
-from providers.network.http_client import HttpAnswer, Timeouts
-from providers.upstream.base_adapter import USER_AGENT
+from providers.network.response import HttpAnswer
+from providers.network.target import Timeouts
+from providers.protocol.json_types import JsonObject
+from providers.upstream.error_mapping import text_or_empty
+from providers.upstream.upstream_client import USER_AGENT
 from providers.wire.json_reader import read_json
 
 QUERY_CHARS = 400
@@ -53,10 +55,9 @@ class SearchBackend:
     unless SEARCH_URL gives one.
     """
 
-    build_backend_request: Callable[
-        [str, int, str], BackendRequest
-    ]  # of query, number of results and key
-    read_results: Callable[[dict[str, Any]], Any]  # of the answer's object; raises UpstreamError
+    # of query, number of results and key
+    build_backend_request: Callable[[str, int, str], BackendRequest]
+    read_results: Callable[[JsonObject], object]  # of the answer's object; raises UpstreamError
     snippet_field: str
     default_url: str = ""  # the base URL unless SEARCH_URL is set
     most_words: int = QUERY_CHARS  # of a query
@@ -70,7 +71,7 @@ def build_searxng_request(query: str, count: int, key: str) -> BackendRequest:
     return BackendRequest("GET", "search?" + urlencode({"q": query, "format": "json"}))
 
 
-def read_searxng_results(answer: dict[str, Any]) -> Any:
+def read_searxng_results(answer: JsonObject) -> object:
     """Return the results of SearXNG's answer.
 
     Raises ServerFailed when there are none and an engine did not answer: that is a failure, not an
@@ -83,16 +84,18 @@ def read_searxng_results(answer: dict[str, Any]) -> Any:
 
 
 def build_brave_request(query: str, count: int, key: str) -> BackendRequest:
-    asked = {"q": query, "count": count, "text_decorations": "false", "result_filter": "web"}
+    parameters = {"q": query, "count": count, "text_decorations": "false", "result_filter": "web"}
     return BackendRequest(
-        "GET", "web/search?" + urlencode(asked), f"X-Subscription-Token: {key}\r\n"
+        "GET", "web/search?" + urlencode(parameters), f"X-Subscription-Token: {key}\r\n"
     )
 
 
-def read_brave_results(answer: dict[str, Any]) -> Any:
+def read_brave_results(answer: JsonObject) -> object:
     """Return the results of Brave's answer; it leaves the `web` part out when there are none."""
-    web = answer.get("web", {"results": []} if answer.get("type") == "search" else None)
-    return web.get("results") if isinstance(web, dict) else None
+    if "web" not in answer and answer.get("type") == "search":
+        return []
+    web = answer.get("web")
+    return isinstance(web, dict) and web.get("results")
 
 
 def build_tavily_request(query: str, count: int, key: str) -> BackendRequest:
@@ -100,7 +103,7 @@ def build_tavily_request(query: str, count: int, key: str) -> BackendRequest:
     return BackendRequest("POST", "search", f"Authorization: Bearer {key}\r\n", body)
 
 
-def read_tavily_results(answer: dict[str, Any]) -> Any:
+def read_tavily_results(answer: JsonObject) -> object:
     return answer.get("results")
 
 
@@ -124,23 +127,27 @@ def find_settings_problem() -> str | None:
     """Return the fault in the SEARCH_… settings, as a sentence for the operator, or None."""
     name = settings.SEARCH_BACKEND
     key = settings.SEARCH_KEY
+    if not name and (key or settings.SEARCH_URL):
+        return "SEARCH_URL and SEARCH_KEY need SEARCH_BACKEND."
     if not name:
-        return (
-            "SEARCH_URL and SEARCH_KEY need SEARCH_BACKEND." if key or settings.SEARCH_URL else None
-        )
+        return None
     if name not in BACKENDS:
         return f"SEARCH_BACKEND is one of: {', '.join(BACKENDS)}."
     backend = BACKENDS[name]
-    if backend.needs_key != bool(key):
-        return f"SEARCH_BACKEND={name} {'needs a' if backend.needs_key else 'takes no'} SEARCH_KEY."
+    if backend.needs_key and not key:
+        return f"SEARCH_BACKEND={name} needs a SEARCH_KEY."
+    if key and not backend.needs_key:
+        return f"SEARCH_BACKEND={name} takes no SEARCH_KEY."
     if not (key.isascii() and key.isprintable()) or " " in key:
         return "SEARCH_KEY has characters that no header can carry."
     if not (settings.SEARCH_URL or backend.default_url):
         return f"SEARCH_BACKEND={name} needs SEARCH_URL."
-    wrong = find_base_url_problem(
+    problem = find_base_url_problem(
         settings.SEARCH_URL or backend.default_url, settings.SEARCH_ALLOW_PRIVATE
     )
-    return f"SEARCH_URL: {wrong} (“allow private” is SEARCH_ALLOW_PRIVATE=true)" if wrong else None
+    if problem is None:
+        return None
+    return f"SEARCH_URL: {problem} (“allow private” is SEARCH_ALLOW_PRIVATE=true)"
 
 
 def get_configured_backend() -> SearchBackend:
@@ -157,12 +164,12 @@ async def search_web(client: ApiClient, query: str, count: int) -> list[SearchRe
     call = build_search_call(
         backend, backend.build_backend_request(query, count, settings.SEARCH_KEY)
     )
-    found = backend.read_results(read_search_answer(await client.fetch_answer(call)))
-    if not isinstance(found, list):
+    answer = await client.fetch_answer(call)
+    entries = backend.read_results(read_search_answer(answer))
+    if not isinstance(entries, list):
         raise BadResponse("The search backend's answer has no results to read.")
-    return [result for one in found if (result := convert_result(one, backend.snippet_field))][
-        :count
-    ]
+    results = (convert_result(entry, backend.snippet_field) for entry in entries)
+    return [result for result in results if result is not None][:count]
 
 
 def build_search_call(backend: SearchBackend, backend_request: BackendRequest) -> ApiCall:
@@ -182,7 +189,7 @@ def build_search_call(backend: SearchBackend, backend_request: BackendRequest) -
     )
 
 
-def read_search_answer(answer: HttpAnswer) -> dict[str, Any]:
+def read_search_answer(answer: HttpAnswer) -> JsonObject:
     """Return the JSON object in a backend's answer. Raises UpstreamError."""
     if not 200 <= answer.status < 300:
         raise make_backend_error(answer.status)
@@ -200,22 +207,22 @@ def make_backend_error(status: int) -> UpstreamError:
 
     It is never the caller's fault: key, quota and address belong to the deployment.
     """
-    kind = UnexpectedRedirect if 300 <= status < 400 else ServerFailed
-    error = kind(f"The search backend answered with the status {status}.")
+    message = f"The search backend answered with the status {status}."
+    error: UpstreamError = ServerFailed(message)
+    if 300 <= status < 400:
+        error = UnexpectedRedirect(message)
     error.upstream_status = status
     return error
 
 
-def convert_result(entry: Any, snippet_field: str) -> SearchResult | None:
+def convert_result(entry: object, snippet_field: str) -> SearchResult | None:
     """Return a result in our form; None when it has no web address."""
     if not isinstance(entry, dict) or not isinstance(link := entry.get("url"), str):
         return None
     if not link.startswith(("http://", "https://")):
         return None
-    title = entry.get("title")
-    text = entry.get(snippet_field)
     return {
-        "title": title if isinstance(title, str) else "",
+        "title": text_or_empty(entry.get("title")),
         "link": link,
-        "snippet": text if isinstance(text, str) else "",
+        "snippet": text_or_empty(entry.get(snippet_field)),
     }

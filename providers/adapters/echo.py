@@ -11,10 +11,11 @@ import re
 import struct
 import time
 from base64 import b64encode
-from typing import Any
+from collections.abc import Iterator
 
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk, make_completion, make_delta
+from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest, Credential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
@@ -34,48 +35,55 @@ class Adapter(BaseAdapter):
         if request.endpoint == EMBEDDINGS:
             yield [make_embeddings(request)]
             return
-        said = find_last_text(request.body)
+        text = find_last_text(request.body)
         if not request.stream:
-            yield [
-                make_completion(request, {"content": said}, None)
-                if request.endpoint == CHAT
-                else make_text_completion(request, said, "stop")
-            ]
+            yield [make_whole_answer(request, text)]
             return
-        for position, word in enumerate(re.findall(r"\S+\s*|\s+", said)):
-            if request.endpoint != CHAT:
-                yield [make_text_completion(request, word, None)]
-            else:
-                yield [
-                    make_delta(request, role="assistant", content=word)
-                    if position == 0
-                    else make_delta(request, content=word)
-                ]
+        for chunk in make_chunks(request, text):
+            yield [chunk]
             await asyncio.sleep(0)
-        yield [
-            make_delta(request, finish_reason="stop")
-            if request.endpoint == CHAT
-            else make_text_completion(request, "", "stop")
-        ]
 
     async def list_model_ids(self, credential: Credential) -> list[str]:
         return ["echo"]
 
 
-def find_last_text(body: dict[str, Any]) -> str:
+def find_last_text(body: JsonObject) -> str:
     """Find the text of the last user message, or of the prompt."""
     if "prompt" in body:
         prompt = body["prompt"]
-        return prompt if isinstance(prompt, str) else " ".join(map(str, prompt or [NO_USER_TEXT]))
+        if isinstance(prompt, str):
+            return prompt
+        return " ".join(map(str, prompt or [NO_USER_TEXT]))
     for message in reversed(body["messages"]):
         if message["role"] == "user":
             return join_texts(message.get("content")) or NO_USER_TEXT
     return NO_USER_TEXT
 
 
-def make_text_completion(request: ChatRequest, words: str, finish_reason: str | None) -> Chunk:
+def make_whole_answer(request: ChatRequest, text: str) -> Chunk:
+    """Return the text as one whole answer."""
+    if request.endpoint == CHAT:
+        return make_completion(request, {"content": text}, None)
+    return make_text_completion(request, text, "stop")
+
+
+def make_chunks(request: ChatRequest, text: str) -> Iterator[Chunk]:
+    """Yield the text word by word, then the finish reason."""
+    words = re.findall(r"\S+\s*|\s+", text)
+    if request.endpoint != CHAT:
+        yield from (make_text_completion(request, word, None) for word in words)
+        yield make_text_completion(request, "", "stop")
+        return
+    role = {"role": "assistant"}
+    for word in words:
+        yield make_delta(request, **role, content=word)
+        role = {}
+    yield make_delta(request, finish_reason="stop")
+
+
+def make_text_completion(request: ChatRequest, text: str, finish_reason: str | None) -> Chunk:
     """Return a legacy completion, or one chunk of it: both have this shape."""
-    choice = {"index": 0, "text": words, "logprobs": None, "finish_reason": finish_reason}
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
     return {
         "id": f"cmpl-{request.id}",
         "object": "text_completion",
@@ -86,13 +94,26 @@ def make_text_completion(request: ChatRequest, words: str, finish_reason: str | 
 
 
 def make_embeddings(request: ChatRequest) -> Chunk:
-    given = request.body["input"]
-    inputs = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
-    as_base64 = request.body.get("encoding_format") == "base64"
-    data = []
-    for index, item in enumerate(inputs):
-        raw = hashlib.shake_256(str(item).encode()).digest(DIMENSIONS)
-        vector = [(byte - 127.5) / 1024 for byte in raw]
-        value = b64encode(struct.pack(f"<{DIMENSIONS}f", *vector)).decode() if as_base64 else vector
-        data.append({"object": "embedding", "index": index, "embedding": value})
+    """Return the vectors of the input: one text, one list of token ids, or a list of either."""
+    inputs = request.body["input"]
+    if isinstance(inputs, str) or (inputs and isinstance(inputs[0], int)):
+        inputs = [inputs]
+    embeddings: list[object] = [make_vector(str(text)) for text in inputs]
+    if request.body.get("encoding_format") == "base64":
+        embeddings = [encode_vector(make_vector(str(text))) for text in inputs]
+    data = [
+        {"object": "embedding", "index": index, "embedding": embedding}
+        for index, embedding in enumerate(embeddings)
+    ]
     return {"object": "list", "data": data, "model": request.model}
+
+
+def make_vector(text: str) -> list[float]:
+    """Return numbers that depend on the text and mean nothing."""
+    digest = hashlib.shake_256(text.encode()).digest(DIMENSIONS)
+    return [(byte - 127.5) / 1024 for byte in digest]
+
+
+def encode_vector(vector: list[float]) -> str:
+    """Return a vector as OpenAI encodes it: base64 of little-endian floats."""
+    return b64encode(struct.pack(f"<{DIMENSIONS}f", *vector)).decode()

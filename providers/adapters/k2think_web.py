@@ -12,7 +12,6 @@ JWT of an account, guests send no credential. Of the parameters `temperature`, `
 
 import re
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urljoin
 from uuid import uuid4
 
@@ -27,8 +26,10 @@ from providers.exceptions import (
     TokenError,
     UpstreamError,
 )
-from providers.network.http_client import HttpAnswer, Target
+from providers.network.response import HttpAnswer
+from providers.network.target import Target
 from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, ChatRequest, Credential, NewCredential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
 from providers.upstream.stream_reader import DialectReader
@@ -52,18 +53,22 @@ class Adapter(BaseAdapter):
         return self.upstream.mode == Mode.GUEST
 
     def get_target(self, path: str) -> Target:
-        return super().get_target(f"guest/{path}" if self.is_guest and path == CHAT else path)
+        if self.is_guest and path == CHAT:
+            path = f"guest/{path}"
+        return super().get_target(path)
 
     def build_headers(self, credential: Credential) -> bytes:
         site = urljoin(self.upstream.base_url, "/")
-        page = f"{site}guest" if self.is_guest else site
-        own = (
-            f"Accept: text/event-stream,application/json\r\nOrigin: {site[:-1]}\r\nReferer: "
-            f"{page}\r\n"
+        page = site
+        if self.is_guest:
+            page = f"{site}guest"
+        lines = (
+            "Accept: text/event-stream,application/json\r\n"
+            f"Origin: {site[:-1]}\r\nReferer: {page}\r\n"
         )
-        return super().build_headers(credential) + own.encode("ascii")
+        return super().build_headers(credential) + lines.encode("ascii")
 
-    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
         body = super().build_payload(request, model)
         sampling = {
             "temperature": body.get("temperature"),
@@ -107,11 +112,11 @@ class Adapter(BaseAdapter):
         BadResponse.
         """
         error = k2think_dialect.detect_missing_model(super().read_refusal(answer, credential))
-        page = "html" in answer.get_header(b"content-type")
-        if page and answer.status != 429 and isinstance(error, TokenError | ModelMissing):
+        is_page = "html" in answer.get_header(b"content-type")
+        if is_page and answer.status != 429 and isinstance(error, TokenError | ModelMissing):
             return k2think_dialect.replace_error(
                 error, BadResponse("The upstream answered with a web page.")
-            )  # for example a captcha
+            )
         return error
 
     async def probe_credential(self, credential: Credential) -> None:
@@ -128,14 +133,19 @@ class Adapter(BaseAdapter):
             answer = await self.make_call(call, Credential(None, password))
         except Rejected as error:
             raise k2think_dialect.replace_error(error, AuthRejected(error.message)) from None
-        cookie = TOKEN_COOKIE.search(answer.get_header(b"set-cookie"))
-        try:
-            said = read_json(answer.body)
-        except ValueError:
-            said = None
-        token = (said.get("token") if isinstance(said, dict) else None) or (
-            cookie[1] if cookie else None
-        )
+        token = find_sign_in_token(answer)
         if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
             raise BadResponse("The upstream signed in without giving a token.")
         return NewCredential(token, expires_at=read_expiry(token))
+
+
+def find_sign_in_token(answer: HttpAnswer) -> object:
+    """Return the token in the body of a sign-in's answer, else in its cookie; None without one."""
+    try:
+        body = read_json(answer.body)
+    except ValueError:
+        body = None
+    if isinstance(body, dict) and body.get("token"):
+        return body["token"]
+    cookie = TOKEN_COOKIE.search(answer.get_header(b"set-cookie"))
+    return cookie and cookie[1]

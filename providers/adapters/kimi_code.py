@@ -8,12 +8,11 @@ not the key's. Bodies beyond 2 MiB get a 400 from the service. Sources: Kimi Cod
 and public reports of its error answers.
 """
 
-from typing import Any
-
 from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError
 from providers.filters.moonshot_usage import lift_usage
-from providers.network.http_client import HttpAnswer
+from providers.network.response import HttpAnswer
 from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
 
@@ -29,7 +28,7 @@ FORBIDDEN_ERRORS: tuple[tuple[str, type[UpstreamError]], ...] = (
 class Adapter(BaseAdapter):
     label = "Kimi Code, official"
 
-    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
         body = super().build_payload(request, model)
         body.pop("temperature", None)
         if request.endpoint == CHAT and "thinking" in model.options:
@@ -38,7 +37,9 @@ class Adapter(BaseAdapter):
 
     def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
         chunk = super().read_event(data, credential)
-        return None if chunk is None else lift_usage(chunk)
+        if chunk is not None:
+            chunk = lift_usage(chunk)
+        return chunk
 
     def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
         return lift_usage(super().parse_answer(request, data, credential))
@@ -46,14 +47,17 @@ class Adapter(BaseAdapter):
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
         """Return the error that an unsuccessful answer means, by the words of its message."""
         error = super().read_refusal(answer, credential)
-        said = error.message.lower()
-        meant = (
-            next((kind for words, kind in FORBIDDEN_ERRORS if words in said), None)
-            if answer.status == 403
-            else None
-        )
-        if meant is None:
+        if answer.status != 403:
             return error
-        found = meant(error.message, retry_after_seconds=error.retry_after_seconds)
-        found.upstream_status = answer.status
-        return found
+        message = error.message.lower()
+        for words, error_class in FORBIDDEN_ERRORS:
+            if words in message:
+                return change_error_class(error, error_class)
+        return error
+
+
+def change_error_class(error: UpstreamError, error_class: type[UpstreamError]) -> UpstreamError:
+    """Return the same refusal as an error of another class."""
+    replacement = error_class(error.message, retry_after_seconds=error.retry_after_seconds)
+    replacement.upstream_status = error.upstream_status
+    return replacement

@@ -14,14 +14,14 @@ the site.
 import asyncio
 import re
 import time
-from contextlib import aclosing
-from typing import Any
+from contextlib import aclosing, suppress
 
 import orjson
 
 from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, UpstreamTimeout
-from providers.network.api_client import ApiCall
+from providers.network.api_client import ApiCall, ApiResponse
 from providers.protocol.chunks import Batches
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import Credential, NewCredential
 from providers.upstream.web_chat import WebChat, WebChatTurn
 from providers.wire import kimi_common, kimi_rest_dialect
@@ -47,17 +47,12 @@ class Adapter(WebChat):
             credential.secret, self.upstream.base_url
         )
 
-    def read_error_object(self, body: Any) -> dict[str, Any] | None:
+    def read_error_object(self, body: object) -> JsonObject | None:
         return kimi_common.read_kimi_error(body)
 
     # --- one answer -------------------------------------------------------------------------------
     async def send_turn(self, turn: WebChatTurn) -> Batches:
-        seconds = turn.attempt.deadline - time.perf_counter()
-        try:
-            async with asyncio.timeout(seconds if seconds < float("inf") else None):
-                body = await self._prepare_question(turn)
-        except TimeoutError:
-            raise UpstreamTimeout("Preparing the chat took longer than a request may.") from None
+        body = await self._prepare_question_in_time(turn)
         limit_bytes = self.upstream.limits.event_bytes
         answer = KimiRestAnswer(turn.request, turn.attempt, turn.credential.secret)
         answer.remaining_continuations = kimi_rest_dialect.read_continuation_limit(turn.model)
@@ -76,41 +71,59 @@ class Adapter(WebChat):
             reader.begin_next_stream(EventSplitter(limit_bytes))
         reader.require_finish()
 
-    async def _prepare_question(self, turn: WebChatTurn) -> dict[str, Any]:
+    async def _prepare_question_in_time(self, turn: WebChatTurn) -> JsonObject:
+        """Prepare the question until the request's deadline. Raises UpstreamError."""
+        seconds_left = None
+        if turn.attempt.deadline < float("inf"):
+            seconds_left = turn.attempt.deadline - time.perf_counter()
+        try:
+            async with asyncio.timeout(seconds_left):
+                return await self._prepare_question(turn)
+        except TimeoutError:
+            raise UpstreamTimeout("Preparing the chat took longer than a request may.") from None
+
+    async def _prepare_question(self, turn: WebChatTurn) -> JsonObject:
         """Create the chat if there is none, upload its files, and return the question to send."""
-        credential = turn.credential
-        given = decode_attachments(turn.messages)
+        attachments = decode_attachments(turn.messages)
         if turn.resume is None:
-            made = await self.fetch_object(
-                "POST", "api/chat", credential, kimi_rest_dialect.build_new_chat(turn.model)
-            )
-            turn.attempt.chat_id = kimi_common.safe_id(made.get("id"))
-            if not turn.attempt.chat_id:
-                raise BadResponse("The upstream did not create a chat.")
-        refs = [await self._upload_attachment(turn, one) for one in given]
+            await self._create_chat(turn)
+        file_ids = [await self._upload_attachment(turn, attachment) for attachment in attachments]
         return kimi_rest_dialect.build_rest_question(
-            turn.model, kimi_common.render_chat_text(turn.messages), refs
+            turn.model, kimi_common.render_chat_text(turn.messages), file_ids
         )
+
+    async def _create_chat(self, turn: WebChatTurn) -> None:
+        """Create a chat at the site. Writes its id into the attempt. Raises UpstreamError."""
+        chat = await self.fetch_object(
+            "POST", "api/chat", turn.credential, kimi_rest_dialect.build_new_chat(turn.model)
+        )
+        turn.attempt.chat_id = kimi_common.safe_id(chat.get("id"))
+        if not turn.attempt.chat_id:
+            raise BadResponse("The upstream did not create a chat.")
 
     # --- images and files -------------------------------------------------------------------------
     async def _upload_attachment(self, turn: WebChatTurn, attachment: Attachment) -> str:
         """Upload an image or file, wait until the site has read it, and return its id."""
         credential = turn.credential
-        place = await self.fetch_object(
+        upload = await self.fetch_object(
             "POST",
             "api/pre-sign-url",
             credential,
             {"action": attachment.kind, "name": attachment.name},
         )
-        await self._put_attachment_data(place.get("url"), attachment)
-        told = {"type": attachment.kind, "name": attachment.name, "file_id": place.get("file_id")}
+        await self._put_attachment_data(upload.get("url"), attachment)
+        fields = {
+            "type": attachment.kind,
+            "name": attachment.name,
+            "file_id": upload.get("file_id"),
+        }
         if attachment.kind == "file":
-            told |= {
+            fields |= {
                 "file_id": "",
-                "object_name": place.get("object_name"),
+                "object_name": upload.get("object_name"),
                 "chat_id": turn.attempt.chat_id,
             }
-        file = await self.fetch_object("POST", "api/file", credential, told)
+        file = await self.fetch_object("POST", "api/file", credential, fields)
         file_id = kimi_common.safe_id(file.get("id"))
         if not file_id:
             raise BadResponse("The upstream did not take the file.")
@@ -118,19 +131,14 @@ class Adapter(WebChat):
             await self._wait_until_parsed(credential, file_id)
         return file_id
 
-    async def _put_attachment_data(self, url: Any, attachment: Attachment) -> None:
+    async def _put_attachment_data(self, url: object, attachment: Attachment) -> None:
         """Put the data at a presigned address, on whatever host; it gets none of our credentials.
 
         Raises BadResponse if the address is not usable or does not accept the data.
         """
-        upstream = self.upstream
-        found = PRESIGNED_URL.fullmatch(url) if isinstance(url, str) else None
-        scheme, host, port, path = found.groups() if found else ("", "", "", "")
-        schemes = ("https", "http") if upstream.allow_private else ("https",)
-        if scheme not in schemes or int(port or 0) > LAST_PORT:
-            raise BadResponse("The upstream gave no usable address to upload to.")
+        site, path = split_presigned_url(url, allow_http=self.upstream.allow_private)
         fields = {"body": attachment.data, "content_type": attachment.content_type}
-        call = ApiCall.from_path("PUT", f"{scheme}://{host}", path, **self.call_limits, **fields)
+        call = ApiCall.from_path("PUT", site, path, **self.call_limits, **fields)
         answer = await self.clients.api.fetch_answer(call)
         if not 200 <= answer.status < 300:
             raise BadResponse(f"The upload was answered with status {answer.status}.")
@@ -140,15 +148,20 @@ class Adapter(WebChat):
 
         Raises Rejected if it cannot read it, UpstreamTimeout if that takes too long.
         """
-        try:
+        is_parsed = False
+        with suppress(TimeoutError):
             async with asyncio.timeout(PARSE_SECONDS):
-                for _ in range(PARSE_TRIES):
-                    if await self._ask_if_parsed(credential, file_id):
-                        return
-                    await asyncio.sleep(PARSE_PAUSE_SECONDS)
-        except TimeoutError:
-            pass
-        raise UpstreamTimeout("The upstream took too long to read the file.")
+                is_parsed = await self._poll_until_parsed(credential, file_id)
+        if not is_parsed:
+            raise UpstreamTimeout("The upstream took too long to read the file.")
+
+    async def _poll_until_parsed(self, credential: Credential, file_id: str) -> bool:
+        """Ask up to PARSE_TRIES times, and return whether the site has read the file."""
+        for _ in range(PARSE_TRIES):
+            if await self._ask_if_parsed(credential, file_id):
+                return True
+            await asyncio.sleep(PARSE_PAUSE_SECONDS)
+        return False
 
     async def _ask_if_parsed(self, credential: Credential, file_id: str) -> bool:
         """Ask the site once, and return whether it has read the file.
@@ -161,12 +174,9 @@ class Adapter(WebChat):
         async with self.clients.api.open_call(call) as response:
             await self.require_answer_head(response, credential)
             try:
-                async for piece in response.iterate_body():
-                    if any(map(kimi_rest_dialect.is_file_parsed, splitter.feed(piece))):
-                        return True
+                return await has_parsed_event(response, splitter)
             except EventTooLong:
                 raise BadResponse("The upstream sent too long an event.") from None
-        return any(map(kimi_rest_dialect.is_file_parsed, splitter.finish()))
 
     # --- beside the path --------------------------------------------------------------------------
     async def probe_credential(self, credential: Credential) -> None:
@@ -185,3 +195,28 @@ class Adapter(WebChat):
             raise ModelMissing("The upstream has no such chat.")
         call = self.build_call("DELETE", f"api/chat/{chat_id}", credential)
         await self.make_call(call, credential)
+
+
+def split_presigned_url(url: object, *, allow_http: bool) -> tuple[str, str]:
+    """Return the site and the path of an address to upload to.
+
+    Raises BadResponse if it is not usable.
+    """
+    match = None
+    if isinstance(url, str):
+        match = PRESIGNED_URL.fullmatch(url)
+    if match is None:
+        raise BadResponse("The upstream gave no usable address to upload to.")
+    scheme, host, port, path = match.groups()
+    is_secure = scheme == "https" or allow_http
+    if not is_secure or int(port or 0) > LAST_PORT:
+        raise BadResponse("The upstream gave no usable address to upload to.")
+    return f"{scheme}://{host}", path
+
+
+async def has_parsed_event(response: ApiResponse, splitter: EventSplitter) -> bool:
+    """Return whether an event says that the file has been read. Raises Rejected, EventTooLong."""
+    async for piece in response.iterate_body():
+        if any(map(kimi_rest_dialect.is_file_parsed, splitter.feed(piece))):
+            return True
+    return any(map(kimi_rest_dialect.is_file_parsed, splitter.finish()))

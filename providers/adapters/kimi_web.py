@@ -12,12 +12,12 @@ documentation.
 """
 
 from contextlib import aclosing
-from typing import Any
 
 import orjson
 
 from providers.exceptions import AuthRejected, Rejected
 from providers.protocol.chunks import Batches
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import Credential, NewCredential
 from providers.upstream.stream_reader import DialectReader
 from providers.upstream.web_chat import WebChat, WebChatTurn
@@ -39,21 +39,23 @@ class Adapter(WebChat):
         lines = super().build_headers(credential) + b"Connect-Protocol-Version: 1\r\n"
         return lines + kimi_common.build_header_lines(credential.secret, self.upstream.base_url)
 
-    def read_error_object(self, body: Any) -> dict[str, Any] | None:
+    def read_error_object(self, body: object) -> JsonObject | None:
         return kimi_common.read_kimi_error(body)
 
     async def send_turn(self, turn: WebChatTurn) -> Batches:
         credential = turn.credential
         if find_non_text_parts(turn.messages):
             raise Rejected("This model takes no images and no files.", param="messages")
-        known = (turn.resume.chat_id, turn.resume.parent_id) if turn.resume else ()
-        asked = kimi_web_dialect.build_web_question(
-            turn.model, kimi_common.render_chat_text(turn.messages), *known
+        question = kimi_web_dialect.build_web_question(
+            turn.model,
+            kimi_common.render_chat_text(turn.messages),
+            turn.attempt.chat_id,
+            turn.attempt.parent_id,
         )
         answer = kimi_web_dialect.KimiWebAnswer(turn.request, turn.attempt, credential.secret)
         reader = DialectReader(answer, connect.FrameSplitter(self.upstream.limits.event_bytes))
         target = self.get_target(CHAT_PATH, "application/connect+json")
-        body = connect.build_frame(orjson.dumps(asked))
+        body = connect.build_frame(orjson.dumps(question))
         async with aclosing(self.stream_chunks(turn, target, body, reader)) as batches:
             async for batch in batches:
                 yield batch

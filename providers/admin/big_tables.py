@@ -3,7 +3,7 @@
 Big tables are those with too many rows to count.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -32,8 +32,10 @@ MOST_COUNTED = 10_000  # rows deleted along with others; beyond it the page says
 REFERENCE_DEPTH = 3  # references that are followed to count them
 MOST_AUDITED = 1_000  # rows of one action that each get a note in their history
 SEARCH_LENGTH = 200
+NAME_LENGTH = 200  # of a row in the history
+RowsToDelete = QuerySet[Model] | Sequence[Model]
 # names, counts, models that the user may not delete, protected rows
-DeletionSummary = tuple[list[Any], dict[str, Any], set[str], list[Any]]
+DeletionSummary = tuple[list[str], dict[str, Any], set[str], list[str]]
 
 
 # --- shared by all admins -------------------------------------------------------------------------
@@ -42,13 +44,15 @@ def render_badge(colour: str, text: object) -> SafeString:
     return format_html('<span class="badge badge-{}">{}</span>', colour, text)
 
 
-def make_time_column(name: str, label: str) -> Callable[[Any, Any], str]:
+def make_time_column(name: str, label: str) -> Callable[[Any, Model], str]:
     """Return a column or read-only field for the time in the field `name`, to the second."""
 
     @admin.display(description=label, ordering=name)
-    def render_time(self: Any, row: Any) -> str:
-        at = getattr(row, name)
-        return date_format(timezone.localtime(at), "Y-m-d H:i:s") if at else NO_VALUE
+    def render_time(self: object, row: Model) -> str:
+        time = getattr(row, name)
+        if time is None:
+            return NO_VALUE
+        return date_format(timezone.localtime(time), "Y-m-d H:i:s")
 
     return render_time
 
@@ -60,7 +64,7 @@ def render_count(model: type[Model], count: int) -> str:
 
 def record_in_history(
     request: HttpRequest,
-    rows: QuerySet[Any],
+    rows: QuerySet[Model],
     change_message: str,
     flag: int = CHANGE,
     get_name: Callable[[Any], str] = str,
@@ -68,22 +72,19 @@ def record_in_history(
     """Write a note into the history of rows that are about to be changed or deleted.
 
     Call it before the deed, because the rows may not match their filter afterwards. With more than
-    AUDITED rows a single note is written for all. `get_name` returns a row's name in the history:
-    an id where the row's own text is private.
+    MOST_AUDITED rows a single note is written for all. `get_name` returns a row's name in the
+    history: an id where the row's own text is private.
     """
-    some = list(rows[: MOST_AUDITED + 1])
-    if not some:
+    first_rows = list(rows[: MOST_AUDITED + 1])
+    if not first_rows:
         return
-    kind = ContentType.objects.get_for_model(some[0])
-    many = f"more than {render_count(type(some[0]), MOST_AUDITED)}"
-    notes = (
-        [(None, many)]
-        if len(some) > MOST_AUDITED
-        else [(row.pk, get_name(row)[:200]) for row in some]
-    )
+    model = type(first_rows[0])
+    notes = [(row.pk, get_name(row)[:NAME_LENGTH]) for row in first_rows]
+    if len(first_rows) > MOST_AUDITED:
+        notes = [(None, f"more than {render_count(model, MOST_AUDITED)}")]
     entry = {
         "user_id": request.user.pk,
-        "content_type": kind,
+        "content_type": ContentType.objects.get_for_model(model),
         "action_flag": flag,
         "change_message": change_message,
     }
@@ -103,16 +104,18 @@ class AheadPaginator(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def count(self) -> int:
-        seen = self._find_last_position((self.number - 1) * self.per_page)
-        return seen or self._find_last_position(0)
+        page_start = (self.number - 1) * self.per_page
+        return self._find_last_position(page_start) or self._find_last_position(0)
 
     def _find_last_position(self, start: int) -> int:
         """Return the position of the last row that is visible from `start`; 0 when none is."""
         reach = self.per_page * (1 + PAGES_AHEAD)
-        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        found = len(rows.values_list("pk")[start : start + reach + 1])
-        self.has_more = found > reach
-        return start + min(found, reach) if found else 0
+        rows: QuerySet[Model] = self.object_list  # type: ignore[assignment]
+        count = len(rows.values_list("pk")[start : start + reach + 1])
+        self.has_more = count > reach
+        if count == 0:
+            return 0
+        return start + min(count, reach)
 
 
 class BigTableList(ChangeList):
@@ -122,11 +125,9 @@ class BigTableList(ChangeList):
     """
 
     def get_ordering_field(self, field_name: Any) -> Any:
-        return (
-            super().get_ordering_field(field_name)
-            if field_name in (self.sortable_by or ())
-            else None
-        )
+        if field_name not in (self.sortable_by or ()):
+            return None
+        return super().get_ordering_field(field_name)
 
 
 class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -141,30 +142,37 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
 
     def get_paginator(
-        self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any
-    ) -> Any:
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Model],
+        per_page: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> AheadPaginator:
         paginator = AheadPaginator(queryset, per_page, *args, **kwargs)
         number = parse_integer(request.GET.get(PAGE_VAR, ""), 1, MOST_PAGE_NUMBER) or 1
         paginator.number = min(number, LAST_PAGE)
         return paginator
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
         return BigTableList
 
     def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
+        self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
+    ) -> tuple[QuerySet[Model], bool]:
         term = search_term.strip()[:SEARCH_LENGTH]
-        return (self.find_rows(queryset, term) if term else queryset), False
+        if term:
+            queryset = self.find_rows(queryset, term)
+        return queryset, False
 
-    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Model], term: str) -> QuerySet[Model]:
         """Return the rows that the search term finds."""
         raise NotImplementedError
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> DeletionSummary:
+    def get_deleted_objects(self, objs: RowsToDelete, request: HttpRequest) -> DeletionSummary:
         return summarize_deletion(self.admin_site, objs, request)
 
-    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Model]) -> Any:
         return record_in_history(request, queryset, "", DELETION, self.get_history_name)
 
     def get_history_name(self, row: Any) -> str:
@@ -172,18 +180,16 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return str(row)
 
 
-def count_bounded(rows: QuerySet[Any]) -> int:
+def count_bounded(rows: QuerySet[Model]) -> int:
     """Count rows, up to MOST_COUNTED + 1."""
     return rows.order_by().values("pk")[: MOST_COUNTED + 1].count()
 
 
 def render_model_count(model: type[Model], count: int) -> str:
     """Return a count in words: `2 upstream tokens`, or `more than 10000 upstream tokens`."""
-    return (
-        f"more than {render_count(model, MOST_COUNTED)}"
-        if count > MOST_COUNTED
-        else render_count(model, count)
-    )
+    if count > MOST_COUNTED:
+        return f"more than {render_count(model, MOST_COUNTED)}"
+    return render_count(model, count)
 
 
 def find_dependent_models(
@@ -194,24 +200,20 @@ def find_dependent_models(
     Each has the first lookup that leads from it back to `model`. `depth` is the number of
     references that are followed.
     """
-    going = [relation for relation in model._meta.related_objects if relation.on_delete is CASCADE]
-    found: dict[type[Model], str] = {}
-    for relation in going:
-        back = f"{relation.field.name}__{path}" if path else relation.field.name
-        found.setdefault(relation.related_model, back)
-    if depth > 1:
-        for relation in going:
-            found = (
-                find_dependent_models(
-                    relation.related_model, found[relation.related_model], depth - 1
-                )
-                | found
-            )
-    return found
+    lookups: dict[type[Model], str] = {}
+    for relation in model._meta.related_objects:
+        if relation.on_delete is CASCADE:
+            lookup = "__".join(filter(None, (relation.field.name, path)))
+            lookups.setdefault(relation.related_model, lookup)
+    if depth == 1:
+        return lookups
+    for dependent, lookup in list(lookups.items()):
+        lookups = find_dependent_models(dependent, lookup, depth - 1) | lookups
+    return lookups
 
 
 def summarize_deletion(
-    site: admin.AdminSite, objs: QuerySet[Any] | list[Any], request: HttpRequest
+    site: admin.AdminSite, objs: RowsToDelete, request: HttpRequest
 ) -> DeletionSummary:
     """Return a summary of a deletion for the page that asks for confirmation.
 
@@ -219,21 +221,40 @@ def summarize_deletion(
     the user may not delete. No count goes far beyond MOST_COUNTED, however many rows there are.
     """
     opts = objs[0]._meta
-    total = len(objs) if isinstance(objs, list) else count_bounded(objs)
-    names: list[Any] = [str(row) for row in objs[:MOST_NAMED]]
-    if total > MOST_NAMED:
-        names.append(f"… and {'many' if total > MOST_COUNTED else total - MOST_NAMED} more")
-    counts: dict[str, Any] = {str(opts.verbose_name_plural): render_bounded_count(total)}
-    lacking = set()
-    for dependent, back in find_dependent_models(opts.model).items():
-        if count := count_bounded(dependent._base_manager.filter(**{f"{back}__in": objs})):
-            names.append(render_model_count(dependent, count))
-            counts[str(dependent._meta.verbose_name_plural)] = render_bounded_count(count)
-            registered = site._registry.get(dependent)
-            if registered is not None and not registered.has_delete_permission(request):
-                lacking.add(str(dependent._meta.verbose_name))
-    return names, counts, lacking, []
+    total = count_objects(objs)
+    names = [str(row) for row in objs[:MOST_NAMED]]
+    if total > MOST_COUNTED:
+        names.append("… and many more")
+    elif total > MOST_NAMED:
+        names.append(f"… and {total - MOST_NAMED} more")
+    counts = {str(opts.verbose_name_plural): render_bounded_count(total)}
+    forbidden = set()
+    for dependent, lookup in find_dependent_models(opts.model).items():
+        count = count_bounded(dependent._base_manager.filter(**{f"{lookup}__in": objs}))
+        if count == 0:
+            continue
+        names.append(render_model_count(dependent, count))
+        counts[str(dependent._meta.verbose_name_plural)] = render_bounded_count(count)
+        if not may_delete(site, dependent, request):
+            forbidden.add(str(dependent._meta.verbose_name))
+    return names, counts, forbidden, []
+
+
+def count_objects(objs: RowsToDelete) -> int:
+    """Count rows, up to MOST_COUNTED + 1 where they are not read yet."""
+    if isinstance(objs, QuerySet):
+        return count_bounded(objs)
+    return len(objs)
+
+
+def may_delete(site: admin.AdminSite, model: type[Model], request: HttpRequest) -> bool:
+    """Return whether the user may delete rows of a model; anybody may where it has no admin."""
+    model_admin = site._registry.get(model)
+    return model_admin is None or model_admin.has_delete_permission(request)
 
 
 def render_bounded_count(count: int) -> int | str:
-    return f"more than {MOST_COUNTED}" if count > MOST_COUNTED else count
+    """Return a count for a page; beyond MOST_COUNTED it is not exact."""
+    if count > MOST_COUNTED:
+        return f"more than {MOST_COUNTED}"
+    return count

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_protect
 from providers.admin.big_tables import (
     BigTableAdmin,
     DeletionSummary,
+    RowsToDelete,
     make_time_column,
     record_in_history,
     render_badge,
@@ -34,46 +35,47 @@ class SlicedDeletion:
     deletion is finished when the page comes; a large one continues in the background.
     """
 
-    admin_site: Any
-    model: Any
+    admin_site: admin.AdminSite
     opts: Any
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         """Return the rows without those that are being deleted."""
-        rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
-        going = Deletion.objects.running().filter(model=self.opts.label_lower).exclude(object_id="")
-        ids = list(going.values_list("object_id", flat=True))
-        return rows.exclude(pk__in=ids) if ids else rows
+        rows: QuerySet[Model] = super().get_queryset(request)  # type: ignore[misc]
+        running = Deletion.objects.running().filter(model=self.opts.label_lower)
+        ids = list(running.exclude(object_id="").values_list("object_id", flat=True))
+        if ids:
+            rows = rows.exclude(pk__in=ids)
+        return rows
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> DeletionSummary:
+    def get_deleted_objects(self, objs: RowsToDelete, request: HttpRequest) -> DeletionSummary:
         return summarize_deletion(self.admin_site, objs, request)
 
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Model]) -> Any:
         return record_in_history(request, queryset, "", DELETION)
 
     @method_decorator(csrf_protect)
     def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: Any = None
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """Run Django's view without its transaction: each slice has a transaction of its own."""
         page: HttpResponse = self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]
         return page
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
         self.delete_or_leave_rest(request, [obj])
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> None:
         self.delete_or_leave_rest(request, queryset)
 
-    def delete_or_leave_rest(self, request: HttpRequest, rows: Any) -> None:
+    def delete_or_leave_rest(self, request: HttpRequest, rows: RowsToDelete) -> None:
         """Delete the rows for up to DELETION_WAIT_SECONDS; leave the rest to the worker.
 
         Writes the deletions, and tells the user when rows are left.
         """
-        begun = deletion_jobs.create_deletions(rows, request.user.get_username())
-        deletion_jobs.continue_deletions(begun, settings.DELETION_WAIT_SECONDS)
-        left = Deletion.objects.running().filter(pk__in=[one.pk for one in begun]).count()
-        if left:
+        deletions = deletion_jobs.create_deletions(rows, request.user.get_username())
+        deletion_jobs.continue_deletions(deletions, settings.DELETION_WAIT_SECONDS)
+        ids = [deletion.pk for deletion in deletions]
+        if Deletion.objects.running().filter(pk__in=ids).exists():
             deletion_jobs.send_deletion_task()
             text = format_html(
                 "It takes longer: out of use already, and removed in the background. <a "
@@ -114,13 +116,13 @@ class DeletionAdmin(BigTableAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    def find_rows(self, queryset: QuerySet[Model], term: str) -> QuerySet[Model]:
         return queryset.filter(object_id=term) | queryset.filter(name__startswith=term)
 
     @admin.display(description="kind")
@@ -131,4 +133,6 @@ class DeletionAdmin(BigTableAdmin):
     def state_badge(self, deletion: Deletion) -> SafeString:
         if deletion.finished_at is not None:
             return render_badge("good", "done")
-        return render_badge("wait", "running" if deletion.alive_until else "waits for the worker")
+        if deletion.alive_until is not None:
+            return render_badge("wait", "running")
+        return render_badge("wait", "waits for the worker")

@@ -99,12 +99,12 @@ class ModelAliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("alias", "public_id", "thinking", "search", "has_model")
     search_fields = ("alias", "public_id")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelAlias]:
+        """Return the aliases, each with `is_served`: whether a model answers for it."""
         served = ChatModel.objects.served().filter(public_id=OuterRef("public_id"))
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(served=Exists(served))
-        return rows
+        rows: QuerySet[ModelAlias] = super().get_queryset(request)
+        return rows.annotate(is_served=Exists(served))
 
     @admin.display(boolean=True, description="model there")
     def has_model(self, alias: Any) -> bool:
-        found: bool = alias.served
-        return found
+        return bool(alias.is_served)

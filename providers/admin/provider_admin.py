@@ -5,6 +5,7 @@ from typing import Any, cast
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.options import InlineModelAdmin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
@@ -62,18 +63,17 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        moved = destination.destination(cleaned.get("kind", ""), cleaned.get("base_url", ""))
-        if (
-            self.instance.allow_private
-            and moved != self.instance.destination
-            and not self.user.is_superuser
-        ):
+        present = self.instance
+        address = destination.destination(cleaned.get("kind", ""), cleaned.get("base_url", ""))
+        is_moved = address != present.destination
+        if present.allow_private and is_moved and not self.user.is_superuser:
             text = "It may be on this machine or network: only a superuser may change its address."
             self.add_error("base_url", text)
-        decides = self.user.has_perm(CHANGE_TOKENS_PERMISSION)
-        cleaned["confirm_tokens"] = decides and bool(cleaned.get("confirm_tokens"))
-        borrows = settings.PASSTHROUGH_PROVIDER
-        if borrows and cleaned.get("name") == borrows != self.instance.name and not decides:
+        may_send_tokens = self.user.has_perm(CHANGE_TOKENS_PERMISSION)
+        cleaned["confirm_tokens"] = may_send_tokens and bool(cleaned.get("confirm_tokens"))
+        name = cleaned.get("name")
+        gets_callers_tokens = bool(name) and name == settings.PASSTHROUGH_PROVIDER
+        if gets_callers_tokens and name != present.name and not may_send_tokens:
             self.add_error(
                 "name",
                 "The provider of this name gets callers' tokens: you may not say which one it is.",
@@ -96,11 +96,11 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("name", "base_url")
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "enabled")}),
-        ("As whom it is asked", {"fields": ("mode", "needs_token", "rotation")}),
+        ("How it is called", {"fields": ("mode", "needs_token", "rotation")}),
         ("What it can do", {"fields": ("native_tools", "reports_usage")}),
         ("Network", {"fields": ("allow_private", "headers")}),
         (
-            "Patience",
+            "Time limits",
             {
                 "fields": (
                     ("connect_seconds", "first_byte_seconds"),
@@ -112,12 +112,19 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(models_there=Count("models"))
+        """Return the providers, each with `number_of_models`."""
+        rows: QuerySet[Any] = (
+            super().get_queryset(request).annotate(number_of_models=Count("models"))
+        )
         return rows
 
-    def get_inlines(self, request: HttpRequest, obj: Provider | None) -> Any:
-        few = obj is None or obj.models.count() <= INLINE_MODELS
-        return [ChatModelInline] if few and request.user.is_superuser else []
+    def get_inlines(
+        self, request: HttpRequest, obj: Provider | None
+    ) -> list[type[InlineModelAdmin]]:  # type: ignore[type-arg]
+        has_few_models = obj is None or obj.models.count() <= INLINE_MODELS
+        if has_few_models and request.user.is_superuser:
+            return [ChatModelInline]
+        return []
 
     # --- the form ---------------------------------------------------------------------------------
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
@@ -135,20 +142,27 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
         return self.has_change_permission(request, obj)
 
     def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
+        self,
+        request: HttpRequest,
+        obj: Provider | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> type[forms.ModelForm]:  # type: ignore[type-arg]
         """Return the form class with the user who fills it in.
 
         `allow_private` opens the gateway's own network, so only superusers may change it.
         """
-        made = super().get_form(request, obj, change, **kwargs)
-        if "allow_private" in made.base_fields and not request.user.is_superuser:
-            made.base_fields["allow_private"].disabled = True
-            made.base_fields["allow_private"].help_text += " Only a superuser may change this."
-        made.user = cast(User, request.user)  # type: ignore[attr-defined]
-        return made
+        form_class = super().get_form(request, obj, change, **kwargs)
+        allow_private = form_class.base_fields.get("allow_private")
+        if allow_private is not None and not request.user.is_superuser:
+            allow_private.disabled = True
+            allow_private.help_text += " Only a superuser may change this."
+        form_class.user = cast(User, request.user)  # type: ignore[attr-defined]
+        return form_class
 
-    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: Provider, form: ProviderForm, change: bool
+    ) -> None:
         if form.cleaned_data.get("confirm_tokens") and obj.set_aside_reason:
             obj.confirm_destination()
             record_in_history(
@@ -163,7 +177,7 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
                 reverse("admin:providers_provider_confirm", args=[obj.pk]),
             )
             text = format_html(
-                "{} Until then it is set aside and not asked. {}", obj.set_aside_reason, link
+                "{} Until then it is set aside and not called. {}", obj.set_aside_reason, link
             )
             self.message_user(request, text, messages.WARNING)
 
@@ -194,20 +208,20 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_confirmation(self, request: HttpRequest, provider: Provider) -> HttpResponse:
         """Save the confirmation of the address that the user saw; ask again if it changed."""
-        again = HttpResponseRedirect(
+        confirmation_page = HttpResponseRedirect(
             reverse("admin:providers_provider_confirm", args=[provider.pk])
         )
         if request.POST.get("destination") != provider.destination:
             self.message_user(
                 request, "The address has changed since: look at it again.", messages.ERROR
             )
-            return again
-        same = Provider.objects.filter(
+            return confirmation_page
+        unchanged = Provider.objects.filter(
             pk=provider.pk, kind=provider.kind, base_url=provider.base_url
         )
-        if not same.update(confirmed_destination=provider.destination):
-            return again
-        record_in_history(request, same, f"Tokens may be sent to {provider.destination}.")
+        if not unchanged.update(confirmed_destination=provider.destination):
+            return confirmation_page
+        record_in_history(request, unchanged, f"Tokens may be sent to {provider.destination}.")
         self.message_user(request, f"The tokens of {provider} are in use again.", messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:index"))
 
@@ -223,9 +237,11 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="mode", ordering="mode")
     def mode_badge(self, provider: Provider) -> SafeString:
-        return render_badge("wait" if provider.mode == Mode.GUEST else "good", provider.mode)
+        colour = "good"
+        if provider.mode == Mode.GUEST:
+            colour = "wait"
+        return render_badge(colour, provider.mode)
 
-    @admin.display(description="models", ordering="models_there")
+    @admin.display(description="models", ordering="number_of_models")
     def model_count(self, provider: Any) -> int:
-        found: int = provider.models_there
-        return found
+        return int(provider.number_of_models)

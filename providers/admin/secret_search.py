@@ -8,8 +8,9 @@ openly (a name, a mask, an id) becomes the `?q=` of a list.
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
@@ -27,10 +28,10 @@ class SecretSearch:
     """
 
     searches_by_post = True
-    admin_site: Any
+    admin_site: AdminSite
     opts: Any
 
-    def find_by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
+    def find_by_secret(self, queryset: QuerySet[Model], secret: str) -> QuerySet[Model]:
         """Return the rows that have exactly this secret."""
         raise NotImplementedError
 
@@ -55,7 +56,9 @@ class SecretSearch:
             raise PermissionDenied
         term = request.POST.get("q", "").strip()[:SECRET_LENGTH]
         rows = self.get_queryset(request)  # type: ignore[attr-defined]
-        exact = list(self.find_by_secret(rows, term)[:2]) if term else []
+        exact: list[Model] = []
+        if term:
+            exact = list(self.find_by_secret(rows, term)[:2])
         if len(exact) == 1:
             return HttpResponseRedirect(self.build_address("change", exact[0].pk))
         if exact:
@@ -72,8 +75,10 @@ class SecretSearch:
             query.pop(name, None)
         if term:
             query["q"] = term
-        parameters = f"?{query.urlencode()}" if query else ""
-        return HttpResponseRedirect(self.build_address("changelist") + parameters)
+        address = self.build_address("changelist")
+        if query:
+            address += f"?{query.urlencode()}"
+        return HttpResponseRedirect(address)
 
-    def build_address(self, page: str, *args: Any) -> str:
+    def build_address(self, page: str, *args: object) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)

@@ -47,18 +47,20 @@ def read_changes(
         changed = list(
             rows.filter(changed__gt=seen_version).values_list(*columns).iterator(ROWS_AT_ONCE)
         )
-        graves = Tombstone.objects.filter(topic=topic, version__gt=seen_version)
-        deleted = list(graves.values_list("row_id", flat=True).iterator(ROWS_AT_ONCE))
+        tombstones = Tombstone.objects.filter(topic=topic, version__gt=seen_version)
+        deleted = list(tombstones.values_list("row_id", flat=True).iterator(ROWS_AT_ONCE))
         if seen_version >= read_floor(topic):
             return Changes(version, False, changed, deleted)
     return Changes(version, True, list(rows.values_list(*columns).iterator(ROWS_AT_ONCE)), [])
 
 
 def read_version(topic: str) -> int:
+    """Return the number of changes of a topic so far."""
     return Revision.objects.filter(topic=topic).values_list("version", flat=True).first() or 0
 
 
 def read_floor(topic: str) -> int:
+    """Return the oldest version of a topic since which every change is known."""
     return Revision.objects.filter(topic=topic).values_list("floor", flat=True).first() or 0
 
 

@@ -1,4 +1,4 @@
-"""Tell an outage of the database from a fault of this program or of its tables.
+"""Distinguish an outage of the database from a fault of this program or of its tables.
 
 An outage ends by itself: the caller gets a 503 `database_unavailable` and may retry. Any other
 error, such as a missing column or a value that the database refuses, stays until somebody acts: the
@@ -69,8 +69,9 @@ def log_fault(error: AnyDatabaseError) -> None:
 
     Only the first line of its text is logged: the other lines may hold the values of a row.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__)[-1:]:
+        place = f"{frame.filename}:{frame.lineno}"
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", "")
     kind = (f"{type(error).__name__} {state}".strip(), f"{place} {first_line(error)}")
@@ -81,11 +82,11 @@ def log_fault(error: AnyDatabaseError) -> None:
     if len(_logged_at) >= MOST_LOGGED_KINDS:
         _logged_at.pop(next(iter(_logged_at)))
     _logged_at[kind] = now
-    shown = type(error)(first_line(error))
+    short_error = type(error)(first_line(error))
     logger.error(
         "a database error that is no outage (%s); it is logged once a minute",
         kind[0],
-        exc_info=(type(error), shown, error.__traceback__),
+        exc_info=(type(error), short_error, error.__traceback__),
     )
 
 

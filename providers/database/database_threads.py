@@ -34,7 +34,7 @@ class TooLate(OperationalError):
 
 
 class CallerQueue:
-    """The queue of one caller's work: PER_CALLER pieces run, others wait in the order of arrival.
+    """The queue of one caller's work: WORK_PER_CALLER pieces run, the others wait in turn.
 
     It is no `KeyedLocks`: several pieces run at once, and the longest wait depends on the position.
     """
@@ -46,8 +46,8 @@ class CallerQueue:
     async def wait_for_work_slot(self) -> None:
         """Wait until the next piece of work may start.
 
-        The limit is DATABASE_TIMEOUT_SECONDS, and as much again for each PER_CALLER pieces that
-        wait ahead of it. Raises DatabaseUnavailable when that time is over.
+        The limit is DATABASE_TIMEOUT_SECONDS, and as much again for each WORK_PER_CALLER pieces
+        that wait ahead of it. Raises DatabaseUnavailable when that time is over.
         """
         rounds = 1 + self._waiting_count // WORK_PER_CALLER
         self._waiting_count += 1
@@ -76,28 +76,29 @@ class Threads:
 
         The function may use the ORM. Any error that it raises is raised here.
         """
-
         return await asyncio.wrap_future(self._submit_work(partial(function, *args, **kwargs)))
 
     async def start_work(
         self, caller: Hashable, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> "asyncio.Future[T]":
-        """Start `function(*args)` in a thread, when less than PER_CALLER of the caller's work runs.
+        """Start `function(*args)` in a thread, as soon as less than WORK_PER_CALLER others run.
+
+        Only the caller's own work is counted.
 
         Returns a future as soon as the work is given to the threads: time spent waiting for the
         caller's own earlier work does not count as waiting for the database. Raises
         DatabaseUnavailable when the earlier work takes so long that the database must be in
         trouble.
         """
-        line = self._caller_queues.get(caller)
-        if line is None:
-            line = self._caller_queues[caller] = CallerQueue()
-        await line.wait_for_work_slot()
+        queue = self._caller_queues.get(caller)
+        if queue is None:
+            queue = self._caller_queues[caller] = CallerQueue()
+        await queue.wait_for_work_slot()
         loop = asyncio.get_running_loop()
 
         def schedule_release(done: Future[T]) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(line.release_work_slot)
+                loop.call_soon_threadsafe(queue.release_work_slot)
 
         work = self._submit_work(partial(function, *args, **kwargs))
         # the thread is busy until the work ends, even if nobody waits for it

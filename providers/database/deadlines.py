@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 SHUT_DOWN_SECONDS = 1.0  # for late work to notice that its connection is closed
@@ -29,10 +29,10 @@ class TimeLimit:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._late_work: dict[asyncio.Task[Any], Connection] = {}
+        self._late_work: dict[asyncio.Task[object], Connection] = {}
         self._closing_tasks: set[asyncio.Task[None]] = set()
 
-    async def wait_for_work(self, work: Coroutine[Any, Any, T], connection: Connection) -> T:
+    async def wait_for_work(self, work: Coroutine[object, object, T], connection: Connection) -> T:
         """Return the result of `work`, which uses the connection.
 
         Raises TimeoutError when the result does not come in time.
@@ -48,11 +48,11 @@ class TimeLimit:
         self._add_late_work(task, connection)
         raise TimeoutError
 
-    def _add_late_work(self, task: "asyncio.Task[Any]", connection: Connection) -> None:
+    def _add_late_work(self, task: "asyncio.Task[object]", connection: Connection) -> None:
         self._late_work[task] = connection
         task.add_done_callback(self._close_after_work)
 
-    def _close_after_work(self, task: "asyncio.Task[Any]") -> None:
+    def _close_after_work(self, task: "asyncio.Task[object]") -> None:
         connection = self._late_work.pop(task, None)
         if not task.cancelled():
             task.exception()  # else asyncio logs an error that nobody fetched
@@ -66,18 +66,18 @@ class TimeLimit:
 
         No connection is closed under work that waits for it: the event loop would watch a file
         descriptor that is gone, and uvloop ends the process then. Instead the stream is shut down,
-        which wakes the work. Work that has not ended after HANG_UP_SECONDS is cancelled.
+        which wakes the work. Work that has not ended after SHUT_DOWN_SECONDS is cancelled.
         """
-        late = self._late_work
+        late_work = self._late_work
         self._late_work = {}
-        for connection in late.values():
+        for connection in late_work.values():
             shut_down_stream(connection)
-        if late:
-            _, stuck = await asyncio.wait(late, timeout=SHUT_DOWN_SECONDS)
-            for task in stuck:
+        if late_work:
+            _, stuck_tasks = await asyncio.wait(late_work, timeout=SHUT_DOWN_SECONDS)
+            for task in stuck_tasks:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        for connection in late.values():
+            await asyncio.gather(*late_work, return_exceptions=True)
+        for connection in late_work.values():
             await connection.close()
         await asyncio.gather(*self._closing_tasks, return_exceptions=True)
 

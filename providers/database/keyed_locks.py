@@ -2,10 +2,10 @@
 
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
-LockType = TypeVar("LockType", bound=Any)  # of asyncio or of threading
+LockType = TypeVar("LockType")  # of asyncio or of threading
 
 
 class KeyedLocks(Generic[LockType]):

@@ -6,10 +6,10 @@ claim. A process that dies releases nothing: its lease ends by itself.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import cast
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
@@ -50,30 +50,32 @@ def read_clock_difference() -> timedelta:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         difference: timedelta = cursor.fetchone()[0] - datetime.now(UTC)
-    return difference if abs(difference.total_seconds()) > CLOCKS_DIFFER_SECONDS else timedelta()
+    if abs(difference.total_seconds()) <= CLOCKS_DIFFER_SECONDS:
+        return timedelta()
+    return difference
 
 
 class LeaseQuerySet:
     """A mixin for query sets of rows with leases; `field` is the column with the end of a lease."""
 
-    def claim_lease(self, field: str, seconds: float, **values: Any) -> int:
+    def claim_lease(self, field: str, seconds: float, **values: object) -> int:
         """Take the lease of these rows where nobody has it, and write `values`.
 
         Returns the number of rows taken.
         """
-        free = cast("QuerySet[Any]", self).filter(is_free(field))
+        free = cast("QuerySet[Model]", self).filter(is_free(field))
         return free.update(**{field: time_from_now(seconds)}, **values)
 
-    def renew_lease(self, field: str, seconds: float, **values: Any) -> int:
+    def renew_lease(self, field: str, seconds: float, **values: object) -> int:
         """Set the end of these rows' lease to `seconds` from now, and write `values`.
 
         Returns the number of rows. The caller filters by the holder of the lease.
         """
-        return cast("QuerySet[Any]", self).update(**{field: time_from_now(seconds)}, **values)
+        return cast("QuerySet[Model]", self).update(**{field: time_from_now(seconds)}, **values)
 
-    def release_lease(self, field: str, **values: Any) -> int:
+    def release_lease(self, field: str, **values: object) -> int:
         """End the lease of these rows, and write `values`.
 
         Returns the number of rows. The caller filters by the holder of the lease.
         """
-        return cast("QuerySet[Any]", self).update(**{field: None}, **values)
+        return cast("QuerySet[Model]", self).update(**{field: None}, **values)

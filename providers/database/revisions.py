@@ -2,11 +2,11 @@
 
 A `WatchedTable` names a table, its topic in `providers.Revision` and the columns that matter. Every
 insert, delete or update of those columns raises the topic's version, whoever made it (ORM, bulk
-import, psql); on Postgres it also sends NOTIFY. A `is_stamped` table keeps the version of its last
-change in each row (`changed`), and each deleted row leaves a `Tombstone` with the version: a reader
-asks for rows newer than the version it knows (`changed_rows.py`). On Postgres, TRUNCATE and a
-deletion of many rows at once raise the topic's floor instead: a reader with an older version reads
-every row again.
+import, psql); on Postgres it also sends NOTIFY. A table with `is_stamped` keeps the version of its
+last change in each row (`changed`), and each deleted row leaves a `Tombstone` with the version: a
+reader asks for rows newer than the version it knows (`changed_rows.py`). On Postgres, TRUNCATE and
+a deletion of many rows at once raise the topic's floor instead: a reader with an older version
+reads every row again.
 
 The topic's row is locked before any row of the table and until commit. So versions become visible
 in order, none is skipped, and two writers never wait for each other.
@@ -95,8 +95,15 @@ def _list_postgres_drops(table: str) -> tuple[Trigger, ...]:
     return tuple(Trigger(f"proxysite_{name}", table) for name in POSTGRES_NAMES)
 
 
+def _render_columns(watch: WatchedTable) -> str:
+    """Return the clause that restricts an UPDATE trigger to the watched columns."""
+    if not watch.columns:
+        return ""
+    return f" OF {', '.join(watch.columns)}"
+
+
 def _list_sqlite_triggers(watch: WatchedTable) -> tuple[Trigger, ...]:
-    of = f" OF {', '.join(watch.columns)}" if watch.columns else ""
+    columns = _render_columns(watch)
     version = f"(SELECT version FROM providers_revision WHERE topic = '{watch.topic}')"  # noqa: S608 - own names
     bump = (
         f"INSERT INTO providers_revision (topic, version, floor) VALUES ('{watch.topic}', 1, 0) "  # noqa: S608
@@ -108,13 +115,15 @@ def _list_sqlite_triggers(watch: WatchedTable) -> tuple[Trigger, ...]:
         f" VALUES ('{watch.topic}', OLD.id, {version}, strftime('%Y-%m-%d %H:%M:%f', 'now'));"
     )
     triggers = []
-    for event, when, more in (
+    for event, when, stamped_body in (
         ("insert", "INSERT", stamp),
-        ("update", f"UPDATE{of}", stamp),
+        ("update", f"UPDATE{columns}", stamp),
         ("delete", "DELETE", bury),
     ):
         name = _sqlite_name(watch.table, event)
-        body = bump + (more if watch.is_stamped else "")
+        body = bump
+        if watch.is_stamped:
+            body += stamped_body
         definition = f"AFTER {when} ON {watch.table} BEGIN {body} END"
         triggers.append(Trigger(name, watch.table, definition))
     return tuple(triggers)
@@ -123,16 +132,16 @@ def _list_sqlite_triggers(watch: WatchedTable) -> tuple[Trigger, ...]:
 def _list_postgres_triggers(watch: WatchedTable) -> tuple[Trigger, ...]:
     table = watch.table
     topic = f"'{watch.topic}'"
-    of = f" OF {', '.join(watch.columns)}" if watch.columns else ""
+    columns = _render_columns(watch)
     bump = f"FOR EACH STATEMENT EXECUTE FUNCTION proxysite_bump({topic})"
     stamp = f"FOR EACH ROW EXECUTE FUNCTION proxysite_stamp({topic})"
     bury = f"FOR EACH STATEMENT EXECUTE FUNCTION proxysite_bury({topic})"
     definitions = {
-        "write": f"BEFORE INSERT OR DELETE OR UPDATE{of} ON {table} {bump}",
+        "write": f"BEFORE INSERT OR DELETE OR UPDATE{columns} ON {table} {bump}",
         "truncate": f"AFTER TRUNCATE ON {table} {bump}",
     }
     if watch.is_stamped:
-        definitions["stamp"] = f"BEFORE INSERT OR UPDATE{of} ON {table} {stamp}"
+        definitions["stamp"] = f"BEFORE INSERT OR UPDATE{columns} ON {table} {stamp}"
         definitions["delete"] = f"AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone {bury}"
     created = (
         Trigger(f"proxysite_{name}", table, definition) for name, definition in definitions.items()

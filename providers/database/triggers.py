@@ -43,6 +43,12 @@ class TriggerSet:
     functions: Mapping[str, str] = field(default_factory=dict)
     sqlite_settings: tuple[str, ...] = ()
 
+    def list_triggers(self, vendor: str) -> tuple[Trigger, ...]:
+        """Return the triggers for a database of this vendor."""
+        if vendor == "postgresql":
+            return self.postgres
+        return self.sqlite
+
 
 def install_triggers(connection: BaseDatabaseWrapper, trigger_sets: Iterable[TriggerSet]) -> None:
     """Create triggers and their functions, replacing those that exist.
@@ -59,7 +65,7 @@ def install_triggers(connection: BaseDatabaseWrapper, trigger_sets: Iterable[Tri
 def drop_triggers(connection: BaseDatabaseWrapper, trigger_set: TriggerSet) -> None:
     """Drop triggers and their functions where they exist. Writes only the schema."""
     vendor = connection.vendor
-    triggers = trigger_set.postgres if vendor == "postgresql" else trigger_set.sqlite
+    triggers = trigger_set.list_triggers(vendor)
     execute_statements(connection, [render_drop_statement(vendor, trigger) for trigger in triggers])
     if vendor == "postgresql":
         functions = trigger_set.functions
@@ -75,19 +81,24 @@ def execute_statements(connection: BaseDatabaseWrapper, statements: Iterable[str
 
 def list_install_statements(vendor: str, trigger_set: TriggerSet) -> list[str]:
     """Return the statements that create the functions, and drop and create each trigger."""
-    is_postgres = vendor == "postgresql"
-    statements = list(trigger_set.functions.values()) if is_postgres else []
-    for trigger in trigger_set.postgres if is_postgres else trigger_set.sqlite:
+    statements: list[str] = []
+    if vendor == "postgresql":
+        statements += trigger_set.functions.values()
+    for trigger in trigger_set.list_triggers(vendor):
         statements.append(render_drop_statement(vendor, trigger))
         if trigger.definition:
             statements.append(f"CREATE TRIGGER {trigger.name} {trigger.definition}")
-    return statements if is_postgres else [*statements, *trigger_set.sqlite_settings]
+    if vendor == "sqlite":
+        statements += trigger_set.sqlite_settings
+    return statements
 
 
 def render_drop_statement(vendor: str, trigger: Trigger) -> str:
     """Return the statement that drops a trigger where it exists."""
-    table = f" ON {trigger.table}" if vendor == "postgresql" else ""
-    return f"DROP TRIGGER IF EXISTS {trigger.name}{table}"
+    statement = f"DROP TRIGGER IF EXISTS {trigger.name}"
+    if vendor == "postgresql":
+        statement += f" ON {trigger.table}"
+    return statement
 
 
 def install_after_migrate(

@@ -2,12 +2,12 @@
 
 `create_deletions` writes a `Deletion` and marks the rows in the same transaction: from that moment
 an API key is rejected, a user cannot sign in and a provider is not called. `continue_deletion` then
-removes the dependent rows, SLICE rows in each transaction of its own, and finally the row itself,
-so nobody waits for more than one slice. A process works under a lease, so two processes never work
-at one deletion; the next run continues the work of a killed process.
+removes the dependent rows, DELETION_SLICE_ROWS in each transaction of its own, and finally the row
+itself, so nobody waits for more than one slice. A process works under a lease, so two processes
+never work at one deletion; the next run continues the work of a killed process.
 
 An app registers in its `ready` the special rules of its models: `mark_rows` is called with the ids
-when their deletion begins, `delete_independent_rows` removes the rows instead of one DELETE (where
+when their deletion begins, `delete_with_signals` removes the rows instead of one DELETE (where
 signals must be sent).
 """
 
@@ -46,7 +46,7 @@ class DeletionRules:
     """
 
     mark_rows: Callable[[list[Any]], object] = lambda ids: None
-    delete_with_signals: Callable[[QuerySet[Any]], int] | None = None
+    delete_with_signals: Callable[[QuerySet[Model]], int] | None = None
     is_one_by_one: bool = False
 
 
@@ -59,11 +59,12 @@ def register_rules(model: str, rules: DeletionRules) -> None:
 
 
 def get_rules(model: type[Model]) -> DeletionRules:
+    """Return the rules of a model; an ordinary model has the default ones."""
     return RULES_BY_MODEL.get(model._meta.label_lower, DeletionRules())
 
 
 # --- begin a deletion -----------------------------------------------------------------------------
-def create_deletions(rows: QuerySet[Any] | Sequence[Any], requested_by: str) -> list[Deletion]:
+def create_deletions(rows: QuerySet[Model] | Sequence[Model], requested_by: str) -> list[Deletion]:
     """Mark rows of one model as deleted, and write the deletions; returns them to be carried on.
 
     `requested_by` is the name of the user who deletes. Nothing is removed yet.
@@ -74,21 +75,31 @@ def create_deletions(rows: QuerySet[Any] | Sequence[Any], requested_by: str) -> 
     else:
         model = type(rows[0])
         ids = [row.pk for row in rows]
-    at_once = 1 if get_rules(model).is_one_by_one else DELETION_SLICE_ROWS
-    parts = [ids[start : start + at_once] for start in range(0, len(ids), at_once)]
-    return [create_deletion(model, part, requested_by) for part in parts]
+    rows_per_deletion = DELETION_SLICE_ROWS
+    if get_rules(model).is_one_by_one:
+        rows_per_deletion = 1
+    starts = range(0, len(ids), rows_per_deletion)
+    return [
+        create_deletion(model, ids[start : start + rows_per_deletion], requested_by)
+        for start in starts
+    ]
 
 
 @transaction.atomic
-def create_deletion(model: type[Model], ids: list[Any], requested_by: str) -> Deletion:
-    first = model._base_manager.filter(pk=ids[0]).first()
-    more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+def create_deletion(model: type[Model], ids: list[object], requested_by: str) -> Deletion:
+    """Mark the rows with these ids, at least one, as deleted, and write their deletion."""
+    first_row = model._base_manager.filter(pk=ids[0]).first()
+    object_id = str(ids[0])
+    others = ""
+    if len(ids) > 1:
+        object_id = ""
+        others = f" and {len(ids) - 1} more"
     get_rules(model).mark_rows(ids)
     return Deletion.objects.create(
         model=model._meta.label_lower,
-        object_id=str(ids[0]) if len(ids) == 1 else "",
-        ids=[str(one) for one in ids],
-        name=f"{str(first)[: NAME_LENGTH - len(more)]}{more}",
+        object_id=object_id,
+        ids=[str(row_id) for row_id in ids],
+        name=f"{str(first_row)[: NAME_LENGTH - len(others)]}{others}",
         requested_by=requested_by,
     )
 
@@ -107,18 +118,18 @@ def continue_deletion(deletion: Deletion, seconds: float) -> bool:
 
     Does nothing while another process has the lease.
     """
-    mine = Deletion.objects.running().filter(pk=deletion.pk)
-    if not mine.claim_lease("alive_until", LEASE_SECONDS):
-        return not mine.exists()
+    row = Deletion.objects.running().filter(pk=deletion.pk)
+    if not row.claim_lease("alive_until", LEASE_SECONDS):
+        return not row.exists()
     until = time.monotonic() + seconds
     try:
         for removed in delete_in_slices(apps.get_model(deletion.model), deletion.ids):
-            mine.renew_lease("alive_until", LEASE_SECONDS, removed=F("removed") + removed)
+            row.renew_lease("alive_until", LEASE_SECONDS, removed=F("removed") + removed)
             if removed and time.monotonic() >= until:
                 return False
-        mine.update(finished_at=Now())
+        row.update(finished_at=Now())
     finally:
-        mine.release_lease("alive_until")
+        row.release_lease("alive_until")
     return True
 
 
@@ -154,10 +165,12 @@ def name_deleted_kind(deletion: Deletion) -> str:
         model = apps.get_model(deletion.model)
     except LookupError:  # the app was removed
         return deletion.model
-    return str(model._meta.verbose_name if deletion.object_id else model._meta.verbose_name_plural)
+    if deletion.object_id:
+        return str(model._meta.verbose_name)
+    return str(model._meta.verbose_name_plural)
 
 
-def delete_in_slices(model: type[Model], ids: Sequence[Any]) -> Iterator[int]:
+def delete_in_slices(model: type[Model], ids: Sequence[object]) -> Iterator[int]:
     """Remove the rows that depend on these rows of `model`, then the rows themselves.
 
     Yields the number of rows of each committed transaction.
@@ -186,7 +199,7 @@ def list_dependent_relations(model: type[Model]) -> list[ForeignObjectRel]:
     ]
 
 
-def remove_dependents(relation: ForeignObjectRel, ids: Sequence[Any]) -> Iterator[int]:
+def remove_dependents(relation: ForeignObjectRel, ids: Sequence[object]) -> Iterator[int]:
     """Remove the rows that cascade, or clear the reference in those that stay.
 
     Yields the number of rows of each committed transaction.
@@ -194,22 +207,24 @@ def remove_dependents(relation: ForeignObjectRel, ids: Sequence[Any]) -> Iterato
     child: type[Model] = relation.related_model
     name = relation.field.name
     dependent = child._base_manager.filter(**{f"{name}__in": ids}).order_by()
-    while some := list(dependent.values_list("pk", flat=True)[:DELETION_SLICE_ROWS]):
+    while slice_ids := list(dependent.values_list("pk", flat=True)[:DELETION_SLICE_ROWS]):
         if relation.on_delete is CASCADE:
-            yield from delete_in_slices(child, some)
+            yield from delete_in_slices(child, slice_ids)
         else:
-            rows = child._base_manager.filter(pk__in=some)
+            rows = child._base_manager.filter(pk__in=slice_ids)
             yield write_and_pause(partial(rows.update, **{name: None}))
 
 
-def delete_independent_rows(model: type[Model], ids: Sequence[Any]) -> int:
+def delete_independent_rows(model: type[Model], ids: Sequence[object]) -> int:
     """Delete the rows themselves and return how many.
 
     No row depends on them any more, so Django need not collect dependent rows.
     """
     rows = model._base_manager.filter(pk__in=ids)
-    own = get_rules(model).delete_with_signals
-    return own(rows) if own is not None else rows._raw_delete(rows.db)
+    delete_with_signals = get_rules(model).delete_with_signals
+    if delete_with_signals is not None:
+        return delete_with_signals(rows)
+    return rows._raw_delete(rows.db)
 
 
 def write_and_pause(write: Callable[[], int]) -> int:
@@ -218,8 +233,8 @@ def write_and_pause(write: Callable[[], int]) -> int:
     The pause, LONGEST_PAUSE_SECONDS at most, leaves the database to others. Returns the number of
     rows.
     """
-    began = time.monotonic()
+    started_at = time.monotonic()
     with transaction.atomic():
         count = write()
-    time.sleep(min(time.monotonic() - began, LONGEST_PAUSE_SECONDS))
+    time.sleep(min(time.monotonic() - started_at, LONGEST_PAUSE_SECONDS))
     return count

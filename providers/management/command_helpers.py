@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import CommandError
 
-from providers.models import Provider
+from providers.models import ChatModel, Provider
 
 
 def find_provider(name: str) -> Provider:
@@ -15,6 +15,23 @@ def find_provider(name: str) -> Provider:
         names = ", ".join(Provider.objects.order_by("name").values_list("name", flat=True))
         raise CommandError(f"There is no provider {name!r}; there are: {names or 'none'}.")
     return provider
+
+
+def find_or_make_model(provider: Provider, public_id: str) -> ChatModel:
+    """Return the provider's model with this public id, or a new one that is not saved."""
+    return provider.models.filter(public_id=public_id).first() or ChatModel(
+        provider=provider, public_id=public_id
+    )
+
+
+def describe_outcome(*, is_new: bool, dry_run: bool) -> str:
+    """Return in words what a command did to a row, or would do."""
+    outcome = "changed"
+    if is_new:
+        outcome = "added"
+    if dry_run:
+        outcome = f"would be {outcome}"
+    return outcome
 
 
 def find_user(name: str) -> User:
@@ -30,5 +47,7 @@ def describe_validation_error(error: ValidationError) -> str:
     texts = []
     for field, errors in error.update_error_dict({}).items():
         text = " ".join(ValidationError(errors).messages)
-        texts.append(text if field == NON_FIELD_ERRORS else f"{field}: {text}")
+        if field != NON_FIELD_ERRORS:
+            text = f"{field}: {text}"
+        texts.append(text)
     return "; ".join(texts)

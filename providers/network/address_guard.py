@@ -75,23 +75,23 @@ def find_base_url_problem(text: str, allow_private: bool) -> str | None:
     if problem is None and url.scheme != "https":
         return (
             "Over plain http everybody on the way can read the token: use https, or allow "
-            "private addresses (only for "
-            "a host of your own)."
+            "private addresses (only for a host of your own)."
         )
     return problem
 
 
 def _find_host_problem(host: str) -> str | None:
+    """Return the fault in the host of a provider that must be public, or None."""
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         return f"This host is private: {ALLOW_HINT} if that is meant."
     try:
-        literal_is_public = is_public_address(host)
+        is_public = is_public_address(host)
     except ValueError:
         # a last label of digits or 0x… is another spelling of an IPv4 address
-        last = host.rsplit(".", 1)[-1]
-        return (
-            "Write the address in its plain form."
-            if last.isdigit() or last.lower().startswith("0x")
-            else None
-        )
-    return None if literal_is_public else f"This address is private: {ALLOW_HINT} if that is meant."
+        last_label = host.rsplit(".", 1)[-1]
+        if last_label.isdigit() or last_label.lower().startswith("0x"):
+            return "Write the address in its plain form."
+        return None
+    if not is_public:
+        return f"This address is private: {ALLOW_HINT} if that is meant."
+    return None

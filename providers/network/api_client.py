@@ -19,7 +19,9 @@ import httpx
 
 from providers.exceptions import BadResponse, Unreachable, UpstreamTimeout
 from providers.network.guarded_transport import GuardedTransport
-from providers.network.http_client import HttpAnswer, Timeouts, make_tls_context
+from providers.network.response import HttpAnswer, OpenAnswer
+from providers.network.target import Timeouts
+from providers.network.tls import make_tls_context
 
 IDLE_SECONDS = 30.0
 SHUTTING_DOWN = "The gateway is shutting down."
@@ -60,7 +62,7 @@ class ApiCall:
 
     def build_request(self) -> httpx.Request:
         """Make httpx's request, with no other headers than HTTP needs."""
-        lines = (line.partition(b": ") for line in self.headers.split(b"\r\n") if line)
+        lines = [line.partition(b": ") for line in self.headers.split(b"\r\n") if line]
         return httpx.Request(
             self.method,
             self.url,
@@ -78,24 +80,21 @@ class ApiCall:
         return httpx.Timeout(silence, connect=self.timeouts.connect).as_dict()
 
 
-class ApiResponse:
-    """An answer whose status and headers have arrived."""
+class ApiResponse(OpenAnswer):
+    """An answer that httpx reads."""
+
+    __slots__ = ("_response",)
 
     def __init__(self, response: httpx.Response) -> None:
+        headers = {name.lower(): value for name, value in response.headers.raw}
+        super().__init__(response.status_code, headers)
         self._response = response
-        self.status = response.status_code
-        self.headers = {name.lower(): value for name, value in response.headers.raw}
 
     def iterate_body(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives."""
         return self._response.aiter_raw()
 
-    def get_header(self, name: bytes) -> str:
-        """Return a header's value, or an empty string; names are in lower case."""
-        return self.headers.get(name, b"").decode("latin-1")
-
     async def read_body(self, limit_bytes: int) -> bytes:
-        """Read the whole body. Raises BadResponse when it is longer than `limit_bytes`."""
         pieces: list[bytes] = []
         size = 0
         async for piece in self.iterate_body():
@@ -105,17 +104,11 @@ class ApiResponse:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def read_answer(self, limit_bytes: int) -> HttpAnswer:
-        """Read the whole answer; the body of a redirect is not read."""
-        is_redirect = 300 <= self.status < 400
-        body = b"" if is_redirect else await self.read_body(limit_bytes)
-        return HttpAnswer(self.status, self.headers, body)
-
 
 class ForgetfulJar(CookieJar):
     """A cookie jar that stores nothing: no provider may get the cookies of another one."""
 
-    def extract_cookies(self, response: Any, request: Any) -> None:
+    def extract_cookies(self, response: object, request: object) -> None:
         """Ignore the cookies of an answer."""
 
 

@@ -24,10 +24,10 @@ def parse_hop_address(text: str) -> Address | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        found = ip_address(text.partition("%")[0])
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    return getattr(found, "ipv4_mapped", None) or found
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_trusted_proxy(address: Address) -> bool:
@@ -36,18 +36,18 @@ def is_trusted_proxy(address: Address) -> bool:
 
 def find_caller_address(request: HttpRequest) -> Address | None:
     """Return the address that sent the request; None where the server does not know it."""
-    found = parse_hop_address(request.META.get("REMOTE_ADDR") or "")
+    address = parse_hop_address(request.META.get("REMOTE_ADDR") or "")
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    if forwarded and found is not None and not is_trusted_proxy(found):
-        warn_of_untrusted_proxy(found)
+    if forwarded and address is not None and not is_trusted_proxy(address):
+        warn_of_untrusted_proxy(address)
     for hop in reversed(forwarded.split(",")):
-        if found is None or not is_trusted_proxy(found):
+        if address is None or not is_trusted_proxy(address):
             break
-        named = parse_hop_address(hop)
-        if named is None:
+        hop_address = parse_hop_address(hop)
+        if hop_address is None:
             break
-        found = named
-    return found
+        address = hop_address
+    return address
 
 
 def warn_of_untrusted_proxy(peer: Address) -> None:
@@ -75,7 +75,9 @@ def counted_address(request: HttpRequest) -> str | None:
 
     For IPv6 it is the network of the first IPV6_PREFIX bits, because one customer has all of it.
     """
-    found = find_caller_address(request)
-    if isinstance(found, IPv6Address):
-        return str(IPv6Network((found, IPV6_PREFIX), strict=False).network_address)
-    return str(found) if found is not None else None
+    address = find_caller_address(request)
+    if address is None:
+        return None
+    if isinstance(address, IPv6Address):
+        address = IPv6Network((address, IPV6_PREFIX), strict=False).network_address
+    return str(address)

@@ -4,7 +4,8 @@ from functools import cache
 from types import TracebackType
 
 from providers.network.api_client import ApiClient
-from providers.network.http_client import RelayClient, make_tls_context
+from providers.network.http_client import RelayClient
+from providers.network.tls import make_tls_context
 
 IDLE_SECONDS = 30.0
 

@@ -8,7 +8,7 @@ Source of the framing rules: RFC 9112.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import cast
 
 import httptools
@@ -39,13 +39,17 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.pieces: list[bytes] = []
-        self._unread_bytes = self.head_bytes = 0
-        self._can_keep_alive = self._has_head = self.has_ended = self.ends_at_close = (
-            self._has_started
-        ) = False
+        self._unread_bytes = 0
+        self._head_bytes = 0
+        self._has_started = False
+        self._has_head = False
+        self.has_ended = False
+        self._ends_at_close = False
+        self._can_keep_alive = False
         self.error: ProviderError | None = None
         self._end_callback: Callable[[], None] | None = None
-        self._deadline = self.final_deadline = float("inf")
+        self._deadline = float("inf")
+        self.final_deadline = float("inf")
         self._written_at = float("inf")
         self._timeout_text = ""
         self.parser = httptools.HttpResponseParser(self)
@@ -59,7 +63,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_alive = False
         if not self.has_ended:
-            if self._has_head and self.ends_at_close and exc is None:
+            if self._has_head and self._ends_at_close and exc is None:
                 self.has_ended = True
             else:
                 self._fail_answer(
@@ -85,8 +89,8 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._handle_invalid_bytes()
         if not self._has_head:
-            self.head_bytes += len(data)
-            if self.head_bytes > HEAD_LIMIT_BYTES:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_LIMIT_BYTES:
                 self._fail_answer(BadResponse("The upstream's answer has too large a head."))
         self._wake_reader()
 
@@ -118,7 +122,7 @@ class Connection(asyncio.Protocol):
             headers = self.headers
             self.status = status
             self._has_head = True
-            self.ends_at_close = (
+            self._ends_at_close = (
                 b"content-length" not in headers
                 and b"transfer-encoding" not in headers
                 and status not in (204, 304)
@@ -189,7 +193,7 @@ class Connection(asyncio.Protocol):
         while not self._has_head:
             if self.error is not None:
                 raise self.error
-            await self._wait_for_change()
+            await self.wait_for_change()
 
     async def read_body(self, limit_bytes: int) -> bytes:
         """Return the whole body.
@@ -200,43 +204,36 @@ class Connection(asyncio.Protocol):
         while not self.has_ended and self._unread_bytes <= limit_bytes:
             if self._is_paused:
                 self._resume_reading()
-            await self._wait_for_change()
+            await self.wait_for_change()
         if self.error is not None:
             raise self.error
         if self._unread_bytes > limit_bytes:
             raise BadResponse(f"The upstream's answer is longer than {limit_bytes} bytes.")
-        pieces = self.pieces
+        body = b"".join(self.pieces)
         self.pieces = []
         self._unread_bytes = 0
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return body
 
-    async def iterate_body(self, gap_seconds: float) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of each read, joined, in slices of at most SLICE_BYTES.
+    def take_piece(self, gap_seconds: float) -> bytes:
+        """Return the bytes of the body that wait in `pieces`, at most SLICE_BYTES of them.
 
-        The silence between two reads is limited to `gap_seconds`. Raises the error that ended the
-        answer.
+        Call it when there are some. The silence until the next bytes is limited to `gap_seconds`.
+        While `pieces` is not empty after the call, let other tasks run before the next one.
         """
-        while True:
-            if self.pieces:
-                pieces = self.pieces
-                self.pieces = []
-                self._unread_bytes = 0
-                if self._is_paused:
-                    self._resume_reading()
-                self.limit_silence(gap_seconds, "The upstream's stream stalled.")
-                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                if len(data) <= SLICE_BYTES:
-                    yield data
-                    continue
-                for start in range(0, len(data), SLICE_BYTES):
-                    yield data[start : start + SLICE_BYTES]
-                    await asyncio.sleep(0)
-            elif self.error is not None:
-                raise self.error
-            elif self.has_ended:
-                return
-            else:
-                await self._wait_for_change()
+        pieces = self.pieces
+        data = pieces[0]
+        if len(pieces) > 1:
+            data = b"".join(pieces)
+        self.pieces = []
+        self._unread_bytes = 0
+        if self._is_paused:
+            self._resume_reading()
+        self.limit_silence(gap_seconds, "The upstream's stream stalled.")
+        if len(data) > SLICE_BYTES:
+            self.pieces = [data[SLICE_BYTES:]]
+            self._unread_bytes = len(data) - SLICE_BYTES
+            data = data[:SLICE_BYTES]
+        return data
 
     def was_closed_before_use(self, seconds: float) -> bool:
         """Return whether a kept connection was closed within `seconds` of the write, unanswered.
@@ -245,8 +242,9 @@ class Connection(asyncio.Protocol):
         used again, and did not take the request. If it closes later, it has worked on the request,
         and sending it again could be paid for twice.
         """
-        closed = self.is_reused and not self._has_started and isinstance(self.error, Disconnected)
-        return closed and self._loop.time() - self._written_at < seconds
+        is_unanswered = not self._has_started and isinstance(self.error, Disconnected)
+        is_recent = self._loop.time() - self._written_at < seconds
+        return self.is_reused and is_unanswered and is_recent
 
     @property
     def is_reusable(self) -> bool:
@@ -274,14 +272,18 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         if self.is_alive:
             self.is_alive = False
-            self.transport.abort() if self._is_paused else self.transport.close()
+            if self._is_paused:
+                self.transport.abort()
+            else:
+                self.transport.close()
 
     def _resume_reading(self) -> None:
         self._is_paused = False
         if self.is_alive:
             self.transport.resume_reading()
 
-    async def _wait_for_change(self) -> None:
+    async def wait_for_change(self) -> None:
+        """Wait until something has arrived or the answer has ended."""
         self._waiter = self._loop.create_future()
         try:
             await self._waiter

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import httpx
 
 from providers import registry
+from providers.network.target import DEFAULT_PORTS, bracket_ipv6
 
 if TYPE_CHECKING:
     from providers.models import Provider
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def find_origin(base_url: str) -> str:
@@ -28,8 +27,9 @@ def find_origin(base_url: str) -> str:
         port = url.port or DEFAULT_PORTS.get(url.scheme)
     except (httpx.InvalidURL, ValueError, TypeError):
         return base_url
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    return f"{url.scheme}://{host}:{port}" if host else base_url
+    if not url.host:
+        return base_url
+    return f"{url.scheme}://{bracket_ipv6(url.host)}:{port}"
 
 
 def destination(kind: str, base_url: str) -> str:
@@ -41,9 +41,9 @@ def destination(kind: str, base_url: str) -> str:
 
 def render_origin(origin: str) -> str:
     """Return an origin for people: `https://` and port 443 are left out, because they are usual."""
-    return (
-        origin.removeprefix("https://").removesuffix(":443") if origin.endswith(":443") else origin
-    )
+    if not origin.endswith(":443"):
+        return origin
+    return origin.removeprefix("https://").removesuffix(":443")
 
 
 def find_destination_problem(provider: "Provider") -> str:

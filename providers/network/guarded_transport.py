@@ -11,9 +11,9 @@ connection that was allowed for one provider serves another one.
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
 
 import httpcore
 import httpx
@@ -21,13 +21,13 @@ from django.conf import settings
 
 from providers.exceptions import (
     BadResponse,
-    BadTls,
     Disconnected,
     ProviderError,
     Unreachable,
     UpstreamTimeout,
 )
 from providers.network import address_guard, name_lookup
+from providers.network.tls import make_tls_error
 
 IDLE_CONNECTIONS = 100
 # words of httpcore and h11 for an answer that ended too early
@@ -54,17 +54,26 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         The look-up and the connection together take at most `timeout` seconds. Raises Unreachable,
         UpstreamTimeout.
         """
+        connect = partial(
+            self._inner.connect_tcp,
+            port=port,
+            timeout=None,
+            local_address=local_address,
+            socket_options=socket_options,
+        )
         try:
             async with asyncio.timeout(timeout):
-                for address in await address_guard.find_allowed_addresses(
-                    host, self._allow_private
-                ):
-                    with suppress(httpcore.ConnectError):
-                        return await self._inner.connect_tcp(
-                            address, port, None, local_address, socket_options
-                        )
+                return await self._connect_to_first(host, connect)
         except TimeoutError:
             raise UpstreamTimeout("Connecting to the upstream took too long.") from None
+
+    async def _connect_to_first(
+        self, host: str, connect: Callable[[str], Awaitable[httpcore.AsyncNetworkStream]]
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first address that accepts the connection. Raises Unreachable."""
+        for address in await address_guard.find_allowed_addresses(host, self._allow_private):
+            with suppress(httpcore.ConnectError):
+                return await connect(address)
         name_lookup.resolver.mark_addresses_doubtful(host)
         raise Unreachable("The upstream cannot be reached.")
 
@@ -145,7 +154,7 @@ class ConnectionTrace:
         self._has_connected = False
         self._sent_at = float("-inf")
 
-    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+    async def __call__(self, event: str, info: dict[str, object]) -> None:
         """Record one event of httpcore."""
         if event == "connection.connect_tcp.started":
             self._has_connected = True
@@ -203,8 +212,7 @@ def read_connect_error(error: BaseException) -> ProviderError:
         cause = cause.__context__  # httpcore clears the `__cause__`
     if cause is None:
         return Unreachable("The upstream cannot be reached.")
-    reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
-    return BadTls(f"TLS with the upstream failed: {reason}.")
+    return make_tls_error(cause)
 
 
 def read_protocol_error(message: str) -> ProviderError:

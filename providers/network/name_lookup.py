@@ -43,6 +43,12 @@ class HostState(Struct, eq=False):
     running_lookups: int = 0  # the number that are running
     result: Future[list[str]] = field(default_factory=Future)  # of the running look-ups
 
+    def list_usable_addresses(self, now: float) -> list[str]:
+        """Return the known addresses; none when they are too old to be used."""
+        if now - self.found_at >= settings.DNS_STALE_SECONDS:
+            return []
+        return self.addresses
+
     def is_settled(self, now: float) -> bool:
         """Return whether the known result or failure is recent enough to need no look-up."""
         is_fresh = now - self.found_at < settings.DNS_KEEP_SECONDS and not self.is_doubtful
@@ -75,19 +81,21 @@ class Resolver:
         with self._lock:
             host = self._hosts.get(name) or self._add_host(name)
             now = time.monotonic()
-            known = host.addresses if now - host.found_at < settings.DNS_STALE_SECONDS else []
+            addresses = host.list_usable_addresses(now)
             if host.is_settled(now):
-                return known or raise_not_found()
+                return addresses or raise_not_found()
             try:
                 self._start_lookup(name, host, now)
             except Unreachable:
-                if not known:
+                if not addresses:
                     raise
-                return known
+                return addresses
             result = host.result
             started_at = host.started_at
-        patience = max(0.0, started_at + STALE_WAIT_SECONDS - now) if known else None
-        return await wait_for_result(result, patience) or known or raise_not_found()
+        wait_seconds = None
+        if addresses:
+            wait_seconds = max(0.0, started_at + STALE_WAIT_SECONDS - now)
+        return await wait_for_result(result, wait_seconds) or addresses or raise_not_found()
 
     def mark_addresses_doubtful(self, name: str) -> None:
         """Have a host looked up again early: none of its addresses accepted a connection."""
@@ -131,8 +139,8 @@ class Resolver:
         """Ask the system and record the answer; the first of two look-ups to answer counts."""
         addresses: list[str] = []
         try:
-            found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+            entries = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
         except (OSError, UnicodeError) as error:
             logger.warning("looking up the host name %s failed: %s", name, error)
         finally:
@@ -153,7 +161,8 @@ def record_lookup_result(host: HostState, addresses: list[str], started_at: floa
     if addresses:
         host.addresses = addresses
         host.found_at = now
-        host.is_doubtful, host.failed_at = False, float("-inf")
+        host.failed_at = float("-inf")
+        host.is_doubtful = False
     elif host.found_at < started_at:
         host.failed_at = now
 
@@ -166,12 +175,15 @@ async def wait_for_result(result: Future[list[str]], seconds: float | None) -> l
     waiting = asyncio.wrap_future(result)
     try:
         await asyncio.wait([waiting], timeout=seconds)
-        return waiting.result() if waiting.done() else []
+        if not waiting.done():
+            return []
+        return waiting.result()
     finally:
         waiting.cancel()  # the event loop may be closed when the result comes
 
 
 def raise_not_found() -> NoReturn:
+    """Raise the error for a name without addresses."""
     raise Unreachable(NOT_FOUND_TEXT)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from providers.network.api_client import ApiCall
-from providers.network.http_client import Timeouts
+from providers.network.target import Timeouts
 from proxysite.testing.upstream import encode_response_head
 
 LIMIT_BYTES = 10_000

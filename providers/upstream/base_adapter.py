@@ -2,33 +2,29 @@
 
 An adapter knows how to write requests and read answers of one dialect; it has no retries, pool,
 database or settings, and logs no content. `ask_upstream` yields lists of the chunks that each read
-contained (see `providers/protocol/chat.py`) and raises `providers.exceptions` only: after an error
-before the first yield another token may be tried, a later error ends the caller's stream. Sources:
-OpenAI's API reference; the errors of similar services as listed in `error_mapping.py`.
+contained (see `providers/protocol/chunks.py`) and raises `providers.exceptions` only: after an
+error before the first yield another token may be tried, a later error ends the caller's stream.
+Sources: OpenAI's API reference; the errors of similar services as listed in `error_mapping.py`.
 """
 
 import asyncio
 import logging
-import struct
 import time
-from contextlib import aclosing
-from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import orjson
 
 from providers import filters
-from providers.exceptions import BadResponse, ProviderError, UpstreamError
+from providers.exceptions import BadResponse
 from providers.filters import conform, file_parts
 from providers.filters.answer_folder import fold_answer, fold_text_completion
 from providers.filters.filter_pipeline import apply_filters
 from providers.filters.prompted_tools import tool_request
-from providers.network.api_client import ApiCall, ApiResponse
-from providers.network.clients import Clients
-from providers.network.http_client import HttpAnswer, Response, Target, Timeouts
+from providers.network.response import Response
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import (
     CHAT,
     EMBEDDINGS,
@@ -37,60 +33,20 @@ from providers.protocol.request import (
     NewCredential,
     UpstreamModel,
 )
-from providers.upstream.error_mapping import (
-    ERROR_CODES,
-    find_error_object,
-    map_error_answer,
-    require_quota,
-)
+from providers.upstream.answer_stream import AnswerStream
+from providers.upstream.error_mapping import find_error_object, map_error_answer, require_quota
 from providers.upstream.rate_limits import read_limit
 from providers.upstream.stream_reader import StreamReader
+from providers.upstream.upstream_client import Limits, Upstream, UpstreamClient
+from providers.upstream.whole_answer import conform_whole_answer, is_event_stream
 from providers.wire.json_reader import read_json, read_raw_json
 
-USER_AGENT = "proxysite"
+__all__ = ["BaseAdapter", "Limits", "Upstream"]
 EVENT_SLICE_BYTES = 64 * 2**10  # of a stream's events that are read at a time
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most bytes that are read or kept.
-
-    They limit a whole answer, one event of a stream, a whole stream, and the thinking that is kept
-    for counting its tokens although the caller does not get it.
-    """
-
-    answer_bytes: int
-    event_bytes: int
-    stream_bytes: int = 2**29
-    hidden_thinking_bytes: int = 2**22
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A provider as requests use it: the frozen values of its row."""
-
-    id: int
-    name: str
-    kind: str
-    base_url: str
-    headers: tuple[tuple[str, str], ...]
-    mode: str
-    rotation: str
-    needs_token: bool
-    native_tools: bool
-    reports_usage: bool
-    allow_private: bool
-    timeouts: Timeouts
-    limits: Limits
-
-
-def is_event_stream(content_type: str, data: bytes) -> bool:
-    """Return whether a body holds the events of a stream, by its content type or its beginning."""
-    return "event-stream" in content_type or data[:64].lstrip().startswith(b"data:")
-
-
-class BaseAdapter:
+class BaseAdapter(UpstreamClient):
     """The adapter of OpenAI's dialect; adapters of other dialects override the differences."""
 
     label: ClassVar[str] = "OpenAI dialect"
@@ -104,47 +60,9 @@ class BaseAdapter:
     can_sign_in: ClassVar[bool] = False  # has `sign_in`
     # hosts that list models without a key -> the path of a free call that needs the key
     KEY_CHECK_PATHS: ClassVar[dict[str, str]] = {}
-    # an upstream's error code or type -> our error class
-    ERRORS: ClassVar[dict[str, type[UpstreamError]]] = ERROR_CODES
-
-    def __init__(self, upstream: Upstream, clients: Clients) -> None:
-        self.upstream = upstream
-        self.clients = clients
-        self._targets: dict[str, Target] = {}
 
     # --- the request ------------------------------------------------------------------------------
-    def get_target(self, path: str) -> Target:
-        found = self._targets.get(path)
-        if found is None:
-            upstream = self.upstream
-            found = self._targets[path] = Target.from_base_url(
-                upstream.base_url, path, upstream.allow_private, upstream.timeouts
-            )
-        return found
-
-    @cached_property
-    def extra_headers(self) -> bytes:
-        """Return the row's headers, and a User-Agent unless the row has one."""
-        headers = self.upstream.headers
-        if not any(name.lower() == "user-agent" for name, _ in headers):
-            headers = (("User-Agent", USER_AGENT), *headers)
-        return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("ascii")
-
-    def build_headers(self, credential: Credential) -> bytes:
-        """Return the header lines of one request.
-
-        Raises BadResponse on a secret that no header can carry.
-        """
-        if not credential.secret:
-            return self.extra_headers
-        if not (credential.secret.isascii() and credential.secret.isprintable()):
-            raise BadResponse("The token has characters that no header can carry.")
-        return b"Authorization: Bearer %b\r\n%b" % (
-            credential.secret.encode("ascii"),
-            self.extra_headers,
-        )
-
-    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> dict[str, Any]:
+    def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
         """Return the body for the upstream: the caller's body with the upstream's model name.
 
         A stream's usage is requested wherever the upstream reports it. File parts and tools are
@@ -169,17 +87,18 @@ class BaseAdapter:
 
         Raises UpstreamError.
         """
-        steps = filters.choose_filters(
-            request, model, attempt, self.upstream.limits.hidden_thinking_bytes
+        limits = self.upstream.limits
+        chosen_filters = filters.choose_filters(
+            request, model, attempt, limits.hidden_thinking_bytes
         )
         relayed = self.relay_answer(request, model, credential, attempt)
-        if not steps and (request.stream or not self.is_stream_only):
+        if not chosen_filters and (request.stream or not self.is_stream_only):
             return relayed
         return apply_filters(
             relayed,
-            steps,
+            chosen_filters,
             stream=request.stream,
-            most_answer_bytes=self.upstream.limits.answer_bytes,
+            most_answer_bytes=limits.answer_bytes,
         )
 
     async def relay_answer(
@@ -191,58 +110,40 @@ class BaseAdapter:
         Writes status, limit and patience into `attempt`. Raises UpstreamError.
         """
         body = orjson.dumps(self.build_payload(request, model))
-        streams = request.stream or self.is_stream_only
-        attempt.patience_seconds = attempt.deadline - time.perf_counter()
-        if streams:
-            attempt.patience_seconds = min(
-                attempt.patience_seconds, self.upstream.timeouts.first_byte
-            )
+        wants_stream = request.stream or self.is_stream_only
+        attempt.patience_seconds = self._find_patience(attempt, wants_stream)
         target = self.get_target(request.endpoint)
+        headers = self.build_headers(credential)
         with await self.clients.relay.send_request(
-            "POST", target, self.build_headers(credential), body, attempt
+            "POST", target, headers, body, attempt
         ) as response:
             attempt.status = response.status
             attempt.limit = read_limit(response.headers)
             await self.require_answer_head(response, credential)
-            content_type = response.get_header(b"content-type")
-            if not streams or "json" in content_type or "html" in content_type:
-                data = await response.read_body(self.upstream.limits.answer_bytes)
-                answer = await self.parse_answer_body(request, data, credential, content_type)
-                yield conform.convert_to_chunks(answer) if streams else [answer]
-                return
-            reader = self.make_stream_reader(request, credential)
-            reader.bytes_left = self.upstream.limits.stream_bytes
-            try:
-                async with aclosing(response.iterate_body(self.upstream.timeouts.gap)) as pieces:
-                    async for piece in pieces:
-                        if reader.waiting_bytes and reader.ends_large_event(piece):
-                            batch = await reader.feed_in_thread(piece)
-                        else:
-                            batch = reader.feed(piece)
-                        if batch:
-                            yield batch
-                        if reader.is_over:
-                            break
-                        if reader.is_finished:
-                            response.limit_tail(self.upstream.timeouts.tail)
-                if batch := reader.read_last_event():
+            if not wants_stream:
+                yield [await self._read_whole_answer(request, response, credential)]
+            elif has_whole_body(response):
+                answer = await self._read_whole_answer(request, response, credential)
+                yield conform.convert_to_chunks(answer)
+            else:
+                reader = self.make_stream_reader(request, credential)
+                stream = self.open_stream(response, reader)
+                while batch := await stream.read_batch():
                     yield batch
-            except ProviderError:
-                if not reader.is_finished:  # else the answer is complete without the stream's end
-                    raise
-            reader.require_finish()
-            if reader.has_done_marker:
-                response.mark_finished()
+                reader.require_finish()
+                stream.keep_connection()
 
-    async def require_answer_head(
-        self, response: Response | ApiResponse, credential: Credential
-    ) -> None:
-        """Raise UpstreamError unless status and headers announce an answer."""
-        if response.status != 200:
-            answer = await response.read_answer(self.upstream.limits.answer_bytes)
-            raise self.read_refusal(answer, credential)
-        if response.get_header(b"content-encoding") not in ("", "identity"):
-            raise BadResponse("The upstream compressed its answer although asked not to.")
+    def _find_patience(self, attempt: Attempt, wants_stream: bool) -> float:
+        """Return the seconds until the first byte must be there; a whole answer may take longer."""
+        seconds_left = attempt.deadline - time.perf_counter()
+        if wants_stream:
+            return min(seconds_left, self.upstream.timeouts.first_byte)
+        return seconds_left
+
+    def open_stream(self, response: Response, reader: StreamReader) -> AnswerStream:
+        """Return the stream of an answer whose head has arrived, limited in bytes and silence."""
+        reader.bytes_left = self.upstream.limits.stream_bytes
+        return AnswerStream(response, reader, self.upstream.timeouts)
 
     def make_stream_reader(self, request: ChatRequest, credential: Credential) -> StreamReader:
         """Return a reader that makes chunks of a stream's bytes."""
@@ -263,11 +164,32 @@ class BaseAdapter:
         if not isinstance(chunk, dict):
             logger.warning("%s sent an event that is no JSON object", self.upstream.name)
             return None
-        if (chunk.get("error") or "choices" not in chunk) and (error := find_error_object(chunk)):
+        if "choices" not in chunk or chunk.get("error"):
+            self._require_no_error(chunk, credential)
+        return chunk
+
+    def _require_no_error(self, answer: JsonObject, credential: Credential) -> None:
+        """Raise UpstreamError when an answer with the status of a success reports an error."""
+        error = find_error_object(answer)
+        if error is not None:
             raise map_error_answer(
                 self.ERRORS, error.get("status_code"), error, {}, secret=credential.secret
             )
-        return chunk
+
+    async def _read_whole_answer(
+        self, request: ChatRequest, response: Response, credential: Credential
+    ) -> Chunk:
+        """Return the answer in a whole body, which may be JSON or the events of a stream.
+
+        Raises UpstreamError when the body holds no answer.
+        """
+        content_type = response.get_header(b"content-type")
+        data = await response.read_body(self.upstream.limits.answer_bytes)
+        if "html" in content_type:
+            raise BadResponse("The upstream answered with a web page.")
+        if request.endpoint != EMBEDDINGS and is_event_stream(content_type, data):
+            return await self._parse_answer_events(request, data, credential)
+        return self.parse_answer(request, data, credential)
 
     def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
         """Return a whole answer in OpenAI's schema. Raises UpstreamError when the data is none."""
@@ -277,45 +199,12 @@ class BaseAdapter:
             raise BadResponse("The upstream's answer is not JSON.") from None
         if not isinstance(answer, dict):
             raise BadResponse("The upstream's answer is not a JSON object.")
-        said = "choices" in answer or "data" in answer
-        if (answer.get("error") or not said) and (error := find_error_object(answer)):
-            raise map_error_answer(
-                self.ERRORS, error.get("status_code"), error, {}, secret=credential.secret
-            )
-        items = answer.get("data" if request.endpoint == EMBEDDINGS else "choices")
-        if (
-            not isinstance(items, list)
-            or not items
-            or not all(isinstance(item, dict) for item in items)
-        ):
-            raise BadResponse("The upstream's answer has no content.")
-        if request.endpoint == EMBEDDINGS:
-            try:
-                return conform.conform_embeddings(
-                    answer, as_base64=request.body.get("encoding_format") == "base64"
-                )
-            except (ValueError, OverflowError, struct.error):
-                raise BadResponse("The upstream's vectors are not readable.") from None
-        if request.endpoint != CHAT:
-            return answer
-        if not all(isinstance(choice.get("message"), dict) for choice in items):
-            raise BadResponse("The upstream's answer has no message.")
-        return conform.conform_answer(answer)
+        has_content = "choices" in answer or "data" in answer
+        if answer.get("error") or not has_content:
+            self._require_no_error(answer, credential)
+        return conform_whole_answer(request, answer)
 
-    async def parse_answer_body(
-        self, request: ChatRequest, data: bytes, credential: Credential, content_type: str
-    ) -> Chunk:
-        """Return the answer in a whole body, which may be JSON or the events of a stream.
-
-        Raises UpstreamError when the body holds no answer.
-        """
-        if "html" in content_type:
-            raise BadResponse("The upstream answered with a web page.")
-        if request.endpoint != EMBEDDINGS and is_event_stream(content_type, data):
-            return await self.parse_answer_events(request, data, credential)
-        return self.parse_answer(request, data, credential)
-
-    async def parse_answer_events(
+    async def _parse_answer_events(
         self, request: ChatRequest, data: bytes, credential: Credential
     ) -> Chunk:
         """Return the whole answer that a stream's events make up.
@@ -323,7 +212,7 @@ class BaseAdapter:
         Raises UpstreamError when they do not make up an answer.
         """
         reader = self.make_stream_reader(request, credential)
-        chunks = list[Chunk]()
+        chunks: list[Chunk] = []
         for start in range(0, len(data), EVENT_SLICE_BYTES):
             chunks += reader.feed(data[start : start + EVENT_SLICE_BYTES])
             if reader.is_over:
@@ -331,75 +220,17 @@ class BaseAdapter:
             await asyncio.sleep(0)  # lets other requests run
         chunks += reader.read_last_event()
         reader.require_finish()
-        return fold_answer(chunks) if request.endpoint == CHAT else fold_text_completion(chunks)
-
-    def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
-        """Return the error for an answer whose status is not a success."""
-        try:
-            body = read_json(answer.body)
-        except ValueError:
-            body = None
-        error = find_error_object(body) if isinstance(body, dict) else None
-        return map_error_answer(
-            self.ERRORS,
-            answer.status,
-            error,
-            answer.headers,
-            secret=credential.secret,
-        )
+        if request.endpoint == CHAT:
+            return fold_answer(chunks)
+        return fold_text_completion(chunks)
 
     # --- other calls ------------------------------------------------------------------------------
-    async def fetch_json(
-        self, method: str, path: str, credential: Credential, body: Any = None
-    ) -> Any:
-        """Make one small call and return the JSON of its answer. Raises UpstreamError."""
-        data = b"" if body is None else orjson.dumps(body)
-        answer = await self.make_call(
-            self.build_call(method, path, credential, body=data), credential
-        )
-        try:
-            return read_json(answer.body)
-        except ValueError:
-            raise BadResponse("The upstream's answer is not JSON.") from None
-
-    @property
-    def call_limits(self) -> dict[str, Any]:
-        """Return the fields of an `ApiCall` that limit where it goes, its time and its answer."""
-        upstream = self.upstream
-        return {
-            "allow_private": upstream.allow_private,
-            "timeouts": upstream.timeouts,
-            "total_seconds": upstream.timeouts.connect + upstream.timeouts.first_byte,
-            "answer_bytes": upstream.limits.answer_bytes,
-        }
-
-    def build_call(self, method: str, path: str, credential: Credential, **fields: Any) -> ApiCall:
-        """Build a call that is not a relayed answer, to a path below the base URL.
-
-        `fields` are further fields of `ApiCall`, such as its body. Raises BadResponse on an invalid
-        address or a secret that no header can carry.
-        """
-        fields = {"headers": self.build_headers(credential), **self.call_limits, **fields}
-        return ApiCall.from_path(method, self.upstream.base_url, path, **fields)
-
-    async def make_call(self, call: ApiCall, credential: Credential) -> HttpAnswer:
-        """Make a call that is not a relayed answer.
-
-        Raises UpstreamError unless it succeeds (2xx).
-        """
-        answer = await self.clients.api.fetch_answer(call)
-        if not 200 <= answer.status < 300:
-            raise self.read_refusal(answer, credential)
-        if answer.get_header(b"content-encoding") not in ("", "identity"):
-            raise BadResponse("The upstream compressed its answer although asked not to.")
-        return answer
-
     async def list_model_ids(self, credential: Credential) -> list[str]:
         """Return the ids of the models that the upstream lists, sorted. Raises UpstreamError."""
-        body = await self.fetch_json("GET", "models", credential)
+        entries = await self.fetch_json("GET", "models", credential)
         try:
-            # Together sends the list without an object around it
-            entries = body if isinstance(body, list) else body["data"]
+            if not isinstance(entries, list):  # Together sends the list without an object around it
+                entries = entries["data"]
             return sorted(str(entry["id"]) for entry in entries)
         except (KeyError, TypeError):
             raise BadResponse("The upstream's list of models is not readable.") from None
@@ -428,3 +259,9 @@ class BaseAdapter:
 
     async def delete_chat(self, credential: Credential, chat_id: str) -> None:
         """Delete a chat that the upstream stores. Raises UpstreamError."""
+
+
+def has_whole_body(response: Response) -> bool:
+    """Return whether an upstream that should stream has sent one JSON object or a web page."""
+    content_type = response.get_header(b"content-type")
+    return "json" in content_type or "html" in content_type

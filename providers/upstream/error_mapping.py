@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from providers.exceptions import (
     AuthRejected,
@@ -24,6 +23,7 @@ from providers.exceptions import (
     UnexpectedRedirect,
     UpstreamError,
 )
+from providers.protocol.json_types import JsonObject
 from providers.upstream import rate_limits
 from providers.upstream.redaction import blank_secret
 
@@ -56,11 +56,24 @@ ERROR_CODES: dict[str, type[UpstreamError]] = {
     "missing_required_parameter": Rejected,
     "invalid_value": Rejected,
 }
+CLASS_BY_STATUS: dict[int, type[UpstreamError]] = {
+    401: AuthRejected,
+    402: QuotaExhausted,
+    403: AuthRejected,
+    404: ModelMissing,
+    408: Contended,
+    409: Contended,
+    425: Contended,
+    429: RateLimited,
+}
+PASSED_ON_STATUSES = (400, 403, 405, 409, 413, 415, 422)  # of rejected requests
 MESSAGE_LENGTH = 500
+FIELD_LENGTH = 200  # of the parameter and the code in an upstream's error object
 RAW_MESSAGE_LENGTH = 10_000  # characters of an upstream's message that are processed
+SECONDS_PATTERN = re.compile(r"\d{1,12}(\.\d{0,9})?", re.ASCII)
 
 
-def find_error_object(body: dict[str, Any]) -> dict[str, Any] | None:
+def find_error_object(body: JsonObject) -> JsonObject | None:
     """Return the error object of a body, or None.
 
     Known forms: OpenAI's `{"error": {…}}`, a bare string in `error`, vLLM's `{"object": "error"}`,
@@ -74,13 +87,15 @@ def find_error_object(body: dict[str, Any]) -> dict[str, Any] | None:
     if body.get("object") == "error" or body.get("type") == "error":
         return body
     detail = body.get("detail") or body.get("message")
-    return {"message": detail if isinstance(detail, str) else str(detail)} if detail else None
+    if not detail:
+        return None
+    return {"message": str(detail)}
 
 
 def map_error_answer(
     error_codes: Mapping[str, type[UpstreamError]],
-    status: Any,
-    error_object: Mapping[str, Any] | None,
+    status: object,
+    error_object: JsonObject | None,
     headers: Mapping[bytes, bytes],
     *,
     secret: str = "",
@@ -90,49 +105,79 @@ def map_error_answer(
     `status` is None for an error inside a 200 stream. `secret` is blanked wherever the message
     contains it.
     """
-    error_object = error_object or {}
-    html = b"html" in headers.get(b"content-type", b"")
-    code = str(error_object.get("code") or "")
-    kind = str(error_object.get("type") or "")
+    fields = error_object or {}
+    named_class = find_named_class(error_codes, fields, has_status=isinstance(status, int))
     if not isinstance(status, int):
-        status = int(code) if re.fullmatch(r"[1-5][0-9]{2}", code, re.ASCII) else None
-        # without a status this type is all there is; with one, the status says more
-        kind = "invalid_value" if kind == "invalid_request_error" else kind
-    named = error_codes.get(code.lower()) or (error_codes.get(kind.lower()) if kind else None)
-    found = (
-        named
-        if named is not None and not html
-        else choose_class_by_status(status, error_object, html)
-    )
-    if found is AuthRejected and (error_object.get("param") or is_flagged_input(error_object)):
-        # a 401 that names a parameter, or a 403 for flagged input, is the request's fault
-        found = Rejected
-    message = clean_message(str(error_object.get("message") or ""), secret)
+        status = read_status_code(fields)
+    error_class = choose_error_class(named_class, status, fields, headers)
+    message = clean_message(str(fields.get("message") or ""), secret)
     result: UpstreamError
-    if found is Rejected:
-        param, shown_code = (
-            clean_message(text_or_none(value) or "", secret)[:200]
-            for value in (error_object.get("param"), code)
-        )
-        message = message or "The upstream refused the request."
-        result = Rejected(message, param=param or None, code=shown_code or None)
-        result.shown_status = status if status in (400, 403, 405, 409, 413, 415, 422) else 400
+    if error_class is Rejected:
+        result = make_rejection(message, status, fields, secret)
     else:
-        result = found(message or f"The upstream answered with status {status}.")
-    if found is ServerFailed and status in (504, 522, 524):
+        result = error_class(message or f"The upstream answered with status {status}.")
+    if error_class is ServerFailed and status in (504, 522, 524):
         result.shown_status = 504
         result.shown_code = "upstream_timeout"
-    if found is Contended:
+    if error_class is Contended:
         result.shown_status = {408: 504, 409: 409}.get(status or 0, 503)
     result.upstream_status = status
     result.retry_after_seconds = read_retry_after(headers)
     if isinstance(result, RateLimited | QuotaExhausted):
-        add_limit_details(result, error_object, headers)
+        add_limit_details(result, fields, headers)
     return result
 
 
+def find_named_class(
+    error_codes: Mapping[str, type[UpstreamError]], error: JsonObject, *, has_status: bool
+) -> type[UpstreamError] | None:
+    """Return the class for the code or the type in an error object; None when neither is known."""
+    code = str(error.get("code") or "")
+    kind = str(error.get("type") or "")
+    if kind == "invalid_request_error" and not has_status:
+        kind = "invalid_value"  # without a status this type is all there is; a status says more
+    return error_codes.get(code.lower()) or error_codes.get(kind.lower())
+
+
+def read_status_code(error: JsonObject) -> int | None:
+    """Return the HTTP status that an error object gives as its code, or None."""
+    code = str(error.get("code") or "")
+    if not re.fullmatch(r"[1-5][0-9]{2}", code, re.ASCII):
+        return None
+    return int(code)
+
+
+def choose_error_class(
+    named_class: type[UpstreamError] | None,
+    status: int | None,
+    error: JsonObject,
+    headers: Mapping[bytes, bytes],
+) -> type[UpstreamError]:
+    """Return the class that the error object names, else the one of the status."""
+    is_html = b"html" in headers.get(b"content-type", b"")
+    error_class = named_class
+    if error_class is None or is_html:
+        error_class = choose_class_by_status(status, is_html)
+    if error_class is AuthRejected and (error.get("param") or is_flagged_input(error)):
+        # a 401 that names a parameter, or a 403 for flagged input, is the request's fault
+        error_class = Rejected
+    return error_class
+
+
+def make_rejection(message: str, status: int | None, error: JsonObject, secret: str) -> Rejected:
+    """Return the error for a request that the upstream finds at fault."""
+    param = clean_message(text_or_empty(error.get("param")), secret)[:FIELD_LENGTH]
+    code = clean_message(str(error.get("code") or ""), secret)[:FIELD_LENGTH]
+    message = message or "The upstream refused the request."
+    rejection = Rejected(message, param=param or None, code=code or None)
+    rejection.shown_status = 400
+    if status in PASSED_ON_STATUSES:
+        rejection.shown_status = status
+    return rejection
+
+
 def add_limit_details(
-    result: RateLimited | QuotaExhausted, error: Mapping[str, Any], headers: Mapping[bytes, bytes]
+    result: RateLimited | QuotaExhausted, error: JsonObject, headers: Mapping[bytes, bytes]
 ) -> None:
     """Write into `result` until when and for whom the limit holds, as far as the upstream says."""
     reset = rate_limits.read_reset(headers)
@@ -146,9 +191,8 @@ def add_limit_details(
         result.organization = rate_limits.read_organization(headers, result.message)
 
 
-def choose_class_by_status(
-    status: int | None, error: Mapping[str, Any], is_html: bool
-) -> type[UpstreamError]:
+def choose_class_by_status(status: int | None, is_html: bool) -> type[UpstreamError]:
+    """Return the class of a status; None is the status of an error inside a 200 stream."""
     if status is None:
         return ServerFailed
     if 300 <= status < 400:
@@ -157,20 +201,12 @@ def choose_class_by_status(
         return BadResponse  # a captcha or a login page is the provider's fault, not the token's
     if status >= 500:
         return ServerFailed
-    table: dict[int, type[UpstreamError]] = {
-        401: AuthRejected,
-        402: QuotaExhausted,
-        403: AuthRejected,
-        404: ModelMissing,
-        408: Contended,
-        409: Contended,
-        425: Contended,
-        429: RateLimited,
-    }
-    return table.get(status, Rejected if 400 <= status < 500 else BadResponse)
+    if status < 400:
+        return BadResponse
+    return CLASS_BY_STATUS.get(status, Rejected)
 
 
-def is_flagged_input(error: Mapping[str, Any]) -> bool:
+def is_flagged_input(error: JsonObject) -> bool:
     """Return whether the input was rejected by moderation, in OpenRouter's form of the error."""
     metadata = error.get("metadata")
     return isinstance(metadata, dict) and not metadata.keys().isdisjoint(
@@ -178,15 +214,13 @@ def is_flagged_input(error: Mapping[str, Any]) -> bool:
     )
 
 
-def require_quota(body: Any) -> None:
+def require_quota(body: object) -> None:
     """Raise QuotaExhausted when an upstream's data about a key says that its limit is used up."""
-    facts = body.get("data") if isinstance(body, dict) else None
-    left = facts.get("limit_remaining") if isinstance(facts, dict) else None
-    if isinstance(left, int | float) and not isinstance(left, bool) and left <= 0:
+    if not isinstance(body, dict) or not isinstance(body.get("data"), dict):
+        return
+    remaining = body["data"].get("limit_remaining")
+    if isinstance(remaining, int | float) and not isinstance(remaining, bool) and remaining <= 0:
         raise QuotaExhausted("The limit of the key is used up.")
-
-
-SECONDS_PATTERN = re.compile(r"\d{1,12}(\.\d{0,9})?", re.ASCII)
 
 
 def read_retry_after(headers: Mapping[bytes, bytes]) -> float | None:
@@ -201,9 +235,9 @@ def read_retry_after(headers: Mapping[bytes, bytes]) -> float | None:
     if SECONDS_PATTERN.fullmatch(text):
         return float(text)
     try:
-        at = parsedate_to_datetime(text)
-        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-        return max(0.0, seconds)
+        date = parsedate_to_datetime(text)
+        wait = date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)
+        return max(0.0, wait.total_seconds())
     except (ValueError, OverflowError):
         return None
 
@@ -214,10 +248,12 @@ def clean_message(message: str, secret: str) -> str:
     The secret that was sent to the upstream is blanked.
     """
     message = blank_secret(message[:RAW_MESSAGE_LENGTH], secret)
-    return " ".join("".join(c if c.isprintable() else " " for c in message).split())[
-        :MESSAGE_LENGTH
-    ]
+    printable = "".join([char if char.isprintable() else " " for char in message])
+    words = printable.split()
+    return " ".join(words)[:MESSAGE_LENGTH]
 
 
-def text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def text_or_empty(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return ""

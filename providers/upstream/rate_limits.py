@@ -10,10 +10,12 @@ draft "RateLimit header fields" (`ratelimit-reset`: seconds).
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from providers.protocol.json_types import JsonObject
 
 # (header of the remaining amount, header of the reset, True when the limit is per model)
 HEADER_FAMILIES: tuple[tuple[bytes, bytes, bool], ...] = (
@@ -61,13 +63,15 @@ def read_limit(headers: Mapping[bytes, bytes]) -> RateLimit | None:
     """Return the longest of the used-up limits in an answer's headers, or None."""
     if REMAINING_HEADERS.isdisjoint(headers):
         return None
-    found: RateLimit | None = None
-    for remaining, reset, of_model in HEADER_FAMILIES:
-        if headers.get(remaining) in USED_UP_VALUES:
-            seconds = parse_reset(headers.get(reset, b"").decode("latin-1"))
-            if seconds and (found is None or seconds > found.seconds):
-                found = RateLimit(seconds, of_model)
-    return found
+    used_up = [
+        (reset, is_per_model)
+        for remaining, reset, is_per_model in HEADER_FAMILIES
+        if headers.get(remaining) in USED_UP_VALUES
+    ]
+    if not used_up:
+        return None
+    limits = read_resets(headers, used_up)
+    return max(limits, default=None, key=lambda limit: limit.seconds)
 
 
 def read_reset(headers: Mapping[bytes, bytes]) -> RateLimit | None:
@@ -78,44 +82,73 @@ def read_reset(headers: Mapping[bytes, bytes]) -> RateLimit | None:
     """
     if (exact := read_limit(headers)) is not None:
         return exact
-    resets = [
-        RateLimit(seconds, of_model)
-        for _, reset, of_model in HEADER_FAMILIES
+    families = [(reset, is_per_model) for _, reset, is_per_model in HEADER_FAMILIES]
+    return min(read_resets(headers, families), default=None)
+
+
+def read_resets(
+    headers: Mapping[bytes, bytes], families: Iterable[tuple[bytes, bool]]
+) -> list[RateLimit]:
+    """Return the limits whose reset headers are there, in the order of `families`.
+
+    A family is the name of the reset's header, and whether the limit is per model.
+    """
+    return [
+        RateLimit(seconds, is_per_model)
+        for reset, is_per_model in families
         if (seconds := parse_reset(headers.get(reset, b"").decode("latin-1")))
     ]
-    return min(resets, default=None)
 
 
 def has_model_limits(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether the upstream limits per model, as its headers show."""
-    return any(of_model and reset in headers for _, reset, of_model in HEADER_FAMILIES)
+    return any(is_per_model and reset in headers for _, reset, is_per_model in HEADER_FAMILIES)
 
 
-def read_body_reset(error: Mapping[str, Any]) -> float | None:
+def read_body_reset(error: JsonObject) -> float | None:
     """Return the seconds to wait that an error object names; None when it names none."""
-    metadata = error.get("metadata")
-    inner = metadata.get("headers") if isinstance(metadata, dict) else None
-    if isinstance(inner, dict):
-        for name, value in inner.items():
-            if str(name).lower() in ("x-ratelimit-reset", "retry-after"):
-                return parse_reset(str(value))
-    details = error.get("details")
-    for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, dict) and isinstance(detail.get("retryDelay"), str):
-            return parse_reset(detail["retryDelay"])
+    text = find_reset_text(error)
+    if text is None:
+        return None
+    return parse_reset(text)
+
+
+def find_reset_text(error: JsonObject) -> str | None:
+    """Return the text of an error object that says how long to wait; None when none does."""
+    for header, value in list_inner_headers(error):
+        if header.lower() in ("x-ratelimit-reset", "retry-after"):
+            return str(value)
+    for delay in list_retry_delays(error):
+        return delay
     for name in ("retry_after", "retry_after_seconds"):
         value = error.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return parse_reset(str(value))
-    if found := TRY_AGAIN.search(str(error.get("message") or "")[:2_000]):
-        return parse_reset(found[1])
-    return None
+            return str(value)
+    match = TRY_AGAIN.search(str(error.get("message") or "")[:2_000])
+    return match and match[1]
+
+
+def list_inner_headers(error: JsonObject) -> list[tuple[str, object]]:
+    """Return the headers that OpenRouter puts into the error's metadata."""
+    metadata = error.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("headers"), dict):
+        return []
+    return [(str(name), value) for name, value in metadata["headers"].items()]
+
+
+def list_retry_delays(error: JsonObject) -> list[str]:
+    """Return the delays in the error's details, in Google's form."""
+    details = error.get("details")
+    if not isinstance(details, list):
+        return []
+    delays = [detail.get("retryDelay") for detail in details if isinstance(detail, dict)]
+    return [delay for delay in delays if isinstance(delay, str)]
 
 
 def read_organization(headers: Mapping[bytes, bytes], message: str) -> str:
     """Return the organization whose limit was hit; empty when the answer names none."""
-    if found := ORGANIZATION.search(message[:2_000]):
-        return found[1]
+    if match := ORGANIZATION.search(message[:2_000]):
+        return match[1]
     return headers.get(b"openai-organization", b"").decode("latin-1")[:64]
 
 
@@ -132,7 +165,9 @@ def parse_reset(text: str) -> float | None:
         number = float(text)
         if number >= EPOCH_MILLISECONDS:
             return max(0.0, number / 1_000 - time.time())
-        return max(0.0, number - time.time()) if number >= EPOCH_SECONDS else number
+        if number >= EPOCH_SECONDS:
+            return max(0.0, number - time.time())
+        return number
     parts = DURATION.findall(text)
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
@@ -140,15 +175,12 @@ def parse_reset(text: str) -> float | None:
 
 
 def _parse_date(text: str) -> float | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+    """Return the seconds until a date in RFC 3339's or HTTP's form; None for other text."""
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
-            at = parsedate_to_datetime(text)
+            date = parse(text)
+            wait = date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)
         except (ValueError, OverflowError):
-            return None
-    try:
-        aware = at.replace(tzinfo=at.tzinfo or UTC)
-        return max(0.0, (aware - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):
-        return None
+            continue
+        return max(0.0, wait.total_seconds())
+    return None

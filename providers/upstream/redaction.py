@@ -60,19 +60,19 @@ def blank_parts(text: str, plain: str, form: str, size: int) -> tuple[str, str]:
     `plain` is `text` in the form in which it is compared, of the same length. Returns both,
     changed.
     """
-    parts = {form[at : at + size] for at in range(len(form) - size + 1)}
-    shown = []
-    shown_plain = []
-    done = 0
+    parts = {form[start : start + size] for start in range(len(form) - size + 1)}
+    pieces = []
+    plain_pieces = []
+    copied_to = 0
     for word in re.finditer(rf"\S{{{size},}}", plain):
         for first, last in find_parts(word[0], parts, size):
-            start, end = word.start() + first, word.start() + last
-            shown += [text[done:start], BLANK]
-            shown_plain += [plain[done:start], BLANK]
-            done = end
-    if not done:
+            start = word.start() + first
+            pieces += [text[copied_to:start], BLANK]
+            plain_pieces += [plain[copied_to:start], BLANK]
+            copied_to = word.start() + last
+    if not copied_to:
         return text, plain
-    return "".join(shown) + text[done:], "".join(shown_plain) + plain[done:]
+    return "".join(pieces) + text[copied_to:], "".join(plain_pieces) + plain[copied_to:]
 
 
 def find_parts(word: str, parts: set[str], size: int) -> Iterator[tuple[int, int]]:
@@ -80,15 +80,15 @@ def find_parts(word: str, parts: set[str], size: int) -> Iterator[tuple[int, int
 
     Parts that overlap or touch make one range.
     """
-    first = last = -1
-    for at in range(len(word) - size + 1):
-        if word[at : at + size] not in parts:
+    first = 0
+    last = None
+    for start in range(len(word) - size + 1):
+        if word[start : start + size] not in parts:
             continue
-        if at > last and last >= 0:
-            yield first, last
-            first = at
-        elif last < 0:
-            first = at
-        last = at + size
-    if last >= 0:
+        if last is None or start > last:
+            if last is not None:
+                yield first, last
+            first = start
+        last = start + size
+    if last is not None:
         yield first, last

@@ -28,6 +28,8 @@ def has_surrogates(data: bytes) -> bool:
 
 
 class AnySplitter(Protocol):
+    """A splitter of bytes into messages, in the framing of one dialect."""
+
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the messages that this piece completes. Raises EventTooLong."""
 
@@ -95,10 +97,12 @@ class StreamReader:
         self._error: UpstreamError | None = None
         self.bytes_left = sys.maxsize  # how many more the stream may have
         self.waiting_bytes = 0  # at least the size of the incomplete event
-        self.has_done_marker = self.is_over = False
+        self.has_done_marker = False
+        self.is_over = False
 
     @property
     def is_finished(self) -> bool:
+        """Return whether all requested choices have their finish reason."""
         return self._conformer.is_finished and (
             self.has_done_marker or self._conformer.finished_count >= self._choices
         )
@@ -133,7 +137,9 @@ class StreamReader:
 
     def read_last_event(self) -> list[Chunk]:
         """Return the chunks of a last event that lacks its blank line; the bytes have ended."""
-        return [] if self.is_over else self._read_events(self._splitter.finish())
+        if self.is_over:
+            return []
+        return self._read_events(self._splitter.finish())
 
     def require_finish(self) -> None:
         """Raise UpstreamError unless the stream ended well: after a finish reason."""
@@ -146,7 +152,8 @@ class StreamReader:
         try:
             for data in events:
                 if data.startswith(DONE) or data.strip() == DONE:
-                    self.has_done_marker = self.is_over = True
+                    self.has_done_marker = True
+                    self.is_over = True
                     break
                 chunk = self._read_event(data)
                 if chunk is not None and (
@@ -186,20 +193,23 @@ class DialectReader(StreamReader):
         if self.is_over:
             return []
         batch = self._read_events(self._splitter.finish())
-        return batch if self.is_over else batch + self._conform_chunks(self._dialect.close(), b"")
+        if not self.is_over:
+            batch += self._conform_chunks(self._dialect.close(), b"")
+        return batch
 
     def _read_events(self, events: list[bytes]) -> list[Chunk]:
         batch: list[Chunk] = []
         try:
             for data in events:
                 try:
-                    said = self._dialect.read(data)
+                    chunks = self._dialect.read(data)
                 except ValueError:
                     self._count_broken_event()
                     continue
-                batch += self._conform_chunks(said, data)
+                batch += self._conform_chunks(chunks, data)
                 if self._dialect.over:
-                    self.has_done_marker = self.is_over = True
+                    self.has_done_marker = True
+                    self.is_over = True
                     break
         except UpstreamError as error:
             self._end_with_error(error)
@@ -208,5 +218,5 @@ class DialectReader(StreamReader):
     def _conform_chunks(self, chunks: list[Chunk], data: bytes) -> list[Chunk]:
         if self._surrogate_joiner.waiting_surrogates or (b"\\" in data and has_surrogates(data)):
             chunks = [self._surrogate_joiner.join_surrogates(chunk) for chunk in chunks]
-        found = (self._conformer.conform_chunk(chunk) for chunk in chunks)
-        return [chunk for chunk in found if chunk is not None]
+        conforming = (self._conformer.conform_chunk(chunk) for chunk in chunks)
+        return [chunk for chunk in conforming if chunk is not None]

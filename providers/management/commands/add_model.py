@@ -9,8 +9,20 @@ from django.db import transaction
 
 from providers.choices import Capability
 from providers.management.base import GatewayCommand
-from providers.management.command_helpers import describe_validation_error, find_provider
-from providers.models import ChatModel, ModelAlias
+from providers.management.command_helpers import (
+    describe_outcome,
+    describe_validation_error,
+    find_or_make_model,
+    find_provider,
+)
+from providers.models import ModelAlias
+
+COLUMN_BY_OPTION = {
+    "capability": "capabilities",
+    "context_window": "context_window",
+    "priority": "priority",
+    "weight": "weight",
+}
 
 
 class Command(GatewayCommand):
@@ -42,41 +54,36 @@ class Command(GatewayCommand):
 
     def handle(
         self,
-        *args: Any,
+        *args: object,
         public: str,
         provider: str,
         alias: list[str],
         dry_run: bool,
         **options: Any,
     ) -> None:
-        owner = find_provider(provider)
-        row = owner.models.filter(public_id=public).first() or ChatModel(
-            provider=owner, public_id=public
-        )
-        made = row.pk is None
+        row = find_or_make_model(find_provider(provider), public)
+        is_new = row.pk is None
         row.upstream_name = options["upstream"] or row.upstream_name or public
-        for name, option in (
-            ("capabilities", "capability"),
-            *((name, name) for name in SAME_NAME_FIELDS),
-        ):
+        for option, column in COLUMN_BY_OPTION.items():
             if options[option] is not None:
-                setattr(row, name, options[option])
+                setattr(row, column, options[option])
         try:
             with transaction.atomic():
                 row.full_clean()
                 row.save()
                 for name in alias:
-                    link = ModelAlias.objects.filter(
-                        alias=name, public_id=public
-                    ).first() or ModelAlias(alias=name)
-                    link.public_id = public
-                    link.full_clean()
-                    link.save()
+                    save_alias(name, public)
                 transaction.set_rollback(dry_run)
         except ValidationError as error:
             raise CommandError(describe_validation_error(error)) from None
-        done = "would be " if dry_run else ""
-        self.stdout.write(f"Model {public} of {provider} {done}{'added' if made else 'changed'}.")
+        outcome = describe_outcome(is_new=is_new, dry_run=dry_run)
+        self.stdout.write(f"Model {public} of {provider} {outcome}.")
 
 
-SAME_NAME_FIELDS = ("context_window", "priority", "weight")
+def save_alias(alias: str, public_id: str) -> None:
+    """Add an alias of a public id. Raises ValidationError, also when it means another one."""
+    row = ModelAlias.objects.filter(alias=alias, public_id=public_id).first() or ModelAlias(
+        alias=alias, public_id=public_id
+    )
+    row.full_clean()
+    row.save()

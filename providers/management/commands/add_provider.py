@@ -9,8 +9,12 @@ from django.db import transaction
 
 from providers import registry
 from providers.management.base import GatewayCommand
-from providers.management.command_helpers import describe_validation_error
-from providers.models import ChatModel, Provider
+from providers.management.command_helpers import (
+    describe_outcome,
+    describe_validation_error,
+    find_or_make_model,
+)
+from providers.models import Provider
 
 
 class Command(GatewayCommand):
@@ -57,10 +61,10 @@ class Command(GatewayCommand):
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
     def handle(
-        self, *args: Any, name: str, kind: str, base_url: str, model: list[str], **options: Any
+        self, *args: object, name: str, kind: str, base_url: str, model: list[str], **options: Any
     ) -> None:
         provider = Provider.objects.filter(name=name).first() or Provider(name=name)
-        made = provider.pk is None
+        is_new = provider.pk is None
         provider.kind = kind
         provider.base_url = base_url
         provider.native_tools = not options["no_tools"]
@@ -74,25 +78,25 @@ class Command(GatewayCommand):
                     provider.confirm_destination()
                 provider.save()
                 for entry in model:
-                    public_id, _, upstream_name = entry.partition("=")
-                    row = provider.models.filter(public_id=public_id).first() or ChatModel(
-                        provider=provider, public_id=public_id
-                    )
-                    row.upstream_name = upstream_name or public_id
-                    if options["priority"] is not None:
-                        row.priority = options["priority"]
-                    row.full_clean()
-                    row.save()
+                    save_model(provider, entry, options["priority"])
                 transaction.set_rollback(options["dry_run"])
         except ValidationError as error:
             raise CommandError(describe_validation_error(error)) from None
-        done = "would be " if options["dry_run"] else ""
-        self.stdout.write(
-            f"Provider {name} {done}{'added' if made else 'changed'}; models: "
-            f"{', '.join(model) or 'none'}."
-        )
+        outcome = describe_outcome(is_new=is_new, dry_run=options["dry_run"])
+        self.stdout.write(f"Provider {name} {outcome}; models: {', '.join(model) or 'none'}.")
         if provider.set_aside_reason:
             self.stdout.write(
-                f"{provider.set_aside_reason} Until then it is not asked: confirm it in the admin, "
-                "or run this again with --confirm-tokens."
+                f"{provider.set_aside_reason} Until then it is not called: confirm it in the "
+                "admin, or run this again with --confirm-tokens."
             )
+
+
+def save_model(provider: Provider, entry: str, priority: int | None) -> None:
+    """Add or change the model that `PUBLIC[=UPSTREAM]` names. Raises ValidationError."""
+    public_id, _, upstream_name = entry.partition("=")
+    row = find_or_make_model(provider, public_id)
+    row.upstream_name = upstream_name or public_id
+    if priority is not None:
+        row.priority = priority
+    row.full_clean()
+    row.save()

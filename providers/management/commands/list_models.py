@@ -9,6 +9,7 @@ from typing import Any
 
 from providers.management.base import GatewayCommand
 from providers.models import ChatModel, ModelAlias, VirtualModel
+from providers.protocol.json_types import JsonObject
 
 TABLE_HEAD = ("MODEL", "PROVIDER", "UPSTREAM", "ENABLED", "CAPABILITIES", "CONTEXT", "ALIASES")
 
@@ -22,42 +23,18 @@ class Command(GatewayCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
+        models = [make_entry(model) for model in ChatModel.objects.select_related("provider")]
+        models += [make_virtual_entry(model) for model in VirtualModel.objects.all()]
         aliases: dict[str, list[str]] = {}
         for alias, public_id in ModelAlias.objects.values_list("alias", "public_id"):
             aliases.setdefault(public_id, []).append(alias)
-        found = [
-            {
-                "id": model.public_id,
-                "provider": model.provider.name,
-                "upstream": model.upstream_name,
-                "enabled": model.enabled and model.provider.enabled,
-                "capabilities": model.capabilities,
-                "context_window": model.context_window,
-                "priority": model.priority,
-                "weight": model.weight,
-                "aliases": aliases.get(model.public_id, []),
-            }
-            for model in ChatModel.objects.select_related("provider")
-        ]
-        found += [
-            {
-                "id": model.public_id,
-                "provider": f"({model.strategy})",
-                "upstream": model.base,
-                "enabled": model.enabled,
-                "capabilities": [],
-                "context_window": None,
-                "priority": 0,
-                "weight": 1,
-                "aliases": aliases.get(model.public_id, []),
-            }
-            for model in VirtualModel.objects.all()
-        ]
+        for entry in models:
+            entry["aliases"] = aliases.get(entry["id"], [])
         if options["format"] == "json":
-            self.stdout.write(json.dumps(found))
-        elif found:
-            self.write_table([TABLE_HEAD, *(make_table_row(entry) for entry in found)])
+            self.stdout.write(json.dumps(models))
+        elif models:
+            self.write_table([TABLE_HEAD, *(make_table_row(entry) for entry in models)])
         else:
             self.stdout.write("No models yet: add_model, sync_models or the admin make them.")
 
@@ -68,8 +45,42 @@ class Command(GatewayCommand):
             self.stdout.write("  ".join(padded).rstrip())
 
 
-def make_table_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    enabled = "yes" if entry["enabled"] else "no"
-    capabilities, aliases = (", ".join(entry[name]) or "-" for name in ("capabilities", "aliases"))
-    window = str(entry["context_window"] or "-")
-    return entry["id"], entry["provider"], entry["upstream"], enabled, capabilities, window, aliases
+def make_entry(model: ChatModel) -> JsonObject:
+    """Return the facts of a model, without its aliases."""
+    return {
+        "id": model.public_id,
+        "provider": model.provider.name,
+        "upstream": model.upstream_name,
+        "enabled": model.enabled and model.provider.enabled,
+        "capabilities": model.capabilities,
+        "context_window": model.context_window,
+        "priority": model.priority,
+        "weight": model.weight,
+    }
+
+
+def make_virtual_entry(model: VirtualModel) -> JsonObject:
+    """Return the facts of a virtual model: its strategy stands in place of a provider."""
+    return {
+        "id": model.public_id,
+        "provider": f"({model.strategy})",
+        "upstream": model.base,
+        "enabled": model.enabled,
+        "capabilities": [],
+        "context_window": None,
+        "priority": 0,
+        "weight": 1,
+    }
+
+
+def make_table_row(entry: JsonObject) -> tuple[str, ...]:
+    """Return the cells of a model's line, as TABLE_HEAD names them."""
+    return (
+        entry["id"],
+        entry["provider"],
+        entry["upstream"],
+        "yes" if entry["enabled"] else "no",
+        ", ".join(entry["capabilities"]) or "-",
+        str(entry["context_window"] or "-"),
+        ", ".join(entry["aliases"]) or "-",
+    )

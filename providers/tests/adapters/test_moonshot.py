@@ -17,7 +17,7 @@ from providers.exceptions import (
 from providers.filters import builtin_search, file_parts
 from providers.filters.moonshot_usage import lift_usage
 from providers.network.clients import Clients
-from providers.network.http_client import Timeouts
+from providers.network.target import Timeouts
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.registry import get_adapter_class
 from providers.upstream.base_adapter import Limits, Upstream

@@ -1,43 +1,21 @@
+"""Which changes raise the version of a topic, stamp rows and leave tombstones."""
+
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from api.models import ApiKey
 from providers.database.revisions import CHANNEL, TOMBSTONES_AT_ONCE
 from providers.database.triggers import install_triggers
-from providers.models import ChatModel, ModelAlias, Provider, Revision, Tombstone
+from providers.models import ChatModel, ModelAlias, Provider
+from providers.tests.database.topics import Bumped, find_tombstones, floor, list_ids, version
 from tokens.models import UpstreamToken
 
 pytestmark = pytest.mark.django_db
 POSTGRES = connection.vendor == "postgresql"
-
-
-def version(topic: str) -> int:
-    return Revision.objects.filter(topic=topic).values_list("version", flat=True).first() or 0
-
-
-def floor(topic: str) -> int:
-    return Revision.objects.filter(topic=topic).values_list("floor", flat=True).first() or 0
-
-
-class Bumped:
-    """Around a deed: which topics it raised."""
-
-    def __enter__(self) -> "Bumped":
-        self.before = dict(Revision.objects.values_list("topic", "version"))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        now = dict(Revision.objects.values_list("topic", "version"))
-        self.topics = {topic for topic, number in now.items() if number > self.before.get(topic, 0)}
-        assert all(now.get(topic, 0) >= number for topic, number in self.before.items()), (
-            "a version went back"
-        )
 
 
 @pytest.fixture
@@ -176,17 +154,6 @@ def test_bulk_update_stamps_too(provider: Provider) -> None:
     assert set(UpstreamToken.objects.filter(changed__gt=seen)) == set(rows[:2])
 
 
-def buried(topic: str, seen: int) -> set[str]:
-    """The ids of the rows deleted after version `seen`."""
-    graves = Tombstone.objects.filter(topic=topic, version__gt=seen, version__lte=version(topic))
-    return set(graves.values_list("row_id", flat=True))
-
-
-def ids(*rows: Any) -> set[str]:
-    """As the database writes them."""
-    return {str(row.pk) if POSTGRES or isinstance(row.pk, int) else row.pk.hex for row in rows}
-
-
 def test_a_deleted_token_leaves_a_tombstone_with_its_version_and_lifts_no_floor(
     provider: Provider,
 ) -> None:
@@ -196,23 +163,23 @@ def test_a_deleted_token_leaves_a_tombstone_with_its_version_and_lifts_no_floor(
     UpstreamToken.objects.update(strikes=1)
     assert floor("tokens") == before
     seen = version("tokens")
-    expected = ids(rows[0])
+    expected = list_ids(rows[0])
     rows[0].delete()
-    assert buried("tokens", seen) == expected
+    assert find_tombstones("tokens", seen) == expected
     assert floor("tokens") == before
     seen = version("tokens")
-    expected = ids(*rows[1:])
+    expected = list_ids(*rows[1:])
     UpstreamToken.objects.filter(pk__in=[row.pk for row in rows[1:]]).delete()
-    assert buried("tokens", seen) == expected
+    assert find_tombstones("tokens", seen) == expected
 
 
 def test_a_deletion_that_is_rolled_back_leaves_no_tombstone(token: UpstreamToken) -> None:
-    before = buried("tokens", 0)
+    before = find_tombstones("tokens", 0)
     with transaction.atomic():
         UpstreamToken.objects.all().delete()
-        assert buried("tokens", 0) != before
+        assert find_tombstones("tokens", 0) != before
         transaction.set_rollback(True)
-    assert buried("tokens", 0) == before
+    assert find_tombstones("tokens", 0) == before
 
 
 @pytest.mark.skipif(not POSTGRES, reason="one row at a time on SQLite")
@@ -231,7 +198,7 @@ def test_very_many_deleted_at_once_and_truncate_lift_the_floor(provider: Provide
             [provider.pk, TOMBSTONES_AT_ONCE + 1],
         )
         cursor.execute("DELETE FROM tokens_upstreamtoken")
-        assert buried("tokens", seen) == set()
+        assert find_tombstones("tokens", seen) == set()
         assert floor("tokens") == version("tokens")
         before = floor("tokens")
         cursor.execute(
@@ -245,73 +212,12 @@ def test_tokens_that_go_with_their_provider_leave_tombstones(
     provider: Provider, token: UpstreamToken
 ) -> None:
     seen = version("tokens")
-    expected = ids(token)
+    expected = list_ids(token)
     with Bumped() as bumped:
         provider.delete()
     assert bumped.topics >= {"tokens", "catalogue"}
-    assert buried("tokens", seen) == expected
+    assert find_tombstones("tokens", seen) == expected
     assert floor("tokens") <= seen
-
-
-# --- keys and users -------------------------------------------------------------------------------
-def test_what_decides_whether_a_key_is_accepted_raises_the_keys() -> None:
-    with Bumped() as bumped:
-        user = get_user_model().objects.create_user("alice")
-    assert bumped.topics <= {"keys"}
-    key = ApiKey.objects.create(user=user, prefix="sk-ps-1", digest="d1")
-    deeds = {
-        "revoke": lambda: ApiKey.objects.all().revoke(),
-        "expire": lambda: ApiKey.objects.update(expires_at=timezone.now()),
-        "models": lambda: ApiKey.objects.update(allowed_models=["echo"]),
-        "digest": lambda: ApiKey.objects.update(digest="d2"),
-        "the user is closed": lambda: get_user_model().objects.update(is_active=False),
-        "a new key": lambda: ApiKey.objects.create(user=user, prefix="sk-ps-2", digest="d3"),
-        "the key is deleted": lambda: ApiKey.objects.filter(pk=key.pk).delete(),
-        "the user is deleted": lambda: user.delete(),
-    }
-    for name, deed in deeds.items():
-        with Bumped() as bumped:
-            deed()
-        assert bumped.topics == {"keys"}, name
-
-
-def test_a_changed_key_is_stamped_and_no_other() -> None:
-    user = get_user_model().objects.create_user("alice")
-    first, second = (
-        ApiKey.objects.create(user=user, prefix=f"sk-ps-{n}", digest=f"d{n}") for n in range(2)
-    )
-    seen = version("keys")
-    ApiKey.objects.filter(pk=first.pk).revoke()
-    assert list(ApiKey.objects.filter(changed__gt=seen)) == [first]
-    seen = version("keys")
-    expected = ids(second)
-    second.delete()
-    assert buried("keys", seen) == expected
-    assert not ApiKey.objects.filter(changed__gt=seen).exists()
-
-
-def test_a_user_who_is_switched_on_or_off_changes_his_keys_and_no_others() -> None:
-    alice, mallory = (get_user_model().objects.create_user(name) for name in ("alice", "mallory"))
-    keys = [
-        ApiKey.objects.create(user=alice, prefix=f"sk-ps-{n}", digest=f"d{n}") for n in range(2)
-    ]
-    ApiKey.objects.create(user=mallory, prefix="sk-ps-9", digest="d9")
-    for active in (False, True):
-        seen = version("keys")
-        get_user_model().objects.filter(pk=alice.pk).update(is_active=active)
-        assert set(ApiKey.objects.filter(changed__gt=seen)) == set(keys)
-    seen = version("keys")
-    alice.save()  # as it is
-    assert not ApiKey.objects.filter(changed__gt=seen).exists()
-
-
-def test_last_use_and_sign_ins_raise_nothing() -> None:
-    user = get_user_model().objects.create_user("alice")
-    ApiKey.objects.create(user=user, prefix="sk-ps-1", digest="d1")
-    with Bumped() as bumped:
-        ApiKey.objects.update(last_used_at=timezone.now(), name="laptop")
-        get_user_model().objects.update(last_login=timezone.now(), email="a@example.com")
-    assert bumped.topics == set()
 
 
 # --- transactions ---------------------------------------------------------------------------------

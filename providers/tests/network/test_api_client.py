@@ -8,7 +8,7 @@ import pytest
 from providers.exceptions import BadResponse, Unreachable, UpstreamTimeout
 from providers.network.api_client import ApiClient
 from providers.network.clients import Clients
-from providers.network.http_client import Timeouts
+from providers.network.target import Timeouts
 from providers.tests.api_calls import LIMIT_BYTES, make_call
 from proxysite.testing.upstream import (
     PAUSE,

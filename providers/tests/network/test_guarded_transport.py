@@ -10,7 +10,7 @@ import trustme
 
 from providers.exceptions import BadResponse, BadTls, Disconnected, Unreachable, UpstreamTimeout
 from providers.network import address_guard, name_lookup
-from providers.network.http_client import Timeouts
+from providers.network.target import Timeouts
 from providers.tests.api_calls import OK, make_call
 from proxysite.testing.upstream import (
     CUT,

@@ -1,5 +1,5 @@
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+"""Which error an upstream's refusal becomes: by its error object, else by its status."""
+
 from typing import Any
 
 import pytest
@@ -20,24 +20,14 @@ from providers.exceptions import (
     UnexpectedRedirect,
     UpstreamError,
 )
+from providers.tests.upstream.refusals import map_refusal
 from providers.upstream.error_mapping import (
     ERROR_CODES,
-    MESSAGE_LENGTH,
-    clean_message,
     find_error_object,
     map_error_answer,
-    read_retry_after,
 )
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=250)
-SECRET = "sk-made-up-0123456789abcdef"
-
-
-def refused(
-    status: Any, error: dict[str, Any] | None = None, *, content_type: bytes = b"", secret: str = ""
-) -> UpstreamError:
-    headers = {b"content-type": content_type} if content_type else {}
-    return map_error_answer(ERROR_CODES, status, error, headers, secret=secret)
 
 
 # --- what a status means --------------------------------------------------------------------------
@@ -67,7 +57,7 @@ def refused(
 def test_a_status_alone_means(
     status: int | None, expected: type[UpstreamError], shown: int
 ) -> None:
-    found = refused(status)
+    found = map_refusal(status)
     assert type(found) is expected
     assert found.shown_status == shown
     assert found.upstream_status == status
@@ -75,7 +65,7 @@ def test_a_status_alone_means(
 
 
 def test_a_timeout_of_the_upstream_is_told_as_one() -> None:
-    assert {refused(status).shown_code for status in (504, 522, 524)} == {"upstream_timeout"}
+    assert {map_refusal(status).shown_code for status in (504, 522, 524)} == {"upstream_timeout"}
 
 
 # --- the error object decides before the status ---------------------------------------------------
@@ -123,7 +113,7 @@ def test_a_timeout_of_the_upstream_is_told_as_one() -> None:
 def test_the_error_object_decides(
     status: int, error: dict[str, Any], expected: type[UpstreamError]
 ) -> None:
-    assert isinstance(refused(status, error), expected)
+    assert isinstance(map_refusal(status, error), expected)
 
 
 @pytest.mark.parametrize(
@@ -150,22 +140,22 @@ def test_the_error_object_decides(
 def test_an_error_inside_a_stream_is_told_by_its_code(
     error: dict[str, Any], expected: type[UpstreamError]
 ) -> None:
-    assert type(refused(None, error)) is expected
+    assert type(map_refusal(None, error)) is expected
 
 
 def test_what_the_caller_did_wrong_is_passed_on_with_status_code_param_and_message() -> None:
-    found = refused(422, {"message": "n is too large", "code": "invalid_value", "param": "n"})
+    found = map_refusal(422, {"message": "n is too large", "code": "invalid_value", "param": "n"})
     assert (found.shown_status, found.shown_code, found.param) == (422, "invalid_value", "n")
     assert (found.type, found.message) == ("invalid_request_error", "n is too large")
 
 
 def test_a_rejection_that_names_a_parameter_with_401_is_never_a_401() -> None:
-    assert refused(401, {"param": "model"}).shown_status == 400
+    assert map_refusal(401, {"param": "model"}).shown_status == 400
 
 
 @pytest.mark.parametrize("param", [5, [], {}, None, "", True])
 def test_a_param_that_is_no_text_is_left_out(param: Any) -> None:
-    assert refused(400, {"param": param}).param is None
+    assert map_refusal(400, {"param": param}).param is None
 
 
 @pytest.mark.parametrize(
@@ -182,7 +172,7 @@ def test_a_param_that_is_no_text_is_left_out(param: Any) -> None:
 def test_a_web_page_is_the_providers_fault_and_not_the_tokens(
     status: int, expected: type[UpstreamError]
 ) -> None:
-    assert type(refused(status, None, content_type=b"text/html; charset=utf-8")) is expected
+    assert type(map_refusal(status, None, content_type=b"text/html; charset=utf-8")) is expected
 
 
 def test_every_code_means_an_upstream_error_in_lower_case() -> None:
@@ -219,125 +209,6 @@ def test_an_answer_without_an_error_has_none(body: dict[str, Any]) -> None:
     assert find_error_object(body) is None
 
 
-# --- Retry-After ----------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({b"retry-after": b"7"}, 7.0),
-        ({b"retry-after": b" 7 "}, 7.0),
-        ({b"retry-after": b"0"}, 0.0),
-        ({b"retry-after": b"1.5"}, 1.5),
-        ({b"retry-after": b"1000000000"}, 1e9),
-        ({b"retry-after-ms": b"250"}, 0.25),
-        ({b"retry-after-ms": b"1500.5", b"retry-after": b"9"}, 1.5005),
-        ({b"retry-after-ms": b"soon", b"retry-after": b"9"}, 9.0),
-        *(
-            ({b"retry-after": text}, None)
-            for text in (
-                b"",
-                b"soon",
-                b"-5",
-                b"+5",
-                b"1e9",
-                b"inf",
-                b"nan",
-                b"0x10",
-                b"7, 8",
-                b"7;8",
-                b"\xff\xb2",
-                b"\0",
-            )
-        ),
-        ({b"retry-after": b"9" * 400}, None),
-        ({b"retry-after": b"Mon, 99 Foo 2026 99:99:99 GMT"}, None),
-        ({b"retry-after": b"Mon, 01 Jan 2024 00:00:00 +99999999999999999999"}, None),
-        ({b"retry-after": b"Mon, 01 Jan 99999 00:00:00 GMT"}, None),
-    ],
-    ids=repr,
-)
-def test_retry_after_is_read(headers: dict[bytes, bytes], seconds: float | None) -> None:
-    assert read_retry_after(headers) == seconds
-
-
-@pytest.mark.parametrize("seconds", [90, -3_600, 86_400 * 400])
-def test_retry_after_may_be_a_date(seconds: int) -> None:
-    at = datetime.now(UTC) + timedelta(seconds=seconds)
-    found = read_retry_after({b"retry-after": format_datetime(at, usegmt=True).encode()})
-    assert found == pytest.approx(max(0, seconds), abs=30)
-
-
-@pytest.mark.parametrize(
-    "form", ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S +0000"]
-)
-def test_the_old_forms_of_a_date_are_read_too(form: str) -> None:
-    at = datetime.now(UTC) + timedelta(seconds=600)
-    assert read_retry_after({b"retry-after": at.strftime(form).encode()}) == pytest.approx(
-        600, abs=30
-    )
-
-
-def test_the_error_carries_when_to_come_back() -> None:
-    assert map_error_answer(ERROR_CODES, 429, None, {b"retry-after": b"7"}).retry_after_seconds == 7
-    assert map_error_answer(ERROR_CODES, 429, None, {}).retry_after_seconds is None
-
-
-@FAST
-@given(
-    st.binary(max_size=40)
-    | st.text(alphabet="0123456789 ,:-+.eGMTJanMon", max_size=40).map(str.encode)
-)
-def test_any_header_is_seconds_or_nothing(value: bytes) -> None:
-    found = read_retry_after({b"retry-after": value})
-    assert found is None or isinstance(found, float)
-
-
-# --- what may be shown ----------------------------------------------------------------------------
-def test_a_message_is_one_bounded_line() -> None:
-    shown = refused(400, {"message": "a\r\nb\x1b[31m\u2028c\x00\ud800 " + "x" * 9_000}).message
-    assert shown.startswith("a b [31m c x")
-    assert len(shown) == MESSAGE_LENGTH
-    assert shown.isprintable()
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        f"Incorrect API key provided: {SECRET}.",
-        f"{SECRET}{SECRET}",
-        f"x {SECRET[:9]}",
-        "y" * (MESSAGE_LENGTH - 9) + SECRET,
-    ],
-)
-def test_the_secret_is_blanked_wherever_the_message_has_it(message: str) -> None:
-    for status in (400, 401, 403, 429, 500):
-        shown = refused(status, {"message": message}, secret=SECRET).message
-        assert SECRET not in shown
-        assert SECRET[9:] not in shown
-    assert (
-        clean_message(message, SECRET)
-        == " ".join(message.replace(SECRET, "***").split())[:MESSAGE_LENGTH]
-    )
-
-
-@pytest.mark.parametrize("field", ["code", "param", "message", "type"])
-def test_the_secret_is_blanked_in_every_field_that_the_caller_sees(field: str) -> None:
-    found = refused(400, {"message": "m", field: f"bad {SECRET}"}, secret=SECRET)
-    assert SECRET not in f"{found.message} {found.shown_code} {found.param} {found.type} {found}"
-
-
-@pytest.mark.parametrize("field", ["code", "param"])
-def test_what_else_the_upstream_says_is_one_bounded_line_too(field: str) -> None:
-    found = refused(400, {field: "a\r\nb\x00" + "x" * 100_000})
-    shown = f"{found.shown_code} {found.param}"
-    assert shown.isprintable()
-    assert len(shown) < 2 * MESSAGE_LENGTH
-
-
-def test_an_empty_secret_blanks_nothing() -> None:
-    assert refused(400, {"message": "as it is"}, secret="").message == "as it is"
-
-
 ANY = st.recursive(
     st.none()
     | st.booleans()
@@ -360,7 +231,7 @@ FIELDS = st.sampled_from(
 def test_any_refusal_is_an_upstream_error_that_can_be_shown(
     status: Any, body: dict[str, Any], html: bool
 ) -> None:
-    found = refused(status, find_error_object(body), content_type=b"text/html" if html else b"")
+    found = map_refusal(status, find_error_object(body), content_type=b"text/html" if html else b"")
     assert isinstance(found, UpstreamError)
     assert 400 <= found.shown_status <= 599
     assert found.message
@@ -370,7 +241,7 @@ def test_any_refusal_is_an_upstream_error_that_can_be_shown(
 
 
 def test_a_code_of_digits_that_are_no_number_is_only_a_code() -> None:
-    assert type(refused(None, {"code": "²²²"})) is ServerFailed
+    assert type(map_refusal(None, {"code": "²²²"})) is ServerFailed
 
 
 def test_the_tree_in_the_docstring_has_every_class() -> None:

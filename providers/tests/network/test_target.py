@@ -1,8 +1,8 @@
-"""The head of requests that the fast client sends."""
+"""The origin of a base URL, as the `Host` header names it."""
 
 import pytest
 
-from providers.network.http_client import Origin
+from providers.network.target import Origin
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""Rows about upstreams: providers, the models that callers name, counters of changes, deletions."""
+
+from providers.deletions.deletion_model import Deletion
+from providers.models.chat_model import ChatModel, ModelAlias, VirtualModel
+from providers.models.provider import Provider
+from providers.models.revision import Revision, Tombstone
+from providers.models.validators import (
+    capabilities_exist,
+    headers_are_clean,
+    is_object,
+    kind_exists,
+)
+
+__all__ = [
+    "ChatModel",
+    "Deletion",
+    "ModelAlias",
+    "Provider",
+    "Revision",
+    "Tombstone",
+    "VirtualModel",
+    # the migrations name these
+    "capabilities_exist",
+    "headers_are_clean",
+    "is_object",
+    "kind_exists",
+]

@@ -1,0 +1,45 @@
+"""Check a whole answer of an upstream and bring it into OpenAI's schema. No I/O."""
+
+import struct
+
+from providers.exceptions import BadResponse
+from providers.filters import conform
+from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
+from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest
+
+
+def conform_whole_answer(request: ChatRequest, answer: JsonObject) -> Chunk:
+    """Return a whole answer in OpenAI's schema. Raises BadResponse when it has no content."""
+    if request.endpoint == EMBEDDINGS:
+        require_objects(answer.get("data"))
+        as_base64 = request.body.get("encoding_format") == "base64"
+        return conform_vectors(answer, as_base64=as_base64)
+    choices = require_objects(answer.get("choices"))
+    if request.endpoint != CHAT:
+        return answer
+    if not all(isinstance(choice.get("message"), dict) for choice in choices):
+        raise BadResponse("The upstream's answer has no message.")
+    return conform.conform_answer(answer)
+
+
+def require_objects(items: object) -> list[JsonObject]:
+    """Return the items of an answer. Raises BadResponse unless they are a list of objects."""
+    if not isinstance(items, list) or not items:
+        raise BadResponse("The upstream's answer has no content.")
+    if not all(isinstance(item, dict) for item in items):
+        raise BadResponse("The upstream's answer has no content.")
+    return items
+
+
+def conform_vectors(answer: JsonObject, *, as_base64: bool) -> Chunk:
+    """Return the embeddings in the encoding that the caller wants. Raises BadResponse."""
+    try:
+        return conform.conform_embeddings(answer, as_base64=as_base64)
+    except (ValueError, OverflowError, struct.error):
+        raise BadResponse("The upstream's vectors are not readable.") from None
+
+
+def is_event_stream(content_type: str, data: bytes) -> bool:
+    """Return whether a body holds the events of a stream, by its content type or its beginning."""
+    return "event-stream" in content_type or data[:64].lstrip().startswith(b"data:")
