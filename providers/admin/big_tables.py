@@ -165,7 +165,7 @@ class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             queryset = self.find_rows(queryset, term)
         return queryset, False
 
-    def find_rows(self, queryset: QuerySet[Model], term: str) -> QuerySet[Model]:
+    def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         """Return the rows that the search term finds."""
         raise NotImplementedError
 

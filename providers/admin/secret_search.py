@@ -31,7 +31,7 @@ class SecretSearch:
     admin_site: AdminSite
     opts: Any
 
-    def find_by_secret(self, queryset: QuerySet[Model], secret: str) -> QuerySet[Model]:
+    def find_by_secret(self, queryset: QuerySet[Any], secret: str) -> QuerySet[Any]:
         """Return the rows that have exactly this secret."""
         raise NotImplementedError
 
