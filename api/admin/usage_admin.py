@@ -237,7 +237,10 @@ def describe_reference(record: UsageRecord, field_name: str) -> str:
     if pk is None:
         return NO_VALUE
     try:
-        return str(getattr(record, field_name))
+        row = getattr(record, field_name)
     except ObjectDoesNotExist:
-        name = getattr(record, f"{field_name}_gone") or pk
-        return f"{name} (deleted)"
+        row = None
+    if row is not None:  # a joined row that does not exist is None
+        return str(row)
+    name = getattr(record, f"{field_name}_gone") or pk
+    return f"{name} (deleted)"
