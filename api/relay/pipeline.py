@@ -24,7 +24,7 @@ from conversations.prompts import fitted_answer
 from conversations.strategies import find_strategy
 from providers.catalogue import Candidate, ResolvedModel
 from providers.exceptions import InternalError, ModelNotFound
-from providers.filters.file_parts import copy_file_messages, has_file_parts
+from providers.filters.file_parts import has_file_parts
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest
 from providers.protocol.trace import Trace
@@ -164,9 +164,8 @@ async def attach_request_files(
 
     Raises InvalidRequest, DatabaseUnavailable, Saturated.
     """
-    body = {**request.body, "messages": copy_file_messages(request.body["messages"])}
-    candidates = await attach_files(body, caller.user_id, candidates)
-    return request.with_body(body), candidates
+    messages, candidates = await attach_files(request.body["messages"], caller.user_id, candidates)
+    return request.with_body({**request.body, "messages": messages}), candidates
 
 
 def replace_strategy(candidate: Candidate, accepted: AcceptedRequest) -> Candidate:

@@ -25,7 +25,12 @@ from providers.catalogue import Candidate
 from providers.database.database_threads import await_in_time, run_in_thread
 from providers.database.keyed_locks import KeyedLocks
 from providers.exceptions import InternalError, InvalidRequest, Saturated
-from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD, find_file_parts
+from providers.filters.file_parts import (
+    FILE_ID_FIELD,
+    TEXT_FIELD,
+    copy_file_messages,
+    find_file_parts,
+)
 from providers.protocol.json_types import JsonObject
 
 MOST_PARTS = 20
@@ -36,9 +41,9 @@ request_read_locks = KeyedLocks(asyncio.Lock)  # by user id
 
 
 async def attach_files(
-    body: JsonObject, user_id: int | None, candidates: Sequence[Candidate]
-) -> list[Candidate]:
-    """Put the files into the body's parts, in place; return the candidates that can answer.
+    messages: Sequence[JsonObject], user_id: int | None, candidates: Sequence[Candidate]
+) -> tuple[list[JsonObject], list[Candidate]]:
+    """Return the messages with the files in their parts, and the candidates that can answer.
 
     Raises InvalidRequest with `param`, DatabaseUnavailable, Saturated.
     """
@@ -46,7 +51,8 @@ async def attach_files(
         raise InvalidRequest(
             "Files need an API key.", param="messages", code="unsupported_parameter"
         )
-    parts = list_file_parts(body)
+    filled_messages = copy_file_messages(messages)
+    parts = list_file_parts(filled_messages)
     file_takers = [candidate for candidate in candidates if candidate.model.files]
     wanted = WantedForms(
         wants_file_data=bool(file_takers), wants_file_text=len(file_takers) < len(candidates)
@@ -61,15 +67,15 @@ async def attach_files(
     if wanted.wants_file_text:
         refusal = find_text_refusal(parts, attached_files, find_most_text_chars(candidates))
     if refusal is None:
-        return list(candidates)
+        return filled_messages, list(candidates)
     if not file_takers:
         raise refusal
-    return file_takers
+    return filled_messages, file_takers
 
 
-def list_file_parts(body: JsonObject) -> list[FilePart]:
-    """Return the file parts of a body. Raises InvalidRequest when there are too many."""
-    parts = list(find_file_parts(body["messages"]))
+def list_file_parts(messages: Sequence[JsonObject]) -> list[FilePart]:
+    """Return the file parts of messages. Raises InvalidRequest when there are too many."""
+    parts = list(find_file_parts(messages))
     if len(parts) > MOST_PARTS:
         raise InvalidRequest(f"A request has at most {MOST_PARTS} files.", param="messages")
     return parts

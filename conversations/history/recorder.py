@@ -15,25 +15,29 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
 
-from conversations.history import deduplicate, finish_turn, start_turn
+from conversations.history import finish_turn, start_turn
 from conversations.history.dead_turns import TurnRunning
 from conversations.history.finish_turn import TurnLost, TurnOutcome, TurnStart
 from conversations.history.turn_batches import TurnBatches
+from conversations.history.turn_outcome import (
+    SHUT_DOWN_ERROR,
+    OpenTurn,
+    determine_outcome,
+    make_undelivered,
+)
 from conversations.history.turn_request import TurnRequest
 from conversations.messages.answer_builder import CollectedAnswer
-from conversations.messages.items import Entry
-from conversations.models import TurnEndpoint, TurnStatus
 from providers.database.database_threads import HOUSEKEEPING, TURNS, await_in_time, run_in_thread
 from providers.database.keyed_locks import KeyedLocks
-from providers.exceptions import ConversationBusy, DatabaseUnavailable, GatewayError
+from providers.exceptions import ConversationBusy, DatabaseUnavailable
 from providers.protocol.chunks import Batches
 from providers.protocol.request import Resume
 from providers.protocol.trace import Trace
@@ -42,36 +46,6 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1  # while another process has the conversation
 TICK_SECONDS = 0.5
-CUT_OFF_REASONS = ("length", "content_filter")
-UNWRITTEN_ERROR = {
-    "code": "database_unavailable",
-    "message": "The database was away at the end of this answer.",
-}
-TOO_LONG_ERROR = {
-    "code": "answer_too_long",
-    "message": "Only the beginning of this answer was stored.",
-}
-SHUT_DOWN_ERROR = {"code": "server_shutdown", "message": "The server was shutting down."}
-ABANDONED_ERROR = {"code": "abandoned", "message": "The caller left before the end."}
-
-
-@dataclass(slots=True)
-class OpenTurn:
-    """A turn that is being answered.
-
-    `answer` is the answer so far; `stop_event` is set when a user asks to stop the turn.
-    """
-
-    turn_start: TurnStart
-    endpoint: TurnEndpoint
-    background: bool
-    answer: CollectedAnswer
-    stop_event: asyncio.Event = field(default_factory=asyncio.Event)
-    lock: asyncio.Lock | None = None
-
-    @property
-    def id(self) -> str:
-        return self.turn_start.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,25 +203,26 @@ class History:
         renewed_at = time.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            is_due = time.monotonic() - renewed_at > settings.TURN_LEASE_SECONDS / 3
+            if is_due:
+                renewed_at = time.monotonic()
             try:
-                for turn_id in (
-                    await HOUSEKEEPING.run_work(
-                        finish_turn.list_turns_to_stop, self._list_stoppable_ids()
-                    )
-                    if self._list_stoppable_ids()
-                    else ()
-                ):
-                    if turn := self.running_turns.get(turn_id):
-                        turn.stop_event.set()
+                await self._set_stop_events()
                 await self._write_late_outcomes()
-                if (
-                    self.running_turns
-                    and time.monotonic() - renewed_at > settings.TURN_LEASE_SECONDS / 3
-                ):
-                    renewed_at = time.monotonic()
+                if is_due and self.running_turns:
                     await HOUSEKEEPING.run_work(finish_turn.renew_leases, list(self.running_turns))
             except DatabaseError as error:
                 logger.warning("the leases of running turns were not renewed: %s", error)
+
+    async def _set_stop_events(self) -> None:
+        """Set the stop events of the background turns that a user asked to stop."""
+        stoppable_ids = [turn.id for turn in self.running_turns.values() if turn.background]
+        if not stoppable_ids:
+            return
+        for turn_id in await HOUSEKEEPING.run_work(finish_turn.list_turns_to_stop, stoppable_ids):
+            turn = self.running_turns.get(turn_id)
+            if turn is not None:
+                turn.stop_event.set()
 
     async def _write_late_outcomes(self) -> None:
         """Write the turns that the database did not take before.
@@ -264,9 +239,6 @@ class History:
             except finish_turn.UNWRITABLE_ERRORS as error:
                 logger.error("the database never takes the turn %s: %s", late.id, error)
             self._unwritten_outcomes.pop(0)
-
-    def _list_stoppable_ids(self) -> list[str]:
-        return [turn.id for turn in self.running_turns.values() if turn.background]
 
     async def wait_for_writes(self) -> None:
         """Wait until all pending writes are done, and retry the failed ones once."""
@@ -291,77 +263,3 @@ async def write_outcome_in_thread(outcome: TurnOutcome) -> None:
         raise ConversationBusy(
             "This answer took so long that its conversation went on without it."
         ) from None
-
-
-def determine_outcome(turn: OpenTurn, trace: Trace, error: BaseException | None) -> TurnOutcome:
-    """Return the outcome of a turn that ended with this exception, or well for None."""
-    answer = turn.answer
-    problem = describe_turn_error(error)
-    if error is None:
-        cut = answer.is_cut_off or (
-            turn.endpoint == TurnEndpoint.RESPONSE and answer.finish_reason in CUT_OFF_REASONS
-        )
-        problem = (
-            TOO_LONG_ERROR if answer.is_cut_off and turn.endpoint != TurnEndpoint.RESPONSE else None
-        )
-        status = TurnStatus.INCOMPLETE if cut else TurnStatus.COMPLETED
-    elif turn.stop_event.is_set():
-        status = TurnStatus.CANCELLED
-        problem = None
-    elif answer.parts or not isinstance(error, GatewayError):
-        status = TurnStatus.INCOMPLETE
-    else:
-        status = TurnStatus.FAILED
-    whole = status == TurnStatus.COMPLETED
-    extras = answer.extra_fields
-    if choices := answer.render_other_choices():
-        extras |= {"choices": choices}
-    asked = trace.answering_attempt
-    usage = trace.meter.counted
-    chat = None
-    if error is None and asked is not None and asked.chat_id and asked.token_id is not None:
-        chat = Resume(asked.token_id, asked.chat_id, asked.parent_id)
-    return TurnOutcome(
-        id=turn.id,
-        conversation_id=turn.turn_start.conversation_id,
-        status=status,
-        entries=strip_preface(answer.make_entries(is_whole=whole), trace.strategy_result.preface),
-        finish_reason=answer.finish_reason,
-        usage=usage.as_openai() if usage is not None else None,
-        error=problem,
-        extra_fields=extras,
-        thinking=trace.strategy_result.thinking,
-        chat=chat,
-    )
-
-
-def make_undelivered(outcome: TurnOutcome) -> TurnOutcome:
-    """Return the outcome to store for a caller who got an error in place of the answer's end."""
-    if outcome.status != TurnStatus.COMPLETED:
-        return outcome
-    return replace(outcome, status=TurnStatus.INCOMPLETE, error=UNWRITTEN_ERROR)
-
-
-def describe_turn_error(error: BaseException | None) -> dict[str, str] | None:
-    if error is None:
-        return None
-    if isinstance(error, GatewayError):
-        return {"code": error.shown_code or error.type, "message": error.message}
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return SHUT_DOWN_ERROR if error.args else ABANDONED_ERROR
-    return {"code": "internal_error", "message": "Something went wrong here."}
-
-
-def strip_preface(entries: Sequence[Entry], preface: str) -> Sequence[Entry]:
-    """Return the items of an answer without the thinking in front of its text.
-
-    `preface` is that thinking. The message item is changed in place; its `told` keeps the digest of
-    the text as the caller received it.
-    """
-    said = next((entry for entry in entries if entry.type == "message"), None)
-    if preface and said is not None and said.text.startswith(preface):
-        said.received_digest = deduplicate.hash_text(said.text)
-        said.text = said.text[len(preface) :]
-        for part in said.data["content"][:1]:
-            part["text"] = part["text"].removeprefix(preface)
-    return entries

@@ -32,7 +32,7 @@ from conversations.prompts.token_budget import answer_token_budget, prompt_token
 from conversations.text.token_estimate import estimate_tokens
 from providers.database.database_threads import LONG, await_work
 from providers.exceptions import InvalidRequest
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.message_text import list_prompt_texts
 
 # share of the budget for long texts in long conversations too, as far as the window allows
@@ -69,7 +69,7 @@ class FittedPrompt:
 
 
 async def shorten_prompt(
-    body: JsonObject,
+    body: FrozenJsonObject,
     user_id: int | None,
     window_tokens: int,
     options: JsonObject,
@@ -104,7 +104,7 @@ async def shorten_prompt(
         replacements[long_text.message_index, long_text.part_index] = short_text
         document_ids += used_ids
     return FittedPrompt(
-        body | {"messages": replace_texts(messages, replacements)},
+        {**body, "messages": replace_texts(messages, replacements)},
         list(dict.fromkeys(filter(None, document_ids))),
     )
 

@@ -11,7 +11,7 @@ from typing import TypeGuard
 from conversations.text.terms import extract_terms
 from conversations.text.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
 from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES, join_typed_texts, list_prompt_texts
 
 SHORT_CHARS = 2_000  # a text of at most so many characters is never shortened
@@ -121,7 +121,7 @@ def count_images(messages: Sequence[JsonObject]) -> int:
     return sum(part.get("type") == "image_url" for part in parts)
 
 
-def estimate_prompt_tokens(body: JsonObject) -> int:
+def estimate_prompt_tokens(body: FrozenJsonObject) -> int:
     """Estimate the tokens of a chat body: its texts, messages and images."""
     return sum(map(estimate_tokens, list_prompt_texts(body))) + estimate_overhead(body["messages"])
 

@@ -20,7 +20,7 @@ from conversations.upstream_calls import required_tool_call
 from providers.catalogue import Candidate
 from providers.exceptions import InternalError, PoolError, Rejected, UpstreamTimeout
 from providers.protocol.chunks import Batches, Chunk
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES, join_texts
 from providers.protocol.request import ChatRequest
 from providers.protocol.trace import Trace
@@ -136,7 +136,7 @@ class StrategyCalls:
 
         `defaults` are fields for the body that the caller left out. Raises GatewayError.
         """
-        body = drop_none(defaults) | self.request.body | {"messages": list(messages)}
+        body = {**drop_none(defaults), **self.request.body, "messages": list(messages)}
         inner = msgspec.structs.replace(
             self.request, body=body, wants_stored_chat=False, resume=None
         )
@@ -167,7 +167,7 @@ class StrategyCalls:
 
 
 def make_intermediate_body(
-    body: JsonObject, messages: Sequence[JsonObject], fields: JsonObject
+    body: FrozenJsonObject, messages: Sequence[JsonObject], fields: JsonObject
 ) -> JsonObject:
     """Return the body of an intermediate call: some fields of the caller's, and `fields`.
 
@@ -226,7 +226,7 @@ def is_system_message(message: JsonObject) -> bool:
     return message["role"] in SYSTEM_ROLES
 
 
-def wants_plain_text(body: JsonObject) -> bool:
+def wants_plain_text(body: FrozenJsonObject) -> bool:
     """Return whether the caller wants one plain text: no tools, no format, no second choice."""
     if body.get("tools") or body.get("functions"):
         return False

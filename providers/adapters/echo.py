@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk, make_completion, make_delta
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject
 from providers.protocol.message_text import join_texts
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest, Credential, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
@@ -47,7 +47,7 @@ class Adapter(BaseAdapter):
         return ["echo"]
 
 
-def find_last_text(body: JsonObject) -> str:
+def find_last_text(body: FrozenJsonObject) -> str:
     """Find the text of the last user message, or of the prompt."""
     if "prompt" in body:
         prompt = body["prompt"]

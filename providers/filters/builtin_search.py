@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import reduce
 
 from providers.protocol.chunks import Chunk
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.usage_meter import sum_usage
 
 SEARCH_TOOL_NAME = "$web_search"
@@ -19,7 +19,7 @@ SEARCH_TOOL = {"type": "builtin_function", "function": {"name": SEARCH_TOOL_NAME
 TRUNCATING_REASONS = ("length", "content_filter")
 
 
-def has_search_tool(body: JsonObject) -> bool:
+def has_search_tool(body: FrozenJsonObject) -> bool:
     """Return whether the caller's own tools include the search.
 
     The caller then answers its calls.

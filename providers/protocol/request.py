@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
@@ -37,7 +37,7 @@ class ChatRequest(Struct, frozen=True):
     id: str
     endpoint: str  # CHAT, COMPLETIONS or EMBEDDINGS: the path below an upstream's base URL
     model: str  # public id, as the caller wrote it
-    body: JsonObject
+    body: FrozenJsonObject
     stream: bool = False
     include_usage: bool = False  # the caller wants the chunk that carries usage
     thinking: str = ""  # choices.Thinking of the alias or the body; empty: as the model's row says
@@ -48,7 +48,7 @@ class ChatRequest(Struct, frozen=True):
     wants_stored_chat: bool = False  # an upstream that stores chats should keep this one
     resume: Resume | None = None
 
-    def with_body(self, body: JsonObject) -> "ChatRequest":
+    def with_body(self, body: FrozenJsonObject) -> "ChatRequest":
         """Return the same request with another body."""
         return structs.replace(self, body=body)
 

@@ -24,7 +24,7 @@ from api.responses.background.response_slots import ResponseSlot
 from api.responses.output.events import ResponseEvents
 from api.responses.output.objects import render_usage
 from api.responses.output.part_events import Event
-from conversations.history.recorder import SHUT_DOWN_ERROR, OpenTurn
+from conversations.history.turn_outcome import SHUT_DOWN_ERROR, OpenTurn
 from providers.database.database_threads import HOUSEKEEPING, await_in_time, run_in_thread
 from providers.exceptions import (
     DatabaseUnavailable,

@@ -29,7 +29,7 @@ from conversations.upstream_calls.strategy_calls import (
 )
 from providers.catalogue import Candidate
 from providers.protocol.chunks import Batches, Chunk, make_completion, make_delta
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
 from tokens.failover import loop as failover
@@ -77,7 +77,7 @@ async def answer_by_merging(
             yield attach_candidates(request, options, batch, drafts)
 
 
-def choose_synthesis(options: MultipathOptions, body: JsonObject, draft_count: int) -> str:
+def choose_synthesis(options: MultipathOptions, body: FrozenJsonObject, draft_count: int) -> str:
     """Return how the drafts become one answer; an empty string means that the only one is it."""
     if not wants_plain_text(body):
         return MODEL_SYNTHESIS

@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from uuid import uuid4
 
-import msgspec
-
 from providers.exceptions import BadResponse, Rejected, UpstreamError
 from providers.filters import file_parts
 from providers.network.api_client import ApiCall
@@ -54,7 +52,7 @@ class FileTextAdapter(BaseAdapter):
                     messages.append({"role": "system", "content": text})
                 message = message | {"content": [replace_file_part(part) for part in content]}
             messages.append(message)
-        return msgspec.structs.replace(request, body=request.body | {"messages": messages})
+        return request.with_body({**request.body, "messages": messages})
 
     async def _extract_file_text(
         self, file: JsonObject, credential: Credential, attempt: Attempt

@@ -73,7 +73,7 @@ class Adapter(FileTextAdapter):
         if (request.body.get("n") or 1) > 1:
             raise Rejected("With web search there is one choice only.", param="n")
         search = builtin_search.BuiltinSearch()
-        body = request.body | {"stream": True}
+        body = {**request.body, "stream": True}
         for round_number in range(MOST_SEARCHES + 1):
             if round_number == MOST_SEARCHES:
                 body |= {"tool_choice": "none"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.wire.json_reader import read_json
 
 TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
@@ -67,7 +67,7 @@ class ToolOffer:
         }
 
 
-def read_tool_offer(body: JsonObject) -> ToolOffer:
+def read_tool_offer(body: FrozenJsonObject) -> ToolOffer:
     """Return the offer of a validated body; it has no tools if the tool choice is "none"."""
     is_legacy = not body.get("tools")
     if is_legacy:
@@ -100,7 +100,7 @@ def select_allowed_tools(tools: list[JsonObject], allowed: JsonObject) -> list[J
     return [tool for tool in tools if tool["name"] in names]
 
 
-def may_require_call(body: JsonObject) -> bool:
+def may_require_call(body: FrozenJsonObject) -> bool:
     """Return whether the answer may have to contain a call.
 
     This is a cheap test for every request; `read_tool_offer` gives the exact answer.
