@@ -207,22 +207,29 @@ async def receive_into(
     """
     try:
         async with asyncio.timeout(settings.BODY_SECONDS):
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise CallerLeft
-                data: bytes = message.get("body", b"")
-                more = message.get("more_body", False)
-                if raise_limit is not None and buffer.size_bytes + len(data) > limit_bytes:
-                    limit_bytes = await raise_limit()
-                    raise_limit = None
-                if buffer.size_bytes + len(data) > limit_bytes:
-                    raise body_too_large(limit_bytes)
-                buffer.append(data)
+            await receive_pieces(buffer, receive, limit_bytes, raise_limit)
     except TimeoutError:
         seconds = f"{settings.BODY_SECONDS:g}"
         raise RequestTimeout(f"The request body did not come within {seconds} seconds.") from None
+
+
+async def receive_pieces(
+    buffer: BodyBuffer, receive: Receive, limit_bytes: int, raise_limit: RaiseLimit | None
+) -> None:
+    """Receive the pieces of a body like `receive_into`, without a deadline."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeft
+        data: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        if raise_limit is not None and buffer.size_bytes + len(data) > limit_bytes:
+            limit_bytes = await raise_limit()
+            raise_limit = None
+        if buffer.size_bytes + len(data) > limit_bytes:
+            raise body_too_large(limit_bytes)
+        buffer.append(data)
 
 
 class RunningUploads:
