@@ -19,6 +19,7 @@ from django.conf import settings
 from providers.exceptions import BodyTooLarge, InvalidRequest, RequestTimeout, Saturated
 from proxysite.server.body_budget import COUNTED_BYTES, BodyShare
 
+Scope = dict[str, Any]
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 RaiseLimit = Callable[[], Awaitable[int]]
@@ -90,7 +91,9 @@ class BodyBuffer:
     def read(self) -> bytes:
         """Return the whole body as bytes, which takes room in memory. Raises Saturated."""
         if self._file is None:
-            return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            if len(self._parts) == 1:  # it need not be copied
+                return self._parts[0]
+            return b"".join(self._parts)
         with self.take_file() as file:
             return file.read()
 
@@ -160,7 +163,7 @@ def require_readable_address(scope: Message) -> None:
 
 def announced_bytes(scope: Message) -> int:
     """Return the announced length of the body in bytes; 0 when the request announces none."""
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return int(length) if length.isdigit() else 0
 
 
@@ -257,7 +260,7 @@ class RunningUploads:
             self._count_by_user += Counter()  # drops users without a running upload
 
 
-def with_content_length(scope: dict[str, Any], size_bytes: int) -> dict[str, Any]:
+def with_content_length(scope: Scope, size_bytes: int) -> Scope:
     """Return the scope of a request whose body is whole, with a content-length header."""
     headers = [
         pair
