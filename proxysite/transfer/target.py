@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from proxysite.transfer.source import WORDS_TABLE
-from proxysite.transfer.values import digest_rows
+from proxysite.transfer.values import Value, digest_rows
 
 TARGET_ALIAS = "copy_target"
 COPY_NOTES_TABLE = "proxysite_copy"
@@ -23,7 +23,7 @@ TABLES_FILLED_BY_MIGRATE = (
     "django_celery_beat_periodictasks",
 )
 FETCHED_ROWS = 2_000
-Row = Sequence[Any]
+Row = Sequence[Value]
 
 
 class TargetDatabase:
@@ -58,10 +58,10 @@ class TargetDatabase:
     def read_migrations(self) -> set[tuple[str, str]]:
         return set(self.fetch_rows("SELECT app, name FROM django_migrations"))
 
-    def fetch_rows(self, statement: str, values: Row = ()) -> list[tuple[Any, ...]]:
+    def fetch_rows(self, statement: str, values: Row = ()) -> list[tuple[Value, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(statement, values)
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            rows: list[tuple[Value, ...]] = cursor.fetchall()
             return rows
 
     def run_statements(self, *statements: str) -> None:
@@ -166,7 +166,7 @@ class TargetDatabase:
 
     def _read_rows(
         self, table: str, columns: Sequence[str], kinds: Sequence[str]
-    ) -> Iterator[tuple[Any, ...]]:
+    ) -> Iterator[tuple[Value, ...]]:
         expressions = ", ".join(
             COMPARED_FORMS.get(kind, '"{}"').format(column)
             for column, kind in zip(columns, kinds, strict=True)

@@ -2,7 +2,6 @@
 
 import json
 from argparse import ArgumentParser
-from typing import Any
 
 from django.conf import settings
 
@@ -13,6 +12,7 @@ from proxysite.configuration.setting_values import DEFAULT
 from proxysite.logging import redact_secrets
 
 LONGEST_SHOWN_CHARS = 60
+SettingValue = str | int | float | list[str]
 
 
 class Command(GatewayCommand):
@@ -24,31 +24,30 @@ class Command(GatewayCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         rows = [
-            {
-                "name": name,
-                "value": convert_setting_value(declared),
-                "source": describe_setting_source(declared),
-            }
+            (name, convert_setting_value(declared), describe_setting_source(declared))
             for name, declared in sorted(settings.DECLARED.items())
         ]
         if options["format"] == "json":
-            self.stdout.write(json.dumps(rows))
+            columns = ("name", "value", "source")
+            self.stdout.write(json.dumps([dict(zip(columns, row, strict=True)) for row in rows]))
             return
-        texts = [[row["name"], format_setting_value(row["value"]), row["source"]] for row in rows]
+        texts = [(name, format_setting_value(value), source) for name, value, source in rows]
         widths = [max(len(text[column]) for text in texts) for column in (0, 1)]
         for name, value, source in texts:
             self.stdout.write(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
 
 
-def convert_setting_value(declared: DeclaredSetting) -> Any:
+def convert_setting_value(declared: DeclaredSetting) -> SettingValue:
     """Return the value as JSON can carry it; for a secret only whether there is one."""
     if declared.is_secret:
         is_set = declared.value or declared.name in SECRET_NAMES
         return "***" if is_set else ""
-    if isinstance(declared.value, str | int | float | list):
-        return redact_secrets(declared.value) if isinstance(declared.value, str) else declared.value
+    if isinstance(declared.value, str):
+        return redact_secrets(declared.value)
+    if isinstance(declared.value, int | float | list):
+        return declared.value
     return str(declared.value)
 
 
@@ -59,11 +58,13 @@ def describe_setting_source(declared: DeclaredSetting) -> str:
     return declared.source
 
 
-def format_setting_value(value: Any) -> str:
+def format_setting_value(value: SettingValue) -> str:
     """Return a value in the form in which a person would set it."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
-        value = ",".join(value)
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= LONGEST_SHOWN_CHARS else f"{text[:LONGEST_SHOWN_CHARS]}…"
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = ",".join(value) if isinstance(value, list) else str(value)
+    if len(text) > LONGEST_SHOWN_CHARS:
+        return f"{text[:LONGEST_SHOWN_CHARS]}…"
+    return text
