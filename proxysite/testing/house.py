@@ -76,6 +76,12 @@ class House:
         self.url = ""
         self.port = 0
 
+    def copy_database(self, file: Path) -> None:
+        """Let this empty house begin with a copy of an SQLite database."""
+        self.home.mkdir(mode=0o700)
+        shutil.copyfile(file, self.home / "proxysite.sqlite3")
+        (self.home / "proxysite.sqlite3").chmod(0o600)
+
     # --- the gateway ------------------------------------------------------------------------------
     def start(self, *arguments: str, port: int = 0) -> str:
         """Start to serve, and return the output of this start when `/readyz` answers."""
