@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from django.conf import settings
 
 from providers.database.database_threads import run_in_thread
 from providers.models import Provider
@@ -38,6 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Freeze the garbage collector, as a gateway does; else it walks all tests again and again."""
+    from proxysite.asgi import freeze_garbage_collector
+
+    freeze_garbage_collector()
+
+
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -46,8 +54,36 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+def migrated_file(request: pytest.FixtureRequest) -> Path | None:
+    """Return the SQLite file that is copied instead of migrating; None on Postgres.
+
+    It is kept beside pytest's cache until the migrations change.
+    """
+    if not settings.EMBEDDED_DATABASE:
+        return None
+    return database.find_migrated_file(request.config.cache.mkdir("migrated"))
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(migrated_file: Path | None) -> bool:
+    """Let pytest-django use the copy of the migrated file."""
+    return migrated_file is not None
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(migrated_file: Path | None) -> None:
+    """Copy the migrated file, before pytest-django looks for the test database."""
+    if migrated_file is not None:
+        database.use_migrated_file(migrated_file)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: Any, migrated_file: Path | None
+) -> Iterator[None]:
     """Extend pytest-django's fixture: no thread uses the test database when it is dropped."""
+    if migrated_file is not None:
+        database.keep_migrated_file(migrated_file)
     yield
     with django_db_blocker.unblock():
         database.close_other_connections()
@@ -127,19 +163,9 @@ async def token(provider: Provider) -> UpstreamToken:
     return row
 
 
-@pytest.fixture(scope="session")
-def _frozen() -> None:
-    """Freeze the garbage collector once per process, as the first gateway would do."""
-    import proxysite.testing.gateway  # noqa: F401
-    from proxysite.asgi import freeze_garbage_collector
-
-    freeze_garbage_collector()
-
-
 @pytest.fixture
 async def gateway(
     token: UpstreamToken,
-    _frozen: None,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[Any]:
@@ -240,12 +266,20 @@ async def house_upstream(_listener: socket.socket) -> AsyncIterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def _furnished(tmp_path_factory: pytest.TempPathFactory, _listener: socket.socket) -> Iterator[Any]:
+def _furnished(
+    tmp_path_factory: pytest.TempPathFactory,
+    _listener: socket.socket,
+    migrated_file: Path | None,
+    django_db_setup: None,
+) -> Iterator[Any]:
     """Yield an ended house after its first run, and its API key; other houses are copies of it."""
     from proxysite.testing.house import make_house, run_first_time
 
-    with make_house(tmp_path_factory.mktemp("house") / "home") as found:
-        yield found, run_first_time(found, f"http://127.0.0.1:{_listener.getsockname()[1]}/v1")
+    with make_house(tmp_path_factory.mktemp("house") / "home") as furnished:
+        if migrated_file is not None:
+            furnished.copy_database(migrated_file)
+        upstream_url = f"http://127.0.0.1:{_listener.getsockname()[1]}/v1"
+        yield furnished, run_first_time(furnished, upstream_url)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from pathlib import Path
 from benchmarks.attack_bodies import ATTACKS, CHAT_COMPLETIONS_PATH, STRANGER_REQUESTS, Attack
 from benchmarks.flood import run_flood_upstream
 from benchmarks.ordinary import OrdinaryCallers, find_percentile
+from benchmarks.phases import ServerUnderTest
 from benchmarks.processes import find_process_tree, read_rss_mb, watch_peak_rss_mb
 from benchmarks.targets import Proxysite, Workplace
 
@@ -118,17 +119,22 @@ def measure_attack(subject: Proxysite, name: str) -> tuple[float, AttackFigures]
     with subject.run_target() as target:
         with OrdinaryCallers(target.port, subject.key) as calm:
             time.sleep(CALM_SECONDS)
-        before_mb = read_rss_mb(find_process_tree(target.pid))
-        with watch_peak_rss_mb(target.pid) as peak:
-            for number in range(ROUNDS):
-                with OrdinaryCallers(target.port, subject.key) as busy:
-                    attack_once(target.port, subject.key, attack, number * AT_ONCE, row.statuses)
-                    time.sleep(1)
-                row.p99_ms = max(row.p99_ms, find_percentile(busy.ordinary_ms, 0.99))
-                row.ready_ms = max(row.ready_ms, *busy.ready_ms)
-                row.after_mb.append(read_rss_mb(find_process_tree(target.pid)) - before_mb)
-        row.peak_mb = max(peak[0] - before_mb, *row.after_mb)
+        measure_rounds(target, subject.key, attack, row)
     return find_percentile(calm.ordinary_ms, 0.99), row
+
+
+def measure_rounds(target: ServerUnderTest, key: str, attack: Attack, row: AttackFigures) -> None:
+    """Attack ROUNDS times, and write the figures into `row`."""
+    before_mb = read_rss_mb(find_process_tree(target.pid))
+    with watch_peak_rss_mb(target.pid) as peak:
+        for number in range(ROUNDS):
+            with OrdinaryCallers(target.port, key) as callers:
+                attack_once(target.port, key, attack, number * AT_ONCE, row.statuses)
+                time.sleep(1)
+            row.p99_ms = max(row.p99_ms, find_percentile(callers.ordinary_ms, 0.99))
+            row.ready_ms = max(row.ready_ms, *callers.ready_ms)
+            row.after_mb.append(read_rss_mb(find_process_tree(target.pid)) - before_mb)
+    row.peak_mb = max(peak[0] - before_mb, *row.after_mb)
 
 
 @contextmanager

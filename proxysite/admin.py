@@ -23,18 +23,20 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
     superuser.
     """
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = super().get_readonly_fields(request, obj)
-        return fields if cast(User, request.user).is_superuser else (*fields, *PERMISSION_FIELDS)
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        fields = [*super().get_readonly_fields(request, obj)]
+        if not cast(User, request.user).is_superuser:
+            fields += PERMISSION_FIELDS
+        return fields
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return self.can_change_user(request, obj) and super().has_change_permission(request, obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return self.can_change_user(request, obj) and super().has_delete_permission(request, obj)
 
     @staticmethod
-    def can_change_user(request: HttpRequest, obj: Any) -> bool:
+    def can_change_user(request: HttpRequest, obj: User | None) -> bool:
         """Return whether this person may change the user `obj`.
 
         Other members of staff are for superusers only: with their password one has their rights.

@@ -8,7 +8,6 @@ import asyncio
 import gc
 import logging
 import os
-from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 
@@ -30,7 +29,7 @@ from proxysite.access.password_gate import GatedHandler  # noqa: E402
 from proxysite.server.body_budget import BodyBudget  # noqa: E402
 from proxysite.server.change_watcher import ChangeWatcher  # noqa: E402
 from proxysite.server.lean_handler import LeanHandler, Send  # noqa: E402
-from proxysite.server.request_bodies import Receive  # noqa: E402
+from proxysite.server.request_bodies import Receive, Scope  # noqa: E402
 from proxysite.urls import LEAN_ROUTES  # noqa: E402
 from tokens import secret_check  # noqa: E402
 from tokens.secret_check import SecretsDiffer  # noqa: E402
@@ -48,7 +47,7 @@ class Application:
         self._start_task: asyncio.Task[None] | None = None
         self._watch_task: asyncio.Task[None] | None = None
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             if self._start_task is None:
                 self._start_task = asyncio.create_task(self.start_gateway())

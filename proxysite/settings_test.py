@@ -40,6 +40,7 @@ DATABASES["default"]["TEST"] = {
 # nothing here must survive a crash: no commit waits for the disk
 if EMBEDDED_DATABASE:
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
+    DATABASES["default"]["CONN_MAX_AGE"] = None  # opening one takes longer than most queries
 else:
     DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_commit=off"
 

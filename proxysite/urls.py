@@ -31,7 +31,7 @@ from api.views import (
 )
 from api.views.staff import token_pool, token_renewal
 from providers.exceptions import InternalError, InvalidRequest, UnknownUrl
-from proxysite import dashboard
+from proxysite.desk import dashboard
 from proxysite.server import host_names
 from proxysite.server.lean_routes import LeanRoutes
 

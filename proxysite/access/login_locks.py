@@ -21,6 +21,8 @@ in the log `audit`.
 import json
 import logging
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +32,7 @@ from axes.models import AccessAttempt, AccessLog
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Max, Q, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -39,9 +42,10 @@ from providers.network.client_address import render_caller_address
 
 logger = logging.getLogger("audit")
 LONGEST_NAME = 255  # characters
+Credentials = Mapping[str, object]
 
 
-def read_username(request: Any, credentials: dict[str, Any] | None = None) -> str:
+def read_username(request: HttpRequest, credentials: Credentials | None = None) -> str:
     """Return the name that a login gives, cut to the length that a row of django-axes takes."""
     name = (credentials or request.POST).get("username") or ""
     return str(name)[:LONGEST_NAME]
@@ -50,7 +54,7 @@ def read_username(request: Any, credentials: dict[str, Any] | None = None) -> st
 class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
     """The handler of django-axes with our three locks, which logs logins, failures and refusals."""
 
-    def get_failures(self, request: Any, credentials: dict[str, Any] | None = None) -> int:
+    def get_failures(self, request: Any, credentials: Credentials | None = None) -> int:
         """Return the failures that count against this try; LOGIN_FAILURE_LIMIT of them lock.
 
         Sets `request.login_wait`: the seconds that a lock still lasts, 0 without a lock.
@@ -62,7 +66,7 @@ class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
         return limit if wait else min(failures, limit - 1)
 
     def user_login_failed(
-        self, sender: Any, credentials: dict[str, Any], request: Any = None, **kwargs: Any
+        self, sender: object, credentials: Credentials, request: Any = None, **kwargs: object
     ) -> None:
         super().user_login_failed(sender, credentials, request, **kwargs)
         if request is None:
@@ -74,13 +78,17 @@ class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
         else:
             logger.warning("login failed: %s from %s", name, address)
 
-    def user_logged_in(self, sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
+    def user_logged_in(
+        self, sender: object, request: HttpRequest, user: AbstractBaseUser, **kwargs: object
+    ) -> None:
         super().user_logged_in(sender, request, user, **kwargs)
         logger.info(
             "login ok: %s from %s", json.dumps(user.get_username()), render_caller_address(request)
         )
 
-    def user_logged_out(self, sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
+    def user_logged_out(
+        self, sender: object, request: HttpRequest, user: AbstractBaseUser | None, **kwargs: object
+    ) -> None:
         super().user_logged_out(sender, request, user, **kwargs)
         if user is not None:
             logger.info(
@@ -90,7 +98,7 @@ class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
             )
 
 
-def format_login_name(credentials: dict[str, Any]) -> str:
+def format_login_name(credentials: Credentials) -> str:
     """Return the name for the log if a user has it, else "an unknown name".
 
     People type passwords into the name field, too.
@@ -106,31 +114,45 @@ def find_lock(name: str, address: str | None) -> tuple[int, int]:
     The seconds are 0 when nothing is locked.
     """
     now = timezone.now()
-    lasts = get_cool_off() or timedelta()
+    lock_length = get_cool_off() or timedelta()
+    both, by_address, by_name = count_failures(name, address, now - lock_length)
+    name_pause = timedelta(seconds=settings.LOGIN_NAME_PAUSE_SECONDS)
+    wait = both.find_remaining_seconds(settings.AXES_FAILURE_LIMIT, lock_length, now)
+    wait_of_strangers = max(
+        by_address.find_remaining_seconds(settings.LOGIN_ADDRESS_LIMIT, lock_length, now),
+        by_name.find_remaining_seconds(settings.LOGIN_NAME_LIMIT, name_pause, now),
+    )
+    if wait_of_strangers > 0 and not is_known_address(name, address, now):
+        wait = max(wait, wait_of_strangers)
+    return both.count, max(0, math.ceil(wait))
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """The number of failed logins, and the time of the last; None when there was none."""
+
+    count: int
+    last_at: datetime | None
+
+    def find_remaining_seconds(self, limit: int, length: timedelta, now: datetime) -> float:
+        """Return how long a lock of this length still lasts that `limit` failures begin."""
+        if self.last_at is None or self.count < limit:
+            return 0
+        return (length - (now - self.last_at)).total_seconds()
+
+
+def count_failures(name: str, address: str | None, since: datetime) -> list[FailureCount]:
+    """Return three counts: of the name from the address, of the address, and of the name."""
     by_name = Q(username=name)
     by_address = Q(ip_address=address)
-    counted: dict[str, Any] = {}
-    for key, which in (("both", by_name & by_address), ("address", by_address), ("name", by_name)):
-        counted[key] = Sum("failures_since_start", filter=which)
-        counted[f"{key}_at"] = Max("attempt_time", filter=which)
-    recent = AccessAttempt.objects.filter(by_name | by_address, attempt_time__gt=now - lasts)
-    found = recent.aggregate(**counted)
-
-    def compute_remaining_seconds(key: str, limit: int, seconds: float) -> float:
-        at: datetime | None = found[f"{key}_at"]
-        many = at is not None and (found[key] or 0) >= limit
-        return seconds - (now - at).total_seconds() if many and at is not None else 0
-
-    wait = compute_remaining_seconds("both", settings.AXES_FAILURE_LIMIT, lasts.total_seconds())
-    others = max(
-        compute_remaining_seconds("address", settings.LOGIN_ADDRESS_LIMIT, lasts.total_seconds()),
-        compute_remaining_seconds(
-            "name", settings.LOGIN_NAME_LIMIT, settings.LOGIN_NAME_PAUSE_SECONDS
-        ),
-    )
-    if others > 0 and not is_known_address(name, address, now):
-        wait = max(wait, others)
-    return found["both"] or 0, max(0, math.ceil(wait))
+    columns: dict[str, Sum | Max] = {}
+    conditions = {"both": by_name & by_address, "address": by_address, "name": by_name}
+    for key, condition in conditions.items():
+        columns[key] = Sum("failures_since_start", filter=condition)
+        columns[f"{key}_at"] = Max("attempt_time", filter=condition)
+    recent = AccessAttempt.objects.filter(by_name | by_address, attempt_time__gt=since)
+    row = recent.aggregate(**columns)
+    return [FailureCount(row[key] or 0, row[f"{key}_at"]) for key in conditions]
 
 
 def is_known_address(name: str, address: str | None, now: datetime) -> bool:
@@ -141,7 +163,7 @@ def is_known_address(name: str, address: str | None, now: datetime) -> bool:
     )
 
 
-def answer_locked(request: HttpRequest, *more: Any) -> HttpResponse:
+def answer_locked(request: HttpRequest, *more: object) -> HttpResponse:
     """Return the page of a refused login: status 429, with the seconds to wait."""
     wait = max(1, getattr(request, "login_wait", 0) or 0)
     context = {

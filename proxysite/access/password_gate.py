@@ -9,7 +9,6 @@ LOGIN_WAIT_SECONDS at most, of these LOGINS_WAITING_PER_ADDRESS from one address
 import asyncio
 import logging
 from collections import Counter
-from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -36,7 +35,7 @@ class PasswordGate:
         self._waiting_by_address: Counter[str | None] = Counter()
 
     async def acquire_place(self, address: str | None) -> None:
-        """Wait for a place. Raises Full when too many wait, or after LOGIN_WAIT_SECONDS."""
+        """Wait for a place. Raises GateFull when too many wait, or after LOGIN_WAIT_SECONDS."""
         crowded = self._waiting_by_address[address] >= settings.LOGINS_WAITING_PER_ADDRESS
         if crowded or self._waiting_by_address.total() >= settings.LOGINS_WAITING:
             raise GateFull
@@ -51,7 +50,7 @@ class PasswordGate:
             if not self._waiting_by_address[address]:
                 del self._waiting_by_address[address]
 
-    def release_place(self, *done: Any) -> None:
+    def release_place(self, *done: object) -> None:
         self._free_places.release()
 
 
@@ -73,7 +72,7 @@ class GatedHandler(BoundedHandler):
             await self._gate.acquire_place(counted_address(request))
         except GateFull:
             logger.warning(
-                "login put off, too many at once: from %s", render_caller_address(request)
+                "login refused, too many at once: from %s", render_caller_address(request)
             )
             return add_policy(answer_too_many_logins())
         return await self.answer_holding_place(request)

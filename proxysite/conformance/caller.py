@@ -5,10 +5,10 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
+from providers.protocol.json_types import JsonObject
 from proxysite.conformance.dialogue import PROMPT, is_whole_text
 
 ANSWERED = "answered"
@@ -34,7 +34,7 @@ class Answer:
     seconds: float = 0.0
     begun_at: float = 0.0
     model: str = ""
-    usage: dict[str, Any] | None = None
+    usage: JsonObject | None = None
     retry_after_seconds: float = 0.0
     named: list[str] = field(default_factory=list)
 
@@ -49,7 +49,7 @@ async def ask_gateway(
     """Ask the gateway; an answer that has not ended after `seconds` is a hang."""
     answer = Answer()
     began = time.monotonic()
-    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
+    body: JsonObject = {"model": model, "messages": [{"role": "user", "content": PROMPT}]}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     try:
@@ -59,12 +59,13 @@ async def ask_gateway(
         answer.outcome = HANG
         answer.error = f"no end within {seconds:g} s"
     except httpx.HTTPError as error:
-        answer.outcome, answer.error = ERROR, f"{type(error).__name__}: {error}"
+        answer.outcome = ERROR
+        answer.error = f"{type(error).__name__}: {error}"
     answer.seconds = round(time.monotonic() - began, 3)
     return answer
 
 
-async def read_answer(client: httpx.AsyncClient, body: dict[str, Any], answer: Answer) -> None:
+async def read_answer(client: httpx.AsyncClient, body: JsonObject, answer: Answer) -> None:
     """Send the request, and fill in `answer`. Raises httpx.HTTPError."""
     async with client.stream("POST", "chat/completions", json=body) as response:
         answer.status = response.status_code
@@ -78,13 +79,14 @@ async def read_answer(client: httpx.AsyncClient, body: dict[str, Any], answer: A
             await read_stream(response, answer)
 
 
-def read_whole_answer(body: dict[str, Any], answer: Answer) -> None:
+def read_whole_answer(body: JsonObject, answer: Answer) -> None:
     message = (read_choices(body) or [{}])[0].get("message")
     if body.get("error") or not isinstance(message, dict):
-        return fill_in_error(answer, body)
-    answer.outcome, answer.text = ANSWERED, message.get("content") or ""
+        fill_in_error(answer, body)
+        return
+    answer.outcome = ANSWERED
+    answer.text = message.get("content") or ""
     fill_in_facts(answer, body)
-    return None
 
 
 async def read_stream(response: httpx.Response, answer: Answer) -> None:
@@ -100,34 +102,42 @@ async def read_stream(response: httpx.Response, answer: Answer) -> None:
             break
         event = parse_json_object(data.encode())
         if event.get("error"):
-            return fill_in_error(answer, event)
+            fill_in_error(answer, event)
+            return
         fill_in_facts(answer, event)
-        for choice in read_choices(event):
-            delta = choice.get("delta")
-            text = delta.get("content") if isinstance(delta, dict) else None
-            answer.text += text or ""
+        answer.text += "".join(map(read_delta_text, read_choices(event)))
     answer.outcome = ANSWERED
-    return None
 
 
-def read_choices(body: dict[str, Any]) -> list[dict[str, Any]]:
+def read_delta_text(choice: JsonObject) -> str:
+    """Return the text that a choice of a stream's event adds."""
+    delta = choice.get("delta")
+    if not isinstance(delta, dict):
+        return ""
+    return delta.get("content") or ""
+
+
+def read_choices(body: JsonObject) -> list[JsonObject]:
     choices = body.get("choices")
-    found = choices if isinstance(choices, list) else []
-    return [choice for choice in found if isinstance(choice, dict)]
+    if not isinstance(choices, list):
+        return []
+    return [choice for choice in choices if isinstance(choice, dict)]
 
 
-def fill_in_facts(answer: Answer, body: dict[str, Any]) -> None:
+def fill_in_facts(answer: Answer, body: JsonObject) -> None:
     answer.model = str(body.get("model") or answer.model)
     if isinstance(body.get("usage"), dict):
         answer.usage = body["usage"]
 
 
-def fill_in_error(answer: Answer, body: dict[str, Any]) -> None:
-    given = body.get("error")
-    error = given if isinstance(given, dict) else {"message": given}
+def fill_in_error(answer: Answer, body: JsonObject) -> None:
+    error = body.get("error")
+    if not isinstance(error, dict):
+        error = {"message": error}
     message = str(error.get("message") or "no message")[:MESSAGE_CHARS]
-    where = f"HTTP {answer.status}" if answer.status != 200 else "an error event"
-    answer.outcome, answer.code = ERROR, str(error.get("code") or "")
+    where = "an error event" if answer.status == 200 else f"HTTP {answer.status}"
+    answer.outcome = ERROR
+    answer.code = str(error.get("code") or "")
     answer.error = f"{where}: {message}"
 
 
@@ -136,10 +146,10 @@ def read_retry_seconds(text: str) -> float:
     return float(text) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) else 0.0
 
 
-def parse_json_object(data: bytes) -> dict[str, Any]:
+def parse_json_object(data: bytes) -> JsonObject:
     """Return the JSON object; an empty one when the data is not a JSON object."""
     try:
-        found = json.loads(data)
+        parsed = json.loads(data)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -25,8 +25,8 @@ class Evidence:
     """The requests and answers of one scenario, as caller and upstream saw them.
 
     `faulty_requests` are the requests to the faulty model, `fallback_requests` those to the
-    fallback_requests   model. `is_alive` says whether a healthy request afterwards was answered;
-    None when there was no such request.
+    fallback model. `is_alive` says whether a healthy request afterwards was answered; None when
+    there was no such request.
     """
 
     timings: Timings
@@ -34,21 +34,21 @@ class Evidence:
     answers: Sequence[Answer]
     faulty_requests: Sequence[LoggedRequest] = ()
     fallback_requests: Sequence[LoggedRequest] = ()
-    is_alive: bool | None = None  # whether a healthy request afterwards was answered
+    is_alive: bool | None = None
 
     @property
     def deciding_answer(self) -> Answer:
         """Return the first answer that is not whole, else the last answer."""
-        return next((one for one in self.answers if not one.is_whole), self.answers[-1])
+        return next((answer for answer in self.answers if not answer.is_whole), self.answers[-1])
 
     @property
     def slowest_answer_seconds(self) -> float:
-        return max(one.seconds for one in self.answers)
+        return max(answer.seconds for answer in self.answers)
 
     @property
     def was_exercised(self) -> bool:
         """Return whether the fault was played."""
-        return any(one.fault for one in self.faulty_requests)
+        return any(request.fault for request in self.faulty_requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +75,16 @@ class Check:
 # --- how often the upstream was asked -------------------------------------------------------------
 def check_asked_at_most(most: int, weight: str = REQUIRED) -> Check:
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
-        return len(
-            evidence.faulty_requests
-        ) <= most, f"the upstream was asked {format_times(len(evidence.faulty_requests))}"
+        times = len(evidence.faulty_requests)
+        return times <= most, f"the upstream was asked {format_times(times)}"
 
     return Check(f"asked at most {format_times(most)}", inspect_evidence, weight)
 
 
 def check_asked_again(weight: str = ADVISED) -> Check:
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
-        return len(
-            evidence.faulty_requests
-        ) >= 2, f"the upstream was asked {format_times(len(evidence.faulty_requests))}"
+        times = len(evidence.faulty_requests)
+        return times >= 2, f"the upstream was asked {format_times(times)}"
 
     return Check("the same upstream is asked again", inspect_evidence, weight)
 
@@ -96,8 +94,8 @@ def check_not_hammered(most: int, seconds: Callable[[Timings], float]) -> Check:
 
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
         window = seconds(evidence.timings)
-        start = evidence.faulty_requests[0].at if evidence.faulty_requests else 0.0
-        number = sum(one.at - start < window for one in evidence.faulty_requests)
+        moments = [request.at for request in evidence.faulty_requests]
+        number = sum(moment - moments[0] < window for moment in moments)
         return number <= most, f"{format_times(number)} within {window:g} s"
 
     return Check("not hammered", inspect_evidence)
@@ -107,13 +105,13 @@ def check_retry_after() -> Check:
     """Check that a refused credential is not used before its Retry-After; another one may be."""
 
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
-        until: dict[str, float] = {}
-        for one in evidence.faulty_requests:
-            early = until.get(one.credential, 0.0) - one.at
+        usable_at: dict[str, float] = {}  # of each credential
+        for request in evidence.faulty_requests:
+            early = usable_at.get(request.credential, 0.0) - request.at
             if early > 0:
                 return False, f"the same credential came back {early:.1f} s before its Retry-After"
-            if one.retry_after_seconds is not None:
-                until[one.credential] = one.at + 0.9 * one.retry_after_seconds
+            if request.retry_after_seconds is not None:
+                usable_at[request.credential] = request.at + 0.9 * request.retry_after_seconds
         return True, "Retry-After was respected"
 
     return Check("Retry-After respected", inspect_evidence, ADVISED)
@@ -123,7 +121,7 @@ def check_not_sent_unchanged() -> Check:
     """Check that a request that is too long is sent again only in a shorter form."""
 
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
-        sizes = [one.prompt_chars for one in evidence.faulty_requests]
+        sizes = [request.prompt_chars for request in evidence.faulty_requests]
         shrinks = all(later < earlier for earlier, later in pairwise(sizes))
         return shrinks, f"the upstream was asked {format_times(len(sizes))}"
 
@@ -167,8 +165,9 @@ def check_usage_reported() -> Check:
         usage = evidence.deciding_answer.usage
         if evidence.deciding_answer.outcome != ANSWERED:
             return True, "no answer, no usage"
-        counted = (usage or {}).get("completion_tokens")
-        return counted == len(ANSWER_WORDS), f"completion_tokens is {counted}"
+        completion_tokens = (usage or {}).get("completion_tokens")
+        is_right = completion_tokens == len(ANSWER_WORDS)
+        return is_right, f"completion_tokens is {completion_tokens}"
 
     return Check("usage of the answer alone", inspect_evidence, ADVISED)
 
@@ -176,8 +175,8 @@ def check_usage_reported() -> Check:
 def check_reason_passed_on(code: str) -> Check:
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
         answer = evidence.deciding_answer
-        told = answer.outcome != ERROR or code in f"{answer.code} {answer.error}"
-        return told, f"the caller is told {answer.code or answer.error!r}"
+        is_passed_on = answer.outcome != ERROR or code in f"{answer.code} {answer.error}"
+        return is_passed_on, f"the caller is told {answer.code or answer.error!r}"
 
     return Check("the upstream's reason is passed on", inspect_evidence, ADVISED)
 
@@ -197,8 +196,9 @@ def check_fallback_named() -> Check:
         if not evidence.fallback_requests or evidence.deciding_answer.outcome != ANSWERED:
             return True, "the fallback did not answer"
         names = [evidence.deciding_answer.model, *evidence.deciding_answer.named]
-        told = any(name.rpartition("/")[2] == evidence.fallback_model for name in names)
-        return told, f"{evidence.fallback_model} is {'named' if told else 'named nowhere'}"
+        if any(name.rpartition("/")[2] == evidence.fallback_model for name in names):
+            return True, f"{evidence.fallback_model} is named"
+        return False, f"{evidence.fallback_model} is named nowhere"
 
     return Check("the answering model is named", inspect_evidence)
 
@@ -210,9 +210,9 @@ def check_rejection_hidden() -> Check:
     """
 
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
-        refused = sum(one.ending == "400" for one in evidence.fallback_requests)
-        hidden = refused > 0 and evidence.deciding_answer.outcome == ERROR
-        return not hidden, f"the fallback refused {format_times(refused)}"
+        refusals = sum(request.ending == "400" for request in evidence.fallback_requests)
+        hides_fault = refusals > 0 and evidence.deciding_answer.outcome == ERROR
+        return not hides_fault, f"the fallback refused {format_times(refusals)}"
 
     return Check("the fallback's refusal does not hide the fault", inspect_evidence)
 
@@ -220,9 +220,9 @@ def check_rejection_hidden() -> Check:
 # --- an outage ------------------------------------------------------------------------------------
 def check_served_during_outage() -> Check:
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
-        lasted = evidence.timings.outage_seconds
-        during = [one for one in evidence.answers if one.begun_at < lasted]
-        whole = sum(one.is_whole for one in during)
+        end = evidence.timings.outage_seconds
+        during = [answer for answer in evidence.answers if answer.begun_at < end]
+        whole = sum(answer.is_whole for answer in during)
         return whole == len(during), f"{whole} of {len(during)} answered during the outage"
 
     return Check("served during the outage", inspect_evidence)
@@ -230,22 +230,22 @@ def check_served_during_outage() -> Check:
 
 def check_used_again() -> Check:
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
-        over = evidence.timings.outage_seconds
-        answered = [one.at - over for one in evidence.faulty_requests if not one.fault]
-        if not answered:
+        end = evidence.timings.outage_seconds
+        delays = [request.at - end for request in evidence.faulty_requests if not request.fault]
+        if not delays:
             return False, "the upstream was not used again"
-        soon = min(answered) <= evidence.timings.recovery_seconds
-        return soon, f"used again {min(answered):.1f} s after the outage"
+        is_soon = min(delays) <= evidence.timings.recovery_seconds
+        return is_soon, f"used again {min(delays):.1f} s after the outage"
 
     return Check("used again after the outage", inspect_evidence)
 
 
 def note_outage_attempts() -> Check:
     def inspect_evidence(evidence: Evidence) -> tuple[bool, str]:
-        over = evidence.timings.outage_seconds
-        asked = sum(one.at < over for one in evidence.faulty_requests)
-        during = sum(one.begun_at < over for one in evidence.answers)
-        return True, f"{asked} attempts for {during} requests during the outage"
+        end = evidence.timings.outage_seconds
+        attempts = sum(request.at < end for request in evidence.faulty_requests)
+        requests = sum(answer.begun_at < end for answer in evidence.answers)
+        return True, f"{attempts} attempts for {requests} requests during the outage"
 
     return Check("attempts during the outage", inspect_evidence, NOTED)
 

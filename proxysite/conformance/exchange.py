@@ -7,11 +7,11 @@ import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import uuid4
 
 import h11
 
+from providers.protocol.json_types import JsonObject
 from proxysite.conformance.timings import Timings
 
 Headers = dict[str, str]
@@ -33,7 +33,7 @@ class LoggedRequest:
     streams: bool
     last_role: str
     prompt_chars: int
-    body: dict[str, Any]
+    body: JsonObject
     fault: str = ""
     ending: str = ""
     retry_after_seconds: float | None = None
@@ -66,7 +66,7 @@ class FaultyExchange:
         return time.monotonic() - self.since
 
     # --- whole answers ----------------------------------------------------------------------------
-    async def send_json(self, status: int, body: Any, headers: Headers | None = None) -> None:
+    async def send_json(self, status: int, body: object, headers: Headers | None = None) -> None:
         data = json.dumps(body).encode()
         await self.send_head(status, "application/json", len(data), headers)
         await self.send_part(data)
@@ -76,10 +76,8 @@ class FaultyExchange:
         self, status: int, message: str, code: str | None, **more: str
     ) -> None:
         """Answer with an error of OpenAI's form, and log the fault; `more` are headers."""
-        self.logged_request.fault, self.logged_request.ending = (
-            f"{status} {code or ''}".strip(),
-            str(status),
-        )
+        self.logged_request.fault = f"{status} {code or ''}".strip()
+        self.logged_request.ending = str(status)
         kind = "invalid_request_error" if status == 400 else "server_error"
         error = {"message": message, "type": kind, "param": None, "code": code}
         headers = {name.replace("_", "-"): value for name, value in more.items()}
@@ -98,7 +96,7 @@ class FaultyExchange:
     async def send_part(self, data: bytes) -> None:
         await self._write_bytes(self.protocol.send(h11.Data(data=data)))
 
-    async def send_event(self, event: dict[str, Any] | str) -> None:
+    async def send_event(self, event: JsonObject | str) -> None:
         text = event if isinstance(event, str) else json.dumps(event)
         await self.send_part(f"data: {text}\n\n".encode())
 
@@ -126,7 +124,7 @@ class FaultyExchange:
         self.writer.transport.abort()
 
     async def stay_silent(self, seconds: float) -> None:
-        """Send nothing for so many seconds. Raises Left when the gateway closes the connection."""
+        """Send nothing for so many seconds. Raises GatewayLeft."""
         began = time.monotonic()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -1,10 +1,10 @@
-"""The faults of the faulty upstream: one function per fault, found by its model in MODELS."""
+"""The faults of the faulty upstream: one function each, found by its model in FAULTS_BY_MODEL."""
 
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
+from providers.protocol.json_types import JsonObject
 from proxysite.conformance.dialogue import (
     ANSWER_TEXT,
     ANSWER_WORDS,
@@ -156,13 +156,16 @@ def record_answer_usage(exchange: FaultyExchange) -> dict[str, int]:
     """Return the usage of the answer, and note in the log that it was sent."""
     prompt = exchange.logged_request.prompt_chars // 4
     completion = len(ANSWER_WORDS)
-    found = {"prompt_tokens": prompt, "completion_tokens": completion}
-    found["total_tokens"] = prompt + completion
-    exchange.logged_request.usage = found
-    return found
+    usage = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+    exchange.logged_request.usage = usage
+    return usage
 
 
-def build_completion(exchange: FaultyExchange) -> dict[str, Any]:
+def build_completion(exchange: FaultyExchange) -> JsonObject:
     message = {"role": "assistant", "content": ANSWER_TEXT}
     return {
         "id": exchange.id,
@@ -176,7 +179,7 @@ def build_completion(exchange: FaultyExchange) -> dict[str, Any]:
 
 def build_stream_chunk(
     exchange: FaultyExchange, delta: dict[str, str], finish: str | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     return {
         "id": exchange.id,
         "object": "chat.completion.chunk",

@@ -53,23 +53,25 @@ def decide_verdict(
 ) -> tuple[str, str]:
     """Return the verdict, and its reason in one line."""
     answer = evidence.deciding_answer
-    if any(one.outcome == HANG for one in evidence.answers):
-        return FAIL, f"hangs: {next(one.error for one in evidence.answers if one.outcome == HANG)}"
+    hanging = [answer.error for answer in evidence.answers if answer.outcome == HANG]
+    if hanging:
+        return FAIL, f"hangs: {hanging[0]}"
     if answer.outcome == ANSWERED and not answer.is_whole:
         return FAIL, f"passes off as the answer what is not it ({describe_word_count(answer.text)})"
     if not evidence.was_exercised:
         return NOT_EXERCISED, describe_unplayed_fault(scenario, evidence)
-    failed = [one for one in findings if not one.ok and one.weight == REQUIRED]
-    if failed:
-        return FAIL, describe_findings(failed)
-    advised = [one for one in findings if not one.ok and one.weight == ADVISED]
+    missed = [finding for finding in findings if not finding.ok]
+    required = [finding for finding in missed if finding.weight == REQUIRED]
+    if required:
+        return FAIL, describe_findings(required)
+    advised = [finding for finding in missed if finding.weight == ADVISED]
     if scenario.wants_error and answer.outcome == ANSWERED:
         return PARTIAL, "answered by another model instead of an error"
     if (answer.outcome == ERROR) != scenario.wants_error:
         return SAFE, f"no answer, but a clear error ({answer.error})"
     if advised:
         return PARTIAL, describe_findings(advised)
-    noted = [one.text for one in findings if one.weight == NOTED]
+    noted = [finding.text for finding in findings if finding.weight == NOTED]
     return PASS, "; ".join([describe_pass(scenario, evidence), *noted])
 
 
@@ -87,11 +89,11 @@ def describe_word_count(text: str) -> str:
 
 
 def describe_findings(findings: list[Finding]) -> str:
-    return "; ".join(f"{one.name}: no, {one.text}" for one in findings)
+    return "; ".join(f"{finding.name}: no, {finding.text}" for finding in findings)
 
 
 def describe_unplayed_fault(scenario: Scenario, evidence: Evidence) -> str:
     number = len(evidence.faulty_requests)
-    asked = f"{scenario.model} was asked {format_times(number)} and its fault did not come about"
-    got = evidence.deciding_answer.error or "the caller was answered"
-    return f"{asked}; {got}"
+    requests = f"{scenario.model} was asked {format_times(number)} and its fault did not come about"
+    answer = evidence.deciding_answer.error or "the caller was answered"
+    return f"{requests}; {answer}"

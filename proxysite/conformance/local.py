@@ -46,11 +46,11 @@ class CommandOutput:
     def wait_for_match(self, pattern: re.Pattern[str]) -> str:
         """Wait until the pattern occurs, and return its first group. Raises SystemExit."""
         until = time.monotonic() + STARTING_SECONDS
-        while (found := pattern.search(text := self.path.read_text())) is None:
+        while (match := pattern.search(self.path.read_text())) is None:
             if self.process.poll() is not None or time.monotonic() >= until:
-                raise SystemExit(f"{self.path.stem} does not serve:\n{text}")
+                raise SystemExit(f"{self.path.stem} does not serve:\n{self.path.read_text()}")
             time.sleep(0.05)
-        return found[1]
+        return match[1]
 
 
 class TemporaryHome:
@@ -109,7 +109,7 @@ class TemporaryHome:
             raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
     def run_conformance(self, *arguments: str) -> int:
-        """Run the command `run_conformance` with its output shown, and return its exit status."""
+        """Run the command `conformance` with its output shown, and return its exit status."""
         command = [sys.executable, "manage.py", "conformance", *arguments]
         done = subprocess.run(command, cwd=PROJECT_ROOT, env=self.environment, check=False)  # noqa: S603
         return done.returncode
@@ -121,10 +121,13 @@ def create_providers(home: TemporaryHome, upstream_url: str) -> None:
     The fallback comes first: once the healthy models are in force, everything is.
     """
     where = ("--kind", "openai_compatible", "--base-url", f"{upstream_url}/v1", "--allow-private")
-    fallbacks = [f"--model={one.model}={one.fallback_model}" for one in SCENARIOS]
+    fallbacks = [f"--model={scenario.model}={scenario.fallback_model}" for scenario in SCENARIOS]
     home.run_manage_command("add_provider", "fallback", *where, "--priority", "1", *fallbacks)
     home.run_manage_command("import_tokens", "fallback", "-", stdin="\n".join(FALLBACK_TOKENS))
-    models = [one.model for one in SCENARIOS] + [HEALTHY_MODEL, HEALTHY_MODEL_WITHOUT_PREFILL]
+    models = [scenario.model for scenario in SCENARIOS] + [
+        HEALTHY_MODEL,
+        HEALTHY_MODEL_WITHOUT_PREFILL,
+    ]
     home.run_manage_command("add_provider", "wall", *where, *(f"--model={name}" for name in models))
     home.run_manage_command("import_tokens", "wall", "-", stdin="\n".join(UPSTREAM_TOKENS))
 

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
+from providers.protocol.json_types import JsonObject
 from proxysite.conformance.judge import VERDICTS, Verdict
 
 TITLE_CHARS = 26
@@ -15,12 +15,12 @@ def describe_verdict(verdict: Verdict) -> str:
     """Return one line of the table."""
     scenario = verdict.scenario
     title = scenario.title.ljust(TITLE_CHARS)
-    found = verdict.verdict.ljust(VERDICT_CHARS)
-    return f"{scenario.id}  {title}{found}{' '.join(verdict.reason.split())}"
+    word = verdict.verdict.ljust(VERDICT_CHARS)
+    return f"{scenario.id}  {title}{word}{' '.join(verdict.reason.split())}"
 
 
 def count_verdicts(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    counts = Counter(one.verdict for one in verdicts)
+    counts = Counter(verdict.verdict for verdict in verdicts)
     return {name: counts[name] for name in VERDICTS}
 
 
@@ -30,29 +30,29 @@ def summarize_verdicts(verdicts: Sequence[Verdict]) -> str:
     return f"{len(verdicts)} scenarios: {', '.join(parts)}"
 
 
-def build_json_report(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    scenarios = [build_verdict_report(one) for one in verdicts]
+def build_json_report(verdicts: Sequence[Verdict]) -> JsonObject:
+    scenarios = [build_verdict_report(verdict) for verdict in verdicts]
     return {"summary": count_verdicts(verdicts), "scenarios": scenarios}
 
 
-def build_verdict_report(verdict: Verdict) -> dict[str, Any]:
+def build_verdict_report(verdict: Verdict) -> JsonObject:
     scenario = verdict.scenario
     evidence = verdict.evidence
-    found: dict[str, Any] = {
+    report: JsonObject = {
         "id": scenario.id,
         "title": scenario.title,
         "fault": scenario.fault,
         "conduct": scenario.conduct,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
-        "checks": [asdict(one) for one in verdict.findings],
+        "checks": [asdict(finding) for finding in verdict.findings],
     }
     if evidence is not None:
-        found["answers"] = [asdict(one) for one in evidence.answers]
-        asked = (*evidence.faulty_requests, *evidence.fallback_requests)
-        found["asked"] = [remove_body(asdict(one)) for one in asked]
-    return found
+        report["answers"] = [asdict(answer) for answer in evidence.answers]
+        requests = (*evidence.faulty_requests, *evidence.fallback_requests)
+        report["asked"] = [remove_body(asdict(request)) for request in requests]
+    return report
 
 
-def remove_body(asked: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in asked.items() if name != "body"}
+def remove_body(request: JsonObject) -> JsonObject:
+    return {name: value for name, value in request.items() if name != "body"}

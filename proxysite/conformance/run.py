@@ -48,9 +48,9 @@ class ConformanceRun:
         await self._gateway.aclose()
         await self._upstream.aclose()
 
-    # --- the wall ---------------------------------------------------------------------------------
+    # --- the faulty upstream ----------------------------------------------------------------------
     async def reset_upstream(self) -> None:
-        """Clear the log of the faulty upstream, and set its timings. Raises WallError."""
+        """Clear the log of the faulty upstream, and set its timings. Raises SetupError."""
         try:
             timings = {"timings": asdict(self._timings)}
             response = await self._upstream.post("/control/reset", json=timings)
@@ -68,7 +68,7 @@ class ConformanceRun:
 
     # --- the gateway ------------------------------------------------------------------------------
     async def wait_until_ready(self) -> None:
-        """Wait until the gateway answers for the healthy model. Raises WallError."""
+        """Wait until the gateway answers for the healthy model. Raises SetupError."""
         await self.reset_upstream()
         until = time.monotonic() + self._timings.reach_seconds
         while True:
@@ -76,12 +76,13 @@ class ConformanceRun:
             if answer.is_whole:
                 break
             if time.monotonic() >= until:
-                told = answer.error or "it answers with another text"
+                reason = answer.error or "it answers with another text"
                 raise SetupError(
-                    f"The gateway does not pass {HEALTHY_MODEL} on to the upstream: {told}"
+                    f"The gateway does not pass {HEALTHY_MODEL} on to the upstream: {reason}"
                 )
             await asyncio.sleep(PAUSE_SECONDS)
-        if not any(one.model == HEALTHY_MODEL for one in await self.read_upstream_log()):
+        log = await self.read_upstream_log()
+        if all(request.model != HEALTHY_MODEL for request in log):
             raise SetupError(
                 f"The gateway answers for {HEALTHY_MODEL} without asking this upstream."
             )
@@ -110,15 +111,19 @@ class ConformanceRun:
         if scenario.is_outage:
             answers = await self._ask_through_outage(scenario)
         else:
-            lasts = getattr(self._timings, scenario.fault_timing) if scenario.fault_timing else 0.0
-            answers = [await self._ask_model(scenario.model, lasts + self._timings.hang_seconds)]
+            seconds = self._timings.hang_seconds
+            if scenario.fault_timing:
+                seconds += getattr(self._timings, scenario.fault_timing)
+            answers = [await self._ask_model(scenario.model, seconds)]
         log = await self.read_upstream_log()
         evidence = Evidence(
             self._timings,
             scenario.fallback_model,
             answers,
-            faulty_requests=[one for one in log if one.model == scenario.model],
-            fallback_requests=[one for one in log if one.model == scenario.fallback_model],
+            faulty_requests=[request for request in log if request.model == scenario.model],
+            fallback_requests=[
+                request for request in log if request.model == scenario.fallback_model
+            ],
         )
         if scenario.wants_alive_check and evidence.was_exercised:
             evidence.is_alive = await self._is_alive()

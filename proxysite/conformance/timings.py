@@ -1,7 +1,8 @@
 """How long the faults last and how long the judge waits, in two profiles."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+
+from providers.protocol.json_types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ PROFILES = {
 }
 
 
-def read_timings(given: dict[str, Any]) -> Timings:
+def read_timings(values: JsonObject) -> Timings:
     """Return the timings of a JSON object. Raises ValueError on a wrong name or value."""
     names = {field.name for field in fields(Timings)}
-    for name, value in given.items():
+    for name, value in values.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if name not in names or not is_number or not 0 <= value <= 3_600:
             raise ValueError(f"{name!r} is no timing, or not between 0 and 3600.")
-    return Timings(**given)
+    return Timings(**values)

@@ -15,10 +15,10 @@ import time
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
 
 import h11
 
+from providers.protocol.json_types import JsonObject
 from proxysite.conformance import faults
 from proxysite.conformance.exchange import FaultyExchange, GatewayLeft, LoggedRequest
 from proxysite.conformance.timings import PROFILES, read_timings
@@ -77,8 +77,8 @@ class FaultyUpstream:
     ) -> None:
         """Answer the requests of one connection, one after the other."""
         protocol = h11.Connection(h11.SERVER)
-        while (found := await receive_request(protocol, reader, writer)) is not None:
-            request, body = found
+        while (received := await receive_request(protocol, reader, writer)) is not None:
+            request, body = received
             exchange = FaultyExchange(
                 reader, writer, protocol, make_unlogged_request(), self._timings
             )
@@ -105,9 +105,11 @@ class FaultyUpstream:
             await exchange.send_error_object(404, f"There is no {method} {path} here.", "not_found")
 
     async def _apply_reset(self, body: bytes, exchange: FaultyExchange) -> None:
+        timings = self._timings
         try:
-            given = json.loads(body or b"{}")
-            timings = read_timings(given["timings"]) if "timings" in given else self._timings
+            options = json.loads(body or b"{}")
+            if "timings" in options:
+                timings = read_timings(options["timings"])
         except (ValueError, TypeError) as error:
             return await exchange.send_error_object(400, str(error), "invalid_value")
         self._timings = timings
@@ -120,55 +122,63 @@ class FaultyUpstream:
     ) -> None:
         try:
             body = json.loads(data)
-            fault = faults.FAULTS_BY_MODEL.get(tag := normalize_model(str(body["model"])))
+            model = normalize_model(str(body["model"]))
         except (ValueError, TypeError, KeyError):
             message = "The body is no chat completion request."
             return await exchange.send_error_object(400, message, "invalid_json")
         exchange.since = self._since
-        exchange.logged_request = asked = self._add_to_log(
-            tag, request, body, exchange.seconds_since_reset
+        exchange.logged_request = self._add_to_log(
+            model, request, body, exchange.seconds_since_reset
         )
+        fault = faults.FAULTS_BY_MODEL.get(model)
         if fault is None:
             return await exchange.send_error_object(
-                404, f"There is no model {tag!r}.", "model_not_found"
+                404, f"There is no model {model!r}.", "model_not_found"
             )
         try:
             return await fault(exchange)
         except GatewayLeft:
-            asked.ending = asked.ending or "the gateway left"
+            logged = exchange.logged_request
+            logged.ending = logged.ending or "the gateway left"
             raise
 
     def _add_to_log(
-        self, tag: str, request: h11.Request, body: dict[str, Any], at: float
+        self, model: str, request: h11.Request, body: JsonObject, seconds: float
     ) -> LoggedRequest:
-        """Add the request to the log, and return its entry."""
-        self._attempts_by_model[tag] += 1
+        """Add a request that came after so many seconds to the log, and return its entry."""
+        self._attempts_by_model[model] += 1
         messages = body.get("messages")
-        last = messages[-1] if isinstance(messages, list) and messages else {}
-        asked = LoggedRequest(
+        logged = LoggedRequest(
             number=len(self._log) + 1,
-            at=round(at, 4),
-            model=tag,
-            attempt=self._attempts_by_model[tag],
+            at=round(seconds, 4),
+            model=model,
+            attempt=self._attempts_by_model[model],
             credential=digest_credential(request),
             streams=bool(body.get("stream")),
-            last_role=str(last.get("role", "")) if isinstance(last, dict) else "",
+            last_role=find_last_role(messages),
             prompt_chars=len(json.dumps(messages)),
             body=body,
         )
-        self._log.append(asked)
-        return asked
+        self._log.append(logged)
+        return logged
 
 
 def normalize_model(model: str) -> str:
-    """Return the name of a model as MODELS has it: `openai/fb-s01-anything` is `fb-s01`."""
+    """Return the name of a model as FAULTS_BY_MODEL has it: `openai/fb-s01-any` is `fb-s01`."""
     name = model.rpartition("/")[2].strip().lower()
     if name in faults.FAULTS_BY_MODEL:
         return name
     return "-".join(name.split("-")[:2])
 
 
-def list_models() -> dict[str, Any]:
+def find_last_role(messages: object) -> str:
+    """Return the role of the last message; "" when a request has no usable messages."""
+    if not isinstance(messages, list) or not messages or not isinstance(messages[-1], dict):
+        return ""
+    return str(messages[-1].get("role", ""))
+
+
+def list_models() -> JsonObject:
     facts = {"object": "model", "created": 0, "owned_by": "wall"}
     return {"object": "list", "data": [{"id": name} | facts for name in faults.FAULTS_BY_MODEL]}
 
@@ -195,20 +205,26 @@ async def receive_request(
     request = None
     body = bytearray()
     async with asyncio.timeout(IDLE_SECONDS):
-        while True:
-            event = protocol.next_event()
-            if event is h11.NEED_DATA:
-                if protocol.they_are_waiting_for_100_continue:
-                    go_on = protocol.send(h11.InformationalResponse(status_code=100, headers=[]))
-                    writer.write(go_on or b"")
-                protocol.receive_data(await reader.read(65_536))
-            elif isinstance(event, h11.Request):
+        while len(body) <= BODY_BYTES:
+            event = await receive_event(protocol, reader, writer)
+            if isinstance(event, h11.Request):
                 request = event
             elif isinstance(event, h11.Data):
                 body += event.data
-                if len(body) > BODY_BYTES:
-                    raise h11.RemoteProtocolError("The body is too large.")
             elif isinstance(event, h11.EndOfMessage) and request is not None:
                 return request, bytes(body)
             else:  # the connection is closed
                 return None
+    raise h11.RemoteProtocolError("The body is too large.")
+
+
+async def receive_event(
+    protocol: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> object:
+    """Return h11's next event of a connection; a caller that waits for "100 Continue" gets it."""
+    while (event := protocol.next_event()) is h11.NEED_DATA:
+        if protocol.they_are_waiting_for_100_continue:
+            go_on = protocol.send(h11.InformationalResponse(status_code=100, headers=[]))
+            writer.write(go_on or b"")
+        protocol.receive_data(await reader.read(65_536))
+    return event

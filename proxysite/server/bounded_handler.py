@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import IO, Any
+from typing import IO
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -40,6 +40,7 @@ from proxysite.server.request_bodies import (
     Message,
     Receive,
     RunningUploads,
+    Scope,
     announced_bytes,
     body_too_large,
     receive_into,
@@ -84,12 +85,13 @@ class BoundedHandler(ASGIHandler):
 
     def __init__(self, budget: BodyBudget) -> None:
         super().__init__()
-        self.places, self.waiting_places = RequestPlaces(), RequestPlaces()
+        self.places = RequestPlaces()
+        self.waiting_places = RequestPlaces()
         self.budget = budget
         self._late_tasks: set[asyncio.Future[None]] = set()
         self._uploads = RunningUploads()
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with ExitStack() as resources:
             try:
                 require_readable_address(scope)
@@ -113,14 +115,14 @@ class BoundedHandler(ASGIHandler):
         await self.send_response(exceptions.render_error(error, new_request_id()), send)
 
     async def serve_request(
-        self, resources: ExitStack, scope: dict[str, Any], receive: Receive, send: Send
+        self, resources: ExitStack, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Let Django answer, and give back the resources of the request afterwards."""
         with resources:
             await super().__call__(scope, receive, send)
 
     async def admit_request(
-        self, scope: dict[str, Any], receive: Receive, resources: ExitStack
+        self, scope: Scope, receive: Receive, resources: ExitStack
     ) -> tuple[Receive, int]:
         """Receive the whole body; return a `receive` that replays it, and its length in bytes.
 
@@ -130,37 +132,34 @@ class BoundedHandler(ASGIHandler):
         gateway = scope.get(GATEWAY_SCOPE_KEY)
         if gateway is None:
             raise ShuttingDown("The server is not ready.", retry_after_seconds=1)
-        visitor = RequestCaller(gateway, scope)
+        caller = RequestCaller(gateway, scope)
         if scope["path"] == HEALTH_PROBE_PATH:
-            return await self.receive_body(scope, receive, visitor, resources)
-        await visitor.identify_caller()
-        if isinstance(visitor.key_error, DatabaseUnavailable) and scope["path"].startswith(
+            return await self.receive_body(scope, receive, caller, resources)
+        await caller.identify_caller()
+        if isinstance(caller.key_error, DatabaseUnavailable) and scope["path"].startswith(
             IMPATIENT_PATHS
         ):
-            raise visitor.key_error
-        if visitor.caller is not None and visitor.caller.key_id is not None:
-            resources.enter_context(gateway.key_requests.track_request(visitor.caller.key_id))
+            raise caller.key_error
+        if caller.key_id is not None:
+            resources.enter_context(gateway.key_requests.track_request(caller.key_id))
         elif WHOLE_REQUEST not in scope:
             with self.waiting_places.hold_place():
-                taken = await self.receive_body(scope, receive, visitor, resources)
+                received = await self.receive_body(scope, receive, caller, resources)
             resources.enter_context(self.places.hold_place())
-            return taken
+            return received
         resources.enter_context(self.places.hold_place())
-        return await self.receive_body(scope, receive, visitor, resources)
+        return await self.receive_body(scope, receive, caller, resources)
 
     async def receive_body(
-        self, scope: dict[str, Any], receive: Receive, visitor: RequestCaller, resources: ExitStack
+        self, scope: Scope, receive: Receive, caller: RequestCaller, resources: ExitStack
     ) -> tuple[Receive, int]:
         """Receive the body, up to the size that this caller may send.
 
         Returns and raises the same as `admit_request`.
         """
-        if (
-            visitor.caller is not None
-            and scope["method"] == "POST"
-            and scope["path"] in UPLOAD_PATHS
-        ):
-            return await self.receive_upload(scope, receive, visitor.caller.user_id)
+        is_upload = scope["method"] == "POST" and scope["path"] in UPLOAD_PATHS
+        if is_upload and caller.caller is not None:
+            return await self.receive_upload(scope, receive, caller.caller.user_id)
         buffer = BodyBuffer(settings.BODY_MEMORY_BYTES)
         resources.callback(buffer.close)
 
@@ -169,9 +168,9 @@ class BoundedHandler(ASGIHandler):
 
             Raises GatewayError when the caller has neither an API key nor a session.
             """
-            owner = await visitor.find_owner()
+            owner = await caller.find_owner()
             if owner is None:
-                raise visitor.key_error or body_too_large(settings.OPEN_BODY_LIMIT_BYTES)
+                raise caller.key_error or body_too_large(settings.OPEN_BODY_LIMIT_BYTES)
             limit_bytes = largest_body_bytes()
             refuse_large_announced(scope, limit_bytes)
             buffer.share = self.budget.open_share(owner)
@@ -189,7 +188,7 @@ class BoundedHandler(ASGIHandler):
         return make_replay(buffer.read(), receive), buffer.size_bytes
 
     async def receive_upload(
-        self, scope: dict[str, Any], receive: Receive, user_id: int | None
+        self, scope: Scope, receive: Receive, user_id: int | None
     ) -> tuple[Receive, int]:
         """Receive a form with a file, if the user has room for it.
 
@@ -216,34 +215,38 @@ class BoundedHandler(ASGIHandler):
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
         """Return the body's file for Django; a body that is in a file already is not copied."""
-        return receive.body if isinstance(receive, BodyInFile) else await super().read_body(receive)
+        if isinstance(receive, BodyInFile):
+            return receive.body
+        return await super().read_body(receive)
 
     async def serve_in_time(
-        self, serve: Callable[..., Awaitable[None]], scope: Any, receive: Receive, send: Send
+        self, serve: Callable[..., Awaitable[None]], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Serve within DATABASE_TIMEOUT_SECONDS, else answer that the database is away.
 
         Uploads have UPLOAD_SECONDS. A late request is not cancelled: its thread waits for a frozen
         database, and nobody else has to.
         """
-        answered = late = False
+        is_answered = False
+        is_late = False
 
         async def send_in_time(message: Message) -> None:
-            nonlocal answered
-            if not late:
-                answered = True
+            nonlocal is_answered
+            if not is_late:
+                is_answered = True
                 await send(message)
 
         task = asyncio.ensure_future(serve(scope, receive, send_in_time))
-        is_upload = isinstance(receive, BodyInFile) and receive.is_upload
-        patience_seconds = UPLOAD_SECONDS if is_upload else settings.DATABASE_TIMEOUT_SECONDS
+        patience_seconds: float = settings.DATABASE_TIMEOUT_SECONDS
+        if isinstance(receive, BodyInFile) and receive.is_upload:
+            patience_seconds = UPLOAD_SECONDS
         done, _ = await asyncio.wait({task}, timeout=patience_seconds)
         if done:
             task.result()
-        elif answered:
+        elif is_answered:
             await task
         else:
-            late = True
+            is_late = True
             self._late_tasks.add(task)
             task.add_done_callback(self._late_tasks.discard)
             away = DatabaseUnavailable("The database does not answer.", retry_after_seconds=2)

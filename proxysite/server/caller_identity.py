@@ -5,8 +5,6 @@ there is a valid API key (looked up in the cache of the relaying endpoints) or t
 signed-in user (looked up in the session store).
 """
 
-from typing import Any
-
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
@@ -18,6 +16,7 @@ from api.relay.gateway import Gateway
 from providers.database.database_threads import QUICK, await_in_time
 from providers.exceptions import GatewayError
 from proxysite.server.body_budget import Owner
+from proxysite.server.request_bodies import Scope
 
 KEY_HEADERS = {b"authorization": "HTTP_AUTHORIZATION", b"x-api-key": "HTTP_X_API_KEY"}
 
@@ -25,11 +24,16 @@ KEY_HEADERS = {b"authorization": "HTTP_AUTHORIZATION", b"x-api-key": "HTTP_X_API
 class RequestCaller:
     """The caller of one request; `key_error` says why the given API key is not valid."""
 
-    def __init__(self, gateway: Gateway, scope: dict[str, Any]) -> None:
+    def __init__(self, gateway: Gateway, scope: Scope) -> None:
         self._gateway = gateway
         self._scope = scope
         self.caller: Caller | None = None
         self.key_error: GatewayError | None = None
+
+    @property
+    def key_id(self) -> int | None:
+        """Return the id of the caller's API key; None without a valid one."""
+        return None if self.caller is None else self.caller.key_id
 
     async def identify_caller(self) -> None:
         """Look up the API key, if one is given, and set `caller` or `key_error`.
@@ -44,7 +48,8 @@ class RequestCaller:
         except GatewayError as problem:
             self.key_error = problem
         else:
-            self.caller = caller if caller.key_id is not None else None
+            if caller.key_id is not None:
+                self.caller = caller
 
     async def find_owner(self) -> Owner | None:
         """Return the owner to whom a large body is counted; None without an API key or a session.
@@ -53,23 +58,23 @@ class RequestCaller:
         """
         if self.caller is not None:
             return self.caller.key_id
-        if session_key := read_cookie(self._scope, settings.SESSION_COOKIE_NAME):
-            user_id = await await_in_time(QUICK.run_work(find_session_user, session_key))
-            return None if user_id is None else f"user {user_id}"
-        return None
+        session_key = read_cookie(self._scope, settings.SESSION_COOKIE_NAME)
+        if not session_key:
+            return None
+        user_id = await await_in_time(QUICK.run_work(find_session_user, session_key))
+        return None if user_id is None else f"user {user_id}"
 
 
-def read_key_headers(scope: dict[str, Any]) -> dict[str, str]:
+def read_key_headers(scope: Scope) -> dict[str, str]:
     """Return the headers that may carry an API key, named as in Django's META."""
-    found: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
         if meta_name := KEY_HEADERS.get(name):
-            text = value.decode("latin-1")
-            found[meta_name] = f"{found[meta_name]},{text}" if meta_name in found else text
-    return found
+            values.setdefault(meta_name, []).append(value.decode("latin-1"))
+    return {meta_name: ",".join(texts) for meta_name, texts in values.items()}
 
 
-def read_cookie(scope: dict[str, Any], name: str) -> str:
+def read_cookie(scope: Scope, name: str) -> str:
     """Return the value of a cookie, or an empty text."""
     text = "; ".join(
         value.decode("latin-1") for field, value in scope["headers"] if field == b"cookie"
@@ -77,7 +82,7 @@ def read_cookie(scope: dict[str, Any], name: str) -> str:
     return parse_cookie(text).get(name, "")
 
 
-def find_session_user(session_key: str) -> Any:
+def find_session_user(session_key: str) -> int | None:
     """Return the id of the user who has signed in with this session, or None.
 
     Runs in a database thread. Makes the same checks as `django.contrib.auth.get_user`, which would
@@ -89,6 +94,7 @@ def find_session_user(session_key: str) -> Any:
     user = get_user_model().objects.filter(pk=session.get(SESSION_KEY) or 0, is_active=True).first()
     if user is None:
         return None
-    given = session.get(HASH_SESSION_KEY, "")
-    expected = user.get_session_auth_hash()
-    return user.pk if constant_time_compare(given, expected) else None
+    session_hash = session.get(HASH_SESSION_KEY, "")
+    if not constant_time_compare(session_hash, user.get_session_auth_hash()):
+        return None
+    return int(user.pk)

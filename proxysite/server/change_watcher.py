@@ -8,7 +8,7 @@ cannot be read, the ledger is suspended, so that nothing stale is served for eve
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -24,10 +24,14 @@ from providers.models import Revision
 from tokens.outcomes.breaker_sharing import read_breaker_hints
 from tokens.pool.pool import Pool
 
+if TYPE_CHECKING:
+    import psycopg
+
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.3
 HEARTBEAT_SECONDS = 1.0
+EVERY_VERSION = -1  # tokens that were changed after this version are all tokens
 APPLY_SECONDS = 15.0  # a frozen database must not hang the watcher
 
 
@@ -68,9 +72,10 @@ class ChangeWatcher:
                 await HOUSEKEEPING.run_work(gateway.catalogue.read_catalogue_rows)
             )
         if reads_everything or "tokens" in changed:
-            await gateway.pool.apply_rows(
+            pool = gateway.pool
+            await pool.apply_rows(
                 await HOUSEKEEPING.run_work(
-                    Pool.read_tokens, -1 if reads_everything else gateway.pool.version_in_force
+                    Pool.read_tokens, EVERY_VERSION if reads_everything else pool.version_in_force
                 )
             )
         if reads_everything or "breakers" in changed:
@@ -84,11 +89,10 @@ class ChangeWatcher:
         """Watch until cancelled; after a fault of the database everything is read again."""
         while True:
             try:
-                await (
-                    self._listen_for_changes()
-                    if connection.vendor == "postgresql"
-                    else self._poll_versions()
-                )
+                if connection.vendor == "postgresql":
+                    await self._listen_for_changes()
+                else:
+                    await self._poll_versions()
             except (DatabaseError, OSError, TimeoutError) as error:
                 logger.warning("changes cannot be read: %s", type(error).__name__)
                 log_unless_outage(error)
@@ -104,7 +108,7 @@ class ChangeWatcher:
     async def _listen_for_changes(self) -> None:
         import psycopg
 
-        parameters: dict[str, Any] = {
+        parameters = {
             name: value
             for name, value in connection.get_connection_params().items()
             if name in POSTGRES_PARAMETERS
@@ -115,8 +119,8 @@ class ChangeWatcher:
             listener = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
             await patience.wait_for_work(listener.execute(f"LISTEN {CHANNEL}"), listener)
             while True:
-                found = await patience.wait_for_work(self._fetch_versions(listener), listener)
-                await self._apply_changes(found)
+                versions = await patience.wait_for_work(self._fetch_versions(listener), listener)
+                await self._apply_changes(versions)
                 async for _ in listener.notifies(timeout=HEARTBEAT_SECONDS, stop_after=1):
                     pass
         except psycopg.Error as error:
@@ -127,6 +131,6 @@ class ChangeWatcher:
                 await listener.close()
 
     @staticmethod
-    async def _fetch_versions(listener: Any) -> dict[str, int]:
+    async def _fetch_versions(listener: "psycopg.AsyncConnection") -> dict[str, int]:
         cursor = await listener.execute("SELECT topic, version FROM providers_revision")
         return dict(await cursor.fetchall())

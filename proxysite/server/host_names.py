@@ -81,7 +81,7 @@ def wants_page(request: HttpRequest) -> bool:
 
 
 def log_unknown_host(name: str) -> None:
-    """Log each name once, MOST_NAMES at most."""
+    """Log each name once, MOST_LOGGED_NAMES at most."""
     if name in _logged_names or len(_logged_names) >= MOST_LOGGED_NAMES:
         return
     _logged_names.add(name)
@@ -116,9 +116,14 @@ def is_loopback(host: str) -> bool:
 def find_own_names(host: str) -> list[str]:
     """Return names and addresses under which other machines may know this one."""
     if host not in ("", "0.0.0.0", "::"):  # noqa: S104 - asked, not listened on
-        return [f"[{host}]" if ":" in host else host]
+        return [bracket_ipv6(host)]
     names = [socket.gethostname(), *find_own_address()]
     return [name for name in dict.fromkeys(names) if name and name not in settings.ALLOWED_HOSTS]
+
+
+def bracket_ipv6(host: str) -> str:
+    """Return a host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 def find_own_address() -> list[str]:

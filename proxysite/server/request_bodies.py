@@ -19,6 +19,7 @@ from django.conf import settings
 from providers.exceptions import BodyTooLarge, InvalidRequest, RequestTimeout, Saturated
 from proxysite.server.body_budget import COUNTED_BYTES, BodyShare
 
+Scope = dict[str, Any]
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 RaiseLimit = Callable[[], Awaitable[int]]
@@ -90,7 +91,9 @@ class BodyBuffer:
     def read(self) -> bytes:
         """Return the whole body as bytes, which takes room in memory. Raises Saturated."""
         if self._file is None:
-            return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            if len(self._parts) == 1:  # it need not be copied
+                return self._parts[0]
+            return b"".join(self._parts)
         with self.take_file() as file:
             return file.read()
 
@@ -160,7 +163,7 @@ def require_readable_address(scope: Message) -> None:
 
 def announced_bytes(scope: Message) -> int:
     """Return the announced length of the body in bytes; 0 when the request announces none."""
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return int(length) if length.isdigit() else 0
 
 
@@ -207,22 +210,29 @@ async def receive_into(
     """
     try:
         async with asyncio.timeout(settings.BODY_SECONDS):
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise CallerLeft
-                data: bytes = message.get("body", b"")
-                more = message.get("more_body", False)
-                if raise_limit is not None and buffer.size_bytes + len(data) > limit_bytes:
-                    limit_bytes = await raise_limit()
-                    raise_limit = None
-                if buffer.size_bytes + len(data) > limit_bytes:
-                    raise body_too_large(limit_bytes)
-                buffer.append(data)
+            await receive_pieces(buffer, receive, limit_bytes, raise_limit)
     except TimeoutError:
         seconds = f"{settings.BODY_SECONDS:g}"
         raise RequestTimeout(f"The request body did not come within {seconds} seconds.") from None
+
+
+async def receive_pieces(
+    buffer: BodyBuffer, receive: Receive, limit_bytes: int, raise_limit: RaiseLimit | None
+) -> None:
+    """Receive the pieces of a body like `receive_into`, without a deadline."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeft
+        data: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        if raise_limit is not None and buffer.size_bytes + len(data) > limit_bytes:
+            limit_bytes = await raise_limit()
+            raise_limit = None
+        if buffer.size_bytes + len(data) > limit_bytes:
+            raise body_too_large(limit_bytes)
+        buffer.append(data)
 
 
 class RunningUploads:
@@ -250,7 +260,7 @@ class RunningUploads:
             self._count_by_user += Counter()  # drops users without a running upload
 
 
-def with_content_length(scope: dict[str, Any], size_bytes: int) -> dict[str, Any]:
+def with_content_length(scope: Scope, size_bytes: int) -> Scope:
     """Return the scope of a request whose body is whole, with a content-length header."""
     headers = [
         pair

@@ -25,17 +25,10 @@ class Supervisor:
     """The parent process; it serves no request itself."""
 
     def __init__(self, listener: socket.socket, workers: int) -> None:
-        # A worker is told its parent: it could not find out that the parent died while the
+        # A worker gets the id of its parent: it could not find out that the parent died while the
         # worker was starting.
-        parent = ["--parent", str(os.getpid())]
-        self._command = [
-            sys.executable,
-            sys.argv[0],
-            "serve",
-            "--listening-on",
-            str(listener.fileno()),
-            *parent,
-        ]
+        options = ["--listening-on", str(listener.fileno()), "--parent", str(os.getpid())]
+        self._command = [sys.executable, sys.argv[0], "serve", *options]
         self._listener_fd = listener.fileno()
         self._worker_count = workers
         self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
@@ -62,14 +55,15 @@ class Supervisor:
 
     def _remove_ended_workers(self) -> None:
         """Remove workers that have ended; after a short life it pauses before the next start."""
-        for pid, (process, since) in list(self._workers.items()):
-            if process.poll() is not None:
-                del self._workers[pid]
-                logger.error(
-                    "worker %d ended with status %s; another is started", pid, process.returncode
-                )
-                if time.monotonic() - since < SHORT_LIFE_SECONDS:
-                    time.sleep(PAUSE_SECONDS)
+        for pid, (process, started_at) in list(self._workers.items()):
+            if process.poll() is None:
+                continue
+            del self._workers[pid]
+            logger.error(
+                "worker %d ended with status %s; another is started", pid, process.returncode
+            )
+            if time.monotonic() - started_at < SHORT_LIFE_SECONDS:
+                time.sleep(PAUSE_SECONDS)
 
     def _count_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal_count += 1
@@ -78,9 +72,9 @@ class Supervisor:
         """Let the workers finish their answers within the grace time, then kill them."""
         for process, _ in self._workers.values():
             process.terminate()
-        patience = time.monotonic() + settings.GRACE_SECONDS + LEAVE_SECONDS
+        deadline = time.monotonic() + settings.GRACE_SECONDS + LEAVE_SECONDS
         while any(process.poll() is None for process, _ in self._workers.values()):
-            if self._signal_count > 1 or time.monotonic() > patience:
+            if self._signal_count > 1 or time.monotonic() > deadline:
                 for process, _ in self._workers.values():
                     process.kill()
             time.sleep(0.05)

@@ -29,7 +29,7 @@ from providers.exceptions import (
 )
 from providers.fast_settings import settings
 from proxysite.server.lean_handler import LEAVE_CALLBACKS
-from proxysite.server.request_bodies import WHOLE_REQUEST
+from proxysite.server.request_bodies import WHOLE_REQUEST, Scope
 
 logger = logging.getLogger(__name__)
 
@@ -49,23 +49,22 @@ class RequestCycle(RequestResponseCycle):
 
     async def send_500_response(self) -> None:
         """Send an error object: the application failed, or was cancelled when the server ended."""
+        error: GatewayError = ShuttingDown("The server is shutting down.", retry_after_seconds=1)
         if isinstance(sys.exc_info()[1], Exception):
-            error: GatewayError = InternalError("Something went wrong here.")
-        else:
-            error = ShuttingDown("The server is shutting down.", retry_after_seconds=1)
-        whole = exceptions.render_error(error, new_request_id())
+            error = InternalError("Something went wrong here.")
+        answer = exceptions.render_error(error, new_request_id())
         headers = {
-            **whole.headers,
-            "content-length": str(len(whole.content)),
+            **answer.headers,
+            "content-length": str(len(answer.content)),
             "connection": "close",
         }
         pairs = [
             (name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()
         ]
         await self.send(
-            {"type": "http.response.start", "status": whole.status_code, "headers": pairs}
+            {"type": "http.response.start", "status": answer.status_code, "headers": pairs}
         )
-        await self.send({"type": "http.response.body", "body": whole.content, "more_body": False})
+        await self.send({"type": "http.response.body", "body": answer.content, "more_body": False})
 
 
 class OldHttpCycle(RequestCycle):
@@ -118,7 +117,7 @@ class CallerConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head_since = self.loop.time()
-        cast(dict[str, Any], self.scope)[LEAVE_CALLBACKS] = []
+        cast(Scope, self.scope)[LEAVE_CALLBACKS] = []
 
     def on_headers_complete(self) -> None:
         if self.head_bytes > settings.HEAD_LIMIT_BYTES:
@@ -143,14 +142,15 @@ class CallerConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running_cycle = cycle
-        cycle.__class__ = RequestCycle if cycle.scope["http_version"] != "1.0" else OldHttpCycle
+        is_old = cycle.scope["http_version"] == "1.0"
+        cycle.__class__ = OldHttpCycle if is_old else RequestCycle
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.body_since = None
         if len(self.cycle.body) <= WHOLE_BODY_BYTES:
-            cast(dict[str, Any], self.scope)[WHOLE_REQUEST] = True
+            cast(Scope, self.scope)[WHOLE_REQUEST] = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -162,7 +162,7 @@ class CallerConnection(HttpToolsProtocol):
         cycle = self.running_cycle
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
-            for leave in cast(dict[str, Any], cycle.scope)[LEAVE_CALLBACKS]:
+            for leave in cast(Scope, cycle.scope)[LEAVE_CALLBACKS]:
                 leave()
 
     def pause_writing(self) -> None:
@@ -186,20 +186,12 @@ class CallerConnection(HttpToolsProtocol):
         """
         self.head_since = None
         self.is_refused = True
-        running = self.running_cycle
-        if running is not None and not running.response_complete and not running.more_body:
-            running.keep_alive = False
+        cycle = self.running_cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            cycle.keep_alive = False
             self.flow.pause_reading()
             return
-        whole = exceptions.render_error(error, new_request_id())
-        lines = [
-            f"HTTP/1.1 {whole.status_code} {whole.reason_phrase}",
-            *(f"{name}: {value}" for name, value in whole.items() if name.lower() != "connection"),
-        ]
-        head = "\r\n".join(
-            [*lines, f"content-length: {len(whole.content)}", "connection: close", "\r\n"]
-        )
-        self.transport.write(head.encode("latin-1") + whole.content)
+        self.transport.write(encode_error(error))
         self.transport.close()
 
     def close_if_stuck(self, now: float) -> None:
@@ -236,6 +228,19 @@ class CallerConnection(HttpToolsProtocol):
         if peer is None or not hasattr(socket, "TCP_INFO"):
             return False
         return bool(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in CLOSED_TCP_STATES)
+
+
+def encode_error(error: GatewayError) -> bytes:
+    """Return the whole answer with an error object, after which the connection ends."""
+    answer = exceptions.render_error(error, new_request_id())
+    lines = [
+        f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}",
+        *(f"{name}: {value}" for name, value in answer.items() if name.lower() != "connection"),
+        f"content-length: {len(answer.content)}",
+        "connection: close",
+        "\r\n",
+    ]
+    return "\r\n".join(lines).encode("latin-1") + answer.content
 
 
 class GracefulServer(Server):

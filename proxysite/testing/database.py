@@ -1,19 +1,56 @@
 """Faults of the database that tests cause, and the release of the test database at their end."""
 
 import asyncio
+import hashlib
+import os
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import django
+from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 LEAVING_SECONDS = 3.0
 OTHER_CONNECTIONS = (
     "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+
+
+def find_migrated_file(folder: Path) -> Path:
+    """Return the path of an SQLite file to which exactly our present migrations are applied.
+
+    It need not exist yet.
+    """
+    digest = hashlib.sha256(f"{django.VERSION} {sqlite3.sqlite_version}".encode())
+    for app in apps.get_app_configs():
+        for file in sorted(Path(app.path, "migrations").glob("*.py")):
+            digest.update(f"{app.label} {file.name}".encode())
+            digest.update(file.read_bytes())
+    return folder / f"{digest.hexdigest()[:24]}.sqlite3"
+
+
+def use_migrated_file(file: Path) -> None:
+    """Put a copy of the file, if it exists, where the test database will be."""
+    if file.exists():
+        shutil.copy(file, connection.settings_dict["TEST"]["NAME"])
+
+
+def keep_migrated_file(file: Path) -> None:
+    """Copy the test database to the file, unless it exists."""
+    if file.exists():
+        return
+    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    with closing(sqlite3.connect(connection.settings_dict["NAME"])) as db:
+        db.execute("VACUUM INTO ?", [str(draft)])
+    with closing(sqlite3.connect(draft)) as copy:
+        copy.execute("PRAGMA journal_mode=WAL")
+    draft.replace(file)
 
 
 def close_other_connections() -> None:

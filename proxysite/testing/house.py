@@ -16,32 +16,39 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
 from django.conf import settings
 
 from proxysite.testing import PATIENCE_SECONDS
+from proxysite.testing.forked_process import (
+    ForkedProcess,
+    passed_environment,
+    run_forked_command,
+)
 
 STARTING_SECONDS = 30.0  # how long a test waits for a process; it measures nothing
 UPSTREAM_TOKEN = "sk-upstream-canary"  # noqa: S105 - of the provider `fake`
-PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 ADDRESS_PATTERN = re.compile(r"serves (http://127\.0\.0\.1:(\d+))")
 
 
+Answer = TypeVar("Answer")
+
+
 def poll_until(
-    condition: Callable[[], Any], description: str, seconds: float = PATIENCE_SECONDS
-) -> Any:
+    condition: Callable[[], Answer | None], description: str, seconds: float = PATIENCE_SECONDS
+) -> Answer:
     """Ask until the answer is true, and return it.
 
     Fails after `seconds`, and names `description`.
     """
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, f"not within {seconds:g} s: {description}"
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {description}"
         time.sleep(0.02)
-    return found
+    return answer
 
 
 class House:
@@ -54,9 +61,7 @@ class House:
     def __init__(self, home: Path, database_url: str = "", **environment: str) -> None:
         self.home = home
         self.database_url = database_url
-        self.environment = {
-            name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ
-        } | {
+        self.environment = passed_environment() | {
             "PROXYSITE_HOME": str(home),
             "DJANGO_SETTINGS_MODULE": "proxysite.settings",
             "DATABASE_URL": database_url,
@@ -66,9 +71,16 @@ class House:
             **environment,
         }
         self._log = home.with_name(f"{home.name}.log")
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
+        self.starts_cold = False
         self.url = ""
         self.port = 0
+
+    def copy_database(self, file: Path) -> None:
+        """Let this empty house begin with a copy of an SQLite database."""
+        self.home.mkdir(mode=0o700)
+        shutil.copyfile(file, self.home / "proxysite.sqlite3")
+        (self.home / "proxysite.sqlite3").chmod(0o600)
 
     # --- the gateway ------------------------------------------------------------------------------
     def start(self, *arguments: str, port: int = 0) -> str:
@@ -81,27 +93,34 @@ class House:
             assert self.process.poll() is None, self.output[before:]
             return ADDRESS_PATTERN.search(self.output, before)
 
-        found = poll_until(find_printed_address, "it serves", STARTING_SECONDS)
-        self.url, self.port = found[1], int(found[2])
-        said = self.output[before:]
-        assert (
-            httpx.get(f"{self.url}/readyz", trust_env=False, timeout=STARTING_SECONDS).status_code
-            == 200
-        )
-        return said
+        address = poll_until(find_printed_address, "it serves", STARTING_SECONDS)
+        self.url = address[1]
+        self.port = int(address[2])
+        output = self.output[before:]
+        answer = httpx.get(f"{self.url}/readyz", trust_env=False, timeout=STARTING_SECONDS)
+        assert answer.status_code == 200
+        return output
 
-    def launch_process(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        """Start `serve`, without waiting for anything."""
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "manage.py", "serve", *arguments],
-                cwd=settings.BASE_DIR,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    def launch_process(self, *arguments: str) -> "subprocess.Popen[bytes] | ForkedProcess":
+        """Start `serve`, without waiting for anything.
+
+        It starts from the fork server, or with `starts_cold` as an operator starts it.
+        """
+        words = ["serve", *arguments]
+        with self._log.open("ab") as log, open(os.devnull, "rb") as nothing:
+            if self.starts_cold:
+                self.process = subprocess.Popen(  # noqa: S603
+                    [sys.executable, "manage.py", *words],
+                    cwd=settings.BASE_DIR,
+                    env=self.environment,
+                    stdin=nothing,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            else:
+                streams = [file.fileno() for file in (nothing, log, log)]
+                self.process = ForkedProcess(words, self.environment, streams)
         return self.process
 
     @property
@@ -134,16 +153,7 @@ class House:
 
         Fails unless the exit status is `status`.
         """
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "manage.py", *arguments],
-            cwd=settings.BASE_DIR,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_forked_command(arguments, self.environment, stdin)
         assert done.returncode == status, done
         return done.stdout
 
@@ -192,11 +202,11 @@ def make_house(home: Path, template: House | None = None, **environment: str) ->
     with create_own_database(template.database_url if template else "") as url:
         if template is not None:
             shutil.copytree(template.home, home)
-        found = House(home, url, **environment)
+        house = House(home, url, **environment)
         try:
-            yield found
+            yield house
         finally:
-            found.kill_process()
+            house.kill_process()
 
 
 def run_first_time(house: House, upstream_url: str) -> str:

@@ -5,6 +5,7 @@ Call the functions in database threads or synchronous fixtures.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.apps import apps
@@ -123,16 +124,24 @@ def sweep_database() -> None:
 
     This is faster than Django's `flush`, which truncates.
     """
-    connection.close()  # a test may have broken the connection
-    if connection.vendor == "postgresql":
-        connection.close_pool()  # type: ignore[attr-defined]
-    tables = {
-        m._meta.db_table for m in apps.get_models(include_auto_created=True) if m._meta.managed
-    } - KEPT_TABLES
-    statements = [f'DELETE FROM "{table}"' for table in sorted(tables)]  # noqa: S608
-    with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.executescript("; ".join(("BEGIN IMMEDIATE", *statements, "COMMIT")))
-        else:
-            cursor.execute("; ".join(("BEGIN", *statements, "COMMIT")))
+    if connection.vendor == "sqlite":
+        connection.close_if_unusable_or_obsolete()  # a test may have broken the connection
+        with connection.cursor() as cursor:
+            cursor.executescript(f"BEGIN IMMEDIATE; {build_sweep()}; COMMIT")
+        return
     connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
+    with connection.cursor() as cursor:
+        cursor.execute(f"BEGIN; {build_sweep()}; COMMIT")
+    connection.close()
+
+
+@cache
+def build_sweep() -> str:
+    """Return the statements that empty all tables but KEPT_TABLES."""
+    tables = {
+        model._meta.db_table
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.managed
+    }
+    return "; ".join(f'DELETE FROM "{table}"' for table in sorted(tables - KEPT_TABLES))  # noqa: S608

@@ -8,7 +8,6 @@ not matter and no gateway is notified of half a copy.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from django.apps import apps
@@ -16,9 +15,9 @@ from django.core.management import call_command
 from django.db import DatabaseError
 
 from conversations.search.index_words import span_word
-from proxysite.transfer.source import WORDS_TABLE, SourceDatabase
+from proxysite.transfer.source import BEFORE_FIRST_ROW, WORDS_TABLE, SourceDatabase
 from proxysite.transfer.target import TABLES_FILLED_BY_MIGRATE, TARGET_ALIAS, TargetDatabase
-from proxysite.transfer.values import digest_rows
+from proxysite.transfer.values import Value, digest_rows
 
 SLICE_BYTES = 8 * 2**20  # a slice ends here too, as one index of a document may have megabytes
 Progress = Callable[[str, int, int], None]
@@ -74,9 +73,8 @@ def require_empty_target(target: TargetDatabase) -> None:
         raise CopyRefused(
             f"The target has tables that are not of this program: {', '.join(foreign[:5])}."
         )
-    if filled := target.find_filled_tables(
-        [table for table in tables if table not in TABLES_FILLED_BY_MIGRATE]
-    ):
+    empty_tables = [table for table in tables if table not in TABLES_FILLED_BY_MIGRATE]
+    if filled := target.find_filled_tables(empty_tables):
         raise CopyRefused(f"The target is not empty, it has rows in: {', '.join(filled[:5])}.")
 
 
@@ -122,13 +120,14 @@ def copy_rows(
 
 def read_slices(
     source: SourceDatabase, plan: TablePlan, position: int | None, slice_rows: int
-) -> Iterator[tuple[list[Sequence[Any]], int]]:
+) -> Iterator[tuple[list[Sequence[Value]], int]]:
     """Yield slices of the rows behind `position`, as (rows, the last row's position)."""
-    begin = {} if position is None else {"after": position}
-    rows: list[Sequence[Any]] = []
-    size = last = 0
-    for last, values in source.read_rows(plan.table, plan.columns, plan.kinds, **begin):
-        rows.append(adapt_words(plan, values) if plan.table == WORDS_TABLE else values)
+    begin = BEFORE_FIRST_ROW if position is None else position
+    last = begin
+    rows: list[Sequence[Value]] = []
+    size = 0
+    for last, values in read_source_rows(source, plan, after=begin):
+        rows.append(values)
         size += sum(len(value) for value in values if isinstance(value, str | bytes))
         if len(rows) >= slice_rows or size >= SLICE_BYTES:
             yield rows, last
@@ -138,7 +137,15 @@ def read_slices(
         yield rows, last
 
 
-def adapt_words(plan: TablePlan, values: Sequence[Any]) -> list[Any]:
+def read_source_rows(
+    source: SourceDatabase, plan: TablePlan, after: int = BEFORE_FIRST_ROW
+) -> Iterator[tuple[int, list[Value]]]:
+    """Yield (rowid, values as Postgres takes them) of the rows behind the row `after`."""
+    for rowid, values in source.read_rows(plan.table, plan.columns, plan.kinds, after):
+        yield rowid, adapt_words(plan, values) if plan.table == WORDS_TABLE else values
+
+
+def adapt_words(plan: TablePlan, values: Sequence[Value]) -> list[Value]:
     """Return a row of the full-text index in the form of Postgres.
 
     It is a list of words, with one more word for the span of ids that the item is in.
@@ -152,10 +159,7 @@ def adapt_words(plan: TablePlan, values: Sequence[Any]) -> list[Any]:
 def prove_copy(source: SourceDatabase, target: TargetDatabase, plan: TablePlan) -> TableProof:
     """Count and digest a table in both databases. Raises CopyRefused when they differ."""
     theirs = target.digest_table(plan.table, plan.columns, plan.kinds)
-    rows = (values for _, values in source.read_rows(plan.table, plan.columns, plan.kinds))
-    if plan.table == WORDS_TABLE:
-        rows = (adapt_words(plan, values) for values in rows)
-    ours = digest_rows(plan.kinds, rows)
+    ours = digest_rows(plan.kinds, (values for _, values in read_source_rows(source, plan)))
     if ours != theirs:
         raise CopyRefused(
             f"The table {plan.table} differs: {ours[0]} rows here, {theirs[0]} there. The "

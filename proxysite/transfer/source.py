@@ -3,15 +3,15 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from proxysite.transfer.values import convert_value
+from proxysite.transfer.values import Value, convert_value
 
 # the full-text index: its words are a text on SQLite, a tsvector on Postgres
 WORDS_TABLE = "conversations_words"
 BUSY_SECONDS = 20
 FETCHED_ROWS = 500
+BEFORE_FIRST_ROW = -(2**63)  # a rowid
 
 
 class SourceDatabase:
@@ -38,24 +38,22 @@ class SourceDatabase:
         return int(self._db.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 - a table's name
 
     def read_rows(
-        self, table: str, columns: Sequence[str], kinds: Sequence[str], after: int = -(2**63)
-    ) -> Iterator[tuple[int, list[Any]]]:
+        self, table: str, columns: Sequence[str], kinds: Sequence[str], after: int
+    ) -> Iterator[tuple[int, list[Value]]]:
         """Yield (rowid, values as Postgres takes them) of the rows behind the row `after`.
 
         Raises ValueError on a value that does not fit its column's type.
         """
-        named = ", ".join(f'"{column}"' for column in columns)
-        statement = f'SELECT rowid, {named} FROM "{table}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608 - names
+        column_list = ", ".join(f'"{column}"' for column in columns)
+        statement = f'SELECT rowid, {column_list} FROM "{table}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608 - names
         cursor = self._db.execute(statement, [after])
         while rows := cursor.fetchmany(FETCHED_ROWS):
             for rowid, *values in rows:
                 try:
-                    yield (
-                        rowid,
-                        [
-                            convert_value(kind, value)
-                            for kind, value in zip(kinds, values, strict=True)
-                        ],
-                    )
+                    converted = [
+                        convert_value(kind, value)
+                        for kind, value in zip(kinds, values, strict=True)
+                    ]
                 except (ValueError, ArithmeticError) as error:
                     raise ValueError(f"{table}, row {rowid}: {error}") from None
+                yield rowid, converted

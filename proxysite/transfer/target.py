@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from proxysite.transfer.source import WORDS_TABLE
-from proxysite.transfer.values import digest_rows
+from proxysite.transfer.values import Value, digest_rows
 
 TARGET_ALIAS = "copy_target"
 COPY_NOTES_TABLE = "proxysite_copy"
@@ -23,10 +23,11 @@ TABLES_FILLED_BY_MIGRATE = (
     "django_celery_beat_periodictasks",
 )
 FETCHED_ROWS = 2_000
+Row = Sequence[Value]
 
 
 class TargetDatabase:
-    """A Postgres database, through the Django connection ALIAS."""
+    """A Postgres database, through the Django connection TARGET_ALIAS."""
 
     def __init__(self) -> None:
         self._connection = connections[TARGET_ALIAS]
@@ -41,8 +42,8 @@ class TargetDatabase:
 
     def find_filled_tables(self, tables: Sequence[str]) -> list[str]:
         """Return those of the tables that have rows."""
-        question = 'SELECT EXISTS (SELECT 1 FROM "{}")'
-        return [table for table in tables if self.fetch_rows(question.format(table))[0][0]]
+        statement = 'SELECT EXISTS (SELECT 1 FROM "{}")'
+        return [table for table in tables if self.fetch_rows(statement.format(table))[0][0]]
 
     def read_kinds(self, table: str) -> dict[str, str]:
         """Return the type of each column that is not computed, by its name."""
@@ -57,10 +58,10 @@ class TargetDatabase:
     def read_migrations(self) -> set[tuple[str, str]]:
         return set(self.fetch_rows("SELECT app, name FROM django_migrations"))
 
-    def fetch_rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch_rows(self, statement: str, values: Row = ()) -> list[tuple[Value, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(statement, values)
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            rows: list[tuple[Value, ...]] = cursor.fetchall()
             return rows
 
     def run_statements(self, *statements: str) -> None:
@@ -84,10 +85,10 @@ class TargetDatabase:
                 "detail text, PRIMARY KEY (kind, name))"
             )
             columns = "kind, name, position, detail"
-            add = f"INSERT INTO {COPY_NOTES_TABLE} ({columns}) VALUES (%s, %s, %s, %s)"  # noqa: S608
-            cursor.execute(add, ["source", "", None, source_name])
+            add_note = f"INSERT INTO {COPY_NOTES_TABLE} ({columns}) VALUES (%s, %s, %s, %s)"  # noqa: S608
+            cursor.execute(add_note, ["source", "", None, source_name])
             for table, name, definition in keys:
-                cursor.execute(add, ["key", f"{table} {name}", None, definition])
+                cursor.execute(add_note, ["key", f"{table} {name}", None, definition])
                 cursor.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
             for table in tables:
                 cursor.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER USER')
@@ -117,8 +118,8 @@ class TargetDatabase:
             f"SELECT name, detail FROM {COPY_NOTES_TABLE} WHERE kind = 'key' ORDER BY name"  # noqa: S608
         )
         with transaction.atomic(using=TARGET_ALIAS), self._connection.cursor() as cursor:
-            for place, definition in keys:
-                table, _, name = place.partition(" ")
+            for table_and_key, definition in keys:
+                table, _, name = table_and_key.partition(" ")
                 cursor.execute(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}')
             for table in tables:
                 cursor.execute(f'ALTER TABLE "{table}" ENABLE TRIGGER USER')
@@ -126,19 +127,17 @@ class TargetDatabase:
 
     # --- rows -----------------------------------------------------------------------------------
     def write_slice(
-        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], last_position: int
+        self, table: str, columns: Sequence[str], rows: Sequence[Row], last_position: int
     ) -> None:
         """Write rows and the table's new position in one transaction."""
-        named = ", ".join(f'"{column}"' for column in columns)
+        column_list = ", ".join(f'"{column}"' for column in columns)
         with transaction.atomic(using=TARGET_ALIAS), self._connection.cursor() as cursor:
             if table == WORDS_TABLE:
                 values = "%s, %s, array_to_tsvector(%s::text[])"
-                statement = f"INSERT INTO {WORDS_TABLE} ({named}) VALUES ({values})"  # noqa: S608
+                statement = f"INSERT INTO {WORDS_TABLE} ({column_list}) VALUES ({values})"  # noqa: S608
                 cursor.executemany(statement, rows)
             else:
-                with cursor.copy(f'COPY "{table}" ({named}) FROM STDIN') as copy:
-                    for row in rows:
-                        copy.write_row(row)
+                stream_rows(cursor, f'COPY "{table}" ({column_list}) FROM STDIN', rows)
             cursor.execute(
                 f"INSERT INTO {COPY_NOTES_TABLE} (kind, name, position) VALUES ('table', %s, %s)"  # noqa: S608
                 " ON CONFLICT (kind, name) DO UPDATE SET position = excluded.position",
@@ -167,8 +166,8 @@ class TargetDatabase:
 
     def _read_rows(
         self, table: str, columns: Sequence[str], kinds: Sequence[str]
-    ) -> Iterator[tuple[Any, ...]]:
-        shown = ", ".join(
+    ) -> Iterator[tuple[Value, ...]]:
+        expressions = ", ".join(
             COMPARED_FORMS.get(kind, '"{}"').format(column)
             for column, kind in zip(columns, kinds, strict=True)
         )
@@ -177,12 +176,19 @@ class TargetDatabase:
             self._connection.connection.cursor(name="copied") as cursor,
         ):
             cursor.itersize = FETCHED_ROWS
-            cursor.execute(f'SELECT {shown} FROM "{table}"')  # noqa: S608
+            cursor.execute(f'SELECT {expressions} FROM "{table}"')  # noqa: S608
             yield from cursor
 
     def analyze_tables(self) -> None:
         """Update the statistics of the query planner."""
         self.run_statements("ANALYZE")
+
+
+def stream_rows(cursor: Any, statement: str, rows: Sequence[Row]) -> None:
+    """Send rows to a COPY statement."""
+    with cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 # how a column of this type is read for the comparison; others are read as they are

@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
 
+# a value of a row: of SQLite, in JSON, or as Postgres takes and gives it
+Value = Any
 REPLACEMENT = "\ufffd"  # in place of characters that Postgres cannot hold in a text
 DIGEST_BYTES = 16
 MODULUS = 1 << (8 * DIGEST_BYTES)
@@ -20,18 +22,18 @@ INTEGER_TYPES = ("smallint", "integer", "bigint")
 
 
 # --- from SQLite to Postgres --------------------------------------------------------------------
-def convert_value(kind: str, value: Any) -> Any:
+def convert_value(kind: str, value: Value) -> Value:
     """Return a value of SQLite as the type that such a column takes. Raises ValueError."""
     if value is None:
         return None
     return CONVERTERS.get(kind, str)(value)
 
 
-def convert_text(value: Any) -> str:
+def convert_text(value: object) -> str:
     return str(value).replace("\0", REPLACEMENT)
 
 
-def convert_json(value: Any) -> str:
+def convert_json(value: object) -> str:
     """Return JSON text that Postgres takes: without NUL and halves of surrogate pairs."""
     text = str(value)
     if "\\u" not in text and "\0" not in text:
@@ -39,7 +41,7 @@ def convert_json(value: Any) -> str:
     return json.dumps(clean_json(json.loads(text)), ensure_ascii=False)
 
 
-def clean_json(value: Any) -> Any:
+def clean_json(value: Value) -> Value:
     if isinstance(value, str):
         return convert_text(value.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     if isinstance(value, list):
@@ -49,16 +51,20 @@ def clean_json(value: Any) -> Any:
     return value
 
 
-def convert_time_stamp(value: Any) -> datetime:
-    found = datetime.fromisoformat(str(value))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def convert_time_stamp(value: object) -> datetime:
+    moment = datetime.fromisoformat(str(value))
+    if moment.tzinfo is None:  # SQLite has no time zones: Django writes UTC
+        return moment.replace(tzinfo=UTC)
+    return moment
 
 
-def convert_bytes(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
+def convert_bytes(value: Value) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    return bytes(value)
 
 
-CONVERTERS: dict[str, Callable[[Any], Any]] = {
+CONVERTERS: dict[str, Callable[[Value], Value]] = {
     "boolean": bool,
     "uuid": lambda value: UUID(str(value)),
     "timestamp with time zone": convert_time_stamp,
@@ -75,7 +81,7 @@ CONVERTERS: dict[str, Callable[[Any], Any]] = {
 
 
 # --- to compare ---------------------------------------------------------------------------------
-def normalize_value(kind: str, value: Any) -> Any:
+def normalize_value(kind: str, value: Value) -> object:
     """Return a value in the one form that is the same for both databases."""
     if value is None:
         return None
@@ -96,7 +102,7 @@ def normalize_value(kind: str, value: Any) -> Any:
     return value
 
 
-def normalize_json(value: Any) -> Any:
+def normalize_json(value: object) -> object:
     if isinstance(value, Decimal):
         return str(value.normalize() + 0)
     if isinstance(value, list):
@@ -106,9 +112,10 @@ def normalize_json(value: Any) -> Any:
     return f"{type(value).__name__} {value}"
 
 
-def digest_rows(kinds: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[int, str]:
+def digest_rows(kinds: Sequence[str], rows: Iterable[Sequence[Value]]) -> tuple[int, str]:
     """Return the number of rows and their digest, which does not depend on their order."""
-    total = count = 0
+    total = 0
+    count = 0
     for row in rows:
         values = [normalize_value(kind, value) for kind, value in zip(kinds, row, strict=True)]
         digest = hashlib.blake2b(

@@ -143,7 +143,9 @@ async def test_a_site_that_fails_is_asked_again(gateway, upstream, site, alice):
     assert await say() == 0
     assert len(goodbyes(upstream)) == 1
     upstream.set_default_script(site)
-    await run_in_thread(lambda: UpstreamChatDeletion.objects.update(due_at=timezone.now()))
+    await run_in_thread(
+        lambda: UpstreamChatDeletion.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    )
     assert await say() == 1
     assert site.deleted == [row.chat_id]
 

@@ -221,7 +221,11 @@ async def test_a_turn_of_another_process_is_waited_for_and_one_of_a_dead_process
     alive = {"status": "in_progress", "alive_until": timezone.now() + timedelta(hours=1)}
     await run_in_thread(lambda: Turn.objects.filter(pk=row.pk).update(**alive))
     assert (await turn(gateway, alice, "2", conversation_id="c")).status == 409
-    await run_in_thread(lambda: Turn.objects.filter(pk=row.pk).update(alive_until=timezone.now()))
+    await run_in_thread(
+        lambda: Turn.objects.filter(pk=row.pk).update(
+            alive_until=timezone.now() - timedelta(seconds=1)
+        )
+    )
     assert (await turn(gateway, alice, "2", conversation_id="c")).status == 200
     assert [(row.status, (row.error or {}).get("code")) for row in await turn_rows()] == [
         ("incomplete", "interrupted"),

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -126,7 +127,7 @@ async def test_of_a_question_that_its_process_never_wrote_whole_later_turns_are_
     monkeypatch.setattr(start_turn, "delete_turn", lambda begun: None)
     with pytest.raises(Killed):
         await run_in_thread(start_turn.begin_turn, asked_by(alice, 25, name="talk"))
-    await run_in_thread(Turn.objects.update, alive_until=timezone.now())
+    await run_in_thread(Turn.objects.update, alive_until=timezone.now() - timedelta(seconds=1))
     begun = await run_in_thread(start_turn.begin_turn, asked_by(alice, 1, name="talk"))
     assert [message["content"] for message in begun.messages] == ["word0"]
     assert await run_in_thread(lambda: set(Turn.objects.values_list("number", "status"))) == {

@@ -25,6 +25,9 @@ from providers.database.database_threads import (
 from providers.exceptions import DatabaseUnavailable
 from providers.models import Revision
 
+# between two pieces of work a thread looks at its connection
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
 
 class Work:
     """Pieces of work that run until the test lets them end."""

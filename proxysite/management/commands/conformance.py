@@ -43,11 +43,10 @@ class Command(GatewayCommand):
         )
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
-    def handle(self, *args: Any, url: str, key: str, **options: Any) -> None:
-        chosen = (
-            options["only"].upper().split(",") if options["only"] else [one.id for one in SCENARIOS]
-        )
-        if unknown := set(chosen) - {one.id for one in SCENARIOS}:
+    def handle(self, *args: object, url: str, key: str, **options: Any) -> None:
+        known = {scenario.id for scenario in SCENARIOS}
+        chosen = set(options["only"].upper().split(",")) if options["only"] else known
+        if unknown := chosen - known:
             raise CommandError(
                 f"There is no scenario {', '.join(sorted(unknown))}: they are S01 to S16."
             )
@@ -56,7 +55,7 @@ class Command(GatewayCommand):
         )
         try:
             verdicts = asyncio.run(
-                self.collect_verdicts(run, set(chosen), as_text=options["format"] == "text")
+                self.collect_verdicts(run, chosen, as_text=options["format"] == "text")
             )
         except SetupError as error:
             raise CommandError(str(error), returncode=COULD_NOT_JUDGE) from None
@@ -64,22 +63,21 @@ class Command(GatewayCommand):
             self.stdout.write(json.dumps(report.build_json_report(verdicts)))
         else:
             self.stdout.write(report.summarize_verdicts(verdicts))
-        if any(one.verdict == FAIL for one in verdicts):
+        if any(verdict.verdict == FAIL for verdict in verdicts):
             sys.exit(1)
 
     async def collect_verdicts(
         self, run: ConformanceRun, scenario_ids: set[str], *, as_text: bool
     ) -> list[Verdict]:
-        """Run the chosen scenarios and return the verdicts. Raises WallError.
+        """Run the chosen scenarios and return the verdicts. Raises SetupError.
 
         With `as_text` each verdict is printed as soon as it is there.
         """
         verdicts = []
         async with run:
             await run.wait_until_ready()
-            async for verdict in run.judge_scenarios(
-                [one for one in SCENARIOS if one.id in scenario_ids]
-            ):
+            scenarios = [scenario for scenario in SCENARIOS if scenario.id in scenario_ids]
+            async for verdict in run.judge_scenarios(scenarios):
                 verdicts.append(verdict)
                 if as_text:
                     self.stdout.write(report.describe_verdict(verdict))

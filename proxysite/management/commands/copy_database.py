@@ -5,7 +5,6 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -46,7 +45,9 @@ class Command(GatewayCommand):
             help=f"rows in one step (default {SLICE_ROWS})",
         )
 
-    def handle(self, *args: Any, url: str, dry_run: bool, slice_rows: int, **options: Any) -> None:
+    def handle(
+        self, *args: object, url: str, dry_run: bool, slice_rows: int, **options: object
+    ) -> None:
         if slice_rows < 1:
             raise CommandError("--slice-rows is at least 1.")
         connect_target(url)
@@ -124,7 +125,7 @@ class Command(GatewayCommand):
 
 
 def connect_target(url: str) -> None:
-    """Add the Django connection ALIAS to the target.
+    """Add the Django connection TARGET_ALIAS to the target.
 
     Raises CommandError when the URL names no Postgres database, or the source itself.
     """
@@ -143,12 +144,12 @@ def connect_target(url: str) -> None:
             f"The source would be {markers.describe_database(ours)}; only SQLite is copied: "
             "leave DATABASE_URL unset."
         )
-    made = database_settings.build_database_settings(
+    target_settings = database_settings.build_database_settings(
         config, wait_seconds=CONNECT_SECONDS, statement_seconds=0, pool_size=1
     )
-    del made["OPTIONS"]["pool"]
+    del target_settings["OPTIONS"]["pool"]
     connections.databases[TARGET_ALIAS] = connections.configure_settings(
-        {"default": {}, TARGET_ALIAS: made}
+        {"default": {}, TARGET_ALIAS: target_settings}
     )[TARGET_ALIAS]
 
 

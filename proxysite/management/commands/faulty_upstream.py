@@ -2,13 +2,13 @@
 
 import asyncio
 from argparse import ArgumentParser
-from typing import Any
 
 from django.core.management.base import CommandError
 
 from providers.management.base import GatewayCommand
 from proxysite.conformance.timings import PROFILES
 from proxysite.conformance.upstream import FaultyUpstream
+from proxysite.server.host_names import bracket_ipv6
 
 
 class Command(GatewayCommand):
@@ -17,7 +17,8 @@ class Command(GatewayCommand):
         "(docs/conformance.md)."
     )
     requires_system_checks: list[str] = []
-    needs_database = writes = False
+    needs_database = False
+    writes = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -30,7 +31,7 @@ class Command(GatewayCommand):
             "--profile", choices=sorted(PROFILES), default="full", help="how long the faults last"
         )
 
-    def handle(self, *args: Any, host: str, port: int, profile: str, **options: Any) -> None:
+    def handle(self, *args: object, host: str, port: int, profile: str, **options: object) -> None:
         try:
             asyncio.run(self.serve_upstream(FaultyUpstream(host, port, profile), host))
         except (OSError, OverflowError) as error:
@@ -44,8 +45,8 @@ class Command(GatewayCommand):
     async def serve_upstream(self, upstream: FaultyUpstream, host: str) -> None:
         """Serve until Ctrl+C."""
         port = await upstream.start()
-        name = f"[{host}]" if ":" in host else host
-        self.stdout.write(f"The faulty upstream serves http://{name}:{port}/v1 (Ctrl+C ends it)")
+        url = f"http://{bracket_ipv6(host)}:{port}/v1"
+        self.stdout.write(f"The faulty upstream serves {url} (Ctrl+C ends it)")
         self.stdout.flush()
         try:
             await asyncio.Event().wait()

@@ -2,7 +2,6 @@
 
 import json
 from argparse import ArgumentParser
-from typing import Any
 
 from django.conf import settings
 
@@ -15,6 +14,7 @@ from proxysite.logging import redact_secrets
 
 LONGEST_SHOWN_CHARS = 60
 PAGES = {"markdown": render_settings_page, "env": render_env_example}
+SettingValue = str | int | float | list[str]
 
 
 class Command(GatewayCommand):
@@ -31,29 +31,26 @@ class Command(GatewayCommand):
             help="text and json show the values in force; markdown and env all declarations",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         if options["format"] in PAGES:
             render_page = PAGES[options["format"]]
             self.stdout.write(render_page(settings.DECLARED, settings.SETTING_GROUPS), ending="")
             return
         rows = [
-            {
-                "name": name,
-                "value": convert_setting_value(declared),
-                "source": describe_setting_source(declared),
-            }
+            (name, convert_setting_value(declared), describe_setting_source(declared))
             for name, declared in sorted(settings.DECLARED.items())
         ]
         if options["format"] == "json":
-            self.stdout.write(json.dumps(rows))
+            columns = ("name", "value", "source")
+            self.stdout.write(json.dumps([dict(zip(columns, row, strict=True)) for row in rows]))
             return
-        texts = [[row["name"], format_setting_value(row["value"]), row["source"]] for row in rows]
+        texts = [(name, format_setting_value(value), source) for name, value, source in rows]
         widths = [max(len(text[column]) for text in texts) for column in (0, 1)]
         for name, value, source in texts:
             self.stdout.write(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {source}")
 
 
-def convert_setting_value(declared: DeclaredSetting) -> Any:
+def convert_setting_value(declared: DeclaredSetting) -> SettingValue:
     """Return the value as JSON can carry it; for a secret only whether there is one."""
     if declared.is_secret:
         is_set = declared.value or declared.name in SECRET_NAMES
@@ -62,7 +59,9 @@ def convert_setting_value(declared: DeclaredSetting) -> Any:
         return redact_secrets(declared.value)
     if isinstance(declared.value, list):
         return [str(entry) for entry in declared.value]
-    return declared.value if isinstance(declared.value, int | float) else str(declared.value)
+    if isinstance(declared.value, int | float):
+        return declared.value
+    return str(declared.value)
 
 
 def describe_setting_source(declared: DeclaredSetting) -> str:
@@ -72,11 +71,13 @@ def describe_setting_source(declared: DeclaredSetting) -> str:
     return declared.source
 
 
-def format_setting_value(value: Any) -> str:
+def format_setting_value(value: SettingValue) -> str:
     """Return a value in the form in which a person would set it."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
-        value = ",".join(str(entry) for entry in value)
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= LONGEST_SHOWN_CHARS else f"{text[:LONGEST_SHOWN_CHARS]}…"
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = ",".join(value) if isinstance(value, list) else str(value)
+    if len(text) > LONGEST_SHOWN_CHARS:
+        return f"{text[:LONGEST_SHOWN_CHARS]}…"
+    return text

@@ -3,7 +3,6 @@ wrong.
 """
 
 import json
-import os
 import re
 import shutil
 import stat
@@ -14,28 +13,15 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from proxysite.testing.house import PASSED_VARIABLES
-
-MANAGE = str(settings.BASE_DIR / "manage.py")
+from proxysite.testing.forked_process import passed_environment, run_forked_command
 
 
 def run(
     *arguments: str, cwd: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as a person does who has set nothing but these variables."""
-    environment = {
-        name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ
-    } | variables
-    command = [sys.executable, MANAGE, *arguments]
-    return subprocess.run(
-        command,
-        cwd=cwd or settings.BASE_DIR,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = passed_environment() | variables
+    return run_forked_command(arguments, environment, folder=cwd or settings.BASE_DIR)
 
 
 def mistake(*arguments: str, cwd: Path | None = None, **variables: str) -> str:
@@ -126,7 +112,7 @@ def test_a_wrong_setting_is_one_line_for_every_program(tmp_path):
             *words, PROXYSITE_HOME=str(tmp_path / "new"), MARKER_FILE="none", BEHIND_TLS="maybe"
         )
         assert said == "BEHIND_TLS: 'maybe' is not true or false."
-    environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
+    environment = passed_environment()
     celery = [sys.executable, "-m", "celery", "-A", "proxysite", "worker"]
     for variables, line in (
         ({"PORT": "abc"}, "PORT: 'abc'"),

@@ -43,6 +43,7 @@ async def served(house, key, model="echo"):
 
 # --- first and second run -------------------------------------------------------------------------
 def test_the_first_run_shows_how_to_begin(empty_house):
+    empty_house.starts_cold = True
     said = empty_house.start()
     password = re.search(r"password +(\S+)", said)[1]
     curl = next(line.strip() for line in said.splitlines() if line.strip().startswith("curl "))
@@ -68,6 +69,7 @@ def test_the_first_run_shows_how_to_begin(empty_house):
 
 
 def test_the_second_run_is_quick_and_shows_no_secret(own_house, house_key):
+    own_house.starts_cold = True
     began = time.monotonic()
     said = own_house.start()
     models = httpx.get(

@@ -1,0 +1,1 @@
+"""The index page of the admin: what it shows, and the two forms on it."""

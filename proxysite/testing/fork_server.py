@@ -1,0 +1,125 @@
+"""A process that has imported the libraries, and forks one `manage.py` process per request.
+
+An interpreter that starts cold spends most of its time on the imports of Django, Celery and other
+libraries. The forks begin behind them. Settings and our own modules are read in each fork, as in a
+cold process: the libraries that are imported here read neither settings nor the environment.
+
+Run by `forked_process.py`. A request is one message with the launch as JSON and four file
+descriptors: standard input, output and error, and a pipe. The process id is written to the pipe,
+and when the process has ended its exit status.
+"""
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+from typing import TypedDict
+
+MOST_LAUNCH_BYTES = 2**18
+LIBRARIES = """
+    anyio asgiref.sync celery.app.amqp celery.app.control celery.app.log celery.apps.beat
+    celery.apps.worker celery.concurrency.thread celery.fixups.django celery.signals
+    celery.worker.components celery.worker.consumer celery.worker.strategy corsheaders.middleware
+    cron_descriptor cryptography.hazmat.primitives.ciphers.aead
+    django.contrib.admin.templatetags.admin_list django.contrib.admin.templatetags.admin_modify
+    django.contrib.admin.templatetags.log django.contrib.admin.views.autocomplete
+    django.contrib.admin.views.main django.contrib.admindocs.views django.contrib.auth.hashers
+    django.contrib.auth.password_validation django.contrib.auth.tokens
+    django.contrib.messages.middleware django.contrib.postgres.fields django.contrib.postgres.search
+    django.contrib.sessions.backends.db django.contrib.sessions.middleware
+    django.contrib.sites.shortcuts django.contrib.staticfiles.finders
+    django.contrib.staticfiles.storage django.core.cache django.core.cache.backends.locmem
+    django.core.checks.registry django.core.handlers.asgi django.core.mail
+    django.core.management.commands.makemigrations django.core.management.commands.migrate
+    django.core.paginator django.core.validators django.db django.db.backends.sqlite3.base
+    django.db.models django.db.models.functions django.forms.models django.http
+    django.middleware.clickjacking django.middleware.common django.middleware.security
+    django.shortcuts django.template.backends.django django.template.loader django.template.response
+    django.test.client django.urls django.utils.autoreload django.views.csrf
+    django.views.decorators.csrf django.views.decorators.http django.views.defaults
+    django_celery_beat.clockedschedule django_celery_beat.tzcrontab encodings.idna environ h11
+    httpcore httptools httpx kombu.transport.filesystem kombu.utils.json logging.config msgspec
+    orjson psycopg psycopg_pool pygments.formatters.html rest_framework.authentication
+    rest_framework.metadata rest_framework.mixins rest_framework.negotiation
+    rest_framework.permissions rest_framework.serializers sqlite3 tzdata uvicorn uvicorn.lifespan.on
+    uvicorn.loops.uvloop uvicorn.protocols.http.httptools_impl uvloop whitenoise.middleware yaml
+    """.split()
+
+
+class Launch(TypedDict):
+    """A process to start: `arguments` begins with the absolute path of `manage.py`."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    folder: str
+
+
+def serve_requests(control: socket.socket) -> Launch | None:
+    """Fork for each request until the other side closes the socket.
+
+    Returns None then, and in each new `manage.py` process its launch.
+    """
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, MOST_LAUNCH_BYTES, 4)
+        if not message:
+            return None
+        if os.fork() == 0:
+            control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            *standard_streams, status_pipe = descriptors
+            fork_and_report(status_pipe, standard_streams)
+            launch: Launch = json.loads(message)
+            return launch
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def fork_and_report(status_pipe: int, standard_streams: list[int]) -> None:
+    """Fork once more, and return in the new process alone, which has these standard streams.
+
+    Its parent writes the process id and at its end the exit status to the pipe, and ends.
+    """
+    pid = os.fork()
+    if pid == 0:
+        os.setpgid(0, 0)
+        os.close(status_pipe)
+        for number, descriptor in enumerate(standard_streams):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        return
+    os.setpgid(pid, pid)  # whoever reads the process id may kill the group at once
+    for descriptor in standard_streams:
+        os.close(descriptor)
+    os.write(status_pipe, b"%d\n" % pid)
+    _, status = os.waitpid(pid, 0)
+    os.write(status_pipe, b"%d\n" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def run_manage(launch: Launch) -> None:
+    """Become the process of this launch: its folder, variables and command line."""
+    os.chdir(launch["folder"])
+    os.environ.clear()
+    os.environ.update(launch["environment"])
+    sys.argv = launch["arguments"]
+    program = sys.argv[0]
+    sys.path[0] = os.path.dirname(program)
+    runpy.run_path(program, run_name="__main__")
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # parents of processes are reaped
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    gc.freeze()
+    launch = serve_requests(socket.socket(fileno=int(sys.argv[1])))
+    if launch is not None:
+        run_manage(launch)
+
+
+if __name__ == "__main__":
+    main()
