@@ -188,7 +188,7 @@ async def test_a_response_in_the_background_ends_with_its_process(trio, house_ke
             response_id = (await http.post("/v1/responses", json=body, headers=headers)).json()[
                 "id"
             ]
-            events = "SELECT count(*) FROM conversations_eventbatch WHERE last >= 3"
+            events = "SELECT count(*) FROM conversations_eventbatch WHERE last_number >= 3"
             await wait_until_true(
                 lambda: trio.run_sql(events) == [(1,)] or trio.run_sql(events) == [(2,)]
             )
@@ -227,6 +227,6 @@ async def test_a_response_in_the_background_is_told_of_the_signal_that_ends_its_
     rows = own_house.run_sql("SELECT status, error->>'code' FROM conversations_turn")
     assert rows == [("incomplete", "server_shutdown")]
     (told,) = own_house.run_sql(
-        "SELECT events FROM conversations_eventbatch ORDER BY first DESC LIMIT 1"
+        "SELECT events FROM conversations_eventbatch ORDER BY first_number DESC LIMIT 1"
     )
     assert told[0][-1] == events[-1]

@@ -30,7 +30,7 @@ from django.contrib.auth.models import User
 from api.models import UsageRecord
 from conversations.files import file_storage as files
 from conversations.documents import ingest
-from conversations.models import Purpose
+from conversations.models import FilePurpose
 from providers.models import Provider
 from tokens.imports import token_import as importing
 
@@ -38,7 +38,7 @@ admin = User.objects.get(username="admin")
 acme = Provider.objects.create(name="acme", kind="openai_compatible", base_url="https://acme.example/v1")
 importing.import_lines(acme, ["tok-canary-one", "tok-canary-two"])
 text = b"The quick brown fox jumps over the lazy dog. " * 200
-upload = files.Upload("fox.txt", "", Purpose.USER_DATA, [text])
+upload = files.Upload("fox.txt", "", FilePurpose.USER_DATA, [text])
 ingest.ingest_file_document(ingest.create_or_reset_document(files.store_file(admin.pk, upload)).pk)
 Provider.objects.filter(name="echo").update(headers={{"x": "a\\u0000b"}})
 rows = [

@@ -225,7 +225,7 @@ async def test_what_both_processes_count_of_one_token_adds_up(own_house, house_k
 
 async def test_sigterm_ends_all_of_them(pair):
     ids = workers(pair)
-    assert await asyncio.to_thread(pair.end) == 0
+    assert await asyncio.to_thread(pair.end_process) == 0
     for pid in ids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
