@@ -26,7 +26,7 @@ from api.models import ApiKey
 from providers.database.database_threads import run_in_thread
 from providers.exceptions import Forbidden, GatewayError, InvalidKey, InvalidRequest
 
-committed = pytest.mark.django_db(transaction=True)
+committed = pytest.mark.usefixtures("transactional_db")
 
 
 def headers(authorization: str | None = None, x_api_key: str | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from api.accounting.writers import COLUMNS, PostgresWriter, SqliteWriter, Writer
 from api.models import UsageRecord
 from providers.database.database_threads import run_in_thread
 
-committed = pytest.mark.django_db(transaction=True)
+committed = pytest.mark.usefixtures("transactional_db")
 on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's own writer")
 on_postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="Postgres's own writer")
 
