@@ -30,7 +30,7 @@ bench: $(BASE) ## measure the gateway beside nginx and print a table; needs Linu
 conformance: $(BASE) ## the gateway in front of an upstream that fails in sixteen ways; prints a table
 	@$(BIN)/python -m proxysite.conformance.local $(ARGS)
 
-check: $(DEVELOPMENT) ## linters, types, import rules, dead code, migrations, deployment checks
+check: $(DEVELOPMENT) ## linters, types, import rules, dead code, readability, migrations, deployment
 	@set -e; export PROXYSITE_HOME="$$(mktemp -d)" DATABASE_URL= REDIS_URL=; trap 'rm -rf "$$PROXYSITE_HOME"' EXIT; \
 	step() { echo "== $$*"; "$(BIN)/$$@"; }; \
 	step ruff check .; \
@@ -38,6 +38,7 @@ check: $(DEVELOPMENT) ## linters, types, import rules, dead code, migrations, de
 	step mypy; \
 	step lint-imports; \
 	step vulture; \
+	step python -m benchmarks.readability; \
 	step python manage.py makemigrations --check --dry-run; \
 	export DATABASE_URL=postgres://proxysite@127.0.0.1/proxysite REDIS_URL=redis://127.0.0.1:6379/0; \
 	export ALLOWED_HOSTS=gateway.example BEHIND_TLS=true; \

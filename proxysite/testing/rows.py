@@ -19,12 +19,11 @@ from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 from tokens.models import UpstreamToken
 
+# tables that tests only read, and the versions, which never go back
 KEPT_TABLES = frozenset(
-    (
-        *("django_migrations", "django_content_type", "auth_permission"),
-        *("providers_revision", "providers_tombstone"),
-    )
+    ("django_migrations", "django_content_type", "auth_permission", "providers_revision")
 )
+TOMBSTONES = "providers_tombstone"  # the deletions of other rows write them
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +143,5 @@ def build_sweep() -> str:
         for model in apps.get_models(include_auto_created=True)
         if model._meta.managed
     }
-    return "; ".join(f'DELETE FROM "{table}"' for table in sorted(tables - KEPT_TABLES))  # noqa: S608
+    ordered = [*sorted(tables - KEPT_TABLES - {TOMBSTONES}), TOMBSTONES]
+    return "; ".join(f'DELETE FROM "{table}"' for table in ordered)  # noqa: S608

@@ -209,7 +209,7 @@ def test_disabling_says_why_in_a_bounded_text(provider: Provider) -> None:
     assert row.state == "disabled"
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("transactional_db")
 def test_strikes_of_several_connections_at_once_are_all_counted() -> None:
     row = token(Provider.objects.create(name="p", kind="echo"))
     start = threading.Barrier(4)

@@ -12,7 +12,7 @@ from api.accounting.writers import Writer
 from api.models import UsageRecord
 from providers.database.database_threads import run_in_thread
 
-committed = pytest.mark.django_db(transaction=True)
+committed = pytest.mark.usefixtures("transactional_db")
 sqlite_only = pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's own writer")
 postgres_only = pytest.mark.skipif(
     connection.vendor != "postgresql", reason="Postgres's own writer"

@@ -21,7 +21,7 @@ from api.tests.authentication.given_keys import create_key_headers, headers
 from providers.database.database_threads import run_in_thread
 from providers.exceptions import GatewayError, InvalidKey
 
-committed = pytest.mark.django_db(transaction=True)
+committed = pytest.mark.usefixtures("transactional_db")
 
 
 class Watched:

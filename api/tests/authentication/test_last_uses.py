@@ -12,7 +12,7 @@ from api.models import ApiKey
 from api.tests.authentication.given_keys import create_key_headers
 from providers.database.database_threads import run_in_thread
 
-committed = pytest.mark.django_db(transaction=True)
+committed = pytest.mark.usefixtures("transactional_db")
 
 
 @committed

@@ -536,6 +536,7 @@ async def test_uploads_at_the_same_time_do_not_exceed_what_a_user_may_have(
     gateway, alice, settings
 ):
     settings.FILES_PER_USER = 3
+    settings.UPLOADS_PER_USER = 6
     answers = await asyncio.gather(*(put(gateway, alice.key) for _ in range(6)))
     assert sorted(answer.status for answer in answers) == [200] * 3 + [400] * 3
     assert len(on_disk()) == 6

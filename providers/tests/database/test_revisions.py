@@ -240,7 +240,7 @@ def test_the_triggers_can_be_installed_again(token: UpstreamToken) -> None:
 
 
 @pytest.mark.skipif(not POSTGRES, reason="NOTIFY is Postgres's")
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("transactional_db")
 def test_a_committed_change_is_told_to_listeners_on_postgres() -> None:
     import psycopg
 

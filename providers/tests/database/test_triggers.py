@@ -13,7 +13,6 @@ from providers.database.triggers import (
     install_triggers,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
 NAME, TABLE, LOG = "triggers_test", "triggers_test_rows", "triggers_test_log"
 INSERT = f"INSERT INTO {LOG} (id) VALUES (NEW.id);"
 FUNCTION = (
@@ -30,7 +29,7 @@ def logging_triggers(*, tables: tuple[str, ...] = (TABLE, LOG), name: str = NAME
 
 
 @pytest.fixture(autouse=True)
-def tables() -> Iterator[None]:
+def tables(transactional_db: None) -> Iterator[None]:
     execute_statements(connection, [f"CREATE TABLE {name} (id integer)" for name in (TABLE, LOG)])
     yield
     cascade = " CASCADE" if connection.vendor == "postgresql" else ""

@@ -94,7 +94,7 @@ SAYS: dict[str, Callable[..., Script]] = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def furnished(house: Any, _listener: Any) -> Any:
     """The shared house with these upstreams, all at one address: what answers there is the
     test's.

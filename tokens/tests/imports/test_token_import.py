@@ -261,7 +261,7 @@ def test_an_import_that_breaks_off_keeps_whole_batches_and_can_be_run_again(
     }
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("transactional_db")
 def test_two_imports_at_once_do_not_collide() -> None:
     provider = Provider.objects.create(name="p", kind="echo")
     lines = [f"sk-made-up-{number:08}" for number in range(300)]

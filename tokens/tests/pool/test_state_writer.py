@@ -21,7 +21,7 @@ from tokens.pool.state_writer import UseCount, write_change_rows, write_counter_
 from tokens.pool.written_batches import NumberedBatches
 
 rows = pytest.mark.django_db
-committed = pytest.mark.django_db(transaction=True)
+committed = pytest.mark.usefixtures("transactional_db")
 
 
 def made() -> UpstreamToken:

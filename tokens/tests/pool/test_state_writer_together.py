@@ -26,7 +26,7 @@ from tokens.pool.pool import Pool
 from tokens.pool.state_changes import StateChange
 from tokens.pool.state_writer import UseCount, write_pool
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.usefixtures("transactional_db")
 postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no rows")
 TOKENS, STRUCK, ROUNDS, WRITERS = 100, 20, 5, 4
 
