@@ -54,7 +54,7 @@ class ApiKey(models.Model):
     stores_content = models.BooleanField(
         "stores content",
         default=True,
-        help_text="Off: nothing that is said with it is kept: no conversations, no files.",
+        help_text="Off: no content of its requests is stored: no conversations, no files.",
     )
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="Refused after this time; empty: never."

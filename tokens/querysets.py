@@ -155,6 +155,11 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
             cause=cause,
         )
 
+    def clear_failing(self, cause: str = "") -> int:
+        """End the failing state of tokens, because their provider was at fault. Strikes stay."""
+        failing = self.filter(state="failing")
+        return failing.update(state="active", rests_until=None, reason="", cause=cause)
+
     def reset_state(self, cause: str = "") -> int:
         """Make the tokens active, without strikes or cooldown."""
         return self.update(strikes=0, state="active", rests_until=None, reason="", cause=cause)

@@ -46,17 +46,15 @@ class MessagePositions:
 
     def _caller_param(self, position: int, rest: str) -> str:
         """Return the caller's name for the message at this place, followed by `rest`."""
-        told = (
-            [message["role"] for message in self.full_body["messages"]]
-            if self.full_body is not None
-            else []
-        )
-        own = find_own_index(told, position, self._own_roles)
-        if own is None:
+        all_roles: list[str] = []
+        if self.full_body is not None:
+            all_roles = [message["role"] for message in self.full_body["messages"]]
+        own_index = find_own_index(all_roles, position, self._own_roles)
+        if own_index is None:
             return self._earlier_field
         if self._list_field == "input":  # in `input` a part holds the file itself
             rest = rest.removesuffix(".file").replace(".file.", ".")
-        return f"{self._list_field}[{own}]{rest}"
+        return f"{self._list_field}[{own_index}]{rest}"
 
 
 def find_own_index(
@@ -68,32 +66,35 @@ def find_own_index(
     messages are the last ones. Instructions stand in front wherever the caller put them, and
     several items of the model become one message.
     """
-    at = len(own_roles) - 1
+    own_index = len(own_roles) - 1
     for position in range(len(all_roles) - 1, wanted_position - 1, -1):
-        while at >= 0 and own_roles[at] in SYSTEM_ROLES and all_roles[position] != own_roles[at]:
-            at -= 1
-        if at < 0 or own_roles[at] != all_roles[position]:
+        while (
+            own_index >= 0
+            and own_roles[own_index] in SYSTEM_ROLES
+            and all_roles[position] != own_roles[own_index]
+        ):
+            own_index -= 1
+        if own_index < 0 or own_roles[own_index] != all_roles[position]:
             return None
         if position == wanted_position:
-            return at
+            return own_index
         while (
-            at > 0
-            and own_roles[at] == own_roles[at - 1] == "assistant"
+            own_index > 0
+            and own_roles[own_index] == own_roles[own_index - 1] == "assistant"
             and all_roles[position - 1] != "assistant"
         ):
-            at -= 1
-        at -= 1
+            own_index -= 1
+        own_index -= 1
     return None
 
 
 def locate_chat_messages(body: Mapping[str, Any]) -> MessagePositions:
     """Return the places of a chat body whose conversation is not recalled yet."""
-    before = next(
-        (name for name in ("conversation_id", "session_id") if body.get(name)), "messages"
-    )
-    places = MessagePositions("messages", [message["role"] for message in body["messages"]], before)
-    places.full_body = body
-    return places
+    names = [name for name in ("conversation_id", "session_id") if body.get(name)]
+    roles = [message["role"] for message in body["messages"]]
+    positions = MessagePositions("messages", roles, names[0] if names else "messages")
+    positions.full_body = body
+    return positions
 
 
 def locate_response_items(body: Mapping[str, Any]) -> MessagePositions:

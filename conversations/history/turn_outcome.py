@@ -120,10 +120,10 @@ def strip_preface(entries: Sequence[Entry], preface: str) -> Sequence[Entry]:
     `preface` is that thinking. The message item is changed in place; its digest stays that of
     the text as the caller received it.
     """
-    said = next((entry for entry in entries if entry.type == "message"), None)
-    if preface and said is not None and said.text.startswith(preface):
-        said.received_digest = deduplicate.hash_text(said.text)
-        said.text = said.text[len(preface) :]
-        for part in said.data["content"][:1]:
+    message = next((entry for entry in entries if entry.type == "message"), None)
+    if preface and message is not None and message.text.startswith(preface):
+        message.received_digest = deduplicate.hash_text(message.text)
+        message.text = message.text[len(preface) :]
+        for part in message.data["content"][:1]:
             part["text"] = part["text"].removeprefix(preface)
     return entries

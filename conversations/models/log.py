@@ -107,7 +107,9 @@ class Conversation(models.Model):
     parent_id = models.CharField(max_length=200, blank=True, editable=False)
     chat_turn = models.PositiveIntegerField(default=0, editable=False)
     idle_seconds = models.PositiveIntegerField(
-        null=True, blank=True, help_text="It goes after so long without a turn."
+        null=True,
+        blank=True,
+        help_text="Deleted after so many seconds without a turn, for example 604800.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(auto_now_add=True)

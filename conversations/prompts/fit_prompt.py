@@ -2,8 +2,8 @@
 
 `shorten_prompt` takes a chat body, its user, the model's window in tokens and the options of the
 model's row. It returns None when everything fits, which is tested first and cheaply. Otherwise it
-returns a `FittedPrompt` body, in which the long texts (`long_texts.py`) are excerpts for the
-last question, and the documents that were used. Tokens are estimated (`token_estimate.py`).
+returns a `FittedPrompt`: the body with its long texts (`long_texts.py`) cut to what suits the last
+question, and the ids of the documents that were used. Tokens are estimated (`token_estimate.py`).
 """
 
 import asyncio
@@ -35,16 +35,16 @@ from providers.exceptions import InvalidRequest
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.message_text import list_prompt_texts
 
-# share of the budget for long texts in long conversations too, as far as the window allows
+# long texts get at least this share of the budget, as far as the window allows
 MIN_LONG_TEXT_SHARE = 0.25
 # the room of long texts changes in so many steps, so that an excerpt stays the same for several
 # turns
 ROOM_STEPS = 16
 QUICK_CHARS = 200_000  # longer texts are counted in a thread
 SHRINK_TRIES = 4  # to shorten an excerpt to its tokens
-END_CHARS = 4_000  # of the head and of the tail of a system message that are always kept
-SUMMARY_SHARE = 2  # a summary gets one part of so many of a text's room
-INSTRUCTION_SUMMARY_SHARE = 4  # in a system message, where head and tail are kept, too
+END_CHARS = 4_000  # kept of the head and of the tail of a system message, at most
+SUMMARY_DIVISOR = 2  # a summary gets one part of so many of a text's room
+INSTRUCTION_SUMMARY_DIVISOR = 4  # in a system message, where head and tail are kept, too
 Result = TypeVar("Result")
 
 
@@ -52,7 +52,7 @@ Result = TypeVar("Result")
 class FitHelpers:
     """Optional helpers: an embedder, a summariser, and a queue key.
 
-    `queue_key` is the key of the job queue for texts that belong to no user.
+    `queue_key` names the caller in the queue of texts to be divided; None: `user_id` does.
     """
 
     embed: EmbedTexts | None = None
@@ -77,8 +77,9 @@ async def shorten_prompt(
 ) -> FittedPrompt | None:
     """Return the body with its long texts shortened, or None when it may go as it is.
 
-    None means that the prompt fits into its share of the window or has no long text. `body` is not
-    changed. With `user_id` None nothing is stored; otherwise long texts are saved as documents.
+    None means that the prompt fits (`prompt_token_budget`), or that no text in it may be shortened.
+    `body` is not changed. With `user_id` None nothing is stored; otherwise long texts are saved as
+    documents, as far as the user has room.
     Raises InvalidRequest, Saturated, DatabaseUnavailable.
     """
     budget = prompt_token_budget(window_tokens, body)
@@ -112,9 +113,10 @@ async def shorten_prompt(
 def calculate_text_room(budget: int, other_tokens: int, max_tokens: int) -> int:
     """Return the tokens available for long texts.
 
-    It is `budget` less `other_tokens`, the tokens of all other messages, but at least
+    It is `budget` less `other_tokens`, the tokens of everything else in the prompt, but at least
     MIN_LONG_TEXT_SHARE of the budget, as long as prompt and answer fit the window (`max_tokens`
-    tokens for the prompt). The result is rounded down to one of ROOM_STEPS sizes.
+    tokens for the prompt). A result of more than one step is rounded down to whole steps, of which
+    the budget has ROOM_STEPS.
     """
     wanted = max(budget - other_tokens, int(MIN_LONG_TEXT_SHARE * budget))
     room = min(wanted, max(0, max_tokens - other_tokens))
@@ -136,7 +138,8 @@ class TextShortener:
     ) -> tuple[list[str], str]:
         """Write the text's documents; return their ids and the text within `room_tokens` tokens.
 
-        Raises InvalidRequest when the text is longer than FILE_TEXT_CHARS.
+        An id is empty where no document was stored. Raises InvalidRequest when the text is longer
+        than FILE_TEXT_CHARS or cannot be divided, Saturated, DatabaseUnavailable.
         """
         require_allowed_length(long_text.text)
         splitting = Splitting.from_options(self.options)
@@ -168,26 +171,32 @@ class TextShortener:
     async def summarise(
         self, long_text: LongText, splitting: Splitting, outline: Outline, room_chars: int
     ) -> tuple[str, str]:
-        """Return the summary of a text and its document's id, both empty when none is wanted."""
+        """Return the summary of a text and its document's id.
+
+        Both are empty when there is none; an unfinished summary has no document.
+        """
         if not self.options.get("summarise") or self.helpers.summarise is None:
             return "", ""
-        share = INSTRUCTION_SUMMARY_SHARE if long_text.is_instruction else SUMMARY_SHARE
+        divisor = INSTRUCTION_SUMMARY_DIVISOR if long_text.is_instruction else SUMMARY_DIVISOR
         summary_request = SummaryRequest(
-            self.user_id, long_text, splitting, room_chars // share, self.entropy_threshold
+            self.user_id, long_text, splitting, room_chars // divisor, self.entropy_threshold
         )
         return await store_summary(summary_request, outline, self.helpers.summarise)
 
     async def prepare_question(self, *, embedded: bool) -> Question:
-        """Return the question, with its embedding if `embedded` and an embedder is there."""
+        """Return the question for a text.
+
+        It has an embedding if the text is a stored document (`embedded`) and an embedder is there.
+        """
         max_passages = max(0, int_or_default(self._read_section("rag").get("top_k"), 0))
         embed = self.helpers.embed if embedded else None
         return await embed_question(self.question, embed, max_passages)
 
     @property
     def entropy_threshold(self) -> float:
-        """The entropy threshold of the options, if it is between 0 and 1, else 0.0.
+        """The density from which on a passage counts as dense, between 0 and 1; 0.0: unset.
 
-        OpenKimi's thresholds are in bits and have no meaning here.
+        The option has OpenKimi's name. Its own thresholds are in bits, and count as unset here.
         """
         threshold = self._read_section("processor").get("entropy_threshold")
         if isinstance(threshold, int | float) and 0 < threshold < 1:
@@ -213,7 +222,10 @@ def require_allowed_length(text: str) -> None:
 def shrink_to_tokens(
     make_excerpt: Callable[[ExcerptFrame], str], frame: ExcerptFrame, room_tokens: int
 ) -> str:
-    """Return the excerpt, made shorter while its estimate is above `room_tokens` tokens."""
+    """Return the excerpt, made shorter while its estimate is above `room_tokens` tokens.
+
+    The summary is left out first. After SHRINK_TRIES the text is simply cut.
+    """
     excerpt = make_excerpt(frame)
     for _ in range(SHRINK_TRIES):
         tokens = estimate_tokens(excerpt)

@@ -168,10 +168,10 @@ class VirtualModel(models.Model):
     base = models.CharField(
         max_length=200,
         validators=[MODEL_ID_VALIDATOR],
-        help_text="The model that is asked, for example <code>kimi-k2</code>.",
+        help_text="The model that is called, for example <code>kimi-k2</code>.",
     )
     strategy = models.CharField(
-        max_length=64, help_text="How an answer is thought up, for example <code>stepwise</code>."
+        max_length=64, help_text="How an answer is made, for example <code>stepwise</code>."
     )
     options = models.JSONField(
         default=dict,
@@ -200,5 +200,5 @@ class VirtualModel(models.Model):
             )
         if VirtualModel.objects.filter(base=self.public_id).exclude(pk=self.pk).exists():
             raise ValidationError(
-                {"public_id": f"Other models stand upon {self.public_id!r}: it cannot be virtual."}
+                {"public_id": f"Other virtual models use {self.public_id!r}: it cannot be virtual."}
             )

@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
         self._wake_reader()
 
     def data_received(self, data: bytes) -> None:
-        # bytes after the end of an answer, or an unrequested answer: do not trust this connection
+        # bytes after the end of an answer, or while idle: do not trust this connection
         if self.has_ended:
             self.close()
             return
@@ -158,9 +158,11 @@ class Connection(asyncio.Protocol):
         self.transport.write(message)
 
     def limit_silence(self, seconds: float, text: str) -> None:
-        """Limit the upstream's silence to `seconds` from now; then fail with UpstreamTimeout(text).
+        """Fail with UpstreamTimeout(text) in `seconds`, unless this is called again before.
 
-        The whole answer is also limited by `final_deadline`, a time of the event loop's clock.
+        Data that arrives does not move the deadline: whoever takes it calls this again. The whole
+        answer is also limited by `final_deadline`, a time of the event loop's clock. While data
+        waits for a slow reader, neither limit counts.
         """
         self._deadline = min(self._loop.time() + seconds, self.final_deadline)
         self._timeout_text = text
@@ -236,11 +238,11 @@ class Connection(asyncio.Protocol):
         return data
 
     def was_closed_before_use(self, seconds: float) -> bool:
-        """Return whether a kept connection was closed within `seconds` of the write, unanswered.
+        """Return whether a reused connection was closed within `seconds` of the write, unanswered.
 
-        Not one byte of an answer has come then: the upstream closed the connection just as it was
-        used again, and did not take the request. If it closes later, it has worked on the request,
-        and sending it again could be paid for twice.
+        Not one byte of an answer has come then: most likely the upstream closed the connection just
+        as it was used again, and did not take the request. If it closes later, it has worked on the
+        request, and sending it again could be paid for twice.
         """
         is_unanswered = not self._has_started and isinstance(self.error, Disconnected)
         is_recent = self._loop.time() - self._written_at < seconds
@@ -262,9 +264,9 @@ class Connection(asyncio.Protocol):
         self.idle_since = self._loop.time()
 
     def call_at_end(self, seconds: float, end_callback: Callable[[], None]) -> None:
-        """Wait up to `seconds` for the end of the framing; call `end_callback` if it comes in time.
+        """Return at once; call `end_callback` when the framing ends within `seconds`, else close.
 
-        Nobody reads the answer any more.
+        For a stream whose last event was read: nobody reads the answer any more.
         """
         self._end_callback = end_callback
         self.limit_silence(seconds, "The upstream did not end its answer.")

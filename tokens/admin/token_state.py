@@ -23,7 +23,7 @@ def describe_state(token: UpstreamToken, now: datetime) -> tuple[str, str]:
         return "bad", "disabled"
     if token.expires_at is not None and token.expires_at <= now and not token.is_renewable:
         return "off", "expired"
-    if token.rests_until is not None and token.rests_until > now:
+    if token.has_cooldown and token.rests_until is not None:
         return "wait", _describe_cooldown(token.state, token.rests_until, now)
     return "good", "active"
 

@@ -1,7 +1,9 @@
 """Tokens with which a provider fails while it answers with others; others go first for a time.
 
-A token is put behind the others at its first failure, in this process only. Its failing state is
-written when it is proved: another token answered the same request, or the provider answers others.
+A token is put behind the others in this process at its first failure, or at its third when it
+answered within ANSWERED_LATELY_SECONDS. Its failing state is queued for the database when it is
+proved: another token answered the same request, or the provider answers other requests
+(`Breaker.is_healthy`).
 """
 
 import random
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from tokens.outcomes.upstream_call import FAILING_TOKEN, RECOVERY, UpstreamCall
+from tokens.outcomes.upstream_call import FAILING_CLEARED, FAILING_TOKEN, UpstreamCall
 from tokens.pool.pooled_token import PooledToken
 from tokens.pool.state_changes import StateChange
 
@@ -23,7 +25,11 @@ FAILURES_OF_GOOD_TOKENS = 3  # in a row, for a token that answered lately; else 
 
 
 def mark_proved_tokens(pool: "Pool", call: UpstreamCall) -> None:
-    """Mark the tokens that failed a request as failing: another token has answered it."""
+    """Record that another token has answered a request which these tokens failed.
+
+    The failing state of tokens that are marked already is queued for the database. The others may
+    be marked now (`mark_failing`).
+    """
     if call.failed_request is None:
         return
     entries = pool.find_ring(call.upstream).entries
@@ -43,8 +49,9 @@ def mark_failing(
 ) -> None:
     """Let other tokens go first, for a time that doubles with each failure in a row.
 
-    The state is written to the database only when `is_proved`: the token is at fault and not the
-    provider.
+    The first failures of a token that answered lately are tolerated. The caller makes sure that
+    there are other tokens. The state is queued for the database only when `is_proved`: the token is
+    at fault and not the provider.
     """
     now = time.monotonic()
     answered_lately = bool(entry.answered_at) and now - entry.answered_at < ANSWERED_LATELY_SECONDS
@@ -78,7 +85,10 @@ def queue_failing_state(pool: "Pool", call: UpstreamCall, entry: PooledToken) ->
 
 
 def clear_failing_tokens(pool: "Pool", call: UpstreamCall) -> None:
-    """Clear the failing state of recently marked tokens: the provider itself fails."""
+    """Clear the failing state of tokens with few failures: the provider itself fails.
+
+    Few are FAILURES_OF_GOOD_TOKENS that this process has seen. Their strikes stay.
+    """
     for entry in list(pool.find_ring(call.upstream).failing_entries.values()):
         if entry.failures_in_row <= FAILURES_OF_GOOD_TOKENS:
             entry.state = "active"
@@ -87,4 +97,6 @@ def clear_failing_tokens(pool: "Pool", call: UpstreamCall) -> None:
             pool.move_in_ring(entry)
             if entry.is_failing_queued:
                 entry.is_failing_queued = False
-                pool.queue_change(entry, StateChange(RECOVERY, entry.id, cause=call.request_id))
+                pool.queue_change(
+                    entry, StateChange(FAILING_CLEARED, entry.id, cause=call.request_id)
+                )

@@ -17,6 +17,7 @@ AGAINST_PROVIDER = "break"
 UNREADABLE = "unreadable"
 FAILING_TOKEN = "fail"  # noqa: S105 - no password
 RECOVERY = "absolve"
+FAILING_CLEARED = "clear"
 
 
 @dataclass(slots=True, eq=False)

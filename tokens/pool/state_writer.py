@@ -28,6 +28,7 @@ from tokens.models import UpstreamToken
 from tokens.outcomes.upstream_call import (
     COOLDOWN,
     EXHAUST,
+    FAILING_CLEARED,
     FAILING_TOKEN,
     RECOVERY,
     STRIKE,
@@ -73,6 +74,7 @@ UPDATE_OF_EFFECT: dict[str, Callable[[TokenQuerySet, StateChange], int]] = {
         change.until or datetime.now(UTC), change.reason, change.cause
     ),
     RECOVERY: lambda rows, change: rows.mark_recovered(change.cause),
+    FAILING_CLEARED: lambda rows, change: rows.clear_failing(change.cause),
     UNREADABLE: lambda rows, change: rows.mark_unreadable(change.cause),
 }
 

@@ -150,6 +150,18 @@ def test_a_strike_on_an_exhausted_token_keeps_it_exhausted(provider: Provider) -
     assert (row.state, row.strikes) == ("exhausted", 1)
 
 
+def test_a_token_that_was_failing_by_its_providers_fault_keeps_its_strikes(
+    provider: Provider,
+) -> None:
+    row = token(provider, state="failing", strikes=2, rests_until=later(minutes=1))
+    other = token(provider, "sk-2", state=State.EXHAUSTED, rests_until=later(minutes=1))
+    assert UpstreamToken.objects.clear_failing("request") == 1
+    row.refresh_from_db()
+    other.refresh_from_db()
+    assert (row.state, row.strikes, row.rests_until) == ("active", 2, None)
+    assert other.state == "exhausted"
+
+
 def test_a_rest_is_only_ever_prolonged(provider: Provider) -> None:
     row, long = token(provider), later(hours=1)
     assert only(row).add_cooldown(long, "first") == 1

@@ -151,9 +151,9 @@ def test_when_the_breaker_opens_tokens_that_just_failed_are_forgiven(pool: Pool)
         fail(pool, number, caller_id=caller)
     assert pool.find_breaker(UPSTREAM).is_open
     assert {entry(pool, number).pool_state for number in range(1, 6)} == {"ready"}
-    assert {deed for deed, _ in list_changes(pool)} <= {"fail", "absolve"}
+    assert {deed for deed, _ in list_changes(pool)} <= {"fail", "clear"}
     last = {number: deed for deed, number in list_changes(pool)}
-    assert set(last.values()) <= {"absolve"}
+    assert set(last.values()) <= {"clear"}
 
 
 def test_the_breaker_waits_for_a_running_call_that_is_likely_to_be_answered(
