@@ -4,17 +4,16 @@ them into.
 
 import asyncio
 import re
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from django.conf import settings
 
+from proxysite.testing.forked_process import make_manage_command
 from proxysite.testing.house import House
 
 ANSWER_SECONDS = 60.0  # how long a test waits for a command; not how long it may take
-MANAGE = f"{sys.executable} {settings.BASE_DIR / 'manage.py'}"
 END = re.compile(rb"\n<<(\d+)>>\n")
 
 
@@ -64,7 +63,7 @@ class Terminal:
     async def paste(self, command: str) -> str:
         """What the command writes to its standard output. It must succeed."""
         line = re.sub(r"http://127\.0\.0\.1:\d+", self._url, command).replace(
-            ".venv/bin/python manage.py", MANAGE
+            ".venv/bin/python manage.py", make_manage_command()
         )
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None

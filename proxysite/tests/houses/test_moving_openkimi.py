@@ -83,18 +83,18 @@ def folder(tmp_path: Path, upstream: Any) -> Path:
     return found
 
 
-async def test_the_commands_for_users_of_openkimi(empty_house, upstream, folder):
+async def test_the_commands_for_users_of_openkimi(migrated_house, upstream, folder):
     upstream.set_default_script(speak)
     begin, *start = PAGE.commands("Start")
     searching, search = PAGE.commands("Web search")
-    empty_house.environment |= {
+    migrated_house.environment |= {
         **variables(begin),
         **variables(searching),
         "SEARCH_URL": upstream.url,
     }
-    empty_house.environment |= {"SEARCH_ALLOW_PRIVATE": "true", "EMBEDDED_WORKER": "true"}
-    await asyncio.to_thread(empty_house.start)
-    async with terminal(empty_house, folder) as shell:
+    migrated_house.environment |= {"SEARCH_ALLOW_PRIVATE": "true", "EMBEDDED_WORKER": "true"}
+    await asyncio.to_thread(migrated_house.start)
+    async with terminal(migrated_house, folder) as shell:
         await in_several_paths(shell, start, upstream)
         await in_a_session(shell, PAGE.commands("Sessions"), upstream)
         await with_a_file(shell, PAGE.commands("Files and long documents"), upstream)
