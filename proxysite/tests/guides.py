@@ -13,6 +13,7 @@ from django.conf import settings
 from proxysite.testing.forked_process import make_manage_command
 from proxysite.testing.house import House
 
+IN_FORCE_SECONDS = 10.0  # how long a test waits; it measures nothing
 ANSWER_SECONDS = 60.0  # how long a test waits for a command; not how long it may take
 END = re.compile(rb"\n<<(\d+)>>\n")
 
@@ -77,6 +78,16 @@ class Terminal:
                 said += piece
         assert end[1] == b"0", (command, said)
         return said[: end.start()].decode()
+
+    async def paste_in_force(self, command: str) -> str:
+        """What the request writes, once what the command before it has saved is in force.
+
+        The page's reader takes longer for it than the gateway, which has a second.
+        """
+        async with asyncio.timeout(IN_FORCE_SECONDS):
+            while '"error"' in (answer := await self.paste(command)):
+                pass
+        return answer
 
 
 @asynccontextmanager

@@ -59,7 +59,7 @@ async def in_steps(shell: Terminal, commands: list[str]) -> None:
     said = await shell.paste(f"{profile} --allow-private")
     assert "Model o1-gpt-4o-mini: stepwise over gpt-4o-mini, added." in said
     assert "of everybody" not in said
-    answer = json.loads(await shell.paste(ask))
+    answer = json.loads(await shell.paste_in_force(ask))
     assert answer["object"] == "chat.completion"
     assert [step["title"] for step in answer["steps"]] == ["Count"] * 3
     text = answer["choices"][0]["message"]["content"]

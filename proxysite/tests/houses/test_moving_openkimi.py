@@ -112,7 +112,7 @@ async def in_several_paths(shell: Terminal, commands: list[str], upstream: Any) 
     said = await shell.paste(f"{profile} --allow-private")
     assert "Model openkimi-kimi-k2: multipath over kimi-k2, added." in said
     assert "entropy_threshold: 2.8 bits" in said
-    assert content(await shell.paste(ask)) == "An answer."
+    assert content(await shell.paste_in_force(ask)) == "An answer."
     assert len(upstream.requests) == 4  # the plan, two drafts, their synthesis
     assert {request.bearer_token for request in upstream.requests} == {"sk-made-up-0123456789"}
     streamed = await shell.paste(once)
