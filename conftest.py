@@ -8,7 +8,7 @@
     token      its first token, `sk-up-1`
     gateway    the real server in the test's own event loop, with these rows loaded
     house      a real `manage.py serve` process that tests share
-    own_house, empty_house   one for the test alone; one before its first run
+    own_house   one for the test alone; empty_house, migrated_house   one before its first run
 
 Rows are committed, and deleted after each test. `@pytest.mark.settings(NAME=value)` changes
 settings before the gateway is made.
@@ -293,9 +293,9 @@ def house(_furnished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Yield a running house that tests share; they leave it running."""
     from proxysite.testing.house import make_house
 
-    with make_house(tmp_path_factory.mktemp("house") / "home", template=_furnished[0]) as found:
-        found.start()
-        yield found
+    with make_house(tmp_path_factory.mktemp("house") / "home", template=_furnished[0]) as house:
+        house.start()
+        yield house
 
 
 @pytest.fixture
@@ -303,8 +303,8 @@ def own_house(_furnished: Any, tmp_path: Path) -> Iterator[Any]:
     """Yield a house of this test alone, not started yet."""
     from proxysite.testing.house import make_house
 
-    with make_house(tmp_path / "home", template=_furnished[0]) as found:
-        yield found
+    with make_house(tmp_path / "home", template=_furnished[0]) as house:
+        yield house
 
 
 @pytest.fixture
@@ -312,5 +312,13 @@ def empty_house(tmp_path: Path) -> Iterator[Any]:
     """Yield a house whose home has never been used."""
     from proxysite.testing.house import make_house
 
-    with make_house(tmp_path / "home") as found:
-        yield found
+    with make_house(tmp_path / "home") as house:
+        yield house
+
+
+@pytest.fixture
+def migrated_house(empty_house: Any, migrated_file: Path | None, django_db_setup: None) -> Any:
+    """Return an empty house whose first run need not migrate, where a copy can stand in for it."""
+    if migrated_file is not None:
+        empty_house.copy_database(migrated_file)
+    return empty_house

@@ -4,9 +4,9 @@ An interpreter that starts cold spends most of its time on the imports of Django
 libraries. The forks begin behind them. Settings and our own modules are read in each fork, as in a
 cold process: the libraries that are imported here read neither settings nor the environment.
 
-Run by `forked_process.py`. A request is one message with the launch as JSON and four file
+Run by `forked_process.py`. A connection brings one message: the launch as JSON, and four file
 descriptors: standard input, output and error, and a pipe. The process id is written to the pipe,
-and when the process has ended its exit status.
+and when the process has ended its exit status. `forked_manage.py` asks from a shell.
 """
 
 import gc
@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -58,17 +59,21 @@ class Launch(TypedDict):
     folder: str
 
 
-def serve_requests(control: socket.socket) -> Launch | None:
-    """Fork for each request until the other side closes the socket.
+def serve_requests(listener: socket.socket, lifeline: int) -> Launch | None:
+    """Fork for each connection until the test process ends, which closes its end of the lifeline.
 
-    Returns None then, and in each new `manage.py` process its launch.
+    Returns None then, and in each new process its launch.
     """
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, MOST_LAUNCH_BYTES, 4)
-        if not message:
+        readable, _, _ = select.select([listener, lifeline], [], [])
+        if lifeline in readable:
             return None
+        connection, _ = listener.accept()
+        with connection:
+            message, descriptors, _, _ = socket.recv_fds(connection, MOST_LAUNCH_BYTES, 4)
         if os.fork() == 0:
-            control.close()
+            listener.close()
+            os.close(lifeline)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             *standard_streams, status_pipe = descriptors
             fork_and_report(status_pipe, standard_streams)
@@ -116,7 +121,8 @@ def main() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.freeze()
-    launch = serve_requests(socket.socket(fileno=int(sys.argv[1])))
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    launch = serve_requests(listener, lifeline=int(sys.argv[2]))
     if launch is not None:
         run_manage(launch)
 

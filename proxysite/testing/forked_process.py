@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from django.conf import settings
 PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 COMMAND_SECONDS = 60.0  # how long a test waits for a command; it measures nothing
 FORK_SERVER = Path(__file__).with_name("fork_server.py")
+FORKED_MANAGE = Path(__file__).with_name("forked_manage.py")
 MANAGE = str(settings.BASE_DIR / "manage.py")
 
 
@@ -27,26 +29,36 @@ def passed_environment() -> dict[str, str]:
 
 
 @cache
-def start_fork_server() -> socket.socket:
-    """Start the fork server of this test process, and return the socket that asks it."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
+def start_fork_server() -> str:
+    """Start the fork server of this test process, and return the address of its socket."""
+    address = str(settings.HOME.root / "fork_server")
+    lifeline, write_end = os.pipe()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(address)
+        listener.listen()
         server = subprocess.Popen(  # noqa: S603
-            [sys.executable, str(FORK_SERVER), str(theirs.fileno())],
+            [sys.executable, str(FORK_SERVER), str(listener.fileno()), str(lifeline)],
             cwd=settings.BASE_DIR,
             env=passed_environment(),
-            pass_fds=[theirs.fileno()],
+            pass_fds=[listener.fileno(), lifeline],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
+    os.close(lifeline)
 
     def end_fork_server() -> None:
-        ours.close()
+        os.close(write_end)
         server.wait()
 
     atexit.register(end_fork_server)
-    return ours
+    return address
+
+
+def make_manage_command() -> str:
+    """Return the words that stand for `python manage.py` in a shell."""
+    words = [sys.executable, "-I", "-S", str(FORKED_MANAGE), start_fork_server(), MANAGE]
+    return shlex.join(words)
 
 
 class ForkedProcess:
@@ -72,8 +84,10 @@ class ForkedProcess:
         }
         self._status_pipe, write_end = os.pipe()
         try:
-            message = json.dumps(launch).encode()
-            socket.send_fds(start_fork_server(), [message], [*streams, write_end])
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+                connection.connect(start_fork_server())
+                message = json.dumps(launch).encode()
+                socket.send_fds(connection, [message], [*streams, write_end])
         finally:
             os.close(write_end)
         self.pid = self._read_number()

@@ -4,17 +4,17 @@ them into.
 
 import asyncio
 import re
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from django.conf import settings
 
+from proxysite.testing.forked_process import make_manage_command
 from proxysite.testing.house import House
 
+IN_FORCE_SECONDS = 10.0  # how long a test waits; it measures nothing
 ANSWER_SECONDS = 60.0  # how long a test waits for a command; not how long it may take
-MANAGE = f"{sys.executable} {settings.BASE_DIR / 'manage.py'}"
 END = re.compile(rb"\n<<(\d+)>>\n")
 
 
@@ -64,7 +64,7 @@ class Terminal:
     async def paste(self, command: str) -> str:
         """What the command writes to its standard output. It must succeed."""
         line = re.sub(r"http://127\.0\.0\.1:\d+", self._url, command).replace(
-            ".venv/bin/python manage.py", MANAGE
+            ".venv/bin/python manage.py", make_manage_command()
         )
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -78,6 +78,16 @@ class Terminal:
                 said += piece
         assert end[1] == b"0", (command, said)
         return said[: end.start()].decode()
+
+    async def paste_in_force(self, command: str) -> str:
+        """What the request writes, once what the command before it has saved is in force.
+
+        The page's reader takes longer for it than the gateway, which has a second.
+        """
+        async with asyncio.timeout(IN_FORCE_SECONDS):
+            while '"error"' in (answer := await self.paste(command)):
+                pass
+        return answer
 
 
 @asynccontextmanager

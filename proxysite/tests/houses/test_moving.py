@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from openai import AsyncOpenAI
 
 from providers.network.destination import find_origin
 from providers.tests.kimi_site import Site, jwt
+from proxysite.testing.forked_process import make_manage_command
 from proxysite.testing.house import House
 from proxysite.testing.upstream import Exchange, send_reply, send_stream
 
@@ -46,9 +46,8 @@ async def serve(house: House, command: str, **more: str) -> str:
 
 async def shell(house: House, command: str, folder: Path) -> str:
     """What the line writes, run in a folder that has the person's token file."""
-    manage = f"{sys.executable} {settings.BASE_DIR / 'manage.py'}"
     line = command.replace("http://127.0.0.1:8000", house.url).replace(
-        ".venv/bin/python manage.py", manage
+        ".venv/bin/python manage.py", make_manage_command()
     )
     run = {
         "cwd": folder,
@@ -79,7 +78,7 @@ async def think(exchange: Exchange) -> None:
         )(exchange)
 
 
-async def test_the_commands_for_users_of_the_k2think_proxy(empty_house, upstream, tmp_path):
+async def test_the_commands_for_users_of_the_k2think_proxy(migrated_house, upstream, tmp_path):
     upstream.set_default_script(think)
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -87,20 +86,20 @@ async def test_the_commands_for_users_of_the_k2think_proxy(empty_house, upstream
     begin, ask, *later = commands("From the K2Think API Proxy")
     where = f"http://127.0.0.1:{upstream.port}/api/chat/completions"
     said = await serve(
-        empty_house, begin, USER_API_URL=where, USER_TOKENS_FILE=str(folder / "tokens.txt")
+        migrated_house, begin, USER_API_URL=where, USER_TOKENS_FILE=str(folder / "tokens.txt")
     )
     assert "USER_TOKENS_FILE: 1 imported for k2think-web." in said
     assert "my-old-shared-key" not in said
-    answer = json.loads(await shell(empty_house, ask, folder))
+    answer = json.loads(await shell(migrated_house, ask, folder))
     assert answer["choices"][0]["message"]["content"] == "Hello there!"
     assert answer["choices"][0]["message"]["reasoning_content"] == "Hm."
-    outputs = [await shell(empty_house, command, folder) for command in later]
+    outputs = [await shell(migrated_house, command, folder) for command in later]
     assert "0 imported, 1 known already" in outputs[0]
     assert outputs[1].strip() == "1 works"
     assert re.search(r"^sk-ps-\w+$", outputs[2].strip().splitlines()[-1])
     assert len(outputs) == 4
     async with AsyncOpenAI(
-        base_url=f"{empty_house.url}/v1", api_key="my-old-shared-key", max_retries=0
+        base_url=f"{migrated_house.url}/v1", api_key="my-old-shared-key", max_retries=0
     ) as client:
         hidden = await client.chat.completions.create(
             model="MBZUAI-IFM/K2-Think-v2-nothink", messages=HELLO
@@ -109,26 +108,26 @@ async def test_the_commands_for_users_of_the_k2think_proxy(empty_house, upstream
         assert not hasattr(hidden.choices[0].message, "reasoning_content")
 
 
-async def test_the_commands_for_users_of_the_kimi_proxy(empty_house, upstream):
+async def test_the_commands_for_users_of_the_kimi_proxy(migrated_house, upstream):
     site = Site("kimi_web")
     upstream.set_default_script(site)
     begin, again = commands("From the Kimi API Proxy")
-    said = await serve(empty_house, begin.replace("first-token", jwt("june")))
+    said = await serve(migrated_house, begin.replace("first-token", jwt("june")))
     assert "KIMI_TOKENS: 2 imported for kimi-web." in said
-    assert await asyncio.to_thread(empty_house.end_process) == 0
-    true = "true" if empty_house.database_url else "1"
+    assert await asyncio.to_thread(migrated_house.end_process) == 0
+    true = "true" if migrated_house.database_url else "1"
     confirmed = f"confirmed_destination = '{find_origin(upstream.url)}'"
     where = f"base_url = '{upstream.url}', allow_private = {true}, {confirmed}"
-    empty_house.run_sql(f"UPDATE providers_provider SET {where} WHERE name = 'kimi-web'")
-    await serve(empty_house, again)
+    migrated_house.run_sql(f"UPDATE providers_provider SET {where} WHERE name = 'kimi-web'")
+    await serve(migrated_house, again)
     for bearer in ("my-old-team-key", f"{jwt('stranger')},{jwt('another')}"):
         async with AsyncOpenAI(
-            base_url=f"{empty_house.url}/v1", api_key=bearer, max_retries=0
+            base_url=f"{migrated_house.url}/v1", api_key=bearer, max_retries=0
         ) as client:
             answer = await client.chat.completions.create(model="k2", messages=HELLO)
             assert answer.choices[0].message.content == "Hello there!"
             assert {model.id async for model in client.models.list()} >= {"k2", "k1.5"}
-    assert jwt("stranger") not in empty_house.output
+    assert jwt("stranger") not in migrated_house.output
 
 
 def test_every_variable_of_the_page_is_known() -> None:

@@ -42,12 +42,12 @@ def folder(tmp_path: Path, upstream: Any) -> Path:
     return found
 
 
-async def test_the_commands_for_users_of_o1_api(empty_house, upstream, folder):
+async def test_the_commands_for_users_of_o1_api(migrated_house, upstream, folder):
     upstream.set_default_script(think)
     begin, *start = PAGE.commands("Start")
     assert variables(begin) == {"PORT": "18888"}
-    await asyncio.to_thread(empty_house.start)
-    async with terminal(empty_house, folder) as shell:
+    await asyncio.to_thread(migrated_house.start)
+    async with terminal(migrated_house, folder) as shell:
         await in_steps(shell, start)
         await in_a_conversation(shell, PAGE.commands("Conversations"), upstream)
     assert {request.bearer_token for request in upstream.requests} == {"sk-made-up-0123456789"}
@@ -59,7 +59,7 @@ async def in_steps(shell: Terminal, commands: list[str]) -> None:
     said = await shell.paste(f"{profile} --allow-private")
     assert "Model o1-gpt-4o-mini: stepwise over gpt-4o-mini, added." in said
     assert "of everybody" not in said
-    answer = json.loads(await shell.paste(ask))
+    answer = json.loads(await shell.paste_in_force(ask))
     assert answer["object"] == "chat.completion"
     assert [step["title"] for step in answer["steps"]] == ["Count"] * 3
     text = answer["choices"][0]["message"]["content"]

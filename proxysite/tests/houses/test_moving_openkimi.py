@@ -83,18 +83,18 @@ def folder(tmp_path: Path, upstream: Any) -> Path:
     return found
 
 
-async def test_the_commands_for_users_of_openkimi(empty_house, upstream, folder):
+async def test_the_commands_for_users_of_openkimi(migrated_house, upstream, folder):
     upstream.set_default_script(speak)
     begin, *start = PAGE.commands("Start")
     searching, search = PAGE.commands("Web search")
-    empty_house.environment |= {
+    migrated_house.environment |= {
         **variables(begin),
         **variables(searching),
         "SEARCH_URL": upstream.url,
     }
-    empty_house.environment |= {"SEARCH_ALLOW_PRIVATE": "true", "EMBEDDED_WORKER": "true"}
-    await asyncio.to_thread(empty_house.start)
-    async with terminal(empty_house, folder) as shell:
+    migrated_house.environment |= {"SEARCH_ALLOW_PRIVATE": "true", "EMBEDDED_WORKER": "true"}
+    await asyncio.to_thread(migrated_house.start)
+    async with terminal(migrated_house, folder) as shell:
         await in_several_paths(shell, start, upstream)
         await in_a_session(shell, PAGE.commands("Sessions"), upstream)
         await with_a_file(shell, PAGE.commands("Files and long documents"), upstream)
@@ -112,7 +112,7 @@ async def in_several_paths(shell: Terminal, commands: list[str], upstream: Any) 
     said = await shell.paste(f"{profile} --allow-private")
     assert "Model openkimi-kimi-k2: multipath over kimi-k2, added." in said
     assert "entropy_threshold: 2.8 bits" in said
-    assert content(await shell.paste(ask)) == "An answer."
+    assert content(await shell.paste_in_force(ask)) == "An answer."
     assert len(upstream.requests) == 4  # the plan, two drafts, their synthesis
     assert {request.bearer_token for request in upstream.requests} == {"sk-made-up-0123456789"}
     streamed = await shell.paste(once)

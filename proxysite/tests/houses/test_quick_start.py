@@ -36,9 +36,11 @@ async def moonshot(exchange):
 
 
 @pytest.fixture
-def stranger(tmp_path):
+def stranger(tmp_path, migrated_file, django_db_setup):
     """A home on SQLite that nobody has used yet."""
     house = House(tmp_path / "home")
+    if migrated_file is not None:
+        house.copy_database(migrated_file)
     yield house
     house.kill_process()
 
