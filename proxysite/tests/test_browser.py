@@ -100,9 +100,7 @@ class Browser:
 async def browser(gateway):
     playwright = pytest.importorskip("playwright.async_api")
     async with playwright.async_playwright() as started:
-        chromium = await started.chromium.launch_process(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
+        chromium = await started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = await chromium.new_context(viewport={"width": WIDTH, "height": HEIGHT})
         await context.add_init_script(REPORT)
         yield Browser(await context.new_page(), gateway.url)
@@ -111,8 +109,8 @@ async def browser(gateway):
 
 async def sign_in(browser, name="operator"):
     await browser.open("login/")
-    await browser.page.create_items("#id_username", name)
-    await browser.page.create_items("#id_password", name)
+    await browser.page.fill("#id_username", name)
+    await browser.page.fill("#id_password", name)
     await browser.page.click("input[type=submit]")
     await browser.page.wait_for_selector(".board")
 
@@ -176,24 +174,24 @@ async def test_what_people_do_works_under_the_policy(browser, operator, alice, p
     await page.keyboard.type("ali")
     await page.click("li.select2-results__option--highlighted")
     await page.click(".field-expires_at .datetimeshortcuts a:has-text('Today')")
-    await page.create_items("#id_expires_at_1", "23:59:59")
+    await page.fill("#id_expires_at_1", "23:59:59")
     await page.click("input[name=_save]")
     await page.wait_for_selector("#issued-key")
     await browser.still("issued")
-    await page.reload_rows()
+    await page.reload()
     await page.wait_for_selector(".errorlist:visible")
     assert "issued its key already" in await page.inner_text("#content")
     await browser.still("issued-reloaded")
 
     await browser.open("tokens/upstreamtoken/")
-    await page.create_items("#searchbar", "sk-up-1")
+    await page.fill("#searchbar", "sk-up-1")
     await page.click("#changelist-search input[type=submit]")
     await page.wait_for_url(f"**/{token.pk}/change/")
     await browser.still("token-found")
 
     await browser.open("tokens/upstreamtoken/")
     await page.check("#action-toggle")
-    await page.select_option("select[name=action]", "disable")
+    await page.select_option("select[name=action]", "disable_tokens")
     await page.click("button[name=index]")
     await page.wait_for_selector(".success")
     await browser.still("tokens-disabled")
@@ -208,8 +206,8 @@ async def test_what_people_do_works_under_the_policy(browser, operator, alice, p
 async def test_the_page_of_a_locked_login_is_a_page(browser, operator):
     for _ in range(2):
         await browser.page.goto(f"{browser.url}/admin/login/")
-        await browser.page.create_items("#id_username", "operator")
-        await browser.page.create_items("#id_password", "wrong")
+        await browser.page.fill("#id_username", "operator")
+        await browser.page.fill("#id_password", "wrong")
         await browser.page.click("input[type=submit]")
     await browser.page.wait_for_selector("text=Too many logins have failed")
     browser.wrong = [
