@@ -10,7 +10,8 @@
     house      a real `manage.py serve` process that tests share
     own_house   one for the test alone; empty_house, migrated_house   one before its first run
 
-Rows are committed, and deleted after each test. `@pytest.mark.settings(NAME=value)` changes
+The houses' fixtures stand in `proxysite/testing/house_fixtures.py`. Rows are committed, and
+deleted after each test. `@pytest.mark.settings(NAME=value)` changes
 settings before the gateway is made.
 """
 
@@ -20,17 +21,25 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
 from django.conf import settings
+from pytest_django.plugin import DjangoDbBlocker
 
 from providers.database.database_threads import run_in_thread
 from providers.models import Provider
 from proxysite.testing import database, rows
 from proxysite.testing.rows import Person
 from tokens.models import UpstreamToken
+
+if TYPE_CHECKING:  # each is imported by the first test that needs it
+    from proxysite.testing.gateway import RunningGateway
+    from proxysite.testing.upstream import Upstream
+
+
+pytest_plugins = ["proxysite.testing.house_fixtures"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,7 +88,7 @@ def django_db_modify_db_settings(migrated_file: Path | None) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(
-    django_db_setup: None, django_db_blocker: Any, migrated_file: Path | None
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, migrated_file: Path | None
 ) -> Iterator[None]:
     """Extend pytest-django's fixture: no thread uses the test database when it is dropped."""
     if migrated_file is not None:
@@ -90,7 +99,7 @@ def django_db_setup(
 
 
 @pytest.fixture
-def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Replace pytest-django's fixture by a faster one.
 
     Commits are real, every thread sees them, and the rows are deleted after the test.
@@ -124,13 +133,13 @@ def operator(transactional_db: None) -> Person:
 
 
 @pytest.fixture
-def ledger_lock(transactional_db: None) -> Any:
+def ledger_lock(transactional_db: None) -> database.LedgerLock:
     """Return a lock: within `async with ledger_lock:` no usage record can be written."""
     return database.LedgerLock()
 
 
 @pytest.fixture
-def database_proxy(transactional_db: None) -> Iterator[Any]:
+def database_proxy(transactional_db: None) -> Iterator[database.DatabaseProxy]:
     """Put a proxy that can freeze before Postgres; request it before `gateway`."""
     from django.db import connection
 
@@ -141,7 +150,7 @@ def database_proxy(transactional_db: None) -> Iterator[Any]:
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[Any]:
+async def upstream() -> AsyncIterator["Upstream"]:
     from proxysite.testing.upstream import Upstream
 
     server = Upstream()
@@ -152,7 +161,7 @@ async def upstream() -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def provider(upstream: Any, transactional_db: None) -> Provider:
+async def provider(upstream: "Upstream", transactional_db: None) -> Provider:
     return await run_in_thread(rows.create_provider, upstream.url)
 
 
@@ -168,7 +177,7 @@ async def gateway(
     token: UpstreamToken,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> AsyncIterator[Any]:
+) -> AsyncIterator["RunningGateway"]:
     """Run a gateway, and check at its end that it left nothing behind.
 
     No request may be in flight, noted in the journal or unwritten, and no error may have been
@@ -194,7 +203,9 @@ async def gateway(
 
 
 @pytest.fixture
-async def three(gateway: Any, provider: Provider, token: UpstreamToken) -> list[UpstreamToken]:
+async def three(
+    gateway: "RunningGateway", provider: Provider, token: UpstreamToken
+) -> list[UpstreamToken]:
     """Return three tokens of the provider, sk-up-1 to sk-up-3, which the gateway has loaded."""
     more = await run_in_thread(rows.create_tokens, provider, "sk-up-2", "sk-up-3")
     await gateway.reload_rows()
@@ -202,7 +213,7 @@ async def three(gateway: Any, provider: Provider, token: UpstreamToken) -> list[
 
 
 @pytest.fixture
-async def second(gateway: Any) -> AsyncIterator[Any]:
+async def second(gateway: "RunningGateway") -> AsyncIterator[tuple["Upstream", Provider]]:
     """Yield a second provider of the model `m`, tried after the first: its upstream and its row."""
     from proxysite.testing.upstream import Upstream
 
@@ -229,11 +240,11 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """
     from providers.network import name_lookup
 
-    asked: list[str] = []
+    names: list[str] = []
     over = threading.Event()
 
-    def getaddrinfo(name: str, port: Any, *more: Any, **options: Any) -> list[Any]:
-        asked.append(name)
+    def getaddrinfo(name: str, port: int | None, *args: object, **options: object) -> list[Any]:
+        names.append(name)
         if name == "slow.example":
             over.wait()
             raise socket.gaierror(socket.EAI_AGAIN, "no answer")
@@ -241,84 +252,5 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(name_lookup, "resolver", name_lookup.Resolver())
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    yield asked
+    yield names
     over.set()
-
-
-# --- real processes -------------------------------------------------------------------------------
-@pytest.fixture(scope="session")
-def _listener() -> Iterator[socket.socket]:
-    """Yield the socket of the houses' upstreams; its address stays the same for all tests."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener
-
-
-@pytest.fixture
-async def house_upstream(_listener: socket.socket) -> AsyncIterator[Any]:
-    """Run the upstream that houses know as the provider `fake`."""
-    from proxysite.testing.upstream import Upstream
-
-    server = Upstream(_listener)
-    await server.start()
-    yield server
-    await server.stop()
-    assert not server.failures, server.failures
-
-
-@pytest.fixture(scope="session")
-def _furnished(
-    tmp_path_factory: pytest.TempPathFactory,
-    _listener: socket.socket,
-    migrated_file: Path | None,
-    django_db_setup: None,
-) -> Iterator[Any]:
-    """Yield an ended house after its first run, and its API key; other houses are copies of it."""
-    from proxysite.testing.house import make_house, run_first_time
-
-    with make_house(tmp_path_factory.mktemp("house") / "home") as furnished:
-        if migrated_file is not None:
-            furnished.copy_database(migrated_file)
-        upstream_url = f"http://127.0.0.1:{_listener.getsockname()[1]}/v1"
-        yield furnished, run_first_time(furnished, upstream_url)
-
-
-@pytest.fixture(scope="session")
-def house_key(_furnished: Any) -> str:
-    """Return the first API key of every house but an empty one."""
-    return str(_furnished[1])
-
-
-@pytest.fixture(scope="session")
-def house(_furnished: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Yield a running house that tests share; they leave it running."""
-    from proxysite.testing.house import make_house
-
-    with make_house(tmp_path_factory.mktemp("house") / "home", template=_furnished[0]) as house:
-        house.start()
-        yield house
-
-
-@pytest.fixture
-def own_house(_furnished: Any, tmp_path: Path) -> Iterator[Any]:
-    """Yield a house of this test alone, not started yet."""
-    from proxysite.testing.house import make_house
-
-    with make_house(tmp_path / "home", template=_furnished[0]) as house:
-        yield house
-
-
-@pytest.fixture
-def empty_house(tmp_path: Path) -> Iterator[Any]:
-    """Yield a house whose home has never been used."""
-    from proxysite.testing.house import make_house
-
-    with make_house(tmp_path / "home") as house:
-        yield house
-
-
-@pytest.fixture
-def migrated_house(empty_house: Any, migrated_file: Path | None, django_db_setup: None) -> Any:
-    """Return an empty house whose first run need not migrate, where a copy can stand in for it."""
-    if migrated_file is not None:
-        empty_house.copy_database(migrated_file)
-    return empty_house

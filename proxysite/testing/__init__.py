@@ -15,18 +15,18 @@ PATIENCE_SECONDS = 10.0
 
 
 async def wait_until_true(
-    condition: Callable[[], Any | Awaitable[Any]], seconds: float = PATIENCE_SECONDS
+    condition: Callable[[], object | Awaitable[object]], seconds: float = PATIENCE_SECONDS
 ) -> Any:
     """Ask until the answer is true, and return it.
 
     Raises AssertionError when that takes longer than `seconds`.
     """
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while True:
-        found = condition()
-        if isawaitable(found):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < until, f"it did not happen within {seconds:g} s"
+        answer = condition()
+        if isawaitable(answer):
+            answer = await answer
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s"
         await asyncio.sleep(0.01)

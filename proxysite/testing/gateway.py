@@ -10,7 +10,6 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,166 +17,21 @@ import httpx
 from django.conf import settings
 
 from api.relay.gateway import Gateway
+from providers.protocol.json_types import JsonObject
 from proxysite.asgi import Application
 from proxysite.server.body_budget import BodyBudget
 from proxysite.server.change_watcher import ChangeWatcher
 from proxysite.server.uvicorn_server import CallerConnection, GracefulServer, make_uvicorn_config
 from proxysite.testing import PATIENCE_SECONDS, rows, wait_until_true
+from proxysite.testing.gateway_answers import BareConnection, GatewayAnswer, StreamedAnswer
 from tokens.models import UpstreamToken
 from tokens.outcomes.breaker import Breaker
 from tokens.pool import state_writer
 
-Json = dict[str, Any]
-HELLO: list[Json] = [{"role": "user", "content": "Hello!"}]
+HELLO: list[JsonObject] = [{"role": "user", "content": "Hello!"}]
 TICK_SECONDS = 0.02
 # httpx would load the system's certificates for every client
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayAnswer:
-    """A whole HTTP answer."""
-
-    status: int
-    headers: httpx.Headers
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> Json:
-        """Return the error object. Fails unless the answer is an error of OpenAI's form."""
-        assert self.headers["content-type"].startswith("application/json"), self
-        whole = self.json
-        assert whole.keys() == {"error"}, whole
-        assert whole["error"].keys() == {"message", "type", "param", "code"}, whole
-        assert self.headers["x-request-id"].startswith("req_"), self.headers
-        error: Json = whole["error"]
-        return error
-
-    @property
-    def events(self) -> list[Json]:
-        """Return the objects of a stream in order, without `[DONE]` and comments."""
-        return [json.loads(data) for data in self.data if data != "[DONE]"]
-
-    @property
-    def data(self) -> list[str]:
-        """Return the data of all events.
-
-        Fails unless the stream has only single `data:` lines and comments.
-        """
-        parts = self.body.decode().split("\n\n")
-        assert parts.pop() == "", self.body
-        assert all(part.startswith(("data: ", ":")) and "\n" not in part for part in parts), (
-            self.body
-        )
-        return [part[6:] for part in parts if part.startswith("data: ")]
-
-    @property
-    def is_complete(self) -> bool:
-        """Return whether the stream says that it is complete: once, and at its end."""
-        assert self.data.count("[DONE]") <= 1, self.body
-        return bool(self.data) and self.data[-1] == "[DONE]"
-
-    @property
-    def text(self) -> str:
-        """Return the text of the first choice, streamed or whole."""
-        if not self.headers["content-type"].startswith("text/event-stream"):
-            return str(self.json["choices"][0]["message"]["content"])
-        choices = (choice for event in self.events for choice in event.get("choices", ()))
-        return "".join(
-            choice["delta"].get("content") or "" for choice in choices if choice["index"] == 0
-        )
-
-    @property
-    def finish_reasons(self) -> list[str]:
-        """Return every finish reason of a stream."""
-        choices = (choice for event in self.events for choice in event.get("choices", ()))
-        return [choice["finish_reason"] for choice in choices if choice["finish_reason"]]
-
-    @property
-    def stream_error(self) -> Json:
-        """Return the error that ended a stream. Fails when the stream says that it is complete."""
-        assert self.status == 200
-        assert not self.is_complete, self.body
-        assert self.finish_reasons == [], self.body
-        error: Json = self.events[-1]["error"]
-        assert error.keys() == {"message", "type", "param", "code"}, error
-        return error
-
-
-class StreamedAnswer:
-    """A streamed answer that the test reads piece by piece."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self._response, self._pieces = response, response.aiter_raw()
-        self.status = response.status_code
-        self.headers = response.headers
-        self.body = b""
-
-    async def read_until(self, text: str) -> None:
-        """Read until `text` has come."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while text.encode() not in self.body:
-                self.body += await anext(self._pieces)
-
-    async def read_rest(self) -> GatewayAnswer:
-        """Read to the end, and return the whole answer."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            async for piece in self._pieces:
-                self.body += piece
-        return GatewayAnswer(self.status, self.headers, self.body)
-
-    async def leave_early(self) -> None:
-        """Close the connection in the middle of the answer."""
-        await self._response.aclose()
-
-
-class BareConnection:
-    """A caller's bare connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def receive_answer(self) -> GatewayAnswer:
-        """Return the next whole answer.
-
-        Raises IncompleteReadError when the connection ends before.
-        """
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            first, *lines = (await self.reader.readuntil(b"\r\n\r\n"))[:-4].split(b"\r\n")
-            pairs = [
-                (name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)
-            ]
-            headers = httpx.Headers(pairs)
-            if "chunked" in headers.get("transfer-encoding", ""):
-                body = b"".join([part async for part in self._read_chunks()])
-            else:
-                body = await self.reader.readexactly(int(headers["content-length"]))
-        return GatewayAnswer(int(first.split()[1]), headers, body)
-
-    async def _read_chunks(self) -> AsyncIterator[bytes]:
-        while size := int(await self.reader.readuntil(b"\r\n"), 16):
-            yield (await self.reader.readexactly(size + 2))[:-2]
-        await self.reader.readuntil(b"\r\n")
-
-    async def read_to_end(self) -> bytes:
-        """Return the bytes that still come until the gateway closes the connection."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            try:
-                return await self.reader.read()
-            except ConnectionError:
-                return b""
-
-    def close_connection(self) -> None:
-        self.writer.close()
 
 
 class RunningGateway:
@@ -228,17 +82,17 @@ class RunningGateway:
             if isinstance(connection, CallerConnection):
                 connection.transport.abort()
         await self._server.lifespan.shutdown()
-        left = {
+        leftovers = {
             path
             for folder in ("journal", "spool")
             for path in settings.HOME.root.joinpath(folder).iterdir()
         }
-        left -= set(leaving)
-        for path in left:
+        leftovers -= set(leaving)
+        for path in leftovers:
             path.unlink()
         assert not running, f"{running} requests did not end"
         assert self.held_resources() == (0, 0, 0, 0), "what a request held was not given back"
-        assert not left, f"requests are noted that have ended, or rows wait: {left}"
+        assert not leftovers, f"requests are noted that have ended, or rows wait: {leftovers}"
 
     async def _end_requests(self) -> int:
         """Wait for running requests, and return how many had to be cancelled."""
@@ -303,8 +157,7 @@ class RunningGateway:
     async def read_token_row(self, row: UpstreamToken) -> UpstreamToken:
         """Write everything that the pool has noted, and return the token's row."""
         await state_writer.write_pool(self.inner.pool, 0)
-        found: UpstreamToken = await rows.reload_row(row)
-        return found
+        return await rows.reload_row(row)
 
     def count_failures(self) -> int:
         """Return how many recent requests the breaker of the provider `fake` counts as failed."""
@@ -339,18 +192,21 @@ class RunningGateway:
         self, key: str | None, headers: dict[str, str] | None = None, **body: Any
     ) -> GatewayAnswer:
         """Ask for a chat completion of the model `m`; `body` adds or replaces fields."""
-        asked = {"model": "m", "messages": HELLO} | body
         return await self.send_request(
-            "POST", "/v1/chat/completions", key, json=asked, headers=headers or {}
+            "POST",
+            "/v1/chat/completions",
+            key,
+            json={"model": "m", "messages": HELLO} | body,
+            headers=headers or {},
         )
 
     @asynccontextmanager
     async def open_stream(self, key: str, **body: Any) -> AsyncIterator[StreamedAnswer]:
         """Ask for a streamed chat completion, and yield it while it comes."""
-        asked = {"model": "m", "messages": HELLO, "stream": True} | body
+        whole_body = {"model": "m", "messages": HELLO, "stream": True} | body
         headers = {"authorization": f"Bearer {key}"}
         async with self._http.stream(
-            "POST", "/v1/chat/completions", json=asked, headers=headers
+            "POST", "/v1/chat/completions", json=whole_body, headers=headers
         ) as response:
             yield StreamedAnswer(response)
 

@@ -6,12 +6,13 @@ Call the functions in database threads or synchronous fixtures.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import connection
+from django.db.models import Model
 
 from api import keys
 from api.models import ApiKey, UsageRecord
@@ -19,6 +20,7 @@ from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel, ModelAlias, Provider, VirtualModel
 from tokens.models import UpstreamToken
 
+Row = TypeVar("Row", bound=Model)
 # tables that tests only read, and the versions, which never go back
 KEPT_TABLES = frozenset(
     ("django_migrations", "django_content_type", "auth_permission", "providers_revision")
@@ -53,8 +55,8 @@ def create_provider(
 
     Each model is `public` or `public=upstream`.
     """
-    given = {"kind": "openai_compatible", "base_url": base_url, "allow_private": True} | fields
-    row = Provider.objects.create(name=name, **given)
+    values = {"kind": "openai_compatible", "base_url": base_url, "allow_private": True} | fields
+    row = Provider.objects.create(name=name, **values)
     for entry in models:
         create_model(row, *entry.split("="))
     return row
@@ -62,8 +64,9 @@ def create_provider(
 
 def move_providers(*providers: Provider, base_url: str, **fields: Any) -> None:
     """Move these providers to `base_url`, and confirm that their tokens may be sent there."""
+    values = {"base_url": base_url} | fields
     for row in providers:
-        for name, value in ({"base_url": base_url} | fields).items():
+        for name, value in values.items():
             setattr(row, name, value)
         row.confirm_destination()
         row.save()
@@ -113,9 +116,9 @@ async def read_only_usage_record() -> UsageRecord:
     return rows[0]
 
 
-async def reload_row(row: Any) -> Any:
+async def reload_row(row: Row) -> Row:
     """Return the row as it is in the database now."""
-    return await run_in_thread(type(row).objects.get, pk=row.pk)
+    return await run_in_thread(type(row)._default_manager.get, pk=row.pk)
 
 
 def sweep_database() -> None:

@@ -3,15 +3,14 @@
 Source: OpenAI's API reference, "Chat completions".
 """
 
-from typing import Any
+from providers.protocol.json_types import JsonObject
 
-Json = dict[str, Any]
 CREATED = 1_700_000_000
 ID = "chatcmpl-upstream"
 MODEL = "upstream-model"
 
 
-def token_usage(prompt: int = 9, completion: int = 3, **details: Any) -> Json:
+def token_usage(prompt: int = 9, completion: int = 3, **details: object) -> JsonObject:
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -25,48 +24,46 @@ def chat_completion(
     *,
     n: int = 1,
     finish: str = "stop",
-    message: Json | None = None,
-    **fields: Any,
-) -> Json:
+    message: JsonObject | None = None,
+    **fields: object,
+) -> JsonObject:
     """Return one whole `chat.completion`; `fields` are added to it, None removes a field."""
-    said = {"role": "assistant", "content": content, "refusal": None, **(message or {})}
+    whole_message = {"role": "assistant", "content": content, "refusal": None, **(message or {})}
     choices = [
-        {"index": i, "message": dict(said), "logprobs": None, "finish_reason": finish}
+        {"index": i, "message": dict(whole_message), "logprobs": None, "finish_reason": finish}
         for i in range(n)
     ]
-    whole = {
+    completion = {
         "id": ID,
         "object": "chat.completion",
         "created": CREATED,
         "model": MODEL,
         "choices": choices,
     }
-    whole |= {"usage": token_usage()} | fields
-    return {name: value for name, value in whole.items() if value is not None}
+    completion |= {"usage": token_usage()} | fields
+    return {name: value for name, value in completion.items() if value is not None}
 
 
 def chat_chunk(
-    delta: Json | None = None, *, finish: str | None = None, index: int = 0, **fields: Any
-) -> Json:
+    delta: JsonObject | None = None, *, finish: str | None = None, index: int = 0, **fields: object
+) -> JsonObject:
     """Return one `chat.completion.chunk` with one choice."""
     choice = {"index": index, "delta": delta or {}, "logprobs": None, "finish_reason": finish}
     head = {"id": ID, "object": "chat.completion.chunk", "created": CREATED, "model": MODEL}
     return head | {"choices": [choice]} | fields
 
 
-def usage_chunk(counts: Json | None = None) -> Json:
+def usage_chunk(counts: JsonObject | None = None) -> JsonObject:
     return chat_chunk() | {"choices": [], "usage": counts or token_usage()}
 
 
-def content_chunks(*texts: str) -> list[Json]:
-    """Return the chunks that say `texts`, the first with the role; none of them ends the answer."""
-    return [
-        chat_chunk({"content": text} if at else {"role": "assistant", "content": text})
-        for at, text in enumerate(texts)
-    ]
+def content_chunks(*texts: str) -> list[JsonObject]:
+    """Return the chunks of `texts`, the first with the role; none of them ends the answer."""
+    first = chat_chunk({"role": "assistant", "content": texts[0]})
+    return [first, *(chat_chunk({"content": text}) for text in texts[1:])]
 
 
-def streamed_completion(*texts: str, finish: str = "stop") -> list[Json]:
+def streamed_completion(*texts: str, finish: str = "stop") -> list[JsonObject]:
     """Return a whole streamed answer: words, the finish reason, usage. It has no `[DONE]`."""
     return [
         *content_chunks(*(texts or ("Hello", " there", "!"))),
@@ -79,23 +76,23 @@ def openai_error_body(
     message: str = "Something is wrong.",
     kind: str = "server_error",
     code: str | None = None,
-    **more: Any,
-) -> Json:
+    **more: object,
+) -> JsonObject:
     """Return an error object; `more` are further fields of it, such as `param`."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code} | more}
 
 
-def model_list(*ids: str) -> Json:
+def model_list(*ids: str) -> JsonObject:
     entries = [
-        {"id": one, "object": "model", "created": CREATED, "owned_by": "someone"} for one in ids
+        {"id": model, "object": "model", "created": CREATED, "owned_by": "someone"} for model in ids
     ]
     return {"object": "list", "data": entries}
 
 
-def embedding_list(*vectors: Any) -> Json:
+def embedding_list(*vectors: object) -> JsonObject:
     data = [
-        {"object": "embedding", "index": at, "embedding": vector}
-        for at, vector in enumerate(vectors)
+        {"object": "embedding", "index": index, "embedding": vector}
+        for index, vector in enumerate(vectors)
     ]
     return {
         "object": "list",
@@ -105,7 +102,7 @@ def embedding_list(*vectors: Any) -> Json:
     }
 
 
-def text_completion(text: str, finish: str | None = "stop", **fields: Any) -> Json:
+def text_completion(text: str, finish: str | None = "stop", **fields: object) -> JsonObject:
     """Return a legacy completion, whole or one chunk of it."""
     choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
     return {
@@ -119,7 +116,7 @@ def text_completion(text: str, finish: str | None = "stop", **fields: Any) -> Js
     }
 
 
-def streamed_text_completion(text: str) -> list[Json]:
+def streamed_text_completion(text: str) -> list[JsonObject]:
     """Return a whole streamed legacy completion, with usage at its end."""
     end = text_completion("", None) | {"choices": [], "usage": token_usage()}
     return [text_completion(text, None), text_completion("", "stop"), end]

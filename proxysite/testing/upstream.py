@@ -1,6 +1,6 @@
 """An upstream over real sockets that follows a script, byte by byte, and remembers its requests.
 
-A script is an async function of one `Exchange`. `Upstream.queue_scripts  (*scripts)` queues
+A script is an async function of one `Exchange`. `Upstream.queue_scripts(*scripts)` queues
 scripts, one per request; without a script it is an honest OpenAI server that says "Hello there!". A
 script sends pieces in order: bytes go out as they are, a `Gate` waits until the test opens it
 (PAUSE is the upstream's own gate, `Upstream.gate`, for scripts in tables), CUT resets the
@@ -13,13 +13,14 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Any
 
+from providers.protocol.json_types import JsonObject
 from proxysite.testing import PATIENCE_SECONDS, speech
 
 DONE = "[DONE]"
@@ -54,7 +55,7 @@ class StreamAction(Enum):
 
 CUT, END, PAUSE = StreamAction
 Piece = bytes | Gate | StreamAction
-Event = dict[str, Any] | str | Piece  # an object or a text becomes an event of a stream
+Event = JsonObject | str | Piece  # an object or a text becomes an event of a stream
 Script = Callable[["Exchange"], Awaitable[None]]
 
 
@@ -141,10 +142,12 @@ def encode_response_head(status: int, headers: dict[str, str]) -> bytes:
 
 
 def build_event(content: Event) -> Piece:
-    """Return one event of a stream as bytes; gates and deeds are returned as they are."""
+    """Return one event of a stream as bytes; gates and actions are returned as they are."""
     if isinstance(content, dict):
         content = json.dumps(content)
-    return f"data: {content}\n\n".encode() if isinstance(content, str) else content
+    if isinstance(content, str):
+        return f"data: {content}\n\n".encode()
+    return content
 
 
 def send_pieces(*pieces: Piece) -> Script:
@@ -156,7 +159,7 @@ def send_pieces(*pieces: Piece) -> Script:
     return play_script
 
 
-def send_reply(body: Any = b"", status: int = 200, **headers: str) -> Script:
+def send_reply(body: object = b"", status: int = 200, **headers: str) -> Script:
     """Return a script that sends a whole answer; an object goes out as JSON.
 
     Underscores in the names of headers stand for hyphens.
@@ -183,16 +186,17 @@ def send_stream(*events: Event, **headers: str) -> Script:
     """
     named = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    pieces = [encode_chunked(build_event(said)) for said in events]
-    return send_pieces(
-        encode_response_head(200, named),
-        *pieces,
-        *([] if END in events or CUT in events else [b"0\r\n\r\n"]),
-    )
+    pieces = [encode_chunked(build_event(event)) for event in events]
+    if END not in events and CUT not in events:
+        pieces.append(b"0\r\n\r\n")
+    return send_pieces(encode_response_head(200, named), *pieces)
 
 
 def encode_chunked(piece: Piece) -> Piece:
-    return b"%x\r\n%b\r\n" % (len(piece), piece) if isinstance(piece, bytes) else piece
+    """Return bytes in chunked encoding; gates and actions are returned as they are."""
+    if not isinstance(piece, bytes):
+        return piece
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
 def answer_honestly(*texts: str, n: int = 1) -> Script:
@@ -202,28 +206,30 @@ def answer_honestly(*texts: str, n: int = 1) -> Script:
     """
 
     async def answer_request(exchange: Exchange) -> None:
-        asked = exchange.request.json
+        body = exchange.request.json
         if exchange.request.path.endswith("/embeddings"):
             return await send_reply(speech.embedding_list([0.5, -0.25]))(exchange)
-        legacy = not exchange.request.path.endswith("/chat/completions")
-        said = "".join(texts or HELLO)
-        if not asked.get("stream"):
-            whole = (
-                speech.text_completion(said, usage=speech.token_usage())
-                if legacy
-                else speech.chat_completion(said, n=n)
-            )
-            return await send_reply(whole)(exchange)
-        chunks = (
-            speech.streamed_text_completion(said)
-            if legacy
-            else speech.streamed_completion(*(texts or HELLO))
-        )
-        if not (asked.get("stream_options") or {}).get("include_usage"):
+        is_chat = exchange.request.path.endswith("/chat/completions")
+        if not body.get("stream"):
+            return await send_reply(build_whole_answer(texts or HELLO, is_chat, n))(exchange)
+        chunks = build_streamed_answer(texts or HELLO, is_chat)
+        if not (body.get("stream_options") or {}).get("include_usage"):
             chunks.pop()
         return await send_stream(*chunks, DONE)(exchange)
 
     return answer_request
+
+
+def build_whole_answer(texts: Sequence[str], is_chat: bool, n: int) -> JsonObject:
+    if is_chat:
+        return speech.chat_completion("".join(texts), n=n)
+    return speech.text_completion("".join(texts), usage=speech.token_usage())
+
+
+def build_streamed_answer(texts: Sequence[str], is_chat: bool) -> list[JsonObject]:
+    if is_chat:
+        return speech.streamed_completion(*texts)
+    return speech.streamed_text_completion("".join(texts))
 
 
 async def keep_silent(exchange: Exchange) -> None:
@@ -286,9 +292,10 @@ class Upstream:
 
     # --- the work ---------------------------------------------------------------------------------
     async def start(self) -> None:
-        listener = (
-            self._listener.dup() if self._listener else socket.create_server(("127.0.0.1", 0))
-        )
+        if self._listener is not None:
+            listener = self._listener.dup()
+        else:
+            listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = listener.getsockname()[1]
         self._server = await asyncio.start_server(
             self._accept_connection, sock=listener, ssl=self._tls
