@@ -277,8 +277,8 @@ def pip_programs(name: str) -> Path:
             "--quiet",
             "--disable-pip-version-check",
         )
-        run_installer(
-            *pip, "--only-binary", ":all:", "--require-hashes", "--requirement", lock, cwd=place
-        )
+        # The lock names every package. Resolved again, a release newer than the lock is an error.
+        exactly = ("--no-deps", "--only-binary", ":all:", "--require-hashes")
+        run_installer(*pip, *exactly, "--requirement", lock, cwd=place)
 
     return installed(name, [lock], install) / "bin"
