@@ -5,7 +5,7 @@ counts the tokens (`api/accounting/token_count.py`): of each call that was answe
 the upstream, or else the tokens of its body and of the texts that were recorded.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -53,10 +53,25 @@ class TokenUsage(Struct, frozen=True):
         }
 
 
-class MeteredCall(Struct):
-    """The usage of one upstream call, from the first attempt to its end."""
+class TextMemory(Struct):
+    """The memory that the kept texts of one request take, in bytes."""
 
-    meter: "UsageMeter"
+    taken_bytes: int = 0
+
+    def take_for_text(self, text: str) -> bool:
+        """Take memory for one more piece of text; return whether it may be kept."""
+        self.taken_bytes += len(text) + PIECE_BYTES
+        limit: int = settings.COUNT_KEPT_BYTES
+        return self.taken_bytes <= limit
+
+
+class MeteredCall(Struct):
+    """The usage of one upstream call, from the first attempt to its end.
+
+    It does not know its meter: a cycle of references would wait for the garbage collector.
+    """
+
+    memory: TextMemory  # shared by all calls of the request
     body: Mapping[str, Any]  # of the request
     attempt: Attempt | None = None  # the latest one
     reported: JsonObject | None = None  # the usage as the upstream reported it
@@ -100,13 +115,13 @@ class MeteredCall(Struct):
             self._record_text(join_call_text(call))
 
     def _record_text(self, text: str) -> None:
-        if self.meter.has_room(text):
+        if self.memory.take_for_text(text):
             self.texts.append(text)
         else:
             self.unkept_text += len(text)
 
     def _record_reasoning(self, thought: str) -> None:
-        if self.meter.has_room(thought):
+        if self.memory.take_for_text(thought):
             self.reasoning.append(thought)
         else:
             self.unkept_reasoning += len(thought)
@@ -116,24 +131,18 @@ class UsageMeter(Struct):
     """The usage of one request: its upstream calls, and in the end the sum of their tokens."""
 
     calls: list[MeteredCall] = field(default_factory=list)
-    kept_bytes: int = 0  # memory of all texts that are kept
+    memory: TextMemory = field(default_factory=TextMemory)
     counted: TokenUsage | None = None  # the sum, set by the ledger
 
     def begin_call(self, body: Mapping[str, Any]) -> MeteredCall:
         """Begin the next upstream call and return it."""
-        call = MeteredCall(self, body)
+        call = MeteredCall(self.memory, body)
         self.calls.append(call)
         return call
 
-    def has_room(self, text: str) -> bool:
-        """Take memory for one more piece of text; return whether it may be kept."""
-        self.kept_bytes += len(text) + PIECE_BYTES
-        limit: int = settings.COUNT_KEPT_BYTES
-        return self.kept_bytes <= limit
-
-    def answered_calls(self) -> Iterator[MeteredCall]:
-        """Yield the calls that count: those that an upstream answered."""
-        return (call for call in self.calls if call.is_answered)
+    def answered_calls(self) -> list[MeteredCall]:
+        """Return the calls that count: those that an upstream answered."""
+        return [call for call in self.calls if call.is_answered]
 
     def as_openai(self) -> JsonObject | None:
         """Return the usage of the request in OpenAI's form, None before the ledger counted it.

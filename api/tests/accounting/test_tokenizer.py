@@ -104,8 +104,8 @@ def said(**delta: Any) -> list[dict[str, Any]]:
     return [{"choices": [{"index": 0, "delta": delta}]}]
 
 
-def metered_call() -> MeteredCall:
-    call = UsageMeter().begin_call({"messages": []})
+def begin_answered_call(meter: UsageMeter) -> MeteredCall:
+    call = meter.begin_call({"messages": []})
     call.attempt = Attempt("p", "m")
     call.attempt.record_end("answered")
     return call
@@ -116,19 +116,20 @@ def metered_call() -> MeteredCall:
 async def test_of_a_very_long_answer_the_beginning_is_kept_and_the_rest_estimated(
     piece: str,
 ) -> None:
-    call = metered_call()
+    meter = UsageMeter()
+    call = begin_answered_call(meter)
     times = 2_000_000 // len(piece)
     for _ in range(times):
         call.record_chunks(said(content=piece, reasoning_content=piece))
     assert sum(len(text) + 64 for text in (*call.texts, *call.reasoning)) <= 20_000
-    found = await count_request(call.meter)
+    found = await count_request(meter)
     if call.texts:
         assert found.completion == pytest.approx(2 * count_text(piece * 100) / 100 * times, rel=0.1)
     assert found.estimated
 
 
 def test_a_call_counts_as_its_name_and_arguments() -> None:
-    call = metered_call()
+    call = begin_answered_call(UsageMeter())
     call.record_chunks(
         said(
             tool_calls=[

@@ -1,4 +1,18 @@
-from providers.protocol.usage_meter import sum_usage
+import gc
+
+from providers.protocol.usage_meter import UsageMeter, sum_usage
+
+
+def test_a_finished_request_leaves_nothing_to_the_garbage_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        meter = UsageMeter()
+        meter.begin_call({"messages": []}).record_chunks([{"choices": [{"text": "x"}]}])
+        del meter
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_usage_is_added_up_at_any_depth():
