@@ -185,6 +185,8 @@ def sum_usage(first: Any, second: Any) -> Any:
     Counts are added. A flag is set when it is set in one of them. Of anything else, for example a
     service tier, the second value is kept unless it is None.
     """
+    if first is None:
+        return second
     if isinstance(first, dict) and isinstance(second, dict):
         return first | {name: sum_usage(first.get(name), value) for name, value in second.items()}
     if any(isinstance(value, bool) for value in (first, second)):
