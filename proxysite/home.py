@@ -1,6 +1,6 @@
 """PROXYSITE_HOME: the one directory that a run writes to, and the secrets that live in it.
 
-`Home.make_path  (*parts)` returns a path below the directory. `Home.load_or_make_secrets  ()`
+`Home.make_path(*parts)` returns a path below the directory. `Home.load_or_make_secrets()`
 returns {name: value}; the values are made once at random and kept in `secrets.env` (mode 0600). A
 secret given by the environment wins and is never written down. Only `serve` makes a home; every
 other process uses one that exists (`Home.read_secrets`).
@@ -39,10 +39,8 @@ def generate_secrets() -> dict[str, str]:
 
 OTHERS_MODE_BITS = 0o077  # the rights of group and others
 STARTUP_FOLDERS = ("static", "uploads")  # Django needs them when it starts
-PRIVATE_FILES = (
-    "secrets.env",
-    "*.sqlite3*",
-)  # nobody else may read them, whatever the directory's mode
+# nobody else may read them, whatever the directory's mode
+PRIVATE_FILES = ("secrets.env", "*.sqlite3*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +101,8 @@ class Home:
         files = [
             path for pattern in PRIVATE_FILES for path in self.root.glob(pattern) if path.is_file()
         ]
-        found = [tighten_mode(path) for path in (self.root, *folders, *files)]
-        return [line for line in found if line]
+        lines = [tighten_mode(path) for path in (self.root, *folders, *files)]
+        return [line for line in lines if line]
 
     @staticmethod
     def _write_unless_exists(file: Path, text: str) -> str:
