@@ -22,7 +22,7 @@ ECHO_BODY = '{"model":"echo","messages":[{"role":"user","content":"hi"}],"x":[%s
 class Attack:
     """One kind of hostile request.
 
-    `path` is where it is sent; `build_body` builds the build_body   with a given number.
+    `path` is where it is sent; `build_body` builds the body with a given number.
     """
 
     path: str
@@ -60,8 +60,8 @@ def make_response_attack(count: int) -> Attack:
 
 
 def make_tools_attack(count: int) -> Attack:
-    listed = [{"type": "function", "function": {"name": f"f{number}"}} for number in range(count)]
-    return make_chat_attack(1, tools=listed)
+    tools = [{"type": "function", "function": {"name": f"f{number}"}} for number in range(count)]
+    return make_chat_attack(1, tools=tools)
 
 
 def make_text_attack(content: str) -> Attack:
@@ -78,8 +78,9 @@ def make_stream_attack(megabytes: int, event_bytes: int) -> Attack:
     nothing about its usage.
     """
     content = f"flood {megabytes} {event_bytes}"
-    asked = {"model": "bench", "stream": True, "messages": [{"role": "user", "content": content}]}
-    return Attack(CHAT_COMPLETIONS_PATH, lambda number: json.dumps(asked).encode())
+    messages = [{"role": "user", "content": content}]
+    body = json.dumps({"model": "bench", "stream": True, "messages": messages}).encode()
+    return Attack(CHAT_COMPLETIONS_PATH, lambda number: body)
 
 
 ATTACKS: dict[str, Callable[[], Attack]] = {
@@ -112,9 +113,8 @@ ATTACKS: dict[str, Callable[[], Attack]] = {
     ),
     "3.9 million quotes": lambda: make_text_attack('"' * 3_900_000),
 }
-STRANGER_REQUESTS: dict[
-    str, tuple[str, str]
-] = {  # a path, and a header that looks like a credential
+# a path, and a header that looks like a credential
+STRANGER_REQUESTS: dict[str, tuple[str, str]] = {
     "a bogus key": ("/v1/conversations", "Authorization: Bearer bogus"),
     "a bogus cookie": ("/admin/login/", "Cookie: a=b"),
     "a bogus session": ("/admin/login/", "Cookie: sessionid=0123456789abcdefghijklmnopqrstuv"),

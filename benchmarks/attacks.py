@@ -57,13 +57,13 @@ class AttackFigures:
     def find_missed_bounds(self, calm_p99_ms: float) -> list[str]:
         """Return the bounds that this row misses; `calm_p99_ms` is the p99 without the attack."""
         limit_ms = MOST_P99_RATIO * max(calm_p99_ms, LEAST_P99_MS)
-        found = {
+        bounds = {
             f"p99 over {limit_ms:.0f} ms": self.p99_ms > limit_ms,
             f"/readyz over {MOST_READY_MS:.0f} ms": self.ready_ms > MOST_READY_MS,
             f"RSS + {MOST_GROWTH_MB:.0f} MB": self.after_mb[-1] > MOST_GROWTH_MB,
             "RSS grows on": self.after_mb[-1] - self.after_mb[0] > MOST_GROWTH_MB / 3,
         }
-        return [bound for bound, is_missed in found.items() if is_missed]
+        return [bound for bound, is_missed in bounds.items() if is_missed]
 
 
 def build_post_head(path: str, header: str, length: int) -> bytes:
@@ -148,7 +148,8 @@ def hold_unfinished_bodies(port: int, head: bytes) -> Iterator[Counter[str]]:
     body = b"x" * (STRANGER_BYTES - 10)
     try:
         jobs = [
-            threading.Thread(target=send_while_taken, args=(one, head, body)) for one in connections
+            threading.Thread(target=send_while_taken, args=(connection, head, body))
+            for connection in connections
         ]
         for job in jobs:
             job.start()
@@ -220,7 +221,7 @@ def measure_all_attacks(arguments: argparse.Namespace, subject: Proxysite) -> li
         if not name.startswith(arguments.only):
             continue
         calm_p99_ms, row = measure_attack(subject, name)
-        after = " ".join(f"{one:+.0f}" for one in row.after_mb)
+        after = " ".join(f"{megabytes:+.0f}" for megabytes in row.after_mb)
         figures = (
             f"{calm_p99_ms:.1f} | {row.p99_ms:.0f} | {row.ready_ms:.0f} | {row.peak_mb:+.0f} | "
             f"{after}"

@@ -1,7 +1,7 @@
 """A fake upstream that streams as many megabytes as the request asks for, without usage.
 
 A request with the text `flood <megabytes> <bytes per event>` gets such a stream, any other request
-a short whole answer. `with flooding() as port` runs it in a process of its own.
+a short whole answer. `with run_flood_upstream() as port` runs it in a process of its own.
 """
 
 import asyncio
@@ -11,11 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 FLOOD_REQUEST = re.compile(rb"flood (\d+) (\d+)")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
-CHUNK: dict[str, Any] = {
+CHUNK: dict[str, object] = {
     "id": "chatcmpl-1",
     "object": "chat.completion.chunk",
     "created": 1,
@@ -35,9 +34,9 @@ async def answer_flood_request(reader: asyncio.StreamReader, writer: asyncio.Str
     head = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
     body = await reader.readexactly(int(length[1]) if length else 0)
-    if asked := FLOOD_REQUEST.search(body):
-        megabytes = int(asked[1])
-        event_bytes = int(asked[2])
+    if flood := FLOOD_REQUEST.search(body):
+        megabytes = int(flood[1])
+        event_bytes = int(flood[2])
         piece = encode_flood_event({"content": "lorem ipsum " * (event_bytes // 12)})
         writer.write(HEAD + encode_flood_event({"role": "assistant", "content": ""}))
         for _ in range(megabytes * 1_000_000 // event_bytes):

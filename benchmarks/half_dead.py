@@ -54,9 +54,8 @@ class PoolCallers:
 
         A request with an odd number asks for a stream.
         """
-        body = b'{"model":"bench","messages":[{"role":"user","content":"hi"}]%b}' % (
-            b',"stream":true' if number % 2 else b""
-        )
+        fields = b',"stream":true' if number % 2 else b""
+        body = b'{"model":"bench","messages":[{"role":"user","content":"hi"}]%b}' % fields
         head = (
             "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
             f"{self.key}\r\n"
@@ -111,7 +110,8 @@ class BoundsReport:
 
     def print_bound(self, text: str, holds: bool) -> None:
         self.is_good = self.is_good and holds
-        print(f"{'ok    ' if holds else 'MISSED'} {text}", flush=True)
+        verdict = "ok" if holds else "MISSED"
+        print(f"{verdict:<6} {text}", flush=True)
 
 
 async def measure_pool(
@@ -154,7 +154,8 @@ async def measure_outage(
     subject: Proxysite, upstream: ScriptedUpstream, seconds: float, report: BoundsReport
 ) -> None:
     """Measure a total outage: all tokens work, then none is answered, then all work again."""
-    upstream.dead_statuses, upstream.unsteady_tokens = {}, set()
+    upstream.dead_statuses = {}
+    upstream.unsteady_tokens = set()
     with subject.run_target() as target:
         load = PoolCallers(target.port, subject.key)
         over = asyncio.Event()
@@ -162,7 +163,7 @@ async def measure_outage(
         upstream.is_down = True
         upstream.requests_by_token.clear()
         load.answers.clear()
-        asking = asyncio.create_task(load.ask_until(over))
+        callers = asyncio.create_task(load.ask_until(over))
         await asyncio.sleep(seconds)
         calls = upstream.requests_by_token.total()
         requests = len(load.answers)
@@ -174,7 +175,7 @@ async def measure_outage(
         healed = time.perf_counter()
         await asyncio.sleep(LONGEST_PAUSE_SECONDS + ALL_ANSWERED_SECONDS)
         over.set()
-        await asking
+        await callers
     after = [(at - healed, is_good) for at, is_good, _ in load.answers if at > healed]
     first = next((at for at, is_good in after if is_good), float("inf"))
     last_refused = max((at for at, is_good in after if not is_good), default=0.0)

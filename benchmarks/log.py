@@ -57,7 +57,8 @@ class ScratchDatabase:
     """
 
     def __init__(self, server: str) -> None:
-        self._server, self._name = server, f"bench_{uuid.uuid4().hex[:8]}"
+        self._server = server
+        self._name = f"bench_{uuid.uuid4().hex[:8]}"
         self.url = ""
         if server:
             self._execute_on_server(f'CREATE DATABASE "{self._name}"')
@@ -115,19 +116,19 @@ class MadeRows:
 
     def make_text(self) -> str:
         count = min(400, int(random.lognormvariate(3.6, 0.9))) + 3
-        at = random.randrange(len(self.frequent_words) - count)
-        return " ".join(self.frequent_words[at : at + count]) + (
-            " ordinary" if random.random() < 0.3 else ""
-        )
+        start = random.randrange(len(self.frequent_words) - count)
+        words = self.frequent_words[start : start + count]
+        if random.random() < 0.3:
+            words.append("ordinary")
+        return " ".join(words)
 
     def create_items(self, items: int) -> None:
-        left = items
-        while left > 0:
-            turns = LONG_TURNS if left == items else TURNS
-            count = max(1, BATCH // (2 * turns)) if turns == TURNS else 1
-            ids = self._create_conversations(count, turns)
-            self.long_conversation_id = self.long_conversation_id or ids[0]
-            left -= 2 * turns * count
+        (self.long_conversation_id,) = self._create_conversations(1, LONG_TURNS)
+        missing = items - 2 * LONG_TURNS
+        while missing > 0:
+            count = BATCH // (2 * TURNS)
+            self._create_conversations(count, TURNS)
+            missing -= 2 * TURNS * count
 
     def _create_conversations(self, count: int, turns: int) -> list[str]:
         """Create conversations with that many turns each, and return their ids."""
@@ -144,7 +145,7 @@ class MadeRows:
         with transaction.atomic():
             Conversation.objects.bulk_create(rows)
             for row in rows:
-                made = [
+                row_turns = [
                     Turn(
                         conversation=row,
                         user_id=row.user_id,
@@ -155,11 +156,13 @@ class MadeRows:
                     )
                     for number in range(1, turns + 1)
                 ]
-                Turn.objects.bulk_create(made)
-                said = [
-                    self._build_item(turn, output, now) for turn in made for output in (False, True)
+                Turn.objects.bulk_create(row_turns)
+                items = [
+                    self._build_item(turn, output, now)
+                    for turn in row_turns
+                    for output in (False, True)
                 ]
-                item_search.add_items_to_index(row.user_id, Item.objects.bulk_create(said))
+                item_search.add_items_to_index(row.user_id, Item.objects.bulk_create(items))
         return [row.pk for row in rows]
 
     def _build_item(self, turn: Any, output: bool, now: datetime) -> Any:
@@ -186,10 +189,10 @@ def measure_log(made_rows: MadeRows) -> Iterator[tuple[str, list[float]]]:
     from conversations.history import context
     from conversations.models import Conversation
 
-    some = list(Conversation.objects.order_by("id")[:400])
+    conversations = list(Conversation.objects.order_by("id")[:400])
     yield (
         "recall of a conversation",
-        time_calls(lambda: context.load_context(random.choice(some), BUDGET), 300),
+        time_calls(lambda: context.load_context(random.choice(conversations), BUDGET), 300),
     )
     fresh = Conversation.objects.create(user_id=made_rows.users[0], kind="open")
     for _ in range(4):
@@ -218,7 +221,7 @@ def measure_log(made_rows: MadeRows) -> Iterator[tuple[str, list[float]]]:
         yield name, time_calls(partial(search_once, made_rows, question), 200)
 
 
-def search_once(made_rows: Any, question: Callable[[], str]) -> None:
+def search_once(made_rows: MadeRows, question: Callable[[], str]) -> None:
     """Search for the question's words among the items of a random user."""
     from conversations.search import item_search
 
@@ -226,12 +229,13 @@ def search_once(made_rows: Any, question: Callable[[], str]) -> None:
 
 
 def time_calls(call: Callable[[], object], count: int) -> list[float]:
-    found = []
+    """Return the milliseconds of each of `count` calls."""
+    milliseconds = []
     for _ in range(count):
         began = time.perf_counter()
         call()
-        found.append((time.perf_counter() - began) * 1000)
-    return found
+        milliseconds.append((time.perf_counter() - began) * 1000)
+    return milliseconds
 
 
 def write_turn(user_id: int, conversation_id: str, text: str) -> None:
@@ -243,7 +247,7 @@ def write_turn(user_id: int, conversation_id: str, text: str) -> None:
 
     entries = chat_to_items.entries_from_messages([{"role": "user", "content": text}])
     request_id = uuid.uuid4().hex
-    asked = TurnRequest(
+    request = TurnRequest(
         request_id,
         user_id,
         TurnEndpoint.CHAT,
@@ -252,7 +256,7 @@ def write_turn(user_id: int, conversation_id: str, text: str) -> None:
         conversation_id=conversation_id,
         budget_tokens=BUDGET,
     )
-    start_turn.begin_turn(asked)
+    start_turn.begin_turn(request)
     answer: Sequence[Any] = chat_to_items.entries_from_messages(
         [{"role": "assistant", "content": text}]
     )

@@ -2,7 +2,7 @@
 
 They measure how much other requests disturb them:
 
-    with Watch(port, key) as watch: …          # afterwards watch.ordinary_ms and watch.ready_ms
+    with OrdinaryCallers(port, key) as callers: …  # afterwards callers.ordinary_ms and .ready_ms
 
 Run as a program it asks until its standard input is closed, then prints the milliseconds of all
 answers as JSON.
@@ -67,8 +67,9 @@ async def time_answer(port: int, data: bytes) -> float:
             writer.close()
     except (OSError, TimeoutError):
         return PATIENCE_SECONDS * 1_000
-    is_good = answer.startswith(b"HTTP/1.1 200")
-    return (time.perf_counter() - began) * 1_000 if is_good else PATIENCE_SECONDS * 1_000
+    if not answer.startswith(b"HTTP/1.1 200"):
+        return PATIENCE_SECONDS * 1_000
+    return (time.perf_counter() - began) * 1_000
 
 
 async def time_answers(
@@ -80,30 +81,29 @@ async def time_answers(
         await asyncio.sleep(pause_seconds)
 
 
-async def main() -> None:
-    with suppress(PermissionError):
-        os.nice(
-            -15
-            # The sender of the hostile requests shares this core; its load must not count as a
-            # delay of the gateway.
-        )
-    port = int(sys.argv[1])
-    key = sys.argv[2]
-    body = json.dumps(
-        {"model": "echo", "messages": [{"role": "user", "content": "Hello!"}]}
-    ).encode()
+def build_chat_request(key: str) -> bytes:
+    """Return a short chat request with its head."""
+    messages = [{"role": "user", "content": "Hello!"}]
+    body = json.dumps({"model": "echo", "messages": messages}).encode()
     lines = (
         "POST /v1/chat/completions HTTP/1.1",
         "Host: localhost",
         f"Authorization: Bearer {key}",
-    )
-    more = (
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         "Connection: close",
         "\r\n",
     )
-    question = "\r\n".join([*lines, *more]).encode() + body
+    return "\r\n".join(lines).encode() + body
+
+
+async def main() -> None:
+    # The sender of the hostile requests shares this core; its load must not count as a delay of
+    # the gateway.
+    with suppress(PermissionError):
+        os.nice(-15)
+    port = int(sys.argv[1])
+    question = build_chat_request(sys.argv[2])
     probe = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     done = asyncio.Event()
     ordinary = list[float]()

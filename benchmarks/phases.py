@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from benchmarks.processes import (
     BenchError,
@@ -19,6 +18,7 @@ from benchmarks.processes import (
     read_cpu_seconds,
     watch_peak_rss_mb,
 )
+from providers.protocol.json_types import JsonObject
 
 CONNECTIONS = 64
 SLOW_STREAMS = 1000
@@ -45,7 +45,7 @@ class GeneratorRun:
     meanwhile.
     """
 
-    report: dict[str, Any]
+    report: JsonObject
     cpu_seconds: float
 
     def cpu_us_per(self, unit: str) -> float:

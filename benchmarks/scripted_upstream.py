@@ -64,22 +64,34 @@ class ScriptedUpstream:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = LENGTH.search(head)
                 body = await reader.readexactly(int(length[1]) if length else 0)
-                bearer = BEARER.search(head)
-                writer.write(await self._answer_request(int(bearer[1], 16) if bearer else -1, body))
+                writer.write(await self._answer_request(find_token_number(head), body))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             writer.close()  # the caller has left, or the benchmark is over
 
     async def _answer_request(self, number: int, body: bytes) -> bytes:
         self.requests_by_token[number] += 1
-        fails = number in self.unsteady_tokens and self._draw.random() < UNSTEADY_SHARE
-        status = 503 if self.is_down else self.dead_statuses.get(number, 500 if fails else 200)
+        status = self._choose_status(number)
         if status != 200:
             return encode_response(status, "application/json", REFUSAL)
         await asyncio.sleep(ANSWER_SECONDS)
         if b'"stream":true' in body:
             return encode_response(200, "text/event-stream", STREAM)
         return encode_response(200, "application/json", WHOLE_ANSWER)
+
+    def _choose_status(self, number: int) -> int:
+        """Return the status of the next answer to this token."""
+        if self.is_down:
+            return 503
+        if number in self.unsteady_tokens and self._draw.random() < UNSTEADY_SHARE:
+            return 500
+        return self.dead_statuses.get(number, 200)
+
+
+def find_token_number(head: bytes) -> int:
+    """Return the number of the token that a request brings; -1 when it brings none of ours."""
+    bearer = BEARER.search(head)
+    return int(bearer[1], 16) if bearer else -1
 
 
 def encode_response(status: int, content_type: str, body: bytes) -> bytes:

@@ -130,11 +130,9 @@ class Proxysite:
 
     @property
     def database_url(self) -> str:
-        return (
-            urlsplit(self.database_server)._replace(path=f"/{self.database_name}").geturl()
-            if self.database_server
-            else ""
-        )
+        if not self.database_server:
+            return ""
+        return urlsplit(self.database_server)._replace(path=f"/{self.database_name}").geturl()
 
     @contextmanager
     def prepare_gateway(self) -> Iterator[None]:
@@ -155,13 +153,13 @@ class Proxysite:
 
     def count_usage_rows(self) -> int:
         """Return how many usage records the ledger has written."""
-        question = "select count(*) from api_usagerecord"
+        statement = "select count(*) from api_usagerecord"
         if self.database_server:
             with psycopg.connect(self.database_url) as connection:
-                row = connection.execute(question).fetchone()
+                row = connection.execute(statement).fetchone()
         else:
             with sqlite3.connect(f"file:{self.home}/proxysite.sqlite3?mode=ro", uri=True) as sqlite:
-                row = sqlite.execute(question).fetchone()
+                row = sqlite.execute(statement).fetchone()
         return int(row[0]) if row else 0
 
     @contextmanager
@@ -178,16 +176,8 @@ class Proxysite:
 
     def _create_rows(self) -> None:
         upstream = f"http://127.0.0.1:{self.place.upstream_port}/v1"
-        kind = [
-            "--kind",
-            "openai_compatible",
-            "--base-url",
-            upstream,
-            "--model",
-            "bench",
-            "--allow-private",
-        ]
-        self._run_python(["manage.py", "add_provider", "bench", *kind])
+        options = ["--kind=openai_compatible", f"--base-url={upstream}", "--model=bench"]
+        self._run_python(["manage.py", "add_provider", "bench", *options, "--allow-private"])
         tokens = "".join(f"sk-made-up-{number:032x}\n" for number in range(self.tokens))
         self._run_python(["manage.py", "import_tokens", "bench", "-"], tokens)
         if self.keys > 1:
@@ -209,13 +199,17 @@ class Proxysite:
         return done.stdout
 
     def _build_environment(self) -> dict[str, str]:
-        kept = {
+        environment = {
             name: os.environ[name]
             for name in ("PATH", "HOME", "LANG", "TMPDIR")
             if name in os.environ
         }
-        places = {"PROXYSITE_HOME": str(self.home), "DATABASE_URL": self.database_url}
-        return kept | places | {"REDIS_URL": "", "MARKER_FILE": "none"}
+        return environment | {
+            "PROXYSITE_HOME": str(self.home),
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": "",
+            "MARKER_FILE": "none",
+        }
 
     def _execute_on_server(self, statement: str) -> None:
         if self.database_server:

@@ -137,11 +137,11 @@ class EmbeddedCelery:
         make_broker_folders()
         worker_ready.connect(lambda **_: delete_failure_mark("worker"), weak=False)
         beat_embedded_init.connect(lambda **_: delete_failure_mark("beat"), weak=False)
-        for part, deed in (("worker", self._run_worker), ("beat", self._run_beat)):
+        for part, run_part in (("worker", self._run_worker), ("beat", self._run_beat)):
             delete_failure_mark(part)
             threading.Thread(
                 target=keep_part_running,
-                args=(part, deed),
+                args=(part, run_part),
                 name=f"celery {part} keeper",
                 daemon=True,
             ).start()

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.core.management import ManagementUtility
@@ -67,8 +66,13 @@ class CommandLine(ManagementUtility):
 
 
 def run_command(
-    name: str, command: BaseCommand, execute: Callable[..., Any], /, *args: Any, **options: Any
-) -> Any:
+    name: str,
+    command: BaseCommand,
+    execute: Callable[..., str | None],
+    /,
+    *args: object,
+    **options: object,
+) -> str | None:
     """Check that the command may run, and run it.
 
     Raises CommandError, also in place of a DatabaseError unless --traceback is given.
@@ -140,9 +144,9 @@ def refuse_unfinished_copy(tables: Sequence[str]) -> None:
 
 
 def missing_database_error() -> CommandError:
-    if settings.EMBEDDED_DATABASE or not settings.HAS_SECRETS or not settings.HOME.root.is_dir():
-        where = f"in {format_path(settings.HOME.root)}"
-    else:
+    where = f"in {format_path(settings.HOME.root)}"
+    is_in_home = settings.EMBEDDED_DATABASE or not settings.HAS_SECRETS
+    if not is_in_home and settings.HOME.root.is_dir():
         where = f"at {markers.describe_database(settings.DATABASES['default'])}"
     return CommandError(
         f"There is no database {where} yet: run `make serve` first, or check PROXYSITE_HOME and "

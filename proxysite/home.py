@@ -39,10 +39,8 @@ def generate_secrets() -> dict[str, str]:
 
 OTHERS_MODE_BITS = 0o077  # the rights of group and others
 STARTUP_FOLDERS = ("static", "uploads")  # Django needs them when it starts
-PRIVATE_FILES = (
-    "secrets.env",
-    "*.sqlite3*",
-)  # nobody else may read them, whatever the directory's mode
+# nobody else may read them, whatever the directory's mode
+PRIVATE_FILES = ("secrets.env", "*.sqlite3*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +101,8 @@ class Home:
         files = [
             path for pattern in PRIVATE_FILES for path in self.root.glob(pattern) if path.is_file()
         ]
-        found = [tighten_mode(path) for path in (self.root, *folders, *files)]
-        return [line for line in found if line]
+        lines = [tighten_mode(path) for path in (self.root, *folders, *files)]
+        return [line for line in lines if line]
 
     @staticmethod
     def _write_unless_exists(file: Path, text: str) -> str:

@@ -8,7 +8,8 @@ import logging
 import re
 import sys
 import time
-from typing import Any
+
+from providers.protocol.json_types import JsonObject
 
 # must not be logged: bearer values, keys by their usual prefixes, JWTs, passwords in URLs
 SECRET_PATTERN = re.compile(
@@ -49,7 +50,7 @@ class LineFormatter(logging.Formatter):
         return redact_secrets(line)
 
 
-def build_logging_config(level: str) -> dict[str, Any]:
+def build_logging_config(level: str) -> JsonObject:
     """Return the configuration for `logging.config.dictConfig`.
 
     Everything of `level` and above goes to standard error; libraries that log much have a higher

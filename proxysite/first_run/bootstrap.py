@@ -72,5 +72,5 @@ def prepare_database() -> FirstRun | None:
             defaults={"upstream_name": "echo", "capabilities": capabilities},
         )
         _, key = keys.create_key(user, name="first key")
-        taken = import_environment.import_credentials()
-    return FirstRun(ADMINISTRATOR, password, key, tuple(taken))
+        import_lines = import_environment.import_credentials()
+    return FirstRun(ADMINISTRATOR, password, key, tuple(import_lines))

@@ -20,17 +20,17 @@ def apply_aliases(environ: MutableMapping[str, str]) -> dict[str, str]:
 
     Changes `environ`.
     """
-    done = {}
+    aliases_used = {}
     for theirs, ours in ALIASES.items():
         if environ.get(theirs) and not environ.get(ours):
             environ[ours] = environ[theirs]
-            done[ours] = theirs
-    loud = [
+            aliases_used[ours] = theirs
+    debug_names = [
         name
         for name in DEBUG_VARIABLES
         if environ.get(name, "").strip().lower() in ("true", "1", "yes", "on")
     ]
-    if loud and not environ.get("LOG_LEVEL"):
+    if debug_names and not environ.get("LOG_LEVEL"):
         environ["LOG_LEVEL"] = "DEBUG"
-        done["LOG_LEVEL"] = loud[0]
-    return done
+        aliases_used["LOG_LEVEL"] = debug_names[0]
+    return aliases_used

@@ -21,9 +21,8 @@ from tokens.imports import token_import
 
 # the owner of the imported keys: an ordinary user, as a shared key must open no staff endpoint
 SHARED_USERNAME = "shared"
-PUBLISHED_KEYS = frozenset(
-    ("sk-default", "sk-false", "sk-k2think")
-)  # anybody can read these defaults
+# anybody can read these defaults
+PUBLISHED_KEYS = frozenset(("sk-default", "sk-false", "sk-k2think"))
 SHORTEST_KEY_CHARS = 8
 KIMI_PROVIDER = "kimi-web"
 K2THINK_PROVIDER = "k2think-web"
@@ -44,15 +43,15 @@ def import_credentials() -> list[str]:
 
 
 def import_api_keys() -> Iterator[str]:
-    given = [
+    named_keys = [
         ("VALID_API_KEY", settings.VALID_API_KEY),
         *(("DEFAULT_AUTHKEYS", key) for key in settings.DEFAULT_AUTHKEYS),
     ]
-    for name, key in given:
+    for name, key in named_keys:
         if not key:
             continue
-        if wrong := find_key_problem(key):
-            yield f"{name}: not taken, {wrong}."
+        if problem := find_key_problem(key):
+            yield f"{name}: not taken, {problem}."
             continue
         user, _ = get_user_model().objects.get_or_create(username=SHARED_USERNAME)
         keys.add_existing_key(user, key, name=name)
@@ -105,10 +104,10 @@ def is_private_url(url: str) -> bool:
 
     The operator chose it, so plain http is allowed there too.
     """
-    secure = url.replace("http://", "https://", 1)
+    https_url = url.replace("http://", "https://", 1)
     return (
         find_base_url_problem(url, True) is None
-        and find_base_url_problem(secure, False) is not None
+        and find_base_url_problem(https_url, False) is not None
     )
 
 
@@ -136,7 +135,7 @@ def import_kimi_tokens() -> Iterator[str]:
 
 def import_token_lines(name: str, provider: Provider, lines: list[str]) -> str:
     counts = token_import.import_lines(provider, lines).verdict_counts
-    malformed = (
-        f", {counts[token_import.MALFORMED]} malformed" if counts[token_import.MALFORMED] else ""
-    )
+    malformed = ""
+    if counts[token_import.MALFORMED]:
+        malformed = f", {counts[token_import.MALFORMED]} malformed"
     return f"{name}: {counts[token_import.NEW]} imported for {provider}{malformed}."

@@ -54,17 +54,19 @@ def normalize_host(host: str) -> str:
     return "127.0.0.1" if host == "localhost" else host
 
 
-def is_same_database(one: str, other: str) -> bool:
+def is_same_database(address: str, other: str) -> bool:
     """Return whether two addresses of `describe_database` name the same database.
 
     The users who sign in there may differ.
     """
-    return strip_user(one) == strip_user(other)
+    return strip_user(address) == strip_user(other)
 
 
 def strip_user(address: str) -> str:
-    scheme, separator, rest = address.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else address
+    scheme, separator, place = address.partition("://")
+    if not separator:  # a file
+        return address
+    return f"{scheme}{separator}{place.rpartition('@')[2]}"
 
 
 def strip_password(url: str) -> str:
@@ -135,11 +137,16 @@ def find_running_gateways(file: Path | None) -> list[GatewayRecord]:
 
 
 def read_homes(file: Path | None) -> list[str]:
+    """Return the homes in the list of a checkout; none when it has no readable list."""
+    if file is None:
+        return []
     try:
-        homes = json.loads(file.read_text(encoding="utf-8")) if file else []
+        homes = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return [home for home in homes if isinstance(home, str)] if isinstance(homes, list) else []
+    if not isinstance(homes, list):
+        return []
+    return [home for home in homes if isinstance(home, str)]
 
 
 def add_home(file: Path | None, home: Path) -> None:
@@ -151,10 +158,10 @@ def add_home(file: Path | None, home: Path) -> None:
         return
     with suppress(OSError):
         draft = file.with_name(f"{file.name}.{os.getpid()}")
-        kept = [
+        others = [
             other for other in read_homes(file) if other != str(home) and is_locked(Path(other))
         ]
-        write_homes(draft, [*kept[-MOST_HOMES:], str(home)])
+        write_homes(draft, [*others[-MOST_HOMES:], str(home)])
         draft.replace(file)
 
 

@@ -164,3 +164,14 @@ def image_files() -> Iterator[str]:
             relative = path.relative_to(ROOT).as_posix()
             if not ignored(relative):
                 yield relative
+
+
+def arguments(instruction: str) -> list[str]:
+    """The arguments of each such instruction of the Dockerfile."""
+    return [argument for word, argument in dockerfile() if word == instruction]
+
+
+def health_check() -> list[str]:
+    """The command of the Dockerfile's HEALTHCHECK."""
+    (argument,) = arguments("HEALTHCHECK")
+    return json.loads(argument.partition("CMD ")[2])

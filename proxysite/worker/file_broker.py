@@ -20,6 +20,8 @@ from kombu.exceptions import ChannelError
 from kombu.transport import filesystem
 from kombu.utils.json import dumps, loads
 
+from providers.protocol.json_types import JsonObject
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,16 +46,16 @@ class Channel(filesystem.Channel):
             if name.partition(".")[2] != f"{queue}.msg":
                 continue
             file = Path(self.data_folder_in, name)
-            taken = file.with_name(f"{name}.taken")
+            claimed_file = file.with_name(f"{name}.taken")
             try:
-                os.replace(file, taken)  # one worker succeeds, and has the message
+                os.replace(file, claimed_file)  # one worker succeeds, and has the message
             except FileNotFoundError:
                 continue
-            message = read_message(taken)
+            message = read_message(claimed_file)
             if message is not None:
-                taken.unlink()
+                claimed_file.unlink()
                 return message
-            os.replace(taken, file.with_name(f"{name}.broken"))
+            os.replace(claimed_file, file.with_name(f"{name}.broken"))
             logger.error("A task's message cannot be read and is left out: %s.broken", name)
         raise Empty
 
@@ -73,10 +75,10 @@ class Transport(filesystem.Transport):
     Channel = Channel
 
 
-def read_message(file: Path) -> dict[str, Any] | None:
+def read_message(file: Path) -> JsonObject | None:
     """Return the message in this file; None when it has none."""
     try:
-        found = loads(file.read_text(encoding="utf-8"))
+        message = loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return message if isinstance(message, dict) else None

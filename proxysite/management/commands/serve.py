@@ -6,7 +6,7 @@ import resource
 import socket
 from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -51,15 +51,22 @@ class Command(GatewayCommand):
         # the process id of a worker's supervisor
         parser.add_argument("--parent", type=int, help=SUPPRESS)
 
-    def handle(self, *args: Any, host: str, port: int, workers: int, **options: Any) -> None:
-        from api.accounting import journal
-        from proxysite.first_run import bootstrap
+    def handle(
+        self,
+        *args: object,
+        host: str,
+        port: int,
+        workers: int,
+        listening_on: int | None,
+        parent: int | None,
+        **options: object,
+    ) -> None:
         from proxysite.server import run_server
 
-        if options["listening_on"] is not None:
-            return run_server.run_one_process(
-                socket.socket(fileno=options["listening_on"]), supervisor_pid=options["parent"]
-            )
+        if listening_on is not None:
+            listener = socket.socket(fileno=listening_on)
+            run_server.run_one_process(listener, supervisor_pid=parent)
+            return
         if workers < 1:
             raise CommandError("--workers is at least 1.")
         if workers > 1 and settings.EMBEDDED_DATABASE:
@@ -69,10 +76,25 @@ class Command(GatewayCommand):
         raise_file_limit()
         lock = prepare_home()
         listener = open_listener(host, port)
+        first_run = self.prepare_database()
+        port = listener.getsockname()[1]
+        write_marker(lock, host, port)
+        self.stdout.write(describe_start(first_run, host, port))
+        self.stdout.flush()
+        run_server.serve_listener(listener, workers)
+
+    def prepare_database(self) -> FirstRun | None:
+        """Bring the database up to date, and return the secrets of a first run.
+
+        Raises CommandError with one line when the home or the database cannot be used.
+        """
+        from api.accounting import journal
+        from proxysite.first_run import bootstrap
+
         try:
             journal.require_journal_writable(settings.HOME.root / "journal")
             command_line.refuse_unfinished_copy(connection.introspection.table_names())
-            first = bootstrap.prepare_database()
+            first_run = bootstrap.prepare_database()
             self.check(databases=["default"])
         except OSError as error:
             raise CommandError(
@@ -82,12 +104,7 @@ class Command(GatewayCommand):
             raise CommandError(
                 f"No usable database: {str(error).splitlines()[0]}. See DATABASE_URL."
             ) from None
-        port = listener.getsockname()[1]
-        write_marker(lock, host, port)
-        self.stdout.write(describe_start(first, host, port))
-        self.stdout.flush()
-        run_server.serve_listener(listener, workers)
-        return None
+        return first_run
 
 
 def prepare_home() -> TextIO:
@@ -119,17 +136,16 @@ def prepare_home() -> TextIO:
 def write_marker(lock: TextIO, host: str, port: int) -> None:
     """Write down where this gateway runs, for commands in other terminals."""
     config = settings.DATABASES["default"]
-    is_default = settings.DECLARED["DATABASE_URL"].source == DEFAULT
-    url = (
-        locations.sqlite_url(Path(config["NAME"]))
-        if settings.EMBEDDED_DATABASE
-        else settings.DATABASE_URL
-    )
+    url = ""
+    if settings.DECLARED["DATABASE_URL"].source != DEFAULT:
+        url = settings.DATABASE_URL
+        if settings.EMBEDDED_DATABASE:
+            url = locations.sqlite_url(Path(config["NAME"]))
     record = markers.GatewayRecord(
         home=str(settings.HOME.root),
         pid=os.getpid(),
         database=markers.describe_database(config),
-        url="" if is_default else markers.strip_password(url),
+        url=markers.strip_password(url),
         needs_password=bool(config.get("PASSWORD")),
         host=host,
         port=port,
@@ -139,9 +155,11 @@ def write_marker(lock: TextIO, host: str, port: int) -> None:
 
 
 def raise_file_limit() -> None:
-    """Raise the limit of open files to the system's maximum, FILES at most."""
+    """Raise the limit of open files to the system's maximum, MOST_OPEN_FILES at most."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, hard)
+    wanted = MOST_OPEN_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(MOST_OPEN_FILES, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
@@ -173,12 +191,12 @@ def describe_start(first_run: FirstRun | None, host: str, port: int) -> str:
     It has the first secrets (once), the address, and a hint when host names are not allowed yet.
     """
     address = f"http://{REACHABLE_HOSTS.get(host, format_host(host))}:{port}"
-    lines = [describe_first_run(first_run, address)] if first_run is not None else []
-    listens = (
-        f" listens on {format_host(host)}:{port} (all addresses) and"
-        if host in REACHABLE_HOSTS
-        else ""
-    )
+    lines = []
+    if first_run is not None:
+        lines.append(describe_first_run(first_run, address))
+    listens = ""
+    if host in REACHABLE_HOSTS:
+        listens = f" listens on {format_host(host)}:{port} (all addresses) and"
     lines.append(
         f"proxysite {settings.VERSION}{listens} serves {address}, admin {address}/admin/ "
         "(Ctrl+C ends it)"
@@ -189,7 +207,7 @@ def describe_start(first_run: FirstRun | None, host: str, port: int) -> str:
 
 
 def format_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host or "0.0.0.0"  # noqa: S104 - shown, not listened on
+    return host_names.bracket_ipv6(host) or "0.0.0.0"  # noqa: S104 - shown, not listened on
 
 
 def describe_first_run(first_run: FirstRun, address: str) -> str:
@@ -197,19 +215,18 @@ def describe_first_run(first_run: FirstRun, address: str) -> str:
     hello = '{"model": "echo", "messages": [{"role": "user", "content": "Hello!"}]}'
     headers = f"-H 'Authorization: Bearer {first_run.api_key}' -H 'Content-Type: application/json'"
     curl = f"curl {address}/v1/chat/completions {headers} -d '{hello}'"
-    return "\n".join(
-        (
-            "",
-            "This is shown once:",
-            f"  administrator  {first_run.username}",
-            f"  password       {first_run.password}",
-            f"  admin          {address}/admin/",
-            f"  API key        {first_run.api_key}",
-            "",
-            "Try it:",
-            f"  {curl}",
-            "",
-            *(f"  {line}" for line in first_run.import_lines),
-            *([""] if first_run.import_lines else []),
-        )
-    )
+    lines = [
+        "",
+        "This is shown once:",
+        f"  administrator  {first_run.username}",
+        f"  password       {first_run.password}",
+        f"  admin          {address}/admin/",
+        f"  API key        {first_run.api_key}",
+        "",
+        "Try it:",
+        f"  {curl}",
+        "",
+    ]
+    if first_run.import_lines:
+        lines += [*(f"  {line}" for line in first_run.import_lines), ""]
+    return "\n".join(lines)

@@ -1,8 +1,8 @@
-"""docker/ without a container engine: what the files promise, and the very processes that
-compose.yaml names at work on Postgres and Redis, from a copy of what the image would hold.
+"""docker/ without a container engine: the very processes that compose.yaml names at work.
+
+They run on Postgres and Redis, from a copy of what the image would hold.
 """
 
-import json
 import os
 import re
 import shutil
@@ -31,182 +31,6 @@ TOLD = {name: f"the-{name}" for name in SECRETS}
 OURS = ("web", "worker", "beat")
 
 
-def arguments(instruction: str) -> list[str]:
-    return [given for word, given in composefile.dockerfile() if word == instruction]
-
-
-def health_check() -> list[str]:
-    """The command of the Dockerfile's HEALTHCHECK."""
-    (given,) = arguments("HEALTHCHECK")
-    return json.loads(given.partition("CMD ")[2])
-
-
-# --- what the files promise -----------------------------------------------------------------------
-def test_compose_has_the_five_services():
-    assert composefile.services(TOLD).keys() == {*OURS, "postgres", "redis"}
-
-
-@pytest.mark.parametrize("name", SECRETS)
-def test_compose_refuses_to_start_without_a_secret(name):
-    for missing in ({name: ""}, None):
-        env = (
-            TOLD | missing
-            if missing
-            else {other: TOLD[other] for other in SECRETS if other != name}
-        )
-        with pytest.raises(composefile.Unset, match=name):
-            composefile.services(env)
-
-
-def test_no_secret_is_written_down():
-    services = composefile.compose()["services"]
-    for name, service in services.items():
-        for variable, value in service.get("environment", {}).items():
-            if re.search("SECRET|PASSWORD|KEY|PEPPER|TOKEN", variable):
-                assert re.match(r"\$\{\w+:\?", value), f"{name}: {variable}"
-    password = re.compile(r"://[^/@]*:(?!\$\{POSTGRES_PASSWORD:\?)[^/@]+@")
-    assert not password.search((ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8"))
-    for word in ("ENV", "ARG"):
-        assert not re.search("SECRET|PASSWORD|_KEY|PEPPER|TOKEN", " ".join(arguments(word)))
-
-
-def test_only_web_is_published_and_only_on_this_machine():
-    services = composefile.services(TOLD)
-    published = {
-        name: service["ports"] for name, service in services.items() if service.get("ports")
-    }
-    assert published == {"web": ["127.0.0.1:8000:8000"]}
-    assert not any("network_mode" in service for service in services.values())
-    for name in ("postgres", "redis"):
-        assert services[name]["networks"] == ["inside"]
-    assert composefile.compose()["networks"]["inside"] == {"internal": "true"}
-
-
-def test_every_container_is_as_weak_as_can_be():
-    for name, service in composefile.services(TOLD).items():
-        assert service["read_only"] == "true", name
-        assert service["cap_drop"] == ["ALL"], name
-        assert service["security_opt"] == ["no-new-privileges:true"], name
-        assert "privileged" not in service, name
-        if name not in OURS:
-            assert service["user"] == name
-    user = arguments("USER")[-1]  # of the last stage: what runs
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
-    instructions = [word for word, _ in composefile.dockerfile()]
-    assert instructions.index("USER") < instructions.index("CMD")
-    assert "RUN" not in instructions[instructions.index("USER") :]
-
-
-def test_every_service_says_whether_it_is_healthy():
-    services = composefile.services(TOLD)
-    assert health_check()[0] == "python"
-    for name in ("worker", "postgres", "redis"):
-        assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
-    assert services["web"]["depends_on"] == {
-        name: {"condition": "service_healthy"} for name in ("postgres", "redis")
-    }
-    for name in ("worker", "beat"):
-        assert services[name]["depends_on"] == {"web": {"condition": "service_healthy"}}
-
-
-def test_what_must_last_is_in_named_volumes():
-    services = composefile.services(TOLD)
-    mounted = {
-        volume.split(":")[0] for service in services.values() for volume in service["volumes"]
-    }
-    assert mounted == composefile.compose()["volumes"].keys()
-    assert {f"home:{path}" for path in arguments("VOLUME")} == set(services["web"]["volumes"])
-
-
-def test_compose_sets_nothing_that_the_settings_do_not_know():
-    source = (ROOT / "proxysite" / "settings.py").read_text(encoding="utf-8")
-    known = set(re.findall(r'(?:env(?:\.\w+)?|secret)\(\s*"(\w+)"', source))
-    for name in OURS:
-        assert composefile.services(TOLD)[name]["environment"].keys() <= known
-
-
-def test_what_a_person_may_set_is_told():
-    text = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
-    variables = {name for _, name, *_ in composefile.VARIABLE.findall(text) if name}
-    told = (ROOT / "docker" / "README.md").read_text(encoding="utf-8")
-    assert {name for name in variables if name not in told} == set()
-
-
-def test_the_image_is_built_from_the_locks():
-    images = [given.split()[0] for given in arguments("FROM")]
-    assert all(re.fullmatch(r"[\w/.-]+:\d[\w.-]*", image) for image in images), images
-    (install,) = [given for given in arguments("RUN") if "pip install" in given]
-    assert "--require-hashes" in install
-    copied = [
-        name for given in arguments("COPY") if "--from" not in given for name in given.split()[:-1]
-    ]
-    assert [name for name in copied if name != "."] == ["requirements/production.txt"]
-    assert not composefile.ignored("requirements/production.txt")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(
-            ".env",
-            ".env.production",
-            "docker/.env",
-            "proxysite/.env",
-            "api/views/.env.local",
-            ".envrc",
-        ),
-        *(
-            "var/secrets.env",
-            "var/proxysite.sqlite3",
-            "var/journal/1",
-            "var/spool/1",
-            "secrets.env",
-        ),
-        *("db.sqlite3", "proxysite.sqlite3-wal", "api/db.sqlite3", "tokens/old.sqlite3-journal"),
-        *("tokens.txt", "tokens.csv", "my-tokens/list.txt", "proxysite.dump", "id_rsa", "notes.md"),
-        *(
-            ".git/config",
-            ".venv/bin/python",
-            ".ci/run",
-            ".interop/npm/x.js",
-            "node_modules/a.js",
-            "conftest.py",
-        ),
-        *(
-            "api/tests/test_keys.py",
-            "proxysite/tests/npm/package.json",
-            "api/__pycache__/keys.cpython-312.pyc",
-        ),
-        *("requirements/development.txt", "benchmarks/run.py", "docker/compose.yaml"),
-    ],
-)
-def test_what_stays_out_of_the_image(path):
-    assert composefile.ignored(path)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(
-            "manage.py",
-            "LICENSE",
-            "requirements/production.txt",
-            "proxysite/settings.py",
-            "tokens/models.py",
-        ),
-        *(
-            "api/views/chat.py",
-            "providers/migrations/0001_initial.py",
-            "conversations/strategies/direct.py",
-        ),
-        *("tokens/management/commands/import_tokens.py", "templates/admin/base_site.html"),
-    ],
-)
-def test_what_goes_into_the_image(path):
-    assert not composefile.ignored(path)
-
-
-# --- the processes at work ------------------------------------------------------------------------
 @contextmanager
 def fresh_database() -> Iterator[str]:
     """The URL of an empty database on the Postgres of DATABASE_URL; it is dropped at the end."""
@@ -265,7 +89,7 @@ class Containers:
         """What the Dockerfile sets, then what compose sets; the two addresses are this
         machine's.
         """
-        (settings,) = arguments("ENV")
+        (settings,) = composefile.arguments("ENV")
         image = dict(item.split("=", 1) for item in settings.split())
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # /venv/bin:$PATH
         image |= {"PATH": path, "PROXYSITE_HOME": str(self.data), "HOSTNAME": socket.gethostname()}
@@ -300,7 +124,10 @@ class Containers:
         return ran.stdout
 
     def healthy(self, name: str) -> bool:
-        test = self.services[name].get("healthcheck", {}).get("test") or ["CMD", *health_check()]
+        test = self.services[name].get("healthcheck", {}).get("test") or [
+            "CMD",
+            *composefile.health_check(),
+        ]
         command = ["sh", "-c", test[1]] if test[0] == "CMD-SHELL" else test[1:]
         return self.run(name, *command).returncode == 0
 
