@@ -47,13 +47,16 @@ class Ending:
     error_code: str = ""
 
 
+COMPLETE = Ending(Status.COMPLETE, 200)
+
+
 def classify_ending(error: BaseException | None, has_begun: bool) -> Ending:
     """Return the ending that stands for the exception that ended the answer, or for None.
 
     `has_begun` is true when chunks had come before.
     """
     if error is None:
-        return Ending(Status.COMPLETE, 200)
+        return COMPLETE
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         return Ending(Status.ABANDONED, CLIENT_CLOSED_STATUS)
     status = Status.TRUNCATED if has_begun else Status.ERROR

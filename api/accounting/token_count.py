@@ -70,7 +70,9 @@ def split_calls(meter: UsageMeter) -> tuple[TokenUsage, list[Uncounted]]:
     """
     total = TokenUsage()
     uncounted = []
-    for call in meter.answered_calls():
+    for call in meter.calls:
+        if not call.is_answered:
+            continue
         reported_usage = parse_usage(call.reported)
         if reported_usage is not None:
             total += reported_usage

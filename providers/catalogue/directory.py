@@ -112,14 +112,16 @@ def choose_usable(candidates: list[Candidate], request: ChatRequest) -> list[Can
 
     Raises InvalidRequest, with the problem of the first one, when there is none.
     """
-    problems = [candidate.find_problem(request) for candidate in candidates]
-    usable = [
-        candidate
-        for candidate, problem in zip(candidates, problems, strict=True)
-        if problem is None
-    ]
-    if problems[0] is not None and not usable:
-        param, sentence = problems[0]
+    usable = []
+    first_problem = None
+    for candidate in candidates:
+        problem = candidate.find_problem(request)
+        if problem is None:
+            usable.append(candidate)
+        elif first_problem is None:
+            first_problem = problem
+    if first_problem is not None and not usable:
+        param, sentence = first_problem
         raise InvalidRequest(sentence, param=param, code="unsupported_parameter")
     if len(usable) > 1:
         usable = sort_by_weight(usable)

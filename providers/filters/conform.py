@@ -218,7 +218,9 @@ def conform_message(message: JsonObject) -> None:
         if not message["tool_calls"]:
             del message["tool_calls"]
     for name in TEXT_FIELDS & message.keys():
-        message[name] = as_text(message[name])
+        value = message[name]
+        if type(value) is not str and value is not None:
+            message[name] = as_text(value)
 
 
 def normalize_final_reason(reason: object) -> str:

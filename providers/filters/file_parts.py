@@ -32,7 +32,7 @@ def rewrite_file_parts(body: JsonObject, model: UpstreamModel) -> JsonObject:
 
     A body without file parts is returned itself.
     """
-    if next(find_file_parts(body["messages"]), None) is None:
+    if not has_file_parts(body["messages"]):
         return body
     return body | {
         "messages": [convert_message_files(message, model) for message in body["messages"]]
@@ -71,7 +71,10 @@ def convert_part(part: JsonObject, model: UpstreamModel) -> JsonObject:
 
 def has_file_parts(messages: Iterable[JsonObject]) -> bool:
     """Return whether some message has a file."""
-    return next(find_file_parts(messages), None) is not None
+    for message in messages:
+        if isinstance(message.get("content"), list) and next(find_file_parts([message]), None):
+            return True
+    return False
 
 
 def copy_file_messages(messages: Iterable[JsonObject]) -> list[JsonObject]:

@@ -140,10 +140,6 @@ class UsageMeter(Struct):
         self.calls.append(call)
         return call
 
-    def answered_calls(self) -> list[MeteredCall]:
-        """Return the calls that count: those that an upstream answered."""
-        return [call for call in self.calls if call.is_answered]
-
     def as_openai(self) -> JsonObject | None:
         """Return the usage of the request in OpenAI's form, None before the ledger counted it.
 
@@ -163,8 +159,9 @@ class UsageMeter(Struct):
     def sum_reported(self) -> JsonObject | None:
         """Return the sum of the usage objects that the upstreams reported, None without any."""
         total: object = None
-        for call in self.answered_calls():
-            total = sum_usage(total, call.reported)
+        for call in self.calls:
+            if call.is_answered:
+                total = sum_usage(total, call.reported)
         return total if isinstance(total, dict) else None
 
 
@@ -219,7 +216,8 @@ def parse_usage(usage: object) -> TokenUsage | None:
     if prompt is None or completion is None:
         return None
     cached = parse_detail(usage, "prompt_tokens_details", "cached_tokens")
-    cached = cached or parse_count(usage.get("cached_tokens")) or 0
+    if not cached and usage.get("cached_tokens"):
+        cached = parse_count(usage["cached_tokens"]) or 0
     reasoning = parse_detail(usage, "completion_tokens_details", "reasoning_tokens")
     cache_write = parse_detail(usage, "prompt_tokens_details", "cache_write_tokens")
     return TokenUsage(prompt, completion, reasoning, cached, cache_write=cache_write)
@@ -228,6 +226,6 @@ def parse_usage(usage: object) -> TokenUsage | None:
 def parse_detail(usage: JsonObject, group: str, name: str) -> int:
     """Return a count of a group of details, 0 when there is none that is plausible."""
     details = usage.get(group)
-    if not isinstance(details, dict):
+    if not isinstance(details, dict) or not details.get(name):
         return 0
-    return parse_count(details.get(name)) or 0
+    return parse_count(details[name]) or 0

@@ -18,8 +18,9 @@ def conform_whole_answer(request: ChatRequest, answer: JsonObject) -> Chunk:
     choices = require_objects(answer.get("choices"))
     if request.endpoint != CHAT:
         return answer
-    if not all(isinstance(choice.get("message"), dict) for choice in choices):
-        raise BadResponse("The upstream's answer has no message.")
+    for choice in choices:
+        if not isinstance(choice.get("message"), dict):
+            raise BadResponse("The upstream's answer has no message.")
     return conform.conform_answer(answer)
 
 
@@ -27,8 +28,9 @@ def require_objects(items: object) -> list[JsonObject]:
     """Return the items of an answer. Raises BadResponse unless they are a list of objects."""
     if not isinstance(items, list) or not items:
         raise BadResponse("The upstream's answer has no content.")
-    if not all(isinstance(item, dict) for item in items):
-        raise BadResponse("The upstream's answer has no content.")
+    for item in items:
+        if not isinstance(item, dict):
+            raise BadResponse("The upstream's answer has no content.")
     return items
 
 

@@ -103,4 +103,4 @@ class BodyShare:
 def largest_body_bytes() -> int:
     """Return how large one body may be: the smallest of the limits that are set."""
     limits = (settings.BODY_LIMIT_BYTES, settings.BODIES_BYTES, settings.BODIES_BYTES_PER_KEY)
-    return int(min(limit for limit in limits if limit))
+    return int(min(filter(None, limits)))

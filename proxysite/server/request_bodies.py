@@ -163,8 +163,10 @@ def require_readable_address(scope: Message) -> None:
 
 def announced_bytes(scope: Message) -> int:
     """Return the announced length of the body in bytes; 0 when the request announces none."""
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(length) if length.isdigit() else 0
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
 
 
 def refuse_large_announced(scope: Message, limit_bytes: int) -> None:
@@ -185,9 +187,12 @@ async def read_body(
     Raises BodyTooLarge, Saturated and KeyLimitExceeded (before reading, if the length is
     announced), RequestTimeout, CallerLeft.
     """
-    refuse_large_announced(scope, limit_bytes)
     if WHOLE_REQUEST in scope:
-        return cast(bytes, (await receive())["body"])
+        body = cast(bytes, (await receive())["body"])
+        if len(body) > limit_bytes:
+            raise body_too_large(limit_bytes)
+        return body
+    refuse_large_announced(scope, limit_bytes)
     size_bytes = announced_bytes(scope)
     if share is not None and size_bytes > COUNTED_BYTES:
         share.require_room(size_bytes)

@@ -76,10 +76,6 @@ class CandidateWalk:
         self._single_stream = SingleStream(request, pool, self._chooser, self.tries)
         self.metered_call = trace.meter.begin_call(request.body)
 
-    @property
-    def deadline(self) -> float:
-        return self.tries.deadline
-
     # --- the next choice --------------------------------------------------------------------------
     def choose_first(self) -> Choice | None:
         """Return the first choice if it needs no waiting, else None: most requests need no more."""
@@ -172,7 +168,7 @@ class CandidateWalk:
             choice = await self._single_stream.claim_choice(choice, candidates)
             if choice is not None or not self._chooser.has_tokens_on_trial:
                 return choice
-            if time.perf_counter() >= self.deadline:
+            if time.perf_counter() >= self.tries.deadline:
                 return None
             await asyncio.sleep(TRIAL_POLL_SECONDS)
 
@@ -183,7 +179,7 @@ class CandidateWalk:
         token_id = choice.entry.id if choice.entry else None
         name = choice.candidate.model.name
         attempt = self.trace.add_attempt(upstream.name, name, token_id, upstream.id)
-        attempt.deadline = self.deadline
+        attempt.deadline = self.tries.deadline
         if self.tries.last_error is not None or settings.MAX_ATTEMPTS == 1:
             attempt.may_resend = self.tries.may_resend()
         self.metered_call.attempt = attempt

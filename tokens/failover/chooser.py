@@ -56,9 +56,12 @@ class Chooser:
 
     def has_single_streams(self, candidates: Sequence[Candidate]) -> bool:
         """Return whether a candidate's tokens allow one stream at a time, which must be claimed."""
-        return self._pool.is_shared and any(
-            candidate.adapter.has_single_stream for candidate in candidates
-        )
+        if not self._pool.is_shared:
+            return False
+        for candidate in candidates:  # noqa: SIM110 - a generator would cost each request more
+            if candidate.adapter.has_single_stream:
+                return True
+        return False
 
     def choose_next(self, candidates: Sequence[Candidate]) -> Choice | None:
         """Return the next candidate with a token not yet tried; providers that failed come last.

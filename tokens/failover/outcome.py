@@ -66,7 +66,7 @@ def describe_outcome(walk: "CandidateWalk") -> GatewayError:
         return _describe_caller_tokens(last)
     if last is not None and not isinstance(last, TokenError):
         return _describe_last_error(last)
-    if time.perf_counter() >= walk.deadline:
+    if time.perf_counter() >= walk.tries.deadline:
         tried = _format_number(len(walk.tries.failed_token_ids), "token")
         text = f"The request's time was over after {tried} had been tried."
         return DeadlineExceeded(text, retry_after_seconds=RETRY_SOON_SECONDS)

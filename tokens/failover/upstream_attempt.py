@@ -96,14 +96,14 @@ class UpstreamAttempt:
         order = RenewalOrder(entry.id, entry.sealed, is_rejected=is_rejected)
         adapter = self.choice.candidate.adapter
         try:
-            async with asyncio.timeout(self._walk.deadline - time.perf_counter()):
+            async with asyncio.timeout(self._walk.tries.deadline - time.perf_counter()):
                 await self._walk.pool.renewals.renew_and_wait(adapter, order)
         except TimeoutError:
             raise UpstreamTimeout("The token was not renewed in time.") from None
 
     def require_time(self) -> None:
         """Raise UpstreamTimeout when the request's deadline has passed."""
-        if time.perf_counter() >= self._walk.deadline:
+        if time.perf_counter() >= self._walk.tries.deadline:
             raise UpstreamTimeout("The answer took longer than a request may.")
 
     # --- outcomes ---------------------------------------------------------------------------------
