@@ -45,7 +45,8 @@ CONVERSION_ERRORS = (TypeError, ValueError, OverflowError)
 def build_insert_sql(placeholder: str) -> str:
     """Return the statement that inserts one row; `placeholder` is the driver's for one value."""
     placeholders = ", ".join([placeholder] * len(COLUMNS))
-    return f"INSERT INTO {TABLE} ({COLUMN_NAMES}) VALUES ({placeholders}) {SKIP_EXISTING}"  # noqa: S608
+    insert = f"INSERT INTO {TABLE} ({COLUMN_NAMES}) VALUES ({placeholders})"  # noqa: S608
+    return f"{insert} {SKIP_EXISTING}"
 
 
 def require_column_count(rows: list[Row]) -> None:

@@ -1,5 +1,6 @@
 """Delete rows in the admin without blocking anybody, and show the progress of each deletion."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -58,8 +59,8 @@ class SlicedDeletion:
         self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """Run Django's view without its transaction: each slice has a transaction of its own."""
-        page: HttpResponse = self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]
-        return page
+        show_page: Callable[..., HttpResponse] = self._delete_view  # type: ignore[attr-defined]
+        return show_page(request, object_id, extra_context)
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         self.delete_or_leave_rest(request, [obj])

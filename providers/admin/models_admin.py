@@ -5,7 +5,7 @@ processes miss a change.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -75,7 +75,8 @@ class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "public_id" in self.fields:  # absent for users who may only view
-            self.fields["public_id"].choices = self.list_public_id_choices()  # type: ignore[attr-defined]
+            field = cast("forms.ChoiceField", self.fields["public_id"])
+            field.choices = self.list_public_id_choices()
 
     def list_public_id_choices(self) -> Iterable[tuple[str, str]]:
         """Return every public id, and the alias's present one even when no model has it now."""
