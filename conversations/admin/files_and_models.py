@@ -80,7 +80,7 @@ class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         choices = {
             "strategy": strategies.list_strategies(),
-            "base": ChatModel.objects.all().public_ids(),
+            "base": ChatModel.objects.all().list_public_ids(),
         }
         for name, values in choices.items():
             if name in self.fields:  # absent for users who may only view

@@ -80,7 +80,7 @@ class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def list_public_id_choices(self) -> Iterable[tuple[str, str]]:
         """Return every public id, and the alias's present one even when no model has it now."""
-        names = {*ChatModel.objects.all().public_ids(), self.instance.public_id} - {""}
+        names = {*ChatModel.objects.all().list_public_ids(), self.instance.public_id} - {""}
         return [("", "---------"), *((name, name) for name in sorted(names))]
 
     def clean_alias(self) -> str:
@@ -102,7 +102,7 @@ class ModelAliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelAlias]:
         """Return the aliases, each with `is_served`: whether a model answers for it."""
-        served = ChatModel.objects.served().filter(public_id=OuterRef("public_id"))
+        served = ChatModel.objects.filter_served().filter(public_id=OuterRef("public_id"))
         rows: QuerySet[ModelAlias] = super().get_queryset(request)
         return rows.annotate(is_served=Exists(served))
 

@@ -17,11 +17,12 @@ from providers.models.validators import MODEL_ID_VALIDATOR, capabilities_exist, 
 
 
 class ChatModelQuerySet(models.QuerySet["ChatModel"]):
-    def served(self) -> "ChatModelQuerySet":
+    def filter_served(self) -> "ChatModelQuerySet":
         """Return the models that can be called: they and their providers are enabled."""
         return self.filter(enabled=True, provider__enabled=True)
 
-    def public_ids(self) -> list[str]:
+    def list_public_ids(self) -> list[str]:
+        """Return the names that callers write for these models, each once and sorted."""
         return sorted(set(self.values_list("public_id", flat=True)))
 
 
