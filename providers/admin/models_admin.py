@@ -60,7 +60,7 @@ class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             },
         ),
         ("What it can do", {"fields": ("capabilities", "context_window")}),
-        ("Thinking and search", {"fields": ("thinks", "thinking", "search")}),
+        ("Thinking and search", {"fields": ("thinking_format", "thinking", "search")}),
         ("For its adapter", {"fields": ("options",), "classes": ("collapse",)}),
     )
 

@@ -20,7 +20,7 @@ MODEL_COLUMNS = (
     "weight",
     "capabilities",
     "context_window",
-    "thinks",
+    "thinking_format",
     "thinking",
     "search",
     "options",
