@@ -12,7 +12,8 @@ import pytest
 from django.conf import settings
 
 from proxysite.configuration import env_file, locations
-from proxysite.configuration.declarations import Environment, InvalidSettings
+from proxysite.configuration.declarations import Environment
+from proxysite.configuration.setting_types import InvalidSettings
 
 FILE = settings.BASE_DIR / "proxysite" / "settings.py"
 EXAMPLE = (settings.BASE_DIR / ".env.example").read_text(encoding="utf-8")
