@@ -171,7 +171,7 @@ class Ledger:
             trace.meter.counted = token_count.estimate_request(trace.meter)
             self._queue_row(trace, ending)
             raise
-        except Exception:
+        except Exception:  # whatever fails in counting, the request has its record
             logger.exception("the tokens of a request could not be counted")
             trace.meter.counted = TokenUsage(estimated=True)
         await self._queue_row(trace, ending)
@@ -220,10 +220,10 @@ class Ledger:
                 await self._row_writer.write_rows(rows)
         except WriteFailed as error:
             self._refuse_requests(DISK_FULL if error.disk_full else DATABASE_AWAY, error)
-        except Exception as error:
+        except Exception as error:  # whatever keeps rows from being written, they are kept
             logger.exception("rows could not be written by a fault of ours")
             self._refuse_requests(DATABASE_AWAY, error)
-        except BaseException:
+        except BaseException:  # the writing task is cancelled: the next one writes the batch
             self._waiting_rows = batch + self._waiting_rows
             raise
         if self.is_suspended:

@@ -102,7 +102,7 @@ def release_on_failure(lease: DocumentLease) -> Iterator[None]:
             lease, DocumentState.EMPTY if is_empty else DocumentState.ERROR, reason
         )
         raise
-    except BaseException:
+    except BaseException:  # whatever ends the work, another process may claim the document
         with suppress(DatabaseError):
             release_document(lease)
         raise

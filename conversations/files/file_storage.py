@@ -94,7 +94,7 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
     except OSError as error:
         remove_file_bytes(row.id)
         raise Saturated("There is no room for files here now.", retry_after_seconds=60) from error
-    except BaseException:
+    except BaseException:  # whatever ends the upload: bytes without a row would never be deleted
         remove_file_bytes(row.id)
         raise
     return row

@@ -68,7 +68,7 @@ def begin_turn(turn_request: TurnRequest, until: float = math.inf) -> TurnStart:
     if created.turn.status == TurnStatus.QUEUED:
         try:
             write_remaining_items(created, until)
-        except BaseException:
+        except BaseException:  # whatever ends the write: a queued turn would never be answered
             delete_turn(created.turn_start)
             raise
     return created.turn_start
