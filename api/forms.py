@@ -1,7 +1,7 @@
 """The form of API keys in the admin."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -28,7 +28,8 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
         if self.instance.pk is not None:
             del self.fields["form_number"]
         if "allowed_models" in self.fields:  # absent for users who may only view
-            self.fields["allowed_models"].choices = self.list_model_choices()  # type: ignore[attr-defined]
+            field = cast("forms.MultipleChoiceField", self.fields["allowed_models"])
+            field.choices = self.list_model_choices()
 
     def list_model_choices(self) -> Iterable[tuple[str, str]]:
         """Return every allowable model, and those of the key that no longer exist."""

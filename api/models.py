@@ -21,7 +21,7 @@ def is_list_of_text(value: object) -> None:
 
 
 class KeyQuerySet(models.QuerySet["ApiKey"]):
-    def valid(self) -> "KeyQuerySet":
+    def filter_valid(self) -> "KeyQuerySet":
         """Return the keys that are accepted now: not revoked, not expired, with an active user."""
         now = timezone.now()
         return self.filter(

@@ -12,8 +12,8 @@ UNSTEADY_SHARE = 0.5  # share of its requests that an unsteady token fails
 BEARER = re.compile(rb"authorization: bearer sk-made-up-([0-9a-f]{32})", re.IGNORECASE)
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 WHOLE_ANSWER = (
-    b'{"id":"x","object":"chat.completion","created":1,"model":"bench","choices":[{"index":0,"message":'
-    b'{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],'
+    b'{"id":"x","object":"chat.completion","created":1,"model":"bench","choices":['
+    b'{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
 )
 CHUNK = (

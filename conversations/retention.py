@@ -123,7 +123,7 @@ def raw_delete_rows(rows: QuerySet[Any]) -> int:
 
 def delete_all_expired() -> tuple[int, int]:
     """Delete expired conversations and documents; return how many of each."""
-    conversation_count = delete_conversations(Conversation.objects.expired())
+    conversation_count = delete_conversations(Conversation.objects.filter_expired())
     document_count = 0
     while count := delete_documents(Document.objects.filter(pk__in=list_expired_document_ids())):
         document_count += count
@@ -132,7 +132,7 @@ def delete_all_expired() -> tuple[int, int]:
 
 
 def list_expired_document_ids() -> list[str]:
-    return list(Document.objects.expired().values_list("pk", flat=True)[:DOCUMENTS_AT_ONCE])
+    return list(Document.objects.filter_expired().values_list("pk", flat=True)[:DOCUMENTS_AT_ONCE])
 
 
 def purge_search_index() -> None:

@@ -31,8 +31,8 @@ class Capability(models.TextChoices):
     REASONING = "reasoning", "reasoning output"
 
 
-class Thinks(models.TextChoices):
-    """The place where a model puts its thinking."""
+class ThinkingFormat(models.TextChoices):
+    """The form in which an upstream sends a model's thinking."""
 
     SEPARATE = "separate", "in a field of its own, or nowhere"
     TAGGED = "tagged", "in the text, between tags"

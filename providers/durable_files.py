@@ -27,7 +27,7 @@ def write_durable_file(path: Path, pieces: Iterable[bytes], *, overwrite: bool =
         else:
             os.link(draft, path)
             os.unlink(draft)
-    except BaseException:
+    except BaseException:  # whatever ends the write, also an error of `pieces`
         Path(draft).unlink(missing_ok=True)
         raise
     sync_directory(path.parent)

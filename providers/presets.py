@@ -23,7 +23,7 @@ K2THINK_MODEL: JsonObject = {
     "public_id": "MBZUAI-IFM/K2-Think-v2",
     "upstream_name": "MBZUAI-IFM/K2-Think-v2",
     "capabilities": ["chat", "reasoning"],
-    "thinks": "implied",
+    "thinking_format": "implied",
 }
 # clients of the site also use the first version's id, and -nothink for the answer alone; the site
 # puts thinking inside the text: here it is reasoning_content, and `"reasoning_format": "raw"` asks

@@ -7,4 +7,5 @@ class ProxysiteConfig(AppConfig):
     name = "proxysite"
 
     def ready(self) -> None:
-        from proxysite import celery, checks  # noqa: F401 - whoever orders a task needs the app's broker
+        # whoever orders a task needs the app's broker
+        from proxysite import celery, checks  # noqa: F401

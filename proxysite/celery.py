@@ -127,7 +127,8 @@ class EmbeddedCelery:
         """
         from django.conf import settings
 
-        lock = open(settings.HOME.make_path("worker.lock"), "w")  # noqa: SIM115 - held as long as the process lives
+        # the lock is held as long as the process lives
+        lock = open(settings.HOME.make_path("worker.lock"), "w")  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -17,7 +17,7 @@ from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from proxysite.configuration.declarations import DeclaredSetting
+from proxysite.configuration.setting_types import DeclaredSetting
 from proxysite.configuration.setting_values import DEFAULT, ENVIRONMENT
 from proxysite.first_run import markers
 

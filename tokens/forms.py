@@ -3,7 +3,7 @@
 Secrets are written only and never rendered, not even after a mistake in another field.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -114,8 +114,9 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
                 for kind in registry.list_adapter_kinds()
                 if registry.get_adapter_class(kind).can_sign_in
             ]
-            self.fields["provider"].queryset = Provider.objects.filter(kind__in=kinds)  # type: ignore[attr-defined]
-            self.fields["provider"].help_text = "Those where accounts sign in."
+            provider_field = cast("forms.ModelChoiceField[Provider]", self.fields["provider"])
+            provider_field.queryset = Provider.objects.filter(kind__in=kinds)
+            provider_field.help_text = "Those where accounts sign in."
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"].lower()

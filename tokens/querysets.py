@@ -64,7 +64,7 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         """
         of_called_providers = (
             self.filter(provider__enabled=True)
-            .exclude(provider__in=Provider.objects.set_aside_ids())
+            .exclude(provider__in=Provider.objects.list_set_aside_ids())
             .exclude(provider__mode="guest")
         )
         return of_called_providers.exclude(DISABLED_BY_PERSON)
@@ -75,6 +75,7 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
 
     @staticmethod
     def is_unexpired(now: datetime) -> Q:
+        """Return the condition that a token has not expired at `now`."""
         return Q(expires_at=None) | Q(expires_at__gt=now)
 
     def count_by_activity(self) -> dict[str, int]:
@@ -165,6 +166,7 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
         return self.update(strikes=0, state="active", rests_until=None, reason="", cause=cause)
 
     def mark_disabled(self, reason: str, cause: str = "") -> int:
+        """Disable the tokens for `reason`. Return the number of rows changed."""
         return self.update(state="disabled", reason=reason[:REASON_LENGTH], cause=cause)
 
     def mark_unreadable(self, cause: str = "") -> int:

@@ -10,14 +10,13 @@ the spool cannot take, on a full disk, are kept in memory and tried again.
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from api.accounting import journal, token_count, usage_rows
-from api.accounting.recovery import REPLAY_BATCH_ROWS, Recovery, RowWriter
+from api.accounting.recovery import Recovery, RowWriter
 from api.accounting.spool import Row, Spool, SpoolFull
 from api.accounting.unwritten import UnwrittenRows
 from api.accounting.write_errors import DISK_FULL, WriteFailed, is_disk_full
@@ -85,14 +84,13 @@ class Ledger:
 
     def __init__(self, writer: Writer, spool: Spool, journal_directory: Path) -> None:
         self._writer = writer
-        self._spool = spool
         self._row_writer = RowWriter(writer, spool)
         self._recovery = Recovery(self._row_writer, spool, journal_directory)
         self._journal_directory = journal_directory
         self._journal = journal.Journal(journal_directory)
         self._slots_by_request: dict[str, int] = {}
         self._waiting_rows: list[WaitingRow] = []
-        self._unwritten_rows = UnwrittenRows(self._journal, settings.UNWRITTEN_LIMIT_BYTES)
+        self._unwritten_rows = UnwrittenRows(self._journal, spool, settings.UNWRITTEN_LIMIT_BYTES)
         self._wake_event = asyncio.Event()
         self._is_writing = True
         self.refusal_reason = ""
@@ -176,7 +174,7 @@ class Ledger:
             trace.meter.counted = token_count.estimate_request(trace.meter)
             self._queue_row(trace, ending)
             raise
-        except Exception:
+        except Exception:  # whatever fails in counting, the request has its record
             logger.exception("the tokens of a request could not be counted")
             trace.meter.counted = TokenUsage(estimated=True)
         await self._queue_row(trace, ending)
@@ -225,10 +223,10 @@ class Ledger:
                 await self._row_writer.write_rows(rows)
         except WriteFailed as error:
             self._refuse_requests(DISK_FULL if error.disk_full else DATABASE_AWAY, error)
-        except Exception as error:
+        except Exception as error:  # whatever keeps rows from being written, they are kept
             logger.exception("rows could not be written by a fault of ours")
             self._refuse_requests(DATABASE_AWAY, error)
-        except BaseException:
+        except BaseException:  # the writing task is cancelled: the next one writes the batch
             self._waiting_rows = batch + self._waiting_rows
             raise
         if self.is_suspended:
@@ -243,7 +241,7 @@ class Ledger:
     async def _store_for_later(self, batch: list[WaitingRow]) -> None:
         """Write rows to the spool, or keep them in memory when it cannot take them."""
         try:
-            await self._add_to_spool([waiting.row for waiting in batch])
+            await self._unwritten_rows.append_to_spool([waiting.row for waiting in batch])
         except (SpoolFull, OSError) as error:
             if is_disk_full(error):
                 self._refuse_requests(DISK_FULL, error)
@@ -253,21 +251,14 @@ class Ledger:
             for waiting in batch:
                 self._journal.release_slot(waiting.slot)
 
-    async def _add_to_spool(self, rows: list[Row]) -> None:
-        """Write rows to the spool in a thread.
-
-        Raises SpoolFull, OSError.
-        """
-        await asyncio.get_running_loop().run_in_executor(None, self._spool.append_rows, rows)
-
     async def _try_to_resume(self) -> None:
         """Try to write all rows kept for later; accept requests again when that succeeds."""
         try:
             await self.replay_spools()
-            await self._write_unwritten(self._row_writer.write_rows)
+            await self._unwritten_rows.write_all(self._row_writer.write_rows)
             self._journal.ensure_free_slot()
         except WriteFailed as error:
-            await self._spool_unwritten()
+            await self._unwritten_rows.move_to_spool()
             if error.disk_full or not self._unwritten_rows:
                 self._refuse_requests(DISK_FULL if error.disk_full else DATABASE_AWAY, error)
             await asyncio.sleep(RETRY_SECONDS)
@@ -277,20 +268,6 @@ class Ledger:
         else:
             self.refusal_reason = ""
             logger.warning("requests are taken again")
-
-    async def _write_unwritten(self, write: Callable[[list[Row]], Awaitable[None]]) -> None:
-        """Write the rows that are kept in memory with `write`.
-
-        Raises the errors of `write`.
-        """
-        while some := self._unwritten_rows.oldest_rows(REPLAY_BATCH_ROWS):
-            await write([kept.row for kept in some])
-            self._unwritten_rows.remove_rows(some)
-
-    async def _spool_unwritten(self) -> None:
-        """Move rows from memory to the spool, as far as the disk takes them."""
-        with suppress(SpoolFull, OSError):
-            await self._write_unwritten(self._add_to_spool)
 
     # --- rows of dead processes -------------------------------------------------------------------
     async def replay_spools(self) -> int:
@@ -311,7 +288,7 @@ class Ledger:
         """Write all that waits, and close writer and journal; no request may be running."""
         await self.write_waiting_rows()
         with suppress(WriteFailed):
-            await self._write_unwritten(self._row_writer.write_rows)
-        await self._spool_unwritten()
+            await self._unwritten_rows.write_all(self._row_writer.write_rows)
+        await self._unwritten_rows.move_to_spool()
         await self._writer.close()
         self._journal.close()

@@ -43,8 +43,8 @@ class PostgresWriter:
     async def write_rows(self, rows: list[Row]) -> None:
         import psycopg
 
-        lines = convert_rows(rows, self._format_line)
         try:
+            lines = convert_rows(rows, self._format_line)
             db = self._connection or await self._open_connection()
             try:
                 await self._time_limit.wait_for_work(self._copy_lines(db, lines), db)
@@ -60,7 +60,7 @@ class PostgresWriter:
             raise WriteFailed("the database does not answer") from error
         except RowsRefused:
             raise
-        except Exception as error:
+        except Exception as error:  # rows that are not written are always tried again
             if not isinstance(error, psycopg.Error | OSError):
                 logger.exception("the ledger's writer met an error that it did not expect")
             await self._close_connection()
@@ -104,5 +104,7 @@ class PostgresWriter:
         db = self._connection
         self._connection = None
         if db is not None:
-            with suppress(Exception):  # the connection is not used again
+            import psycopg
+
+            with suppress(psycopg.Error, OSError):  # the connection is not used again
                 await db.close()

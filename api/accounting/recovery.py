@@ -166,7 +166,7 @@ class Recovery:
             return 0  # another process has already written it
         except OSError as error:
             self._unreadable_files.set_file_aside(path, error)
-        except Exception as error:
+        except Exception as error:  # one damaged file must not keep the others from being written
             logger.exception("a file of an ended process could not be handled by a fault of ours")
             self._unreadable_files.set_file_aside(path, error)
         return 0

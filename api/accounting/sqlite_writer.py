@@ -80,15 +80,15 @@ class SqliteWriter:
                 self._write_batch(rows)
         except (WriteFailed, RowsRefused) as error:
             return error
-        except Exception as error:
+        except Exception as error:  # the ledger waits for the answer of this thread
             logger.exception("the ledger's thread met an error that it did not expect")
             self._close_connection()
             return WriteFailed(f"{type(error).__name__}: {error}")
         return None
 
     def _write_batch(self, rows: list[Row]) -> None:
-        values = convert_rows(rows, self._row_values)
         try:
+            values = convert_rows(rows, self._row_values)
             db = self._connection or self._open_connection()
             self._insert_rows(db, values)
         except REFUSAL_ERRORS as error:
@@ -115,7 +115,7 @@ class SqliteWriter:
             try:
                 db.executemany(self.INSERT_SQL, values)
                 db.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # whatever ends the write, other writers wait for the lock
                 if db.in_transaction:  # SQLite has rolled back by itself when the disk is full
                     db.execute("ROLLBACK")
                 raise

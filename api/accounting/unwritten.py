@@ -5,14 +5,18 @@ slot of the journal, whose disk space is already allocated. If this process dies
 writes the row from there.
 """
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import orjson
 
 from api.accounting import usage_rows
 from api.accounting.journal import Journal
-from api.accounting.spool import Row
+from api.accounting.recovery import REPLAY_BATCH_ROWS
+from api.accounting.spool import Row, Spool, SpoolFull
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +35,9 @@ class UnwrittenRows:
     Of rows beyond the limit only the facts in the journal are left.
     """
 
-    def __init__(self, journal: Journal, limit_bytes: int) -> None:
+    def __init__(self, journal: Journal, spool: Spool, limit_bytes: int) -> None:
         self._journal = journal
+        self._spool = spool
         self._limit_bytes = limit_bytes
         self._kept_rows: list[KeptRow] = []
         self._journal_only_slots: list[int] = []  # slots of the rows that only the journal has
@@ -78,3 +83,21 @@ class UnwrittenRows:
         for kept in written_rows:
             self._size_bytes -= kept.size_bytes
             self._journal.release_slot(kept.slot)
+
+    async def write_all(self, write_rows: Callable[[list[Row]], Awaitable[None]]) -> None:
+        """Write the rows with `write_rows`, oldest first, and remove those that are written.
+
+        Raises the errors of `write_rows`.
+        """
+        while oldest := self.oldest_rows(REPLAY_BATCH_ROWS):
+            await write_rows([kept.row for kept in oldest])
+            self.remove_rows(oldest)
+
+    async def move_to_spool(self) -> None:
+        """Move the rows from memory to the spool, as far as the disk takes them."""
+        with suppress(SpoolFull, OSError):
+            await self.write_all(self.append_to_spool)
+
+    async def append_to_spool(self, rows: list[Row]) -> None:
+        """Write any rows to the spool, in a thread. Raises SpoolFull, OSError."""
+        await asyncio.get_running_loop().run_in_executor(None, self._spool.append_rows, rows)

@@ -40,12 +40,16 @@ COLUMN_NAMES = ", ".join(COLUMNS)
 SKIP_EXISTING = "ON CONFLICT (id) DO NOTHING"  # a row that exists is left unchanged
 # Raised by drivers on a value that they cannot send.
 CONVERSION_ERRORS = (TypeError, ValueError, OverflowError)
+# Raised here on a row whose values are of other kinds than its columns. Not among them are errors
+# that say nothing about the row, such as MemoryError: it is written later.
+ROW_ERRORS = (*CONVERSION_ERRORS, ArithmeticError, AttributeError, LookupError, RecursionError)
 
 
 def build_insert_sql(placeholder: str) -> str:
     """Return the statement that inserts one row; `placeholder` is the driver's for one value."""
     placeholders = ", ".join([placeholder] * len(COLUMNS))
-    return f"INSERT INTO {TABLE} ({COLUMN_NAMES}) VALUES ({placeholders}) {SKIP_EXISTING}"  # noqa: S608
+    insert = f"INSERT INTO {TABLE} ({COLUMN_NAMES}) VALUES ({placeholders})"  # noqa: S608
+    return f"{insert} {SKIP_EXISTING}"
 
 
 def require_column_count(rows: list[Row]) -> None:
@@ -57,12 +61,12 @@ def require_column_count(rows: list[Row]) -> None:
 def convert_rows(rows: list[Row], convert_row: Callable[[Row], T]) -> list[T]:
     """Return each row as `convert_row` makes it for a driver.
 
-    Raises RowsRefused on any error in a row.
+    Raises RowsRefused on a row that cannot be converted.
     """
     require_column_count(rows)
     try:
         return [convert_row(row) for row in rows]
-    except Exception as error:
+    except ROW_ERRORS as error:
         raise RowsRefused(f"{type(error).__name__}: {error}") from error
 
 

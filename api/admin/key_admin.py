@@ -39,7 +39,7 @@ class KeyStateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
         match self.value():
             case "valid":
-                return cast(KeyQuerySet, queryset).valid()
+                return cast(KeyQuerySet, queryset).filter_valid()
             case "expired":
                 return queryset.filter(expires_at__lte=timezone.now(), revoked_at=None)
             case "revoked":

@@ -54,7 +54,7 @@ def read_bearer(meta: Mapping[str, Any]) -> str:
 def load_caller(digest: str) -> Caller | None:
     """Return the caller whose key has this digest, or None; one indexed query."""
     row = (
-        ApiKey.objects.valid()
+        ApiKey.objects.filter_valid()
         .filter(digest=digest)
         .values_list("pk", "user_id", "allowed_models", "expires_at", "stores_content")
         .first()

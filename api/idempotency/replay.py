@@ -232,7 +232,7 @@ class Idempotency:
             else:
                 self._start_release(claim)
             raise
-        except BaseException:
+        except BaseException:  # also when the caller left; the key is free for another try
             self._start_release(claim)
             raise
         if not can_store or not isinstance(response, HttpResponse):

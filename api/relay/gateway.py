@@ -163,7 +163,7 @@ class Gateway:
             log_unless_outage(error)
             if is_outage(error):
                 self.ledger.suspend_requests()
-        except Exception:
+        except Exception:  # a fault in one work must not end the others
             logger.exception("housekeeping failed and is tried again later")
 
     async def _write_last_uses_periodically(self) -> None:
@@ -197,7 +197,7 @@ async def repeat_forever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         start_time = time.monotonic()
         try:
             await work()
-        except Exception:
+        except Exception:  # the last one to notice a fault: without the task, its work stops
             logger.exception("housekeeping failed and begins anew")
         if time.monotonic() - start_time > 2 * LONGEST_RESTART_SECONDS:
             pause = RESTART_SECONDS

@@ -119,7 +119,7 @@ async def start_answer(gateway: Gateway, accepted: AcceptedRequest) -> StartedAn
     try:
         trace, batches = await start_strategy(gateway, accepted)
         gateway.ledger.open_record(trace)
-    except BaseException:
+    except BaseException:  # also when the caller left; the turn would stay open
         if accepted.turn is not None:
             await gateway.history.delete_refused_turn(accepted.turn.turn)
         raise

@@ -117,7 +117,7 @@ class StreamAnswer(StreamingHttpResponse):
             if cancelled.args:  # a reason means that the server is shutting down
                 await self._send_error(ShuttingDown("The server is shutting down."))
             raise
-        except Exception:
+        except Exception:  # a fault of ours: the caller gets an error event, and it is raised again
             await self._send_error(InternalError("Something went wrong here."))
             raise
         finally:

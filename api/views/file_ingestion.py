@@ -47,7 +47,7 @@ class FileIngestion(ApiView):
 class IngestionStatus(ApiView):
     def get(self, request: Request, file_id: str) -> Response:
         file = file_storage.find_stored_file(owner_id(request), file_id)
-        document = Document.objects.without_index().filter(file=file).first()
+        document = Document.objects.defer_index().filter(file=file).first()
         return Response(render_file_status(file, document))
 
 

@@ -16,7 +16,7 @@ from providers.protocol.json_types import JsonObject
 def list_model_objects(caller: Caller) -> dict[str, JsonObject]:
     """Return OpenAI's model objects by id, sorted, with aliases among them."""
     objects: dict[str, JsonObject] = {}
-    models = ChatModel.objects.served().select_related("provider")
+    models = ChatModel.objects.filter_served().select_related("provider")
     if caller.provider:
         models = models.filter(provider__name=caller.provider)
     for model in models:

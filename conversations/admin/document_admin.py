@@ -1,5 +1,6 @@
 """The admin of documents: it lists them without their content, and adds files for users."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -113,8 +114,8 @@ class DocumentAdmin(BigTableAdmin):
 
         Reading a document takes seconds, in which others must be able to write.
         """
-        response: HttpResponse = self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
-        return response
+        show_form: Callable[..., HttpResponse] = self._changeform_view  # type: ignore[attr-defined]
+        return show_form(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Document, form: Any, change: bool) -> None:
         """Point to the document that the form has already written."""

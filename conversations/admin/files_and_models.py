@@ -1,6 +1,6 @@
 """The admin of stored files, without their content, and of virtual models."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from django import forms
@@ -80,12 +80,13 @@ class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         choices = {
             "strategy": strategies.list_strategies(),
-            "base": ChatModel.objects.all().public_ids(),
+            "base": ChatModel.objects.all().list_public_ids(),
         }
         for name, values in choices.items():
             if name in self.fields:  # absent for users who may only view
                 names = sorted({*values, getattr(self.instance, name)} - {""})
-                self.fields[name].choices = [EMPTY_CHOICE, *zip(names, names, strict=True)]  # type: ignore[attr-defined]
+                field = cast("forms.ChoiceField", self.fields[name])
+                field.choices = [EMPTY_CHOICE, *zip(names, names, strict=True)]
 
 
 @admin.register(VirtualModel)

@@ -51,7 +51,10 @@ def find_and_record_use(document_key: DocumentKey) -> StoredDocument | None:
         return None
     if row.file_id is None:
         record_document_use(row)
-    if row.state not in DONE_STATES and Document.objects.claimable().filter(pk=row.pk).exists():
+    if (
+        row.state not in DONE_STATES
+        and Document.objects.filter_claimable().filter(pk=row.pk).exists()
+    ):
         return None
     return StoredDocument(row.pk, row.state, row.reason)
 
@@ -122,7 +125,7 @@ def get_or_create_document(
     with transaction.atomic():
         users = get_user_model().objects.select_for_update(no_key=True)
         list(users.filter(pk=user_id).values_list("pk"))
-        row = Document.objects.without_index().filter(user_id=user_id, **lookup_fields).first()
+        row = Document.objects.defer_index().filter(user_id=user_id, **lookup_fields).first()
         if row is None and delete_to_make_room(user_id):
             row = Document.objects.create(user_id=user_id, **lookup_fields, **new_fields)
         return row

@@ -65,7 +65,7 @@ class SourceText:
 
 def claim_document(document_id: str) -> DocumentLease | None:
     """Claim a document that no process works on, or return None. Writes state and lease."""
-    free = Document.objects.claimable().filter(pk=document_id)
+    free = Document.objects.filter_claimable().filter(pk=document_id)
     seconds = LEASE_MULTIPLIER * settings.DOCUMENT_SECONDS
     if not free.claim_lease("alive_until", seconds, state=DocumentState.PROCESSING, reason=""):
         return None
@@ -102,7 +102,7 @@ def release_on_failure(lease: DocumentLease) -> Iterator[None]:
             lease, DocumentState.EMPTY if is_empty else DocumentState.ERROR, reason
         )
         raise
-    except BaseException:
+    except BaseException:  # whatever ends the work, another process may claim the document
         with suppress(DatabaseError):
             release_document(lease)
         raise

@@ -183,7 +183,7 @@ def claim_next_document(embedding_model: str) -> str | None:
 
     Writes its lease. When its embeddings are of another model, deletes them. For a database thread.
     """
-    lacking = Document.objects.lacking_embeddings()
+    lacking = Document.objects.filter_lacking_embeddings()
     document_id = lacking.order_by("created_at").values_list("pk", flat=True).first()
     if document_id is None:
         return None

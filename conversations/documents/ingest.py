@@ -192,7 +192,7 @@ def create_or_reset_document(file: StoredFile) -> Document:
 
     Raises InvalidRequest when the user's quota is full.
     """
-    document = Document.objects.without_index().filter(file=file).first()
+    document = Document.objects.defer_index().filter(file=file).first()
     if document is None:
         storage_quota.require_storage_room(file.user_id, file.size_bytes)
         document = create_file_document(file)
@@ -258,7 +258,7 @@ def resume_abandoned_documents() -> int:
     Texts of requests are not kept: their documents are deleted, and the next request starts again.
     """
     newest_time = timezone.now() - timedelta(seconds=2 * settings.DOCUMENT_SECONDS)
-    abandoned = Document.objects.awaiting_processing().filter(created_at__lte=newest_time)
+    abandoned = Document.objects.filter_awaiting_processing().filter(created_at__lte=newest_time)
     abandoned.filter(file=None).delete()
     files = abandoned.exclude(file=None).order_by("created_at")
     document_ids = list(files.values_list("pk", flat=True)[:DOCUMENTS_PER_SWEEP])

@@ -63,7 +63,7 @@ async def create_text_under_lease(
                 is_written = await await_work(
                     LONG.run_work(write_passages, held.lease, text, division)
                 )
-        except BaseException:
+        except BaseException:  # also when the caller left; another request may make the text
             await asyncio.shield(held.release_claim())
             raise
     return text.content, lease.document_id if is_written else ""

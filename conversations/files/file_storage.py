@@ -94,7 +94,7 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
     except OSError as error:
         remove_file_bytes(row.id)
         raise Saturated("There is no room for files here now.", retry_after_seconds=60) from error
-    except BaseException:
+    except BaseException:  # whatever ends the upload: bytes without a row would never be deleted
         remove_file_bytes(row.id)
         raise
     return row
@@ -137,7 +137,7 @@ def require_file_room(user_id: int, size_bytes: int) -> None:
         raise InvalidRequest(
             f"You have {settings.FILES_PER_USER} files; delete some first.", code="too_many_files"
         )
-    if mine.total_bytes() + size_bytes > settings.FILES_BYTES_PER_USER:
+    if mine.sum_bytes() + size_bytes > settings.FILES_BYTES_PER_USER:
         raise InvalidRequest(
             "Your files take up all the room you have; delete some first.", code="too_many_files"
         )

@@ -47,7 +47,9 @@ def find_or_create_conversation(turn_request: TurnRequest) -> tuple[Conversation
 
 def create_named_conversation(turn_request: TurnRequest) -> Conversation:
     retention.delete_conversations(
-        Conversation.objects.filter(user_id=turn_request.user_id, name=turn_request.name).expired()
+        Conversation.objects.filter(
+            user_id=turn_request.user_id, name=turn_request.name
+        ).filter_expired()
     )
     return create_conversation(turn_request, ConversationKind.NAMED)
 

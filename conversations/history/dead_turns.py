@@ -26,7 +26,7 @@ def end_dead_turns(turns: TurnQuerySet) -> int:
     A running turn becomes incomplete: its items stay, its answer is not known. A queued turn
     becomes failed: not even all of its items were written.
     """
-    dead = turns.running().filter(is_expired("alive_until"))
+    dead = turns.filter_running().filter(is_expired("alive_until"))
     status = Case(
         When(status=TurnStatus.QUEUED, then=Value(TurnStatus.FAILED)),
         default=Value(TurnStatus.INCOMPLETE),
@@ -54,11 +54,11 @@ def is_dead(turn: Turn) -> bool:
     """Return whether the turn still counts as running although its process is dead."""
     if turn.status not in RUNNING_STATUSES:
         return False
-    return Turn.objects.running().filter(is_expired("alive_until"), pk=turn.pk).exists()
+    return Turn.objects.filter_running().filter(is_expired("alive_until"), pk=turn.pk).exists()
 
 
 def require_no_running_turn(conversation: Conversation) -> None:
     """Raise TurnRunning while another turn of a living process runs."""
-    running = Turn.objects.running().filter(conversation=conversation)
+    running = Turn.objects.filter_running().filter(conversation=conversation)
     if running.filter(is_held("alive_until")).exists():
         raise TurnRunning

@@ -263,7 +263,7 @@ def count_attachments(data: dict[str, Any]) -> int:
 # --- running turns --------------------------------------------------------------------------------
 def renew_leases(turn_ids: Sequence[str]) -> None:
     """Renew the leases of these turns: this process still works on them."""
-    running = Turn.objects.running().filter(pk__in=map(UUID, turn_ids))
+    running = Turn.objects.filter_running().filter(pk__in=map(UUID, turn_ids))
     running.renew_lease("alive_until", settings.TURN_LEASE_SECONDS)
 
 

@@ -79,7 +79,7 @@ class History:
         lock = await self._acquire_lock(turn_request, until)
         try:
             begun = await self._begin_when_free(turn_request, until)
-        except BaseException:
+        except BaseException:  # also when the caller left; others wait for the lock
             if lock is not None:
                 lock.release()
             raise

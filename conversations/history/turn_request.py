@@ -1,5 +1,6 @@
 """A request that is to be remembered as a turn of a conversation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from conversations.messages.items import Entry
@@ -35,3 +36,8 @@ class TurnRequest:
     def instructions(self) -> list[Entry]:
         """Return the request's own system messages."""
         return [entry for entry in self.entries if entry.role in SYSTEM_ROLES]
+
+
+def exclude_instructions(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the items that are no instructions."""
+    return [entry for entry in entries if entry.role not in SYSTEM_ROLES]

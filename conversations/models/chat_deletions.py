@@ -18,10 +18,11 @@ MOST_DOUBLINGS = 7  # then the pause is about a day
 
 
 class UpstreamChatDeletionQuerySet(models.QuerySet["UpstreamChatDeletion"]):
-    def due(self) -> "UpstreamChatDeletionQuerySet":
+    def filter_due(self) -> "UpstreamChatDeletionQuerySet":
+        """Return the chats whose next try may begin now."""
         return self.filter(due_at__lte=Now())
 
-    def first_of_each_token(
+    def filter_first_of_each_token(
         self, count: int, excluded_token_ids: Collection[UUID] = ()
     ) -> "UpstreamChatDeletionQuerySet":
         """Return the first chat of each of `count` tokens, except `excluded_token_ids`."""

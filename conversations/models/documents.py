@@ -33,18 +33,18 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
         """Return a user's own documents, without those of files that have expired."""
         is_expired = Q(file__expires_at__isnull=False, file__expires_at__lte=Now())
         is_expired |= Q(source__expires_at__isnull=False, source__expires_at__lte=Now())
-        return self.without_index().filter(~is_expired, user_id=user_id)
+        return self.defer_index().filter(~is_expired, user_id=user_id)
 
-    def without_index(self) -> "DocumentQuerySet":
+    def defer_index(self) -> "DocumentQuerySet":
         """Leave out the indexes, which are large and loaded on demand."""
         return self.defer("index")
 
-    def expired(self) -> "DocumentQuerySet":
+    def filter_expired(self) -> "DocumentQuerySet":
         """Return documents that were unused for too long and that no process is ingesting."""
         processed = Q(state=DocumentState.PROCESSING) & is_held("alive_until")
         return self.filter(expires_at__lte=Now()).exclude(processed)
 
-    def claimable(self) -> "DocumentQuerySet":
+    def filter_claimable(self) -> "DocumentQuerySet":
         """Return the documents that may be claimed now.
 
         They are new ones, and those whose processing was broken off or failed, once the lease is
@@ -54,11 +54,11 @@ class DocumentQuerySet(LeaseQuerySet, models.QuerySet["Document"]):
         begun = Q(state__in=(DocumentState.PROCESSING, DocumentState.ERROR))
         return self.filter(Q(state=DocumentState.UPLOADED) | (begun & over))
 
-    def awaiting_processing(self) -> "DocumentQuerySet":
+    def filter_awaiting_processing(self) -> "DocumentQuerySet":
         """Return the documents that should be ingested and are not."""
-        return self.claimable().exclude(state=DocumentState.ERROR)
+        return self.filter_claimable().exclude(state=DocumentState.ERROR)
 
-    def lacking_embeddings(self) -> "DocumentQuerySet":
+    def filter_lacking_embeddings(self) -> "DocumentQuerySet":
         """Return ingested documents without embeddings that no process is embedding.
 
         The first passage's embedding is written last, so it shows whether all are there.

@@ -34,7 +34,7 @@ class FileQuerySet(models.QuerySet["StoredFile"]):
         """Return a user's own files that have not expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), user_id=user_id)
 
-    def total_bytes(self) -> int:
+    def sum_bytes(self) -> int:
         """Return the bytes of all of them together."""
         total: int | None = self.aggregate(total=Sum("size_bytes"))["total"]
         return total or 0

@@ -65,15 +65,17 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """Return a user's own conversations that have not expired."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), user_id=user_id)
 
-    def without_threads(self) -> "ConversationQuerySet":
+    def exclude_threads(self) -> "ConversationQuerySet":
         """Return the conversations that have an id of their own, which are all but threads."""
         return self.exclude(kind=ConversationKind.THREAD)
 
-    def expired(self) -> "ConversationQuerySet":
+    def filter_expired(self) -> "ConversationQuerySet":
         """Return expired conversations without a running turn and without a living branch."""
         branches = Conversation.objects.filter(base_turn__conversation=OuterRef("pk"))
         living = branches.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
-        running = Turn.objects.running().filter(is_held("alive_until"), conversation=OuterRef("pk"))
+        running = Turn.objects.filter_running().filter(
+            is_held("alive_until"), conversation=OuterRef("pk")
+        )
         return self.filter(~Exists(living), ~Exists(running), expires_at__lte=Now())
 
 
@@ -165,7 +167,7 @@ class Conversation(models.Model):
 class TurnQuerySet(LeaseQuerySet, models.QuerySet["Turn"]):
     """Turns with the lease `alive_until`: the process of a running turn renews it."""
 
-    def running(self) -> "TurnQuerySet":
+    def filter_running(self) -> "TurnQuerySet":
         """Return the turns that have not ended, whether their process is alive or not."""
         return self.filter(status__in=RUNNING_STATUSES)
 

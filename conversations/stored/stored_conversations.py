@@ -19,7 +19,7 @@ CONVERSATION_ID = re.compile(r"conv_[0-9a-f]{32}", re.ASCII)
 
 def conversations_of(user_id: int) -> QuerySet[Conversation]:
     """Return a user's conversations that have an id of their own."""
-    return Conversation.objects.of_user(user_id).without_threads()
+    return Conversation.objects.of_user(user_id).exclude_threads()
 
 
 def find_conversation(user_id: int, conversation_id: str) -> Conversation:

@@ -29,7 +29,7 @@ def find_or_create_session(user_id: int, name: str, idle_seconds: int) -> Conver
     An expired session of the same name is deleted first.
     """
     same_name = Conversation.objects.filter(user_id=user_id, name=name)
-    retention.delete_conversations(same_name.expired())
+    retention.delete_conversations(same_name.filter_expired())
     session, _ = same_name.get_or_create(
         defaults={
             "user_id": user_id,

@@ -47,10 +47,10 @@ def delete_due_chats() -> int:
 
 def claim_due_chats(excluded_token_ids: Collection[UUID]) -> list[UpstreamChatDeletion]:
     """Claim the next due chats, each of another token; writes the attempt."""
-    due = UpstreamChatDeletion.objects.due().first_of_each_token(
+    due_deletions = UpstreamChatDeletion.objects.filter_due().filter_first_of_each_token(
         token_check.CHECKS_AT_ONCE, excluded_token_ids
     )
-    return [deletion for deletion in due if deletion.claim_try()]
+    return [deletion for deletion in due_deletions if deletion.claim_try()]
 
 
 def split_lost_and_ready(

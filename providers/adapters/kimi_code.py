@@ -9,12 +9,10 @@ and public reports of its error answers.
 """
 
 from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError
-from providers.filters.moonshot_usage import lift_usage
 from providers.network.response import HttpAnswer
-from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
-from providers.upstream.base_adapter import BaseAdapter
+from providers.upstream.moonshot_dialect import MoonshotDialectAdapter
 
 # all 403s have one error type: only the message tells a passing limit, a used-up plan and a bad
 # key apart
@@ -25,7 +23,7 @@ FORBIDDEN_ERRORS: tuple[tuple[str, type[UpstreamError]], ...] = (
 )
 
 
-class Adapter(BaseAdapter):
+class Adapter(MoonshotDialectAdapter):
     label = "Kimi Code, official"
 
     def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
@@ -34,15 +32,6 @@ class Adapter(BaseAdapter):
         if request.endpoint == CHAT and "thinking" in model.options:
             body.setdefault("thinking", model.options["thinking"])
         return body
-
-    def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
-        chunk = super().read_event(data, credential)
-        if chunk is not None:
-            chunk = lift_usage(chunk)
-        return chunk
-
-    def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
-        return lift_usage(super().parse_answer(request, data, credential))
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:
         """Return the error that an unsuccessful answer means, by the words of its message."""

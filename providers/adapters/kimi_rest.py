@@ -18,12 +18,13 @@ from contextlib import aclosing, suppress
 
 import orjson
 
-from providers.exceptions import AuthRejected, BadResponse, ModelMissing, Rejected, UpstreamTimeout
+from providers.exceptions import BadResponse, ModelMissing, UpstreamTimeout
 from providers.network.api_client import ApiCall, ApiResponse
 from providers.protocol.chunks import Batches
 from providers.protocol.json_types import JsonObject
-from providers.protocol.request import Credential, NewCredential
-from providers.upstream.web_chat import WebChat, WebChatTurn
+from providers.protocol.request import Credential
+from providers.upstream.kimi_site import KimiSite
+from providers.upstream.web_chat import WebChatTurn
 from providers.wire import kimi_common, kimi_rest_dialect
 from providers.wire.data_urls import Attachment, decode_attachments
 from providers.wire.kimi_rest_dialect import ContinuationReader, KimiRestAnswer
@@ -36,19 +37,8 @@ PARSE_TRIES = 20
 PARSE_PAUSE_SECONDS = 1.0
 
 
-class Adapter(WebChat):
+class Adapter(KimiSite):
     label = "Kimi web, older interface (unofficial)"
-    has_single_stream = True
-    can_refresh = True
-    ERRORS = kimi_common.ERRORS
-
-    def build_headers(self, credential: Credential) -> bytes:
-        return super().build_headers(credential) + kimi_common.build_header_lines(
-            credential.secret, self.upstream.base_url
-        )
-
-    def read_error_object(self, body: object) -> JsonObject | None:
-        return kimi_common.read_kimi_error(body)
 
     # --- one answer -------------------------------------------------------------------------------
     async def send_turn(self, turn: WebChatTurn) -> Batches:
@@ -181,14 +171,6 @@ class Adapter(WebChat):
     # --- beside the path --------------------------------------------------------------------------
     async def probe_credential(self, credential: Credential) -> None:
         await self.fetch_object("GET", "api/user", credential)
-
-    async def refresh_credential(self, secret: str) -> NewCredential:
-        try:
-            return kimi_common.read_refreshed_tokens(
-                await self.fetch_object("GET", kimi_common.REFRESH_PATH, Credential(None, secret))
-            )
-        except Rejected as error:
-            raise AuthRejected(error.message) from None
 
     async def delete_chat(self, credential: Credential, chat_id: str) -> None:
         if not kimi_common.safe_id(chat_id):

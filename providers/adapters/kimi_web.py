@@ -15,12 +15,12 @@ from contextlib import aclosing
 
 import orjson
 
-from providers.exceptions import AuthRejected, Rejected
+from providers.exceptions import Rejected
 from providers.protocol.chunks import Batches
-from providers.protocol.json_types import JsonObject
-from providers.protocol.request import Credential, NewCredential
+from providers.protocol.request import Credential
+from providers.upstream.kimi_site import KimiSite
 from providers.upstream.stream_reader import DialectReader
-from providers.upstream.web_chat import WebChat, WebChatTurn
+from providers.upstream.web_chat import WebChatTurn
 from providers.wire import connect, kimi_common, kimi_web_dialect
 from providers.wire.data_urls import find_non_text_parts
 
@@ -29,18 +29,11 @@ DELETE_PATH = "apiv2/kimi.chat.v1.ChatService/DeleteChat"
 SUBSCRIPTION_PATH = "apiv2/kimi.gateway.order.v1.SubscriptionService/GetSubscription"
 
 
-class Adapter(WebChat):
+class Adapter(KimiSite):
     label = "Kimi web (unofficial)"
-    has_single_stream = True
-    can_refresh = True
-    ERRORS = kimi_common.ERRORS
 
     def build_headers(self, credential: Credential) -> bytes:
-        lines = super().build_headers(credential) + b"Connect-Protocol-Version: 1\r\n"
-        return lines + kimi_common.build_header_lines(credential.secret, self.upstream.base_url)
-
-    def read_error_object(self, body: object) -> JsonObject | None:
-        return kimi_common.read_kimi_error(body)
+        return super().build_headers(credential) + b"Connect-Protocol-Version: 1\r\n"
 
     async def send_turn(self, turn: WebChatTurn) -> Batches:
         credential = turn.credential
@@ -63,14 +56,6 @@ class Adapter(WebChat):
 
     async def probe_credential(self, credential: Credential) -> None:
         await self.fetch_object("POST", SUBSCRIPTION_PATH, credential, {})
-
-    async def refresh_credential(self, secret: str) -> NewCredential:
-        try:
-            return kimi_common.read_refreshed_tokens(
-                await self.fetch_object("GET", kimi_common.REFRESH_PATH, Credential(None, secret))
-            )
-        except Rejected as error:
-            raise AuthRejected(error.message) from None
 
     async def delete_chat(self, credential: Credential, chat_id: str) -> None:
         await self.fetch_object("POST", DELETE_PATH, credential, {"chat_id": chat_id})

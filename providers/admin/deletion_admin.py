@@ -1,5 +1,6 @@
 """Delete rows in the admin without blocking anybody, and show the progress of each deletion."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -41,7 +42,7 @@ class SlicedDeletion:
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         """Return the rows without those that are being deleted."""
         rows: QuerySet[Model] = super().get_queryset(request)  # type: ignore[misc]
-        running = Deletion.objects.running().filter(model=self.opts.label_lower)
+        running = Deletion.objects.filter_unfinished().filter(model=self.opts.label_lower)
         ids = list(running.exclude(object_id="").values_list("object_id", flat=True))
         if ids:
             rows = rows.exclude(pk__in=ids)
@@ -58,8 +59,8 @@ class SlicedDeletion:
         self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """Run Django's view without its transaction: each slice has a transaction of its own."""
-        page: HttpResponse = self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]
-        return page
+        show_page: Callable[..., HttpResponse] = self._delete_view  # type: ignore[attr-defined]
+        return show_page(request, object_id, extra_context)
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         self.delete_or_leave_rest(request, [obj])
@@ -75,7 +76,7 @@ class SlicedDeletion:
         deletions = deletion_jobs.create_deletions(rows, request.user.get_username())
         deletion_jobs.continue_deletions(deletions, settings.DELETION_WAIT_SECONDS)
         ids = [deletion.pk for deletion in deletions]
-        if Deletion.objects.running().filter(pk__in=ids).exists():
+        if Deletion.objects.filter_unfinished().filter(pk__in=ids).exists():
             deletion_jobs.send_deletion_task()
             text = format_html(
                 "It takes longer: out of use already, and removed in the background. <a "

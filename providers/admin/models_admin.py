@@ -5,7 +5,7 @@ processes miss a change.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -60,7 +60,7 @@ class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             },
         ),
         ("What it can do", {"fields": ("capabilities", "context_window")}),
-        ("Thinking and search", {"fields": ("thinks", "thinking", "search")}),
+        ("Thinking and search", {"fields": ("thinking_format", "thinking", "search")}),
         ("For its adapter", {"fields": ("options",), "classes": ("collapse",)}),
     )
 
@@ -75,11 +75,12 @@ class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "public_id" in self.fields:  # absent for users who may only view
-            self.fields["public_id"].choices = self.list_public_id_choices()  # type: ignore[attr-defined]
+            field = cast("forms.ChoiceField", self.fields["public_id"])
+            field.choices = self.list_public_id_choices()
 
     def list_public_id_choices(self) -> Iterable[tuple[str, str]]:
         """Return every public id, and the alias's present one even when no model has it now."""
-        names = {*ChatModel.objects.all().public_ids(), self.instance.public_id} - {""}
+        names = {*ChatModel.objects.all().list_public_ids(), self.instance.public_id} - {""}
         return [("", "---------"), *((name, name) for name in sorted(names))]
 
     def clean_alias(self) -> str:
@@ -101,7 +102,7 @@ class ModelAliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelAlias]:
         """Return the aliases, each with `is_served`: whether a model answers for it."""
-        served = ChatModel.objects.served().filter(public_id=OuterRef("public_id"))
+        served = ChatModel.objects.filter_served().filter(public_id=OuterRef("public_id"))
         rows: QuerySet[ModelAlias] = super().get_queryset(request)
         return rows.annotate(is_served=Exists(served))
 

@@ -68,7 +68,7 @@ def make_candidate(adapter: BaseAdapter, row: JsonObject) -> Candidate:
         tools = "prompt"
     model = UpstreamModel(
         name=row["upstream_name"],
-        thinks=row["thinks"],
+        thinking_format=row["thinking_format"],
         thinking=row["thinking"],
         search=row["search"],
         tools=tools,

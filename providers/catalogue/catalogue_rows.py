@@ -20,7 +20,7 @@ MODEL_COLUMNS = (
     "weight",
     "capabilities",
     "context_window",
-    "thinks",
+    "thinking_format",
     "thinking",
     "search",
     "options",
@@ -56,7 +56,7 @@ def read_catalogue_rows() -> CatalogueRows:
         upstreams=[
             make_upstream(provider) for provider in providers if provider.pk not in set_aside_ids
         ],
-        models=list(ChatModel.objects.served().values(*MODEL_COLUMNS)),
+        models=list(ChatModel.objects.filter_served().values(*MODEL_COLUMNS)),
         aliases={alias: ResolvedModel(*meaning) for alias, *meaning in aliases},
         virtuals=list(VirtualModel.objects.filter(enabled=True).values(*VIRTUAL_COLUMNS)),
         set_aside_ids=set_aside_ids,

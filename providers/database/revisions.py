@@ -53,7 +53,7 @@ POSTGRES_FUNCTIONS = {
         END IF;
         RETURN NULL;
     END $$
-    """,  # noqa: S608 - a constant
+    """,
 }
 
 
@@ -104,14 +104,14 @@ def _render_columns(watch: WatchedTable) -> str:
 
 def _list_sqlite_triggers(watch: WatchedTable) -> tuple[Trigger, ...]:
     columns = _render_columns(watch)
-    version = f"(SELECT version FROM providers_revision WHERE topic = '{watch.topic}')"  # noqa: S608 - own names
+    version = f"(SELECT version FROM providers_revision WHERE topic = '{watch.topic}')"
     bump = (
-        f"INSERT INTO providers_revision (topic, version, floor) VALUES ('{watch.topic}', 1, 0) "  # noqa: S608
+        f"INSERT INTO providers_revision (topic, version, floor) VALUES ('{watch.topic}', 1, 0) "
         "ON CONFLICT (topic) DO UPDATE SET version = version + 1;"
     )
-    stamp = f" UPDATE {watch.table} SET changed = {version} WHERE rowid = NEW.rowid;"  # noqa: S608
+    stamp = f" UPDATE {watch.table} SET changed = {version} WHERE rowid = NEW.rowid;"
     bury = (
-        " INSERT INTO providers_tombstone (topic, row_id, version, deleted_at)"  # noqa: S608
+        " INSERT INTO providers_tombstone (topic, row_id, version, deleted_at)"
         f" VALUES ('{watch.topic}', OLD.id, {version}, strftime('%Y-%m-%d %H:%M:%f', 'now'));"
     )
     triggers = []

@@ -118,7 +118,7 @@ def continue_deletion(deletion: Deletion, seconds: float) -> bool:
 
     Does nothing while another process has the lease.
     """
-    row = Deletion.objects.running().filter(pk=deletion.pk)
+    row = Deletion.objects.filter_unfinished().filter(pk=deletion.pk)
     if not row.claim_lease("alive_until", LEASE_SECONDS):
         return not row.exists()
     until = time.monotonic() + seconds
@@ -140,7 +140,7 @@ def continue_all_deletions(seconds: float) -> bool:
     left for a later run.
     """
     until = time.monotonic() + seconds
-    for deletion in Deletion.objects.running().free().order_by("pk"):
+    for deletion in Deletion.objects.filter_unfinished().filter_unclaimed().order_by("pk"):
         try:
             if not continue_deletion(deletion, max(until - time.monotonic(), 0)):
                 return False

@@ -9,11 +9,11 @@ from providers.database.leases import LeaseQuerySet, is_free
 class DeletionQuerySet(LeaseQuerySet, models.QuerySet["Deletion"]):
     """Deletions, with the lease `alive_until`."""
 
-    def running(self) -> "DeletionQuerySet":
+    def filter_unfinished(self) -> "DeletionQuerySet":
         """Return the deletions that are not finished."""
         return self.filter(finished_at=None)
 
-    def free(self) -> "DeletionQuerySet":
+    def filter_unclaimed(self) -> "DeletionQuerySet":
         """Return the deletions that no process works at now."""
         return self.filter(is_free("alive_until"))
 

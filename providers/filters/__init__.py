@@ -18,13 +18,17 @@ def choose_filters(
 
     `most_hidden_bytes`: how much hidden thinking is kept for counting.
     """
-    if model.thinks == "separate" and model.thinking == "reasoning" and model.tools == "native":
+    if (
+        model.thinking_format == "separate"
+        and model.thinking == "reasoning"
+        and model.tools == "native"
+    ):
         return []
     if request.endpoint != CHAT:
         return []
     filters: list[Filter] = []
-    if model.thinks != "separate":
-        filters.append(ThinkingSplitter(model.thinks))
+    if model.thinking_format != "separate":
+        filters.append(ThinkingSplitter(model.thinking_format))
     if model.tools == "prompt" and tool_prompt.read_tool_offer(request.body).tools:
         # before thinking is put into the text, because calls in thinking do not count
         filters.append(CallReader(request, attempt))

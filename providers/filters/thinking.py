@@ -12,14 +12,14 @@ THINKING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 class ThinkingSplitter:
     """A filter for models that think in their text.
 
-    `thinks` is "tagged", or "implied" if the opening tag may be missing. An implied text is held
-    until it is decided: by an opening tag at its start, by the first closing tag, by its end (then
-    all of it was the answer) or by IMPLIED_CHARS (then it is thinking). A tagged text without a tag
-    is never held.
+    `thinking_format` is "tagged", or "implied" if the opening tag may be missing. An implied text
+    is held until it is decided: by an opening tag at its start, by the first closing tag, by its
+    end (then all of it was the answer) or by IMPLIED_CHARS (then it is thinking). A tagged text
+    without a tag is never held.
     """
 
-    def __init__(self, thinks: str) -> None:
-        self._is_implied = thinks == "implied"
+    def __init__(self, thinking_format: str) -> None:
+        self._is_implied = thinking_format == "implied"
         self._parsers: dict[int, ThinkingParser] = {}
 
     def filter_chunks(self, batch: list[Chunk]) -> list[Chunk]:

@@ -11,17 +11,18 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
-from providers.choices import Search, Thinking, Thinks
+from providers.choices import Search, Thinking, ThinkingFormat
 from providers.models.provider import Provider
 from providers.models.validators import MODEL_ID_VALIDATOR, capabilities_exist, is_object
 
 
 class ChatModelQuerySet(models.QuerySet["ChatModel"]):
-    def served(self) -> "ChatModelQuerySet":
+    def filter_served(self) -> "ChatModelQuerySet":
         """Return the models that can be called: they and their providers are enabled."""
         return self.filter(enabled=True, provider__enabled=True)
 
-    def public_ids(self) -> list[str]:
+    def list_public_ids(self) -> list[str]:
+        """Return the names that callers write for these models, each once and sorted."""
         return sorted(set(self.values_list("public_id", flat=True)))
 
 
@@ -57,10 +58,10 @@ class ChatModel(models.Model):
     context_window = models.PositiveIntegerField(
         null=True, blank=True, help_text="Tokens, for example <code>131072</code>."
     )
-    thinks = models.CharField(
+    thinking_format = models.CharField(
         max_length=16,
-        choices=Thinks,
-        default=Thinks.SEPARATE,
+        choices=ThinkingFormat,
+        default=ThinkingFormat.SEPARATE,
         help_text="Where the upstream puts its thinking.",
     )
     thinking = models.CharField(
@@ -94,7 +95,8 @@ class ChatModel(models.Model):
             ),
             models.CheckConstraint(condition=Q(weight__gte=1), name="chatmodel_weight_positive"),
             models.CheckConstraint(
-                condition=Q(thinks__in=Thinks.values), name="chatmodel_thinks_known"
+                condition=Q(thinking_format__in=ThinkingFormat.values),
+                name="chatmodel_thinking_format_known",
             ),
             models.CheckConstraint(
                 condition=Q(thinking__in=Thinking.values), name="chatmodel_thinking_known"

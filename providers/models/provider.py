@@ -28,7 +28,7 @@ def make_seconds_field(setting: str) -> "models.FloatField[float | None, float |
 
 
 class ProviderQuerySet(models.QuerySet["Provider"]):
-    def set_aside_ids(self) -> list[int]:
+    def list_set_aside_ids(self) -> list[int]:
         """Return the ids of providers that are not called until a person confirms their address.
 
         It reads all rows: a few hundred at most.

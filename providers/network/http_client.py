@@ -84,7 +84,7 @@ class RelayClient:
                 "The upstream sent nothing in time.",
             )
             await connection.wait_for_head()
-        except BaseException:
+        except BaseException:  # also when the caller left; the connection is half used
             connection.close()
             raise
 

@@ -66,7 +66,7 @@ class UpstreamModel(Struct, frozen=True):
     """One provider's model: the values of a ChatModel row, changed as one request asks."""
 
     name: str
-    thinks: str = "separate"  # choices.Thinks
+    thinking_format: str = "separate"  # choices.ThinkingFormat
     thinking: str = "reasoning"  # choices.Thinking
     search: str = ""  # choices.Search
     # "native"; "prompt": a prompt explains how to call tools; "none": it cannot call tools

@@ -24,7 +24,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._has_write_lock = True
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
-        except BaseException:
+        except BaseException:  # also when a task's time is over; all writers wait for the lock
             self._release_write_lock()
             raise
 

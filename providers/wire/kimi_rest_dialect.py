@@ -7,15 +7,15 @@ An event is `{"event": name, …}`: `req` and `resp` (ids), `cmpl` (text), `k1` 
 """
 
 from providers.exceptions import Contended, Rejected
-from providers.filters.citations import CitationReplacer, Sources
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Chunk, make_delta
+from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest, UpstreamModel
 from providers.upstream.error_mapping import map_error_answer
 from providers.upstream.stream_reader import DONE, AnySplitter, DialectReader
 from providers.wire import kimi_common
 from providers.wire.json_reader import read_raw_json
+from providers.wire.kimi_answer import KimiAnswer
 
 DEFAULT_AGENT = "kimi"
 DEFAULT_CONTINUATIONS = 5
@@ -91,27 +91,19 @@ def is_file_parsed(data: bytes) -> bool:
 
 
 # --- answers --------------------------------------------------------------------------------------
-class KimiRestAnswer:
+class KimiRestAnswer(KimiAnswer):
     """One answer, over all its continuations.
 
     `can_continue`: it can be continued. Call `begin_continuation` before the next stream is read.
     """
 
     def __init__(self, request: ChatRequest, attempt: Attempt, secret: str) -> None:
-        self._request = request
-        self._attempt = attempt
-        self._secret = secret
-        self._sources = Sources()
+        super().__init__(request, attempt, secret)
         self._result_count = 0
-        self._content = CitationReplacer(self._sources)
-        self._reasoning = CitationReplacer(self._sources, wants_footnotes=False)
         self._zone: object = None
-        self._has_text = False
         self._has_reached_length = False
-        self._has_ended = False
         self.segment_id = ""
         self.remaining_continuations = 0
-        self.over = False
         self.can_continue = False
 
     def begin_continuation(self) -> None:
@@ -154,27 +146,16 @@ class KimiRestAnswer:
         return self._end_answer("stop")
 
     def _end_answer(self, reason: str) -> list[Chunk]:
-        self._has_ended = True
         annotations = self._content.annotations or self._sources.build_all_annotations(
             self._content.returned_chars
         )
-        chunks = [make_delta(self._request, finish_reason=reason)]
-        if annotations:
-            chunks.insert(0, make_delta(self._request, annotations=annotations))
-        return chunks
+        return self._render_finish(reason, annotations)
 
     def _read_text_event(self, event: JsonObject, *, is_thought: bool) -> list[Chunk]:
         text = event.get("text")
         if not isinstance(text, str):  # k1 events also report searches
             return []
-        replacer = self._reasoning if is_thought else self._content
-        text = replacer.replace_marks(text)
-        if not text:
-            return []
-        self._has_text = True
-        if is_thought:
-            return [make_delta(self._request, reasoning_content=text)]
-        return [make_delta(self._request, content=text)]
+        return self._render_text(text, is_thought=is_thought)
 
     def _handle_error_event(self, event: JsonObject) -> list[Chunk]:
         """Raise the error of an event, or end an answer that the site stopped.

@@ -9,14 +9,14 @@ Source: published clients of the site.
 import re
 
 from providers.exceptions import BadResponse, Contended
-from providers.filters.citations import CitationReplacer, Sources
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Chunk, make_delta
+from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest, UpstreamModel
 from providers.upstream.error_mapping import map_error_answer
 from providers.wire import connect, kimi_common
 from providers.wire.json_reader import read_raw_json
+from providers.wire.kimi_answer import KimiAnswer
 from providers.wire.kimi_common import as_list, as_object
 
 # words in the status of a finished stage
@@ -50,25 +50,17 @@ def build_web_question(
     return question | as_object(options.get("extra"))
 
 
-class KimiWebAnswer:
+class KimiWebAnswer(KimiAnswer):
     """One answer.
 
     If thinking has no block of its own, a stage or the text's flags say that the text is thinking.
     """
 
     def __init__(self, request: ChatRequest, attempt: Attempt, secret: str) -> None:
-        self._request = request
-        self._attempt = attempt
-        self._secret = secret
-        self._sources = Sources()
-        self._content = CitationReplacer(self._sources)
-        self._reasoning = CitationReplacer(self._sources, wants_footnotes=False)
+        super().__init__(request, attempt, secret)
         self._block_texts: dict[str, list[str]] = {}  # the text of each block so far
         self._is_thinking = False
         self._has_thinking_blocks = False
-        self._has_text = False
-        self._has_ended = False
-        self.over = False
 
     def read(self, data: bytes) -> list[Chunk]:
         if data[0] & connect.COMPRESSED_FLAG:
@@ -104,11 +96,7 @@ class KimiWebAnswer:
             return []
         if not self._has_text:
             raise Contended("The upstream ended its answer without a word.")
-        self._has_ended = True
-        chunks = [make_delta(self._request, finish_reason="stop")]
-        if self._content.annotations:
-            chunks.insert(0, make_delta(self._request, annotations=self._content.annotations))
-        return chunks
+        return self._render_finish("stop", self._content.annotations)
 
     def _record_chat_ids(self, event: JsonObject) -> None:
         """Note the ids of the chat and of its last message."""
@@ -149,19 +137,8 @@ class KimiWebAnswer:
                 self._has_thinking_blocks = True
             is_thought = kind == "think" or (self._is_thinking and not self._has_thinking_blocks)
             text = self._take_new_text(f"{block.get('id')} {kind}", text, is_whole=is_whole)
-            chunks += self._build_deltas(text, is_thought=is_thought)
+            chunks += self._render_text(text, is_thought=is_thought)
         return chunks
-
-    def _build_deltas(self, text: str, *, is_thought: bool) -> list[Chunk]:
-        """Return the text as a delta; none when nothing is left without its marks."""
-        replacer = self._reasoning if is_thought else self._content
-        text = replacer.replace_marks(text)
-        if not text:
-            return []
-        self._has_text = True
-        if is_thought:
-            return [make_delta(self._request, reasoning_content=text)]
-        return [make_delta(self._request, content=text)]
 
     def _take_new_text(self, key: str, text: str, *, is_whole: bool) -> str:
         """Return the part of `text` that has not come yet.

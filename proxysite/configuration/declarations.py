@@ -7,14 +7,15 @@ values in force and their sources; `docs/settings.md` and `.env.example` are wri
 (`proxysite.configuration.settings_pages`).
 """
 
-from collections.abc import Callable, Iterable, MutableMapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, MutableMapping
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 from proxysite.configuration import setting_values
+from proxysite.configuration.setting_types import DeclaredSetting, InvalidSettings, ValueKind
 from proxysite.configuration.setting_values import (
     DATABASE_FORMS,
     DEFAULT,
@@ -32,39 +33,6 @@ from proxysite.configuration.setting_values import (
 Value = TypeVar("Value")
 Network = IPv4Network | IPv6Network
 OUR_PREFIX = "PROXYSITE_"
-
-
-class InvalidSettings(SystemExit):
-    """Settings that cannot be used.
-
-    The interpreter prints the lines to standard error and exits with status 1.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class ValueKind(Generic[Value]):
-    """One kind of value: how its text is parsed, and in words which values are allowed.
-
-    `parse` raises ValueError or OverflowError. `allowed` is "" when any text is allowed.
-    """
-
-    parse: Callable[[str], Value]
-    allowed: str = ""
-    is_secret: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredSetting:
-    """One setting as it is in force: its declaration, its value and the source of the value."""
-
-    name: str
-    value: Any
-    source: str
-    default: Any
-    help_text: str
-    group: str
-    allowed: str
-    is_secret: bool = False
 
 
 class Environment:

@@ -13,7 +13,8 @@ from urllib.parse import quote, unquote
 
 import environ
 
-from proxysite.configuration.declarations import Environment, InvalidSettings
+from proxysite.configuration.declarations import Environment
+from proxysite.configuration.setting_types import InvalidSettings
 from proxysite.configuration.setting_values import DATABASE_FORMS
 from proxysite.first_run import markers
 from proxysite.home import Home, generate_secrets

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from proxysite.configuration.declarations import DeclaredSetting
+from proxysite.configuration.setting_types import DeclaredSetting
 
 LINE_WIDTH = 100
 UNITS = {

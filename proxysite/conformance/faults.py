@@ -106,22 +106,23 @@ async def start_slowly(exchange: FaultyExchange) -> None:
     return await end_stream(exchange)
 
 
-async def cut_midway(exchange: FaultyExchange) -> None:
+async def send_beginning(exchange: FaultyExchange, word_count: int, share: float) -> None:
+    """Send the first `word_count` words of a stream, or the first `share` of a whole answer."""
     if exchange.logged_request.streams:
         await begin_stream(exchange)
-        await send_words(exchange, ANSWER_WORDS[:CUT_AFTER])
+        await send_words(exchange, ANSWER_WORDS[:word_count])
     else:
-        await send_part_of_whole(exchange, 0.6)
+        await send_part_of_whole(exchange, share)
+
+
+async def cut_midway(exchange: FaultyExchange) -> None:
+    await send_beginning(exchange, CUT_AFTER, 0.6)
     exchange.logged_request.fault = exchange.logged_request.ending = "cut in the middle"
     exchange.close_connection()
 
 
 async def stall_midway(exchange: FaultyExchange) -> None:
-    if exchange.logged_request.streams:
-        await begin_stream(exchange)
-        await send_words(exchange, ANSWER_WORDS[:STALL_AFTER])
-    else:
-        await send_part_of_whole(exchange, 0.3)
+    await send_beginning(exchange, STALL_AFTER, 0.3)
     exchange.logged_request.fault = exchange.logged_request.ending = "silent in the middle"
     await exchange.stay_silent(exchange.timings.stall_seconds)
     exchange.close_connection()

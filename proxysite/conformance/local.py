@@ -111,7 +111,9 @@ class TemporaryHome:
     def run_conformance(self, *arguments: str) -> int:
         """Run the command `conformance` with its output shown, and return its exit status."""
         command = [sys.executable, "manage.py", "conformance", *arguments]
-        done = subprocess.run(command, cwd=PROJECT_ROOT, env=self.environment, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            command, cwd=PROJECT_ROOT, env=self.environment, check=False
+        )
         return done.returncode
 
 

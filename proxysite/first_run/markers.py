@@ -86,7 +86,8 @@ def claim_home(home: Path) -> TextIO | None:
 
     Empties the file, which held the record of the last gateway.
     """
-    file = open(home / LOCK_NAME, "a+", encoding="utf-8")  # noqa: SIM115 - held as long as the process lives
+    # the lock is held as long as the process lives
+    file = open(home / LOCK_NAME, "a+", encoding="utf-8")  # noqa: SIM115
     for _ in range(LOCK_TRIES):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

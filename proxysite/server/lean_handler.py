@@ -155,7 +155,7 @@ class LeanHandler(ASGIHandler):
             return await cast(Awaitable[HttpResponseBase], callback(request, *args, **kwargs))
         except CallerLeft:
             raise
-        except Exception:
+        except Exception:  # the last resort: nothing above answers the caller
             logger.exception("a request failed by a fault of ours")
             return exceptions.render_error(
                 InternalError("Something went wrong here."), exceptions.get_request_id(request)

@@ -121,7 +121,8 @@ class BodyBuffer:
         file = self._file
         self._file = None
         if file is None:
-            file = tempfile.SpooledTemporaryFile(COUNTED_BYTES, dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115
+            folder = settings.FILE_UPLOAD_TEMP_DIR
+            file = tempfile.SpooledTemporaryFile(COUNTED_BYTES, dir=folder)  # noqa: SIM115
             file.write(b"".join(self._parts))
             self._parts = []
         file.seek(0)

@@ -186,11 +186,13 @@ def create_own_database(template: str = "") -> Iterator[str]:
     name = f"proxysite_house_{uuid4().hex[:12]}"
     like = template.rpartition("/")[2] or "template1"
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')  # type: ignore[call-overload]
+        create = f'CREATE DATABASE "{name}" TEMPLATE "{like}"'
+        connection.execute(create)  # type: ignore[call-overload]
         try:
             yield f"{settings.DATABASE_URL.rpartition('/')[0]}/{name}"
         finally:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+            drop = f'DROP DATABASE "{name}" WITH (FORCE)'
+            connection.execute(drop)  # type: ignore[call-overload]
 
 
 @contextmanager

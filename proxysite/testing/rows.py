@@ -42,8 +42,8 @@ def create_person(name: str, *, models: Iterable[str] = (), **fields: Any) -> Pe
 
     `models` are the models that the key may use; without any it may use all.
     """
-    users = get_user_model().objects
-    user = users.filter(username=name).first() or users.create_user(name, password=name, **fields)  # type: ignore[attr-defined]
+    users: Any = get_user_model().objects
+    user = users.filter(username=name).first() or users.create_user(name, password=name, **fields)
     row, key = keys.create_key(user, name="test", models=models)
     return Person(user, key, row)
 

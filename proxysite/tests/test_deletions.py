@@ -220,7 +220,7 @@ def test_a_user_is_shut_out_and_hidden_at_once_whatever_is_behind_him(
     answer = delete(browser, "auth/user", alice.user.pk)
     assert answer.status_code == 302
     assert not User.objects.filter(pk=alice.user.pk, is_active=True).exists()
-    assert not ApiKey.objects.valid().filter(user=alice.user.pk).exists()
+    assert not ApiKey.objects.filter_valid().filter(user=alice.user.pk).exists()
     assert browser.get(f"/admin/auth/user/{alice.user.pk}/change/").status_code == 302
     shown = browser.get("/admin/auth/user/").content.decode()
     assert ">alice<" not in shown

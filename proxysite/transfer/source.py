@@ -35,7 +35,7 @@ class SourceDatabase:
         return set(self._db.execute("SELECT app, name FROM django_migrations"))
 
     def count_rows(self, table: str) -> int:
-        return int(self._db.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])  # noqa: S608 - a table's name
+        return int(self._db.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])
 
     def read_rows(
         self, table: str, columns: Sequence[str], kinds: Sequence[str], after: int
@@ -45,7 +45,7 @@ class SourceDatabase:
         Raises ValueError on a value that does not fit its column's type.
         """
         column_list = ", ".join(f'"{column}"' for column in columns)
-        statement = f'SELECT rowid, {column_list} FROM "{table}" WHERE rowid > ? ORDER BY rowid'  # noqa: S608 - names
+        statement = f'SELECT rowid, {column_list} FROM "{table}" WHERE rowid > ? ORDER BY rowid'
         cursor = self._db.execute(statement, [after])
         while rows := cursor.fetchmany(FETCHED_ROWS):
             for rowid, *values in rows:

@@ -85,26 +85,24 @@ class TargetDatabase:
                 "detail text, PRIMARY KEY (kind, name))"
             )
             columns = "kind, name, position, detail"
-            add_note = f"INSERT INTO {COPY_NOTES_TABLE} ({columns}) VALUES (%s, %s, %s, %s)"  # noqa: S608
+            add_note = f"INSERT INTO {COPY_NOTES_TABLE} ({columns}) VALUES (%s, %s, %s, %s)"
             cursor.execute(add_note, ["source", "", None, source_name])
             for table, name, definition in keys:
                 cursor.execute(add_note, ["key", f"{table} {name}", None, definition])
                 cursor.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
             for table in tables:
                 cursor.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER USER')
-                cursor.execute(f'DELETE FROM "{table}"')  # noqa: S608
+                cursor.execute(f'DELETE FROM "{table}"')
 
     def read_source_name(self) -> str:
         return str(
-            self.fetch_rows(
-                f"SELECT detail FROM {COPY_NOTES_TABLE} WHERE kind = 'source'"  # noqa: S608
-            )[0][0]
+            self.fetch_rows(f"SELECT detail FROM {COPY_NOTES_TABLE} WHERE kind = 'source'")[0][0]
         )
 
     def read_position(self, table: str) -> int | None:
         """Return the position in the source of a table's last copied row; None before the first."""
         rows = self.fetch_rows(
-            f"SELECT position FROM {COPY_NOTES_TABLE} WHERE kind = 'table' AND name = %s",  # noqa: S608
+            f"SELECT position FROM {COPY_NOTES_TABLE} WHERE kind = 'table' AND name = %s",
             [table],
         )
         return int(rows[0][0]) if rows else None
@@ -115,7 +113,7 @@ class TargetDatabase:
         Postgres checks every foreign key.
         """
         keys = self.fetch_rows(
-            f"SELECT name, detail FROM {COPY_NOTES_TABLE} WHERE kind = 'key' ORDER BY name"  # noqa: S608
+            f"SELECT name, detail FROM {COPY_NOTES_TABLE} WHERE kind = 'key' ORDER BY name"
         )
         with transaction.atomic(using=TARGET_ALIAS), self._connection.cursor() as cursor:
             for table_and_key, definition in keys:
@@ -134,12 +132,12 @@ class TargetDatabase:
         with transaction.atomic(using=TARGET_ALIAS), self._connection.cursor() as cursor:
             if table == WORDS_TABLE:
                 values = "%s, %s, array_to_tsvector(%s::text[])"
-                statement = f"INSERT INTO {WORDS_TABLE} ({column_list}) VALUES ({values})"  # noqa: S608
+                statement = f"INSERT INTO {WORDS_TABLE} ({column_list}) VALUES ({values})"
                 cursor.executemany(statement, rows)
             else:
                 stream_rows(cursor, f'COPY "{table}" ({column_list}) FROM STDIN', rows)
             cursor.execute(
-                f"INSERT INTO {COPY_NOTES_TABLE} (kind, name, position) VALUES ('table', %s, %s)"  # noqa: S608
+                f"INSERT INTO {COPY_NOTES_TABLE} (kind, name, position) VALUES ('table', %s, %s)"
                 " ON CONFLICT (kind, name) DO UPDATE SET position = excluded.position",
                 [table, last_position],
             )
@@ -154,7 +152,7 @@ class TargetDatabase:
         for table, column in rows:
             if table in tables:
                 self.run_statements(
-                    f"SELECT setval(pg_get_serial_sequence('\"{table}\"', '{column}'),"  # noqa: S608
+                    f"SELECT setval(pg_get_serial_sequence('\"{table}\"', '{column}'),"
                     f' coalesce(max("{column}"), 1), max("{column}") IS NOT NULL) FROM "{table}"'
                 )
 
@@ -176,7 +174,7 @@ class TargetDatabase:
             self._connection.connection.cursor(name="copied") as cursor,
         ):
             cursor.itersize = FETCHED_ROWS
-            cursor.execute(f'SELECT {expressions} FROM "{table}"')  # noqa: S608
+            cursor.execute(f'SELECT {expressions} FROM "{table}"')
             yield from cursor
 
     def analyze_tables(self) -> None:

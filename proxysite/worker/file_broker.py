@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 
 class Channel(filesystem.Channel):
-    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override] # the stubs disagree
+    # the stubs disagree with kombu
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Write a message to the queue.
 
         Names sort by time. An unfinished file has another ending. Raises ChannelError.

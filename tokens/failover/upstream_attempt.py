@@ -65,7 +65,7 @@ class UpstreamAttempt:
                 walk.request, model, credential, self.record
             )
             self.first_batch = await anext(self.batches, None)
-        except BaseException as error:
+        except BaseException as error:  # also when the caller left: each attempt has its outcome
             self._record_end(error)
             raise
         if self.first_batch is not None:

@@ -55,7 +55,8 @@ class TokenRing:
         Pauses are drawn evenly from 0 to twice the average. Independent draws of a token for each
         request would share as fairly in the end, but stray further from the weights on the way.
         """
-        return picked_key + random.random() * 2 / entry.weight, 0  # noqa: S311 - no secret depends on it
+        pause = random.random() * 2 / entry.weight  # noqa: S311 - no secret depends on it
+        return picked_key + pause, 0
 
     # --- places -----------------------------------------------------------------------------------
     def place_entry(self, entry: PooledToken, now: float) -> None:

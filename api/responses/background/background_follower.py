@@ -84,9 +84,8 @@ class BackgroundFollower:
             if time.monotonic() - self._database_away_since > DATABASE_WAIT_SECONDS:
                 self.fail_feeds(error)
             return False
-        except Exception:
+        except Exception:  # a fault of ours; without an end the listeners would wait for ever
             logger.exception("rows of responses could not be read")
-            # otherwise the listeners would wait for ever
             self.fail_feeds(InternalError("Something went wrong here."))
             return False
         self._database_away_since = None

@@ -209,7 +209,7 @@ async def feed_answer_events(
         else:
             feed.add_events(await wait_for_final_events(feed, events))
         raise
-    except Exception:
+    except Exception:  # a fault of ours: listeners get a failure, and it is raised again
         feed.add_events(events.make_failure_events(InternalError("Something went wrong here.")))
         raise
     finally:

@@ -116,7 +116,7 @@ def test_keys_are_revoked_by_an_action_that_is_noted(
     answer = admin_client.post(KEYS, posted, follow=True)
     assert "1 API key revoked." in answer.content.decode()
     assert authentication.load_caller(row.digest) is None
-    assert ApiKey.objects.valid().count() == 1
+    assert ApiKey.objects.filter_valid().count() == 1
     assert [entry.change_message for entry in LogEntry.objects.all()] == ["Revoked."]
     assert b"delete_selected" not in answer.content
 

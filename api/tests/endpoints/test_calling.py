@@ -124,7 +124,7 @@ async def test_a_call_in_the_thinking_is_none(gateway, upstream, alice, streams)
 
 @BOTH
 async def test_a_thinking_model_thinks_and_calls(gateway, upstream, alice, provider, streams):
-    await run_in_thread(lambda: rows.create_model(provider, "thinker", thinks="tagged"))
+    await run_in_thread(lambda: rows.create_model(provider, "thinker", thinking_format="tagged"))
     await gateway.reload_rows()
     thought = CALL.replace("Graz", "Wien")
     upstream.queue_scripts(saying(f"<think>First {thought}\n</think>\n\n{CALL}", streams))
@@ -275,7 +275,7 @@ async def test_thinking_in_the_text_stays_and_is_not_told_to_the_model(
     gateway, upstream, alice, provider, streams
 ):
     await run_in_thread(
-        lambda: rows.create_model(provider, "thinker", thinks="tagged", thinking="inline")
+        lambda: rows.create_model(provider, "thinker", thinking_format="tagged", thinking="inline")
     )
     await gateway.reload_rows()
     upstream.queue_scripts(

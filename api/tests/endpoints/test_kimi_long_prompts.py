@@ -4,7 +4,13 @@ told anew.
 
 import pytest
 
-from api.tests.endpoints.test_kimi_conversations import asked, kind, site, token, turn  # noqa: F401 - fixtures
+from api.tests.endpoints.test_kimi_conversations import (  # noqa: F401 - fixtures
+    asked,
+    kind,
+    site,
+    token,
+    turn,
+)
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
 

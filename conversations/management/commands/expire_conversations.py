@@ -16,8 +16,8 @@ class Command(GatewayCommand):
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         if dry_run:
-            conversation_count = Conversation.objects.expired().count()
-            document_count = Document.objects.expired().count()
+            conversation_count = Conversation.objects.filter_expired().count()
+            document_count = Document.objects.filter_expired().count()
             verb = "would be deleted"
         else:
             conversation_count, document_count = retention.delete_all_expired()

@@ -37,7 +37,7 @@ async def test_a_document_is_uploaded_for_a_user_and_taken_in(browser, alice):
     async def ingested():
         return await run_in_thread(
             lambda: (
-                Document.objects.without_index()
+                Document.objects.defer_index()
                 .filter(state="ingested")
                 .select_related("file")
                 .first()

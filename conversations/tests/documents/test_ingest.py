@@ -222,7 +222,7 @@ def test_what_has_expired_is_told_from_what_is_used(alice):
     make(digest="3", expires_at=at(-1), state="processing", alive_until=at(60))
     dead = make(digest="4", expires_at=at(-1), state="processing", alive_until=at(-1))
     make(digest="5")
-    assert set(Document.objects.expired().values_list("pk", flat=True)) == {old, dead}
+    assert set(Document.objects.filter_expired().values_list("pk", flat=True)) == {old, dead}
 
 
 async def test_a_frozen_database_is_told(alice, monkeypatch, settings):

@@ -36,7 +36,8 @@ def test_a_word_document_is_its_paragraphs():
         f"<w:document {XMLNS}><w:body><w:p><w:r><w:t>One</w:t><w:tab/><w:t>two &amp; "
         "三</w:t></w:r></w:p>"
         "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>cell</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
-        "<w:p><w:r><w:delText>gone</w:delText><w:t>a</w:t><w:br/><w:t>b</w:t></w:r></w:p></w:body></w:document>"
+        "<w:p><w:r><w:delText>gone</w:delText><w:t>a</w:t><w:br/><w:t>b</w:t></w:r></w:p>"
+        "</w:body></w:document>"
     )
     assert extract_document_text("a.docx", "", docx(body)) == "One\ttwo & 三\ncell\na\nb\n"
 
@@ -68,7 +69,8 @@ def test_a_word_document_says_everything_once_and_its_notes_at_the_end():
         f"<w:document {XMLNS} {mc}><w:body><w:p><w:r><w:t>One</w:t></w:r><w:r>"
         f"<mc:AlternateContent><mc:Choice>{box}"
         f"</mc:Choice><mc:Fallback>{box}</mc:Fallback></mc:AlternateContent></w:r></w:p>"
-        "<w:p><w:moveFrom><w:r><w:t>moved</w:t><w:br/></w:r></w:moveFrom><w:r><w:t>a</w:t></w:r></w:p>"
+        "<w:p><w:moveFrom><w:r><w:t>moved</w:t><w:br/></w:r></w:moveFrom>"
+        "<w:r><w:t>a</w:t></w:r></w:p>"
         "<w:p><w:moveTo><w:r><w:t>moved</w:t></w:r></w:moveTo></w:p></w:body></w:document>"
     )
     notes = (

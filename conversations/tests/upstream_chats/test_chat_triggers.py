@@ -75,7 +75,7 @@ def execute(statement, *values):
 def test_a_chat_that_is_lost_is_noted_once(talk, lose_chat):
     lose_chat(talk)
     assert list_deletions() == [(TOKEN, "chat1")]
-    row = UpstreamChatDeletion.objects.due().get()
+    row = UpstreamChatDeletion.objects.filter_due().get()
     assert row.tries == 0
     assert row.due_at == row.created_at
 

@@ -18,15 +18,16 @@ from providers.network.clients import Clients
 from providers.protocol.attempt import Attempt
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest, Credential
-from providers.upstream.base_adapter import BaseAdapter, Upstream
+from providers.upstream.base_adapter import Upstream
 from providers.upstream.error_mapping import clean_message
+from providers.upstream.moonshot_dialect import MoonshotDialectAdapter
 from providers.wire.json_reader import read_json
 
 FILE_DELETION_SECONDS = 10.0
 FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 
-class FileTextAdapter(BaseAdapter):
+class FileTextAdapter(MoonshotDialectAdapter):
     """The part of Moonshot's adapter that replaces files by their text."""
 
     def __init__(self, upstream: Upstream, clients: Clients) -> None:

@@ -16,9 +16,8 @@ from providers.exceptions import (
 )
 from providers.filters import builtin_search
 from providers.filters.filter_pipeline import apply_filters
-from providers.filters.moonshot_usage import lift_usage
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Batches, Chunk, make_usage_chunk
+from providers.protocol.chunks import Batches, make_usage_chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.upstream.error_mapping import ERROR_CODES
@@ -105,15 +104,6 @@ class Adapter(FileTextAdapter):
             async for batch in batches:
                 if shown_chunks := search.filter_chunks(batch):
                     yield shown_chunks
-
-    def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
-        chunk = super().read_event(data, credential)
-        if chunk is not None:
-            chunk = lift_usage(chunk)
-        return chunk
-
-    def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
-        return lift_usage(super().parse_answer(request, data, credential))
 
     # --- checks -----------------------------------------------------------------------------------
     async def probe_credential(self, credential: Credential) -> None:

@@ -202,7 +202,7 @@ def test_capabilities_are_ticked_and_kept_as_a_list(admin_client: Client, model:
         "priority": 0,
         "weight": 1,
         "capabilities": ["chat", "tools"],
-        "thinks": "tagged",
+        "thinking_format": "tagged",
         "thinking": "hidden",
         "search": "on",
         "options": '{"scenario": "SCENARIO_K2D5"}',
@@ -210,7 +210,7 @@ def test_capabilities_are_ticked_and_kept_as_a_list(admin_client: Client, model:
     assert admin_client.post(address, posted).status_code == 302
     model.refresh_from_db()
     assert model.capabilities == ["chat", "tools"]
-    assert (model.thinks, model.thinking, model.search) == ("tagged", "hidden", "on")
+    assert (model.thinking_format, model.thinking, model.search) == ("tagged", "hidden", "on")
     assert model.options == {"scenario": "SCENARIO_K2D5"}
     html = page(admin_client, f"{MODELS}_change", model.pk)
     assert re.search(r'value="tools"[^>]*checked', html)

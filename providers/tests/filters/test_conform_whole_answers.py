@@ -147,7 +147,8 @@ def embed(vector: Any, encoding: str) -> Any:
     data = json.dumps(
         {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": vector}]}
     ).encode()
-    answered = BaseAdapter(upstream, clients=None).parse_answer(request, data, Credential(None, ""))  # type: ignore[arg-type]
+    adapter = BaseAdapter(upstream, clients=None)  # type: ignore[arg-type]
+    answered = adapter.parse_answer(request, data, Credential(None, ""))
     return answered["data"][0]["embedding"]
 
 

@@ -250,7 +250,7 @@ def test_thinking_as_reasoning_comes_as_it_is() -> None:
 
 # --- which filters a model needs ------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("thinks", "thinking_", "expected"),
+    ("thinking_format", "thinking_", "expected"),
     [
         ("separate", "reasoning", []),
         ("separate", "inline", [ThinkingRenderer]),
@@ -260,9 +260,9 @@ def test_thinking_as_reasoning_comes_as_it_is() -> None:
     ],
 )
 def test_a_model_gets_the_filters_that_its_thinking_needs(
-    thinks: str, thinking_: str, expected: list[type]
+    thinking_format: str, thinking_: str, expected: list[type]
 ) -> None:
-    model = UpstreamModel("u", thinks=thinks, thinking=thinking_)
+    model = UpstreamModel("u", thinking_format=thinking_format, thinking=thinking_)
     for endpoint, wanted in ((CHAT, expected), (COMPLETIONS, [])):
         request = ChatRequest("1", endpoint, "m", {"model": "m", "messages": []})
         assert [

@@ -79,7 +79,7 @@ def test_only_enabled_models_of_enabled_providers_are_served(moonshot: Provider)
     make_model(moonshot, public_id="on").save()
     make_model(moonshot, public_id="model-off", enabled=False).save()
     make_model(off, public_id="provider-off").save()
-    assert ChatModel.objects.served().public_ids() == ["on"]
+    assert ChatModel.objects.filter_served().list_public_ids() == ["on"]
 
 
 def test_a_public_id_of_several_providers_is_listed_once_and_in_order(moonshot: Provider) -> None:
@@ -91,7 +91,7 @@ def test_a_public_id_of_several_providers_is_listed_once_and_in_order(moonshot: 
         make_model(other, public_id="b"),
     ):
         row.save()
-    assert ChatModel.objects.public_ids() == ["a", "b"]
+    assert ChatModel.objects.list_public_ids() == ["a", "b"]
 
 
 def test_models_go_with_their_provider(moonshot: Provider) -> None:

@@ -73,16 +73,36 @@ def test_a_timeout_of_the_upstream_is_told_as_one() -> None:
     ("status", "error", "expected"),
     [
         # OpenAI
-        (401, {"code": "invalid_api_key", "type": "invalid_request_error", "param": None}, AuthRejected),
+        (
+            401,
+            {"code": "invalid_api_key", "type": "invalid_request_error", "param": None},
+            AuthRejected,
+        ),
         (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, QuotaExhausted),
         (429, {"code": "rate_limit_exceeded", "type": "requests"}, RateLimited),
-        (429, {"code": "billing_hard_limit_reached", "type": "invalid_request_error"}, QuotaExhausted),
-        (400, {"code": "context_length_exceeded", "type": "invalid_request_error", "param": "messages"}, Rejected),
+        (
+            429,
+            {"code": "billing_hard_limit_reached", "type": "invalid_request_error"},
+            QuotaExhausted,
+        ),
+        (
+            400,
+            {
+                "code": "context_length_exceeded",
+                "type": "invalid_request_error",
+                "param": "messages",
+            },
+            Rejected,
+        ),
         (404, {"code": "model_not_found", "type": "invalid_request_error"}, ModelMissing),
         (400, {"code": "model_not_found"}, ModelMissing),
         (500, {"type": "server_error", "code": None}, ServerFailed),
         (403, {"code": "content_policy_violation"}, Rejected),
-        (403, {"code": "unsupported_country_region_territory", "type": "request_forbidden"}, ProviderError),
+        (
+            403,
+            {"code": "unsupported_country_region_territory", "type": "request_forbidden"},
+            ProviderError,
+        ),
         # Moonshot
         (401, {"type": "invalid_authentication_error"}, AuthRejected),
         (401, {"type": "incorrect_api_key_error"}, AuthRejected),

@@ -231,7 +231,7 @@ EXPECTED: dict[str, tuple[str, str, Any]] = {
 def streamed(pieces: Iterable[bytes], thinking: str = "reasoning") -> list[Chunk]:
     """What callers get of a stream of bytes: reader and filters, no sockets."""
     request = ChatRequest("1", CHAT, "m", {"model": "m", "messages": []}, stream=True)
-    model = UpstreamModel("u", thinks="implied", thinking=thinking)
+    model = UpstreamModel("u", thinking_format="implied", thinking=thinking)
     reader = DialectReader(K2ThinkAnswer(request, Credential(None, "")), EventSplitter(1_000_000))
     batches = [*map(reader.feed, pieces), reader.read_last_event()]
     reader.require_finish()

@@ -22,7 +22,8 @@ from proxysite.home import tighten_mode
 from proxysite.server import host_names
 
 logger = logging.getLogger(__name__)
-REACHABLE_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where "everywhere" answers here
+# where a server that listens everywhere is reached on this machine
+REACHABLE_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104
 HIGHEST_PORT = 65_535
 MOST_OPEN_FILES = 65_536  # open files; 1,000 streams are 2,000 sockets
 

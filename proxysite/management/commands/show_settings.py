@@ -6,8 +6,8 @@ from argparse import ArgumentParser
 from django.conf import settings
 
 from providers.management.base import GatewayCommand
-from proxysite.configuration.declarations import DeclaredSetting
 from proxysite.configuration.locations import SECRET_NAMES
+from proxysite.configuration.setting_types import DeclaredSetting
 from proxysite.configuration.setting_values import DEFAULT
 from proxysite.configuration.settings_pages import render_env_example, render_settings_page
 from proxysite.logging import redact_secrets

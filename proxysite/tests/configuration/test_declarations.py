@@ -12,7 +12,8 @@ import pytest
 from django.conf import settings
 
 from proxysite.configuration import env_file, locations
-from proxysite.configuration.declarations import Environment, InvalidSettings
+from proxysite.configuration.declarations import Environment
+from proxysite.configuration.setting_types import InvalidSettings
 
 FILE = settings.BASE_DIR / "proxysite" / "settings.py"
 EXAMPLE = (settings.BASE_DIR / ".env.example").read_text(encoding="utf-8")
@@ -52,19 +53,46 @@ def run_settings(
         ("read_share", (0.8,), ["1", "0.25"], ["0", "1.01", "nan"]),
         ("read_switch", (False,), ["true", "FALSE", "1", "off", "Yes"], ["maybe", "2", "tru"]),
         ("read_choice", ("", "", ("one", "two")), ["ONE", "two"], ["three"]),
-        ("read_host_names", ([],), ["a.example,[::1],.b.example", "*"], ["https://a.example", "a:8000", "a/b", "::1"]),
-        ("read_origins", ([],), ["https://a.example,http://b:3000"], ["a.example", "https://a.example/path", "*"]),
-        ("read_url", ("", "", ("redis", "unix")), ["redis://h:1/0", "unix:///s"], ["h:1", "redis://", "redis://h:99999", "http://h"]),
+        (
+            "read_host_names",
+            ([],),
+            ["a.example,[::1],.b.example", "*"],
+            ["https://a.example", "a:8000", "a/b", "::1"],
+        ),
+        (
+            "read_origins",
+            ([],),
+            ["https://a.example,http://b:3000"],
+            ["a.example", "https://a.example/path", "*"],
+        ),
+        (
+            "read_url",
+            ("", "", ("redis", "unix")),
+            ["redis://h:1/0", "unix:///s"],
+            ["h:1", "redis://", "redis://h:99999", "http://h"],
+        ),
         (
             "read_database_url",
             ("",),
-            ["postgres://u:p@h:5432/n", "postgresql:///n", "sqlite:////tmp/x.sqlite3", "sqlite:///x.sqlite3"],
-            ["garbage", "mysql://h/n", "sqlite://", "sqlite:///", "postgres://h", "postgres://h:70000/n"],
+            [
+                "postgres://u:p@h:5432/n",
+                "postgresql:///n",
+                "sqlite:////tmp/x.sqlite3",
+                "sqlite:///x.sqlite3",
+            ],
+            [
+                "garbage",
+                "mysql://h/n",
+                "sqlite://",
+                "sqlite:///",
+                "postgres://h",
+                "postgres://h:70000/n",
+            ],
         ),
         ("read_plain_text", ("",), ["anything"], ["a\nb", "a\x00b"]),
         ("read_number", (5,), ["0", "0.5"], ["-1", "nan", "x"]),
     ],
-)  # fmt: skip
+)
 def test_each_kind_of_setting_takes_its_values_and_no_others(
     method: str, arguments: tuple[Any, ...], good: list[str], bad: list[str]
 ) -> None:

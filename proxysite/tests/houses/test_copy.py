@@ -35,7 +35,9 @@ from providers.models import Provider
 from tokens.imports import token_import as importing
 
 admin = User.objects.get(username="admin")
-acme = Provider.objects.create(name="acme", kind="openai_compatible", base_url="https://acme.example/v1")
+acme = Provider.objects.create(
+    name="acme", kind="openai_compatible", base_url="https://acme.example/v1"
+)
 importing.import_lines(acme, ["tok-canary-one", "tok-canary-two"])
 text = b"The quick brown fox jumps over the lazy dog. " * 200
 upload = files.Upload("fox.txt", "", FilePurpose.USER_DATA, [text])

@@ -43,7 +43,7 @@ for name, kind, token, fields, model in {rows!r}:
 """
 PROMPT = {"native_tools": False, "reports_usage": False}
 UPSTREAMS: list[tuple[str, str, str, dict[str, Any], dict[str, Any]]] = [
-    ("k2-official", "openai_compatible", "sk-k2-official", PROMPT, {"thinks": "implied"}),
+    ("k2-official", "openai_compatible", "sk-k2-official", PROMPT, {"thinking_format": "implied"}),
     ("k2-user", "k2think_web", "k2-session-token", PROMPT, {}),
     ("k2-guest", "k2think_web", "", PROMPT | {"mode": "guest"}, {}),
     ("moonshot", "moonshot", "sk-moonshot", {}, {}),

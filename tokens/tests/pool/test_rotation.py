@@ -96,7 +96,9 @@ def test_a_token_that_was_tried_is_passed_over_and_keeps_its_place(rotation: str
 
 def test_those_passed_over_are_next_when_they_may_be() -> None:
     found = ring("round_robin", *(entry(number) for number in range(4)))
-    assert found.pick_token(100.0, {UUID(int=0), UUID(int=1)}).id.int == 2  # type: ignore[union-attr]
+    picked = found.pick_token(100.0, {UUID(int=0), UUID(int=1)})
+    assert picked is not None
+    assert picked.id.int == 2
     assert picks(found, 4) == [0, 1, 3, 2]
 
 

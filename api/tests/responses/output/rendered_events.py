@@ -73,8 +73,9 @@ def render_events(batches: Iterable[list[Chunk]], **fields: Any) -> list[dict[st
 def read_with_sdk(events: list[dict[str, Any]]) -> Any:
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     state: Any = ResponseStreamState(input_tools=[], text_format=omit)
+    event_type: Any = ResponseStreamEvent
     for event in events:
-        state.handle_event(construct_type_unchecked(value=event, type_=ResponseStreamEvent))  # type: ignore[arg-type]
+        state.handle_event(construct_type_unchecked(value=event, type_=event_type))
     return state._completed_response
 
 

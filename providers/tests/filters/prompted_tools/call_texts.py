@@ -17,32 +17,38 @@ FORMS = {
     "canonical": CANONICAL,
     "canonical on lines": f"<tool_call>\n{OBJECT}\n</tool_call>",
     "canonical without its end": f"<tool_call>{OBJECT}",
-    "canonical with an id": '<tool_call>{"name": "weather", "arguments": {"city": "Graz"}, "id": "a"}</tool_call>',
+    "canonical with an id": '<tool_call>{"name": "weather", "arguments": {"city": "Graz"}, '
+    '"id": "a"}</tool_call>',
     "canonical, a list": f"<tool_call>[{OBJECT}]</tool_call>",
-    "canonical, arguments as text": '<tool_call>{"name":"weather","arguments":"{\\"city\\": \\"Graz\\"}"}</tool_call>',
-    "canonical, parameters": '<tool_call>{"name": "weather", "parameters": {"city": "Graz"}}</tool_call>',
+    "canonical, arguments as text": '<tool_call>{"name":"weather",'
+    '"arguments":"{\\"city\\": \\"Graz\\"}"}</tool_call>',
+    "canonical, parameters": '<tool_call>{"name": "weather", '
+    '"parameters": {"city": "Graz"}}</tool_call>',
     "canonical in a fence": f"```\n{CANONICAL}\n```",
     "fenced call": f"```json\n{OBJECT}\n```",
     "fenced list": f"```json\n{LIST}\n```\n",
     "fenced, with more marks and blanks": f"````JSON \n\n{OBJECT}\n\n````  ",
     "fenced without its end": f"```json\n{OBJECT}\n",
     "a list alone": LIST,
-    "a list with more keys": '{"content": null, "tool_calls": [{"name": "weather", "arguments": {"city": "Graz"}}]}',
+    "a list with more keys": '{"content": null, "tool_calls": [{"name": "weather", '
+    '"arguments": {"city": "Graz"}}]}',
     "an object alone": OBJECT,
     "an object over lines": json.dumps(json.loads(OBJECT), indent=4) + "\n",
     "an object: tool, parameters": '{"tool": "weather", "parameters": {"city": "Graz"}}',
     "an object: function, arguments": '{"function": "weather", "arguments": {"city": "Graz"}}',
-    "an object around": '{"type": "function", "function": {"name": "weather", "arguments": {"city": "Graz"}}}',
+    "an object around": '{"type": "function", "function": {"name": "weather", '
+    '"arguments": {"city": "Graz"}}}',
     "function_calls": "<function_calls>\n<function_call>\n<tool>weather</tool>\n<args>\n<city>"
     '"Graz"</city>\n</args>\n</function_call>\n</function_calls>',
-    "function_call alone": "<function_call><tool>weather</tool><args><city>Graz</city></args></function_call>",
+    "function_call alone": "<function_call><tool>weather</tool>"
+    "<args><city>Graz</city></args></function_call>",
     "function_call with JSON": f"<function_call>{OBJECT}</function_call>",
     "invoke": '<invoke name="weather">\n<parameter name="city">Graz</parameter>\n</invoke>',
-    "invoke in function_calls": '<function_calls><invoke name="weather"><parameter name="city">Graz</parameter>'
-    "</invoke></function_calls>",
+    "invoke in function_calls": '<function_calls><invoke name="weather">'
+    '<parameter name="city">Graz</parameter></invoke></function_calls>',
     "function with JSON": f"<function=weather>{GRAZ}</function>",
-    "function with parameters": "<tool_call>\n<function=weather>\n<parameter=city>\nGraz\n</parameter>\n</function>\n"
-    "</tool_call>",
+    "function with parameters": "<tool_call>\n<function=weather>\n<parameter=city>\nGraz\n"
+    "</parameter>\n</function>\n</tool_call>",
     "Chinese": f"调用函数:weather 参数:{GRAZ}",
     "Chinese, wide": f"调用函数\uff1aweather\uff0c参数\uff1a{GRAZ}",
     "English": f"Call function: weather arguments: {GRAZ}",
@@ -80,7 +86,8 @@ PROSE = {
     "more keys": '{"name": "weather", "arguments": {}, "rating": 5}',
     "arguments that are no object": '<tool_call>{"name": "weather", "arguments": [1]}</tool_call>',
     "arguments that are a text": '<tool_call>{"name": "weather", "arguments": "Graz"}</tool_call>',
-    "arguments that are broken": '<tool_call>{"name": "weather", "arguments": "{\\"city"}</tool_call>',
+    "arguments that are broken": '<tool_call>{"name": "weather", '
+    '"arguments": "{\\"city"}</tool_call>',
     "another case": CANONICAL.replace('"weather"', '"Weather"'),
     "an empty list": '{"tool_calls": []}',
     "no list": '{"tool_calls": {"name": "weather", "arguments": {}}}',
@@ -89,6 +96,7 @@ PROSE = {
     "tags that are not closed": '<invoke name="weather"><parameter name="city">Graz',
     "words without an object": "调用函数:weather 参数:无。 Call function: weather arguments: none.",
     "words glued": f"Recall function: weather arguments: {GRAZ}",
-    "CSS and math": "a { color: red } if (a < b && c > d) { x[0] = {}; } [1, 2] [a](b) ~~no~~ {{ x }}",
+    "CSS and math": "a { color: red } if (a < b && c > d) { x[0] = {}; } "
+    "[1, 2] [a](b) ~~no~~ {{ x }}",
     "white space": " \n\n ",
 }

@@ -247,7 +247,7 @@ def test_who_needs_the_filter(tools: str, fields: dict[str, Any], count: int) ->
 
 
 def test_a_call_in_thinking_that_is_shown_in_the_text_is_none() -> None:
-    model = UpstreamModel("m", tools="prompt", thinks="tagged", thinking="inline")
+    model = UpstreamModel("m", tools="prompt", thinking_format="tagged", thinking="inline")
     steps = choose_filters(build_request(), model, Attempt("p", "m"))
     chunks = make_answer(f"<think>I could\n{CANONICAL}\n", "</think>", "No need.")
     for step in steps:
@@ -259,7 +259,7 @@ def test_a_call_in_thinking_that_is_shown_in_the_text_is_none() -> None:
 
 
 def test_a_call_behind_thinking_counts() -> None:
-    model = UpstreamModel("m", tools="prompt", thinks="tagged", thinking="hidden")
+    model = UpstreamModel("m", tools="prompt", thinking_format="tagged", thinking="hidden")
     chunks = make_answer(
         f"<think>I could\n{CANONICAL.replace('Graz', 'Wien')}\n</think>\n\n{CANONICAL}"
     )
