@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from providers.protocol.json_types import JsonObject
 
-LOCAL_FIELDS = {"needs_token": False, "allow_private": True}
+LOCAL_FIELDS: JsonObject = {"needs_token": False, "allow_private": True}
 WEB_FIELDS = {"native_tools": False, "reports_usage": False}
 # sources differ on the names of Kimi's scenarios: most clients of the site use these
 KIMI_MODEL: JsonObject = {"capabilities": ["chat", "reasoning"], "search": "on"}
@@ -69,6 +69,11 @@ class Preset:
         return self.is_official and not self.fields.get("allow_private")
 
 
+def make_local_preset(label: str, base_url: str, dialect: str) -> Preset:
+    """Return the preset of a server on this machine, whose address does not tell its dialect."""
+    return Preset(f"{label} on this machine", base_url, LOCAL_FIELDS | {"dialect": dialect})
+
+
 PRESETS: dict[str, Preset] = {
     "openai": Preset("OpenAI", "https://api.openai.com/v1"),
     "moonshot": Preset("Moonshot AI, international", "https://api.moonshot.ai/v1", kind="moonshot"),
@@ -115,14 +120,33 @@ PRESETS: dict[str, Preset] = {
         aliases=K2THINK_ALIASES,
     ),
     "deepseek": Preset("DeepSeek", "https://api.deepseek.com/v1"),
+    "gemini": Preset(
+        "Gemini's OpenAI endpoint", "https://generativelanguage.googleapis.com/v1beta/openai"
+    ),
+    "mistral": Preset("Mistral", "https://api.mistral.ai/v1"),
+    "xai": Preset("xAI", "https://api.x.ai/v1"),
+    "dashscope": Preset(
+        "Qwen, Alibaba's DashScope, international",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+    ),
+    "dashscope-cn": Preset(
+        "Qwen, Alibaba's DashScope, China", "https://dashscope.aliyuncs.com/compatible-mode/v1"
+    ),
+    "zai": Preset("GLM, Z.ai", "https://api.z.ai/api/paas/v4"),
+    "zai-cn": Preset("GLM, Zhipu's BigModel, China", "https://open.bigmodel.cn/api/paas/v4"),
+    "minimax": Preset("MiniMax, international", "https://api.minimax.io/v1"),
+    "minimax-cn": Preset("MiniMax, China", "https://api.minimaxi.com/v1"),
     "openrouter": Preset("OpenRouter", "https://openrouter.ai/api/v1"),
     "groq": Preset("Groq", "https://api.groq.com/openai/v1"),
     "together": Preset("Together AI", "https://api.together.xyz/v1"),
-    "ollama": Preset("Ollama on this machine", "http://127.0.0.1:11434/v1", LOCAL_FIELDS),
-    "vllm": Preset("vLLM on this machine", "http://127.0.0.1:8001/v1", LOCAL_FIELDS),
-    "llama.cpp": Preset(
-        "llama.cpp server on this machine", "http://127.0.0.1:8080/v1", LOCAL_FIELDS
-    ),
+    "fireworks": Preset("Fireworks", "https://api.fireworks.ai/inference/v1"),
+    "siliconflow": Preset("SiliconFlow, international", "https://api.siliconflow.com/v1"),
+    "siliconflow-cn": Preset("SiliconFlow, China", "https://api.siliconflow.cn/v1"),
+    "ollama": make_local_preset("Ollama", "http://127.0.0.1:11434/v1", "ollama"),
+    "vllm": make_local_preset("vLLM", "http://127.0.0.1:8001/v1", "vllm"),
+    "sglang": make_local_preset("SGLang", "http://127.0.0.1:30000/v1", "sglang"),
+    "llama.cpp": make_local_preset("llama.cpp server", "http://127.0.0.1:8080/v1", "llama.cpp"),
+    "lmstudio": make_local_preset("LM Studio", "http://127.0.0.1:1234/v1", "lmstudio"),
     "kimi-web": Preset(
         "Kimi, its web site (unofficial)",
         "https://www.kimi.com",

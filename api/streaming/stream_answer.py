@@ -188,18 +188,24 @@ def answer_headers(request_id: str, began: float) -> list[tuple[bytes, bytes]]:
 
 
 def upstream_headers(trace: Trace) -> list[tuple[bytes, bytes]]:
-    """Return the headers that name the provider that answered, and its model.
+    """Return the headers that say who answered, and which fields of the request it did not get.
 
-    There are none before the answer has begun, or when NAME_UPSTREAMS is off.
+    There are none before the answer has begun. NAME_UPSTREAMS leaves out the names.
     """
-    attempt = trace.answering_attempt if settings.NAME_UPSTREAMS else None
+    attempt = trace.answering_attempt
     if attempt is None or attempt.first_byte_ms is None:
         return []
-    model = attempt.model if attempt.model.isascii() else quote(attempt.model)
-    return [
-        (b"x-proxysite-provider", attempt.provider.encode("ascii")),
-        (b"x-proxysite-model", model.encode("ascii")),
-    ]
+    headers = []
+    if settings.NAME_UPSTREAMS:
+        model = attempt.model if attempt.model.isascii() else quote(attempt.model)
+        headers = [
+            (b"x-proxysite-provider", attempt.provider.encode("ascii")),
+            (b"x-proxysite-model", model.encode("ascii")),
+        ]
+    if attempt.omitted_fields:
+        names = quote(", ".join(attempt.omitted_fields), safe=", ")
+        headers.append((b"x-proxysite-omitted", names.encode("ascii")))
+    return headers
 
 
 class JsonAnswer(HttpResponse):

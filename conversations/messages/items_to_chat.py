@@ -1,8 +1,8 @@
 """Convert items to the chat messages for an upstream.
 
 Consecutive items of the model become one message again. An answer that was cut off ends with
-CUT_NOTICE. Reasoning is included only where tools were called, because some upstreams insist on it
-there.
+CUT_NOTICE. Reasoning is included only in turns with tool calls, because some upstreams insist on it
+there; `providers/dialects/` leaves it out for those that refuse it.
 """
 
 from collections.abc import Iterable
@@ -39,8 +39,7 @@ def entries_to_messages(entries: Iterable[ItemLike]) -> list[JsonObject]:
         elif message := make_input_message(entry):
             answer = None
             messages.append(message)
-    for message in messages:
-        remove_needless_thinking(message)
+    remove_needless_thinking(messages)
     return [message for message in messages if not is_empty_answer(message)]
 
 
@@ -91,10 +90,19 @@ def add_answer_to_message(message: JsonObject, entry: ItemLike) -> None:
         message["refusal"] = refusal
 
 
-def remove_needless_thinking(message: JsonObject) -> None:
-    """Remove the reasoning of a message of the model that calls no tools."""
-    if message["role"] == "assistant" and not message.get("tool_calls"):
-        message.pop("reasoning_content", None)
+def remove_needless_thinking(messages: Iterable[JsonObject]) -> None:
+    """Remove, in place, the reasoning of turns in which the model called no tools.
+
+    A turn begins with a message of the caller. Its answer after the last tool belongs to it.
+    """
+    has_calls = False
+    for message in messages:
+        if message["role"] == "user":
+            has_calls = False
+        elif message["role"] == "assistant":
+            has_calls = has_calls or bool(message.get("tool_calls"))
+            if not has_calls:
+                message.pop("reasoning_content", None)
 
 
 def is_empty_answer(message: JsonObject) -> bool:

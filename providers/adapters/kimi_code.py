@@ -25,6 +25,7 @@ FORBIDDEN_ERRORS: tuple[tuple[str, type[UpstreamError]], ...] = (
 
 class Adapter(MoonshotDialectAdapter):
     label = "Kimi Code, official"
+    profile_name = "moonshot"
 
     def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
         body = super().build_payload(request, model)

@@ -59,6 +59,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         widgets = {
             "base_url": forms.TextInput(attrs={"class": "vTextField"}),
             "headers": forms.Textarea(attrs={"rows": 3, "cols": 60}),
+            "dialect_changes": forms.Textarea(attrs={"rows": 2, "cols": 60}),
         }
 
     def clean(self) -> dict[str, Any]:
@@ -97,7 +98,10 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "enabled")}),
         ("How it is called", {"fields": ("mode", "needs_token", "rotation")}),
-        ("What it can do", {"fields": ("native_tools", "reports_usage")}),
+        (
+            "What it can do",
+            {"fields": ("native_tools", "reports_usage", "dialect", "dialect_changes")},
+        ),
         ("Network", {"fields": ("allow_private", "headers")}),
         (
             "Time limits",

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from django.conf import settings
 
+from providers.choices import ThinkingFormat
+from providers.dialects import find_dialect
+from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, ChatRequest, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
@@ -60,21 +63,29 @@ class Candidate:
 def make_candidate(adapter: BaseAdapter, row: JsonObject) -> Candidate:
     """Make a candidate of the `MODEL_COLUMNS` of a ChatModel and its provider's adapter."""
     capabilities = frozenset(row["capabilities"])  # empty: not known
+    upstream = adapter.upstream
+    dialect = find_dialect(
+        upstream.dialect or adapter.profile_name,
+        upstream.base_url,
+        row["upstream_name"],
+        upstream.dialect_changes,
+    )
     has_native_tools = not capabilities or "tools" in capabilities
     tools = "none"
-    if adapter.upstream.native_tools and has_native_tools:
+    if upstream.native_tools and dialect.native_tools and has_native_tools:
         tools = "native"
     elif settings.TOOL_SUPPORT:
         tools = "prompt"
     model = UpstreamModel(
         name=row["upstream_name"],
-        thinking_format=row["thinking_format"],
+        thinking_format=choose_thinking_format(row["thinking_format"], dialect),
         thinking=row["thinking"],
         search=row["search"],
         tools=tools,
         vision=not capabilities or "vision" in capabilities,
         files="files" in capabilities,
         options=row["options"],
+        dialect=dialect,
     )
     return Candidate(
         public_id=row["public_id"],
@@ -85,6 +96,13 @@ def make_candidate(adapter: BaseAdapter, row: JsonObject) -> Candidate:
         capabilities=capabilities,
         context_window=row["context_window"],
     )
+
+
+def choose_thinking_format(row_format: str, dialect: Dialect) -> str:
+    """Return where the model puts its thinking: as its row says, or else as its dialect does."""
+    if row_format == ThinkingFormat.SEPARATE and dialect.thinking_format:
+        return dialect.thinking_format
+    return row_format
 
 
 def make_virtual_candidates(

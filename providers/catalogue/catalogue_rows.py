@@ -104,4 +104,6 @@ def make_upstream(provider: Provider) -> Upstream:
             settings.UPSTREAM_STREAM_BYTES,
             settings.COUNT_KEPT_BYTES,
         ),
+        dialect=provider.dialect,
+        dialect_changes=provider.dialect_changes,
     )

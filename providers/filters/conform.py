@@ -11,6 +11,7 @@ from base64 import b64decode, b64encode
 
 from providers.exceptions import ServerFailed
 from providers.filters.native_calls import CallConformer, conform_whole_calls
+from providers.filters.thinking_fields import unify_thinking
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 
@@ -171,6 +172,7 @@ class StreamConformer:
             return  # nearly every chunk: a piece of text and nothing else
         elif "role" in delta:
             del delta["role"]
+        unify_thinking(delta)
         for name, value in delta.items():
             if name in TEXT_FIELDS and type(value) is not str and value is not None:
                 delta[name] = as_text(value)
@@ -217,6 +219,7 @@ def conform_message(message: JsonObject) -> None:
         message["tool_calls"] = conform_whole_calls(message["tool_calls"])
         if not message["tool_calls"]:
             del message["tool_calls"]
+    unify_thinking(message)
     for name in TEXT_FIELDS & message.keys():
         value = message[name]
         if type(value) is not str and value is not None:

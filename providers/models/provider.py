@@ -10,7 +10,13 @@ from django.db.models import Q
 
 from providers import registry
 from providers.choices import Mode, Rotation
-from providers.models.validators import NAME_VALIDATOR, headers_are_clean, kind_exists
+from providers.models.validators import (
+    NAME_VALIDATOR,
+    dialect_changes_fit,
+    dialect_exists,
+    headers_are_clean,
+    kind_exists,
+)
 from providers.network import destination
 from providers.network.address_guard import find_base_url_problem
 
@@ -82,6 +88,21 @@ class Provider(models.Model):
     reports_usage = models.BooleanField(
         default=True,
         help_text="Off when it refuses <code>stream_options</code>; tokens are then counted here.",
+    )
+    dialect = models.CharField(
+        max_length=32,
+        blank=True,
+        validators=[dialect_exists],
+        help_text="How it differs from OpenAI, for example <code>mistral</code>; empty: found by "
+        "its kind and address.",
+    )
+    dialect_changes = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[dialect_changes_fit],
+        help_text="What else is different, for example "
+        '<code>{"limit_field": "max_tokens"}</code>; the fields are listed in '
+        "<code>docs/dialects.md</code>.",
     )
     allow_private = models.BooleanField(
         default=False, help_text="Allow an address on this machine or network, and plain http."

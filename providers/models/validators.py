@@ -1,10 +1,16 @@
 """Checks of the columns of providers and models."""
 
+from typing import cast
+
+import msgspec
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from providers import registry
 from providers.choices import Capability
+from providers.dialects import PROFILES
+from providers.protocol.dialect import Dialect
+from providers.protocol.json_types import JsonObject
 
 NAME_VALIDATOR = RegexValidator(
     r"\A[a-z0-9][a-z0-9_.-]*\Z", "Lower-case letters, digits, dot, hyphen and underscore only."
@@ -20,6 +26,27 @@ def kind_exists(kind: str) -> None:
         raise ValidationError(
             f"No adapter named {kind!r}; there are: {', '.join(registry.list_adapter_kinds())}."
         )
+
+
+def dialect_exists(name: str) -> None:
+    """Raise ValidationError unless there is a dialect profile of that name."""
+    if name not in PROFILES:
+        raise ValidationError(
+            f"No dialect named {name!r}; there are: {', '.join(sorted(PROFILES))}."
+        )
+
+
+def dialect_changes_fit(changes: object) -> None:
+    """Raise ValidationError unless it is an object of fields of `Dialect` and fitting values."""
+    is_object(changes)
+    known = Dialect.__struct_fields__
+    unknown = sorted(set(cast(JsonObject, changes)) - set(known))
+    if unknown:
+        raise ValidationError(f"{unknown[0]!r} is unknown; there are: {', '.join(known)}.")
+    try:
+        msgspec.convert(changes, Dialect)
+    except msgspec.ValidationError as error:
+        raise ValidationError(f"{error}.") from None
 
 
 def headers_are_clean(headers: object) -> None:

@@ -40,6 +40,7 @@ class Attempt(Struct):
     chat_id: str = ""  # of the chat that the upstream stores
     parent_id: str = ""  # of the last message in that chat
     hidden_thinking: list[str] | None = None  # thinking that the caller does not get
+    omitted_fields: list[str] = []  # fields of the body that the upstream did not get
     # as in Trace: called before the request is sent again
     claim_call: Callable[[], bool] | None = None
     may_resend: bool = True  # False: no further upstream call may be made for this attempt
@@ -76,7 +77,7 @@ class Attempt(Struct):
 
     def as_dict(self) -> JsonObject:
         """Return one entry of the ledger's `attempts`."""
-        return {
+        entry: JsonObject = {
             "provider": self.provider,
             "model": self.model,
             "token": self.token_id,
@@ -87,6 +88,9 @@ class Attempt(Struct):
             "first_byte_ms": self.first_byte_ms,
             "total_ms": self.total_ms,
         }
+        if self.omitted_fields:
+            entry["omitted"] = self.omitted_fields
+        return entry
 
     def as_dicts(self) -> list[JsonObject]:
         """Return the entries of the ledger's `attempts`: one for each upstream call."""

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
+from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 
 CHAT = "chat/completions"
@@ -74,6 +75,7 @@ class UpstreamModel(Struct, frozen=True):
     vision: bool = True
     files: bool = False  # True: file parts are sent unchanged; False: their text is sent
     options: JsonObject = {}
+    dialect: Dialect = Dialect()
 
 
 class Credential(Struct, frozen=True):

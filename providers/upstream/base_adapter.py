@@ -15,12 +15,13 @@ from typing import ClassVar
 
 import orjson
 
-from providers import filters
-from providers.exceptions import BadResponse
+from providers import dialects, filters
+from providers.exceptions import BadResponse, Rejected
 from providers.filters import conform, file_parts
 from providers.filters.answer_folder import fold_answer, fold_text_completion
 from providers.filters.filter_pipeline import apply_filters
 from providers.filters.prompted_tools import tool_request
+from providers.network.clients import Clients
 from providers.network.response import Response
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk
@@ -58,8 +59,13 @@ class BaseAdapter(UpstreamClient):
     has_single_stream: ClassVar[bool] = False  # a token may have one stream at a time
     can_refresh: ClassVar[bool] = False  # has `refresh_credential`
     can_sign_in: ClassVar[bool] = False  # has `sign_in`
+    profile_name: ClassVar[str] = ""  # of its dialect; empty: the host of the base URL decides
     # hosts that list models without a key -> the path of a free call that needs the key
     KEY_CHECK_PATHS: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, upstream: Upstream, clients: Clients) -> None:
+        super().__init__(upstream, clients)
+        self.refused_fields = dialects.RefusedFields()
 
     # --- the request ------------------------------------------------------------------------------
     def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
@@ -71,13 +77,28 @@ class BaseAdapter(UpstreamClient):
         body = {**request.body, "model": model.name}
         if request.endpoint == CHAT:
             body = file_parts.rewrite_file_parts(body, model)
-        if model.tools != "native" and request.endpoint == CHAT:
-            body = tool_request.rewrite_tool_request(body)
-        if request.stream and self.upstream.reports_usage:
+            if model.tools != "native":
+                body = tool_request.rewrite_tool_request(body)
+            dialects.rewrite_chat_body(body, model.dialect)
+        reports_usage = self.upstream.reports_usage and model.dialect.takes_stream_options
+        if request.stream and reports_usage:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-        elif not self.upstream.reports_usage:
+        elif not reports_usage:
             body.pop("stream_options", None)
+        if self.refused_fields.by_model:
+            self.refused_fields.rewrite_body(model.name, body)
         return body
+
+    def learn_refusal(self, request: ChatRequest, model: UpstreamModel, error: Rejected) -> str:
+        """Learn which field of the body a refusal is about, and return it.
+
+        Empty when asking again would not help. From now on the field is left out, or has its other
+        name.
+        """
+        if request.endpoint != CHAT:
+            return ""
+        body = self.build_payload(request, model)
+        return self.refused_fields.learn_refusal(model.name, body, error)
 
     # --- the answer -------------------------------------------------------------------------------
     def ask_upstream(
@@ -109,7 +130,10 @@ class BaseAdapter(UpstreamClient):
         A stream-only upstream's answer is yielded as chunks even if the request does not stream.
         Writes status, limit and patience into `attempt`. Raises UpstreamError.
         """
-        body = orjson.dumps(self.build_payload(request, model))
+        payload = self.build_payload(request, model)
+        if not payload.keys() >= request.body.keys():
+            attempt.omitted_fields = dialects.find_omitted_fields(request.body, payload)
+        body = orjson.dumps(payload)
         wants_stream = request.stream or self.is_stream_only
         attempt.patience_seconds = self._find_patience(attempt, wants_stream)
         target = self.get_target(request.endpoint)

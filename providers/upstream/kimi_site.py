@@ -10,6 +10,7 @@ from providers.wire import kimi_common
 class KimiSite(WebChat):
     """The base of the adapters for Kimi's web site."""
 
+    profile_name = "kimi-web"
     has_single_stream = True
     can_refresh = True
     ERRORS = kimi_common.ERRORS

@@ -1,6 +1,6 @@
 """Calls to one upstream with a credential: addresses, headers, small calls, refusals."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -50,6 +50,8 @@ class Upstream:
     allow_private: bool
     timeouts: Timeouts
     limits: Limits
+    dialect: str = ""  # the name of its profile; empty: by its kind, or by the host of its URL
+    dialect_changes: JsonObject = field(default_factory=dict)
 
 
 class UpstreamClient:

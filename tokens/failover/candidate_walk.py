@@ -12,7 +12,7 @@ from providers.exceptions import (
 )
 from providers.fast_settings import settings
 from providers.protocol.attempt import Attempt
-from providers.protocol.request import ChatRequest
+from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
 from tokens.failover.chooser import Choice, Chooser
 from tokens.failover.single_stream import SingleStream
@@ -47,6 +47,7 @@ class CandidateWalk:
 
     __slots__ = (
         "_chooser",
+        "_learnt_fields",
         "_retry_choice",
         "_single_stream",
         "candidates",
@@ -72,6 +73,7 @@ class CandidateWalk:
             pool, trace.started_seconds + candidates[0].adapter.upstream.timeouts.total
         )
         self._retry_choice: Choice | None = None
+        self._learnt_fields: set[str] = set()  # fields that an upstream refused
         self._chooser = Chooser(request, pool, trace, self.tries)
         self._single_stream = SingleStream(request, pool, self._chooser, self.tries)
         self.metered_call = trace.meter.begin_call(request.body)
@@ -196,6 +198,27 @@ class CandidateWalk:
             self.trace.user_id,
             self.tries.find_failed_request(upstream.id),
         )
+
+    def learn_refused_field(self, attempt: "UpstreamAttempt", error: UpstreamError) -> bool:
+        """Learn which field of the request the upstream does not take; return whether to ask again.
+
+        Each field is learnt once per request. Writes to the adapter and to the attempt's record.
+        """
+        if not isinstance(error, Rejected) or self.request.endpoint != CHAT:
+            return False
+        candidate = attempt.choice.candidate
+        model = candidate.configure_model(self.request)
+        name = candidate.adapter.learn_refusal(self.request, model, error)
+        if not name or name in self._learnt_fields or not self.trace.claim_next_call():
+            return False
+        self._learnt_fields.add(name)
+        other_name = candidate.adapter.refused_fields.find_other_name(model.name, name)
+        change = f"without {name}"
+        if other_name:
+            change = f"with {other_name} instead of {name}"
+        attempt.record.reason = f"{error.message} Sent again {change}."
+        self.release_stream()
+        return True
 
     def leave_out_rejected(self, choice: Choice, error: UpstreamError) -> bool:
         """Leave out the candidates that would reject the request too; return whether any is left.

@@ -52,6 +52,8 @@ async def find_answering_attempt(walk: CandidateWalk) -> UpstreamAttempt:
         try:
             await attempt.receive_first_batch()
         except UpstreamError as error:
+            if walk.learn_refused_field(attempt, error):
+                continue
             if not walk.leave_out_rejected(choice, error):
                 raise
             walk.record_failure(attempt, error)

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from providers import registry
+from providers.dialects import PROFILES
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import (
     describe_outcome,
@@ -46,6 +47,12 @@ class Command(GatewayCommand):
         parser.add_argument(
             "--no-tools", action="store_true", help="its models cannot call tools themselves"
         )
+        parser.add_argument(
+            "--dialect",
+            default="",
+            help=f"how it differs from OpenAI: {', '.join(sorted(PROFILES))}; "
+            "without it the kind and the address decide",
+        )
         parser.add_argument("--no-token", action="store_true", help="it asks for no credential")
         parser.add_argument("--no-usage", action="store_true", help="it refuses stream_options")
         parser.add_argument(
@@ -67,6 +74,7 @@ class Command(GatewayCommand):
         is_new = provider.pk is None
         provider.kind = kind
         provider.base_url = base_url
+        provider.dialect = options["dialect"]
         provider.native_tools = not options["no_tools"]
         provider.needs_token = not options["no_token"] and kind != "echo"
         provider.reports_usage = not options["no_usage"]

@@ -99,7 +99,7 @@ def test_every_preset_is_a_valid_row() -> None:
             "name", flat=True
         )
     )
-    assert local == {"ollama", "vllm", "llama.cpp"}
+    assert local == {"ollama", "vllm", "sglang", "llama.cpp", "lmstudio"}
     assert {
         "openai",
         "moonshot",

@@ -1,0 +1,96 @@
+"""Rewrite the body of a chat completion for the dialect of its upstream. No I/O.
+
+A body that needs no change keeps its messages and tools as they are, in their order, so that the
+upstream's prompt cache finds them again.
+"""
+
+from providers.protocol.dialect import REASONING_FIELD, Dialect
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
+
+LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
+THINKING_FIELDS = (REASONING_FIELD, "reasoning")
+REWRITTEN_ROLES = frozenset(("developer", "assistant"))
+OPTIONAL_LISTS = ("tools", "functions", "stop")  # an empty one means the same as none
+UNMENTIONED_FIELDS = frozenset(("stream_options",))
+NO_THINKING = " "  # DeepSeek and Moonshot refuse an empty text
+
+
+def rewrite_chat_body(body: JsonObject, dialect: Dialect) -> None:
+    """Rewrite a chat body in place. Its messages are replaced, never changed."""
+    messages = body["messages"]
+    offers_tools = bool(body.get("tools"))
+    for message in messages:
+        if message["role"] in REWRITTEN_ROLES or not dialect.takes_names:
+            body["messages"] = [
+                rewrite_message(message, dialect, offers_tools=offers_tools) for message in messages
+            ]
+            break
+    for name in OPTIONAL_LISTS:
+        if name in body and body[name] == []:
+            del body[name]
+    if dialect.limit_field:
+        rename_limit(body, dialect.limit_field)
+    for name in dialect.refused_fields & body.keys():
+        del body[name]
+
+
+def find_omitted_fields(asked_body: FrozenJsonObject, sent_body: JsonObject) -> list[str]:
+    """Return the fields of the caller's body that the upstream does not get, sorted.
+
+    A field with another name, one that is empty, and `stream_options`, which the gateway serves
+    itself, are not among them.
+    """
+    omitted = asked_body.keys() - sent_body.keys() - UNMENTIONED_FIELDS
+    if not sent_body.keys().isdisjoint(LIMIT_FIELDS):
+        omitted -= set(LIMIT_FIELDS)
+    return sorted(name for name in omitted if asked_body[name] not in ([], None))
+
+
+def rename_limit(body: JsonObject, name: str) -> None:
+    """Give the limit of the answer this name, in place; of two limits the smaller one counts."""
+    limits = [body.pop(field) for field in LIMIT_FIELDS if field in body]
+    numbers = [limit for limit in limits if limit is not None]
+    if numbers:
+        body[name] = min(numbers)
+
+
+def rewrite_message(message: JsonObject, dialect: Dialect, *, offers_tools: bool) -> JsonObject:
+    """Return the message as the upstream takes it; the same object where nothing changes."""
+    changed = message
+    if message["role"] == "developer" and not dialect.knows_developer:
+        changed = message | {"role": "system"}
+    elif message["role"] == "assistant":
+        changed = rewrite_answer(message, dialect, offers_tools=offers_tools)
+    if "name" in changed and not dialect.takes_names and changed["role"] != "tool":
+        changed = {field: value for field, value in changed.items() if field != "name"}
+    return changed
+
+
+def rewrite_answer(message: JsonObject, dialect: Dialect, *, offers_tools: bool) -> JsonObject:
+    """Return a message of the model as the upstream takes it back."""
+    if message.get("tool_calls") == []:
+        message = {name: value for name, value in message.items() if name != "tool_calls"}
+    field = dialect.thinking_field
+    if field is None:
+        return message
+    thinking = message.get(REASONING_FIELD) or message.get("reasoning") or None
+    if thinking is None and dialect.needs_thinking and offers_tools:
+        thinking = NO_THINKING
+    if thinking is None or not field:
+        return remove_thinking(message, keeps_details=bool(field))
+    if message.get(field) == thinking and sum(name in message for name in THINKING_FIELDS) == 1:
+        return message
+    return remove_thinking(message, keeps_details=True) | {field: thinking}
+
+
+def remove_thinking(message: JsonObject, *, keeps_details: bool) -> JsonObject:
+    """Return the message without its thinking; the same object if it has none.
+
+    `reasoning_details` are OpenRouter's, and signed: it wants them back as they came.
+    """
+    removed = [*THINKING_FIELDS]
+    if not keeps_details:
+        removed.append("reasoning_details")
+    if not any(name in message for name in removed):
+        return message
+    return {name: value for name, value in message.items() if name not in removed}

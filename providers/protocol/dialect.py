@@ -1,0 +1,33 @@
+"""The differences between upstreams that all speak OpenAI's chat dialect.
+
+`providers/dialects/profiles.py` says which upstream has which; `rewrite_body.py` beside it applies
+them to a request, `providers/filters/conform.py` to an answer.
+"""
+
+from msgspec import Struct
+
+REASONING_FIELD = "reasoning_content"  # the name that most services, and this gateway, use
+
+
+class Dialect(Struct, frozen=True):
+    """What an upstream takes in the body of a chat completion, and how it names things.
+
+    The defaults suit a service of which nothing is known.
+    """
+
+    # the name of the limit of an answer: `max_tokens` or `max_completion_tokens`; empty: the
+    # caller's name is kept
+    limit_field: str = ""
+    # False: messages of the role `developer` are sent as `system`
+    knows_developer: bool = False
+    # fields of the body that it refuses, and that only tune or describe a request
+    refused_fields: frozenset[str] = frozenset()
+    takes_names: bool = True  # False: `name` of a message is left out
+    takes_stream_options: bool = True
+    native_tools: bool = True  # False: a prompt explains the tools
+    # the field of a model's message in which its thinking goes back; empty: it must not come back;
+    # None: the caller's fields are kept
+    thinking_field: str | None = None
+    # True: when tools are offered, each message of the model needs its thinking
+    needs_thinking: bool = False
+    thinking_format: str = ""  # choices.ThinkingFormat, where a model's row says nothing else

@@ -1,0 +1,127 @@
+"""A body as its upstream takes it: roles, limits, refused fields, and thinking that goes back."""
+
+import pytest
+
+from providers.dialects import find_omitted_fields, rewrite_chat_body
+from providers.protocol.dialect import Dialect
+from providers.protocol.json_types import JsonObject
+
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+USER = {"role": "user", "content": "hi"}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def rewrite(dialect: Dialect, messages: list[JsonObject], **fields: object) -> JsonObject:
+    body: JsonObject = {"model": "m", "messages": messages, **fields}
+    rewrite_chat_body(body, dialect)
+    return body
+
+
+def answer(**fields: object) -> JsonObject:
+    return {"role": "assistant", "content": "yes", **fields}
+
+
+def rewrite_answer(dialect: Dialect, message: JsonObject, **fields: object) -> JsonObject:
+    result: JsonObject = rewrite(dialect, [USER, message], **fields)["messages"][1]
+    return result
+
+
+# --- roles and names ------------------------------------------------------------------------------
+def test_a_developer_message_is_a_system_message_for_most_upstreams() -> None:
+    body = rewrite(Dialect(), [{"role": "developer", "content": "x", "name": "n"}, USER])
+    assert body["messages"][0] == {"role": "system", "content": "x", "name": "n"}
+    assert body["messages"][1] is USER
+
+
+def test_an_upstream_that_knows_developers_gets_them() -> None:
+    messages = [{"role": "developer", "content": "x"}, USER]
+    assert rewrite(Dialect(knows_developer=True), messages)["messages"] == messages
+
+
+def test_names_are_left_out_where_they_are_refused_but_not_those_of_tools() -> None:
+    messages = [USER | {"name": "ann"}, {"role": "tool", "name": "f", "content": "1"}]
+    body = rewrite(Dialect(takes_names=False), messages)
+    assert body["messages"] == [USER, messages[1]]
+
+
+def test_messages_that_need_no_change_are_sent_as_the_same_objects() -> None:
+    messages = [{"role": "system", "content": "x"}, USER, answer(tool_calls=[CALL])]
+    body = rewrite(Dialect(), messages, tools=TOOLS)
+    assert all(sent is given for sent, given in zip(body["messages"], messages, strict=True))
+    assert body["tools"] is TOOLS
+
+
+# --- fields of the body ---------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("limit_field", "given", "sent"),
+    [
+        ("max_completion_tokens", {"max_tokens": 5}, {"max_completion_tokens": 5}),
+        ("max_tokens", {"max_completion_tokens": 5}, {"max_tokens": 5}),
+        ("max_tokens", {"max_completion_tokens": 5, "max_tokens": 9}, {"max_tokens": 5}),
+        ("max_tokens", {"max_completion_tokens": None, "max_tokens": 9}, {"max_tokens": 9}),
+        ("max_tokens", {"max_completion_tokens": None}, {}),
+        ("", {"max_tokens": 5}, {"max_tokens": 5}),
+        ("", {"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
+    ],
+)
+def test_the_limit_has_the_name_that_the_upstream_knows(
+    limit_field: str, given: JsonObject, sent: JsonObject
+) -> None:
+    body = rewrite(Dialect(limit_field=limit_field), [USER], **given)
+    assert {name: body[name] for name in body if name.startswith("max_")} == sent
+
+
+def test_empty_lists_mean_nothing_and_are_not_sent() -> None:
+    body = rewrite(Dialect(), [USER, answer(tool_calls=[])], tools=[], functions=[], stop=[])
+    assert body == {"model": "m", "messages": [USER, answer()]}
+
+
+def test_refused_fields_are_left_out_and_named() -> None:
+    asked = {"model": "m", "messages": [USER], "store": True, "seed": 1, "max_tokens": 4}
+    dialect = Dialect(refused_fields=frozenset({"store"}), limit_field="max_completion_tokens")
+    body = dict(asked)
+    rewrite_chat_body(body, dialect)
+    assert body == {"model": "m", "messages": [USER], "seed": 1, "max_completion_tokens": 4}
+    assert find_omitted_fields(asked, body) == ["store"]
+
+
+def test_what_says_nothing_is_not_named_as_left_out() -> None:
+    asked = {"messages": [USER], "stop": [], "user": None, "stream_options": {}}
+    assert find_omitted_fields(asked, {"messages": [USER]}) == []
+
+
+# --- thinking -------------------------------------------------------------------------------------
+def test_thinking_goes_back_under_the_upstreams_name() -> None:
+    for given in ("reasoning", "reasoning_content"):
+        for wanted in ("reasoning", "reasoning_content"):
+            message = rewrite_answer(Dialect(thinking_field=wanted), answer(**{given: "hm"}))
+            assert message == answer(**{wanted: "hm"})
+
+
+def test_thinking_that_came_under_both_names_goes_back_once() -> None:
+    both = answer(reasoning="hm", reasoning_content="hm")
+    assert rewrite_answer(Dialect(thinking_field="reasoning"), both) == answer(reasoning="hm")
+
+
+def test_thinking_does_not_go_back_where_it_is_refused() -> None:
+    message = answer(reasoning="hm", reasoning_content="hm", reasoning_details=[{"text": "hm"}])
+    assert rewrite_answer(Dialect(thinking_field=""), message) == answer()
+
+
+def test_an_unknown_upstream_gets_what_the_caller_wrote() -> None:
+    message = answer(reasoning="hm")
+    assert rewrite_answer(Dialect(), message) is message
+
+
+def test_signed_details_go_back_as_they_came() -> None:
+    message = answer(reasoning_content="hm", reasoning_details=[{"signature": "s"}])
+    sent = rewrite_answer(Dialect(thinking_field="reasoning"), message)
+    assert sent == answer(reasoning_details=[{"signature": "s"}], reasoning="hm")
+
+
+@pytest.mark.parametrize("message", [answer(), answer(tool_calls=[CALL]), answer(reasoning="")])
+def test_missing_thinking_is_a_blank_where_tools_need_it(message: JsonObject) -> None:
+    dialect = Dialect(thinking_field="reasoning_content", needs_thinking=True)
+    sent = rewrite_answer(dialect, message, tools=TOOLS)
+    assert sent["reasoning_content"] == " "
+    assert "reasoning_content" not in rewrite_answer(dialect, answer())
