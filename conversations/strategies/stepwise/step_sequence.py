@@ -6,9 +6,10 @@ import time
 from msgspec import structs
 
 from conversations.strategies.stepwise import step_prompts
-from conversations.strategies.stepwise.step_parser import Step, parse_step
+from conversations.strategies.stepwise.step_parser import Step, parse_step, read_prose_step
 from conversations.strategies.stepwise.step_prompts import StepwiseOptions
 from conversations.strategies.stepwise.step_renderer import render_thinking
+from conversations.strategies.stepwise.step_tries import StepTries, make_exchange
 from conversations.upstream_calls.strategy_calls import (
     UNRETRYABLE_ERRORS,
     IntermediateAnswer,
@@ -20,7 +21,6 @@ from providers.protocol.json_types import JsonObject
 
 STEP_TRIES = 3  # of one step
 PAUSE_SECONDS = 1.0  # between them
-MAX_TOKENS_FACTOR = 4  # a step that was cut may get up to so many times its tokens
 
 
 class StepSequence:
@@ -34,6 +34,7 @@ class StepSequence:
         self._has_json_mode = has_json_mode
         self._caller_messages: list[JsonObject] = calls.request.body["messages"]
         self._messages = prepend_instructions(self._caller_messages, options.render_system_prompt())
+        self._writes_prose = False  # the model writes no JSON, even when it is told to
         self.steps: list[Step] = []
 
     @property
@@ -69,32 +70,36 @@ class StepSequence:
         return number < self._options.min_steps and number < self._options.max_steps
 
     async def _try_step(self, number: int) -> Step:
-        """Return the step, or a step with the reason why there is none."""
-        reason = "The model gave no readable step."
-        tokens = self._options.step_tokens
-        correction: list[JsonObject] = []
-        for attempt in range(STEP_TRIES):
-            if attempt and self._calls.calls_left < 1:
+        """Return the step, or a step with the reason why there is none.
+
+        A model that was told the form and writes prose again is taken at its word.
+        """
+        tries = StepTries(self._options.step_tokens)
+        while tries.count < STEP_TRIES:
+            if tries.count and self._calls.calls_left < 1:
                 break
-            if attempt:
+            if tries.count:
                 await asyncio.sleep(PAUSE_SECONDS)
+            messages = [*self._messages, *tries.correction]
             try:
-                answer = await self._request_step(number, [*self._messages, *correction], tokens)
+                answer = await self._request_step(number, messages, tries.tokens)
             except UNRETRYABLE_ERRORS as error:
-                if not self.steps:
+                if not self.steps and not tries.prose:
                     raise
-                reason = error.message
+                tries.record_error(error)
                 break
             except GatewayError as error:
-                reason = error.message
+                tries.record_error(error)
                 continue
             if step := parse_step(answer.text):
                 return step
-            if answer.is_cut_off:
-                tokens = min(tokens * 2, self._options.step_tokens * MAX_TOKENS_FACTOR)
-            elif answer.text:
-                correction = make_exchange(answer.text, step_prompts.UNREADABLE_PROMPT)
-        return Step("Error", reason, is_final=True, has_failed=True)
+            tries.record_unreadable(answer)
+            if tries.prose and (self._writes_prose or tries.has_prose_again):
+                break
+        if step := read_prose_step(tries.prose):
+            self._writes_prose = True
+            return step
+        return Step("Error", tries.reason, is_final=True, has_failed=True)
 
     async def _request_step(
         self, number: int, messages: list[JsonObject], tokens: int
@@ -126,11 +131,3 @@ class StepSequence:
             return self._caller_messages
         exchange = make_exchange(render_thinking(good_steps), step_prompts.FINAL_PROMPT)
         return [*self._caller_messages, *exchange]
-
-
-def make_exchange(answer_text: str, next_prompt: str) -> list[JsonObject]:
-    """Return an answer of the model and the user message that follows it."""
-    return [
-        {"role": "assistant", "content": answer_text},
-        {"role": "user", "content": next_prompt},
-    ]

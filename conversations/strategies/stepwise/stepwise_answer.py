@@ -3,7 +3,8 @@
 Each step is an upstream call of its own, answered with one JSON object (`step_parser.py`). The
 final call has the caller's own messages, tools and formats, and its answer streams. The answer has
 the additional fields `steps` and `total_thinking_time` (seconds); in a stream they come in a chunk
-before the finish reason. A step that fails after three tries gets the title "Error", and the final
+before the finish reason. A model that answers in prose, even when it is told the form, has its
+prose taken as a step. A step that fails after three tries gets the title "Error", and the final
 call is made with the other steps.
 """
 
@@ -21,7 +22,8 @@ from providers.protocol.trace import StrategyResult, Trace
 from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 
-CALLER_FORMS = {"inline": INLINE, "hidden": HIDDEN}  # forms that a caller may ask for
+# forms that a caller may ask for instead of the row's, by choices.Thinking
+CALLER_FORMS = {"inline": INLINE, "hidden": HIDDEN, "reasoning": "reasoning"}
 
 
 def answer(
