@@ -2,19 +2,22 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from msgspec import structs
 
+from conversations.prompts.strategy_questions import Question, StrategyQuestions
 from conversations.strategies.stepwise import step_prompts
 from conversations.strategies.stepwise.step_parser import Step, parse_step, read_prose_step
 from conversations.strategies.stepwise.step_prompts import StepwiseOptions
 from conversations.strategies.stepwise.step_renderer import render_thinking
 from conversations.strategies.stepwise.step_tries import StepTries, make_exchange
+from conversations.text.token_estimate import estimate_tokens
+from conversations.text.trim_texts import trim_texts
 from conversations.upstream_calls.strategy_calls import (
     UNRETRYABLE_ERRORS,
     IntermediateAnswer,
     StrategyCalls,
-    prepend_instructions,
 )
 from providers.exceptions import GatewayError, Rejected
 from providers.protocol.json_types import JsonObject
@@ -27,22 +30,38 @@ class StepSequence:
     """The steps so far, and the messages that ask for the next one."""
 
     def __init__(
-        self, calls: StrategyCalls, options: StepwiseOptions, *, has_json_mode: bool
+        self,
+        calls: StrategyCalls,
+        questions: StrategyQuestions,
+        options: StepwiseOptions,
+        *,
+        has_json_mode: bool,
     ) -> None:
         self._calls = calls
+        self._questions = questions
         self._options = options
         self._has_json_mode = has_json_mode
-        self._caller_messages: list[JsonObject] = calls.request.body["messages"]
-        self._messages = prepend_instructions(self._caller_messages, options.render_system_prompt())
+        self._instructions = options.render_system_prompt()
+        self._exchanges: list[JsonObject] = []  # the steps so far, and what was said to them
         self._writes_prose = False  # the model writes no JSON, even when it is told to
         self.steps: list[Step] = []
 
-    @property
-    def is_over(self) -> bool:
-        """True when the final answer is due: the model is ready, or no more steps are allowed."""
+    async def is_over(self) -> bool:
+        """Return whether the final answer is due.
+
+        The model is ready, or there is no call or no room in the window for one more step.
+        """
         if len(self.steps) >= self._options.max_steps or self._calls.calls_left < 1:
             return True
-        return bool(self.steps) and self.steps[-1].is_final
+        if not self.steps:
+            return False
+        question = self._make_question(self._options.step_tokens)
+        return self.steps[-1].is_final or await self._questions.measure_room(question) < 0
+
+    def _make_question(self, tokens: int, correction: Sequence[JsonObject] = ()) -> Question:
+        """Return the question for the next step."""
+        additions = [*self._exchanges, *correction]
+        return Question(self._instructions, additions, answer_tokens=tokens)
 
     async def make_next_step(self) -> Step:
         """Make the next step and return it; a failed step is final.
@@ -59,7 +78,7 @@ class StepSequence:
                 number=number, min_steps=self._options.min_steps
             )
         step = structs.replace(step, seconds=time.perf_counter() - started)
-        self._messages += make_exchange(step.as_json(), next_prompt)
+        self._exchanges += make_exchange(step.as_json(), next_prompt)
         self.steps.append(step)
         return step
 
@@ -80,8 +99,9 @@ class StepSequence:
                 break
             if tries.count:
                 await asyncio.sleep(PAUSE_SECONDS)
-            messages = [*self._messages, *tries.correction]
             try:
+                question = self._make_question(tries.tokens, tries.correction)
+                messages = await self._questions.make_messages(question)
                 answer = await self._request_step(number, messages, tries.tokens)
             except UNRETRYABLE_ERRORS as error:
                 if not self.steps and not tries.prose:
@@ -124,10 +144,31 @@ class StepSequence:
                     raise
         return await self._calls.request_intermediate_answer(label, messages, **fields)
 
-    def make_final_messages(self) -> list[JsonObject]:
-        """Return the messages for the final answer: the caller's own, and the good steps."""
-        good_steps = [step for step in self.steps if not step.has_failed]
-        if not good_steps:
-            return self._caller_messages
-        exchange = make_exchange(render_thinking(good_steps), step_prompts.FINAL_PROMPT)
-        return [*self._caller_messages, *exchange]
+    async def make_final_messages(self, *, room_divisor: int = 1) -> list[JsonObject]:
+        """Return the messages for the final answer: the caller's own, and the good steps.
+
+        The steps are cut to the room that there is, or to a part of it.
+        """
+        steps = self.good_steps
+        if not steps:
+            return await self._questions.make_messages(Question(is_final=True))
+        frame = [structs.replace(step, content="") for step in steps]
+        room = await self._questions.measure_room(self._make_final_question(frame))
+        if room_divisor > 1:
+            tokens = sum(estimate_tokens(step.content) for step in steps)
+            room = min(room, tokens // room_divisor)
+        contents = trim_texts([step.content for step in steps], room)
+        trimmed = [
+            structs.replace(step, content=content)
+            for step, content in zip(steps, contents, strict=True)
+        ]
+        return await self._questions.make_messages(self._make_final_question(trimmed))
+
+    def _make_final_question(self, steps: Sequence[Step]) -> Question:
+        """Return the question for the final answer."""
+        exchange = make_exchange(render_thinking(steps), step_prompts.FINAL_PROMPT)
+        return Question(additions=exchange, answer_tokens=self._options.final_tokens, is_final=True)
+
+    @property
+    def good_steps(self) -> list[Step]:
+        return [step for step in self.steps if not step.has_failed]
