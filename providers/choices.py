@@ -52,3 +52,10 @@ class Search(models.TextChoices):
 
     ON = "on", "on"
     OFF = "off", "off"
+
+
+class LongPrompts(models.TextChoices):
+    """The treatment of prompts that are longer than the context window."""
+
+    FIT = "fit", "fit: excerpts in place of long texts"
+    REFUSE = "refuse", "refuse: 400 context_length_exceeded"

@@ -103,6 +103,7 @@ def build_chat_request(
         include_usage=bool(stream_options.get("include_usage")),
         thinking=THINKING_BY_FORMAT.get(body.get("reasoning_format") or "", model.thinking),
         search="on" if wants_search else model.search,
+        long_prompts=body.get("long_prompts") or "",
         conversation=conversation,
         wants_stored_chat=bool(conversation),
         resume=turn.resume if turn is not None else None,

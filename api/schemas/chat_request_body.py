@@ -20,7 +20,7 @@ from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 
 # Fields of ours that can make a request part of a conversation, and all that are never sent on.
 CONVERSATION_FIELDS = frozenset(("conversation_id", "session_id", "store"))
-OWN_FIELDS = (*sorted(CONVERSATION_FIELDS), "reasoning_format", "mpr_candidates")
+OWN_FIELDS = CONVERSATION_FIELDS | {"reasoning_format", "mpr_candidates", "long_prompts"}
 # Roles whose messages need content, and fields that other messages may have instead.
 ROLES_WITH_CONTENT = (*SYSTEM_ROLES, "user", "tool")
 CONTENT_SUBSTITUTES = frozenset(
@@ -157,6 +157,7 @@ class ChatBody(Sampling, kw_only=True):
     conversation_id: str | Maybe = UNSET
     session_id: str | Maybe = UNSET
     mpr_candidates: CandidateCount | Maybe = UNSET
+    long_prompts: Literal["fit", "refuse"] | Maybe = UNSET
 
 
 class CompletionBody(Sampling, kw_only=True):

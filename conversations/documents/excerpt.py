@@ -86,11 +86,14 @@ class PassageRoom:
     def take_dense_passages(self, ranked: Iterable[PassageHit], threshold: float) -> list[Span]:
         """Take the opening and the passages that score at least `threshold`, in half of the room.
 
+        In a small room they leave enough for one passage that concerns the question, however long.
         The opening may take all the room, unless the head of the text is shown anyway.
         """
         dense_hits = [hit for hit in ranked if hit.key == 0 or hit.score >= threshold]
         opening_chars = 0 if self._covered_spans else self.opening_chars
-        return self.take_passages(dense_hits, max(self.room_chars // 2, opening_chars))
+        longest_chars = max(self._lengths.values())
+        dense_chars = max(0, min(self.room_chars // 2, self.room_chars - longest_chars))
+        return self.take_passages(dense_hits, max(dense_chars, opening_chars))
 
     def _is_new(self, hit: PassageHit) -> bool:
         if hit.key in self._taken_keys:

@@ -1,36 +1,32 @@
 """Shorten a prompt that is longer than its model's window before it goes upstream.
 
-`shorten_prompt` takes a chat body, its user, the model's window in tokens and the options of the
-model's row. It returns None when everything fits, which is tested first and cheaply. Otherwise it
-returns a `FittedPrompt`: the body with its long texts (`long_texts.py`) cut to what suits the last
-question, and the ids of the documents that were used. Tokens are estimated (`token_estimate.py`).
+A `PromptFitter` knows a caller's messages and the window of the model in tokens. It returns None
+when everything fits, which is tested first and cheaply. Otherwise it returns a `FittedPrompt`: the
+body with its long texts (`long_texts.py`) cut to what suits the last question, and the ids of the
+documents that were used. A strategy asks it once for each of its questions, with the tokens that it
+adds. Tokens are estimated (`token_estimate.py`).
+
+`policy` is choices.LongPrompts: "fit", "refuse", or empty, which fits the prompts of people and the
+files of agents. Instructions of an agent, that is of a request that offers tools, are not shortened
+unless the policy says "fit": a prompt that is too long with them is refused.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from django.conf import settings
-
-from conversations.documents import ingest
-from conversations.documents.excerpt import ExcerptFrame, build_excerpt
-from conversations.documents.index.bm25 import PassageHit
-from conversations.documents.index_worker import Outline, Splitting, int_or_default
-from conversations.documents.ranking import EmbedTexts, Question, embed_question, rank_passages
 from conversations.prompts.long_texts import (
     LongText,
     estimate_overhead,
     estimate_prompt_tokens,
-    extract_question,
     list_long_texts,
     replace_texts,
 )
-from conversations.prompts.summaries import Summarise, SummaryRequest, store_summary
-from conversations.prompts.token_budget import answer_token_budget, prompt_token_budget
-from conversations.text.token_estimate import estimate_tokens
-from providers.database.database_threads import LONG, await_work
+from conversations.prompts.text_shortener import TextShortener
+from conversations.prompts.token_budget import PromptLimits, compute_prompt_limits
+from providers.choices import LongPrompts
 from providers.exceptions import InvalidRequest
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.message_text import list_prompt_texts
@@ -41,23 +37,8 @@ MIN_LONG_TEXT_SHARE = 0.25
 # turns
 ROOM_STEPS = 16
 QUICK_CHARS = 200_000  # longer texts are counted in a thread
-SHRINK_TRIES = 4  # to shorten an excerpt to its tokens
-END_CHARS = 4_000  # kept of the head and of the tail of a system message, at most
-SUMMARY_DIVISOR = 2  # a summary gets one part of so many of a text's room
-INSTRUCTION_SUMMARY_DIVISOR = 4  # in a system message, where head and tail are kept, too
+UNLIMITED_TOKENS = 1_000_000_000
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class FitHelpers:
-    """Optional helpers: an embedder, a summariser, and a queue key.
-
-    `queue_key` names the caller in the queue of texts to be divided; None: `user_id` does.
-    """
-
-    embed: EmbedTexts | None = None
-    summarise: Summarise | None = None
-    queue_key: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,45 +49,146 @@ class FittedPrompt:
     document_ids: list[str] = field(default_factory=list)
 
 
-async def shorten_prompt(
-    body: FrozenJsonObject,
-    user_id: int | None,
-    window_tokens: int,
-    options: JsonObject,
-    helpers: FitHelpers | None = None,
-) -> FittedPrompt | None:
-    """Return the body with its long texts shortened, or None when it may go as it is.
+class PromptFitter:
+    """Fits a caller's messages into a window, as often as a strategy asks.
 
-    None means that the prompt fits (`prompt_token_budget`), or that no text in it may be shortened.
-    `body` is not changed. With `user_id` None nothing is stored; otherwise long texts are saved as
-    documents, as far as the user has room.
-    Raises InvalidRequest, Saturated, DatabaseUnavailable.
+    `window_tokens` None: the window is not known, and everything goes as it is. The texts are
+    counted and divided once.
     """
-    budget = prompt_token_budget(window_tokens, body)
-    messages = body["messages"]
-    chars = sum(len(text) for text in list_prompt_texts(body))
-    if chars + estimate_overhead(messages) <= budget:
-        return None  # a character is never more than one token here
-    prompt_tokens = await offload_if_long(partial(estimate_prompt_tokens, body), chars)
-    if prompt_tokens <= budget:
-        return None
-    long_texts = await offload_if_long(partial(list_long_texts, messages), chars)
-    if not long_texts:
-        return None
-    long_text_tokens = sum(long_text.tokens for long_text in long_texts)
-    max_prompt_tokens = window_tokens - answer_token_budget(window_tokens, body)
-    room = calculate_text_room(budget, prompt_tokens - long_text_tokens, max_prompt_tokens)
-    shortener = TextShortener(user_id, options, helpers or FitHelpers(), extract_question(messages))
-    document_ids: list[str] = []
-    replacements: dict[tuple[int, int | None], str] = {}
-    for long_text in long_texts:
-        share = room * long_text.tokens // long_text_tokens
-        used_ids, short_text = await shortener.store_and_shorten(long_text, share)
-        replacements[long_text.message_index, long_text.part_index] = short_text
-        document_ids += used_ids
-    return FittedPrompt(
-        {**body, "messages": replace_texts(messages, replacements)},
-        list(dict.fromkeys(filter(None, document_ids))),
+
+    def __init__(
+        self,
+        body: FrozenJsonObject,
+        window_tokens: int | None,
+        shortener: TextShortener,
+        policy: str = "",
+    ) -> None:
+        self._messages: list[JsonObject] = body["messages"]
+        self._window_tokens = window_tokens
+        self._shortener = shortener
+        self._may_fit = policy != LongPrompts.REFUSE
+        offers_tools = bool(body.get("tools") or body.get("functions"))
+        self._keeps_instructions = offers_tools and policy != LongPrompts.FIT
+        self._message_tokens: int | None = None
+        self._long_texts: list[LongText] | None = None
+
+    async def require_room(self, body: FrozenJsonObject) -> None:
+        """Raise InvalidRequest when the prompt is too long and may not be shortened.
+
+        The error is OpenAI's for a prompt that exceeds the context window.
+        """
+        if self._window_tokens is None or (self._may_fit and not self._keeps_instructions):
+            return
+        limits = compute_prompt_limits(self._window_tokens, body)
+        if self._is_surely_short(body, limits.most_tokens):
+            return
+        tokens = await self._count_tokens(body)
+        if tokens <= limits.most_tokens:
+            return
+        if self._may_fit:  # the texts of files may be shortened, instructions may not
+            file_tokens = sum(text.tokens for text in await self._find_long_texts())
+            has_instructions = any(text.is_instruction for text in self._long_texts or ())
+            if not has_instructions or tokens - file_tokens <= limits.most_tokens:
+                return
+        raise make_too_long_error(self._window_tokens, tokens, limits)
+
+    async def shorten_body(
+        self, body: FrozenJsonObject, added_tokens: int = 0
+    ) -> FittedPrompt | None:
+        """Return the body with its long texts shortened, or None when it may go as it is.
+
+        `body` has the caller's messages and is not changed; `added_tokens` are for what a strategy
+        adds to it. None means that the prompt fits, or that no text in it may be shortened. Raises
+        InvalidRequest, Saturated, DatabaseUnavailable.
+        """
+        if self._window_tokens is None:
+            return None
+        limits = compute_prompt_limits(self._window_tokens, body)
+        if self._is_surely_short(body, limits.budget_tokens - added_tokens):
+            return None
+        tokens = await self._count_tokens(body) + added_tokens
+        if tokens <= limits.budget_tokens:
+            return None
+        long_texts = await self._find_long_texts()
+        if not long_texts:
+            return None
+        other_tokens = tokens - sum(text.tokens for text in long_texts)
+        room = calculate_text_room(limits.budget_tokens, other_tokens, limits.most_tokens)
+        return await self._shorten_texts(body, long_texts, room)
+
+    async def measure_room(
+        self, body: FrozenJsonObject, text_share: float = MIN_LONG_TEXT_SHARE
+    ) -> int:
+        """Return the most tokens that a strategy may add to the prompt with this body.
+
+        The long texts keep this share of the budget, or all their tokens if they have fewer.
+        """
+        if self._window_tokens is None:
+            return UNLIMITED_TOKENS
+        budget = compute_prompt_limits(self._window_tokens, body).budget_tokens
+        tokens = await self._count_tokens(body)
+        long_text_tokens = sum(text.tokens for text in await self._find_long_texts())
+        least_tokens = min(long_text_tokens, int(text_share * budget))
+        return max(0, budget - (tokens - long_text_tokens) - least_tokens)
+
+    async def _shorten_texts(
+        self, body: FrozenJsonObject, long_texts: list[LongText], room: int
+    ) -> FittedPrompt:
+        """Return the body with its long texts in so many tokens, shared by their lengths."""
+        long_text_tokens = sum(text.tokens for text in long_texts)
+        document_ids: list[str] = []
+        replacements: dict[tuple[int, int | None], str] = {}
+        for long_text in long_texts:
+            share = room * long_text.tokens // long_text_tokens
+            used_ids, short_text = await self._shortener.store_and_shorten(long_text, share)
+            replacements[long_text.message_index, long_text.part_index] = short_text
+            document_ids += used_ids
+        messages = replace_texts(self._messages, replacements)
+        return FittedPrompt(
+            {**body, "messages": messages}, list(dict.fromkeys(filter(None, document_ids)))
+        )
+
+    async def _find_long_texts(self) -> list[LongText]:
+        """Return the texts that may be shortened."""
+        if not self._may_fit:
+            return []
+        if self._long_texts is None:
+            chars = sum(map(len, list_prompt_texts({"messages": self._messages})))
+            self._long_texts = await offload_if_long(
+                partial(list_long_texts, self._messages), chars
+            )
+        if self._keeps_instructions:
+            return [text for text in self._long_texts if not text.is_instruction]
+        return self._long_texts
+
+    def _is_surely_short(self, body: FrozenJsonObject, most_tokens: int) -> bool:
+        """Return whether a prompt has few characters: one is never more than a token here."""
+        chars = sum(len(text) for text in list_prompt_texts(body))
+        return chars + estimate_overhead(self._messages) <= most_tokens
+
+    async def _count_tokens(self, body: FrozenJsonObject) -> int:
+        """Estimate the tokens of the body; those of its messages are estimated once."""
+        if self._message_tokens is None:
+            bare_body = {"messages": self._messages}
+            chars = sum(map(len, list_prompt_texts(bare_body)))
+            self._message_tokens = await offload_if_long(
+                partial(estimate_prompt_tokens, bare_body), chars
+            )
+        return self._message_tokens + estimate_prompt_tokens({**body, "messages": []})
+
+
+def make_too_long_error(
+    window_tokens: int, prompt_tokens: int, limits: PromptLimits
+) -> InvalidRequest:
+    """Return the error for a prompt that exceeds the context window, in OpenAI's words."""
+    answer_tokens = window_tokens - limits.most_tokens
+    wanted = f", and {answer_tokens} are asked for the answer" if answer_tokens else ""
+    return InvalidRequest(
+        f"This model's maximum context length is {window_tokens} tokens. However, your messages "
+        f"resulted in about {prompt_tokens} tokens{wanted}. Please reduce the length of the "
+        "messages.",
+        param="messages",
+        code="context_length_exceeded",
     )
 
 
@@ -122,121 +204,6 @@ def calculate_text_room(budget: int, other_tokens: int, max_tokens: int) -> int:
     room = min(wanted, max(0, max_tokens - other_tokens))
     step = max(1, budget // ROOM_STEPS)
     return room - room % step if room > step else room
-
-
-@dataclass(frozen=True, slots=True)
-class TextShortener:
-    """The values that are the same for all long texts of a request."""
-
-    user_id: int | None
-    options: JsonObject
-    helpers: FitHelpers
-    question: str
-
-    async def store_and_shorten(
-        self, long_text: LongText, room_tokens: int
-    ) -> tuple[list[str], str]:
-        """Write the text's documents; return their ids and the text within `room_tokens` tokens.
-
-        An id is empty where no document was stored. Raises InvalidRequest when the text is longer
-        than FILE_TEXT_CHARS or cannot be divided, Saturated, DatabaseUnavailable.
-        """
-        require_allowed_length(long_text.text)
-        splitting = Splitting.from_options(self.options)
-        ingested_text = await ingest.ingest_text(
-            self.user_id,
-            long_text.text,
-            splitting,
-            file_id=long_text.file_id,
-            queue=self.helpers.queue_key,
-        )
-        outline = ingested_text.outline
-        question = await self.prepare_question(embedded=bool(ingested_text.document_id))
-        room_chars = int(room_tokens * len(long_text.text) / max(long_text.tokens, 1))
-        summary, summary_id = await self.summarise(long_text, splitting, outline, room_chars)
-        frame = ExcerptFrame(room_chars, self.entropy_threshold, summary)
-        if long_text.is_instruction:
-            frame = replace(frame, end_chars=END_CHARS)
-
-        def cut_excerpt() -> str:
-            hits: list[PassageHit] = []
-            if self.question.strip():
-                hits = rank_passages(ingested_text, question)
-            make_excerpt = partial(build_excerpt, long_text.text, outline, hits)
-            return shrink_to_tokens(make_excerpt, frame, room_tokens)
-
-        excerpt = await await_work(LONG.run_work(cut_excerpt))
-        return [ingested_text.document_id, summary_id], excerpt
-
-    async def summarise(
-        self, long_text: LongText, splitting: Splitting, outline: Outline, room_chars: int
-    ) -> tuple[str, str]:
-        """Return the summary of a text and its document's id.
-
-        Both are empty when there is none; an unfinished summary has no document.
-        """
-        if not self.options.get("summarise") or self.helpers.summarise is None:
-            return "", ""
-        divisor = INSTRUCTION_SUMMARY_DIVISOR if long_text.is_instruction else SUMMARY_DIVISOR
-        summary_request = SummaryRequest(
-            self.user_id, long_text, splitting, room_chars // divisor, self.entropy_threshold
-        )
-        return await store_summary(summary_request, outline, self.helpers.summarise)
-
-    async def prepare_question(self, *, embedded: bool) -> Question:
-        """Return the question for a text.
-
-        It has an embedding if the text is a stored document (`embedded`) and an embedder is there.
-        """
-        max_passages = max(0, int_or_default(self._read_section("rag").get("top_k"), 0))
-        embed = self.helpers.embed if embedded else None
-        return await embed_question(self.question, embed, max_passages)
-
-    @property
-    def entropy_threshold(self) -> float:
-        """The density from which on a passage counts as dense, between 0 and 1; 0.0: unset.
-
-        The option has OpenKimi's name. Its own thresholds are in bits, and count as unset here.
-        """
-        threshold = self._read_section("processor").get("entropy_threshold")
-        if isinstance(threshold, int | float) and 0 < threshold < 1:
-            return float(threshold)
-        return 0.0
-
-    def _read_section(self, name: str) -> JsonObject:
-        """Return a section of OpenKimi's options, empty when it is missing or no object."""
-        section = self.options.get(name)
-        return section if isinstance(section, dict) else {}
-
-
-def require_allowed_length(text: str) -> None:
-    """Raise InvalidRequest when a text is longer than FILE_TEXT_CHARS."""
-    if len(text) > settings.FILE_TEXT_CHARS:
-        raise InvalidRequest(
-            f"A text of this request has more than {settings.FILE_TEXT_CHARS} characters.",
-            param="messages",
-            code="context_length_exceeded",
-        )
-
-
-def shrink_to_tokens(
-    make_excerpt: Callable[[ExcerptFrame], str], frame: ExcerptFrame, room_tokens: int
-) -> str:
-    """Return the excerpt, made shorter while its estimate is above `room_tokens` tokens.
-
-    The summary is left out first. After SHRINK_TRIES the text is simply cut.
-    """
-    excerpt = make_excerpt(frame)
-    for _ in range(SHRINK_TRIES):
-        tokens = estimate_tokens(excerpt)
-        if tokens <= room_tokens:
-            return excerpt
-        budget_chars = int(frame.budget_chars * 0.95 * room_tokens / tokens)
-        frame = replace(frame, budget_chars=budget_chars, summary="")
-        excerpt = make_excerpt(frame)
-    if estimate_tokens(excerpt) <= room_tokens:
-        return excerpt
-    return excerpt[:room_tokens]
 
 
 async def offload_if_long(work: Callable[[], Result], chars: int) -> Result:

@@ -13,11 +13,14 @@ import msgspec
 from conversations.documents.ranking import EmbedTexts
 from conversations.history import finish_turn
 from conversations.prompts import summaries
-from conversations.prompts.fit_prompt import FitHelpers, FittedPrompt, shorten_prompt
+from conversations.prompts.fit_prompt import PromptFitter
+from conversations.prompts.long_texts import extract_question
 from conversations.prompts.summaries import ModelSummariser
-from conversations.strategies import find_strategy
+from conversations.prompts.text_shortener import FitHelpers, TextShortener
+from conversations.strategies import find_fitting_strategy, find_strategy
 from conversations.upstream_calls.strategy_calls import StrategyCalls
 from providers.catalogue import Candidate, find_smallest_window
+from providers.choices import LongPrompts
 from providers.database.database_threads import await_in_time, run_in_thread
 from providers.fast_settings import settings
 from providers.protocol.chunks import Batches
@@ -61,22 +64,55 @@ async def answer_fitted_prompt(
 
     Links the documents that were used to the conversation.
     """
-    options = candidates[0].options
-    window = find_smallest_window(candidates)
-    calls = StrategyCalls(request, candidates, pool, trace, summaries.MAX_SUMMARY_CALLS)
-    summariser = ModelSummariser(calls, candidates[0].public_id)
-    helpers = FitHelpers(scope.embed, summariser, scope.queue_key)
-    fitted: FittedPrompt | None = None
-    if window:
-        fitted = await shorten_prompt(request.body, scope.user_id, window, options, helpers)
+    strategy = candidates[0].strategy
+    fitter = make_fitter(
+        request,
+        candidates,
+        scope,
+        StrategyCalls(request, candidates, pool, trace, summaries.MAX_SUMMARY_CALLS),
+    )
+    await fitter.require_room(request.body)
+    fitted = await fitter.shorten_body(request.body)
     if fitted is not None:
+        await add_document_links(scope, fitted.document_ids)
+    fitting_strategy = find_fitting_strategy(strategy)
+    if fitting_strategy is not None:
+        batches = fitting_strategy(request, candidates, pool, trace, fitter)
+    elif fitted is not None:
         # an upstream that keeps the chat has other passages: it gets the whole prompt again
         request = msgspec.structs.replace(request, body=fitted.body, resume=None)
-        await add_document_links(scope, fitted.document_ids)
-    batches = find_strategy(candidates[0].strategy)(request, candidates, pool, trace)
+        batches = find_strategy(strategy)(request, candidates, pool, trace)
+    else:
+        batches = find_strategy(strategy)(request, candidates, pool, trace)
     async with aclosing(batches):
         async for batch in batches:
             yield batch
+
+
+def make_fitter(
+    request: ChatRequest,
+    candidates: Sequence[Candidate],
+    scope: PromptScope,
+    summary_calls: StrategyCalls,
+) -> PromptFitter:
+    """Return the fitter of a request; `summary_calls` make summaries if the options want them."""
+    candidate = candidates[0]
+    policy = request.long_prompts or candidate.long_prompts
+    may_fit = policy != LongPrompts.REFUSE
+    helpers = FitHelpers(
+        scope.embed, ModelSummariser(summary_calls, candidate.public_id), scope.queue_key
+    )
+    shortener = TextShortener(
+        scope.user_id, candidate.options, helpers, extract_question(request.body["messages"])
+    )
+    window = find_smallest_window(candidates) if may_fit else find_largest_window(candidates)
+    return PromptFitter(request.body, window, shortener, policy)
+
+
+def find_largest_window(candidates: Sequence[Candidate]) -> int | None:
+    """Return the most tokens that one of the candidates takes; None when one does not say."""
+    windows = [candidate.context_window or 0 for candidate in candidates]
+    return max(windows) if all(windows) else None
 
 
 async def add_document_links(scope: PromptScope, document_ids: list[str]) -> None:

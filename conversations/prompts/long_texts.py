@@ -4,20 +4,29 @@ Long texts are the ones that may be shortened: system and developer messages, an
 (`providers/filters/file_parts.py`). Short texts and a user's own messages are never shortened.
 """
 
+# ruff: noqa: RUF001 - Chinese punctuation is the matter here
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from conversations.text.terms import extract_terms
+from conversations.text.terms import count_words
 from conversations.text.token_estimate import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
 from providers.filters.file_parts import FILE_ID_FIELD, TEXT_FIELD
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES, join_typed_texts, list_prompt_texts
 
 SHORT_CHARS = 2_000  # a text of at most so many characters is never shortened
-FEW_TERMS = 3  # a question with fewer terms is joined with the earlier ones
+FEW_WORDS = 3  # a question with fewer words is joined with the earlier ones
+FEW_REFERRING_WORDS = 8  # the same for one that refers to something named before
 MAX_QUESTION_MESSAGES = 3  # user messages at most that form one question
-TERM_CHARS = 2_000  # of a message that are searched for terms
+QUESTION_CHARS = 2_000  # of a message that are searched for words
+# words of a question that mean something named before
+REFERRING_WORDS = re.compile(
+    r"\b(?:he|him|his|she|her|hers|it|its|they|them|their|this|that|these|those|there|then)\b"
+    r"|[他她它其该]|这|那|此|前者|后者|呢[？?\s]*\Z|彼|それ|その|これ|この",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +107,25 @@ def replace_texts(
 def extract_question(messages: Sequence[JsonObject]) -> str:
     """Return the user's last message, without the texts of files.
 
-    When it has few terms, up to MAX_QUESTION_MESSAGES of the last user messages are joined.
+    When it says little by itself, up to MAX_QUESTION_MESSAGES of the last user messages are joined.
     """
     texts: list[str] = []  # the newest first
-    terms: set[str] = set()
     for message in reversed(messages):
         if message["role"] != "user":
             continue
-        text = join_typed_texts(message.get("content"))
-        texts.append(text)
-        terms.update(extract_terms(text[:TERM_CHARS]))
-        if len(texts) == MAX_QUESTION_MESSAGES or len(terms) >= FEW_TERMS:
+        texts.append(join_typed_texts(message.get("content")))
+        if len(texts) == MAX_QUESTION_MESSAGES or not needs_context(texts):
             break
     return "\n".join(filter(None, reversed(texts)))
+
+
+def needs_context(texts: Sequence[str]) -> bool:
+    """Return whether these texts of a user say too little to be found without what came before."""
+    beginnings = [text[:QUESTION_CHARS] for text in texts]
+    word_count = count_words("\n".join(beginnings))
+    if word_count >= FEW_REFERRING_WORDS:
+        return False
+    return word_count < FEW_WORDS or any(map(REFERRING_WORDS.search, beginnings))
 
 
 # --- tokens ---------------------------------------------------------------------------------------

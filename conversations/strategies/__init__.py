@@ -1,5 +1,9 @@
 """Strategies produce answers: each has a function `answer(request, candidates, pool, trace)`.
 
+A strategy that adds to the caller's messages also has `answer_fitted`, with a `PromptFitter` as the
+last argument, by which it fits each of its questions into the model's window. For other strategies
+prompts are fitted ahead.
+
 A strategy is one module or package of this folder and is found by its name. It yields chunks like
 `tokens.failover.loop.answer`, which makes each of its upstream calls. A VirtualModel row names its
 strategy.
@@ -10,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 
+from conversations.prompts.fit_prompt import PromptFitter
 from providers.catalogue import Candidate
 from providers.protocol.chunks import Batches
 from providers.protocol.request import ChatRequest
@@ -17,6 +22,7 @@ from providers.protocol.trace import Trace
 from tokens.pool.pool import Pool
 
 Strategy = Callable[[ChatRequest, Sequence[Candidate], Pool, Trace], Batches]
+FittingStrategy = Callable[[ChatRequest, Sequence[Candidate], Pool, Trace, PromptFitter], Batches]
 
 
 @cache
@@ -31,4 +37,14 @@ def find_strategy(name: str) -> Strategy:
     if name not in list_strategies():
         raise KeyError(name)
     strategy: Strategy = import_module(f"{__name__}.{name}").answer
+    return strategy
+
+
+@cache
+def find_fitting_strategy(name: str) -> FittingStrategy | None:
+    """Return the strategy that fits its own questions, None when the one of that name does not."""
+    find_strategy(name)
+    strategy: FittingStrategy | None = getattr(
+        import_module(f"{__name__}.{name}"), "answer_fitted", None
+    )
     return strategy

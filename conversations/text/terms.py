@@ -19,6 +19,7 @@ UNSPACED = (
 # Vowel signs and accents belong to their word, but are no letters for regular expressions.
 COMBINING_MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0963\u0970-\u0dff"
 WORDS = re.compile(rf"(?:[^\W_{UNSPACED}]|[{COMBINING_MARKS}]){{1,64}}")
+CHARS_PER_UNSPACED_WORD = 2
 ASCII_WORDS = re.compile(r"[a-z0-9]{1,64}")
 UNSPACED_RUNS = re.compile(rf"[{UNSPACED}]+")
 # Normalisation sorts a run of accents, which takes the square of its length; no word has so many in
@@ -57,6 +58,16 @@ def extract_terms(text: str) -> list[str]:
     words = list(map(_stem_cache.__getitem__, WORDS.findall(text)))
     words.extend(chain.from_iterable(map(pair_characters, UNSPACED_RUNS.findall(text))))
     return words
+
+
+def count_words(text: str) -> int:
+    """Count the different words of a text, roughly.
+
+    In scripts without spaces a word has two characters.
+    """
+    text = unicodedata.normalize("NFKC", TOO_MANY_ACCENTS.sub(r"\1", text)).casefold()
+    unspaced_chars = set(chain.from_iterable(UNSPACED_RUNS.findall(text)))
+    return len(set(WORDS.findall(text))) + len(unspaced_chars) // CHARS_PER_UNSPACED_WORD
 
 
 def pair_characters(run: str) -> list[str]:

@@ -59,7 +59,7 @@ class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 "description": "Several providers may answer for one public id.",
             },
         ),
-        ("What it can do", {"fields": ("capabilities", "context_window")}),
+        ("What it can do", {"fields": ("capabilities", "context_window", "long_prompts")}),
         ("Thinking and search", {"fields": ("thinking_format", "thinking", "search")}),
         ("For its adapter", {"fields": ("options",), "classes": ("collapse",)}),
     )

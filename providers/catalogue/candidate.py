@@ -30,6 +30,7 @@ class Candidate:
     context_window: int | None
     strategy: str = "direct"
     options: JsonObject = field(default_factory=dict)  # of the strategy
+    long_prompts: str = ""  # choices.LongPrompts
 
     def find_problem(self, request: ChatRequest) -> tuple[str, str] | None:
         """Return why this candidate cannot take the request, as (param, sentence), or None."""
@@ -95,6 +96,7 @@ def make_candidate(adapter: BaseAdapter, row: JsonObject) -> Candidate:
         weight=row["weight"],
         capabilities=capabilities,
         context_window=row["context_window"],
+        long_prompts=row["long_prompts"],
     )
 
 

@@ -20,6 +20,7 @@ MODEL_COLUMNS = (
     "weight",
     "capabilities",
     "context_window",
+    "long_prompts",
     "thinking_format",
     "thinking",
     "search",

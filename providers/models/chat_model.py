@@ -11,7 +11,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
-from providers.choices import Search, Thinking, ThinkingFormat
+from providers.choices import LongPrompts, Search, Thinking, ThinkingFormat
 from providers.models.provider import Provider
 from providers.models.validators import MODEL_ID_VALIDATOR, capabilities_exist, is_object
 
@@ -58,6 +58,13 @@ class ChatModel(models.Model):
     context_window = models.PositiveIntegerField(
         null=True, blank=True, help_text="Tokens, for example <code>131072</code>."
     )
+    long_prompts = models.CharField(
+        max_length=8,
+        choices=LongPrompts,
+        blank=True,
+        help_text="Prompts longer than the context window; empty: long texts are fitted, but the "
+        "system prompt of a request that offers tools is not.",
+    )
     thinking_format = models.CharField(
         max_length=16,
         choices=ThinkingFormat,
@@ -103,6 +110,10 @@ class ChatModel(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(search__in=["", *Search.values]), name="chatmodel_search_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(long_prompts__in=["", *LongPrompts.values]),
+                name="chatmodel_long_prompts_known",
             ),
         ]
 

@@ -43,6 +43,7 @@ class ChatRequest(Struct, frozen=True):
     include_usage: bool = False  # the caller wants the chunk that carries usage
     thinking: str = ""  # choices.Thinking of the alias or the body; empty: as the model's row says
     search: str = ""  # choices.Search of the alias or the body; empty: as the model's row says
+    long_prompts: str = ""  # choices.LongPrompts of the body; empty: as the model's row says
     # user and conversation: its requests use the same token while that is healthy
     conversation: str = ""
     caller_endpoint: str = ""  # the endpoint that the caller used, where it differs from `endpoint`

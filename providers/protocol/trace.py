@@ -70,7 +70,7 @@ class Trace(Struct):
         """Add the attempts of an inner call that has ended; `label` says what it was for."""
         for attempt in inner.attempts:
             if attempt.outcome != "skipped":
-                attempt.reason = attempt.reason or label
+                attempt.reason = f"{label}: {attempt.reason}" if attempt.reason else label
         self.attempts += inner.attempts
         if self.queue_ms is None:
             self.queue_ms = inner.queue_ms

@@ -95,6 +95,7 @@ class ResponseBody(Struct, kw_only=True):
     user: str | Maybe = UNSET
     reasoning_format: Literal["parsed", "raw", "hidden"] | Maybe = UNSET
     mpr_candidates: CandidateCount | Maybe = UNSET
+    long_prompts: Literal["fit", "refuse"] | Maybe = UNSET
 
 
 class TokenCountBody(ResponseBody, kw_only=True):

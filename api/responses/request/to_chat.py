@@ -17,7 +17,7 @@ from providers.protocol.json_types import JsonObject
 SHARED_FIELDS = frozenset(
     """
     model stream temperature top_p user safety_identifier prompt_cache_key service_tier
-    reasoning_format mpr_candidates
+    reasoning_format mpr_candidates long_prompts
     """.split()
 )  # fields with the same name in a chat body
 RESPONSE_ONLY_FIELDS = frozenset(ResponseBody.__struct_fields__) - SHARED_FIELDS

@@ -306,7 +306,7 @@ async def test_what_is_no_step_is_asked_for_again_and_then_becomes_an_error_step
     gateway, upstream, alice, thinker, streams
 ):
     await thinker()
-    nothing = send_reply(speech.chat_completion("I would rather chat."))
+    nothing = send_reply(speech.chat_completion("…"))
     upstream.queue_scripts(nothing, step("One", "Mended."), nothing, nothing, nothing)
     answer = await gateway.request_chat(alice.key, model="o1-m", stream=streams)
     assert (answer.status, answer.text) == (200, "Hello there!")

@@ -5,14 +5,26 @@ passage or angle (`draft_requests.py`), and their synthesis. The synthesis is ma
 whose answer streams, or by rules for texts (`draft_merging.py`). With one candidate there is
 one call. `mpr_candidates` in the body overrides the row's number. A caller who wants tools, a
 format or several choices always gets the synthesis of the model, because rules cannot keep these.
+
+Each question fits the model's window: plan, passage and drafts have room beside the caller's long
+texts. A candidate that failed is named in the answer's field `rejected_candidates`. When the
+synthesis fails before it begins, the draft that the others agree with most is the answer.
 """
 
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from conversations.strategies.multipath.draft_merging import merge_texts
+from conversations.prompts.fit_prompt import PromptFitter
+from conversations.prompts.strategy_questions import (
+    Question,
+    StrategyQuestions,
+    make_plain_fitter,
+)
+from conversations.strategies.multipath.draft_merging import measure_agreement, merge_texts
 from conversations.strategies.multipath.draft_requests import (
-    append_user_message,
+    DraftResults,
+    describe_error,
+    make_user_message,
     request_drafts,
     request_plan,
 )
@@ -21,13 +33,14 @@ from conversations.strategies.multipath.multipath_options import (
     SYNTHESIS_PROMPT,
     MultipathOptions,
 )
+from conversations.text.trim_texts import cut_text, trim_texts
 from conversations.upstream_calls.strategy_calls import (
     StrategyCalls,
-    prepend_instructions,
     read_strategy_options,
     wants_plain_text,
 )
 from providers.catalogue import Candidate
+from providers.exceptions import GatewayError
 from providers.protocol.chunks import Batches, Chunk, make_completion, make_delta
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.request import CHAT, ChatRequest
@@ -44,37 +57,71 @@ def answer(
     """Yield the merged answer; relay other requests than chat completions unchanged."""
     if request.endpoint != CHAT:
         return failover.answer(request, candidates, pool, trace)
-    return answer_by_merging(request, candidates, pool, trace)
+    return answer_fitted(request, candidates, pool, trace, make_plain_fitter(request, candidates))
 
 
-async def answer_by_merging(
-    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
+async def answer_fitted(
+    request: ChatRequest,
+    candidates: Sequence[Candidate],
+    pool: Pool,
+    trace: Trace,
+    fitter: PromptFitter,
 ) -> Batches:
-    """Yield the merged answer. Raises GatewayError."""
+    """Yield the merged answer; each question is made to fit. Raises GatewayError."""
     options = read_strategy_options(MultipathOptions, candidates)
     calls = StrategyCalls(request, candidates, pool, trace, options.max_calls)
+    questions = StrategyQuestions(request, fitter)
     plan = ""
     if options.wants_plan and calls.calls_left > 0:
-        plan = await request_plan(calls)
+        plan = await request_plan(calls, questions)
     trace.strategy_result.thinking = {"framework": plan, "candidates": [], "synthesis": ""}
-    drafts: list[str] = []
+    results = DraftResults()
     count = min(options.candidates, calls.calls_left)
     if count > 1:
-        drafts = await request_drafts(calls, options, plan, count)
-        synthesis = choose_synthesis(options, request.body, len(drafts))
-        trace.strategy_result.thinking |= {"candidates": drafts, "synthesis": synthesis}
+        results = await request_drafts(calls, questions, options, plan, count)
+        synthesis = choose_synthesis(options, request.body, len(results.drafts))
+        trace.strategy_result.thinking |= {"candidates": results.drafts, "synthesis": synthesis}
+        if results.rejected:
+            trace.strategy_result.thinking["rejected_candidates"] = results.rejected
         if synthesis != MODEL_SYNTHESIS:
-            merged = render_merged_answer(request, merge_texts(synthesis, drafts))
-            yield attach_candidates(request, options, merged, drafts)
+            merged = render_merged_answer(request, merge_texts(synthesis, results.drafts))
+            yield attach_fields(request, merged, list_extra_fields(options, results))
             return
+    messages = await make_final_messages(questions, plan, results.drafts)
     final_batches = calls.stream_final_answer(
-        "synthesis",
-        make_final_messages(request.body["messages"], plan, drafts),
-        temperature=options.final_temperature,
+        "synthesis", messages, temperature=options.final_temperature
     )
-    async with aclosing(final_batches):
-        async for batch in final_batches:
-            yield attach_candidates(request, options, batch, drafts)
+    fields = list_extra_fields(options, results)
+    async with aclosing(yield_or_fall_back(request, final_batches, results, fields)) as batches:
+        async for batch in batches:
+            yield attach_fields(request, batch, fields)
+
+
+async def yield_or_fall_back(
+    request: ChatRequest, final_batches: Batches, results: DraftResults, fields: JsonObject
+) -> Batches:
+    """Yield the synthesis; when it fails before it begins, yield the best draft.
+
+    Why it failed is added to `fields`. Without drafts, or when the caller wants more than a text,
+    the error is raised.
+    """
+    has_begun = False
+    try:
+        async with aclosing(final_batches):
+            async for batch in final_batches:
+                has_begun = True
+                yield batch
+    except GatewayError as error:
+        if has_begun or not results.drafts or not wants_plain_text(request.body):
+            raise
+        fields["failed_synthesis"] = describe_error(error)
+        yield render_merged_answer(request, choose_best_draft(results.drafts))
+
+
+def choose_best_draft(drafts: Sequence[str]) -> str:
+    """Return the draft that the others agree with most."""
+    agreement = measure_agreement(drafts)
+    return drafts[agreement.index(max(agreement))]
 
 
 def choose_synthesis(options: MultipathOptions, body: FrozenJsonObject, draft_count: int) -> str:
@@ -84,19 +131,34 @@ def choose_synthesis(options: MultipathOptions, body: FrozenJsonObject, draft_co
     return options.synthesis if draft_count > 1 else ""
 
 
-def make_final_messages(
-    messages: Sequence[JsonObject], plan: str, drafts: Sequence[str]
-) -> Sequence[JsonObject]:
-    """Return the messages for the last call: with the drafts, or with the plan, or unchanged."""
+async def make_final_messages(
+    questions: StrategyQuestions, plan: str, drafts: Sequence[str]
+) -> list[JsonObject]:
+    """Return the messages for the last call: with the drafts, or with the plan, or unchanged.
+
+    Drafts and plan are cut to the room that they have beside the caller's texts.
+    """
     if drafts:
-        marked_drafts = "\n\n".join(
-            f"<draft_{number}>\n{text}\n</draft_{number}>" for number, text in enumerate(drafts, 1)
+        frame = render_synthesis_prompt([""] * len(drafts))
+        room = await questions.measure_room(
+            Question(additions=[make_user_message(frame)], is_final=True)
         )
-        prompt = SYNTHESIS_PROMPT.format(count=len(drafts), drafts=marked_drafts)
-        return append_user_message(messages, prompt)
-    if plan:
-        return prepend_instructions(messages, PLAN_PROMPT.format(plan=plan))
-    return messages
+        prompt = render_synthesis_prompt(trim_texts(drafts, room))
+        question = Question(additions=[make_user_message(prompt)], is_final=True)
+    elif plan:
+        room = await questions.measure_room(Question(PLAN_PROMPT, is_final=True))
+        question = Question(PLAN_PROMPT.format(plan=cut_text(plan, room)), is_final=True)
+    else:
+        question = Question(is_final=True)
+    return await questions.make_messages(question)
+
+
+def render_synthesis_prompt(drafts: Sequence[str]) -> str:
+    """Return the prompt that asks for one answer made of the drafts."""
+    marked_drafts = "\n\n".join(
+        f"<draft_{number}>\n{text}\n</draft_{number}>" for number, text in enumerate(drafts, 1)
+    )
+    return SYNTHESIS_PROMPT.format(count=len(drafts), drafts=marked_drafts)
 
 
 def render_merged_answer(request: ChatRequest, text: str) -> list[Chunk]:
@@ -109,21 +171,28 @@ def render_merged_answer(request: ChatRequest, text: str) -> list[Chunk]:
     ]
 
 
-def attach_candidates(
-    request: ChatRequest, options: MultipathOptions, batch: list[Chunk], drafts: Sequence[str]
-) -> list[Chunk]:
-    """Return the batch with the candidates as an additional field, if the options want it.
+def list_extra_fields(options: MultipathOptions, results: DraftResults) -> JsonObject:
+    """Return the answer's fields beside OpenAI's: rejected candidates, and the drafts if wanted."""
+    fields: JsonObject = {}
+    if options.show_candidates:
+        fields["candidates"] = list(results.drafts)
+    if results.rejected:
+        fields["rejected_candidates"] = results.rejected
+    return fields
 
-    The field is in the whole answer, or in a chunk before the finish reason.
+
+def attach_fields(request: ChatRequest, batch: list[Chunk], fields: JsonObject) -> list[Chunk]:
+    """Return the batch with additional fields.
+
+    They are in the whole answer, or in a chunk before the finish reason.
     """
-    if not options.show_candidates:
+    if not fields:
         return batch
-    field = {"candidates": list(drafts)}
     if not request.stream:
-        return [chunk | field for chunk in batch]
+        return [chunk | fields for chunk in batch]
     chunks: list[Chunk] = []
     for chunk in batch:
         if any(choice["index"] == 0 and choice.get("finish_reason") for choice in chunk["choices"]):
-            chunks.append(make_delta(request) | field)
+            chunks.append(make_delta(request) | fields)
         chunks.append(chunk)
     return chunks

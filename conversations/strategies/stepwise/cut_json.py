@@ -18,18 +18,19 @@ HALF_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*+)\\(?:u[0-9a-fA-F]{0,3})?\Z")
 CLOSERS = {"{": "}", "[": "]"}
 
 
-def read_cut_object(text: str) -> object:
-    """Return the first object of `text`, without its unfinished end; None when there is none."""
+def close_first_object(text: str) -> tuple[str, ...]:
+    """Return the first object of `text` as `close_json` does; () when there is none."""
     start = OBJECT_START.search(text)
-    if start is None:
+    return () if start is None else close_json(text[start.start() :])
+
+
+def decode_closed(text: str) -> object:
+    """Return the object at the beginning of a text that was closed, None when it is no JSON."""
+    try:
+        value: object = DECODER.raw_decode(text)[0]
+    except (ValueError, RecursionError):
         return None
-    for closed_text in close_json(text[start.start() :]):
-        try:
-            value: object = DECODER.raw_decode(closed_text)[0]
-        except (ValueError, RecursionError):
-            continue
-        return value
-    return None
+    return value
 
 
 def close_json(text: str) -> tuple[str, ...]:

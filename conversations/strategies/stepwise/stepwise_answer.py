@@ -3,13 +3,18 @@
 Each step is an upstream call of its own, answered with one JSON object (`step_parser.py`). The
 final call has the caller's own messages, tools and formats, and its answer streams. The answer has
 the additional fields `steps` and `total_thinking_time` (seconds); in a stream they come in a chunk
-before the finish reason. A step that fails after three tries gets the title "Error", and the final
-call is made with the other steps.
+before the finish reason. A model that answers in prose, even when it is told the form, has its
+prose taken as a step. A step that fails after three tries gets the title "Error", and the final
+call is made with the other steps. Thinking ends early when one more step would not fit into the
+model's window; the final answer is made with the steps that are there (`final_answer.py`).
 """
 
 from collections.abc import Sequence
 from contextlib import aclosing
 
+from conversations.prompts.fit_prompt import PromptFitter
+from conversations.prompts.strategy_questions import StrategyQuestions, make_plain_fitter
+from conversations.strategies.stepwise.final_answer import FinalAnswer
 from conversations.strategies.stepwise.step_prompts import StepwiseOptions
 from conversations.strategies.stepwise.step_renderer import HIDDEN, INLINE, StepRenderer
 from conversations.strategies.stepwise.step_sequence import StepSequence
@@ -21,7 +26,8 @@ from providers.protocol.trace import StrategyResult, Trace
 from tokens.failover import loop as failover
 from tokens.pool.pool import Pool
 
-CALLER_FORMS = {"inline": INLINE, "hidden": HIDDEN}  # forms that a caller may ask for
+# forms that a caller may ask for instead of the row's, by choices.Thinking
+CALLER_FORMS = {"inline": INLINE, "hidden": HIDDEN, "reasoning": "reasoning"}
 
 
 def answer(
@@ -30,30 +36,33 @@ def answer(
     """Yield the answer in steps; relay other requests than chat completions unchanged."""
     if request.endpoint != CHAT:
         return failover.answer(request, candidates, pool, trace)
-    return answer_in_steps(request, candidates, pool, trace)
+    return answer_fitted(request, candidates, pool, trace, make_plain_fitter(request, candidates))
 
 
-async def answer_in_steps(
-    request: ChatRequest, candidates: Sequence[Candidate], pool: Pool, trace: Trace
+async def answer_fitted(
+    request: ChatRequest,
+    candidates: Sequence[Candidate],
+    pool: Pool,
+    trace: Trace,
+    fitter: PromptFitter,
 ) -> Batches:
-    """Yield the steps as they finish, then the final answer. Raises GatewayError."""
+    """Yield the steps as they finish, then the final answer. Raises GatewayError.
+
+    Each question is made to fit into the model's window.
+    """
     options = read_strategy_options(StepwiseOptions, candidates)
     calls = StrategyCalls(request, candidates, pool, trace, options.max_calls)
+    questions = StrategyQuestions(request, fitter)
     has_json_mode = all(candidate.adapter.upstream.native_tools for candidate in candidates)
-    sequence = StepSequence(calls, options, has_json_mode=has_json_mode)
+    sequence = StepSequence(calls, questions, options, has_json_mode=has_json_mode)
     form = CALLER_FORMS.get(request.thinking, options.format)
     renderer = StepRenderer(request, form, shows_status=options.feedback)
     async with aclosing(make_steps(sequence, renderer, trace.strategy_result)) as step_batches:
         async for batch in step_batches:
             if request.stream:
                 yield batch
-    final_batches = calls.stream_final_answer(
-        "final answer",
-        sequence.make_final_messages(),
-        **final_token_limit(request, options.final_tokens),
-        temperature=options.temperature,
-    )
-    async with aclosing(final_batches):
+    final = FinalAnswer(request, calls, sequence, options)
+    async with aclosing(final.yield_answer()) as final_batches:
         async for batch in final_batches:
             if request.stream:
                 yield renderer.render_final_batch(batch)
@@ -68,7 +77,7 @@ async def make_steps(
 
     Nothing is yielded before the first good step, so that an error keeps its HTTP status.
     """
-    while not sequence.is_over:
+    while not await sequence.is_over():
         if status := renderer.render_step_status():
             yield status
         step = await sequence.make_next_step()
@@ -80,11 +89,3 @@ async def make_steps(
     if status := renderer.render_answer_status():
         yield status
     result.preface = renderer.preface + renderer.closing_text
-
-
-def final_token_limit(request: ChatRequest, tokens: int | None) -> dict[str, int]:
-    """Return the token limit of the final answer, if the caller sets none."""
-    caller_limit = request.body.get("max_completion_tokens") or request.body.get("max_tokens")
-    if caller_limit or tokens is None:
-        return {}
-    return {"max_tokens": tokens}

@@ -6,8 +6,16 @@ import pytest
 
 from conversations.documents import document_store, ingest
 from conversations.models import Document
-from conversations.prompts.fit_prompt import FitHelpers, shorten_prompt
-from conversations.tests.prompts.prompt_bodies import ASKED, NOTES, WINDOW, body, prompt, system
+from conversations.prompts.text_shortener import FitHelpers
+from conversations.tests.prompts.prompt_bodies import (
+    ASKED,
+    NOTES,
+    WINDOW,
+    body,
+    prompt,
+    shorten_prompt,
+    system,
+)
 from conversations.text.token_estimate import estimate_tokens
 from providers.database.database_threads import run_in_thread
 from providers.exceptions import InvalidRequest

@@ -2,8 +2,15 @@
 
 import pytest
 
-from conversations.prompts.fit_prompt import FitHelpers, shorten_prompt
-from conversations.tests.prompts.prompt_bodies import ASKED, WINDOW, body, prompt, system
+from conversations.prompts.text_shortener import FitHelpers
+from conversations.tests.prompts.prompt_bodies import (
+    ASKED,
+    WINDOW,
+    body,
+    prompt,
+    shorten_prompt,
+    system,
+)
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from providers.choices import Capability
+from providers.choices import Capability, LongPrompts
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import (
     describe_outcome,
@@ -20,6 +20,7 @@ from providers.models import ModelAlias
 COLUMN_BY_OPTION = {
     "capability": "capabilities",
     "context_window": "context_window",
+    "long_prompts": "long_prompts",
     "priority": "priority",
     "weight": "weight",
 }
@@ -35,6 +36,12 @@ class Command(GatewayCommand):
             "--upstream", metavar="NAME", help="what the provider calls it (default: the same)"
         )
         parser.add_argument("--context-window", type=int, metavar="N", help="tokens")
+        parser.add_argument(
+            "--long-prompts",
+            choices=LongPrompts.values,
+            help="prompts longer than the context window are fitted or refused (default: fitted, "
+            "but not the system prompts of requests that offer tools)",
+        )
         parser.add_argument(
             "--capability",
             action="append",

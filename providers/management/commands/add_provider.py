@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from providers import registry
+from providers.choices import LongPrompts
 from providers.dialects import PROFILES
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import (
@@ -43,6 +44,11 @@ class Command(GatewayCommand):
             type=int,
             metavar="N",
             help="of these models: among rows of one id the lowest goes first",
+        )
+        parser.add_argument(
+            "--long-prompts",
+            choices=LongPrompts.values,
+            help="of these models: prompts longer than the context window are fitted or refused",
         )
         parser.add_argument(
             "--no-tools", action="store_true", help="its models cannot call tools themselves"
@@ -86,7 +92,7 @@ class Command(GatewayCommand):
                     provider.confirm_destination()
                 provider.save()
                 for entry in model:
-                    save_model(provider, entry, options["priority"])
+                    save_model(provider, entry, options["priority"], options["long_prompts"])
                 transaction.set_rollback(options["dry_run"])
         except ValidationError as error:
             raise CommandError(describe_validation_error(error)) from None
@@ -99,12 +105,16 @@ class Command(GatewayCommand):
             )
 
 
-def save_model(provider: Provider, entry: str, priority: int | None) -> None:
+def save_model(
+    provider: Provider, entry: str, priority: int | None, long_prompts: str | None
+) -> None:
     """Add or change the model that `PUBLIC[=UPSTREAM]` names. Raises ValidationError."""
     public_id, _, upstream_name = entry.partition("=")
     row = find_or_make_model(provider, public_id)
     row.upstream_name = upstream_name or public_id
     if priority is not None:
         row.priority = priority
+    if long_prompts is not None:
+        row.long_prompts = long_prompts
     row.full_clean()
     row.save()

@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from conversations.strategies.stepwise.cut_json import close_json, read_cut_object
+from conversations.strategies.stepwise.cut_json import (
+    close_first_object,
+    close_json,
+    decode_closed,
+)
+
+
+def read_cut_object(text: str) -> object:
+    return next(filter(None, map(decode_closed, close_first_object(text))), None)
 
 
 def test_the_way_of_closing_is_not_built_again_at_each_comma():
@@ -43,4 +51,4 @@ def test_wherever_an_object_is_cut_no_member_before_the_cut_is_lost() -> None:
         complete = [name for name in whole if f'"{name}": {json.dumps(whole[name])},' in text[:end]]
         assert [name for name in complete if found[name] != whole[name]] == [], text[:end]
     assert read_cut_object(f"Here: {text} and more") == whole
-    assert read_cut_object("no object") is None
+    assert close_first_object("no object") == ()
