@@ -13,6 +13,8 @@ from msgspec import Struct, field
 
 from conversations.messages import items, items_to_chat
 from conversations.messages.items import Entry
+from providers.filters.answer_folder import add_detail_pieces
+from providers.filters.native_calls import CONTENT_FIELDS, find_kind
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 
@@ -47,6 +49,8 @@ class AnswerPart(Struct):
     name: str = ""
     call_id: str = ""
     arguments: list[str] = field(default_factory=list)
+    call_kind: str = "function"  # or "custom": the arguments are its input then, and not JSON
+    call_extras: JsonObject = field(default_factory=dict)  # fields that the upstream wants back
 
     @property
     def is_complete(self) -> bool:
@@ -54,7 +58,7 @@ class AnswerPart(Struct):
 
         The pieces of several calls may alternate.
         """
-        if self.type != "function_call":
+        if self.type != "function_call" or self.call_kind != "function":
             return True
         try:
             arguments: object = orjson.loads("".join(self.arguments) or "{}")
@@ -67,13 +71,18 @@ class AnswerPart(Struct):
         if self.type == "reasoning":
             entry = items.make_reasoning_entry("".join(self.text))
         elif self.type == "function_call":
-            function = {"name": self.name, "arguments": "".join(self.arguments)}
-            entry = items.make_call_entry({"id": self.call_id, "function": function})
+            entry = items.make_call_entry(self._make_call())
         else:
             entry = self._make_message_entry()
         entry.output = True
         entry.status = "completed" if is_whole else "incomplete"
         return entry.make_storable()
+
+    def _make_call(self) -> JsonObject:
+        """Return the call as a chat message has it."""
+        content = {"name": self.name, CONTENT_FIELDS[self.call_kind]: "".join(self.arguments)}
+        call = {"id": self.call_id, "type": self.call_kind, self.call_kind: content}
+        return call | self.call_extras
 
     def _make_message_entry(self) -> Entry:
         text = "".join(self.text)
@@ -104,6 +113,7 @@ class CollectedAnswer:
         self._request_hex = request_hex
         self._call_parts: dict[int, AnswerPart] = {}
         self.parts: list[AnswerPart] = []
+        self._reasoning_details: list[JsonObject] = []
         self.other_choices: dict[int, CollectedAnswer] = {}
         self.finish_reason = ""
         self.extra_fields: JsonObject = {}
@@ -151,7 +161,7 @@ class CollectedAnswer:
         return self._bytes_left < 0
 
     def _add_choice(self, choice: JsonObject) -> None:
-        is_whole = "message" in choice
+        is_whole = "delta" not in choice
         message = choice.get("message" if is_whole else "delta") or {}
         if isinstance(thought := message.get("reasoning_content") or message.get("reasoning"), str):
             self._find_or_add_part("reasoning").text.append(thought)
@@ -163,6 +173,8 @@ class CollectedAnswer:
             self._find_or_add_part("message").annotations.extend(annotations)
         if (logprobs := choice.get("logprobs")) and logprobs.get("content"):
             self._find_or_add_part("message").logprobs.extend(logprobs["content"])
+        if isinstance(details := message.get(items.DETAILS_FIELD), list):
+            self._reasoning_details = add_detail_pieces(self._reasoning_details, details)
         for place, call in enumerate(message.get("tool_calls") or ()):
             self._add_call(place if is_whole else call.get("index", place), call)
         if reason := choice.get("finish_reason"):
@@ -186,10 +198,15 @@ class CollectedAnswer:
             part.call_id = call.get("id") or f"call_{self._request_hex}{index:02x}"
             self._call_parts[index] = part
             self.parts.append(part)
-        function = call.get("function") or {}
-        part.name += function.get("name") or ""
-        if arguments := function.get("arguments"):
-            part.arguments.append(arguments)
+        kind = find_kind(call)
+        if kind:
+            part.call_kind = kind
+            content = call[kind]
+            part.name += content.get("name") or ""
+            if arguments := content.get(CONTENT_FIELDS[kind]):
+                part.arguments.append(arguments)
+        if extras := items.select_call_extras(call):
+            part.call_extras |= extras
 
     def make_entries(self, *, is_whole: bool = True) -> list[Entry]:
         """Return the items of the answer.
@@ -198,10 +215,21 @@ class CollectedAnswer:
         followed.
         """
         last = len(self.parts) - 1
-        return [
+        entries = [
             part.make_entry(is_whole=is_whole or (index < last and part.is_complete))
             for index, part in enumerate(self.parts)
         ]
+        if self._reasoning_details and self._call_parts:
+            self._add_details(entries)
+        return entries
+
+    def _add_details(self, entries: list[Entry]) -> None:
+        """Keep the details of the thinking with its item, or with the first call."""
+        entry = next(
+            (entry for entry in entries if entry.type in ("reasoning", *items.CALL_TYPES)), None
+        )
+        if entry is not None:
+            entry.data = entry.data | {items.DETAILS_FIELD: self._reasoning_details}
 
     def render_other_choices(self) -> list[JsonObject]:
         """Return the further choices: {"index", "message", "finish_reason"}."""

@@ -2,7 +2,8 @@
 
 An item's `data` is OpenAI's Responses item without id and status: `message` (content parts
 input_text, input_image, input_file, output_text, refusal; other fields of a chat message are kept
-beside them), `reasoning`, `function_call`, `function_call_output`. Other types stay as they came.
+beside them), `reasoning`, `function_call` (CALL_EXTRA_FIELDS are kept beside it),
+`function_call_output`. Other types stay as they came.
 Source: OpenAI's API reference, "Responses".
 """
 
@@ -22,6 +23,11 @@ ID_PREFIXES = {
     "function_call_output": "fco_",
 }
 CALL_TYPES = ("function_call", "tool_call")  # the second is a type that only its upstream knows
+# fields of a call that its upstream wants back with it: Gemini's signature of its thinking, and how
+# other gateways pass it on
+CALL_EXTRA_FIELDS = ("extra_content", "thought_signature", "provider_specific_fields")
+# thinking as OpenRouter wants it back with the calls that it led to
+DETAILS_FIELD = "reasoning_details"
 ESCAPED_NUL = b"\\u0000"
 
 
@@ -99,7 +105,13 @@ def make_call_entry(call: JsonObject) -> Entry:
     name = function["name"]
     arguments = function["arguments"]
     data = {"type": "function_call", "call_id": call["id"], "name": name, "arguments": arguments}
+    data |= select_call_extras(call)
     return Entry("function_call", "assistant", data, f"{name}({arguments})")
+
+
+def select_call_extras(call: JsonObject) -> JsonObject:
+    """Return the fields of a call, or of its item, that its upstream wants back."""
+    return {name: call[name] for name in CALL_EXTRA_FIELDS if call.get(name) is not None}
 
 
 def read_thinking(data: JsonObject) -> str:
@@ -118,4 +130,5 @@ def read_tool_call(data: JsonObject) -> JsonObject:
         call: JsonObject = data["call"]
         return call
     function = {"name": data["name"], "arguments": data["arguments"]}
-    return {"id": data["call_id"], "type": "function", "function": function}
+    call = {"id": data["call_id"], "type": "function", "function": function}
+    return call | select_call_extras(data)

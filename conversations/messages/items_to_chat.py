@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from conversations.messages.items import (
     CALL_TYPES,
+    DETAILS_FIELD,
     ItemLike,
     read_refusal,
     read_thinking,
@@ -72,10 +73,18 @@ def add_item_to_message(message: JsonObject, entry: ItemLike) -> None:
     if entry.type == "reasoning":
         if thinking := read_thinking(entry.data):
             message["reasoning_content"] = thinking
+        add_details_to_message(message, entry)
     elif entry.type == "message":
         add_answer_to_message(message, entry)
     elif entry.type in CALL_TYPES and entry.status == "completed":
         message.setdefault("tool_calls", []).append(read_tool_call(entry.data))
+        add_details_to_message(message, entry)
+
+
+def add_details_to_message(message: JsonObject, entry: ItemLike) -> None:
+    """Add the details of the thinking, if an item has them, to its chat message."""
+    if details := entry.data.get(DETAILS_FIELD):
+        message[DETAILS_FIELD] = details
 
 
 def add_answer_to_message(message: JsonObject, entry: ItemLike) -> None:

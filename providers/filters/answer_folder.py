@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from providers.exceptions import BadResponse
 from providers.filters import conform
+from providers.filters.native_calls import CONTENT_FIELDS, find_kind
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 
@@ -11,6 +12,8 @@ CHUNK_BYTES = 64  # size of a chunk of a whole answer, without its text
 FOLDED_COMPLETION_FIELDS = frozenset(("text", "logprobs"))
 FOLDED_CHOICE_FIELDS = frozenset(("index", "delta", "logprobs"))
 JOINED_TEXT_FIELDS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
+DETAIL_TEXT_FIELDS = ("text", "summary")  # of a detail of reasoning
+JOINED_LIST_FIELDS = frozenset(("reasoning_details",))
 
 
 class AnswerFolder:
@@ -54,6 +57,8 @@ class AnswerFolder:
                 self._bytes_left -= len(value)
                 self._text_pieces.setdefault((index, name), []).append(value)
                 message[name] = ""  # keeps the order of the fields
+            elif name in JOINED_LIST_FIELDS and isinstance(value, list):
+                message[name] = add_detail_pieces(message.get(name) or [], value)
             elif value is not None or name not in message:
                 message[name] = value
         add_logprobs(folded, choice.get("logprobs"))
@@ -66,13 +71,18 @@ class AnswerFolder:
     def _add_call_part(
         self, choice_index: int, calls: dict[int, JsonObject], part: JsonObject
     ) -> None:
-        call_index = part["index"]
-        function = part.get("function") or {}
-        arguments = function.get("arguments") or ""
-        self._bytes_left -= len(arguments)
-        if call_index not in calls:
-            calls[call_index] = part | {"function": dict(function)}
-        self._argument_pieces.setdefault((choice_index, call_index), []).append(arguments)
+        """Add a part to its call: arguments are joined, of other fields the last value is kept."""
+        call = calls.setdefault(part["index"], {})
+        pieces = self._argument_pieces.setdefault((choice_index, part["index"]), [])
+        for name, value in part.items():
+            text_field = CONTENT_FIELDS.get(name)
+            if text_field is None or not isinstance(value, dict):
+                call[name] = value
+                continue
+            text = value.get(text_field) or ""
+            self._bytes_left -= len(text)
+            pieces.append(text)
+            call[name] = call.get(name, {}) | value
 
     def build_answer(self) -> Chunk:
         """Return the whole answer, when all chunks are in it."""
@@ -92,7 +102,10 @@ class AnswerFolder:
 
     def _complete_call(self, choice_index: int, call_index: int, call: JsonObject) -> JsonObject:
         """Return a call with all its arguments, as a whole answer has it."""
-        call["function"]["arguments"] = "".join(self._argument_pieces[choice_index, call_index])
+        kind = find_kind(call)
+        if kind:
+            text = "".join(self._argument_pieces[choice_index, call_index])
+            call[kind][CONTENT_FIELDS[kind]] = text
         return {name: value for name, value in call.items() if name != "index"}
 
 
@@ -125,6 +138,40 @@ def fold_text_completion(chunks: Iterable[Chunk]) -> Chunk:
                 if name not in FOLDED_COMPLETION_FIELDS and value is not None
             }
     return answer_fields | {"choices": [choices[index] for index in sorted(choices)]}
+
+
+def add_detail_pieces(details: list[JsonObject], pieces: list[JsonObject]) -> list[JsonObject]:
+    """Return OpenRouter's `reasoning_details` with the pieces of another chunk.
+
+    Pieces of one kind and index that follow each other are one detail: their texts are joined.
+    Source: OpenRouter's documentation, "Reasoning tokens".
+    """
+    joined = list(details)
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if last is not None and continues_detail(last, piece):
+            joined[-1] = join_detail(last, piece)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def continues_detail(last: object, piece: object) -> bool:
+    """Return whether a piece of reasoning details goes on with the text of the last one."""
+    if not isinstance(last, dict) or not isinstance(piece, dict):
+        return False
+    has_text = any(isinstance(piece.get(field), str) for field in DETAIL_TEXT_FIELDS)
+    is_same = all(last.get(field) == piece.get(field) for field in ("type", "index"))
+    return is_same and (has_text or "signature" in piece) and "data" not in piece
+
+
+def join_detail(last: JsonObject, piece: JsonObject) -> JsonObject:
+    """Return one detail of two pieces."""
+    joined = last | {name: value for name, value in piece.items() if value is not None}
+    for field in DETAIL_TEXT_FIELDS:
+        if isinstance(last.get(field), str) and isinstance(piece.get(field), str):
+            joined[field] = last[field] + piece[field]
+    return joined
 
 
 def add_logprobs(choice: JsonObject, logprobs: object) -> None:

@@ -118,7 +118,7 @@ class BuiltinSearch:
         caller_parts = []
         for part in parts:
             index = part["index"]
-            function = part["function"]
+            function = part.get("function") or {}
             if index in self._search_calls:
                 self._search_arguments[index].append(function.get("arguments") or "")
             elif function.get("name") == SEARCH_TOOL_NAME:

@@ -3,54 +3,24 @@
 Guarantees for the result: every choice has index, delta (or message) and a finish reason of
 OpenAI's enum or null; the first delta of a choice has the role, and only it; a choice finishes
 once; whole answers carry `refusal` and `logprobs` keys; tool calls are as `native_calls.py` makes
-them. Unknown fields are passed on unchanged.
+them, and the finish reason names them. Unknown fields are passed on unchanged.
 """
 
 import struct
 from base64 import b64decode, b64encode
 
-from providers.exceptions import ServerFailed
+from providers.filters.finish_reasons import (
+    choose_call_reason,
+    normalize_final_reason,
+    normalize_finish_reason,
+)
 from providers.filters.native_calls import CallConformer, conform_whole_calls
 from providers.filters.thinking_fields import unify_thinking
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 
-FINISH_REASONS = frozenset(("stop", "length", "tool_calls", "content_filter", "function_call"))
-CALL_REASONS = ("tool_calls", "function_call")
-# of OpenRouter, vLLM and DeepSeek: the answer was cut
-CUT_REASONS = frozenset(("error", "abort", "insufficient_system_resource"))
-REASON_TRANSLATIONS = {
-    "max_tokens": "length",
-    "model_length": "length",
-    "max_output_tokens": "length",
-    "pause_turn": "length",
-    "tool_use": "tool_calls",
-    "tool_call": "tool_calls",
-    "safety": "content_filter",
-    "refusal": "content_filter",
-    "sensitive": "content_filter",
-}
-
-
 TEXT_FIELDS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
 HANDLED_CHOICE_FIELDS = frozenset(("index", "message", "text", "logprobs", "finish_reason"))
-
-
-def normalize_finish_reason(value: object) -> str | None:
-    """Return a reason of OpenAI's enum, or None if there is none or the answer was cut.
-
-    Unknown ones (`eos`, `end_turn`, `stop_sequence` …) mean that the model stopped by itself.
-    """
-    if not isinstance(value, str) or not value:
-        return None
-    if value in FINISH_REASONS:
-        return value
-    value = value.lower()
-    if value in CUT_REASONS:
-        return None
-    if value in FINISH_REASONS:
-        return value
-    return REASON_TRANSLATIONS.get(value, "stop")
 
 
 def as_text(value: object) -> str | None:
@@ -73,19 +43,16 @@ def as_text(value: object) -> str | None:
     return "".join(texts) if texts else None
 
 
-def remove_invalid_function_call(
-    message: JsonObject, reason: str | None, *, has_calls: bool
-) -> str | None:
-    """Remove a `function_call` that is not an object, and return the finish reason.
+def find_call_reason(message: JsonObject) -> str:
+    """Return the finish reason that a message's calls need, empty without calls.
 
-    A reason that names calls becomes "stop" if there are none.
+    A `function_call` that is not an object is removed.
     """
     if not isinstance(message.get("function_call"), dict):
         message.pop("function_call", None)
-    has_calls = has_calls or "function_call" in message
-    if reason in CALL_REASONS and not has_calls:
-        return "stop"
-    return reason
+    if "tool_calls" in message:
+        return "tool_calls"
+    return "function_call" if "function_call" in message else ""
 
 
 def as_index(value: object, default: int) -> int:
@@ -100,19 +67,23 @@ class StreamConformer:
     """
 
     __slots__ = (
+        "_allows_stop_with_calls",
         "_begun_choices",
         "_call_conformers",
-        "_choices_with_calls",
+        "_call_reasons",
         "_finished_choices",
+        "_first_chunk",
         "_is_chat",
     )
 
-    def __init__(self, is_chat: bool = True) -> None:
+    def __init__(self, is_chat: bool = True, *, allows_stop_with_calls: bool = True) -> None:
         self._is_chat = is_chat  # else legacy completions: text instead of deltas
+        self._allows_stop_with_calls = allows_stop_with_calls
+        self._first_chunk: Chunk = {}  # the last one in which a choice began
         self._begun_choices: set[int] = set()
         self._finished_choices: set[int] = set()
         self._call_conformers: dict[int, CallConformer] = {}
-        self._choices_with_calls: set[int] = set()  # choices that have calls
+        self._call_reasons: dict[int, str] = {}  # the reasons that the calls of choices need
 
     @property
     def is_finished(self) -> bool:
@@ -132,19 +103,40 @@ class StreamConformer:
         open_choices = [
             choice
             for choice in choices
-            if isinstance(choice, dict) and self._conform_choice(choice)
+            if isinstance(choice, dict) and self._conform_choice(choice, chunk)
         ]
         if len(open_choices) != len(choices):
             chunk["choices"] = open_choices
         return chunk if open_choices or chunk.get("usage") else None
 
-    def _conform_choice(self, choice: JsonObject) -> bool:
+    def finish_calls(self) -> Chunk | None:
+        """Return the last chunk of a stream that has said it is over, but not why.
+
+        Returns None unless all that the choices lack is the reason that their complete calls need.
+        """
+        open_choices = sorted(self._begun_choices - self._finished_choices)
+        conformers = [self._call_conformers.get(index) for index in open_choices]
+        choices: list[JsonObject] = []
+        for index, conformer in zip(open_choices, conformers, strict=True):
+            if conformer is None or not conformer.has_complete_calls:
+                return None
+            choices.append({"index": index, "delta": {}, "finish_reason": "tool_calls"})
+        if not choices:
+            return None
+        head = {
+            name: value
+            for name, value in self._first_chunk.items()
+            if name not in ("choices", "usage")
+        }
+        return self.conform_chunk(head | {"choices": choices})
+
+    def _conform_choice(self, choice: JsonObject, chunk: Chunk) -> bool:
         """Make one choice conform, in place; return False if it has finished already."""
         index = choice["index"] = as_index(choice.get("index"), 0)
         if index in self._finished_choices:
             return False
         if self._is_chat:
-            self._conform_delta(index, choice)
+            self._conform_delta(index, choice, chunk)
         elif type(choice.get("text")) is not str:
             choice["text"] = as_text(choice.get("text")) or ""
         self._begun_choices.add(index)
@@ -152,17 +144,26 @@ class StreamConformer:
         if reason is not None:
             reason = normalize_finish_reason(reason)
         if reason:
-            if reason in CALL_REASONS and index not in self._choices_with_calls:
-                reason = "stop"
-            self._finished_choices.add(index)
+            reason = self._finish_choice(index, choice, reason)
         choice["finish_reason"] = reason
         return True
 
-    def _conform_delta(self, index: int, choice: JsonObject) -> None:
+    def _finish_choice(self, index: int, choice: JsonObject, reason: str) -> str | None:
+        """Complete the calls of a choice that ends here, and return its finish reason."""
+        self._finished_choices.add(index)
+        conformer = self._call_conformers.get(index)
+        if conformer and (parts := conformer.complete_calls()):
+            delta = choice["delta"]
+            choice["delta"] = delta | {"tool_calls": [*delta.get("tool_calls", ()), *parts]}
+        call_reason = self._call_reasons.get(index, "")
+        return choose_call_reason(reason, call_reason, allows_stop=self._allows_stop_with_calls)
+
+    def _conform_delta(self, index: int, choice: JsonObject, chunk: Chunk) -> None:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
-            delta = choice["delta"] = {}
+            delta = choice["delta"] = self._read_message(index, choice)
         if index not in self._begun_choices:
+            self._first_chunk = chunk
             choice["delta"] = delta = {
                 "content": None,
                 **delta,
@@ -173,6 +174,8 @@ class StreamConformer:
         elif "role" in delta:
             del delta["role"]
         unify_thinking(delta)
+        if "message" in choice:  # Perplexity repeats there all that was said
+            del choice["message"]
         for name, value in delta.items():
             if name in TEXT_FIELDS and type(value) is not str and value is not None:
                 delta[name] = as_text(value)
@@ -180,9 +183,16 @@ class StreamConformer:
             self._conform_tool_calls(index, delta)
         if "function_call" in delta:
             if isinstance(delta["function_call"], dict):
-                self._choices_with_calls.add(index)
+                self._call_reasons.setdefault(index, "function_call")
             else:
                 del delta["function_call"]
+
+    def _read_message(self, index: int, choice: JsonObject) -> JsonObject:
+        """Return the delta of a choice that came without one: its whole message, if it is new."""
+        message = choice.get("message")
+        if index in self._begun_choices or not isinstance(message, dict):
+            return {}
+        return dict(message)
 
     def _conform_tool_calls(self, index: int, delta: JsonObject) -> None:
         conformer = self._call_conformers.get(index)
@@ -190,13 +200,16 @@ class StreamConformer:
             conformer = self._call_conformers[index] = CallConformer()
         delta["tool_calls"] = conformer.conform_parts(delta["tool_calls"])
         if conformer.sent_count:
-            self._choices_with_calls.add(index)
+            self._call_reasons[index] = "tool_calls"
         if not delta["tool_calls"]:
             del delta["tool_calls"]
 
 
-def conform_answer(answer: Chunk) -> Chunk:
-    """Make a whole `chat.completion` conform, in place. Raises ServerFailed if it was cut."""
+def conform_answer(answer: Chunk, *, allows_stop_with_calls: bool = True) -> Chunk:
+    """Make a whole `chat.completion` conform, in place. Raises ServerFailed if it was cut.
+
+    Unless it `allows_stop_with_calls`, the finish reason names the calls that there are.
+    """
     answer["object"] = "chat.completion"
     for position, choice in enumerate(answer["choices"]):
         choice["index"] = as_index(choice.get("index"), position)
@@ -204,8 +217,8 @@ def conform_answer(answer: Chunk) -> Chunk:
         reason = normalize_final_reason(choice.get("finish_reason"))
         message = choice["message"]
         conform_message(message)
-        choice["finish_reason"] = remove_invalid_function_call(
-            message, reason, has_calls="tool_calls" in message
+        choice["finish_reason"] = choose_call_reason(
+            reason, find_call_reason(message), allows_stop=allows_stop_with_calls
         )
     return answer
 
@@ -224,16 +237,6 @@ def conform_message(message: JsonObject) -> None:
         value = message[name]
         if type(value) is not str and value is not None:
             message[name] = as_text(value)
-
-
-def normalize_final_reason(reason: object) -> str:
-    """Return the finish reason of a whole answer, "stop" if it has none.
-
-    Raises ServerFailed if the reason says that the answer was cut.
-    """
-    if isinstance(reason, str) and reason.lower() in CUT_REASONS:
-        raise ServerFailed("The upstream did not finish its answer.")
-    return normalize_finish_reason(reason) or "stop"
 
 
 def conform_embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
@@ -291,6 +294,7 @@ def convert_to_chunks(answer: Chunk) -> list[Chunk]:
 
 def convert_to_delta(message: JsonObject) -> JsonObject:
     """Return the message of a whole answer as the one delta of a stream."""
-    for index, call in enumerate(message.get("tool_calls") or ()):
-        call["index"] = index
-    return dict(message)
+    delta = dict(message)
+    if calls := message.get("tool_calls"):
+        delta["tool_calls"] = [{**call, "index": index} for index, call in enumerate(calls)]
+    return delta

@@ -20,6 +20,8 @@ from providers.exceptions import BadResponse, Rejected
 from providers.filters import conform, file_parts
 from providers.filters.answer_folder import fold_answer, fold_text_completion
 from providers.filters.filter_pipeline import apply_filters
+from providers.filters.finish_reasons import is_call_forced
+from providers.filters.leaked_calls import read_leaked_calls
 from providers.filters.prompted_tools import tool_request
 from providers.network.clients import Clients
 from providers.network.response import Response
@@ -113,6 +115,8 @@ class BaseAdapter(UpstreamClient):
             request, model, attempt, limits.hidden_thinking_bytes
         )
         relayed = self.relay_answer(request, model, credential, attempt)
+        if not chosen_filters and (reader := filters.choose_leak_reader(request, model, attempt)):
+            relayed = read_leaked_calls(relayed, reader, limits.answer_bytes)
         if not chosen_filters and (request.stream or not self.is_stream_only):
             return relayed
         return apply_filters(
@@ -174,7 +178,13 @@ class BaseAdapter(UpstreamClient):
         read_event = partial(self.read_event, credential=credential)
         choices = request.body.get("n") or 1
         event_bytes = self.upstream.limits.event_bytes
-        return StreamReader(read_event, event_bytes, chat=request.endpoint == CHAT, choices=choices)
+        return StreamReader(
+            read_event,
+            event_bytes,
+            chat=request.endpoint == CHAT,
+            choices=choices,
+            allows_stop_with_calls=is_call_forced(request.body),
+        )
 
     def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
         """Return one event's JSON object; None when the data is not a JSON object.

@@ -63,7 +63,8 @@ class StreamReader:
     a JSON object; it raises the error that an event reports. Call `feed` with each read,
     `read_last_event` at the end of the bytes, then `require_finish`. `is_over`: no more is to be
     read, because of [DONE] (`has_done_marker`) or an error. `is_finished`: all requested choices
-    have their finish reason, or, after [DONE], all that began.
+    have their finish reason, or, after [DONE], all that began. Calls with the reason "stop" get one
+    that names them unless it `allows_stop_with_calls`.
     """
 
     __slots__ = (
@@ -87,10 +88,13 @@ class StreamReader:
         *,
         chat: bool,
         choices: int = 1,
+        allows_stop_with_calls: bool = True,
     ) -> None:
         self._read_event = read_event
         self._splitter: AnySplitter = EventSplitter(event_bytes)
-        self._conformer = StreamConformer(is_chat=chat)
+        self._conformer = StreamConformer(
+            is_chat=chat, allows_stop_with_calls=allows_stop_with_calls
+        )
         self._choices = choices
         self._surrogate_joiner = SurrogateJoiner()
         self._broken_events = 0
@@ -152,8 +156,7 @@ class StreamReader:
         try:
             for data in events:
                 if data.startswith(DONE) or data.strip() == DONE:
-                    self.has_done_marker = True
-                    self.is_over = True
+                    batch += self._end_with_marker()
                     break
                 chunk = self._read_event(data)
                 if chunk is not None and (
@@ -168,6 +171,15 @@ class StreamReader:
         except UpstreamError as error:
             self._end_with_error(error)
         return batch
+
+    def _end_with_marker(self) -> list[Chunk]:
+        """Note that [DONE] came; return the last chunk of calls that lack their finish reason."""
+        self.has_done_marker = True
+        self.is_over = True
+        last_chunk = None
+        if not self.is_finished:
+            last_chunk = self._conformer.finish_calls()
+        return [last_chunk] if last_chunk else []
 
     def _end_with_error(self, error: UpstreamError) -> None:
         self._error = error

@@ -4,6 +4,7 @@ import struct
 
 from providers.exceptions import BadResponse
 from providers.filters import conform
+from providers.filters.finish_reasons import is_call_forced
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest
@@ -21,7 +22,8 @@ def conform_whole_answer(request: ChatRequest, answer: JsonObject) -> Chunk:
     for choice in choices:
         if not isinstance(choice.get("message"), dict):
             raise BadResponse("The upstream's answer has no message.")
-    return conform.conform_answer(answer)
+    allows_stop = is_call_forced(request.body)
+    return conform.conform_answer(answer, allows_stop_with_calls=allows_stop)
 
 
 def require_objects(items: object) -> list[JsonObject]:

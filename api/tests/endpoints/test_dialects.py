@@ -245,3 +245,34 @@ async def test_messages_and_tools_reach_the_upstream_byte_for_byte_in_their_orde
     assert json.dumps(first["tools"]) == json.dumps(second["tools"]) == json.dumps(tools)
     begun = upstream.requests[0].body.partition(b'"messages":')[2].partition(b"}]")[0]
     assert begun in upstream.requests[1].body
+
+
+@STREAMS
+async def test_a_call_that_leaks_into_thinking_of_either_name_is_one_call(
+    gateway, upstream, alice, streams
+):
+    leak = (
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0"
+        '<|tool_call_argument_begin|>{"a":1}<|tool_call_end|><|tool_calls_section_end|>'
+    )
+    reply = speech.chat_completion("")
+    reply["choices"][0]["message"] |= {"content": None, "reasoning": leak}
+    chunks = [
+        speech.chat_chunk({"role": "assistant", "reasoning": leak[:30]}),
+        speech.chat_chunk({"reasoning": leak[30:]}),
+        speech.chat_chunk(finish="stop"),
+    ]
+    upstream.queue_scripts(send_stream(*chunks, DONE) if streams else send_reply(reply))
+    answer = await gateway.request_chat(alice.key, stream=streams, tools=TOOLS)
+    if streams:
+        choices = [event["choices"][0] for event in answer.events if event["choices"]]
+        calls = [call for one in choices for call in one["delta"].get("tool_calls") or ()]
+        written = "".join(call["function"].get("arguments", "") for call in calls)
+        assert (written, {call["index"] for call in calls}) == ('{"a":1}', {0})
+        assert choices[-1]["finish_reason"] == "tool_calls"
+        shown = str([one["delta"] for one in choices])
+    else:
+        message = answer.json["choices"][0]["message"]
+        assert [call["function"]["arguments"] for call in message["tool_calls"]] == ['{"a":1}']
+        shown = str(message)
+    assert "<|" not in shown

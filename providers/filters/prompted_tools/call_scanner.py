@@ -11,10 +11,11 @@ import re
 
 from providers.filters.prompted_tools import call_syntax as forms
 from providers.filters.prompted_tools.call_collector import CallCollector
-from providers.filters.prompted_tools.code_scanner import LINE_BLANKS, CodeScanner
+from providers.filters.prompted_tools.code_scanner import CodeScanner
 from providers.filters.prompted_tools.json_scanner import JsonScanner
 from providers.filters.prompted_tools.scanned_text import ScannedText, Steps
 from providers.filters.prompted_tools.tag_scanner import TagScanner
+from providers.filters.prompted_tools.token_scanner import TokenScanner
 from providers.filters.prompted_tools.written_call import (
     NAME_KEYS,
     ToolsByName,
@@ -35,14 +36,27 @@ class CallScanner:
     """The scanner of one choice's text.
 
     `tools` are the tools that may be called, by name. Unless `is_parallel`, only the first call
-    counts.
+    counts. `call_forms` are the families of forms that are looked for. With `keeps_sources` a
+    CallSource stands before the calls in the output.
     """
 
-    def __init__(self, tools: ToolsByName, *, is_parallel: bool = True) -> None:
-        self._text = ScannedText()
+    def __init__(
+        self,
+        tools: ToolsByName,
+        *,
+        is_parallel: bool = True,
+        call_forms: frozenset[str] = forms.ALL_FORMS,
+        keeps_sources: bool = False,
+    ) -> None:
+        self._text = ScannedText(keeps_sources=keeps_sources)
+        self._construct_start = forms.compile_construct_start(call_forms)
         self._collector = CallCollector(self._text, tools, is_parallel=is_parallel)
-        self._code_scanner = CodeScanner(self._text, self._collector)
+        self._code_scanner = CodeScanner(
+            self._text, self._collector, may_hold_calls=forms.FENCES in call_forms
+        )
         self._tag_scanner = TagScanner(self._text, self._collector)
+        self._token_scanner = TokenScanner(self._text, self._collector)
+        self._has_read_all = False  # no part of a construct is waiting for more text
         self._steps = self._read_text()
         next(self._steps)
 
@@ -53,15 +67,32 @@ class CallScanner:
 
     def feed(self, piece: str) -> list[str | WrittenCall]:
         """Return the text and the calls that are decided now."""
+        if self.passes_plain(piece):
+            return [piece]
         self._text.add_piece(piece)
         next(self._steps)
         return self._text.drain_output()
 
-    def finish_text(self) -> list[str | WrittenCall]:
-        """End the text, and return all that was held."""
+    def passes_plain(self, piece: str) -> bool:
+        """Return whether a piece is plain text that goes out as it is; it counts as read then."""
+        text = self._text
+        if not self._has_read_all or not text.has_passed_text or not piece:
+            return False
+        if self._construct_start.search(piece) is not None:
+            return False
+        text.skip_plain(piece)
+        return True
+
+    def finish_text(self, *, is_cut_off: bool = False) -> list[str | WrittenCall]:
+        """End the text, and return all that was held.
+
+        `is_cut_off`: the upstream stopped the model, so a last call may lack its end.
+        """
+        self._text.add_piece("")
+        self._text.is_cut_off = is_cut_off
         self._text.is_final = True
         next(self._steps, None)
-        if not self._text.call_count:
+        if not self._text.call_count or self._text.keeps_sources:
             self._text.release_blanks()
         return self._text.drain_output()
 
@@ -69,7 +100,7 @@ class CallScanner:
     def _read_text(self) -> Steps[None]:
         text = self._text
         while True:
-            start = forms.CONSTRUCT_START.search(text.window, text.position)
+            start = self._construct_start.search(text.window, text.position)
             if start is None:
                 text.take_to(len(text.window))
             else:
@@ -80,7 +111,9 @@ class CallScanner:
                 text.take_to(len(text.window))
                 return
             else:
+                self._has_read_all = start is None
                 yield
+                self._has_read_all = False
 
     def _read_construct(self, opener: str) -> Steps[object]:
         char = opener[0]
@@ -88,15 +121,28 @@ class CallScanner:
             return self._code_scanner.read_code(char)
         if char == "{":
             return self._read_object()
-        if char == "[":  # a list is not a call, nor is an object inside it
-            return JsonScanner(self._text).take_value()
+        if char == "[" and opener not in forms.OPENERS:
+            return self._read_list(opener)
         if opener in forms.THINKING_TAGS:
             return self._read_thinking(opener)
-        if opener in forms.CLOSING_TAGS:
+        if opener in forms.CLOSERS:
             return self._collector.take_closing_tag(opener)
-        if char == "<":
-            return self._tag_scanner.read_call(opener)
-        return self._read_sentence()
+        if opener in forms.SENTENCE_OPENERS or char in "cC":
+            return self._read_sentence()
+        if opener in forms.TOKEN_OPENERS:
+            return self._token_scanner.read_call(opener)
+        return self._tag_scanner.read_call(opener)
+
+    def _read_list(self, opener: str) -> Steps[None]:
+        """Read a list: of calls in Python, or of JSON, which is no call, nor are its objects."""
+        text = self._text
+        if opener[-1] != "(":
+            yield from JsonScanner(text).take_value()
+        elif text.is_at_line_start and opener[1:-1].strip() in self._collector.tools:
+            text.begin_holding()
+            yield from self._token_scanner.read_python(is_tagged=False)
+        else:
+            text.take_chars(1)
 
     def _read_thinking(self, opener: str) -> Steps[None]:
         """Read thinking to its closing tag; an opening tag within a line is text."""
@@ -127,7 +173,7 @@ class CallScanner:
             if has_list or may_begin_call:
                 calls = extract_calls(value, self._collector.tools, is_tagged=False)
             if calls and not has_list:
-                yield from text.take_run(LINE_BLANKS)
+                yield from text.take_run(forms.LINE_BLANKS)
                 if text.next_char not in ("", "\n"):
                     calls = []
         self._collector.settle_calls(calls)
@@ -157,4 +203,5 @@ class CallScanner:
             return
         text.begin_holding()
         text.take_to(sentence.end() - 1)
-        yield from self._collector.take_arguments(sentence[2])
+        call = yield from self._collector.read_arguments(sentence[2])
+        self._collector.settle_call(call)

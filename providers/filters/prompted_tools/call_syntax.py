@@ -1,11 +1,17 @@
 """The forms in which models write tool calls: patterns of their beginnings. No I/O.
 
-Sources: the chat templates of the Hermes and Qwen families (`<tool_call>`, `<function=NAME>`),
-published prompts that ask for `<function_calls>` and `<invoke>`, and OpenAI's own `tool_calls`.
+Sources: the chat templates of Hermes, Qwen and GLM (`<tool_call>`, `<function=NAME>`, `<arg_key>`),
+of MiniMax (`<minimax:tool_call>`) and DeepSeek (its tags with the mark DSML), published prompts
+that ask for `<function_calls>` and `<invoke>`, and OpenAI's own `tool_calls`. The forms with
+special tokens are in `providers/filters/call_texts/token_syntax.py`.
 """
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
+
+from providers.filters.call_texts import token_syntax
 
 
 # --- patterns of a text that a stream may cut anywhere --------------------------------------------
@@ -69,14 +75,38 @@ def beginnings_pattern(literal: str) -> str:
 BLANKS = Run(r"\s")
 NAME = Run(r"[\w.\-]", 1, 256, is_group=True)
 
-WRAPPING_TAGS = ("<tool_call>", "<tool_calls>", "<function_call>", "<function_calls>")
-CLOSING_TAGS = (
-    "</tool_call>",
-    "</tool_calls>",
-    "</function_call>",
-    "</function_calls>",
-    "</function>",
+# The families of forms, for the choice of those that are looked for
+FENCES = "fences"  # JSON in a code fence
+LINES = "lines"  # JSON alone on its line
+SENTENCES = "sentences"
+PYTHON = "python"  # [name(key=value)] alone on its line
+TAGS = "tags"  # of Hermes, Qwen, GLM, MiniMax, and XML in general
+DEEPSEEK = "deepseek"
+HARMONY = "harmony"
+KIMI = "kimi"
+LLAMA = "llama"
+MISTRAL = "mistral"
+# forms that nobody writes by accident
+UNMISTAKABLE_FORMS = frozenset((TAGS, DEEPSEEK, HARMONY, KIMI, LLAMA, MISTRAL))
+ALL_FORMS = UNMISTAKABLE_FORMS | {FENCES, LINES, SENTENCES, PYTHON}
+
+# the names of DeepSeek's tags begin with one of these
+DSML_MARKS = ("\uff5cDSML\uff5c", "|DSML|")
+DSML_WRAPPING_TAGS = tuple(
+    f"<{mark}{name}>" for mark in DSML_MARKS for name in ("function_calls", "tool_calls")
 )
+DSML_INVOKE_TAGS = {f"<{mark}invoke ": mark for mark in DSML_MARKS}
+TOOL_CALL_TAG = "<tool_call>"
+PLAIN_WRAPPING_TAGS = (
+    TOOL_CALL_TAG,
+    "<tool_calls>",
+    "<function_call>",
+    "<function_calls>",
+    "<minimax:tool_call>",
+    "<seed:tool_call>",
+)
+WRAPPING_TAGS = (*PLAIN_WRAPPING_TAGS, *DSML_WRAPPING_TAGS)
+INVOKE_TAGS = ("<invoke ", "<function=")
 THINKING_TAGS = {
     "<think>": "</think>",
     "<think ": "</think>",
@@ -85,10 +115,23 @@ THINKING_TAGS = {
 }
 # the possible beginnings of a wrapping tag's content
 WRAPPED_BEGINNING = StreamPattern(
-    BLANKS, ("{", "[", "<tool>", "<invoke ", "<function=", *WRAPPING_TAGS)
+    BLANKS, ("{", "[", "<tool>", *INVOKE_TAGS, *DSML_INVOKE_TAGS, *WRAPPING_TAGS)
 )
+# GLM's call, which begins with the name
+WRAPPED_NAME = StreamPattern(
+    BLANKS,
+    Run(r"[\w.\-:]", 1, 256, is_group=True),
+    BLANKS,
+    ("<arg_key>", "</tool_call>", "{"),
+)
+ARGUMENT_KEY_END = StreamPattern(BLANKS, "<arg_value>")
+NEXT_ARGUMENT = StreamPattern(BLANKS, ("<arg_key>", "</tool_call>"))
+MORE_CALLS = StreamPattern(Run(r"[\s,;]"), "{")
 FENCED_CALL = StreamPattern("<tool_call>", BLANKS, ("{", "["))
 FENCED_CALL_END = StreamPattern("</tool_call>")
+FENCED_LIST = StreamPattern(
+    "[", BLANKS, "{", BLANKS, ('"name"', '"tool"', '"function"', '"type"', '"id"', '"index"')
+)
 TAG = StreamPattern(BLANKS, "<", Run(r"[^<>\n]", 1, 300, is_group=True), ">")
 TAG_REST = StreamPattern(Run(r"[^<>\n]", 1, 300, is_group=True), ">")
 TOOL_NAME = StreamPattern(BLANKS, NAME, BLANKS, "</tool>")
@@ -116,6 +159,8 @@ ENGLISH_CALL = StreamPattern(
     flags=re.IGNORECASE,
 )
 
+LINE_BLANKS = re.compile(r"[ \t\r]*")
+
 # languages of fences that may hold calls
 FENCE_LANGUAGES = frozenset(
     ("", "json", "jsonc", "tool", "tool_call", "tool_calls", "function_call")
@@ -127,40 +172,80 @@ CHINESE_PUNCTUATION = frozenset("\u3002\uff1a\uff01\uff1f")
 PUNCTUATION_BEFORE_CALL = frozenset(".:!?-*>") | CHINESE_PUNCTUATION
 
 
-def cuttable_pattern(literal: str) -> str:
-    """Return a pattern of the literal, or of its beginning at the end of the text."""
-    pattern = ""
-    for character in reversed(literal[1:]):
-        pattern = rf"(?:{re.escape(character)}{pattern}|\Z)"
-    return re.escape(literal[0]) + pattern
-
-
-OPENERS = frozenset(
+# --- the beginning of anything but plain text, perhaps cut off by the end of the text -------------
+SENTENCE_OPENERS = ("调用函数", "call function")
+CLOSING_TAGS = (*(f"</{tag[1:]}" for tag in WRAPPING_TAGS), "</function>")
+OPENERS_BY_FORM = {
+    TAGS: (*PLAIN_WRAPPING_TAGS, *INVOKE_TAGS),
+    DEEPSEEK: (*DSML_WRAPPING_TAGS, *DSML_INVOKE_TAGS, *token_syntax.DEEPSEEK_OPENERS),
+    HARMONY: token_syntax.HARMONY_OPENERS,
+    KIMI: token_syntax.KIMI_OPENERS,
+    LLAMA: token_syntax.LLAMA_OPENERS,
+    MISTRAL: (token_syntax.MISTRAL_OPENER,),
+    SENTENCES: SENTENCE_OPENERS,
+}
+CLOSERS = frozenset((*CLOSING_TAGS, *token_syntax.CLOSERS))
+COMMON_OPENERS = ("~~~", *THINKING_TAGS, *CLOSERS)
+OPENERS = frozenset(COMMON_OPENERS).union(*OPENERS_BY_FORM.values())
+TOKEN_OPENERS = frozenset(
     (
-        "~~~",
-        "<invoke ",
-        "<function=",
-        "调用函数",
-        "call function",
-        *WRAPPING_TAGS,
-        *CLOSING_TAGS,
-        *THINKING_TAGS,
+        *token_syntax.DEEPSEEK_OPENERS,
+        *token_syntax.KIMI_OPENERS,
+        *token_syntax.HARMONY_OPENERS,
+        *token_syntax.LLAMA_OPENERS,
+        token_syntax.MISTRAL_OPENER,
     )
 )
 CUTTABLE_QUOTE = r'\s{0,64}(?:"|\Z)'
-# the beginning of anything but plain text, perhaps cut off by the end of the text
-CONSTRUCT_START = re.compile(
-    rf"`|{'|'.join(map(cuttable_pattern, sorted(OPENERS - {'call function'})))}"
-    rf"|\{{{CUTTABLE_QUOTE}|\[\s{{0,64}}(?:\{{{CUTTABLE_QUOTE}|\Z)"
-    rf"|(?i:{cuttable_pattern('call function')})"
-)
+OBJECT_START = rf"\{{{CUTTABLE_QUOTE}"
+LIST_START = rf"\[\s{{0,64}}(?:\{{{CUTTABLE_QUOTE}|\Z)"
+PYTHON_START = r"\[\s{0,64}(?:[A-Za-z_][\w.\-]{0,127}(?:\(|\Z)|\Z)"
+
+
+@lru_cache(maxsize=64)
+def compile_construct_start(forms: frozenset[str]) -> re.Pattern[str]:
+    """Return the pattern of all beginnings that matter where these forms are looked for."""
+    openers = set(COMMON_OPENERS).union(*(OPENERS_BY_FORM.get(form, ()) for form in forms))
+    rows = ["`", cuttable_choice(openers - {"call function"})]
+    if LINES in forms:
+        rows += [OBJECT_START, LIST_START]
+    if PYTHON in forms:
+        rows.append(PYTHON_START)
+    if SENTENCES in forms:
+        rows.append(cuttable_letters("call function"))
+    return re.compile("|".join(rows))
+
+
+def cuttable_choice(literals: Iterable[str]) -> str:
+    """Return a pattern of these literals, or of their beginnings at the end of the text."""
+    rests_by_head: dict[str, set[str]] = {}
+    for literal in literals:
+        rests_by_head.setdefault(literal[0], set()).add(literal[1:])
+    rows = []
+    for head, rests in sorted(rests_by_head.items()):
+        tail = ""
+        if any(rests):
+            tail = rf"(?:{cuttable_choice(rest for rest in rests if rest)}|\Z)"
+        rows.append(re.escape(head) + tail)
+    return "|".join(rows)
+
+
+def cuttable_letters(literal: str) -> str:
+    """Return a pattern of a literal in any case, or of its beginnings at the end of the text.
+
+    A flag, or a class as its first letter, would slow down the search for all other beginnings.
+    """
+    rest = ""
+    for letter in reversed(literal[1:]):
+        rest = rf"(?:[{letter.lower()}{letter.upper()}]{rest}|\Z)"
+    return f"{literal[0].lower()}{rest}|{literal[0].upper()}{rest}"
 
 
 def is_cut_opener(opener: str) -> bool:
-    """Return whether a match of CONSTRUCT_START is only the beginning of an opener."""
-    if opener[0] in "{[":
-        return opener[-1] != '"'
-    return opener != "`" and opener.lower() not in OPENERS
+    """Return whether a match of the construct start is only the beginning of an opener."""
+    if opener in OPENERS or opener == "`" or opener.lower() == "call function":
+        return False
+    return opener[0] not in "{[" or opener[-1] not in '"('
 
 
 def read_name_attribute(tag_content: str) -> str:

@@ -4,11 +4,16 @@ import re
 
 from providers.filters.prompted_tools import call_syntax as forms
 from providers.filters.prompted_tools.call_collector import CallCollector
+from providers.filters.prompted_tools.json_scanner import JsonScanner
 from providers.filters.prompted_tools.scanned_text import ScannedText, Steps
-from providers.filters.prompted_tools.written_call import WrittenCall
+from providers.filters.prompted_tools.written_call import (
+    WrittenCall,
+    extract_listed_calls,
+    parse_json_value,
+)
 
 SPAN_CONTENT = re.compile(r"[^`\n]*")
-LINE_BLANKS = re.compile(r"[ \t\r]*")
+LINE_BLANKS = forms.LINE_BLANKS
 BETWEEN_CALLS = re.compile(r"[\s,]*")
 MARK_RUNS = {"`": re.compile(r"`*"), "~": re.compile(r"~*")}
 NON_MARK_RUNS = {"`": re.compile(r"[^`]*"), "~": re.compile(r"[^~]*")}
@@ -18,11 +23,14 @@ LEAST_FENCE_MARKS = 3
 class CodeScanner:
     """The reading of code spans and fences."""
 
-    __slots__ = ("_collector", "_text")
+    __slots__ = ("_collector", "_may_hold_calls", "_text")
 
-    def __init__(self, text: ScannedText, collector: CallCollector) -> None:
+    def __init__(
+        self, text: ScannedText, collector: CallCollector, *, may_hold_calls: bool
+    ) -> None:
         self._text = text
         self._collector = collector
+        self._may_hold_calls = may_hold_calls  # calls in fences count
 
     def read_code(self, mark: str) -> Steps[None]:
         """Read a code span or a fence; `mark` is a backtick or a tilde."""
@@ -36,7 +44,8 @@ class CodeScanner:
                 yield from self._read_span(mark_count)
             return
         language = yield from text.take_limited_run(SPAN_CONTENT, forms.MOST_LANGUAGE_CHARS)
-        if text.next_char == "\n" and language.strip().lower() in forms.FENCE_LANGUAGES:
+        may_hold_calls = self._may_hold_calls and text.next_char == "\n"
+        if may_hold_calls and language.strip().lower() in forms.FENCE_LANGUAGES:
             if not (yield from self._read_fenced_calls(mark)):
                 yield from self._read_fence(mark, mark_count)
             return
@@ -96,7 +105,7 @@ class CodeScanner:
         if text.next_char == "<":
             tag = yield from text.match_pattern(forms.FENCED_CALL)
         if tag is None:
-            return (yield from self._collector.take_value_calls(is_tagged=False))
+            return (yield from self._read_fenced_json())
         text.take_to(tag.end() - 1)
         calls = yield from self._collector.take_value_calls(is_tagged=True)
         if calls:
@@ -105,3 +114,16 @@ class CodeScanner:
             if closing_tag:
                 text.take_to(closing_tag.end())
         return calls
+
+    def _read_fenced_json(self) -> Steps[list[WrittenCall]]:
+        """Read an object or a list in a fence; return its calls, of a list all or none."""
+        text = self._text
+        if text.next_char != "[":
+            return (yield from self._collector.take_value_calls(is_tagged=False))
+        if not (yield from text.match_pattern(forms.FENCED_LIST)):
+            return []
+        mark = text.mark_held()
+        is_complete = yield from JsonScanner(text).take_value()
+        if not is_complete or not text.is_holding:
+            return []
+        return extract_listed_calls(parse_json_value(text.read_held(mark)), self._collector.tools)

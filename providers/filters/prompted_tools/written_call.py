@@ -1,5 +1,6 @@
 """A tool call that a model wrote as text, and how its JSON is read. No I/O."""
 
+import re
 from typing import NamedTuple
 
 import orjson
@@ -17,11 +18,30 @@ NESTED_KEYS = frozenset((*ARGUMENT_KEYS, "function", "tool_calls"))
 SCHEMA_KEYS = frozenset(("type", "properties"))
 
 
+# what models put around the name of a tool: `functions.NAME:0`, also without the marks
+NAME_PREFIXES = ("", "functions.", "functions", "function.", "tools.")
+NAME_COUNTER = re.compile(r":?\d+\Z")
+
+
 class WrittenCall(NamedTuple):
-    """One call; `arguments` is the JSON text of an object."""
+    """One call; `arguments` is the JSON text of an object, `id` the id that the model gave it."""
 
     name: str
     arguments: str
+    id: str = ""
+
+
+def resolve_tool_name(written_name: str, tools: ToolsByName) -> str:
+    """Return the tool that a name means where only the name of a tool can stand; else empty."""
+    written_name = written_name.strip()
+    for counter_pattern in (None, NAME_COUNTER):
+        for prefix in NAME_PREFIXES:
+            name = written_name.removeprefix(prefix)
+            if counter_pattern:
+                name = counter_pattern.sub("", name)
+            if name in tools and written_name.startswith(prefix):
+                return name
+    return ""
 
 
 def parse_json_value(text: str) -> object:
@@ -50,6 +70,14 @@ def extract_calls(value: object, tools: ToolsByName, *, is_tagged: bool) -> list
     return [call for call in calls if call is not None]
 
 
+def extract_listed_calls(value: object, tools: ToolsByName) -> list[WrittenCall]:
+    """Return the calls of a list in which each item is exactly a call; none of any other."""
+    if not isinstance(value, list):
+        return []
+    calls = [extract_call(item, tools, is_tagged=False) for item in value]
+    return [call for call in calls if call is not None] if all(calls) else []
+
+
 def extract_call(value: object, tools: ToolsByName, *, is_tagged: bool) -> WrittenCall | None:
     """Return the call that an object means, or None.
 
@@ -61,19 +89,21 @@ def extract_call(value: object, tools: ToolsByName, *, is_tagged: bool) -> Writt
     if isinstance(call.get("function"), dict):
         call = call["function"]
     name = next((call[key] for key in NAME_KEYS if isinstance(call.get(key), str)), None)
+    if name is not None and is_tagged:
+        name = resolve_tool_name(name, tools)
     if name is None or name not in tools:
         return None
     arguments_key = next((key for key in ARGUMENT_KEYS if key in call), None)
     if arguments_key is None:
         if not is_tagged:
             return None
-        return build_written_call(name, None)
+        return build_written_call(name, None, value.get("id"))
     arguments = call[arguments_key]
     if not is_tagged and not call.keys() <= CALL_KEYS:
         return None
     if arguments_key == "parameters" and is_schema(arguments):
         return None
-    return build_written_call(name, arguments)
+    return build_written_call(name, arguments, value.get("id"))
 
 
 def is_schema(value: object) -> bool:
@@ -81,21 +111,26 @@ def is_schema(value: object) -> bool:
     return isinstance(value, dict) and value.keys() >= SCHEMA_KEYS
 
 
-def build_written_call(name: str, arguments: object) -> WrittenCall | None:
+def build_written_call(name: str, arguments: object, call_id: object = "") -> WrittenCall | None:
     """Return a call with arguments given as an object or as the JSON text of one, or None.
 
     Missing arguments become an empty object.
     """
+    if not isinstance(call_id, str):
+        call_id = ""
     if arguments is None or arguments == "":
-        return WrittenCall(name, "{}")
+        return WrittenCall(name, "{}", call_id)
     if isinstance(arguments, str):
         value = parse_json_value(arguments)
         if isinstance(value, dict) and is_strict_json(arguments):
-            return WrittenCall(name, arguments)
+            return WrittenCall(name, arguments, call_id)
         arguments = value
     if not isinstance(arguments, dict):
         return None
-    return WrittenCall(name, orjson.dumps(arguments).decode())
+    try:
+        return WrittenCall(name, orjson.dumps(arguments).decode(), call_id)
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits, or half a character
+        return None
 
 
 def is_strict_json(text: str) -> bool:
@@ -105,26 +140,3 @@ def is_strict_json(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def parse_argument(tool: JsonObject, name: str, text: str) -> object:
-    """Return the value of the text between a parameter's tags.
-
-    It is read as JSON if it is JSON and the tool's schema does not want a string.
-    """
-    value = parse_json_value(text)
-    if isinstance(value, str):
-        return value
-    is_json = value is not None or text.strip() == "null"
-    if is_json and not wants_string(tool, name):
-        return value
-    return text.removeprefix("\n").removesuffix("\n")
-
-
-def wants_string(tool: JsonObject, name: str) -> bool:
-    """Return whether the tool's schema says that a parameter is a string."""
-    properties = (tool.get("parameters") or {}).get("properties")
-    if not isinstance(properties, dict):
-        return False
-    schema = properties.get(name)
-    return isinstance(schema, dict) and schema.get("type") == "string"

@@ -6,11 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.filters import conform
-from providers.filters.conform import (
-    StreamConformer,
-    normalize_finish_reason,
-)
+from providers.filters.conform import StreamConformer
+from providers.filters.finish_reasons import FINISH_REASONS, normalize_finish_reason
 from providers.protocol.chunks import Chunk
 from providers.tests.filters.conforming import (
     FAST,
@@ -177,7 +174,7 @@ def test_any_object_is_conformed_or_dropped(chunks: list[Chunk]) -> None:
     for out in conform_stream(chunks):
         for choice in out["choices"]:
             assert isinstance(choice["index"], int)
-            assert choice["finish_reason"] in (None, *conform.FINISH_REASONS)
+            assert choice["finish_reason"] in (None, *FINISH_REASONS)
             if choice["index"] not in opened:
                 assert choice["delta"]["role"]
             opened.add(choice["index"])

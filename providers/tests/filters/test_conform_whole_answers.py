@@ -11,11 +11,11 @@ from openai.types.chat import ChatCompletion
 
 from providers import catalogue
 from providers.exceptions import BadResponse
-from providers.filters import conform
 from providers.filters.conform import (
     conform_answer,
     convert_to_chunks,
 )
+from providers.filters.finish_reasons import FINISH_REASONS
 from providers.models import Provider
 from providers.protocol.request import EMBEDDINGS, ChatRequest, Credential
 from providers.tests.filters.conforming import (
@@ -83,7 +83,7 @@ def test_fields_of_a_whole_answer_that_it_does_not_know_stay() -> None:
 def test_any_whole_answer_is_mended(message: dict[str, Any], index: Any, reason: Any) -> None:
     [choice] = conform_answer(make_answer(message, index=index, finish_reason=reason))["choices"]
     assert isinstance(choice["index"], int)
-    assert choice["finish_reason"] in conform.FINISH_REASONS
+    assert choice["finish_reason"] in FINISH_REASONS
 
 
 # --- a whole answer although a stream was requested -----------------------------------------------

@@ -170,7 +170,7 @@ async def test_what_is_too_long_for_a_call_is_text(
 async def test_text_is_not_held_for_ever_for_a_call_that_must_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("providers.filters.prompted_tools.call_reader.MOST_WAITING_CHARS", 3_000)
+    monkeypatch.setattr("providers.filters.prompted_tools.choice_reader.MOST_WAITING_CHARS", 3_000)
     body = REQUEST.body | {"tool_choice": "required"}
     request, attempt = (
         ChatRequest(id="0" * 32, endpoint=CHAT, model="m", body=body),

@@ -91,7 +91,7 @@ PROSE = {
     "another case": CANONICAL.replace('"weather"', '"Weather"'),
     "an empty list": '{"tool_calls": []}',
     "no list": '{"tool_calls": {"name": "weather", "arguments": {}}}',
-    "broken JSON": "<tool_call>{'name': 'weather', 'arguments': {}}</tool_call>",
+    "broken JSON": "<tool_call>{'name': 'weather' 'arguments': {}}</tool_call>",
     "cut": CANONICAL[:40],
     "tags that are not closed": '<invoke name="weather"><parameter name="city">Graz',
     "words without an object": "调用函数:weather 参数:无。 Call function: weather arguments: none.",

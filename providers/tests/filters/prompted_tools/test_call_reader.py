@@ -132,8 +132,8 @@ def test_an_answer_that_was_cut_says_so_with_its_calls(reason: str) -> None:
     assert last["choices"][0]["finish_reason"] == reason
 
 
-def test_thinking_is_not_looked_at_and_goes_out_at_once() -> None:
-    thought = make_delta(REQUEST, role="assistant", reasoning_content=CANONICAL)
+def test_thinking_without_a_call_goes_out_at_once() -> None:
+    thought = make_delta(REQUEST, role="assistant", reasoning_content="I could call a tool.")
     filter_ = make_reader(tool_choice="required")[0]
     assert filter_.filter_chunks([copy.deepcopy(thought)]) == [thought]
     (held,) = filter_.filter_chunks([make_delta(REQUEST, reasoning_content="so", content="a")])
