@@ -16,12 +16,12 @@ from proxysite.testing.upstream import (
     CUT,
     END,
     PAUSE,
-    Upstream,
     encode_chunked,
     encode_response_head,
     send_pieces,
     send_reply,
 )
+from proxysite.testing.upstream_server import Upstream
 
 
 # --- where it may go ------------------------------------------------------------------------------

@@ -22,11 +22,11 @@ from proxysite.testing.upstream import (
     DONE,
     Exchange,
     Gate,
-    Upstream,
     send_refusal,
     send_reply,
     send_stream,
 )
+from proxysite.testing.upstream_server import Upstream
 from proxysite.tests.cases import Cases
 from proxysite.tests.processes import (
     PATIENCE_SECONDS,
