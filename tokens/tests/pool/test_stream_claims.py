@@ -9,23 +9,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
 
-from providers import registry
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, wait_until_true
 from proxysite.testing.upstream import CUT, Gate, send_pieces, send_refusal
 from tokens.models import UpstreamToken
 from tokens.pool import stream_claims
 from tokens.pool.stream_claims import StreamClaims
-from tokens.tests.site import Single, Site
+from tokens.tests.site import Single, Site, open_site
 
 
 @pytest.fixture
 async def site(upstream, monkeypatch):
     """Accepts sk-up-1 to sk-up-3."""
-    found = Site()
+    found = open_site(upstream, monkeypatch, Single)
     found.access = {"sk-up-1", "sk-up-2", "sk-up-3"}
-    upstream.set_default_script(found)
-    monkeypatch.setattr(registry, "get_adapter_class", lambda kind: Single)
     return found
 
 
