@@ -36,7 +36,7 @@ from tokens.models import UpstreamToken
 
 if TYPE_CHECKING:  # each is imported by the first test that needs it
     from proxysite.testing.gateway import RunningGateway
-    from proxysite.testing.upstream import Upstream
+    from proxysite.testing.upstream_server import Upstream
 
 
 pytest_plugins = ["proxysite.testing.house_fixtures"]
@@ -151,7 +151,7 @@ def database_proxy(transactional_db: None) -> Iterator[database.DatabaseProxy]:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator["Upstream"]:
-    from proxysite.testing.upstream import Upstream
+    from proxysite.testing.upstream_server import Upstream
 
     server = Upstream()
     await server.start()
@@ -215,7 +215,7 @@ async def three(
 @pytest.fixture
 async def second(gateway: "RunningGateway") -> AsyncIterator[tuple["Upstream", Provider]]:
     """Yield a second provider of the model `m`, tried after the first: its upstream and its row."""
-    from proxysite.testing.upstream import Upstream
+    from proxysite.testing.upstream_server import Upstream
 
     def make_second_provider(url: str) -> Provider:
         row = rows.create_provider(url, "second", models=())

@@ -1,6 +1,6 @@
 """The directory itself: which candidates answer for a name that a caller writes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from providers import registry
 from providers.catalogue import catalogue_rows
@@ -19,7 +19,7 @@ from providers.catalogue.catalogue_rows import (
 from providers.exceptions import InvalidRequest, ModelNotFound, ProviderDown
 from providers.network.clients import Clients
 from providers.protocol.request import ChatRequest
-from providers.upstream.base_adapter import BaseAdapter, Upstream
+from providers.upstream.base_adapter import BaseAdapter
 
 
 class Catalogue:
@@ -102,9 +102,6 @@ class Catalogue:
     def find_context_window(self, public_id: str) -> int | None:
         """Return the tokens that all candidates of a model can take; None when none says."""
         return find_smallest_window(self._candidates.get(public_id, ()))
-
-    def list_upstreams(self) -> Iterable[Upstream]:
-        return (adapter.upstream for adapter in self._adapters.values())
 
 
 def choose_usable(candidates: list[Candidate], request: ChatRequest) -> list[Candidate]:

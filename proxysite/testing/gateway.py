@@ -18,6 +18,7 @@ from django.conf import settings
 
 from api.relay.gateway import Gateway
 from providers.protocol.json_types import JsonObject
+from providers.upstream.base_adapter import Upstream
 from proxysite.asgi import Application
 from proxysite.server.body_budget import BodyBudget
 from proxysite.server.change_watcher import ChangeWatcher
@@ -173,10 +174,12 @@ class RunningGateway:
 
     @property
     def _breaker(self) -> Breaker:
-        upstreams = self.inner.catalogue.list_upstreams()
-        return self.inner.pool.find_breaker(
-            next(upstream for upstream in upstreams if upstream.name == "fake")
-        )
+        (fake,) = [upstream for upstream in self.list_upstreams() if upstream.name == "fake"]
+        return self.inner.pool.find_breaker(fake)
+
+    def list_upstreams(self) -> list[Upstream]:
+        """Return the upstreams that the gateway knows now."""
+        return [adapter.upstream for adapter in self.inner.catalogue._adapters.values()]
 
     # --- callers ----------------------------------------------------------------------------------
     async def send_request(

@@ -9,7 +9,7 @@ import pytest
 
 if TYPE_CHECKING:  # pytest loads this before Django is set up
     from proxysite.testing.house import House
-    from proxysite.testing.upstream import Upstream
+    from proxysite.testing.upstream_server import Upstream
 
 Furnished = tuple["House", str]  # an ended house after its first run, and its API key
 
@@ -24,7 +24,7 @@ def _listener() -> Iterator[socket.socket]:
 @pytest.fixture
 async def house_upstream(_listener: socket.socket) -> AsyncIterator["Upstream"]:
     """Run the upstream that houses know as the provider `fake`."""
-    from proxysite.testing.upstream import Upstream
+    from proxysite.testing.upstream_server import Upstream
 
     server = Upstream(_listener)
     await server.start()

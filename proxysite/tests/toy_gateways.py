@@ -1,7 +1,8 @@
 """Gateways of a few lines in front of the faulty upstream: a good one, and others with one vice
 each.
 
-Each is a script of `proxysite.testing.upstream.Upstream`, which is the server that callers reach.
+Each is a script that `proxysite.testing.upstream_server.Upstream` plays, the server that callers
+reach.
 """
 
 import asyncio

@@ -7,16 +7,12 @@ from uuid import UUID
 import pytest
 
 from providers import catalogue
-from providers.exceptions import (
-    UpstreamError,
-)
+from providers.exceptions import UpstreamError
 from providers.models import Provider
 from providers.upstream.base_adapter import Upstream
 from tokens.models import UpstreamToken
 from tokens.outcomes import consequences, cooldowns, failing_tokens
-from tokens.outcomes.upstream_call import (
-    UpstreamCall,
-)
+from tokens.outcomes.upstream_call import UpstreamCall
 from tokens.pool import pool as pool_module
 from tokens.pool import token_directory
 from tokens.pool.pool import Pool

@@ -3,11 +3,17 @@ refused.
 """
 
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from providers import registry
 from providers.protocol.request import Credential, NewCredential
 from providers.upstream.base_adapter import BaseAdapter
 from proxysite.testing.upstream import Exchange, Gate, answer_honestly, send_refusal, send_reply
+
+if TYPE_CHECKING:
+    from proxysite.testing.upstream_server import Upstream
 
 
 class Renewing(BaseAdapter):
@@ -31,8 +37,9 @@ class Single(Renewing):
 
 
 class Site:
-    """A script for `Upstream.always`. What it accepts now stands in `access`, `refresh` and
-    `accounts`.
+    """A script for all requests of an upstream.
+
+    `access`, `refresh` and `accounts` are what it accepts now.
     """
 
     def __init__(self) -> None:
@@ -85,3 +92,13 @@ class Site:
             await answer_honestly()(exchange)
         finally:
             self.talking -= 1
+
+
+def open_site(
+    upstream: "Upstream", monkeypatch: pytest.MonkeyPatch, adapter: type[Renewing] = Renewing
+) -> Site:
+    """Return a site that the upstream plays and that every provider's adapter speaks with."""
+    site = Site()
+    upstream.set_default_script(site)
+    monkeypatch.setattr(registry, "get_adapter_class", lambda kind: adapter)
+    return site

@@ -38,9 +38,8 @@ async def test_an_open_breaker_is_shown_with_its_reason_until_it_closes(
     assert fake["breaker"].startswith("not asked until ")
     assert fake["breaker"].endswith("The engine is overloaded.")
     assert (await run_in_thread(BreakerState.objects.get)).open_until is not None
-    gateway.inner.pool.find_breaker(
-        next(iter(gateway.inner.catalogue.list_upstreams()))
-    ).close_circuit()
+    (upstream,) = gateway.list_upstreams()
+    gateway.inner.pool.find_breaker(upstream).close_circuit()
     await gateway.inner.breaker_sharing.write_changed_breakers()
     assert (await run_in_thread(BreakerState.objects.get)).open_until is None
 

@@ -553,9 +553,7 @@ async def test_a_switched_mode_is_in_force_for_the_next_requests(
             "POST", "/admin/switch_mode", operator.key, json={"mode": mode}
         )
         assert answer.status == 200, answer
-        await wait_until_true(
-            lambda: [one.mode for one in gateway.inner.catalogue.list_upstreams()] == [mode]
-        )
+        await wait_until_true(lambda: [one.mode for one in gateway.list_upstreams()] == [mode])
         assert (await gateway.request_chat(alice.key)).text == "Hi."
         return upstream.requests[-1]
 

@@ -13,7 +13,7 @@ from providers.database.database_threads import run_in_thread
 from providers.exceptions import ProviderDown
 from providers.models import Provider
 from proxysite.testing import rows, wait_until_true
-from proxysite.testing.upstream import Upstream
+from proxysite.testing.upstream_server import Upstream
 from tokens.maintenance import model_sync, token_check
 from tokens.models import UpstreamToken
 from tokens.renewal import renew_pool

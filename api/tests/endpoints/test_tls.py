@@ -13,7 +13,8 @@ import trustme
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
 from proxysite.testing.gateway import build_raw_request
-from proxysite.testing.upstream import Upstream, keep_silent
+from proxysite.testing.upstream import keep_silent
+from proxysite.testing.upstream_server import Upstream
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=60)
 STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])

@@ -22,7 +22,6 @@ from proxysite.testing.upstream import (
     END,
     Gate,
     Script,
-    Upstream,
     encode_response_head,
     keep_silent,
     send_pieces,
@@ -30,6 +29,7 @@ from proxysite.testing.upstream import (
     send_reply,
     send_stream,
 )
+from proxysite.testing.upstream_server import Upstream
 
 HTML = b"<!DOCTYPE html><html><title>Sign in</title><script>alert(1)</script></html>"
 WHOLE = json.dumps(speech.chat_completion()).encode()

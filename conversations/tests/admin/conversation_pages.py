@@ -1,12 +1,10 @@
 """Conversations to look at, and the pages of the admin that show them."""
 
-import re
 import uuid
 from typing import Any
 
 from django.contrib.admin.utils import quote
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 
 from conversations.models import (
@@ -18,24 +16,14 @@ from conversations.models import (
     TurnStatus,
 )
 from conversations.search import item_search
+from providers.tests.admin.provider_pages import read_page
 
 MARKUP = "<script>alert(1)</script>"
 LIST = "conversations_conversation_changelist"
 
 
-def page(client: Client, name: str, *args: Any, **query: Any) -> str:
-    """The HTML of an admin page; it works under a policy that forbids inline scripts and styles."""
-    response = client.get(reverse(f"admin:{name}", args=args), query)
-    assert response.status_code == 200, (response.status_code, name)
-    html = response.content.decode()
-    assert not re.search(
-        r"<style|<script(?![^>]* (src|type)=)[^>]*>|\son\w+=\"|\sstyle=\"", html
-    ), name
-    return html
-
-
 def shown(client: Client, row: Conversation, **query: Any) -> str:
-    return page(client, "conversations_conversation_change", quote(row.pk), **query)
+    return read_page(client, "conversations_conversation_change", quote(row.pk), **query)
 
 
 def conversation(user: Any, turns: int = 1, **fields: Any) -> Conversation:

@@ -15,19 +15,17 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from conversations.models import (
-    Conversation,
-    Item,
-)
+from conversations.models import Conversation, Item
 from conversations.search import item_search
-from conversations.tests.admin.conversation_pages import LIST, conversation, page, put, shown
+from conversations.tests.admin.conversation_pages import LIST, conversation, put, shown
+from providers.tests.admin.provider_pages import read_page
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def test_the_list_shows_what_there_is(admin_client, alice):
     conversation(alice.user, 3)
-    html = page(admin_client, LIST)
+    html = read_page(admin_client, LIST)
     assert "Birds" in html
     assert "alice" in html
     assert '<td class="field-turn_count">3</td>' in html
@@ -37,7 +35,7 @@ def test_the_list_counts_nothing_and_asks_once_for_all_users(admin_client, alice
     for _ in range(3):
         conversation(alice.user)
     with CaptureQueriesContext(connection) as queries:
-        page(admin_client, LIST)
+        read_page(admin_client, LIST)
     said = [query["sql"] for query in queries if "conversations_" in query["sql"]]
     assert not [sql for sql in said if "COUNT(" in sql]
     assert len(said) == 2  # how far it goes, and the rows
@@ -57,11 +55,11 @@ def test_conversations_are_found_by_id_turn_user_and_words(admin_client, alice, 
         "text:天气",
         "text: 北京",
     ):
-        html = page(admin_client, LIST, q=term)
+        html = read_page(admin_client, LIST, q=term)
         assert "of alice" in html, term
         assert "of mallory" not in html, term
     for term in ("text:nothing", "resp_x", "conv_0", f"resp_{uuid.uuid4().hex}"):
-        assert "of alice" not in page(admin_client, LIST, q=term), term
+        assert "of alice" not in read_page(admin_client, LIST, q=term), term
 
 
 def test_staff_without_the_permission_see_nothing(alice):

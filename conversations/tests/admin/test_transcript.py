@@ -7,14 +7,8 @@ from django.contrib.admin.utils import quote
 
 from conversations.admin import transcript
 from conversations.models import Turn, TurnStatus
-from conversations.tests.admin.conversation_pages import (
-    LIST,
-    MARKUP,
-    conversation,
-    page,
-    put,
-    shown,
-)
+from conversations.tests.admin.conversation_pages import LIST, MARKUP, conversation, put, shown
+from providers.tests.admin.provider_pages import read_page
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -95,10 +89,10 @@ def test_what_was_said_is_only_text(admin_client, alice):
     )
     for html in (
         shown(admin_client, row),
-        page(admin_client, LIST),
-        page(admin_client, LIST, q=f"text:{MARKUP}"),
-        page(admin_client, "conversations_conversation_delete", quote(row.pk)),
-        page(admin_client, "conversations_conversation_history", quote(row.pk)),
+        read_page(admin_client, LIST),
+        read_page(admin_client, LIST, q=f"text:{MARKUP}"),
+        read_page(admin_client, "conversations_conversation_delete", quote(row.pk)),
+        read_page(admin_client, "conversations_conversation_history", quote(row.pk)),
     ):
         assert "<script>alert" not in html
         assert MARKUP[:20] not in html

@@ -3,13 +3,14 @@ a mark.
 """
 
 import random
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.filters import citations
 from providers.filters.citations import CitationReplacer, Sources
+from proxysite.testing.counted_work import WorkCounter
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=200)
 A, S, Z = "\ue3a0", "\ue3a3", "\ue3a8"
@@ -116,13 +117,14 @@ def test_any_text_cut_anywhere_gives_the_same(parts: list[str], draw: random.Ran
 @pytest.mark.parametrize(
     "piece", ["\ue3a0", "\ue3a0cite", "\ue3a0c", "\ue3a0cite\ue3a3", "\ue3a0cite\ue3a8"]
 )
-def test_eight_times_the_marks_cost_about_eight_times_the_work(piece: str) -> None:
-    def cost(times: int) -> float:
-        spent = []
-        for _ in range(3):
-            began = time.process_time()
-            CitationReplacer(Sources()).replace_marks(piece * times)
-            spent.append(time.process_time() - began)
-        return min(spent)
+def test_eight_times_the_marks_cost_about_eight_times_the_work(
+    piece: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = WorkCounter()
+    counter.watch_patterns(monkeypatch, citations)
 
-    assert cost(80_000) < 32 * max(cost(10_000), 0.0005)
+    def count_steps(times: int) -> int:
+        text = piece * times
+        return counter.count_steps(lambda: CitationReplacer(Sources()).replace_marks(text))
+
+    assert count_steps(2_400) < 10 * count_steps(300)  # the square would be 64 times as many

@@ -12,13 +12,13 @@ from providers.network.target import Timeouts
 from providers.tests.api_calls import LIMIT_BYTES, make_call
 from proxysite.testing.upstream import (
     PAUSE,
-    Upstream,
     encode_chunked,
     encode_response_head,
     keep_silent,
     send_pieces,
     send_reply,
 )
+from proxysite.testing.upstream_server import Upstream
 
 
 # --- what is sent and what comes back -------------------------------------------------------------

@@ -65,15 +65,20 @@ def in_chunks(body, size=50_000):
     )
 
 
+def queue_answers(upstream, size, framing):
+    """Queue answers of this size and short ones in turn, and return their lengths."""
+    upstream.queue_scripts(
+        framing(b"y" * size), send_reply(b"second"), framing(b"z" * size), send_reply(b"fourth")
+    )
+    return size, 6, size, 6
+
+
 @pytest.mark.parametrize("framing", [send_reply, in_chunks], ids=["of known length", "chunked"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_after_a_whole_answer_of_any_size_the_connection_answers_again(
     asked, upstream, size, framing
 ):
-    upstream.queue_scripts(
-        framing(b"y" * size), send_reply(b"second"), framing(b"z" * size), send_reply(b"fourth")
-    )
-    for length in (size, 6, size, 6):
+    for length in queue_answers(upstream, size, framing):
         with await asked() as response:
             assert len(await response.read_body(LIMIT_BYTES)) == length
     assert upstream.connections == 1
@@ -84,10 +89,7 @@ async def test_after_a_whole_answer_of_any_size_the_connection_answers_again(
 async def test_after_a_streamed_answer_of_any_size_the_connection_answers_again(
     asked, upstream, size, framing
 ):
-    upstream.queue_scripts(
-        framing(b"y" * size), send_reply(b"second"), framing(b"z" * size), send_reply(b"fourth")
-    )
-    for length in (size, 6, size, 6):
+    for length in queue_answers(upstream, size, framing):
         with await asked() as response:
             pieces = [piece async for piece in iterate_pieces(response.connection)]
             assert len(b"".join(pieces)) == length

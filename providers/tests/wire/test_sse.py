@@ -1,6 +1,5 @@
 import random
 import re
-import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -8,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.wire import sse
 from providers.wire.sse import EventSplitter, EventTooLong
+from proxysite.testing.counted_work import WorkCounter
 
 PLENTY = 10**9
 BOM = b"\xef\xbb\xbf"
@@ -210,16 +211,6 @@ def test_comments_and_other_fields_do_not_add_up_to_the_limit() -> None:
     assert events([b": ping\n", b"event: e\n", b"\r\n"] * 1_000 + [b"data: a\n\n"], 100) == [b"a"]
 
 
-def cost(work: Callable[[], object]) -> float:
-    """Processor time, the least of three runs."""
-    spent = []
-    for _ in range(3):
-        began = time.process_time()
-        work()
-        spent.append(time.process_time() - began)
-    return min(spent)
-
-
 SHAPES: dict[str, tuple[bytes, bytes]] = {
     "one line in many pieces": (b"x" * 8, b"\n\n"),
     "one event of many data lines, each a read": (b"data: x\n", b"\n"),
@@ -230,12 +221,25 @@ SHAPES: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_eight_times_the_pieces_cost_about_eight_times_the_work(shape: str) -> None:
+def test_eight_times_the_pieces_cost_about_eight_times_the_work(
+    shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     piece, end = SHAPES[shape]
-    few, many = [piece] * 1_500 + [end], [piece] * 12_000 + [end]
-    assert cost(lambda: events(many)) < 24 * cost(lambda: events(few))  # a square would be 64 times
+    few, many = [piece] * 300 + [end], [piece] * 2_400 + [end]
+    count_steps = make_step_count(monkeypatch)
+    assert count_steps(many) < 10 * count_steps(few)  # a square would be 64 times
 
 
-def test_eight_times_as_long_a_read_costs_about_eight_times_the_work() -> None:
-    few, many = b"data: x\ndata: y\r\n\r\n" * 2_000, b"data: x\ndata: y\r\n\r\n" * 16_000
-    assert cost(lambda: events([many])) < 24 * cost(lambda: events([few]))
+def test_eight_times_as_long_a_read_costs_about_eight_times_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few, many = b"data: x\ndata: y\r\n\r\n" * 500, b"data: x\ndata: y\r\n\r\n" * 4_000
+    count_steps = make_step_count(monkeypatch)
+    assert count_steps([many]) < 10 * count_steps([few])
+
+
+def make_step_count(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[bytes]], int]:
+    """Return a function that counts the steps of reading pieces."""
+    counter = WorkCounter()
+    counter.watch_patterns(monkeypatch, sse)
+    return lambda pieces: counter.count_steps(lambda: events(pieces))

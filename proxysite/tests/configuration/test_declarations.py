@@ -3,43 +3,21 @@
 import ast
 import os
 import re
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 
-from proxysite.configuration import env_file, locations
 from proxysite.configuration.declarations import Environment
 from proxysite.configuration.setting_types import InvalidSettings
-
-FILE = settings.BASE_DIR / "proxysite" / "settings.py"
-EXAMPLE = (settings.BASE_DIR / ".env.example").read_text(encoding="utf-8")
+from proxysite.tests.configuration.settings_run import SETTINGS_FILE, run_settings
 
 
-def problems(method: str, text: str, *arguments: Any, **options: Any) -> list[str]:
+def find_problems(method: str, text: str, *arguments: Any, **options: Any) -> list[str]:
     env = Environment({"X": text})
     getattr(env, method)("X", *arguments, **options)
     return env.problems
-
-
-def run_settings(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *argv: str, **variables: str
-) -> dict[str, Any]:
-    """Return the settings of a process with these variables and no others of ours."""
-    for name in settings.DECLARED:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(env_file.environ.Env, "read_env", lambda file: None)
-    for name, value in {
-        "PROXYSITE_HOME": str(tmp_path / "home"),
-        "MARKER_FILE": "none",
-        **variables,
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", ["manage.py", *argv])
-    return runpy.run_path(str(FILE))
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -97,9 +75,9 @@ def test_each_kind_of_setting_takes_its_values_and_no_others(
     method: str, arguments: tuple[Any, ...], good: list[str], bad: list[str]
 ) -> None:
     for text in good:
-        assert problems(method, text, *arguments) == [], text
+        assert find_problems(method, text, *arguments) == [], text
     for text in bad:
-        (line,) = problems(method, text, *arguments)
+        (line,) = find_problems(method, text, *arguments)
         assert line.startswith("X: "), line
         assert "\n" not in line
 
@@ -117,11 +95,11 @@ def test_what_may_hold_a_password_is_not_repeated() -> None:
         ("read_count", "a:canary@b"),
     ):
         arguments = (5,) if method == "read_count" else ("",)
-        assert "canary" not in problems(method, text, *arguments)[0]
+        assert "canary" not in find_problems(method, text, *arguments)[0]
 
 
 def test_a_long_value_is_cut() -> None:
-    assert len(problems("read_count", "x" * 10_000, 5)[0]) < 200
+    assert len(find_problems("read_count", "x" * 10_000, 5)[0]) < 200
 
 
 def test_what_another_programs_variable_set_is_named_by_it() -> None:
@@ -195,15 +173,15 @@ def test_no_setting_is_read_but_by_a_method_that_checks_it() -> None:
     }
     used = {
         node.attr
-        for node in ast.walk(ast.parse(FILE.read_text(encoding="utf-8")))
+        for node in ast.walk(ast.parse(SETTINGS_FILE.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id == "env"
     }
     assert used - plumbing <= methods
     assert "environ" not in used
-    assert "getenv" not in FILE.read_text(encoding="utf-8")
-    assert "os.environ" not in FILE.read_text(encoding="utf-8")
+    assert "getenv" not in SETTINGS_FILE.read_text(encoding="utf-8")
+    assert "os.environ" not in SETTINGS_FILE.read_text(encoding="utf-8")
 
 
 def test_every_setting_is_explained_and_belongs_to_a_group() -> None:
@@ -211,128 +189,6 @@ def test_every_setting_is_explained_and_belongs_to_a_group() -> None:
         assert setting.help_text.endswith("."), setting.name
         assert not setting.help_text.startswith("What"), setting.name
         assert setting.group in settings.SETTING_GROUPS, setting.name
-
-
-# --- home and database ----------------------------------------------------------------------------
-def test_reading_the_settings_makes_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    found = run_settings(monkeypatch, tmp_path, "issue_key", "alice")
-    assert found["HAS_SECRETS"] is False
-    assert len(found["SECRET_KEY"]) > 40
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_serve_makes_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = run_settings(monkeypatch, tmp_path, "serve")
-    assert found["HAS_SECRETS"] is True
-    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == [
-        "secrets.env",
-        "static",
-        "uploads",
-    ]
-    again = run_settings(monkeypatch, tmp_path, "issue_key", "alice")
-    assert again["HAS_SECRETS"] is True
-    assert again["KEY_PEPPER"] == found["KEY_PEPPER"]
-
-
-def test_serve_makes_nothing_while_a_setting_is_wrong(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with pytest.raises(InvalidSettings):
-        run_settings(monkeypatch, tmp_path, "serve", BEHIND_TLS="maybe")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_help_of_serve_makes_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    run_settings(monkeypatch, tmp_path, "serve", "--help")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("where", ["a file", "below a file"])
-def test_a_home_that_cannot_be_made_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
-) -> None:
-    (tmp_path / "file").touch()
-    home = tmp_path / "file" if where == "a file" else tmp_path / "file" / "home"
-    with pytest.raises(InvalidSettings, match=r"^PROXYSITE_HOME: \S+ cannot be used: [^\n]+$"):
-        run_settings(monkeypatch, tmp_path, "serve", PROXYSITE_HOME=str(home))
-
-
-@pytest.mark.parametrize(
-    "name", ["a+b", "a b", "100%", "%41", "a#b", "a?b", "größe", "家", "a&b=c"]
-)
-def test_a_home_may_have_any_name(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
-) -> None:
-    home = tmp_path / name
-    found = run_settings(monkeypatch, tmp_path, PROXYSITE_HOME=str(home))
-    assert found["DATABASES"]["default"]["NAME"] == str(home / "proxysite.sqlite3")
-    env = Environment({})
-    assert locations.parse_database_url(env, found["DATABASE_URL"])["NAME"] == str(
-        home / "proxysite.sqlite3"
-    )
-
-
-def test_a_relative_home_of_the_env_file_begins_beside_that_file(tmp_path: Path) -> None:
-    env = Environment({"PROXYSITE_HOME": "mine"}, {"PROXYSITE_HOME": ".env"})
-    assert env.read_folder("PROXYSITE_HOME", "var", beside=tmp_path) == tmp_path / "mine"
-    env = Environment({"PROXYSITE_HOME": "mine"})
-    assert env.read_folder("PROXYSITE_HOME", "var", beside=tmp_path) == Path.cwd() / "mine"
-
-
-def test_the_env_file_is_a_source_and_the_environment_wins(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    file = tmp_path / ".env"
-    file.write_text("PORT=9001\nHOST=0.0.0.0\n")
-    variables = {"HOST": "127.0.0.1"}
-    monkeypatch.setattr(env_file.environ.Env, "ENVIRON", variables)
-    env = env_file.load_environment(file)
-    assert (env.read_count("PORT", 8000), env.declared_settings["PORT"].source) == (9001, ".env")
-    assert (env.read_plain_text("HOST", ""), env.declared_settings["HOST"].source) == (
-        "127.0.0.1",
-        "environment",
-    )
-
-
-def test_the_example_file_works_with_every_line_uncommented(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    text = re.sub(r"^# ([A-Z][A-Z0-9_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE)
-    (tmp_path / ".env").write_text(text)
-    variables: dict[str, str] = {}
-    monkeypatch.setattr(env_file.environ.Env, "ENVIRON", variables)
-    env_file.load_environment(tmp_path / ".env")
-    assert set(variables) == set(settings.DECLARED)
-    found = run_settings(
-        monkeypatch, tmp_path, **variables | {"PROXYSITE_HOME": str(tmp_path / "home")}
-    )
-    assert found["PORT"] == 8000
-    assert found["SETTING_WARNINGS"] == []
-
-
-def test_a_comment_behind_a_value_is_none_of_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    file = tmp_path / ".env"
-    file.write_text(
-        "A=1   # one\nexport B=a#b # two\nC='a # b'\nD=a#b\nE= # nothing\nF=\"x # y\"\n# G=1 # "
-        "no\nH=mine # x\n"
-    )
-    variables = {"H": "kept # whole"}
-    monkeypatch.setattr(env_file.environ.Env, "ENVIRON", variables)
-    env_file.load_environment(file)
-    expected = {
-        "A": "1",
-        "B": "a#b",
-        "C": "a # b",
-        "D": "a#b",
-        "E": "",
-        "F": "x # y",
-        "H": "kept # whole",
-    }
-    assert variables == expected
 
 
 def test_every_variable_that_the_program_reads_is_a_setting() -> None:

@@ -13,7 +13,7 @@ from proxysite.conformance.run import ConformanceRun, SetupError
 from proxysite.conformance.scenarios import SCENARIOS, Scenario
 from proxysite.conformance.timings import Timings
 from proxysite.conformance.upstream import FaultyUpstream
-from proxysite.testing.upstream import Upstream
+from proxysite.testing.upstream_server import Upstream
 from proxysite.tests.toy_gateways import ToyGateway
 
 # Faults that a toy waits out last far longer than its patience: only a bad one would meet their

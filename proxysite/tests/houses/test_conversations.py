@@ -13,7 +13,7 @@ from django.conf import settings
 
 from proxysite.testing import speech, wait_until_true
 from proxysite.testing.upstream import Gate, send_reply, send_stream
-from proxysite.tests.houses.test_workers import answers, client, only, workers
+from proxysite.tests.houses.house_workers import list_workers, open_client, run_only, start_workers
 
 pytestmark = pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="SQLite is for one process")
 CHAT = "/v1/chat/completions"
@@ -24,11 +24,7 @@ TURNS = 40
 async def trio(own_house):
     """A house that serves with three processes and gives up dead ones' turns soon."""
     own_house.environment["TURN_LEASE_SECONDS"] = "2"
-    await asyncio.to_thread(own_house.start, "--workers", "3")
-    await wait_until_true(lambda: len(workers(own_house)) == 3)
-    for worker in workers(own_house):
-        with only(own_house, worker):
-            await wait_until_true(lambda: answers(own_house))
+    await start_workers(own_house, 3)
     return own_house
 
 
@@ -53,7 +49,7 @@ async def test_turns_of_one_conversation_from_everywhere_at_once_come_one_after_
     house_upstream.set_default_script(echo_of_length)
 
     async def turn(number):
-        async with client(trio) as http:  # a connection of its own: whichever process takes it
+        async with open_client(trio) as http:  # a connection of its own: whichever process takes it
             http.timeout = httpx.Timeout(60)
             answer = await http.post(f"{CHAT}/race", **asked(house_key, str(number)))
             assert answer.status_code == 200, answer.text
@@ -74,7 +70,7 @@ async def test_who_hears_the_end_can_go_on_at_once_in_any_process(trio, house_ke
     house_upstream.set_default_script(echo_of_length)
     previous = None
     for number in range(15):
-        async with client(trio) as http, client(trio) as other:
+        async with open_client(trio) as http, open_client(trio) as other:
             body = {"model": "m", "input": str(number), "stream": True}
             body |= {"previous_response_id": previous} if previous else {}
             headers = {"authorization": f"Bearer {house_key}"}
@@ -96,7 +92,7 @@ async def test_two_that_follow_the_same_response_branch_off(trio, house_key, hou
     headers = {"authorization": f"Bearer {house_key}"}
 
     async def follow(previous, text):
-        async with client(trio) as http:
+        async with open_client(trio) as http:
             body = {"model": "m", "input": text, "previous_response_id": previous}
             return (await http.post("/v1/responses", json=body, headers=headers)).json()
 
@@ -113,9 +109,9 @@ async def test_a_killed_process_leaves_an_incomplete_turn_and_its_conversation_g
 ):
     house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
     house_upstream.set_default_script(echo_of_length)
-    victim, *_ = workers(trio)
-    async with client(trio) as http:
-        with only(trio, victim):
+    victim, *_ = list_workers(trio)
+    async with open_client(trio) as http:
+        with run_only(trio, victim):
             streaming = http.stream("POST", f"{CHAT}/lost", **asked(house_key, "1", stream=True))
             pieces = (await streaming.__aenter__()).aiter_text()
             assert "one" in await anext(pieces)
@@ -123,7 +119,7 @@ async def test_a_killed_process_leaves_an_incomplete_turn_and_its_conversation_g
         with pytest.raises(httpx.RemoteProtocolError):
             await anext(pieces)
         await streaming.__aexit__(None, None, None)
-    async with client(trio) as http:
+    async with open_client(trio) as http:
         http.timeout = httpx.Timeout(60)
         answer = await http.post(f"{CHAT}/lost", **asked(house_key, "2"))
     assert (
@@ -144,18 +140,18 @@ async def test_a_response_in_the_background_is_followed_and_cancelled_from_anoth
     )
     house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
     headers = {"authorization": f"Bearer {house_key}"}
-    first, second, _ = workers(trio)
+    first, second, _ = list_workers(trio)
     body = {"model": "m", "input": "go", "background": True}
     ids = []
     for _ in range(2):
-        with only(trio, first):
-            async with client(trio) as http:
+        with run_only(trio, first):
+            async with open_client(trio) as http:
                 ids.append(
                     (await http.post("/v1/responses", json=body, headers=headers)).json()["id"]
                 )
     events = []
     os.kill(second, signal.SIGCONT)
-    async with client(trio) as http:
+    async with open_client(trio) as http:
         address = f"/v1/responses/{ids[0]}?stream=true"
         async with http.stream("GET", address, headers=headers) as response:
             async for line in response.aiter_lines():
@@ -181,9 +177,9 @@ async def test_a_response_in_the_background_is_followed_and_cancelled_from_anoth
 async def test_a_response_in_the_background_ends_with_its_process(trio, house_key, house_upstream):
     house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
     headers = {"authorization": f"Bearer {house_key}"}
-    victim, *_ = workers(trio)
-    with only(trio, victim):
-        async with client(trio) as http:
+    victim, *_ = list_workers(trio)
+    with run_only(trio, victim):
+        async with open_client(trio) as http:
             body = {"model": "m", "input": "go", "background": True}
             response_id = (await http.post("/v1/responses", json=body, headers=headers)).json()[
                 "id"
@@ -193,7 +189,7 @@ async def test_a_response_in_the_background_ends_with_its_process(trio, house_ke
                 lambda: trio.run_sql(events) == [(1,)] or trio.run_sql(events) == [(2,)]
             )
     os.kill(victim, signal.SIGKILL)
-    async with client(trio) as http:
+    async with open_client(trio) as http:
         http.timeout = httpx.Timeout(60)
         found = await http.get(f"/v1/responses/{response_id}?stream=true", headers=headers)
     last = json.loads(found.text.strip().splitlines()[-1].removeprefix("data: "))
@@ -210,7 +206,7 @@ async def test_a_response_in_the_background_is_told_of_the_signal_that_ends_its_
     body = {"model": "m", "input": "go", "background": True, "stream": True}
     events = []
     async with (
-        client(own_house) as http,
+        open_client(own_house) as http,
         http.stream("POST", "/v1/responses", json=body, headers=headers) as response,
     ):
         async for line in response.aiter_lines():

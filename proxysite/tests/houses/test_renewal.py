@@ -18,7 +18,7 @@ from django.conf import settings
 from providers.tests.kimi_site import Site, framed, frames, jwt, web_events
 from proxysite.testing import wait_until_true
 from proxysite.testing.upstream import Gate, send_refusal, send_reply, send_stream
-from proxysite.tests.houses.test_workers import workers
+from proxysite.tests.houses.house_workers import list_workers
 
 CHAT = "/v1/chat/completions"
 SINGLE = settings.EMBEDDED_DATABASE
@@ -111,7 +111,7 @@ async def furnished(house, upstream, kind, line, processes, **environment):
     many = () if SINGLE or processes == 1 else ("--workers", str(processes))
     await asyncio.to_thread(house.start, *many)
     if many:
-        await wait_until_true(lambda: len(workers(house)) == processes)
+        await wait_until_true(lambda: len(list_workers(house)) == processes)
 
 
 def asked(key, **body):
@@ -209,7 +209,7 @@ async def test_an_account_has_one_stream_over_all_processes(own_house, house_key
     await furnished(
         own_house, house_upstream, "kimi_web", refresh_token, 2, CLAIM_WAIT_SECONDS="0.6"
     )
-    first, second = workers(own_house)
+    first, second = list_workers(own_house)
     async with httpx.AsyncClient(base_url=own_house.url, trust_env=False, timeout=30) as http:
         with stopped(second):
             streaming = http.stream("POST", CHAT, **asked(house_key, stream=True))
@@ -247,7 +247,7 @@ async def test_the_stream_of_a_killed_process_is_free_when_its_lease_ends(
     await furnished(
         own_house, house_upstream, "kimi_web", line, 2, CLAIM_SECONDS="3", CLAIM_WAIT_SECONDS="20"
     )
-    first, second = workers(own_house)
+    first, second = list_workers(own_house)
     with stopped(second):
         asking = asyncio.create_task(status(own_house, house_key))
         await gate.wait_until_reached()

@@ -1,14 +1,11 @@
 """Several processes behind one port, on Postgres: what one learns all know, and the loss of one is
 nobody else's.
-
-A stopped process takes no request, so that a test can choose who answers.
 """
 
 import asyncio
 import os
 import signal
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,6 +14,7 @@ from django.conf import settings
 
 from proxysite.testing import speech, wait_until_true
 from proxysite.testing.upstream import DONE, Gate, send_refusal, send_stream
+from proxysite.tests.houses.house_workers import list_workers, open_client, run_only, start_workers
 
 pytestmark = pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="SQLite is for one process")
 CHAT = "/v1/chat/completions"
@@ -25,43 +23,8 @@ CHAT = "/v1/chat/completions"
 @pytest.fixture
 async def pair(own_house):
     """A house that serves with two processes."""
-    await asyncio.to_thread(own_house.start, "--workers", "2")
-    await wait_until_true(lambda: len(workers(own_house)) == 2)
-    for worker in workers(own_house):
-        with only(own_house, worker):
-            await wait_until_true(lambda: answers(own_house))
+    await start_workers(own_house, 2)
     return own_house
-
-
-def workers(house):
-    """The process ids of those who serve, oldest first."""
-    pid = house.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-@contextmanager
-def only(house, worker):
-    """Within it no other process of the house runs."""
-    others = [pid for pid in workers(house) if pid != worker]
-    for other in others:
-        os.kill(other, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for other in others:
-            os.kill(other, signal.SIGCONT)
-
-
-async def answers(house):
-    try:
-        async with client(house) as http:
-            return (await http.get("/healthz", timeout=1)).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def client(house):
-    return httpx.AsyncClient(base_url=house.url, trust_env=False, timeout=10)
 
 
 def asked(key, **body):
@@ -70,7 +33,7 @@ def asked(key, **body):
 
 
 async def status(house, key, **body):
-    async with client(house) as http:
+    async with open_client(house) as http:
         return (await http.post(CHAT, **asked(key, **body))).status_code
 
 
@@ -83,18 +46,18 @@ async def test_a_revoked_key_stops_within_a_second_in_every_process(pair, house_
     key = (await asyncio.to_thread(pair.run_manage_command, "issue_key", "visitor")).splitlines()[
         -1
     ]
-    for worker in workers(pair):
-        with only(pair, worker):
+    for worker in list_workers(pair):
+        with run_only(pair, worker):
             assert await status(pair, key) == 200
-    first, second = workers(pair)
+    first, second = list_workers(pair)
     await asyncio.to_thread(pair.run_manage_command, "revoke_key", key[:16])
 
     async def refused():
         return await status(pair, key) == 401
 
-    with only(pair, first):
+    with run_only(pair, first):
         await wait_until_true(refused, 1.0)
-    with only(pair, second):
+    with run_only(pair, second):
         await wait_until_true(refused, 1.0)
         assert await status(pair, house_key) == 200
 
@@ -103,9 +66,9 @@ async def test_a_killed_process_is_replaced_and_what_it_ran_is_found_as_interrup
     pair, house_key, house_upstream
 ):
     house_upstream.queue_scripts(send_stream(*speech.content_chunks("one"), Gate()))
-    first, second = workers(pair)
-    async with client(pair) as http:
-        with only(pair, first):
+    first, second = list_workers(pair)
+    async with open_client(pair) as http:
+        with run_only(pair, first):
             streaming = http.stream("POST", CHAT, **asked(house_key, model="m", stream=True))
             pieces = (await streaming.__aenter__()).aiter_text()
             assert "one" in await anext(pieces)
@@ -114,8 +77,8 @@ async def test_a_killed_process_is_replaced_and_what_it_ran_is_found_as_interrup
             await anext(pieces)
         await streaming.__aexit__(None, None, None)
     assert await status(pair, house_key) == 200
-    await wait_until_true(lambda: len(workers(pair)) == 2 and first not in workers(pair))
-    assert second in workers(pair)
+    await wait_until_true(lambda: len(list_workers(pair)) == 2 and first not in list_workers(pair))
+    assert second in list_workers(pair)
 
     def interrupted():
         return pair.run_sql(
@@ -126,8 +89,8 @@ async def test_a_killed_process_is_replaced_and_what_it_ran_is_found_as_interrup
 
 
 async def test_both_processes_write_the_ledger(pair, house_key):
-    for worker in workers(pair):
-        with only(pair, worker):
+    for worker in list_workers(pair):
+        with run_only(pair, worker):
             assert await status(pair, house_key) == 200
     assert pair.run_sql("SELECT count(*) FROM api_usagerecord WHERE status = 'complete'") == [(2,)]
 
@@ -136,8 +99,8 @@ async def test_a_rest_that_one_process_met_is_in_force_in_the_other_within_a_sec
     pair, house_key, house_upstream
 ):
     house_upstream.set_default_script(send_refusal(429, retry_after="60"))
-    first, second = workers(pair)
-    with only(pair, first):
+    first, second = list_workers(pair)
+    with run_only(pair, first):
         assert await status(pair, house_key, model="m") == 429
     assert len(house_upstream.requests) == 1
 
@@ -148,7 +111,7 @@ async def test_a_rest_that_one_process_met_is_in_force_in_the_other_within_a_sec
             and len(house_upstream.requests) == asked_before
         )
 
-    with only(pair, second):
+    with run_only(pair, second):
         await wait_until_true(told_without_asking, 1.0)
     assert len(house_upstream.requests) <= 2
 
@@ -189,18 +152,18 @@ async def test_a_rest_is_in_force_in_both_processes_within_a_second_also_under_l
 async def test_a_deleted_token_and_a_switched_user_are_known_to_both_within_a_second(
     pair, house_key, house_upstream
 ):
-    for worker in workers(pair):
-        with only(pair, worker):
+    for worker in list_workers(pair):
+        with run_only(pair, worker):
             assert await status(pair, house_key, model="m") == 200
     pair.run_sql("DELETE FROM tokens_upstreamtoken")
     assert pair.run_sql("SELECT count(*) FROM providers_tombstone WHERE topic = 'tokens'") == [(1,)]
     pair.run_sql("UPDATE auth_user SET is_active = false")
-    for worker in workers(pair):
-        with only(pair, worker):
+    for worker in list_workers(pair):
+        with run_only(pair, worker):
             await wait_until_true(lambda: answered(pair, house_key, 401), 1.0)
     pair.run_sql("UPDATE auth_user SET is_active = true")
-    for worker in workers(pair):
-        with only(pair, worker):
+    for worker in list_workers(pair):
+        with run_only(pair, worker):
             await wait_until_true(
                 lambda: answered(pair, house_key, 503), 1.0
             )  # the key is good, the token is gone
@@ -210,7 +173,7 @@ async def test_a_deleted_token_and_a_switched_user_are_known_to_both_within_a_se
 async def test_what_both_processes_count_of_one_token_adds_up(own_house, house_key, house_upstream):
     own_house.environment["TOKEN_COUNTERS_SECONDS"] = "0.1"
     await asyncio.to_thread(own_house.start, "--workers", "2")
-    async with client(own_house) as http:
+    async with open_client(own_house) as http:
         many = [http.post(CHAT, **asked(house_key, model="m")) for _ in range(60)]
         assert {answer.status_code for answer in await asyncio.gather(*many)} == {200}
     await wait_until_true(
@@ -224,7 +187,7 @@ async def test_what_both_processes_count_of_one_token_adds_up(own_house, house_k
 
 
 async def test_sigterm_ends_all_of_them(pair):
-    ids = workers(pair)
+    ids = list_workers(pair)
     assert await asyncio.to_thread(pair.end_process) == 0
     for pid in ids:
         with pytest.raises(ProcessLookupError):
@@ -234,8 +197,8 @@ async def test_sigterm_ends_all_of_them(pair):
 
 async def test_a_worker_that_begins_when_its_supervisor_dies_ends_too(own_house):
     own_house.launch_process("--port", "0", "--workers", "2")
-    await wait_until_true(lambda: len(workers(own_house)) == 2)
-    started = workers(own_house)  # they have not come far: Django alone takes longer to begin
+    await wait_until_true(lambda: len(list_workers(own_house)) == 2)
+    started = list_workers(own_house)  # they have not come far: Django alone takes longer to begin
     os.kill(own_house.process.pid, signal.SIGKILL)
     own_house.process.wait()
     await wait_until_true(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), 30)

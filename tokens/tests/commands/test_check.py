@@ -1,7 +1,6 @@
 """The command check_tokens and the task check_disabled, with an upstream over real sockets."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,22 +15,9 @@ from tokens.models import UpstreamToken
 from tokens.querysets import UNREADABLE_REASON
 from tokens.secret_check import require_secrets
 from tokens.tasks import check_disabled
-from tokens.tests.listing import BAD, GOOD, Upstream, problem, serving, token
+from tokens.tests.listing import BAD, GOOD, Upstream, problem, token
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serving(GOOD) as server:
-        yield server
-
-
-@pytest.fixture
-def provider(upstream: Upstream) -> Provider:
-    return Provider.objects.create(
-        name="acme", kind="openai_compatible", base_url=upstream.url, allow_private=True
-    )
 
 
 # --- check_tokens ---------------------------------------------------------------------------------

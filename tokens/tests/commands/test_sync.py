@@ -1,29 +1,15 @@
 """The command sync_models, with an upstream over real sockets."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from providers.models import ChatModel, Provider
 from providers.tests.command_runner import refused, run
 from tokens.models import UpstreamToken
-from tokens.tests.listing import BAD, GOOD, Upstream, serving, token
+from tokens.tests.listing import BAD, GOOD, Upstream, token
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serving(GOOD) as server:
-        yield server
-
-
-@pytest.fixture
-def provider(upstream: Upstream) -> Provider:
-    return Provider.objects.create(
-        name="acme", kind="openai_compatible", base_url=upstream.url, allow_private=True
-    )
 
 
 def public_ids() -> list[str]:

@@ -27,13 +27,7 @@ from providers.exceptions import (
     UpstreamTimeout,
 )
 from tokens.outcomes.consequences import find_consequence
-from tokens.outcomes.upstream_call import (
-    AGAINST_PROVIDER,
-    COOLDOWN,
-    EXHAUST,
-    STRIKE,
-    UNREADABLE,
-)
+from tokens.outcomes.upstream_call import AGAINST_PROVIDER, COOLDOWN, EXHAUST, STRIKE, UNREADABLE
 from tokens.pool.pool import Pool
 from tokens.pool.pooled_token import FOREVER, PooledToken
 from tokens.tests.pool_cast import UPSTREAM, Clock, error, fail, make_upstream, pick, succeed

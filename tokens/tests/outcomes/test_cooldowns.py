@@ -6,24 +6,11 @@ from typing import Any
 
 import pytest
 
-from providers.exceptions import (
-    QuotaExhausted,
-    RateLimited,
-)
-from tokens.outcomes.upstream_call import (
-    COOLDOWN,
-    EXHAUST,
-)
+from providers.exceptions import QuotaExhausted, RateLimited
+from tokens.outcomes.upstream_call import COOLDOWN, EXHAUST
 from tokens.pool.pool import Pool
 from tokens.pool.pooled_token import PooledToken
-from tokens.tests.pool_cast import (
-    UPSTREAM,
-    Clock,
-    error,
-    fail,
-    pick,
-    succeed,
-)
+from tokens.tests.pool_cast import UPSTREAM, Clock, error, fail, pick, succeed
 
 
 def rest_seconds(pool: Pool, clock: Clock, entry: PooledToken) -> float:

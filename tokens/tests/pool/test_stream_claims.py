@@ -9,23 +9,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
 
-from providers import registry
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, wait_until_true
 from proxysite.testing.upstream import CUT, Gate, send_pieces, send_refusal
 from tokens.models import UpstreamToken
 from tokens.pool import stream_claims
 from tokens.pool.stream_claims import StreamClaims
-from tokens.tests.site import Single, Site
+from tokens.tests.site import Single, Site, open_site
 
 
 @pytest.fixture
 async def site(upstream, monkeypatch):
     """Accepts sk-up-1 to sk-up-3."""
-    found = Site()
+    found = open_site(upstream, monkeypatch, Single)
     found.access = {"sk-up-1", "sk-up-2", "sk-up-3"}
-    upstream.set_default_script(found)
-    monkeypatch.setattr(registry, "get_adapter_class", lambda kind: Single)
     return found
 
 
@@ -86,8 +83,11 @@ async def test_a_token_that_another_process_uses_is_passed_over_unhurt(
     gateway, three, upstream, site, alice
 ):
     await held(three[0], minutes=1)
+    claims = gateway.inner.pool.stream_claims
     for _ in range(4):
         assert (await gateway.request_chat(alice.key)).status == 200
+        # a stream is given back behind its answer; until then the next request may have to wait
+        await wait_until_true(lambda: claims.find_busy_tokens() <= {three[0].pk})
     assert "sk-up-1" not in {request.bearer_token for request in upstream.requests}
     assert (await gateway.read_token_row(three[0])).strikes == 0
     attempts = [row.attempts for row in await rows.read_usage_records()]

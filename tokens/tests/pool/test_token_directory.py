@@ -7,12 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from providers.exceptions import (
-    AuthRejected,
-    QuotaExhausted,
-    RateLimited,
-    UpstreamError,
-)
+from providers.exceptions import AuthRejected, QuotaExhausted, RateLimited, UpstreamError
 from tokens.pool.pool import Pool
 from tokens.tests.pool_cast import UPSTREAM, error, fail, make_rows, make_token, make_upstream, pick
 

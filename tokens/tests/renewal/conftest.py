@@ -1,20 +1,21 @@
 """A site whose tokens expire, and the gateway with a token of it."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from providers import registry
 from providers.database.database_threads import run_in_thread
+from proxysite.testing import rows
+from tokens.imports import account_import
+from tokens.imports.credential_kinds import Login
 from tokens.models import UpstreamToken
-from tokens.tests.renewal.renewal_cast import refresh_row
-from tokens.tests.site import Renewing, Site
+from tokens.tests.renewal.renewal_cast import SOON, refresh_row
+from tokens.tests.site import open_site
 
 
 @pytest.fixture
 async def site(upstream, monkeypatch):
-    found = Site()
-    upstream.set_default_script(found)
-    monkeypatch.setattr(registry, "get_adapter_class", lambda kind: Renewing)
-    return found
+    return open_site(upstream, monkeypatch)
 
 
 @pytest.fixture
@@ -34,3 +35,21 @@ async def row(site, gateway, token, provider):
     found = await run_in_thread(make)
     await gateway.reload_rows()
     return found
+
+
+@pytest.fixture
+async def pair(site, provider):
+    """Two tokens that can be renewed; there are a third that cannot, and an account that has not
+    signed in.
+    """
+    site.refresh = {"refresh-a", "refresh-b"}
+
+    def make():
+        account_import.import_account(provider, Login("june@example.org", "a password"))
+        rows.create_tokens(provider, "sk-key")
+        return [
+            refresh_row(provider, name, "old", expires_at=datetime.now(UTC) + SOON)
+            for name in ("refresh-a", "refresh-b")
+        ]
+
+    return await run_in_thread(make)

@@ -1,12 +1,13 @@
 """Rows of tokens that are renewed, and the calls that their upstream got."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from providers import vault
 from providers.database.database_threads import run_in_thread
 from tokens.models import UpstreamToken
 from tokens.renewal.unsaved_secrets import OpenedSecrets
 
+SOON = timedelta(minutes=5)
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
 

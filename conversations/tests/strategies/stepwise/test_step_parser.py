@@ -1,10 +1,11 @@
 import json
 import random
-import time
 
 import pytest
 
+from conversations.strategies.stepwise import cut_json, step_parser
 from conversations.strategies.stepwise.step_parser import STEP_CHARS, Step, parse_step
+from proxysite.testing.counted_work import WorkCounter
 
 GOOD = {"title": "Look", "content": "6 × 7 is asked.", "next_action": "continue"}
 TEXT = json.dumps(GOOD, ensure_ascii=False)
@@ -79,33 +80,44 @@ def test_nothing_that_a_model_may_write_breaks_the_reader_or_takes_long():
     assert len(content) == STEP_CHARS - len('{"title": "t", "content": "')
 
 
-HOSTILE = {
-    "opened and parted": '{"a":' + "[," * 30_000,
-    "opened, then parted": '{"a":' + "[" * 30_000 + "," * 30_000,
-    "objects parted": '{"a":' + '{"b":1,' * 9_000,
-    "spaces": '{"a":"b", ' + " " * 60_000 + "x",
-    "commas and spaces": '{"a":' + "," * 30_000 + " " * 30_000,
-    "long lists": ('{"a":[' + "1," * 600) * 50,
-    "fences": "```" * 20_000,
-    "fences and spaces": "```" + " " * 60_000 + "x```",
-    "thoughts": "</think>" * 8_000,
+HOSTILE = {  # each about `size` characters long
+    "opened and parted": lambda size: '{"a":' + "[," * (size // 2),
+    "opened, then parted": lambda size: '{"a":' + "[" * (size // 2) + "," * (size // 2),
+    "objects parted": lambda size: '{"a":' + '{"b":1,' * (size // 7),
+    "spaces": lambda size: '{"a":"b", ' + " " * size + "x",
+    "commas and spaces": lambda size: '{"a":' + "," * (size // 2) + " " * (size // 2),
+    "long lists": lambda size: ('{"a":[' + "1," * (size // 100)) * 50,
+    "fences": lambda size: "```" * (size // 3),
+    "fences and spaces": lambda size: "```" + " " * size + "x```",
+    "thoughts": lambda size: "</think>" * (size // 8),
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
-def test_the_work_on_an_answer_grows_with_its_length_and_no_faster(case):
-    def seconds(text):
-        found = []
-        for _ in range(3):
-            began = time.thread_time()
-            parse_step(text)
-            found.append(time.thread_time() - began)
-        return max(min(found), 0.0005)
+class CountedDecoder(json.JSONDecoder):
+    """Counts all the text behind the place where it begins, though it may stop before the end."""
 
-    text = HOSTILE[case]
-    assert seconds(text) <= 300 * seconds(
-        text[: len(text) // 32]
-    )  # if it grew with the square: 1,024
+    def __init__(self, counter):
+        super().__init__(strict=False)
+        self.counter = counter
+
+    def raw_decode(self, s, idx=0):
+        self.counter.add_steps(len(s) - idx)
+        return super().raw_decode(s, idx)
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_the_work_on_an_answer_grows_with_its_length_and_no_faster(case, monkeypatch):
+    counter = WorkCounter()
+    counter.watch_patterns(monkeypatch, cut_json)
+    decoder = CountedDecoder(counter)
+    for module in (cut_json, step_parser):
+        monkeypatch.setattr(module, "DECODER", decoder)
+
+    def count_steps(size):
+        text = HOSTILE[case](size)
+        return counter.count_steps(lambda: parse_step(text))
+
+    assert count_steps(32_000) < 12 * count_steps(4_000)  # if it grew with the square: 64
 
 
 @pytest.mark.parametrize("depth", [100, 190, 210, 945, 990, 5_000])

@@ -1,13 +1,19 @@
 """Tool calls found in a model's text, and text that is no call left as it is."""
 
 import json
-import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.filters.prompted_tools import (
+    call_scanner,
+    call_syntax,
+    code_scanner,
+    json_scanner,
+    tag_scanner,
+)
 from providers.filters.prompted_tools.call_scanner import CallScanner
 from providers.filters.prompted_tools.written_call import WrittenCall
 from providers.tests.filters.prompted_tools.call_texts import (
@@ -18,6 +24,7 @@ from providers.tests.filters.prompted_tools.call_texts import (
     PROSE,
     TOOLS,
 )
+from proxysite.testing.counted_work import WorkCounter
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=200)
 Items = list[str | tuple[str, Any]]
@@ -263,21 +270,29 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_twice_the_text_takes_about_twice_the_time(hostile: str) -> None:
-    def seconds(size: int) -> float:
-        text, scan = hostile * (size // len(hostile)), CallScanner(TOOLS)
-        began = time.process_time()
-        for start in range(0, size, 64):
-            scan.feed(text[start : start + 64])
-        scan.finish_text()
-        return time.process_time() - began
+def test_eight_times_the_text_takes_about_eight_times_the_work(
+    hostile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = WorkCounter()
+    modules = call_scanner, call_syntax, code_scanner, json_scanner, tag_scanner
+    counter.watch_patterns(monkeypatch, *modules)
 
-    small, large = min(seconds(10_000) for _ in range(3)), min(seconds(80_000) for _ in range(2))
-    assert large < 8 * small * 3 + 0.05  # were it quadratic, it would take 64 times as long
+    def count_steps(size: int) -> int:
+        text = hostile * (size // len(hostile))
+        pieces = [text[start : start + 8] for start in range(0, size, 8)]
+        return counter.count_steps(lambda: scan_pieces(pieces))
+
+    assert count_steps(2_400) < 10 * count_steps(300)  # the square would be 64 times as much
 
 
+def scan_pieces(pieces: list[str]) -> None:
+    scan = CallScanner(TOOLS)
+    for piece in pieces:
+        scan.feed(piece)
+    scan.finish_text()
+
+
+@pytest.mark.timeout(60)  # it takes a few seconds; the square of it would take hours
 def test_a_megabyte_is_no_hang() -> None:
-    began = time.process_time()
     for hostile in ("{", "<tool_call>", "`", '"', "\\", "<"):
         read_items(hostile * (1_000_000 // len(hostile)))
-    assert time.process_time() - began < 20

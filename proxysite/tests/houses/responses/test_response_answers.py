@@ -1,17 +1,19 @@
-"""Responses and Conversations by the official `openai` package, as it is, against a real process of
-ours.
-"""
+"""Answers and errors of the Responses API by the official `openai` package."""
 
-import asyncio
 import json
 
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import OpenAI
 from pydantic import BaseModel
 
-from proxysite.testing import speech, wait_until_true
-from proxysite.testing.upstream import CUT, DONE, Gate, send_reply, send_stream
+from proxysite.testing import speech
+from proxysite.testing.upstream import CUT, DONE, send_reply, send_stream
+from proxysite.tests.houses.responses.response_events import (
+    collect_events,
+    list_upstream_messages,
+    make_replies,
+)
 
 WEATHER = {
     "type": "function",
@@ -40,29 +42,6 @@ class City(BaseModel):
     people: int
 
 
-@pytest.fixture
-async def client(house, house_key, house_upstream):
-    async with AsyncOpenAI(base_url=f"{house.url}/v1", api_key=house_key, max_retries=0) as found:
-        yield found
-
-
-def said(upstream):
-    """What the upstream was told last, as pairs of role and content."""
-    return [
-        (message["role"], message.get("content"))
-        for message in upstream.last_exchange.request.json["messages"]
-    ]
-
-
-def words(*texts):
-    return [send_reply(speech.chat_completion(text)) for text in texts]
-
-
-async def heard(events):
-    return [event async for event in events]
-
-
-# --- answers --------------------------------------------------------------------------------------
 async def test_a_response_is_what_its_row_says_later(client, house_upstream):
     made = await client.responses.create(
         model="m", input="Hi", instructions="Be brief.", metadata={"a": "b"}
@@ -72,7 +51,7 @@ async def test_a_response_is_what_its_row_says_later(client, house_upstream):
         "completed",
         12,
     )
-    assert said(house_upstream) == [("system", "Be brief."), ("user", "Hi")]
+    assert list_upstream_messages(house_upstream) == [("system", "Be brief."), ("user", "Hi")]
     assert (await client.responses.retrieve(made.id)).to_dict() == made.to_dict()
     items = await client.responses.input_items.list(made.id)
     assert [item.content[0].text for item in items.data] == ["Hi"]
@@ -83,7 +62,7 @@ async def test_a_response_is_what_its_row_says_later(client, house_upstream):
 
 async def test_the_streaming_helper_puts_the_response_together(client):
     async with client.responses.stream(model="m", input="Hi") as events:
-        found = await heard(events)
+        found = await collect_events(events)
         whole = await events.get_final_response()
     assert [event.sequence_number for event in found] == list(range(len(found)))
     assert (
@@ -111,12 +90,12 @@ async def test_what_the_model_thought_is_told_as_text_or_as_a_summary(client, ho
         *speech.streamed_completion("Yes."),
     ]
     house_upstream.queue_scripts(*[send_stream(*thinking, DONE)] * 2)
-    events = await heard(await client.responses.create(model="m", input="Hi", stream=True))
+    events = await collect_events(await client.responses.create(model="m", input="Hi", stream=True))
     assert [event.delta for event in events if event.type == "response.reasoning_text.delta"] == [
         "Hm"
     ]
     assert events[-1].response.output[0].content[0].text == "Hm"
-    events = await heard(
+    events = await collect_events(
         await client.responses.create(
             model="m", input="Hi", stream=True, reasoning={"effort": "low", "summary": "auto"}
         )
@@ -131,7 +110,7 @@ async def test_what_the_model_thought_is_told_as_text_or_as_a_summary(client, ho
 
 @pytest.mark.parametrize("way", ["previous_response_id", "items"])
 async def test_a_function_is_called_and_its_result_heard(client, house_upstream, way):
-    house_upstream.queue_scripts(send_reply(CALLING), *words("Sunny."))
+    house_upstream.queue_scripts(send_reply(CALLING), *make_replies("Sunny."))
     first = await client.responses.create(
         model="m", input="Weather?", tools=[WEATHER], tool_choice="required"
     )
@@ -151,7 +130,7 @@ async def test_a_function_is_called_and_its_result_heard(client, house_upstream,
         given = {"input": [result], "previous_response_id": first.id}
     second = await client.responses.create(model="m", tools=[WEATHER], **given)
     assert second.output_text == "Sunny."
-    assert said(house_upstream) == [
+    assert list_upstream_messages(house_upstream) == [
         ("user", "Weather?"),
         ("assistant", None),
         ("tool", "25 degrees"),
@@ -164,7 +143,7 @@ async def test_a_function_is_called_and_its_result_heard(client, house_upstream,
 async def test_structured_output_is_parsed(client, house_upstream):
     text = json.dumps({"name": "Graz", "people": 300000})
     house_upstream.queue_scripts(
-        *words(text), send_stream(*speech.streamed_completion(text[:5], text[5:]), DONE)
+        *make_replies(text), send_stream(*speech.streamed_completion(text[:5], text[5:]), DONE)
     )
     whole = await client.responses.parse(model="m", input="Which city?", text_format=City)
     assert whole.output_parsed == City(name="Graz", people=300000)
@@ -195,116 +174,6 @@ async def test_input_tokens_are_counted_and_nobody_is_asked(client, house_upstre
     assert after.input_tokens > short.input_tokens
 
 
-# --- turns ----------------------------------------------------------------------------------------
-async def test_a_response_follows_another(client, house_upstream):
-    house_upstream.queue_scripts(*words("One.", "Two.", "Three."))
-    first = await client.responses.create(model="m", input="1", instructions="Count.")
-    second = await client.responses.create(model="m", input="2", previous_response_id=first.id)
-    await client.responses.create(model="m", input="3", previous_response_id=second.id, store=False)
-    assert said(house_upstream) == [
-        ("user", "1"), ("assistant", "One."), ("user", "2"), ("assistant", "Two."), ("user", "3")
-    ]  # fmt: skip
-
-
-async def test_a_conversation_and_its_items(client, house_upstream):
-    begun = [{"type": "message", "role": "user", "content": "I am Ann."}]
-    talk = await client.conversations.create(items=begun, metadata={"topic": "names"})
-    assert (await client.conversations.retrieve(talk.id)).metadata == {"topic": "names"}
-    assert (await client.conversations.update(talk.id, metadata={"topic": "n"})).metadata == {
-        "topic": "n"
-    }
-    house_upstream.queue_scripts(*words("Hello Ann."))
-    made = await client.responses.create(model="m", input="Hi", conversation=talk.id)
-    assert said(house_upstream) == [("user", "I am Ann."), ("user", "Hi")]
-    (more,) = (
-        await client.conversations.items.create(talk.id, items=[{"role": "user", "content": "Bye"}])
-    ).data
-    found = [item async for item in client.conversations.items.list(talk.id, order="asc", limit=2)]
-    assert [item.content[0].text for item in found] == ["I am Ann.", "Hi", "Hello Ann.", "Bye"]
-    assert (
-        await client.conversations.items.retrieve(made.output[0].id, conversation_id=talk.id)
-    ).role == "assistant"
-    await client.conversations.items.delete(more.id, conversation_id=talk.id)
-    with pytest.raises(openai.NotFoundError):
-        await client.conversations.items.retrieve(more.id, conversation_id=talk.id)
-    assert (await client.conversations.delete(talk.id)).deleted
-    with pytest.raises(openai.NotFoundError):
-        await client.responses.create(model="m", input="Hi", conversation=talk.id)
-    assert len(house_upstream.requests) == 1
-
-
-async def test_a_stored_completion(client):
-    question = [{"role": "user", "content": "Hello!"}]
-    made = await client.chat.completions.create(
-        model="m", messages=question, store=True, metadata={"run": "sdk"}
-    )
-    listed = [one.id async for one in client.chat.completions.list(metadata={"run": "sdk"})]
-    assert listed == [made.id]
-    found = await client.chat.completions.retrieve(made.id)
-    assert found.choices[0].message.content == "Hello there!"
-    asked = await client.chat.completions.messages.list(made.id)
-    assert [message.content for message in asked.data] == ["Hello!"]
-    assert (await client.chat.completions.update(made.id, metadata={"run": "b"})).metadata == {
-        "run": "b"
-    }
-    assert (await client.chat.completions.delete(made.id)).deleted
-    with pytest.raises(openai.NotFoundError):
-        await client.chat.completions.retrieve(made.id)
-
-
-# --- in the background ----------------------------------------------------------------------------
-async def test_a_background_response_goes_on_and_its_events_can_be_come_back_to(
-    client, house_upstream
-):
-    gate = Gate()
-    house_upstream.queue_scripts(
-        send_stream(*speech.content_chunks("Hel"), gate, *speech.streamed_completion("lo."), DONE)
-    )
-    before = []
-    async with await client.responses.create(
-        model="m", input="Hi", background=True, stream=True
-    ) as events:
-        async for event in events:
-            before.append(event)
-            if event.type == "response.output_text.delta":
-                break
-    made = before[0].response
-    assert (await client.responses.retrieve(made.id)).status == "in_progress"
-    last = before[-1].sequence_number
-    after = asyncio.create_task(
-        heard(await client.responses.retrieve(made.id, stream=True, starting_after=last))
-    )
-    gate.open()
-    numbers = [event.sequence_number for event in [*before, *await after]]
-    assert numbers == list(range(len(numbers)))
-    assert after.result()[-1].response.output_text == "Hello."
-    assert (await client.responses.retrieve(made.id)).status == "completed"
-    async with client.responses.stream(response_id=made.id, starting_after=last) as events:
-        assert [event.sequence_number async for event in events] == numbers[last + 1 :]
-
-
-async def test_a_background_response_is_polled_for(client):
-    made = await client.responses.create(model="m", input="Hi", background=True)
-    assert made.status == "queued"
-
-    async def done():
-        found = await client.responses.retrieve(made.id)
-        return found if found.status == "completed" else None
-
-    assert (await wait_until_true(done)).output_text == "Hello there!"
-
-
-async def test_a_background_response_is_cancelled(client, house_upstream):
-    house_upstream.queue_scripts(send_stream(*speech.content_chunks("Hel"), Gate()))
-    made = await client.responses.create(model="m", input="Hi", background=True)
-    exchange = await house_upstream.wait_for_request()
-    found = await client.responses.cancel(made.id)
-    assert found.status == "cancelled"
-    await exchange.wait_until_left()
-    assert (await client.responses.cancel(made.id)).status == "cancelled"
-
-
-# --- errors ---------------------------------------------------------------------------------------
 async def test_errors_are_of_the_packages_classes(client, house_upstream):
     ask = client.responses.create
     with pytest.raises(openai.NotFoundError) as caught:
@@ -329,7 +198,7 @@ async def test_errors_are_of_the_packages_classes(client, house_upstream):
 
 async def test_a_stream_that_breaks_ends_as_failed(client, house_upstream):
     house_upstream.queue_scripts(send_stream(*speech.content_chunks("Once"), CUT))
-    events = await heard(await client.responses.create(model="m", input="Hi", stream=True))
+    events = await collect_events(await client.responses.create(model="m", input="Hi", stream=True))
     assert events[-1].type == "response.failed"
     assert events[-1].response.error.code == "server_error"
     assert (await client.responses.retrieve(events[-1].response.id)).status == "failed"
