@@ -13,22 +13,6 @@ from proxysite.testing import speech
 from proxysite.testing.upstream import send_reply
 
 
-@pytest.fixture
-async def client(gateway, alice):
-    async with openai.AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
-    ) as found:
-        yield found
-
-
-@pytest.fixture
-async def stranger(gateway, mallory):
-    async with openai.AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key=mallory.key, max_retries=0
-    ) as found:
-        yield found
-
-
 def tokens(*texts):
     return sum(map(count_text, texts)) + MESSAGE_TOKENS * len(texts)
 

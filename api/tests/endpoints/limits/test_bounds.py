@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
-from api.tests.endpoints.test_background import all_written, asked, told
+from api.tests.endpoints.responses.background_responses import (
+    create_background_response,
+    read_events,
+    wait_for_stored_events,
+)
 from conversations.files import storage_quota
 from conversations.models import Conversation, Turn
 from providers.database.database_threads import run_in_thread
@@ -115,7 +119,7 @@ async def test_a_response_that_is_too_long_is_incomplete(gateway, upstream, alic
     answer = await gateway.send_request(
         "POST", "/v1/responses", alice.key, json={"model": "m", "input": "x", "stream": True}
     )
-    last = told(answer)[-1]
+    last = read_events(answer)[-1]
     assert (last["type"], last["response"]["incomplete_details"]) == (
         "response.incomplete",
         {"reason": "max_output_tokens"},
@@ -147,18 +151,18 @@ async def test_a_user_has_so_many_responses_in_the_background(gateway, upstream,
     upstream.set_default_script(
         send_stream(*speech.content_chunks("One"), gate, *speech.streamed_completion("."), DONE)
     )
-    answers = [await asked(gateway, alice) for _ in range(3)]
+    answers = [await create_background_response(gateway, alice) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert (answers[-1].error["type"], answers[-1].error["code"]) == (
         "requests",
         "rate_limit_exceeded",
     )
     assert int(answers[-1].headers["retry-after"]) >= 1
-    assert (await asked(gateway, mallory)).status == 200
+    assert (await create_background_response(gateway, mallory)).status == 200
     gate.open()
-    await all_written(gateway)
-    assert (await asked(gateway, alice)).status == 200
-    await all_written(gateway)
+    await wait_for_stored_events(gateway)
+    assert (await create_background_response(gateway, alice)).status == 200
+    await wait_for_stored_events(gateway)
 
 
 @pytest.mark.settings(BACKGROUND_PER_USER=1)
@@ -168,5 +172,5 @@ async def test_a_response_that_was_refused_takes_no_place(gateway, alice):
         assert (
             await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
         ).status == 404
-    assert (await asked(gateway, alice)).status == 200
-    await all_written(gateway)
+    assert (await create_background_response(gateway, alice)).status == 200
+    await wait_for_stored_events(gateway)
