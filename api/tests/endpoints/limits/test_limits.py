@@ -7,18 +7,13 @@ import json
 
 import pytest
 
+from api.tests.endpoints.limits.request_bodies import make_chat_body
 from proxysite.testing import rows, speech, wait_until_true
 from proxysite.testing.gateway import HELLO, build_raw_request, build_raw_request_head
 from proxysite.testing.upstream import DONE, build_event, encode_response_head, keep_silent
 
 LIMIT = 2**20  # BODY_LIMIT_BYTES of the tests
 CHAT = "/v1/chat/completions"
-
-
-def body_of(size):
-    """A valid body of exactly `size` bytes."""
-    empty = json.dumps({"model": "m", "messages": [{"role": "user", "content": ""}]}).encode()
-    return empty.replace(b'""', b'"%b"' % (b"x" * (size - len(empty))))
 
 
 def chunk_of(size):
@@ -51,7 +46,7 @@ async def test_a_client_that_asks_first_is_not_told_to_send_a_body_that_is_too_l
 
 
 async def test_a_client_that_asks_first_is_told_to_send_what_fits(gateway, upstream, alice):
-    data = body_of(500)
+    data = make_chat_body(500)
     async with gateway.open_bare_connection() as wire:
         await wire.send(
             build_raw_request_head(alice.key, len(data), headers="Expect: 100-continue\r\n")
@@ -83,7 +78,7 @@ async def test_a_body_that_does_not_announce_its_size_is_refused_when_it_grows_t
 
 @pytest.mark.parametrize("size", [LIMIT, 65_536, 65_537, 200_000])
 async def test_a_body_within_the_limit_passes(gateway, upstream, alice, size):
-    data = body_of(size)
+    data = make_chat_body(size)
     answer = await gateway.send_request(
         "POST", CHAT, alice.key, content=data, headers={"content-type": "application/json"}
     )
@@ -92,7 +87,7 @@ async def test_a_body_within_the_limit_passes(gateway, upstream, alice, size):
 
 
 async def test_a_body_in_small_chunks_passes(gateway, upstream, alice):
-    data = body_of(300)
+    data = make_chat_body(300)
     head_ = build_raw_request_head(alice.key, 0, headers="Transfer-Encoding: chunked\r\n").replace(
         b"Content-Length: 0\r\n", b""
     )
