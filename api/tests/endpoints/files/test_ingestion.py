@@ -2,19 +2,12 @@
 
 import pytest
 
-from conversations.files import file_storage
 from conversations.models import Document
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import wait_until_true
 
 TEXT = "".join(f"Paragraph {n} tells of the lighthouse keeper Ada{n}.\n\n" for n in range(100))
 BYTES = TEXT.encode()
-
-
-@pytest.fixture(autouse=True)
-def _empty_folder():
-    for path in file_storage.find_files_folder().iterdir():
-        path.unlink()
 
 
 async def upload(gateway, key, data=BYTES, name="notes.txt"):
