@@ -4,15 +4,15 @@ nobody.
 
 import pytest
 
+from api.tests.endpoints.whole_and_streamed import WHOLE_AND_STREAMED
 from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel
 from proxysite.testing.upstream import keep_silent, send_refusal
 
-STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 PROVIDER, MODEL = "x-proxysite-provider", "x-proxysite-model"
 
 
-@STREAMS
+@WHOLE_AND_STREAMED
 async def test_an_answer_names_whose_it_is(gateway, upstream, alice, second, streams):
     answer = await gateway.request_chat(alice.key, stream=streams)
     assert (answer.headers[PROVIDER], answer.headers[MODEL]) == ("fake", "upstream-model")
@@ -25,7 +25,7 @@ async def test_an_answer_names_whose_it_is(gateway, upstream, alice, second, str
     )
 
 
-@STREAMS
+@WHOLE_AND_STREAMED
 async def test_a_response_names_whose_it_is(gateway, upstream, alice, streams):
     body = {"model": "m", "input": "Hello!", "stream": streams}
     answer = await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
@@ -36,7 +36,7 @@ async def test_a_response_names_whose_it_is(gateway, upstream, alice, streams):
     )
 
 
-@STREAMS
+@WHOLE_AND_STREAMED
 async def test_an_error_names_nobody(gateway, upstream, alice, streams):
     upstream.queue_scripts(send_refusal(400))
     answer = await gateway.request_chat(alice.key, stream=streams)
@@ -61,7 +61,7 @@ async def test_names_beyond_ascii_are_percent_encoded(gateway, upstream, alice):
     assert answer.headers[MODEL] == "%E6%A8%A1%E5%9E%8B/v1"
 
 
-@STREAMS
+@WHOLE_AND_STREAMED
 @pytest.mark.settings(NAME_UPSTREAMS=False)
 async def test_an_operator_can_keep_the_names_back(gateway, upstream, alice, streams):
     answer = await gateway.request_chat(alice.key, stream=streams)
