@@ -1,57 +1,24 @@
 """/v1/conversations/search and export: one's own, found by words and taken away."""
 
 import json
-import uuid
 
-from conversations.models import (
-    Conversation,
-    ConversationKind,
-    Item,
-    Turn,
-    TurnEndpoint,
-    TurnStatus,
-)
-from conversations.search import item_search
+from conversations.models import ConversationKind
 from conversations.stored import conversation_export
+from conversations.tests.search.indexed_items import create_conversation
 from providers.database.database_threads import run_in_thread
 
-SEARCH, EXPORT = "/v1/conversations/search", "/v1/conversations/export"
+SEARCH = "/v1/conversations/search"
+EXPORT = "/v1/conversations/export"
 
 
-def conversation(person, *texts, **fields):
-    row = Conversation.objects.create(
-        user=person.user,
-        **{"kind": ConversationKind.OPEN, "title": "Birds", "last_number": 1, **fields},
-    )
-    turn = Turn.objects.create(
-        conversation=row,
-        user=person.user,
-        number=1,
-        endpoint=TurnEndpoint.CHAT,
-        status=TurnStatus.COMPLETED,
-    )
-    items = Item.objects.bulk_create(
-        Item(
-            public_id=f"msg_{uuid.uuid4().hex}",
-            conversation=row,
-            turn=turn,
-            type="message",
-            role="user",
-            text=text,
-            data={
-                "type": "message",
-                "role": "user",
-                "content": [{"type": "input_text", "text": text}],
-            },
-        )
-        for text in texts
-    )
-    item_search.add_items_to_index(person.user.pk, items)
-    return row, items
+async def create_messages(person, *texts, **fields):
+    """Create a conversation with these messages; return its row and its items."""
 
+    def create():
+        row = create_conversation(person.user, *texts, **{"title": "Birds", **fields})
+        return row, list(row.items.order_by("pk"))
 
-async def made(person, *texts, **fields):
-    return await run_in_thread(lambda: conversation(person, *texts, **fields))
+    return await run_in_thread(create)
 
 
 async def ask(gateway, person, path, **params):
@@ -59,7 +26,7 @@ async def ask(gateway, person, path, **params):
 
 
 async def test_a_hit_says_where_it_stands(gateway, alice):
-    row, (item, _) = await made(
+    row, (item, _) = await create_messages(
         alice,
         "Where do swallows go in 冬天?",
         "South.",
@@ -94,7 +61,7 @@ async def test_a_hit_says_where_it_stands(gateway, alice):
 
 
 async def test_pages_go_from_the_newest_to_the_oldest(gateway, alice):
-    _, items = await made(alice, *(f"bird {n}" for n in range(5)))
+    _, items = await create_messages(alice, *(f"bird {n}" for n in range(5)))
     ids, seen, before = [item.public_id for item in items][::-1], [], ""
     for _ in range(5):
         page = (await ask(gateway, alice, SEARCH, q="bird", limit=2, before=before)).json
@@ -106,7 +73,7 @@ async def test_pages_go_from_the_newest_to_the_oldest(gateway, alice):
 
 
 async def test_nobody_finds_or_takes_what_is_anothers(gateway, alice, mallory):
-    row, (item,) = await made(alice, "a secret bird")
+    row, (item,) = await create_messages(alice, "a secret bird")
     assert (await ask(gateway, mallory, SEARCH, q="bird")).json["data"] == []
     assert (await ask(gateway, mallory, EXPORT)).body == b""
     for path, theirs, unknown in (
@@ -142,7 +109,7 @@ async def test_no_text_breaks_the_search(gateway, alice, subtests):
     cases = ["'", '"', "a & b |", "%", "\\", "🙂", "x" * 500, "b " * 250, "字" * 500]
     for query in cases:
         with subtests.test(query=query):
-            await made(alice, "a bird")
+            await create_messages(alice, "a bird")
             answer = await ask(gateway, alice, SEARCH, q=query)
             assert answer.status == 200
             assert answer.json["data"] == []
@@ -160,9 +127,9 @@ async def test_no_key_no_answer(gateway, alice):
 
 
 async def test_all_of_ones_own_is_exported(gateway, alice, mallory):
-    await made(alice, "one", "two")
-    thread, _ = await made(alice, "three", kind=ConversationKind.THREAD)
-    await made(mallory, "four")
+    await create_messages(alice, "one", "two")
+    thread, _ = await create_messages(alice, "three", kind=ConversationKind.THREAD)
+    await create_messages(mallory, "four")
     answer = await gateway.send_request(
         "GET", EXPORT, alice.key, headers={"accept": "application/jsonl"}
     )
@@ -188,7 +155,7 @@ async def test_all_of_ones_own_is_exported(gateway, alice, mallory):
 
 async def test_an_export_longer_than_one_piece_is_whole(gateway, alice, monkeypatch):
     monkeypatch.setattr(conversation_export, "PIECE_BYTES", 500)
-    await made(alice, *(f"bird {n}" for n in range(100)))
+    await create_messages(alice, *(f"bird {n}" for n in range(100)))
     answer = await ask(gateway, alice, EXPORT)
     assert answer.body.count(b"\n") == 102
 

@@ -9,7 +9,13 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from api.tests.endpoints.test_remembering import assistant, item_rows, told, turn_rows, user, words
+from api.tests.endpoints.chat_messages import (
+    answer_texts,
+    assistant_message,
+    get_sent_messages,
+    user_message,
+)
+from api.tests.endpoints.conversations.turns import list_items, list_turns
 from conversations import retention
 from conversations.history import finish_turn
 from conversations.models import Conversation, Turn
@@ -22,7 +28,7 @@ CALLING = speech.chat_completion(None, message={"tool_calls": [CALL]}, finish="t
 RESULT = {"role": "tool", "tool_call_id": "call_0", "content": "25 degrees"}
 
 
-async def chat(gateway, alice, *messages, **more):
+async def send_chat(gateway, alice, *messages, **more):
     return await gateway.request_chat(
         alice.key, messages=list(messages), conversation_id="c", **more
     )
@@ -31,29 +37,34 @@ async def chat(gateway, alice, *messages, **more):
 async def test_who_asks_the_last_question_again_gets_another_answer_in_its_place(
     gateway, upstream, alice
 ):
-    upstream.queue_scripts(*words("One.", "Two.", "Zwei.", "Three."))
-    said = [user("1")]
-    said.append(assistant((await chat(gateway, alice, *said)).text))
-    said.append(user("2"))
-    await chat(gateway, alice, *said)
-    await chat(
+    upstream.queue_scripts(*answer_texts("One.", "Two.", "Zwei.", "Three."))
+    said = [user_message("1")]
+    said.append(assistant_message((await send_chat(gateway, alice, *said)).text))
+    said.append(user_message("2"))
+    await send_chat(gateway, alice, *said)
+    await send_chat(
         gateway, alice, *said
     )  # a client that repeats everything, and asks for another answer
-    assert told(upstream) == said
-    await chat(gateway, alice, user("3"))
-    assert told(upstream) == [*said, assistant("Zwei."), user("3")]
-    assert [row.is_replaced for row in await turn_rows()] == [False, True, False, False]
+    assert get_sent_messages(upstream) == said
+    await send_chat(gateway, alice, user_message("3"))
+    assert get_sent_messages(upstream) == [*said, assistant_message("Zwei."), user_message("3")]
+    assert [row.is_replaced for row in await list_turns()] == [False, True, False, False]
 
 
 async def test_who_changes_an_older_question_goes_on_from_there(gateway, upstream, alice):
-    upstream.queue_scripts(*words("One.", "Two.", "Three.", "Deux.", "Quatre."))
-    said = [user("1"), assistant("One.")]
+    upstream.queue_scripts(*answer_texts("One.", "Two.", "Three.", "Deux.", "Quatre."))
+    said = [user_message("1"), assistant_message("One.")]
     for text in ("1", "2", "3"):
-        await chat(gateway, alice, user(text))
-    await chat(gateway, alice, *said, user("2b"))
-    assert told(upstream) == [*said, user("2b")]
-    await chat(gateway, alice, user("4"))
-    assert told(upstream) == [*said, user("2b"), assistant("Deux."), user("4")]
+        await send_chat(gateway, alice, user_message(text))
+    await send_chat(gateway, alice, *said, user_message("2b"))
+    assert get_sent_messages(upstream) == [*said, user_message("2b")]
+    await send_chat(gateway, alice, user_message("4"))
+    assert get_sent_messages(upstream) == [
+        *said,
+        user_message("2b"),
+        assistant_message("Deux."),
+        user_message("4"),
+    ]
 
 
 async def test_a_history_longer_than_the_window_is_still_recognised(
@@ -64,13 +75,13 @@ async def test_a_history_longer_than_the_window_is_still_recognised(
     upstream.set_default_script(send_reply(speech.chat_completion("x" * 200)))
     said = []
     for number in range(12):
-        said.append(user(f"{number:03} " + "y" * 200))
-        said.append(assistant((await chat(gateway, alice, *said)).text))
-    assert len(await item_rows()) == 24
+        said.append(user_message(f"{number:03} " + "y" * 200))
+        said.append(assistant_message((await send_chat(gateway, alice, *said)).text))
+    assert len(await list_items()) == 24
 
 
 async def test_an_answer_of_a_tool_needs_its_call(gateway, upstream, alice):
-    refused = await chat(gateway, alice, RESULT)
+    refused = await send_chat(gateway, alice, RESULT)
     assert (refused.status, refused.error["code"], len(upstream.requests)) == (
         400,
         "call_not_found",
@@ -82,39 +93,46 @@ async def test_an_answer_of_a_tool_needs_its_call(gateway, upstream, alice):
 async def test_the_turn_whose_call_is_answered_is_told_whatever_the_window(
     gateway, upstream, provider, alice
 ):
-    upstream.queue_scripts(send_reply(CALLING), *words("Sunny."))
-    question = user("Weather? " + "y" * 4_000)
-    await chat(gateway, alice, question)
+    upstream.queue_scripts(send_reply(CALLING), *answer_texts("Sunny."))
+    question = user_message("Weather? " + "y" * 4_000)
+    await send_chat(gateway, alice, question)
     await run_in_thread(lambda: provider.models.update(context_window=500))
     await gateway.reload_rows()
-    await chat(gateway, alice, RESULT)
-    assert [message["role"] for message in told(upstream)] == ["user", "assistant", "tool"]
+    await send_chat(gateway, alice, RESULT)
+    assert [message["role"] for message in get_sent_messages(upstream)] == [
+        "user",
+        "assistant",
+        "tool",
+    ]
 
 
 async def test_an_id_that_comes_again_answers_the_latest_call_only(gateway, upstream, alice):
     upstream.queue_scripts(
-        send_reply(CALLING), *words("All right."), send_reply(CALLING), *words("Sunny.", "Bye.")
+        send_reply(CALLING),
+        *answer_texts("All right."),
+        send_reply(CALLING),
+        *answer_texts("Sunny.", "Bye."),
     )
     for message in (
-        user("Weather?"),
-        user("Never mind."),
-        user("Weather after all?"),
+        user_message("Weather?"),
+        user_message("Never mind."),
+        user_message("Weather after all?"),
         RESULT,
-        user("Thanks."),
+        user_message("Thanks."),
     ):
-        await chat(gateway, alice, message)
-    roles = [message["role"] for message in told(upstream)]
+        await send_chat(gateway, alice, message)
+    roles = [message["role"] for message in get_sent_messages(upstream)]
     assert roles == ["user", "user", "assistant", "user", "assistant", "tool", "assistant", "user"]
 
 
 async def test_a_result_goes_right_behind_its_call_though_something_was_said_in_between(
     gateway, upstream, alice
 ):
-    upstream.queue_scripts(send_reply(CALLING), *words("Wait.", "Sunny."))
-    await chat(gateway, alice, user("Weather?"))
-    await chat(gateway, alice, user("Hurry."))
-    await chat(gateway, alice, RESULT)
-    assert [message["role"] for message in told(upstream)] == [
+    upstream.queue_scripts(send_reply(CALLING), *answer_texts("Wait.", "Sunny."))
+    await send_chat(gateway, alice, user_message("Weather?"))
+    await send_chat(gateway, alice, user_message("Hurry."))
+    await send_chat(gateway, alice, RESULT)
+    assert [message["role"] for message in get_sent_messages(upstream)] == [
         "user",
         "assistant",
         "tool",
@@ -127,16 +145,20 @@ async def test_a_question_that_was_never_answered_and_is_asked_again_is_told_onc
     gateway, upstream, alice
 ):
     gate = Gate()
-    upstream.queue_scripts(send_stream(gate), *words("Hello.", "Well."))
-    leaving = asyncio.create_task(chat(gateway, alice, user("Hi")))
+    upstream.queue_scripts(send_stream(gate), *answer_texts("Hello.", "Well."))
+    leaving = asyncio.create_task(send_chat(gateway, alice, user_message("Hi")))
     await upstream.wait_for_request()
     leaving.cancel()
     await wait_until_true(
         lambda: run_in_thread(lambda: Turn.objects.filter(status="incomplete").exists())
     )
-    await chat(gateway, alice, user("Hi"))
-    await chat(gateway, alice, user("more"))
-    assert told(upstream) == [user("Hi"), assistant("Hello."), user("more")]
+    await send_chat(gateway, alice, user_message("Hi"))
+    await send_chat(gateway, alice, user_message("more"))
+    assert get_sent_messages(upstream) == [
+        user_message("Hi"),
+        assistant_message("Hello."),
+        user_message("more"),
+    ]
     gate.open()
 
 
@@ -167,16 +189,16 @@ async def test_a_turn_the_database_did_not_take_is_written_when_it_is_back(
         finish(finished)
 
     monkeypatch.setattr("conversations.history.finish_turn.write_turn_outcome", failing)
-    upstream.queue_scripts(*words("One.", "Two."))
-    assert (await chat(gateway, alice, user("1"))).status == 503
+    upstream.queue_scripts(*answer_texts("One.", "Two."))
+    assert (await send_chat(gateway, alice, user_message("1"))).status == 503
     away.set()
-    assert (await chat(gateway, alice, user("2"))).status == 200
-    rows = await turn_rows()
+    assert (await send_chat(gateway, alice, user_message("2"))).status == 200
+    rows = await list_turns()
     assert [(row.status, (row.error or {}).get("code")) for row in rows] == [
         ("incomplete", "database_unavailable"),
         ("completed", None),
     ]
-    assert [item.text for item in await item_rows()] == ["1", "One.", "2", "Two."]
+    assert [item.text for item in await list_items()] == ["1", "One.", "2", "Two."]
 
 
 async def test_a_conversation_does_not_expire_while_its_turn_runs(gateway, upstream, alice):
@@ -184,7 +206,9 @@ async def test_a_conversation_does_not_expire_while_its_turn_runs(gateway, upstr
     upstream.queue_scripts(
         send_stream(*speech.content_chunks("One"), gate, *speech.streamed_completion("."), DONE)
     )
-    async with gateway.open_stream(alice.key, messages=[user("1")], session_id="s") as reading:
+    async with gateway.open_stream(
+        alice.key, messages=[user_message("1")], session_id="s"
+    ) as reading:
         await reading.read_until("One")
         await run_in_thread(
             lambda: Conversation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -192,7 +216,7 @@ async def test_a_conversation_does_not_expire_while_its_turn_runs(gateway, upstr
         assert await run_in_thread(retention.delete_all_expired) == (0, 0)
         gate.open()
         assert (await reading.read_rest()).is_complete
-    assert [row.status for row in await turn_rows()] == ["completed"]
+    assert [row.status for row in await list_turns()] == ["completed"]
     (row,) = await run_in_thread(lambda: list(Conversation.objects.all()))
     assert row.expires_at > timezone.now()
 
@@ -219,7 +243,7 @@ async def test_a_thread_that_another_goes_on_from_does_not_expire_before_it(
 
 async def test_what_failed_makes_no_branch(gateway, upstream, alice):
     upstream.queue_scripts(
-        *words("One."), send_reply({"error": {"message": "No."}}, 400), *words("Two.")
+        *answer_texts("One."), send_reply({"error": {"message": "No."}}, 400), *answer_texts("Two.")
     )
     body = {"model": "m", "input": "1"}
     first = (await gateway.send_request("POST", "/v1/responses", alice.key, json=body)).json["id"]
@@ -258,7 +282,7 @@ async def test_a_long_system_prompt_that_comes_each_time_leaves_room_for_what_wa
         "content": "You are a guide.\n\n" + "The tower of the town is old and high. " * 1_000,
     }
     for number in range(3):
-        await chat(gateway, alice, long, user(str(number)))
-    system, *said = told(upstream)
+        await send_chat(gateway, alice, long, user_message(str(number)))
+    system, *said = get_sent_messages(upstream)
     assert [message["content"] for message in said] == ["0", "Yes.", "1", "Yes.", "2"]
     assert len(system["content"]) < 16_000
