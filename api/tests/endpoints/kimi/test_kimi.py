@@ -4,10 +4,10 @@ tokens and chats.
 
 import pytest
 
+from api.tests.endpoints.kimi.kimi_provider import create_kimi_provider
 from providers.database.database_threads import run_in_thread
 from providers.models import ModelAlias
 from providers.tests.kimi_site import (
-    Site,
     cmpl,
     framed,
     frames,
@@ -29,17 +29,11 @@ FOUND = {
 }
 
 
-@pytest.fixture(params=["kimi_web", "kimi_rest"])
-def kind(request):
-    return request.param
-
-
 @pytest.fixture
 async def provider(upstream, transactional_db, kind):
     def make():
-        fields = {"kind": kind, "native_tools": False, "reports_usage": False}
-        row = rows.create_provider(upstream.url, models=(), **fields)
-        rows.create_model(row, "m", "SCENARIO_K2D5", capabilities=CAPABILITIES[kind], search="on")
+        fields = {"capabilities": CAPABILITIES[kind], "search": "on"}
+        row = create_kimi_provider(upstream.url, kind, **fields)
         ModelAlias.objects.create(alias="m-nosearch", public_id="m", search="off")
         return row
 
@@ -52,32 +46,25 @@ async def token(provider):
     return row
 
 
-@pytest.fixture
-async def site(upstream, kind):
-    found = Site(kind)
-    upstream.set_default_script(found)
-    return found
-
-
-def says(kind, *texts):
+def send_texts(kind, *texts):
     return web_says(*texts) if kind == "kimi_web" else rest_says(*texts)
 
 
-def begins(kind, *pieces):
+def send_half(kind, *pieces):
     """An answer that says "Half of" and goes on with `pieces`, which end it."""
     if kind == "kimi_web":
         return frames(*map(framed, web_events("Half of")[:-1]), *pieces)
     return send_stream(cmpl("Half of"), *pieces)
 
 
-def fails(kind, code, status):
+def send_failure(kind, code, status):
     name = "code" if kind == "kimi_web" else "error_type"
     return send_reply({name: code, "message": "No."}, status)
 
 
 async def test_the_whole_answer_is_the_streamed_one_and_no_chat_is_left(gateway, site, kind, alice):
     texts = ("Grüß ", "Gott ", "🙂", " – it is so.")
-    site.turns.extend(says(kind, *texts) for _ in range(2))
+    site.turns.extend(send_texts(kind, *texts) for _ in range(2))
     whole = await gateway.request_chat(alice.key)
     streamed = await gateway.request_chat(alice.key, stream=True)
     assert (whole.status, streamed.status) == (200, 200)
@@ -155,7 +142,7 @@ async def test_sources_reach_the_caller_as_annotations(gateway, site, kind, alic
 async def test_a_token_that_is_refused_gets_its_strike_and_another_answers(
     gateway, three, site, kind, alice
 ):
-    script = fails(kind, "auth.token.invalid", 401)
+    script = send_failure(kind, "auth.token.invalid", 401)
     site.turns.append(script)
     answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.text) == (200, "Hello there!")
@@ -166,7 +153,7 @@ async def test_a_token_that_is_refused_gets_its_strike_and_another_answers(
 async def test_a_token_that_streams_already_rests_and_another_answers(
     gateway, three, site, kind, alice
 ):
-    site.turns.append(fails(kind, "chat.user_stream_pushing", 409))
+    site.turns.append(send_failure(kind, "chat.user_stream_pushing", 409))
     answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.text) == (200, "Hello there!")
     found = [await gateway.read_token_row(row) for row in three]
@@ -183,7 +170,7 @@ async def test_a_captcha_is_the_sites_trouble_and_no_strike(gateway, token, upst
 
 
 async def test_what_breaks_in_the_middle_ends_in_an_error_and_no_done(gateway, site, kind, alice):
-    site.turns.append(begins(kind, END))
+    site.turns.append(send_half(kind, END))
     answer = await gateway.request_chat(alice.key, stream=True)
     assert answer.text == "Half of"
     assert answer.stream_error["code"] == "upstream_disconnected"
@@ -191,7 +178,7 @@ async def test_what_breaks_in_the_middle_ends_in_an_error_and_no_done(gateway, s
 
 
 async def test_a_chat_is_deleted_when_the_caller_leaves(gateway, site, kind, alice):
-    site.turns.append(begins(kind, Gate()))
+    site.turns.append(send_half(kind, Gate()))
     async with gateway.open_stream(alice.key) as reading:
         await reading.read_until("Half of")
         await reading.leave_early()
