@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
+from api.tests.endpoints.whole_and_streamed import WHOLE_AND_STREAMED
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
 from proxysite.testing.gateway import build_raw_request
 from proxysite.testing.upstream import Upstream, keep_silent
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=60)
-STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ CERTIFICATES = {
 }
 
 
-@STREAMS
+@WHOLE_AND_STREAMED
 @pytest.mark.parametrize("kind", CERTIFICATES)
 async def test_a_certificate_that_proves_nothing_is_refused(
     trusted, gateway, serve, alice, token, kind, streams
