@@ -1,50 +1,22 @@
 """A pool of which most tokens are dead answers whenever one token can; nobody else pays for it."""
 
-import asyncio
 import random
 from collections import Counter
 
 import pytest
 
+from api.tests.endpoints.failover.half_dead_tokens import (
+    add_tokens,
+    answer_by_token,
+    count_requests_by_token,
+    send_many_requests,
+)
 from providers.database.database_threads import run_in_thread
-from providers.models import ChatModel
 from proxysite.testing import rows, wait_until_true
 from proxysite.testing.upstream import answer_honestly, send_refusal
 from tokens.models import UpstreamToken
 
-POISON = [{"role": "user", "content": "a prompt that makes the engine crash"}]
-
-
-def asked(upstream):
-    """How often each token was shown to the upstream."""
-    return Counter(one.bearer_token for one in upstream.requests)
-
-
-def by_token(behaviour, otherwise=None):
-    """A script that treats each token as `behaviour` (bearer -> script) says."""
-
-    async def script(exchange):
-        await behaviour.get(exchange.request.bearer_token, otherwise or answer_honestly("Hello"))(
-            exchange
-        )
-
-    return script
-
-
-async def ask_all(gateway, key, requests, in_parallel):
-    """Statuses of so many requests."""
-    places = asyncio.Semaphore(in_parallel)
-
-    async def one():
-        async with places:
-            return (await gateway.request_chat(key)).status
-
-    return await asyncio.gather(*(one() for _ in range(requests)))
-
-
-async def add_tokens(gateway, provider, *secrets):
-    await run_in_thread(rows.create_tokens, provider, *secrets)
-    await gateway.reload_rows()
+CRASHING_MESSAGES = [{"role": "user", "content": "a prompt that makes the engine crash"}]
 
 
 # --- failover goes on while it is cheap -----------------------------------------------------------
@@ -53,10 +25,10 @@ async def test_a_request_goes_on_past_limited_tokens_to_one_that_answers(
 ):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 6)))
     limited = send_refusal(429, retry_after="1800")
-    upstream.set_default_script(by_token({f"sk-up-{n}": limited for n in (1, 2, 3)}))
+    upstream.set_default_script(answer_by_token({f"sk-up-{n}": limited for n in (1, 2, 3)}))
     answer = await gateway.request_chat(alice.key)
     assert answer.status == 200
-    assert sum(asked(upstream).values()) == 4
+    assert sum(count_requests_by_token(upstream).values()) == 4
 
 
 @pytest.mark.settings(MAX_TOKENS_TRIED=4)
@@ -65,7 +37,7 @@ async def test_a_request_that_gave_up_says_so_and_the_next_one_is_answered(
 ):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 8)))
     upstream.set_default_script(
-        by_token({f"sk-up-{n}": send_refusal(429, retry_after="1800") for n in range(1, 6)})
+        answer_by_token({f"sk-up-{n}": send_refusal(429, retry_after="1800") for n in range(1, 6)})
     )
     answer = await gateway.request_chat(alice.key)
     assert (answer.status, answer.error["code"]) == (503, "no_token_answered")
@@ -81,11 +53,11 @@ async def test_a_request_that_gave_up_says_so_and_the_next_one_is_answered(
 async def test_one_good_token_of_five_answers_everybody(gateway, upstream, alice, provider, status):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 6)))
     upstream.set_default_script(
-        by_token({"sk-up-4": answer_honestly("Hello")}, send_refusal(status))
+        answer_by_token({"sk-up-4": answer_honestly("Hello")}, send_refusal(status))
     )
-    statuses = await ask_all(gateway, alice.key, 100, 100)
+    statuses = await send_many_requests(gateway, alice.key, 100, 100)
     assert Counter(statuses)[200] >= 99
-    statuses = await ask_all(gateway, alice.key, 50, 10)
+    statuses = await send_many_requests(gateway, alice.key, 50, 10)
     assert Counter(statuses) == {200: 50}
     after = await run_in_thread(lambda: list(UpstreamToken.objects.values_list("state", flat=True)))
     if status >= 500:
@@ -95,10 +67,10 @@ async def test_one_good_token_of_five_answers_everybody(gateway, upstream, alice
 async def test_a_token_that_alone_fails_is_left_alone_for_a_growing_time(
     gateway, upstream, alice, three, token
 ):
-    upstream.set_default_script(by_token({"sk-up-1": send_refusal(500)}))
+    upstream.set_default_script(answer_by_token({"sk-up-1": send_refusal(500)}))
     for _ in range(12):
         assert (await gateway.request_chat(alice.key)).status == 200
-    assert asked(upstream)["sk-up-1"] == 1
+    assert count_requests_by_token(upstream)["sk-up-1"] == 1
     after = await gateway.read_token_row(token)
     assert (after.state, after.strikes, after.has_cooldown) == ("failing", 0, True)
     assert after.reason.startswith("failing: ")
@@ -109,7 +81,7 @@ async def test_a_token_that_alone_fails_is_left_alone_for_a_growing_time(
 async def test_a_token_that_failed_is_used_again_once_it_answers(
     gateway, upstream, alice, three, token
 ):
-    upstream.set_default_script(by_token({"sk-up-1": send_refusal(500)}))
+    upstream.set_default_script(answer_by_token({"sk-up-1": send_refusal(500)}))
     for _ in range(4):
         assert (await gateway.request_chat(alice.key)).status == 200
     assert (await gateway.read_token_row(token)).state == "failing"
@@ -135,11 +107,14 @@ async def test_prompts_that_crash_the_upstream_shut_it_for_nobody_else(
 
     upstream.set_default_script(script)
     for _ in range(12):
-        assert (await gateway.request_chat(mallory.key, messages=POISON)).status in (502, 503)
+        assert (await gateway.request_chat(mallory.key, messages=CRASHING_MESSAGES)).status in (
+            502,
+            503,
+        )
         assert (await gateway.request_chat(alice.key)).status == 200
     assert gateway.blocked_seconds() is None
     for _ in range(12):  # and with nobody else's requests in between
-        await gateway.request_chat(mallory.key, messages=POISON)
+        await gateway.request_chat(mallory.key, messages=CRASHING_MESSAGES)
     assert (await gateway.request_chat(alice.key)).status == 200
 
 
@@ -154,7 +129,7 @@ async def test_one_request_counts_once_however_often_it_was_tried(gateway, upstr
 async def test_an_outage_is_not_multiplied_and_touches_no_token(gateway, upstream, alice, provider):
     await add_tokens(gateway, provider, *(f"sk-up-{n}" for n in range(2, 31)))
     upstream.set_default_script(send_refusal(503))
-    statuses = await ask_all(gateway, alice.key, 500, 50)
+    statuses = await send_many_requests(gateway, alice.key, 500, 50)
     assert set(statuses) <= {502, 503}
     assert len(upstream.requests) <= 1.2 * 500
     assert gateway.blocked_seconds() is not None
@@ -168,7 +143,7 @@ async def test_an_outage_is_not_multiplied_and_touches_no_token(gateway, upstrea
 @pytest.mark.settings(BREAKER_SECONDS=0.2)
 async def test_after_an_outage_all_are_answered_again(gateway, upstream, alice, three):
     upstream.set_default_script(send_refusal(503))
-    await ask_all(gateway, alice.key, 30, 10)
+    await send_many_requests(gateway, alice.key, 30, 10)
     assert gateway.is_breaker_open()
     upstream.set_default_script(answer_honestly("Hello"))
 
@@ -176,7 +151,7 @@ async def test_after_an_outage_all_are_answered_again(gateway, upstream, alice, 
         return (await gateway.request_chat(alice.key)).status == 200
 
     await wait_until_true(is_back, 5)
-    assert Counter(await ask_all(gateway, alice.key, 30, 10)) == {200: 30}
+    assert Counter(await send_many_requests(gateway, alice.key, 30, 10)) == {200: 30}
 
 
 async def test_a_limit_of_the_organization_rests_the_provider_not_one_token_after_the_other(
@@ -234,67 +209,13 @@ async def test_a_pool_with_three_quarters_dead_tokens_answers_nearly_everybody(
         await dead.get(bearer, send_refusal(500) if fails else answer_honestly("Hello"))(exchange)
 
     upstream.set_default_script(script)
-    first = Counter(await ask_all(gateway, alice.key, 100, 100))
+    first = Counter(await send_many_requests(gateway, alice.key, 100, 100))
     assert first[200] >= 90, first  # nothing is known of any token yet
-    then = Counter(await ask_all(gateway, alice.key, 400, 50))
+    then = Counter(await send_many_requests(gateway, alice.key, 400, 50))
     assert then[200] >= 399, then
     often = {
-        bearer: times for bearer, times in asked(upstream).items() if bearer in dead and times > 3
+        bearer: times
+        for bearer, times in count_requests_by_token(upstream).items()
+        if bearer in dead and times > 3
     }
     assert not often
-
-
-# --- several providers of one model ---------------------------------------------------------------
-async def test_another_token_of_the_provider_is_asked_before_another_provider(
-    gateway, upstream, alice, three, second
-):
-    other, _ = second
-    upstream.queue_scripts(send_refusal(500))
-    assert (await gateway.request_chat(alice.key)).status == 200
-    assert (len(upstream.requests), len(other.requests)) == (2, 0)
-    upstream.set_default_script(send_refusal(500))
-    assert (await gateway.request_chat(alice.key)).status == 200
-    assert len(other.requests) == 1
-
-
-@pytest.mark.parametrize(("window", "status"), [(4_000, 400), (None, 200), (64_000, 200)])
-async def test_a_request_that_is_too_long_goes_to_a_model_with_a_larger_window(
-    gateway, upstream, alice, three, second, window, status
-):
-    other, row = second
-
-    def set_windows():
-        ChatModel.objects.exclude(provider=row).update(context_window=8_000)
-        ChatModel.objects.filter(provider=row).update(context_window=window)
-
-    await run_in_thread(set_windows)
-    await gateway.reload_rows()
-    upstream.set_default_script(send_refusal(400, code="context_length_exceeded"))
-    answer = await gateway.request_chat(alice.key)
-    assert answer.status == status
-    assert (len(upstream.requests), len(other.requests)) == (1, int(status == 200))
-    if status == 400:
-        assert answer.error["code"] == "context_length_exceeded"
-
-
-@pytest.mark.settings(BREAKER_SECONDS=60, BREAKER_FAILURES=3)
-async def test_a_model_that_fails_shuts_its_provider_for_no_other_model(
-    gateway, upstream, alice, three, provider
-):
-    await run_in_thread(rows.create_model, provider, "broken", "broken-upstream")
-    await gateway.reload_rows()
-
-    async def script(exchange):
-        await (
-            send_refusal(503)
-            if b"broken-upstream" in exchange.request.body
-            else answer_honestly("Hello")
-        )(exchange)
-
-    upstream.set_default_script(script)
-    for _ in range(6):
-        await gateway.request_chat(alice.key, model="broken")
-    assert (await gateway.request_chat(alice.key, model="broken")).error[
-        "code"
-    ] == "provider_unavailable"
-    assert (await gateway.request_chat(alice.key)).status == 200
