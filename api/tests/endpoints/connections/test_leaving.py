@@ -8,6 +8,7 @@ import struct
 
 import pytest
 
+from api.tests.endpoints.whole_and_streamed import WHOLE_AND_STREAMED
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, speech, wait_until_true
 from proxysite.testing.gateway import build_raw_request, build_raw_request_head
@@ -21,7 +22,6 @@ from proxysite.testing.upstream import (
     send_stream,
 )
 
-STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 PROMISED_SECONDS = 1.0
 WAYS = ["closes", "resets"]
 
@@ -53,7 +53,7 @@ async def abandoned(gateway, token):
     return row
 
 
-@STREAMS
+@WHOLE_AND_STREAMED
 @pytest.mark.parametrize("how", WAYS)
 async def test_while_the_upstream_has_not_answered(gateway, upstream, alice, token, streams, how):
     upstream.queue_scripts(keep_silent)
@@ -66,7 +66,7 @@ async def test_while_the_upstream_has_not_answered(gateway, upstream, alice, tok
     assert [attempt["outcome"] for attempt in row.attempts] == ["abandoned"]
 
 
-@STREAMS
+@WHOLE_AND_STREAMED
 async def test_while_the_upstream_has_sent_its_head_only(gateway, upstream, alice, token, streams):
     upstream.queue_scripts(
         send_pieces(encode_response_head(200, {"content-type": "text/event-stream"}), upstream.gate)
@@ -190,7 +190,7 @@ async def test_before_the_body_is_whole_there_is_no_request_yet(gateway, upstrea
     assert await rows.read_usage_records() == []
 
 
-@STREAMS
+@WHOLE_AND_STREAMED
 async def test_while_the_row_is_being_written(gateway, upstream, alice, ledger_lock, streams):
     async with ledger_lock, gateway.open_bare_connection() as wire:
         await wire.send(build_raw_request(alice.key, stream=streams))
