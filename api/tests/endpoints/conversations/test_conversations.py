@@ -3,10 +3,8 @@
 from datetime import timedelta
 from itertools import product
 
-import openai
 import pytest
 from django.utils import timezone
-from openai import AsyncOpenAI
 
 from api.tests.endpoints.conversations.conversation_requests import (
     HELLO,
@@ -21,7 +19,6 @@ from providers.database.database_threads import run_in_thread
 UNKNOWN = f"conv_{'0' * 32}"
 
 
-# --- conversations --------------------------------------------------------------------------------
 async def test_a_conversation_is_opened_read_changed_and_deleted(gateway, alice):
     found = await create_conversation(gateway, alice.key, metadata={"topic": "Graz"})
     assert found.keys() == {"id", "object", "created_at", "metadata"}
@@ -263,37 +260,3 @@ async def test_other_methods_are_refused(gateway, alice):
         assert (
             await gateway.send_request(method, f"/v1/conversations{path}", alice.key)
         ).status == 405
-
-
-# --- the official client --------------------------------------------------------------------------
-async def test_the_official_client_keeps_a_conversation(gateway, alice):
-    async with AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key=alice.key, max_retries=0
-    ) as client:
-        made = await client.conversations.create(metadata={"topic": "Graz"}, items=[HELLO])
-        assert made.metadata == {"topic": "Graz"}
-        assert await client.conversations.retrieve(made.id) == made
-        assert (await client.conversations.update(made.id, metadata={"a": "b"})).metadata == {
-            "a": "b"
-        }
-        image = {"type": "input_image", "image_url": "https://example.org/a.png", "detail": "auto"}
-        added = await client.conversations.items.create(
-            made.id,
-            items=[{"role": "user", "content": [image]}],
-            include=["message.input_image.image_url"],
-        )
-        assert added.data[0].content[0].image_url == "https://example.org/a.png"
-        pages = client.conversations.items.list(made.id, limit=1, order="asc")
-        seen = [item async for item in pages]
-        assert [type(item).__name__ for item in seen] == ["Message", "Message"]
-        assert seen[0].content[0].text == "Hello!"
-        assert (
-            await client.conversations.items.retrieve(seen[0].id, conversation_id=made.id)
-            == seen[0]
-        )
-        left = await client.conversations.items.delete(seen[0].id, conversation_id=made.id)
-        assert (left.id, left.object) == (made.id, "conversation")
-        assert (await client.conversations.delete(made.id)).deleted
-        with pytest.raises(openai.NotFoundError) as caught:
-            await client.conversations.retrieve(made.id)
-        assert caught.value.code == "conversation_not_found"
