@@ -15,16 +15,20 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from conversations.models import Conversation, Item
+from conversations.models import (
+    Conversation,
+    Item,
+)
 from conversations.search import item_search
-from conversations.tests.admin.conversation_pages import LIST, conversation, put, shown
+from conversations.tests.admin.conversation_pages import LIST, shown
+from conversations.tests.answered_turns import create_conversation, create_item
 from providers.tests.admin.provider_pages import read_page
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def test_the_list_shows_what_there_is(admin_client, alice):
-    conversation(alice.user, 3)
+    create_conversation(alice.user, 3)
     html = read_page(admin_client, LIST)
     assert "Birds" in html
     assert "alice" in html
@@ -33,7 +37,7 @@ def test_the_list_shows_what_there_is(admin_client, alice):
 
 def test_the_list_counts_nothing_and_asks_once_for_all_users(admin_client, alice):
     for _ in range(3):
-        conversation(alice.user)
+        create_conversation(alice.user)
     with CaptureQueriesContext(connection) as queries:
         read_page(admin_client, LIST)
     said = [query["sql"] for query in queries if "conversations_" in query["sql"]]
@@ -42,9 +46,9 @@ def test_the_list_counts_nothing_and_asks_once_for_all_users(admin_client, alice
 
 
 def test_conversations_are_found_by_id_turn_user_and_words(admin_client, alice, mallory):
-    mine = conversation(alice.user, title="of alice")
-    conversation(mallory.user, title="of mallory")
-    put(mine.turns.get(), "北京的天气")
+    mine = create_conversation(alice.user, title="of alice")
+    create_conversation(mallory.user, title="of mallory")
+    create_item(mine.turns.get(), "北京的天气")
     turn = mine.turns.get().pk.hex
     for term in (
         mine.pk,
@@ -63,7 +67,7 @@ def test_conversations_are_found_by_id_turn_user_and_words(admin_client, alice, 
 
 
 def test_staff_without_the_permission_see_nothing(alice):
-    row = conversation(alice.user)
+    row = create_conversation(alice.user)
     staff, client = User.objects.create_user("helper", is_staff=True), Client()
     staff.user_permissions.add(*Permission.objects.exclude(content_type__model="conversation"))
     client.force_login(staff)
@@ -81,7 +85,7 @@ def test_staff_without_the_permission_see_nothing(alice):
 
 
 def test_who_may_only_look_cannot_delete(alice):
-    row, client = conversation(alice.user), Client()
+    row, client = create_conversation(alice.user), Client()
     looker = User.objects.create_user("looker", is_staff=True)
     looker.user_permissions.add(Permission.objects.get(codename="view_conversation"))
     client.force_login(looker)
@@ -101,7 +105,7 @@ def action(name: str, *rows: Conversation, **more: str) -> dict[str, Any]:
 
 
 def test_the_delete_action_and_the_delete_page_leave_nothing(admin_client, alice):
-    one, two, three = (conversation(alice.user) for _ in range(3))
+    one, two, three = (create_conversation(alice.user) for _ in range(3))
     asked = admin_client.post(reverse(f"admin:{LIST}"), action("delete_selected", one, two))
     assert b"Are you sure" in asked.content
     assert Conversation.objects.count() == 3
@@ -119,7 +123,7 @@ def test_the_export_action_is_a_file_of_the_chosen(admin_client, alice):
     async def whole(pieces: Any) -> bytes:
         return b"".join([piece async for piece in pieces])
 
-    rows = [conversation(alice.user) for _ in range(3)]
+    rows = [create_conversation(alice.user) for _ in range(3)]
     answer: Any = admin_client.post(reverse(f"admin:{LIST}"), action("export", *rows[:2]))
     body = asyncio.run(whole(answer.streaming_content))
     assert answer.headers["content-disposition"] == 'attachment; filename="conversations.jsonl"'
@@ -129,7 +133,7 @@ def test_the_export_action_is_a_file_of_the_chosen(admin_client, alice):
 
 
 def test_the_history_has_ids_and_nothing_that_was_said(admin_client, alice):
-    one, two, three = (conversation(alice.user) for _ in range(3))
+    one, two, three = (create_conversation(alice.user) for _ in range(3))
     pks = {one.pk, two.pk, three.pk}
     admin_client.post(reverse(f"admin:{LIST}"), action("export", one, two, three))
     admin_client.post(reverse(f"admin:{LIST}"), action("delete_selected", one, two, post="yes"))

@@ -7,18 +7,23 @@ from django.contrib.admin.utils import quote
 
 from conversations.admin import transcript
 from conversations.models import Turn, TurnStatus
-from conversations.tests.admin.conversation_pages import LIST, MARKUP, conversation, put, shown
+from conversations.tests.admin.conversation_pages import (
+    LIST,
+    MARKUP,
+    shown,
+)
+from conversations.tests.answered_turns import create_conversation, create_item
 from providers.tests.admin.provider_pages import read_page
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 def test_a_conversation_is_a_readable_transcript(admin_client, alice):
-    row = conversation(alice.user, 2)
+    row = create_conversation(alice.user, 2)
     turn = row.turns.get(number=2)
-    put(turn, "let me think", "reasoning", output=True)
-    put(turn, 'weather({"city": "Graz"})', "function_call", output=True)
-    put(
+    create_item(turn, "let me think", "reasoning", output=True)
+    create_item(turn, 'weather({"city": "Graz"})', "function_call", output=True)
+    create_item(
         turn,
         "",
         "web_search_call",
@@ -74,11 +79,11 @@ def test_a_conversation_is_a_readable_transcript(admin_client, alice):
 
 
 def test_what_was_said_is_only_text(admin_client, alice):
-    row = conversation(alice.user, title=MARKUP, metadata={"a": MARKUP})
+    row = create_conversation(alice.user, title=MARKUP, metadata={"a": MARKUP})
     turn = row.turns.get()
     for kind in ("message", "reasoning", "function_call", MARKUP[:20]):
-        put(turn, MARKUP, kind, role=MARKUP[:16], output=True)
-    put(turn, "", "odd", data={"a": MARKUP})
+        create_item(turn, MARKUP, kind, role=MARKUP[:16], output=True)
+    create_item(turn, "", "odd", data={"a": MARKUP})
     steps = [{"title": MARKUP, "content": MARKUP, "seconds": MARKUP}, MARKUP]
     Turn.objects.filter(pk=turn.pk).update(
         model=MARKUP,
@@ -103,14 +108,14 @@ def test_what_was_said_is_only_text(admin_client, alice):
     [{"steps": "text"}, {"steps": 3}, {"candidates": "text"}, {"candidates": {"a": 1}}],
 )
 def test_extras_of_another_shape_do_not_break_the_page(admin_client, alice, extra_fields):
-    row = conversation(alice.user)
+    row = create_conversation(alice.user)
     Turn.objects.update(extra_fields=extra_fields, usage={}, error={})
     assert "question 1" in shown(admin_client, row)
 
 
 def test_big_conversations_are_paged(admin_client, alice, monkeypatch):
     monkeypatch.setattr(transcript, "TURNS_SHOWN", 3)
-    row = conversation(alice.user, 8)
+    row = create_conversation(alice.user, 8)
     seen, query = [], {}
     for _ in range(3):
         html = shown(admin_client, row, **query)
@@ -127,8 +132,8 @@ def test_big_conversations_are_paged(admin_client, alice, monkeypatch):
 
 def test_very_long_texts_are_cut_and_the_page_says_so(admin_client, alice, monkeypatch):
     monkeypatch.setattr(transcript, "SHOWN_CHARS", 100)
-    row = conversation(alice.user)
-    put(row.turns.get(), "y" * 350, role="user")
+    row = create_conversation(alice.user)
+    create_item(row.turns.get(), "y" * 350, role="user")
     html = shown(admin_client, row)
     assert "y" * 100 in html
     assert "y" * 101 not in html
@@ -136,6 +141,6 @@ def test_very_long_texts_are_cut_and_the_page_says_so(admin_client, alice, monke
 
 
 def test_a_page_of_many_turns_takes_few_queries(admin_client, alice, django_assert_max_num_queries):
-    row = conversation(alice.user, 30)
+    row = create_conversation(alice.user, 30)
     with django_assert_max_num_queries(14):
         shown(admin_client, row)

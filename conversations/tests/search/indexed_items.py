@@ -17,7 +17,9 @@ from conversations.search import item_search
 
 def create_conversation(user, *texts, title="", **fields):
     """Create a conversation with a turn whose messages are `texts`, in the index."""
-    row = Conversation.objects.create(user=user, kind=ConversationKind.OPEN, title=title, **fields)
+    row = Conversation.objects.create(
+        user=user, title=title, **{"kind": ConversationKind.OPEN, **fields}
+    )
     add_turn(row, *texts)
     return row
 

@@ -1,56 +1,23 @@
 """Exports: everything that is a user's, in order, readable by programs and by people."""
 
 import json
-import uuid
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from conversations.models import (
-    Conversation,
-    ConversationKind,
-    Item,
-    Turn,
-    TurnEndpoint,
-    TurnStatus,
-)
+from conversations.models import Conversation, Item, Turn, TurnStatus
 from conversations.stored import conversation_export
+from conversations.tests.answered_turns import create_conversation, create_item
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
-def create_conversation(user, turns=1, **fields):
-    row = Conversation.objects.create(
-        user=user, kind=ConversationKind.OPEN, last_number=turns, **fields
-    )
-    for number in range(1, turns + 1):
-        turn = Turn.objects.create(
-            conversation=row,
-            user=user,
-            number=number,
-            endpoint=TurnEndpoint.CHAT,
-            status=TurnStatus.COMPLETED,
-            model="kimi-k2",
-            usage={"total_tokens": 3},
-            extra_fields={"steps": [{"title": "first", "content": "of all"}]},
-        )
-        create_item(turn, "message", f"question {number}", role="user")
-        create_item(turn, "message", f"answer {number}", role="assistant", output=True)
-    return row
-
-
-def create_item(turn, kind, text, **fields):
-    data = {"type": kind, "content": [{"type": "output_text", "text": text}]}
-    return Item.objects.create(
-        public_id=f"msg_{uuid.uuid4().hex}",
-        conversation=turn.conversation,
-        turn=turn,
-        type=kind,
-        text=text,
-        **{"data": data, **fields},
-    )
+TURN_FIELDS = {
+    "usage": {"total_tokens": 3},
+    "extra_fields": {"steps": [{"title": "first", "content": "of all"}]},
+}
 
 
 def render_text(user, form):
@@ -66,7 +33,9 @@ def read_records(user):
 
 
 def test_lines_say_all_that_the_rows_say(alice):
-    row = create_conversation(alice.user, title="Grüße\n", metadata={"a": "b"})
+    row = create_conversation(
+        alice.user, turn_fields=TURN_FIELDS, title="Grüße\n", metadata={"a": "b"}
+    )
     turn, items = row.turns.get(), list(row.items.order_by("pk"))
     head, request, asked, answered = read_records(alice.user)
     assert head["object"] == "conversation"
@@ -154,8 +123,8 @@ def test_pieces_are_bounded(alice, monkeypatch):
 def test_markdown_is_for_people(alice):
     row = create_conversation(alice.user, title="About\nbirds")
     turn = row.turns.get()
-    create_item(turn, "reasoning", "hm", output=True)
-    create_item(turn, "function_call", "sing(```)", output=True)
+    create_item(turn, "hm", "reasoning", output=True)
+    create_item(turn, "sing(```)", "function_call", output=True)
     Item.objects.create(
         public_id="msg_x",
         conversation=row,

@@ -10,7 +10,12 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from api.responses.background import event_log
-from api.tests.endpoints.test_background import all_written, asked, followed, rerun
+from api.tests.endpoints.responses.background_responses import (
+    create_background_response,
+    follow_response,
+    mark_turn_running,
+    wait_for_stored_events,
+)
 from conversations.history import dead_turns
 from conversations.models import EventBatch, Turn
 from providers.database.database_threads import run_in_thread
@@ -24,9 +29,9 @@ async def answer(gateway, upstream, alice):
     are rows.
     """
     upstream.queue_scripts(send_stream(*speech.streamed_completion("Hello."), DONE))
-    response_id = (await asked(gateway, alice)).json["id"]
-    whole = await all_written(gateway)
-    await run_in_thread(rerun)
+    response_id = (await create_background_response(gateway, alice)).json["id"]
+    whole = await wait_for_stored_events(gateway)
+    await run_in_thread(mark_turn_running)
     await run_in_thread(EventBatch.objects.all().delete)
     await put(whole[:5])
     return response_id, whole
@@ -46,6 +51,18 @@ async def ended(status="completed", seconds_ago=0):
 
 def listeners(gateway):
     return sum(feed.listener_count for feed in gateway.inner.background_follower.feeds.values())
+
+
+def fail_first_call(monkeypatch, name, error):
+    """Let the first call of a function of the event log raise an error."""
+    function, errors = getattr(event_log, name), [error]
+
+    def fail_once(*args):
+        if errors:
+            raise errors.pop()
+        return function(*args)
+
+    monkeypatch.setattr(event_log, name, fail_once)
 
 
 @pytest.fixture
@@ -71,7 +88,7 @@ def looks(monkeypatch):
 async def test_all_who_listen_are_told_all_from_where_they_are(gateway, alice, answer, looks):
     response_id, whole = answer
     listening = [
-        asyncio.create_task(followed(gateway, alice, response_id, after))
+        asyncio.create_task(follow_response(gateway, alice, response_id, after))
         for after in (-1, -1, 2, 5, 5_000)
     ]
     await wait_until_true(lambda: listeners(gateway) == len(listening))
@@ -82,7 +99,7 @@ async def test_all_who_listen_are_told_all_from_where_they_are(gateway, alice, a
             feed.next_event_number > 6 for feed in gateway.inner.background_follower.feeds.values()
         )
     )
-    late = asyncio.create_task(followed(gateway, alice, response_id, 1))
+    late = asyncio.create_task(follow_response(gateway, alice, response_id, 1))
     await put(whole[7:])
     await ended()
     assert await asyncio.gather(*listening) == [whole, whole, whole[3:], whole[6:], []]
@@ -93,10 +110,10 @@ async def test_all_who_listen_are_told_all_from_where_they_are(gateway, alice, a
 async def test_an_end_is_made_up_only_where_none_is_written(gateway, alice, answer):
     response_id, _ = answer
     await ended("incomplete", seconds_ago=10)
-    (last,) = await followed(gateway, alice, response_id, 4)
+    (last,) = await follow_response(gateway, alice, response_id, 4)
     assert (last["type"], last["sequence_number"]) == ("response.incomplete", 5)
-    assert (await followed(gateway, alice, response_id))[-1] == last
-    assert await followed(gateway, alice, response_id, 5) == []
+    assert (await follow_response(gateway, alice, response_id))[-1] == last
+    assert await follow_response(gateway, alice, response_id, 5) == []
 
 
 async def test_the_events_of_a_dead_process_end(gateway, alice, answer):
@@ -107,7 +124,7 @@ async def test_the_events_of_a_dead_process_end(gateway, alice, answer):
     assert await run_in_thread(dead_turns.end_all_dead_turns) == 1
     found = await gateway.send_request("GET", f"/v1/responses/{response_id}", alice.key)
     assert found.json["status"] == "incomplete"
-    *before, last = await followed(gateway, alice, response_id)
+    *before, last = await follow_response(gateway, alice, response_id)
     assert (before, last["response"]) == (whole[:5], found.json)
 
 
@@ -119,7 +136,7 @@ async def test_reading_a_response_of_a_dead_process_writes_nothing(gateway, alic
     before = await run_in_thread(lambda: list(Turn.objects.values()))
     found = await gateway.send_request("GET", f"/v1/responses/{response_id}", alice.key)
     assert found.json["status"] == "incomplete"
-    assert (await followed(gateway, alice, response_id))[:-1] == whole[:5]
+    assert (await follow_response(gateway, alice, response_id))[:-1] == whole[:5]
     assert await run_in_thread(lambda: list(Turn.objects.values())) == before
 
 
@@ -134,7 +151,7 @@ async def test_events_end_when_the_response_is_deleted(gateway, alice, answer, m
         return events
 
     monkeypatch.setattr(event_log, "load_events_from", load_and_note)
-    listening = asyncio.create_task(followed(gateway, alice, response_id))
+    listening = asyncio.create_task(follow_response(gateway, alice, response_id))
     await wait_until_true(lambda: row_reads)
     await run_in_thread(Turn.objects.all().delete)
     assert await listening == whole[:5]
@@ -142,7 +159,7 @@ async def test_events_end_when_the_response_is_deleted(gateway, alice, answer, m
 
 async def test_a_database_that_is_away_for_a_moment_costs_no_event(gateway, alice, answer, looks):
     response_id, whole = answer
-    listening = asyncio.create_task(followed(gateway, alice, response_id))
+    listening = asyncio.create_task(follow_response(gateway, alice, response_id))
     await wait_until_true(lambda: listeners(gateway))
     looks.failing = 2
     await put(whole[5:])
@@ -156,14 +173,14 @@ async def test_who_listens_is_told_when_the_database_stays_away(
 ):
     response_id, whole = answer
     monkeypatch.setattr("api.responses.background.background_follower.DATABASE_WAIT_SECONDS", 0.2)
-    listening = asyncio.create_task(followed(gateway, alice, response_id))
+    listening = asyncio.create_task(follow_response(gateway, alice, response_id))
     await wait_until_true(lambda: listeners(gateway))
     looks.failing = 1_000
     *before, last = await listening
     assert before == whole[:5]
     assert (last["type"], last["code"]) == ("error", "database_unavailable")
     looks.failing = 0
-    listening = asyncio.create_task(followed(gateway, alice, response_id, 4))
+    listening = asyncio.create_task(follow_response(gateway, alice, response_id, 4))
     await put(whole[5:])
     await ended()
     assert await listening == whole[5:]
@@ -173,44 +190,28 @@ async def test_rows_that_cannot_be_read_end_the_listening_not_the_looking(
     gateway, alice, answer, monkeypatch, caplog
 ):
     response_id, whole = answer
-    real, failing = event_log.load_new_events, [1]
-
-    def news(wanted):
-        if failing:
-            failing.pop()
-            raise ValueError("a row that nobody foresaw")
-        return real(wanted)
-
-    monkeypatch.setattr("api.responses.background.event_log.load_new_events", news)
-    *_, last = await followed(gateway, alice, response_id)
+    fail_first_call(monkeypatch, "load_new_events", ValueError("a row that nobody foresaw"))
+    *_, last = await follow_response(gateway, alice, response_id)
     assert (last["type"], last["code"]) == ("error", "internal_error")
     assert "a row that nobody foresaw" in caplog.text
     await put(whole[5:])
     await ended()
-    assert await followed(gateway, alice, response_id) == whole
+    assert await follow_response(gateway, alice, response_id) == whole
     caplog.clear()
 
 
 async def test_the_first_look_too_may_find_the_database_away(gateway, alice, answer, monkeypatch):
     response_id, whole = answer
-    real, failing = event_log.find_next_number, [1]
-
-    def next_number(turn_id):
-        if failing:
-            failing.pop()
-            raise OperationalError("the connection is lost")
-        return real(turn_id)
-
-    monkeypatch.setattr("api.responses.background.event_log.find_next_number", next_number)
+    fail_first_call(monkeypatch, "find_next_number", OperationalError("the connection is lost"))
     await put(whole[5:])
     await ended()
-    assert await followed(gateway, alice, response_id) == whole
+    assert await follow_response(gateway, alice, response_id) == whole
 
 
 @pytest.mark.settings(GRACE_SECONDS=1)
 async def test_listeners_are_told_when_the_server_ends(gateway, alice, answer):
     response_id, whole = answer
-    listening = asyncio.create_task(followed(gateway, alice, response_id))
+    listening = asyncio.create_task(follow_response(gateway, alice, response_id))
     await wait_until_true(lambda: listeners(gateway))
     await gateway.drain_server()
     *before, last = await listening

@@ -5,7 +5,12 @@ import asyncio
 import pytest
 from django.db import DataError, OperationalError
 
-from api.tests.endpoints.test_background import all_written, asked, told, written
+from api.tests.endpoints.responses.background_responses import (
+    create_background_response,
+    list_stored_events,
+    read_events,
+    wait_for_stored_events,
+)
 from conversations.history import finish_turn, turn_batches
 from conversations.history.turn_batches import TurnBatches
 from conversations.models import Turn
@@ -21,14 +26,14 @@ async def test_no_more_run_than_requests_may_be_in_flight(gateway, upstream, ali
     upstream.set_default_script(
         send_stream(*speech.content_chunks("One"), gate, *speech.streamed_completion("."), DONE)
     )
-    answers = [await asked(gateway, alice) for _ in range(4)]
+    answers = [await create_background_response(gateway, alice) for _ in range(4)]
     assert [answer.status for answer in answers] == [200, 200, 503, 503]
     assert answers[-1].error["code"] == "too_many_requests_in_flight"
     gate.open()
-    await all_written(gateway)
+    await wait_for_stored_events(gateway)
     assert await run_in_thread(Turn.objects.count) == 2
-    assert (await asked(gateway, alice)).status == 200
-    await all_written(gateway)
+    assert (await create_background_response(gateway, alice)).status == 200
+    await wait_for_stored_events(gateway)
 
 
 @pytest.mark.settings(GRACE_SECONDS=2)
@@ -37,10 +42,10 @@ async def test_what_a_shutdown_cuts_off_has_failed_in_its_row_and_its_events(
 ):
     gate = Gate()
     upstream.queue_scripts(send_stream(*speech.content_chunks("One"), gate, DONE))
-    first = asyncio.create_task(asked(gateway, alice, stream=True))
+    first = asyncio.create_task(create_background_response(gateway, alice, stream=True))
     await gate.wait_until_reached()
     await gateway.drain_server()
-    events = told(await first)
+    events = read_events(await first)
     await gateway.start()
     last, found = (
         events[-1],
@@ -50,7 +55,7 @@ async def test_what_a_shutdown_cuts_off_has_failed_in_its_row_and_its_events(
     )
     assert (last["type"], last["response"]) == ("response.failed", found.json)
     assert (found.json["status"], found.json["error"]["reason"]) == ("failed", "server_shutdown")
-    assert await written() == events
+    assert await list_stored_events() == events
     gate.open()
     caplog.clear()  # on a busy machine the server finds its listener a little late
 
@@ -60,16 +65,16 @@ async def test_the_grace_begins_with_the_signal_whoever_listens(gateway, upstrea
     settings.GRACE_SECONDS = 1
     gate, background = Gate(), gateway.inner.background
     upstream.queue_scripts(send_stream(*speech.content_chunks("One"), gate, DONE))
-    first = asyncio.create_task(asked(gateway, alice, stream=True))
+    first = asyncio.create_task(create_background_response(gateway, alice, stream=True))
     await gate.wait_until_reached()
     ends = background.start_draining()
     assert 0 < ends <= 1
     settings.GRACE_SECONDS = 10_000  # one that began later would not be over for hours
     assert background.start_draining() <= ends
-    refused = await asked(gateway, alice)
+    refused = await create_background_response(gateway, alice)
     assert (refused.status, refused.error["code"]) == (503, "server_shutdown")
     await background.drain_and_stop()
-    assert told(await first)[-1]["type"] == "response.failed"
+    assert read_events(await first)[-1]["type"] == "response.failed"
     gate.open()
 
 
@@ -91,7 +96,9 @@ async def test_very_many_that_a_shutdown_cuts_off_are_written_in_batches(
     for _ in range(many // 10):
         ids += [
             answer.json["id"]
-            for answer in await asyncio.gather(*(asked(gateway, alice) for _ in range(10)))
+            for answer in await asyncio.gather(
+                *(create_background_response(gateway, alice) for _ in range(10))
+            )
         ]
     await upstream.wait_for_request(many)
     await gateway.drain_server()
