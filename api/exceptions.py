@@ -28,7 +28,6 @@ from providers.exceptions import (
     RequestTimeout,
     UnknownUrl,
     UnsupportedMediaType,
-    UpstreamError,
 )
 from providers.protocol.json_types import JsonObject
 
@@ -36,6 +35,9 @@ Request = TypeVar("Request", bound=HttpRequest)
 AnyView = TypeVar("AnyView", bound=Callable[..., object])
 # Methods of a view that the lean handler serves: all but OPTIONS, which a middleware answers.
 LEAN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
+PASSING_STATUSES = (409, 425)  # a conflict, or a request that came too early: it may pass
+# OpenAI's packages do not obey a longer time, but give the request up.
+LONGEST_RETRY_AFTER_SECONDS = 120.0
 
 
 def error_body(error: GatewayError) -> JsonObject:
@@ -53,12 +55,12 @@ def error_body(error: GatewayError) -> JsonObject:
 def error_headers(error: GatewayError) -> dict[str, str]:
     """Return the headers of an error: when to retry, whether to retry, and how to sign in."""
     headers = {"cache-control": "no-store"}
-    if error.retry_after_seconds is not None:
-        seconds = max(error.retry_after_seconds, 0.001)
+    if error.is_final and error.shown_status not in PASSING_STATUSES:
+        headers["x-should-retry"] = "false"
+    elif error.retry_after_seconds is not None:
+        seconds = min(max(error.retry_after_seconds, 0.001), LONGEST_RETRY_AFTER_SECONDS)
         headers["retry-after"] = str(max(1, round(seconds + 0.499)))
         headers["retry-after-ms"] = str(round(seconds * 1000))
-    if isinstance(error, UpstreamError):
-        headers["x-should-retry"] = "false"  # all possible retries were made here
     if isinstance(error, InvalidKey):
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):

@@ -557,8 +557,8 @@ MAX_TOKENS_TRIED = env.read_count(
 )
 ONLY_TOKEN_RETRIES = env.read_count(
     "ONLY_TOKEN_RETRIES",
-    1,
-    "Retries with the only credential after a failure that may be temporary.",
+    2,
+    "Retries with the last credential that is left, after a failure that may be temporary.",
     least=0,
 )
 LAST_CHANCE_SECONDS = env.read_seconds(

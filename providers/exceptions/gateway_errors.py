@@ -7,12 +7,14 @@ class GatewayError(Exception):
     """Any error that a caller gets as an OpenAI error object.
 
     `message` is shown to the caller, so it carries no secret; `param` names the field at fault;
-    `retry_after_seconds` becomes `Retry-After`.
+    `retry_after_seconds` becomes `Retry-After`. `is_final`: the same request would fail again, and
+    clients are told not to repeat it.
     """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: ClassVar[str | None] = "internal_error"
+    is_final: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class DatabaseUnavailable(OwnError):
 class WebSearchNotConfigured(OwnError):
     status = 501
     code = "web_search_not_configured"
+    is_final = True
 
 
 class Saturated(OwnError):

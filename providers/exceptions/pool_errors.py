@@ -18,6 +18,7 @@ class PoolEmpty(PoolError):
     """The providers of the model have no token at all."""
 
     code = "no_upstream_token"
+    is_final = True
 
 
 class NoTokenAnswered(PoolError):

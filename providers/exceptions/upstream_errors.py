@@ -24,6 +24,7 @@ class Rejected(UpstreamError):
     status = 400
     type = "invalid_request_error"
     code = "invalid_value"
+    is_final = True
 
 
 class TokenError(UpstreamError):
@@ -61,6 +62,7 @@ class ModelMissing(UpstreamError):
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
+    is_final = True
 
 
 class Contended(UpstreamError):
@@ -78,6 +80,7 @@ class Unreachable(ProviderError):
 
 class BadTls(ProviderError):
     code = "upstream_tls"
+    is_final = True
 
 
 class BadResponse(ProviderError):
@@ -86,6 +89,7 @@ class BadResponse(ProviderError):
 
 class UnexpectedRedirect(ProviderError):
     code = "unexpected_redirect"
+    is_final = True
 
 
 class Disconnected(ProviderError):

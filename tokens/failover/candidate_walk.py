@@ -16,7 +16,7 @@ from providers.protocol.request import CHAT, ChatRequest
 from providers.protocol.trace import Trace
 from tokens.failover.chooser import Choice, Chooser
 from tokens.failover.single_stream import SingleStream
-from tokens.failover.tries import Tries
+from tokens.failover.tries import NO_TOKEN_ID, Tries
 from tokens.outcomes.upstream_call import UpstreamCall
 from tokens.pool.pool import Pool
 from tokens.pool.pooled_token import PooledToken
@@ -132,10 +132,19 @@ class CandidateWalk:
         choice = self._chooser.choose_next(candidates)
         if choice is None:
             return None
+        if self._is_second_chance(choice) and (
+            len(self.candidates) > 1 or self.tries.named_wait_seconds
+        ):
+            return None  # others go first, or the upstream asked for a pause
         if not self.tries.take_retry(choice.candidate):
             self._release_choice(choice)
             return None
         return await self._single_stream.claim_choice(choice, candidates)
+
+    def _is_second_chance(self, choice: Choice) -> bool:
+        """Return whether this choice's token has failed this request already."""
+        token_id = choice.entry.id if choice.entry else NO_TOKEN_ID
+        return token_id in self.tries.second_chance_ids
 
     async def _find_other_provider(self) -> Choice | None:
         """Return a choice of a provider that has not failed this request, or None."""
@@ -149,7 +158,8 @@ class CandidateWalk:
         A failing provider gets a pause before it is tried again. A provider that answers others
         needs no pause, and retries at it do not count.
         """
-        if self.tries.has_failing_provider(self.tries.failed_candidates):
+        is_failing = self.tries.has_failing_provider(self.tries.failed_candidates)
+        if is_failing or self.tries.named_wait_seconds:
             await asyncio.sleep(self.tries.pause_seconds())
         while (choice := await self._find_free_choice(self.candidates)) is not None:
             if self.tries.take_retry(choice.candidate):
@@ -240,17 +250,15 @@ class CandidateWalk:
     def record_failure(self, attempt: "UpstreamAttempt", error: UpstreamError) -> None:
         """Record the failure of an attempt for the choices after it."""
         candidate, entry, _ = attempt.choice
-        is_resent = attempt.record.is_resent
-        if is_resent:
+        if attempt.record.is_resent:
             self.tries.record_resent_call()
         if attempt.wants_retry and entry is not None:
             self.tries.record_refusal(error)
             self._retry_renewed(candidate, entry)
             return
         self.tries.record_failure(candidate, error, attempt.upstream_call.failed_request)
-        is_only = len(self.candidates) == 1 and not is_resent  # a resent call was made twice
         is_rejected = isinstance(error, Rejected)  # nothing is wrong with the token
-        if not is_rejected and not (is_only and self.tries.take_second_chance(candidate, entry)):
+        if not is_rejected and not self.tries.take_second_chance(candidate, entry):
             self.tries.add_failed_token(entry)
         self.release_stream()
 

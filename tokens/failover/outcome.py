@@ -21,7 +21,6 @@ from providers.exceptions import (
     PoolEmpty,
     PoolResting,
     ProviderDown,
-    ProviderError,
     QuotaExhausted,
     RateLimited,
     TokenError,
@@ -69,7 +68,7 @@ def describe_outcome(walk: "CandidateWalk") -> GatewayError:
     if time.perf_counter() >= walk.tries.deadline:
         tried = _format_number(len(walk.tries.failed_token_ids), "token")
         text = f"The request's time was over after {tried} had been tried."
-        return DeadlineExceeded(text, retry_after_seconds=RETRY_SOON_SECONDS)
+        return DeadlineExceeded(text)
     situations = find_situations(walk)
     if last is not None and any(one.has_untried for one in situations):
         return _describe_untried_tokens(walk, situations)
@@ -90,8 +89,6 @@ def _describe_caller_tokens(last_error: TokenError) -> GatewayError:
 def _describe_last_error(last_error: UpstreamError) -> UpstreamError:
     if isinstance(last_error, ModelMissing):
         last_error.param = "model"
-    elif isinstance(last_error, ProviderError) and last_error.retry_after_seconds is None:
-        last_error.retry_after_seconds = RETRY_SOON_SECONDS
     return last_error
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from providers.catalogue import Candidate
 from providers.exceptions import (
     Contended,
+    Disconnected,
     Rejected,
     ServerFailed,
     TokenError,
@@ -22,14 +23,18 @@ from tokens.pool.pooled_token import PooledToken
 
 NO_TOKEN_ID = UUID(int=0)  # the id of "no token" among the tried credentials
 TRANSIENT_ERRORS = (Contended, ServerFailed, Unreachable)  # errors that may be over at the next try
+# errors after which the only token is asked again
+SECOND_CHANCE_ERRORS = (*TRANSIENT_ERRORS, Disconnected)
+# an upstream that names a longer wait is not asked again: the caller gets it as Retry-After
+LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Tries:
     """The failed calls of one request.
 
     `failed_token_ids` are the tokens that failed. `failed_candidates` are the candidates whose
-    providers failed, each as often as it did. `last_error` is the last error. `deadline` is on the
-    clock of time.perf_counter().
+    providers failed, each as often as it did. `second_chance_ids` are tokens that failed and may be
+    asked again. `last_error` is the last error. `deadline` is on the clock of time.perf_counter().
     """
 
     __slots__ = (
@@ -43,6 +48,7 @@ class Tries:
         "failed_candidates",
         "failed_token_ids",
         "last_error",
+        "second_chance_ids",
     )
 
     def __init__(self, pool: Pool, deadline: float) -> None:
@@ -53,6 +59,7 @@ class Tries:
         self.last_error: UpstreamError | None = None
         self.exhausted_budget_ids: set[int] = set()  # providers whose retry budget is used up
         self._second_chance_count = 0  # retries with the only token, after a passing failure
+        self.second_chance_ids: set[UUID] = set()
         self._failed_requests: dict[int, FailedRequest] = {}  # by provider
         self._provider_failure_count = self._refusal_count = 0
 
@@ -119,11 +126,20 @@ class Tries:
     def pause_seconds(self) -> float:
         """Return the pause before the next try.
 
-        It is partly random, so that requests do not come together.
+        It is partly random, so that requests do not come together. It is no shorter than the wait
+        that the upstream named.
         """
         longest = max(0.0, self.deadline - time.perf_counter())
         pause: float = settings.ATTEMPT_PAUSE_SECONDS * (0.75 + random.random() / 2)  # noqa: S311
-        return min(pause, longest)
+        return min(max(pause, self.named_wait_seconds), longest)
+
+    @property
+    def named_wait_seconds(self) -> float:
+        """Return for how many seconds the upstream asked us to wait before a second chance."""
+        if not self.second_chance_ids or not isinstance(self.last_error, SECOND_CHANCE_ERRORS):
+            return 0.0
+        seconds = self.last_error.retry_after_seconds or 0.0
+        return seconds if seconds <= LONGEST_PAUSE_SECONDS else 0.0
 
     # --- outcomes ---------------------------------------------------------------------------------
     def find_failed_request(self, provider_id: int) -> FailedRequest | None:
@@ -153,19 +169,25 @@ class Tries:
         self._provider_failure_count += 1
 
     def take_second_chance(self, candidate: Candidate, entry: PooledToken | None) -> bool:
-        """Count a second chance of the only token, and return whether it has one.
+        """Count a second chance of the last untried token, and return whether it has one.
 
-        It has one after a passing failure, up to ONLY_TOKEN_RETRIES times per request.
+        It has one after a failure that may pass, up to ONLY_TOKEN_RETRIES times per request, unless
+        the upstream asks for a longer wait than LONGEST_PAUSE_SECONDS.
         """
         if self._second_chance_count >= settings.ONLY_TOKEN_RETRIES or not isinstance(
-            self.last_error, TRANSIENT_ERRORS
+            self.last_error, SECOND_CHANCE_ERRORS
         ):
             return False
-        if not self._pool.is_shared or self._pool.has_other_token(
-            candidate.adapter.upstream, entry
+        if (self.last_error.retry_after_seconds or 0.0) > LONGEST_PAUSE_SECONDS:
+            return False
+        token_id = entry.id if entry else NO_TOKEN_ID
+        tried_ids = self.failed_token_ids | {token_id}
+        if entry is not None and self._pool.has_untried_token(
+            candidate.adapter.upstream, tried_ids, candidate.model.name
         ):
             return False
         self._second_chance_count += 1
+        self.second_chance_ids.add(token_id)
         return True
 
     def add_failed_token(self, entry: PooledToken | None) -> None:

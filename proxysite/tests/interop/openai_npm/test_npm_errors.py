@@ -90,7 +90,7 @@ async def test_an_upstream_that_cannot_be_reached(node, upstream):
     error = await node("error", {"model": "nowhere"}, {"maxRetries": 2})
     assert error["kind"] == "InternalServerError"
     assert (error["status"], error["code"]) == (502, "upstream_unreachable")
-    assert error["headers"]["x-should-retry"] == "false"  # it was tried again here
+    assert "x-should-retry" not in error["headers"]  # it may be reached in a moment
 
 
 async def test_an_upstream_that_breaks_off(node, upstream, gateway):
