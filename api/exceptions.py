@@ -28,6 +28,7 @@ from providers.exceptions import (
     RequestTimeout,
     UnknownUrl,
     UnsupportedMediaType,
+    UpgradeRequired,
 )
 from providers.protocol.json_types import JsonObject
 
@@ -65,6 +66,8 @@ def error_headers(error: GatewayError) -> dict[str, str]:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = error.allowed_methods
+    if isinstance(error, UpgradeRequired):
+        headers |= {"upgrade": "HTTP/1.1", "connection": "close, upgrade"}
     if isinstance(error, RequestTimeout):
         headers["connection"] = "close"  # the rest of the body may still come
     return headers

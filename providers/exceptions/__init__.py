@@ -5,7 +5,8 @@
     │   ├── InvalidRequest 400 · InvalidJson 400 · InvalidKey 401 · Forbidden 403
     │   ├── ModelNotFound 404 · UnknownUrl 404 · MethodNotAllowed 405 · RequestTimeout 408
     │   ├── ConversationBusy 409 · IdempotencyInFlight 409 · IdempotencyKeyReused 422
-    │   └── BodyTooLarge 413 · UnsupportedMediaType 415 · KeyLimitExceeded 429 · HeadTooLarge 431
+    │   ├── BodyTooLarge 413 · UnsupportedMediaType 415 · UpgradeRequired 426
+    │   └── KeyLimitExceeded 429 · HeadTooLarge 431
     ├── OwnError             the gateway is at fault
     │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503
     │   └── Saturated 503 · ShuttingDown 503
@@ -43,6 +44,7 @@ from providers.exceptions.caller_errors import (
     RequestTimeout,
     UnknownUrl,
     UnsupportedMediaType,
+    UpgradeRequired,
 )
 from providers.exceptions.gateway_errors import (
     DatabaseUnavailable,
@@ -127,6 +129,7 @@ __all__ = [
     "Unreachable",
     "UnreadableToken",
     "UnsupportedMediaType",
+    "UpgradeRequired",
     "UpstreamError",
     "UpstreamTimeout",
     "WebSearchNotConfigured",

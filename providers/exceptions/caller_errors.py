@@ -84,6 +84,13 @@ class UnsupportedMediaType(CallerError):
     code = "unsupported_media_type"
 
 
+class UpgradeRequired(CallerError):
+    """The caller wants a WebSocket where there is none: the protocol here is HTTP/1.1."""
+
+    status = 426
+    code = "upgrade_required"
+
+
 class KeyLimitExceeded(CallerError):
     """The caller has reached a limit.
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, cast
 
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from api import exceptions
 from api.relay.lean_request import new_request_id
@@ -30,6 +30,7 @@ from providers.exceptions import (
 from providers.fast_settings import settings
 from proxysite.server.lean_handler import LEAVE_CALLBACKS
 from proxysite.server.request_bodies import WHOLE_REQUEST, Scope
+from proxysite.server.upgrades import PlainHttpProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class OldHttpCycle(RequestCycle):
         await super().send(message)
 
 
-class CallerConnection(HttpToolsProtocol):
+class CallerConnection(PlainHttpProtocol):
     """One caller's connection.
 
     `head_since` and `body_since` are when the head or body that is being read began, `stuck_since`
@@ -147,6 +148,8 @@ class CallerConnection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:
+        if self.is_upgrade:
+            return
         super().on_message_complete()
         self.body_since = None
         if len(self.cycle.body) <= WHOLE_BODY_BYTES:
@@ -237,7 +240,7 @@ def encode_error(error: GatewayError) -> bytes:
         f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}",
         *(f"{name}: {value}" for name, value in answer.items() if name.lower() != "connection"),
         f"content-length: {len(answer.content)}",
-        "connection: close",
+        f"connection: {answer.get('connection', 'close')}",
         "\r\n",
     ]
     return "\r\n".join(lines).encode("latin-1") + answer.content

@@ -1,0 +1,92 @@
+"""Requests that ask for another protocol (`Upgrade`), which a server may ignore (RFC 9110, 7.8).
+
+Java's HTTP client asks for HTTP/2 in each request to a plain address. The parser takes the head of
+such a request for the end of HTTP, and leaves its body unread. Therefore its head is parsed once
+more without the fields of the upgrade, and the body after it, by a parser of its own.
+"""
+
+from collections.abc import Iterable
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from providers.exceptions import GatewayError, UpgradeRequired
+
+Header = tuple[bytes, bytes]
+UPGRADE_FIELDS = frozenset((b"upgrade", b"http2-settings"))  # also options of `Connection`
+WEBSOCKET = b"websocket"
+CONNECT = b"CONNECT"  # a method that the parser takes for an upgrade
+NO_WEBSOCKET = "There is no WebSocket at this address: send plain HTTP requests."
+
+
+class PlainHttpProtocol(HttpToolsProtocol):
+    """The protocol of uvicorn, for which a request with an upgrade is a request without one.
+
+    `is_upgrade`: the head that has just been read asks for another protocol.
+    """
+
+    is_upgrade = False
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        unread = self.feed_parser(data)
+        while unread:
+            unread = self.feed_parser(unread)
+
+    def feed_parser(self, data: bytes) -> bytes:
+        """Parse the data; return what must be parsed anew because its head asks for an upgrade."""
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            if self.is_upgrade:
+                return self.remove_upgrade(data[upgrade.args[0] :])
+        except HttpParserError:
+            self.send_400_response("")
+        return b""
+
+    def remove_upgrade(self, rest: bytes) -> bytes:
+        """Return the head that was read, without its upgrade, and the rest after it.
+
+        A new parser reads them. A WebSocket is refused, and nothing more is read.
+        """
+        self.is_upgrade = False
+        method: bytes = self.parser.get_method()
+        if asks_for_websocket(method, self.headers):
+            self.refuse_request(UpgradeRequired(NO_WEBSOCKET))
+            return b""
+        head = build_plain_head(method, self.url, self.parser.get_http_version(), self.headers)
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        return head + rest
+
+    def refuse_request(self, error: GatewayError) -> None:
+        """Answer with an error object and close, without asking the application."""
+        raise NotImplementedError
+
+    def on_headers_complete(self) -> None:
+        self.is_upgrade = self.parser.should_upgrade() and self.parser.get_method() != CONNECT
+        if not self.is_upgrade:
+            super().on_headers_complete()
+
+
+def asks_for_websocket(method: bytes, headers: Iterable[Header]) -> bool:
+    """Return whether this is the first request of a WebSocket, which is a GET."""
+    return method == b"GET" and any(
+        name == b"upgrade" and value.strip().lower() == WEBSOCKET for name, value in headers
+    )
+
+
+def build_plain_head(method: bytes, url: bytes, version: str, headers: Iterable[Header]) -> bytes:
+    """Return the bytes of a request's head without its upgrade; all other fields stay."""
+    lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
+    for name, value in headers:
+        plain_value = remove_upgrade_options(value) if name == b"connection" else value
+        if name not in UPGRADE_FIELDS and (plain_value or name != b"connection"):
+            lines.append(b"%b: %b" % (name, plain_value))
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def remove_upgrade_options(value: bytes) -> bytes:
+    """Return the value of a field `Connection` without the options of an upgrade."""
+    options = [option.strip() for option in value.split(b",")]
+    return b", ".join(option for option in options if option.lower() not in UPGRADE_FIELDS)
