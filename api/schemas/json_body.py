@@ -29,6 +29,7 @@ ROUTING_FIELDS = frozenset(
     """.split()
 )
 INTEGER_BOUND = 2.0**63
+INTEGER_CHARS = 20  # of the longest integers that are read without loss, with their sign
 NUL = b"\\u0000"
 REPEATED_NAME_MESSAGE = "The body has an object with a name given twice."
 Maybe = UnsetType | None
@@ -124,7 +125,9 @@ def refuse_lossy(body: JsonObject, raw: bytes, structure: Structure | None) -> N
     of texts if they have been counted, or else the `":` that no text contains. When a blank or a
     backslash makes the latter uncertain, the text is read again.
     """
-    name_count = count_names(body)
+    name_count, has_large_number = count_names(body)
+    if has_large_number:
+        json.loads(raw, parse_int=refuse_large_integer)
     if structure is not None:
         if name_count != structure.names:
             raise InvalidJson(REPEATED_NAME_MESSAGE)
@@ -134,12 +137,13 @@ def refuse_lossy(body: JsonObject, raw: bytes, structure: Structure | None) -> N
         json.loads(raw, object_pairs_hook=refuse_repeated_names)
 
 
-def count_names(body: JsonObject) -> int:
-    """Return how many names the objects of the body have together.
+def count_names(body: JsonObject) -> tuple[int, bool]:
+    """Return how many names the objects of the body have together, and whether a float is large.
 
-    Raises InvalidJson when an integer beyond 64 bits was read as a float.
+    A large float may have been written as an integer beyond 64 bits, which lost its last digits.
     """
     name_count = 0
+    has_large_number = False
     stack: list[object] = [body]
     while stack:
         value = stack.pop()
@@ -149,8 +153,18 @@ def count_names(body: JsonObject) -> int:
         elif type(value) is list:
             stack.extend(value)
         elif type(value) is float and not -INTEGER_BOUND < value < INTEGER_BOUND:
-            raise InvalidJson("The body has a number beyond 64 bits.")
-    return name_count
+            has_large_number = True
+    return name_count, has_large_number
+
+
+def refuse_large_integer(text: str) -> int:
+    """Return the integer. Raises InvalidJson when it is beyond 64 bits.
+
+    A number with a fraction or an exponent is no integer, and loses nothing.
+    """
+    if len(text) <= INTEGER_CHARS and -INTEGER_BOUND <= int(text) < 2 * INTEGER_BOUND:
+        return int(text)
+    raise InvalidJson("The body has an integer beyond 64 bits: write it with an exponent (1e20).")
 
 
 def refuse_repeated_names(pairs: list[tuple[str, object]]) -> None:

@@ -128,3 +128,29 @@ def test_sixty_levels_are_taken() -> None:
 
 def test_brackets_inside_texts_do_not_count_as_depth() -> None:
     assert read_body(CHAT, messages=[{"role": "user", "content": "[{" * 5_000}])
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "1.7976931348623157e308",
+        "-3.4028234663852886e38",
+        "1e20",
+        "1E+20",
+        "100000000000000000000.0",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3_000], ids=["small", "large"])
+def test_a_number_that_is_written_as_a_float_loses_nothing(number: str, size: int) -> None:
+    body = chat_request_body.read_request_body(
+        CHAT, with_field(b"[%b]" % b",".join([number.encode()] * size))
+    )
+    assert body["x"] == [float(number)] * size
+
+
+@pytest.mark.parametrize(
+    "number", ["18446744073709551616", "-9223372036854775809", "1" + "0" * 20, "9" * 300]
+)
+def test_an_integer_that_would_lose_digits_is_refused_beside_large_floats(number: str) -> None:
+    with pytest.raises(InvalidJson, match="integer beyond 64 bits"):
+        chat_request_body.read_request_body(CHAT, with_field(b"[1e20, %b]" % number.encode()))
