@@ -3,7 +3,7 @@
 This is the only place for it, for lean views, DRF views and streams alike.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from uuid import uuid4
@@ -17,6 +17,7 @@ from rest_framework.response import Response
 
 from providers.database.database_errors import explain_database_error
 from providers.exceptions import (
+    MISSING_KEY_TEXT,
     BodyTooLarge,
     Forbidden,
     GatewayError,
@@ -112,7 +113,7 @@ def as_caller_error(error: drf.APIException) -> GatewayError:
     if isinstance(error, drf.ParseError):
         return InvalidJson(str(error.detail))
     if isinstance(error, drf.NotAuthenticated | drf.AuthenticationFailed):
-        return InvalidKey("The request carries no API key: give it as “Authorization: Bearer KEY”.")
+        return InvalidKey(MISSING_KEY_TEXT)
     if isinstance(error, drf.PermissionDenied):
         return Forbidden("You may not do this.", code="permission_denied")
     return InvalidRequest(str(error.detail))
@@ -135,9 +136,7 @@ def api_endpoint(*methods: str) -> Callable[[View[Request, P]], View[Request, P]
         ) -> HttpResponseBase:
             try:
                 if request.method not in methods:
-                    raise MethodNotAllowed(
-                        f"{request.method} is not allowed here.", ", ".join(methods)
-                    )
+                    raise refuse_method(request, methods)
                 return await view(request, *args, **kwargs)
             except (GatewayError, AnyDatabaseError) as error:
                 return render_error(
@@ -149,6 +148,12 @@ def api_endpoint(*methods: str) -> Callable[[View[Request, P]], View[Request, P]
         return mark_lean(cast(View[Request, P], call_view))
 
     return decorate_view
+
+
+def refuse_method(request: HttpRequest, methods: Sequence[str]) -> MethodNotAllowed:
+    """Return the error for a method that an endpoint does not take; it names those it takes."""
+    allowed = ", ".join(methods)
+    return MethodNotAllowed(f"{request.method} is not allowed here, but {allowed}.", allowed)
 
 
 def mark_lean(view: AnyView) -> AnyView:
@@ -171,5 +176,6 @@ def rest_framework_handler(error: Exception, context: dict[str, Any]) -> Respons
     request_id = get_request_id(context["request"]._request)
     headers = {**error_headers(gateway_error), "x-request-id": request_id}
     if isinstance(gateway_error, MethodNotAllowed):
-        headers["allow"] = ", ".join(context["view"].allowed_methods)
+        gateway_error = refuse_method(context["request"], context["view"].allowed_methods)
+        headers["allow"] = gateway_error.allowed_methods
     return Response(error_body(gateway_error), status=gateway_error.shown_status, headers=headers)

@@ -68,7 +68,7 @@ PORT = env.read_count("PORT", 8000, "Port to listen on.", least=0, most=65_535)
 ALLOWED_HOSTS = env.read_host_names(
     "ALLOWED_HOSTS",
     ["localhost", "127.0.0.1", "[::1]"],
-    "Host names of the admin and other pages; /v1/, /healthz and /readyz answer under any name.",
+    "Host names of the admin and other pages; /v1/ and the probes answer under any name.",
 )
 BEHIND_TLS = env.read_switch(
     "BEHIND_TLS",
@@ -104,13 +104,17 @@ ADMIN_SESSION_SECONDS = env.read_whole_seconds(
 
 CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOWED_ORIGINS  # under /v1/ no cookie counts, only API keys
 CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ALLOWED_ORIGINS if origin != "*"]
-CORS_URLS_REGEX = r"^/v1/.*$"
+# Wrong addresses too, so that a page can read what the right one is.
+CORS_URLS_REGEX = r"^/(?!(?:admin|portal|playground|static|ws)(?:/|$)).+$"
+# Any header; browsers want "authorization" by its name, and old ones do not know the asterisk.
 CORS_ALLOW_HEADERS = """
-    accept authorization content-type idempotency-key user-agent x-api-key x-requested-with
-    openai-organization openai-project x-stainless-arch x-stainless-lang x-stainless-os
+    * accept authorization content-type idempotency-key user-agent x-api-key api-key
+    x-requested-with openai-organization openai-project
+    x-stainless-arch x-stainless-lang x-stainless-os
     x-stainless-package-version x-stainless-retry-count x-stainless-runtime x-stainless-timeout
     x-stainless-runtime-version x-stainless-async x-stainless-read-timeout
-    x-stainless-helper-method
+    x-stainless-helper-method x-stainless-poll-helper x-stainless-custom-poll-interval
+    openai-beta x-title http-referer anthropic-version anthropic-beta x-client-request-id
 """.split()
 CORS_EXPOSE_HEADERS = """
     x-request-id openai-processing-ms openai-version retry-after retry-after-ms x-should-retry

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from api import exceptions
+from api import address_hints, exceptions
 from api.views import (
     chat,
     conversation_search,
@@ -30,7 +30,7 @@ from api.views import (
     web_search,
 )
 from api.views.staff import token_pool, token_renewal
-from providers.exceptions import InternalError, InvalidRequest, UnknownUrl
+from providers.exceptions import InternalError, InvalidRequest
 from proxysite.desk import dashboard
 from proxysite.server import host_names
 from proxysite.server.lean_routes import LeanRoutes
@@ -117,7 +117,9 @@ urlpatterns = [
     ),
     path("v1/sessions", sessions.Sessions.as_view()),
     path("v1/sessions/<path:session_id>", sessions.Session.as_view()),
-    re_path(r"^v1(/.*)?$", csrf_exempt(health.answer_unknown_url)),
+    re_path(
+        r"^v1(/.*)?$", csrf_exempt(health.answer_unknown_url), name=address_hints.UNKNOWN_URL_NAME
+    ),
     path("", health.render_home_page),
     path("health", health.Health.as_view()),
     path("healthz", health.answer_healthz),
@@ -130,9 +132,8 @@ LEAN_ROUTES = LeanRoutes(urlpatterns)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return exceptions.render_error(
-        UnknownUrl("There is nothing at this address."), exceptions.get_request_id(request)
-    )
+    error = address_hints.explain_unknown_address(str(request.method), request.path)
+    return exceptions.render_error(error, exceptions.get_request_id(request))
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:

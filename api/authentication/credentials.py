@@ -7,13 +7,21 @@ from typing import Any
 from api import keys
 from api.authentication.caller import Caller
 from api.models import ApiKey
-from providers.exceptions import InvalidKey, InvalidRequest
+from providers.exceptions import MISSING_KEY_TEXT, InvalidKey, InvalidRequest
 from providers.fast_settings import settings
 
 INVALID_KEY_TEXT = "The API key is not valid."  # one text for unknown, revoked and expired
 KEY_LENGTH = 512
 ALL_TOKENS_LENGTH = 32_768  # of all tokens that a caller brings, together
 TOKEN_LENGTH = 4_096  # of one of them
+BEARER_HEADER = "HTTP_AUTHORIZATION"
+# headers with nothing but a key; clients of Azure's OpenAI send the second
+BARE_KEY_HEADERS = ("HTTP_X_API_KEY", "HTTP_API_KEY")
+
+
+def has_credential(meta: Mapping[str, Any]) -> bool:
+    """Return whether a request's headers carry a credential, be it valid or not."""
+    return BEARER_HEADER in meta or any(name in meta for name in BARE_KEY_HEADERS)
 
 
 def read_credential(meta: Mapping[str, Any]) -> str:
@@ -21,15 +29,16 @@ def read_credential(meta: Mapping[str, Any]) -> str:
 
     Raises InvalidKey; InvalidRequest when there are two different ones.
     """
-    bearer = read_bearer(meta)
-    header: str = meta.get("HTTP_X_API_KEY") or ""
-    if bearer and header and bearer != header:
-        raise InvalidRequest(
-            "The request carries two different API keys.", code="ambiguous_credentials"
-        )
-    key = bearer or header
+    key = read_bearer(meta)
+    for name in BARE_KEY_HEADERS:
+        bare_key: str = meta.get(name) or ""
+        if key and bare_key and key != bare_key:
+            raise InvalidRequest(
+                "The request carries two different API keys.", code="ambiguous_credentials"
+            )
+        key = key or bare_key
     if not key:
-        raise InvalidKey("The request carries no API key: give it as “Authorization: Bearer KEY”.")
+        raise InvalidKey(MISSING_KEY_TEXT)
     most_chars = ALL_TOKENS_LENGTH if settings.PASSTHROUGH_PROVIDER else KEY_LENGTH
     if len(key) > most_chars or not key.isascii() or not key.isprintable():
         raise InvalidKey(INVALID_KEY_TEXT)
@@ -41,7 +50,7 @@ def read_bearer(meta: Mapping[str, Any]) -> str:
 
     Raises InvalidKey when the header has another form.
     """
-    authorization = meta.get("HTTP_AUTHORIZATION")
+    authorization = meta.get(BEARER_HEADER)
     if authorization is None:
         return ""
     scheme, _, bearer = authorization.partition(" ")

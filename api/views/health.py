@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api import exceptions
-from api.authentication import KeyAuthentication, StaffAuthentication
+from api.address_hints import explain_unknown_address
+from api.authentication import KeyAuthentication, StaffAuthentication, has_credential
 from api.relay.lean_request import LeanRequest
 from api.views.base import ApiView
 from api.views.staff.staff_access import TOKEN_MODEL, can_view_models
-from providers.exceptions import UnknownUrl
 from providers.protocol.json_types import JsonObject
 from tokens.models import UpstreamToken
 
@@ -50,7 +50,7 @@ class Health(ApiView):
 
         Raises InvalidKey on a key that is not valid.
         """
-        if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
+        if has_credential(request.META):
             user, caller = KeyAuthentication().authenticate(request)
             return not caller.allowed_models and can_view_models(user, TOKEN_MODEL)
         user_and_auth = StaffAuthentication().authenticate(request)
@@ -108,5 +108,5 @@ def render_home_page(request: HttpRequest) -> HttpResponse:
 
 def answer_unknown_url(request: HttpRequest, path: str = "") -> HttpResponse:
     """Answer a request to an address under /v1/ that is not an endpoint."""
-    error = UnknownUrl(f"Unknown request URL: {request.method} {request.path}.")
+    error = explain_unknown_address(str(request.method), request.path)
     return exceptions.render_error(error, exceptions.get_request_id(request))

@@ -28,6 +28,7 @@ The effect of each on the token is `tokens/outcomes/consequences.py::CONSEQUENCE
 """
 
 from providers.exceptions.caller_errors import (
+    MISSING_KEY_TEXT,
     BodyTooLarge,
     CallerError,
     ConversationBusy,
@@ -85,6 +86,7 @@ from providers.exceptions.upstream_errors import (
 )
 
 __all__ = [
+    "MISSING_KEY_TEXT",
     "AuthRejected",
     "BadResponse",
     "BadTls",

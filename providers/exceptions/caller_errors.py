@@ -4,6 +4,8 @@ from typing import ClassVar
 
 from providers.exceptions.gateway_errors import GatewayError
 
+MISSING_KEY_TEXT = "The request carries no API key: give it as “Authorization: Bearer KEY”."
+
 
 class CallerError(GatewayError):
     status = 400

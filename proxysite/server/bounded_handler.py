@@ -5,21 +5,25 @@ headers claim.
 """
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import IO
 
+from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.db import Error as AnyDatabaseError
 
 from api import exceptions
+from api.address_hints import explain_unknown_address, is_unknown_address
 from api.relay.lean_request import new_request_id
 from api.views.staff.staff_access import GATEWAY_SCOPE_KEY
 from conversations.files import file_storage
 from providers.database.database_threads import LONG, await_in_time
 from providers.exceptions import (
+    MISSING_KEY_TEXT,
     DatabaseUnavailable,
     GatewayError,
     InternalError,
@@ -51,7 +55,8 @@ from proxysite.server.request_bodies import (
 
 Send = Callable[[Message], Awaitable[None]]
 # programs call these; they are told when the database hangs
-IMPATIENT_PATHS = ("/v1/", "/health")
+API_PATH = "/v1/"
+IMPATIENT_PATHS = (API_PATH, "/health")
 HEALTH_PROBE_PATH = "/healthz"  # a probe of the process is answered even under full load
 UPLOAD_SECONDS = 30.0  # to store and read an uploaded file
 
@@ -90,6 +95,7 @@ class BoundedHandler(ASGIHandler):
         self.budget = budget
         self._late_tasks: set[asyncio.Future[None]] = set()
         self._uploads = RunningUploads()
+        self._cors = CorsMiddleware(self.get_response_async)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with ExitStack() as resources:
@@ -102,7 +108,7 @@ class BoundedHandler(ASGIHandler):
                 problem = exceptions.as_gateway_error(error) or InternalError(
                     "Something went wrong here."
                 )
-                await self.send_error(problem, send)
+                await self.send_error(problem, scope, send)
                 return
             serve = partial(self.serve_request, resources.pop_all())
         scope = with_content_length(scope, size)
@@ -111,8 +117,11 @@ class BoundedHandler(ASGIHandler):
         else:
             await serve(scope, replay, send)
 
-    async def send_error(self, error: GatewayError, send: Send) -> None:
-        await self.send_response(exceptions.render_error(error, new_request_id()), send)
+    async def send_error(self, error: GatewayError, scope: Scope, send: Send) -> None:
+        """Send an error without asking Django; pages of allowed origins can read it."""
+        answer = exceptions.render_error(error, new_request_id())
+        request = self.request_class(scope, io.BytesIO())
+        await self.send_response(self._cors.add_response_headers(request, answer), send)
 
     async def serve_request(
         self, resources: ExitStack, scope: Scope, receive: Receive, send: Send
@@ -168,9 +177,11 @@ class BoundedHandler(ASGIHandler):
 
             Raises GatewayError when the caller has neither an API key nor a session.
             """
+            if is_unknown_address(scope["path"]):
+                raise explain_unknown_address(scope["method"], scope["path"])
             owner = await caller.find_owner()
             if owner is None:
-                raise caller.key_error or body_too_large(settings.OPEN_BODY_LIMIT_BYTES)
+                raise caller.key_error or self.refuse_stranger(scope["path"])
             limit_bytes = largest_body_bytes()
             refuse_large_announced(scope, limit_bytes)
             buffer.share = self.budget.open_share(owner)
@@ -186,6 +197,13 @@ class BoundedHandler(ASGIHandler):
         if buffer.size_bytes > COUNTED_BYTES:
             return BodyInFile(buffer.take_file(), receive, is_upload=False), buffer.size_bytes
         return make_replay(buffer.read(), receive), buffer.size_bytes
+
+    @staticmethod
+    def refuse_stranger(path: str) -> GatewayError:
+        """Return the error for a large body of a caller who shows neither a key nor a session."""
+        if path.startswith(API_PATH):
+            return InvalidKey(MISSING_KEY_TEXT)
+        return body_too_large(settings.OPEN_BODY_LIMIT_BYTES)
 
     async def receive_upload(
         self, scope: Scope, receive: Receive, user_id: int | None
@@ -250,7 +268,7 @@ class BoundedHandler(ASGIHandler):
             self._late_tasks.add(task)
             task.add_done_callback(self._late_tasks.discard)
             away = DatabaseUnavailable("The database does not answer.", retry_after_seconds=2)
-            await self.send_error(away, send)
+            await self.send_error(away, scope, send)
 
 
 def make_replay(body: bytes, receive: Receive) -> Receive:

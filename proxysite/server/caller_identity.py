@@ -11,14 +11,18 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.http.cookie import parse_cookie
 from django.utils.crypto import constant_time_compare
 
-from api.authentication import Caller
+from api.authentication import BARE_KEY_HEADERS, BEARER_HEADER, Caller
 from api.relay.gateway import Gateway
 from providers.database.database_threads import QUICK, await_in_time
 from providers.exceptions import GatewayError
 from proxysite.server.body_budget import Owner
 from proxysite.server.request_bodies import Scope
 
-KEY_HEADERS = {b"authorization": "HTTP_AUTHORIZATION", b"x-api-key": "HTTP_X_API_KEY"}
+# the names of these headers in ASGI's scope, and in Django's META
+KEY_HEADERS = {
+    name.removeprefix("HTTP_").replace("_", "-").lower().encode(): name
+    for name in (BEARER_HEADER, *BARE_KEY_HEADERS)
+}
 
 
 class RequestCaller:

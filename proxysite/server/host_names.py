@@ -1,9 +1,9 @@
 """The host names that callers may use, and the answer to an unknown one.
 
-Pages that cookies open (the admin, /health, the home page) accept the names in ALLOWED_HOSTS only,
-so that nobody can point a foreign name at them. Everything under /v1/ and the probes accept any
-name, in both handlers: a program sends its API key on purpose, a browser never sends it by itself,
-and a load balancer asks by address.
+Pages that cookies open (the admin, the home page) accept the names in ALLOWED_HOSTS only, so that
+nobody can point a foreign name at them. Everything under /v1/ and the probes accept any name, in
+both handlers: a program sends its API key on purpose, a browser never sends it by itself, and a
+load balancer asks by address.
 """
 
 import ipaddress
@@ -18,11 +18,12 @@ from django.http.request import split_domain_port
 from django.template.loader import render_to_string
 
 from api import exceptions
+from api.address_hints import is_unknown_address
 from providers.exceptions import InvalidRequest
 from proxysite.configuration.setting_values import DEFAULT
 
 logger = logging.getLogger(__name__)
-ANY_HOST_PATHS = ("/v1/", "/healthz", "/readyz")  # paths that are served under any host name
+PROBE_PATHS = ("/health", "/healthz", "/readyz")
 LONGEST_NAME = 253  # characters that DNS allows
 MOST_LOGGED_NAMES = 100  # names that are logged, so that invented names do not fill the log
 # an address for documentation (RFC 5737): its route shows our own address; nothing is sent
@@ -31,7 +32,12 @@ _logged_names: set[str] = set()
 
 
 def serves_any_host(path: str) -> bool:
-    return path == "/v1" or path.startswith(ANY_HOST_PATHS[0]) or path in ANY_HOST_PATHS[1:]
+    """Return whether a path is served under any host name; a wrong one is answered with the right.
+
+    Under /v1 a key is shown, the probes are open, and where there is nothing there is no secret.
+    """
+    is_api = path == "/v1" or path.startswith("/v1/")
+    return is_api or path in PROBE_PATHS or is_unknown_address(path)
 
 
 class HostRequest(ASGIRequest):

@@ -14,7 +14,11 @@ async def test_health_is_open_and_tells_counts_to_staff_alone(gateway, alice, op
     assert stranger.json.keys() == {"status", "version", "worker", "beat"}
     assert [stranger.json[name] for name in ("status", "worker", "beat")] == ["ok", "ok", "ok"]
     assert (await gateway.send_request("GET", "/health", alice.key)).json == stranger.json
-    for headers in ({"authorization": f"Bearer {operator.key}"}, {"x-api-key": operator.key}):
+    for headers in (
+        {"authorization": f"Bearer {operator.key}"},
+        {"x-api-key": operator.key},
+        {"api-key": operator.key},
+    ):
         known = await gateway.send_request("GET", "/health", headers=headers)
         assert known.json["tokens"] == {"total": 1, "active": 1, "inactive": 0}
     assert (await gateway.send_request("GET", "/health", "sk-ps-unknown")).status == 401

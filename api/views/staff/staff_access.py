@@ -19,7 +19,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from api.authentication import INVALID_KEY_TEXT, KeyAuthentication
+from api.authentication import INVALID_KEY_TEXT, KeyAuthentication, has_credential
 from api.relay.gateway import Gateway
 from api.views.base import ApiView
 from providers.exceptions import Forbidden, InvalidKey, ShuttingDown
@@ -49,7 +49,7 @@ class KeyOrSessionAuthentication(KeyAuthentication):
     """
 
     def authenticate(self, request: Request) -> Any:
-        if {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.META.keys():
+        if has_credential(request.META):
             user, caller = super().authenticate(request)
             if not user.is_authenticated:  # a caller's own upstream tokens give no access
                 raise InvalidKey(INVALID_KEY_TEXT)

@@ -46,6 +46,8 @@ async def test_a_key_is_given_as_bearer_or_x_api_key(gateway, upstream, alice, d
         [b"Authorization: Bearer " + key],
         [b"authorization:bearer   " + key + b" "],
         [b"X-Api-Key: " + key],
+        [b"api-key: " + key],
+        [b"api-key: " + key, b"X-Api-Key: " + key],
         [b"X-Api-Key: " + key, b"Authorization: Bearer " + key],
     ):
         assert (await send_with_headers(gateway, door, *lines)).status == 200, lines
@@ -89,11 +91,15 @@ async def test_two_different_keys_in_one_request_are_refused(
 ):
     for door in ENDPOINTS:
         with subtests.test(door=door):
-            lines = f"Authorization: Bearer {alice.key}", f"X-Api-Key: {mallory.key}"
-            answer = await send_with_headers(gateway, door, *map(str.encode, lines))
-            assert answer.status == 400
-            assert answer.error["code"] == "ambiguous_credentials"
-            assert upstream.requests == []
+            for lines in (
+                (f"Authorization: Bearer {alice.key}", f"X-Api-Key: {mallory.key}"),
+                (f"Authorization: Bearer {alice.key}", f"api-key: {mallory.key}"),
+                (f"X-Api-Key: {alice.key}", f"api-key: {mallory.key}"),
+            ):
+                answer = await send_with_headers(gateway, door, *map(str.encode, lines))
+                assert answer.status == 400
+                assert answer.error["code"] == "ambiguous_credentials"
+                assert upstream.requests == []
 
 
 async def test_unknown_revoked_and_expired_keys_and_those_of_inactive_users_get_the_same_answer(

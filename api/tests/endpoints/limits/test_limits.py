@@ -100,14 +100,17 @@ async def test_a_body_in_small_chunks_passes(gateway, upstream, alice):
     assert upstream.requests[0].json["messages"] == json.loads(data)["messages"]
 
 
-async def test_a_stranger_may_not_send_much(gateway):
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [(b"/v1/models", 401, "invalid_api_key"), (b"/admin/login/", 413, "body_too_large")],
+)
+async def test_a_stranger_may_not_send_much(gateway, path, status, code):
     async with gateway.open_bare_connection() as wire:
         await wire.send(
-            b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000\r\n\r\n"
+            b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000\r\n\r\n" % path
         )
         answer = await wire.receive_answer()
-    assert answer.status == 413
-    assert answer.error["code"] == "body_too_large"
+    assert (answer.status, answer.error["code"]) == (status, code)
 
 
 @pytest.mark.parametrize(

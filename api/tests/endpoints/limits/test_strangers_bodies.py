@@ -27,6 +27,7 @@ STRANGERS = {
     "two keys": ("Authorization: Bearer one", "X-Api-Key: two"),
     "a cookie": ("Cookie: a=b",),
     "a bogus session": ("Cookie: sessionid=0123456789abcdefghijklmnopqrstuv",),
+    "an unknown api-key": ("api-key: bogus",),
     "nothing": (),
 }
 PATHS = [
@@ -34,7 +35,6 @@ PATHS = [
     "/v1/models",
     "/v1/files",
     "/v1/sessions",
-    "/v1/nothing",
     "/admin/login/",
     "/",
     "/healthz",
