@@ -67,6 +67,8 @@ def error_headers(error: GatewayError) -> dict[str, str]:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = error.allowed_methods
+    if isinstance(error, UnsupportedMediaType) and error.param == "content-encoding":
+        headers["accept-encoding"] = "gzip, deflate"
     if isinstance(error, UpgradeRequired):
         headers |= {"upgrade": "HTTP/1.1", "connection": "close, upgrade"}
     if isinstance(error, RequestTimeout):

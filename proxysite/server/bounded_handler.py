@@ -33,6 +33,7 @@ from providers.exceptions import (
 )
 from proxysite.server.body_budget import COUNTED_BYTES, BodyBudget, largest_body_bytes
 from proxysite.server.caller_identity import RequestCaller
+from proxysite.server.compressed_bodies import unpack_body
 from proxysite.server.host_names import HostRequest
 from proxysite.server.request_bodies import (
     FORM_OVERHEAD_BYTES,
@@ -101,6 +102,7 @@ class BoundedHandler(ASGIHandler):
         with ExitStack() as resources:
             try:
                 require_readable_address(scope)
+                scope, receive = unpack_body(scope, receive)
                 replay, size = await self.admit_request(scope, receive, resources)
             except CallerLeft:
                 return

@@ -29,6 +29,7 @@ from providers.exceptions import (
     ShuttingDown,
 )
 from proxysite.server.body_budget import BodyBudget, BodyShare, Owner, largest_body_bytes
+from proxysite.server.compressed_bodies import unpack_body
 from proxysite.server.request_bodies import (
     WHOLE_REQUEST,
     CallerLeft,
@@ -69,9 +70,12 @@ class RelayRequest(LeanRequest):
     share: BodyShare | None = None
 
     async def receive_body(self) -> bytes:
-        if WHOLE_REQUEST not in self.scope:
+        scope, receive = self.scope, self.receive
+        if "HTTP_CONTENT_ENCODING" in self.META:
+            scope, receive = unpack_body(scope, receive)
+        if WHOLE_REQUEST not in scope:
             self.share = self.budget.open_share(self.body_owner)
-        return await read_body(self.scope, self.receive, largest_body_bytes(), self.share)
+        return await read_body(scope, receive, largest_body_bytes(), self.share)
 
     def hold_body_memory(self) -> Callable[[object], None]:
         share = self.share
