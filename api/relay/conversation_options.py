@@ -19,6 +19,7 @@ from api.schemas.json_body import call_beside_loop
 from conversations.history.recorder import RecalledTurn
 from conversations.history.turn_request import TurnRequest
 from conversations.messages import chat_to_items
+from conversations.messages.tool_names import ToolNames
 from conversations.models import TurnEndpoint
 from conversations.prompts.token_budget import prompt_token_budget
 from providers.catalogue import ResolvedModel
@@ -79,8 +80,14 @@ async def start_chat_turn(
             field: body[field] for field in STORED_SETTING_FIELDS if body.get(field) is not None
         },
         budget_tokens=prompt_budget_tokens(window_tokens, body),
+        tool_names=ToolNames(keeps_custom_calls=offers_custom_tools(body)),
     )
     return await request.gateway.history.recall_turn(turn_request)
+
+
+def offers_custom_tools(body: Mapping[str, Any]) -> bool:
+    """Return whether the upstream of this request gets custom tools, and so custom calls."""
+    return any(tool["type"] == "custom" for tool in body.get("tools") or ())
 
 
 def apply_turn(body: Mapping[str, Any], turn: RecalledTurn | None) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ from conversations.history.finish_turn import (
 )
 from conversations.history.turn_request import TurnRequest
 from conversations.messages import items, items_to_chat
-from conversations.messages.items import Entry
+from conversations.messages.items import Entry, ItemLike
 from conversations.messages.tool_order import pair_tool_calls
 from conversations.models import Conversation, Turn, TurnEndpoint, TurnStatus
 from providers.database.database_threads import limit_transaction, require_time_left
@@ -215,8 +215,8 @@ def count_required_turns(new_entries: Sequence[Entry]) -> int:
 
     It is 1 when the request answers tool calls of the last turn.
     """
-    own_calls = {entry.data["call_id"] for entry in new_entries if entry.type == "function_call"}
-    outputs = [entry for entry in new_entries if entry.type == "function_call_output"]
+    own_calls = {entry.data["call_id"] for entry in new_entries if entry.type in items.CALL_KINDS}
+    outputs = [entry for entry in new_entries if entry.type in items.OUTPUT_TYPES]
     return int(any(entry.data.get("call_id") not in own_calls for entry in outputs))
 
 
@@ -230,8 +230,10 @@ def compose_messages(
 
     Raises InvalidRequest when there is nothing to answer.
     """
-    old = items_to_chat.entries_to_messages([*system, *turn_request.instructions, *earlier_items])
-    new = items_to_chat.entries_to_messages(exclude_instructions(new_entries))
+    names = turn_request.tool_names
+    old_entries: list[ItemLike] = [*system, *turn_request.instructions, *earlier_items]
+    old = items_to_chat.entries_to_messages(old_entries, names)
+    new = items_to_chat.entries_to_messages(exclude_instructions(new_entries), names)
     messages = pair_tool_calls([*old, *new], len(old))
     if not messages and not turn_request.settings.get("instructions"):
         raise InvalidRequest(

@@ -12,7 +12,10 @@ from django.conf import settings
 from msgspec import Struct, field
 
 from conversations.messages import items, items_to_chat
+from conversations.messages.custom_input import read_custom_input
 from conversations.messages.items import Entry
+from conversations.messages.items_to_chat import SAME_NAMES
+from conversations.messages.tool_names import CalledTool, ToolNames
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 
@@ -36,10 +39,15 @@ def measure_json_bytes(value: object) -> int:
 
 
 class AnswerPart(Struct):
-    """One item of an answer that is still coming in."""
+    """One item of an answer that is still coming in.
+
+    `request_hex` and `position` make its id. `has_raw_input` is true for a custom call of an
+    upstream that knows custom tools: `arguments` are its input then.
+    """
 
     type: str  # reasoning, message or function_call
-    id: str
+    request_hex: str
+    position: int
     text: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     annotations: list[JsonObject] = field(default_factory=list)
@@ -47,6 +55,23 @@ class AnswerPart(Struct):
     name: str = ""
     call_id: str = ""
     arguments: list[str] = field(default_factory=list)
+    has_raw_input: bool = False
+    tool_names: ToolNames = SAME_NAMES
+
+    @property
+    def id(self) -> str:
+        """Return the id of the item; a call has its final one when its name is complete."""
+        kind = self.type
+        if kind == "function_call" and self.called_tool.kind == "custom":
+            kind = "custom_tool_call"
+        return items.make_public_id(kind, self.request_hex, self.position)
+
+    @property
+    def called_tool(self) -> CalledTool:
+        """Return the tool that the name of the call means."""
+        if self.has_raw_input:
+            return CalledTool("custom", self.name)
+        return self.tool_names.find_tool(self.name)
 
     @property
     def is_complete(self) -> bool:
@@ -56,6 +81,8 @@ class AnswerPart(Struct):
         """
         if self.type != "function_call":
             return True
+        if self.has_raw_input:
+            return False
         try:
             arguments: object = orjson.loads("".join(self.arguments) or "{}")
         except orjson.JSONDecodeError:
@@ -67,13 +94,19 @@ class AnswerPart(Struct):
         if self.type == "reasoning":
             entry = items.make_reasoning_entry("".join(self.text))
         elif self.type == "function_call":
-            function = {"name": self.name, "arguments": "".join(self.arguments)}
-            entry = items.make_call_entry({"id": self.call_id, "function": function})
+            entry = self._make_call_entry()
         else:
             entry = self._make_message_entry()
         entry.output = True
         entry.status = "completed" if is_whole else "incomplete"
         return entry.make_storable()
+
+    def _make_call_entry(self) -> Entry:
+        tool = self.called_tool
+        payload = "".join(self.arguments)
+        if tool.kind == "custom" and not self.has_raw_input:
+            payload = read_custom_input(payload)
+        return items.make_tool_call_entry(tool, self.call_id, payload)
 
     def _make_message_entry(self) -> Entry:
         text = "".join(self.text)
@@ -95,13 +128,14 @@ class CollectedAnswer:
     """The first choice of an answer in `parts`; the other choices are in `other_choices`.
 
     Nothing is collected beyond STORED_ANSWER_BYTES. The answer is `is_cut_off` then, like one that
-    has reached its limit of tokens.
+    has reached its limit of tokens. The names of its calls mean tools of `tool_names`.
     """
 
-    def __init__(self, request_hex: str) -> None:
+    def __init__(self, request_hex: str, tool_names: ToolNames = SAME_NAMES) -> None:
         self._bytes_left: int = settings.STORED_ANSWER_BYTES
         self.is_cut_off = False
         self._request_hex = request_hex
+        self._tool_names = tool_names
         self._call_parts: dict[int, AnswerPart] = {}
         self.parts: list[AnswerPart] = []
         self.other_choices: dict[int, CollectedAnswer] = {}
@@ -134,7 +168,7 @@ class CollectedAnswer:
     def _find_or_add_other_choice(self, index: int) -> "CollectedAnswer":
         """Return the answer that collects the choice of this index, which is not the first."""
         if index not in self.other_choices:
-            self.other_choices[index] = CollectedAnswer(self._request_hex)
+            self.other_choices[index] = CollectedAnswer(self._request_hex, self._tool_names)
         return self.other_choices[index]
 
     def _is_too_long(self, chunk: Chunk) -> bool:
@@ -171,9 +205,7 @@ class CollectedAnswer:
     def _find_or_add_part(self, kind: str) -> AnswerPart:
         if not self.parts or self.parts[-1].type != kind:
             self._bytes_left -= PART_BYTES
-            self.parts.append(
-                AnswerPart(kind, items.make_public_id(kind, self._request_hex, len(self.parts)))
-            )
+            self.parts.append(AnswerPart(kind, self._request_hex, len(self.parts)))
         return self.parts[-1]
 
     def _add_call(self, index: int, call: JsonObject) -> None:
@@ -181,11 +213,18 @@ class CollectedAnswer:
         if part is None:
             part = AnswerPart(
                 "function_call",
-                items.make_public_id("function_call", self._request_hex, len(self.parts)),
+                self._request_hex,
+                len(self.parts),
+                tool_names=self._tool_names,
             )
             part.call_id = call.get("id") or f"call_{self._request_hex}{index:02x}"
             self._call_parts[index] = part
             self.parts.append(part)
+        if custom := call.get("custom"):
+            part.has_raw_input = True
+            part.name += custom.get("name") or ""
+            if text := custom.get("input"):
+                part.arguments.append(text)
         function = call.get("function") or {}
         part.name += function.get("name") or ""
         if arguments := function.get("arguments"):

@@ -16,6 +16,7 @@ from providers.catalogue.catalogue_rows import (
     ResolvedModel,
     set_aside_public_ids,
 )
+from providers.choices import Search
 from providers.exceptions import InvalidRequest, ModelNotFound, ProviderDown
 from providers.network.clients import Clients
 from providers.protocol.request import ChatRequest
@@ -102,6 +103,11 @@ class Catalogue:
     def find_context_window(self, public_id: str) -> int | None:
         """Return the tokens that all candidates of a model can take; None when none says."""
         return find_smallest_window(self._candidates.get(public_id, ()))
+
+    def find_search(self, public_id: str) -> str:
+        """Return choices.Search.ON when a row of the model has web search switched on, else ""."""
+        rows = self._candidates.get(public_id, ())
+        return Search.ON if any(row.model.search == Search.ON for row in rows) else ""
 
     def list_upstreams(self) -> Iterable[Upstream]:
         return (adapter.upstream for adapter in self._adapters.values())
