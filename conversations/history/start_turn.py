@@ -38,6 +38,7 @@ from conversations.history.finish_turn import (
     write_item_rows,
     write_items,
 )
+from conversations.history.repeated_outputs import drop_repeated_entries
 from conversations.history.turn_request import TurnRequest
 from conversations.messages import items, items_to_chat
 from conversations.messages.items import Entry, ItemLike
@@ -145,6 +146,8 @@ def draft_turn(conversation: Conversation, turn_request: TurnRequest) -> TurnDra
     earlier = load_earlier_items(conversation, turn_request, new)
     instructions = turn_request.instructions
     is_chat = turn_request.endpoint == TurnEndpoint.CHAT
+    if not is_chat:
+        new = NewRequestItems(drop_repeated_entries(conversation, earlier.items, new.entries))
     repeats_instructions = is_chat and deduplicate.repeats_items(earlier.system, instructions)
     stored = new.entries
     if is_chat and not repeats_instructions:
@@ -251,7 +254,8 @@ def compose_unsaved_messages(turn_request: TurnRequest) -> list[JsonObject]:
     new = NewRequestItems(turn_request.entries)
     earlier = load_earlier_items(conversation, turn_request, new)
     system = [] if turn_request.instructions else earlier.system
-    return compose_messages(turn_request, system, earlier.items, turn_request.entries)
+    entries = drop_repeated_entries(conversation, earlier.items, turn_request.entries)
+    return compose_messages(turn_request, system, earlier.items, entries)
 
 
 def find_resume(conversation: Conversation, turn: Turn) -> Resume | None:
