@@ -5,7 +5,7 @@ request is to be remembered.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,13 @@ from api.relay.pipeline import (
     resolve_model,
     start_answer,
 )
+from api.responses.request import responses_shape
 from api.schemas import chat_request_body
 from api.schemas.json_body import read_beside_loop
 from api.streaming.chat_renderer import ChatRenderer
 from api.views.base import require_json
 from providers.exceptions import GatewayError, InvalidRequest
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 
 
@@ -45,7 +47,9 @@ async def relay_request(
     caller = await request.authenticate()
     require_json(request)
     raw = await request.receive_body()
-    read_body = partial(chat_request_body.read_request_body, endpoint)
+    read_body: Callable[[bytes], JsonObject] = responses_shape.read_chat_body
+    if endpoint != CHAT:
+        read_body = partial(chat_request_body.read_request_body, endpoint)
     body: Mapping[str, Any] = await read_beside_loop(read_body, raw)
     model = resolve_model(gateway, caller, body["model"])
     caller.reject_model_choice(body)
