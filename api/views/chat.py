@@ -53,6 +53,9 @@ async def relay_request(
     body: Mapping[str, Any] = await read_beside_loop(read_body, raw)
     model = resolve_model(gateway, caller, body["model"])
     caller.reject_model_choice(body)
+    group = ""
+    if "session_id" in body:
+        body, group = conversation_options.separate_session(body, caller, request.META)
     if conversation_id:
         body = add_path_conversation(body, conversation_id)
     turn = positions = None
@@ -65,9 +68,12 @@ async def relay_request(
         upstream_body = conversation_options.apply_turn(body, turn)
         if positions is not None:
             positions.full_body = upstream_body
+        chat_request = build_chat_request(request.request_id, endpoint, upstream_body, model, turn)
+        if group:
+            chat_request = conversation_options.add_group(chat_request, group)
         accepted = AcceptedRequest(
             caller,
-            build_chat_request(request.request_id, endpoint, upstream_body, model, turn),
+            chat_request,
             model,
             len(raw),
             turn,

@@ -184,7 +184,7 @@ async def test_a_conversation_does_not_expire_while_its_turn_runs(gateway, upstr
     upstream.queue_scripts(
         send_stream(*speech.content_chunks("One"), gate, *speech.streamed_completion("."), DONE)
     )
-    async with gateway.open_stream(alice.key, messages=[user("1")], session_id="s") as reading:
+    async with gateway.open_stream(alice.key, messages=[user("1")], conversation_id="s") as reading:
         await reading.read_until("One")
         await run_in_thread(
             lambda: Conversation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))

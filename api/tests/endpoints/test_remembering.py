@@ -14,6 +14,7 @@ from proxysite.testing import rows, speech, wait_until_true
 from proxysite.testing.upstream import CUT, DONE, Gate, send_refusal, send_reply, send_stream
 
 CHAT = "/v1/chat/completions"
+REMEMBER = {"x-remember-session": "true"}  # `session_id` names a conversation
 
 
 def user(text):
@@ -33,10 +34,14 @@ def words(*texts):
     return [send_reply(speech.chat_completion(text)) for text in texts]
 
 
-async def turn(gateway, person, text, path=CHAT, **more):
+async def turn(gateway, person, text, path=CHAT, headers=None, **more):
     """One turn, whole."""
     return await gateway.send_request(
-        "POST", path, person.key, json={"model": "m", "messages": [user(text)], **more}
+        "POST",
+        path,
+        person.key,
+        json={"model": "m", "messages": [user(text)], **more},
+        headers=headers or {},
     )
 
 
@@ -52,7 +57,7 @@ async def test_a_conversation_goes_on_by_path_by_field_and_as_a_session(gateway,
     for name, path, more in (
         ("by path", f"{CHAT}/by%20path", {}),
         ("by field", CHAT, {"conversation_id": "by field"}),
-        ("as a session", CHAT, {"session_id": "as a session"}),
+        ("as a session", CHAT, {"session_id": "as a session", "headers": REMEMBER}),
     ):
         upstream.queue_scripts(*words("Hello Ann.", "You are Ann."))
         first = await turn(gateway, alice, "I am Ann.", path, **more)
@@ -382,16 +387,16 @@ async def test_a_conversation_that_cannot_be_named_so_is_refused(
     gateway, upstream, alice, subtests
 ):
     cases = [
-        {"conversation_id": "a", "session_id": "b"},
+        {"conversation_id": "a", "session_id": "b", "headers": REMEMBER},
         {"conversation_id": "a" * 201},
-        {"session_id": "a\nb"},
+        {"session_id": "a\nb", "headers": REMEMBER},
         {"conversation_id": "a", "n": 2},
     ]
     for given in cases:
         with subtests.test(given=given):
             refused = await turn(gateway, alice, "Hello.", **given)
             assert (refused.status, len(upstream.requests)) == (400, 0)
-            assert refused.error["param"] in given
+            assert refused.error["param"] in given.keys() - {"headers"}
 
 
 async def test_how_an_answer_was_thought_up_is_kept_with_it(gateway, upstream, alice):
@@ -405,11 +410,11 @@ async def test_how_an_answer_was_thought_up_is_kept_with_it(gateway, upstream, a
 
 async def test_a_conversation_that_has_expired_begins_anew(gateway, upstream, alice):
     upstream.set_default_script(send_reply(speech.chat_completion("Hello.")))
-    await turn(gateway, alice, "I am Ann.", session_id="s")
+    await turn(gateway, alice, "I am Ann.", session_id="s", headers=REMEMBER)
     (row,) = await run_in_thread(lambda: list(Conversation.objects.all()))
     assert row.expires_at - row.used_at == timedelta(seconds=3_600)
     await run_in_thread(lambda: Conversation.objects.update(expires_at=timezone.now()))
-    await turn(gateway, alice, "Who am I?", session_id="s")
+    await turn(gateway, alice, "Who am I?", session_id="s", headers=REMEMBER)
     assert told(upstream) == [user("Who am I?")]
     assert [item.text for item in await item_rows()] == ["Who am I?", "Hello."]
 
@@ -468,19 +473,16 @@ async def test_what_a_refused_or_failed_question_changed_is_changed_back(gateway
     first, other = ({"role": "system", "content": text} for text in ("Be brief.", "Be long."))
     session = await gateway.send_request("POST", "/v1/sessions", alice.key, json={})
     name = session.json["session_id"]
+    named = {"session_id": name, "headers": REMEMBER}
     bad = {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-x"}}]}
-    assert (
-        await gateway.request_chat(alice.key, messages=[other, bad], session_id=name)
-    ).status == 400
+    assert (await gateway.request_chat(alice.key, messages=[other, bad], **named)).status == 400
     assert (
         await gateway.send_request("GET", f"/v1/sessions/{name}", alice.key)
     ).status == 200  # it was there before
-    await gateway.request_chat(alice.key, messages=[first, user("1")], session_id=name)
+    await gateway.request_chat(alice.key, messages=[first, user("1")], **named)
+    assert (await gateway.request_chat(alice.key, messages=[other, bad], **named)).status == 400
     assert (
-        await gateway.request_chat(alice.key, messages=[other, bad], session_id=name)
+        await gateway.request_chat(alice.key, messages=[other, user("3")], **named)
     ).status == 400
-    assert (
-        await gateway.request_chat(alice.key, messages=[other, user("3")], session_id=name)
-    ).status == 400
-    await gateway.request_chat(alice.key, messages=[user("4")], session_id=name)
+    await gateway.request_chat(alice.key, messages=[user("4")], **named)
     assert told(upstream) == [first, user("1"), assistant("One."), user("4")]
