@@ -52,6 +52,8 @@ def build_shaped_body(body: JsonObject) -> JsonObject:
         if name in chat_names and name not in SHARED_FIELDS
     }
     response_body = {name: value for name, value in body.items() if name not in chat_fields}
+    if not body.get("store"):
+        chat_fields.pop("metadata", None)  # a response has it always, a completion only when stored
     check_shaped_body(response_body)
     response_body = encrypted_reasoning.decode_input_reasoning(response_body)
     response_body = input_items.drop_hosted_outputs(response_body)

@@ -44,6 +44,7 @@ async def test_input_is_understood_and_answered_as_a_chat_completion(gateway, up
         include=["reasoning.encrypted_content"],
         prompt_cache_retention="24h",
         user="u",
+        metadata={"run": "1"},
         store=False,
     )
     assert (answer.status, answer.text) == (200, "Hello there!")
