@@ -60,10 +60,7 @@ const cases = {
   },
 
   async search() {
-    return await read(await generateText({
-      model: model(), ...asked, toolChoice: { type: "tool", toolName: "web_search" },
-      tools: { web_search: openai.tools.webSearch({ searchContextSize: "low" }) },
-    }));
+    return await read(await generateText({ model: model(), ...asked, tools: { web_search: openai.tools.webSearch({ searchContextSize: "low" }) } }));
   },
 
   async object(way) {
