@@ -56,6 +56,14 @@ class ApiKey(models.Model):
         default=True,
         help_text="Off: no content of its requests is stored: no conversations, no files.",
     )
+    remembers_sessions = models.BooleanField(
+        "remembers sessions",
+        default=False,
+        help_text=(
+            "On: requests with the same <code>session_id</code>, for example "
+            "<code>holidays</code>, are one conversation. Off: they only share an upstream token."
+        ),
+    )
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="Refused after this time; empty: never."
     )

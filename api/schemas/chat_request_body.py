@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct
 
+from api.schemas.chat_normalizer import normalize_chat_body
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
 from conversations.strategies.multipath.multipath_options import CandidateCount
 from providers.exceptions import InvalidRequest
@@ -193,6 +194,7 @@ def read_request_body(endpoint: str, raw: bytes) -> JsonObject:
     """
     body = parse_json_body(raw, BODY_TYPES[endpoint])
     if endpoint == CHAT:
+        body = normalize_chat_body(body)
         check_chat_body(body)
     else:
         check_prompt_items(body, "prompt" if endpoint == COMPLETIONS else "input")
@@ -276,8 +278,8 @@ def check_chat_tool_choice(choice: str | JsonObject | None, tools: list[JsonObje
 
 
 def read_function_name(tool: JsonObject) -> str | None:
-    """Return the name of the function that a tool or a tool choice has."""
-    function: JsonObject = tool.get("function") or {}
+    """Return the name of the function or custom tool that a tool or a tool choice has."""
+    function: JsonObject = tool.get("function") or tool.get("custom") or {}
     return function.get("name")
 
 

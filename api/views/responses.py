@@ -131,7 +131,8 @@ async def resolve_references(caller: Caller, body: JsonObject) -> JsonObject:
         ids = list(references.values())
         work = await TURNS.start_work(caller.user_id, find_own_items, caller, ids)
         body = input_items.resolve_item_references(body, await await_in_time(work))
-    return encrypted_reasoning.decode_input_reasoning(body)
+    body = encrypted_reasoning.decode_input_reasoning(body)
+    return input_items.drop_hosted_outputs(body)
 
 
 async def accept_response(
@@ -148,7 +149,13 @@ async def accept_response(
     )
     turn_request = await call_beside_loop(size_bytes, build_turn)
     turn, messages = await create_turn_if_remembered(request.gateway, turn_request, body)
-    build_body = partial(to_chat.build_chat_body, body, messages)
+    build_body = partial(
+        to_chat.build_chat_body,
+        body,
+        messages,
+        turn_request.tool_names,
+        searches=request.gateway.catalogue.searches_web(model),
+    )
     chat_body = await call_beside_loop(size_bytes, build_body)
     if body.get("background"):
         chat_body = {**chat_body, "stream": True}
@@ -163,7 +170,11 @@ async def accept_response(
     )
     created_at = turn.turn.turn_start.created_at if turn else int(time.time())
     head = build_response_head(
-        body, turn_request.request_id, created_at, stored=turn_request.stored
+        body,
+        turn_request.request_id,
+        created_at,
+        stored=turn_request.stored,
+        tool_names=turn_request.tool_names,
     )
     return accepted, head
 
@@ -202,6 +213,7 @@ def build_turn_request(
         metadata=body.get("metadata") or {},
         settings=echo_fields(body),
         budget_tokens=conversation_options.prompt_budget_tokens(window_tokens, body),
+        tool_names=to_chat.read_tool_names(body),
     )
 
 
@@ -216,7 +228,7 @@ async def create_turn_if_remembered(
         turn = await gateway.history.recall_turn(turn_request)
         return turn, turn.messages
     if not turn_request.previous_id:
-        return None, to_chat.build_input_messages(body)
+        return None, to_chat.build_input_messages(body, turn_request.tool_names)
     work = await TURNS.start_work(
         turn_request.user_id, start_turn.compose_unsaved_messages, turn_request
     )

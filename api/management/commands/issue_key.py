@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from api import keys
+from api.models import ApiKey
 from providers.management.base import GatewayCommand
 from tokens.secret_check import require_secrets
 
@@ -43,6 +44,11 @@ class Command(GatewayCommand):
             action="store_true",
             help="store nothing that is sent with it: no conversations, no files",
         )
+        parser.add_argument(
+            "--sessions",
+            action="store_true",
+            help="requests with the same session_id are one conversation, as in OpenKimi",
+        )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
     def handle(
@@ -67,6 +73,8 @@ class Command(GatewayCommand):
                 expires_at=expires_at,
                 stores_content=not options["no_storing"],
             )
+            if options["sessions"]:
+                ApiKey.objects.filter(pk=row.pk).update(remembers_sessions=True)
             transaction.set_rollback(dry_run)
         if dry_run:
             self.stdout.write(f"A key for {user} would be issued.")
