@@ -20,6 +20,8 @@ KEY_PREFIX = "sk-ps-"
 ALPHABET = string.digits + string.ascii_letters
 # beginning of a key, stored in clear for recognition; ten random characters do not collide
 SHOWN_LENGTH = 16
+SHORTEST_KEY_CHARS = 8  # of a key that a person chose
+LONGEST_KEY_CHARS = 512
 
 
 def generate_key() -> str:
@@ -53,6 +55,22 @@ def add_existing_key(user: User, key: str, *, name: str = "") -> ApiKey:
         digest=digest, defaults={"user": user, "name": name, "prefix": prefix}
     )
     return row
+
+
+def is_known_key(key: str) -> bool:
+    """Return whether there is a row for this key, revoked or not."""
+    return ApiKey.objects.filter(digest=digest_key(key)).exists()
+
+
+def find_key_problem(key: str) -> str:
+    """Return why a text cannot be an API key, or an empty string; it needs no particular format."""
+    if len(key) < SHORTEST_KEY_CHARS:
+        return f"it is shorter than {SHORTEST_KEY_CHARS} characters"
+    if len(key) > LONGEST_KEY_CHARS:
+        return f"it is longer than {LONGEST_KEY_CHARS} characters"
+    if not key.isascii() or not key.isprintable() or " " in key or "," in key:
+        return "it has characters that no client can send as a key"
+    return ""
 
 
 def find_allowable_models() -> set[str]:
