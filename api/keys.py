@@ -7,8 +7,8 @@ recognise a leaked one.
 import secrets
 import string
 import zlib
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from django.contrib.auth.models import User
 
@@ -44,22 +44,22 @@ def digest_key(key: str) -> str:
     return vault.make_digest("key", key)
 
 
-def add_existing_key(user: User, key: str, *, name: str = "") -> ApiKey:
+def add_existing_key(user: User, key: str, *, name: str = "", **fields: Any) -> ApiKey:
     """Write the row of a key that exists already, of any format, and return it.
 
-    A key that is known stays unchanged, revoked or not.
+    `fields` are further columns. A key that is known stays unchanged, revoked or not.
     """
     digest = digest_key(key)
     prefix = f"{key[:4]}…{digest[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
     row, _ = ApiKey.objects.get_or_create(
-        digest=digest, defaults={"user": user, "name": name, "prefix": prefix}
+        digest=digest, defaults={"user": user, "name": name, "prefix": prefix, **fields}
     )
     return row
 
 
-def is_known_key(key: str) -> bool:
-    """Return whether there is a row for this key, revoked or not."""
-    return ApiKey.objects.filter(digest=digest_key(key)).exists()
+def find_key_row(key: str) -> ApiKey | None:
+    """Return the row of this key, revoked or not; None when it is not known."""
+    return ApiKey.objects.filter(digest=digest_key(key)).first()
 
 
 def find_key_problem(key: str) -> str:
@@ -86,15 +86,28 @@ def find_allowable_models() -> set[str]:
     return {name for names in querysets for name in names}
 
 
+def find_default_model_problem(name: str, allowed_models: Collection[str]) -> str:
+    """Return why a key cannot have this model as its default, or an empty string."""
+    if not name:
+        return ""
+    if name not in find_allowable_models():
+        return f"There is no model {name!r}."
+    if allowed_models and name not in allowed_models:
+        return f"The key may not use its default model {name!r}."
+    return ""
+
+
 def create_key(
     user: User,
     *,
     name: str = "",
     models: Iterable[str] = (),
-    expires_at: datetime | None = None,
-    stores_content: bool = True,
+    **fields: Any,
 ) -> tuple[ApiKey, str]:
-    """Create a key for `user` and return its row and the key, which cannot be shown again."""
+    """Create a key for `user` and return its row and the key, which cannot be shown again.
+
+    `models` are the models that it may use; `fields` are further columns.
+    """
     key = generate_key()
     row = ApiKey.objects.create(
         user=user,
@@ -102,7 +115,6 @@ def create_key(
         prefix=key[:SHOWN_LENGTH],
         digest=digest_key(key),
         allowed_models=list(models),
-        expires_at=expires_at,
-        stores_content=stores_content,
+        **fields,
     )
     return row, key

@@ -28,6 +28,7 @@ class Caller:
     expires_timestamp: float
     provider: str = ""
     can_store: bool = True  # content may be stored
+    default_model: str = ""  # answers requests that name no model
     tokens: tuple[str, ...] = field(default=(), repr=False)
 
     def can_use_model(self, name: str, public_id: str) -> bool:

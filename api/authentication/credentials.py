@@ -56,14 +56,23 @@ def load_caller(digest: str) -> Caller | None:
     row = (
         ApiKey.objects.valid()
         .filter(digest=digest)
-        .values_list("pk", "user_id", "allowed_models", "expires_at", "stores_content")
+        .values_list(
+            "pk", "user_id", "allowed_models", "expires_at", "stores_content", "default_model"
+        )
         .first()
     )
     if row is None:
         return None
-    key_id, user_id, models, expires_at, stores_content = row
+    key_id, user_id, models, expires_at, stores_content, default_model = row
     expires_timestamp = expires_at.timestamp() if expires_at else float("inf")
-    return Caller(key_id, user_id, frozenset(models), expires_timestamp, can_store=stores_content)
+    return Caller(
+        key_id,
+        user_id,
+        frozenset(models),
+        expires_timestamp,
+        can_store=stores_content,
+        default_model=default_model,
+    )
 
 
 def has_known_digest(digests: Iterable[str]) -> bool:

@@ -11,18 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 
-from api import keys
+from api import shared_keys
 from providers import seed_presets
 from providers.models import Provider
 from proxysite.first_run import environment_records, provider_settings
 from tokens.imports import token_import
 
-# the owner of the imported keys: an ordinary user, as a shared key must open no staff endpoint
-SHARED_USERNAME = "shared"
-# anybody can read these defaults
-PUBLISHED_KEYS = frozenset(("sk-default", "sk-false", "sk-k2think"))
 KIMI_PROVIDER = "kimi-web"
 K2THINK_PROVIDER = "k2think-web"
 K2THINK_VARIABLES = (
@@ -55,22 +50,10 @@ def import_api_keys() -> Iterator[str]:
     for name, key in named_keys:
         if not key or environment_records.was_imported(name, key):
             continue
-        if problem := find_key_problem(key):
-            yield f"{name}: not taken, {problem}."
-            continue
-        environment_records.record_further_value(name, key)
-        if keys.is_known_key(key):
-            continue
-        user, _ = get_user_model().objects.get_or_create(username=SHARED_USERNAME)
-        keys.add_existing_key(user, key, name=name)
-        yield f"{name}: taken as an API key of the user {SHARED_USERNAME!r}."
-
-
-def find_key_problem(key: str) -> str:
-    """Return why a key is refused, or an empty string; a key needs no particular format."""
-    if key in PUBLISHED_KEYS:
-        return f"{key!r} is a published default that anybody knows; choose another"
-    return keys.find_key_problem(key)
+        if not shared_keys.find_shared_key_problem(key):
+            environment_records.record_further_value(name, key)
+        if line := shared_keys.add_shared_key(name, key):
+            yield line
 
 
 # --- K2-Think -------------------------------------------------------------------------------------
