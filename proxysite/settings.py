@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from proxysite.configuration import database_settings, env_file, locations
-from proxysite.first_run import env_aliases
+from proxysite.configuration import database_settings, env_aliases, env_file, locations
 from proxysite.home import Home
 from proxysite.logging import build_logging_config
 

@@ -66,7 +66,8 @@ class ProfileRefused(Exception):
 class Profile:
     """The content of a file.
 
-    `prefix` and the model's name make the name of the virtual model. `kind` is the provider's adapter; `notes` are lines about values that were left out.
+    `prefix` and the model's name make the name of the virtual model. `kind` is the provider's
+    adapter; `notes` are lines about values that were left out.
     """
 
     prefix: str

@@ -73,7 +73,10 @@ def prepare_database() -> PreparedDatabase:
 
 
 def create_first_rows() -> FirstRun | None:
-    """Write administrator, offline model and API key; None when there is a user or a key already."""
+    """Write administrator, offline model and API key.
+
+    Returns None when there is a user or an API key already.
+    """
     users = get_user_model().objects
     if users.exists() or ApiKey.objects.exists():
         return None

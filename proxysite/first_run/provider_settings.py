@@ -32,13 +32,14 @@ def apply_settings(provider: Provider, *, is_new: bool) -> Iterator[str]:
         provider.save()
         for name in RECORDED_VARIABLES:
             environment_records.record_value(name, "")
-    url_name = "USER_API_URL" if settings.USER_API_URL else "GUEST_API_URL"
+    url_name, url = "USER_API_URL", settings.USER_API_URL
+    if not url:
+        url_name, url = "GUEST_API_URL", settings.GUEST_API_URL
     try:
         apply_value("PROXY_MODE", settings.PROXY_MODE, lambda mode: set_mode(provider, mode))
     except SettingRefused as refusal:
         yield f"PROXY_MODE: {refusal}"
     try:
-        url = getattr(settings, url_name)
         apply_value(url_name, url, lambda text: set_base_url(provider, text))
     except SettingRefused as refusal:
         yield f"{url_name}: not taken, {refusal}"

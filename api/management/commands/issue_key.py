@@ -142,10 +142,7 @@ def read_existing_key() -> str:
 
     Raises CommandError when it cannot be a key, or is one here already.
     """
-    if sys.stdin.isatty():
-        key = getpass("Key: ")
-    else:
-        key = sys.stdin.readline()
+    key = getpass("Key: ") if sys.stdin.isatty() else sys.stdin.readline()
     key = key.strip()
     if problem := keys.find_key_problem(key):
         raise CommandError(f"This cannot be a key: {problem}.")

@@ -84,7 +84,7 @@ class Command(GatewayCommand):
         run_server.serve_listener(listener, workers)
 
     def prepare_database(self) -> PreparedDatabase:
-        """Bring the database up to date, and return the secrets of a first run and what it imported.
+        """Bring the database up to date; return the secrets of a first run, and what was imported.
 
         Raises CommandError with one line when the home or the database cannot be used.
         """

@@ -13,7 +13,7 @@ from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, wait_until_true
 from proxysite.testing.upstream import Gate, send_refusal
 from tokens.imports import account_import
-from tokens.imports.credential_kinds import Login
+from tokens.imports.line_parsing import Login
 from tokens.models import Refresh, UpstreamAccount, UpstreamToken
 from tokens.pool.failure_counts import FailureCounts, StickyTokens
 from tokens.renewal import renew_pool
