@@ -806,6 +806,9 @@ KIMI_TOKENS = env.read_names("KIMI_TOKENS", [], "Tokens of Kimi's web site.", is
 K2THINK_TOKEN = env.read_names(
     "K2THINK_TOKEN", [], "Tokens of K2-Think's web site.", is_secret=True
 )
+CREDENTIALS_FOLDER = env.read_plain_text(
+    "CREDENTIALS_FOLDER", "", "Directory of these files; empty: the one in which `serve` starts."
+)
 TOKENS_FILE = env.read_plain_text("TOKENS_FILE", "", "File of tokens for TOKENS_PROVIDER.")
 USER_TOKENS_FILE = env.read_plain_text(
     "USER_TOKENS_FILE", "", "The same; it wins over TOKENS_FILE."

@@ -8,7 +8,6 @@ starting.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from django.conf import settings
 
@@ -16,7 +15,7 @@ from api import shared_keys
 from providers import seed_presets
 from providers.models import Provider
 from proxysite.first_run import environment_records, provider_settings
-from tokens.imports import token_import
+from tokens.imports import token_file, token_import
 
 KIMI_PROVIDER = "kimi-web"
 K2THINK_PROVIDER = "k2think-web"
@@ -88,7 +87,7 @@ def import_credentials_file(provider: Provider, name: str) -> Iterator[str]:
     if not path:
         return
     try:
-        lines = token_import.decode_text_file(Path(path).read_bytes())
+        lines = token_file.read_credentials_file(path)
     except OSError as error:
         yield f"{name}: cannot read {path}: {error.strerror}."
     except token_import.UnreadableFile as error:
