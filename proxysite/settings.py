@@ -628,6 +628,12 @@ BREAKER_SECONDS = env.read_seconds(
 
 # --- connections to upstreams ---------------------------------------------------------------------
 env.begin_group("Connections to upstreams")
+PROXY_URL = env.read_url(
+    "PROXY_URL",
+    "",
+    "Proxy to upstreams, for example socks5://127.0.0.1:1080; not for those with “allow private”.",
+    schemes=("http", "https", "socks5", "socks5h"),
+)
 UPSTREAM_ANSWER_BYTES = env.read_size_bytes(
     "UPSTREAM_ANSWER_BYTES", 64 * 2**20, "Largest whole answer of an upstream."
 )

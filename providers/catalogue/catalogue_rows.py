@@ -104,4 +104,5 @@ def make_upstream(provider: Provider) -> Upstream:
             settings.UPSTREAM_STREAM_BYTES,
             settings.COUNT_KEPT_BYTES,
         ),
+        proxy=provider.find_proxy(),
     )

@@ -9,6 +9,7 @@ import orjson
 from providers.exceptions import BadResponse, UpstreamError
 from providers.network.api_client import ApiCall
 from providers.network.clients import Clients
+from providers.network.proxies.outbound_proxy import OutboundProxy
 from providers.network.response import HttpAnswer, OpenAnswer
 from providers.network.target import Target, Timeouts
 from providers.protocol.json_types import JsonObject
@@ -50,6 +51,7 @@ class Upstream:
     allow_private: bool
     timeouts: Timeouts
     limits: Limits
+    proxy: OutboundProxy | None = None
 
 
 class UpstreamClient:
@@ -69,9 +71,12 @@ class UpstreamClient:
         target = self._targets.get(path)
         if target is None:
             upstream = self.upstream
-            target = self._targets[path] = Target.from_base_url(
+            target = Target.from_base_url(
                 upstream.base_url, path, upstream.allow_private, upstream.timeouts
             )
+            if upstream.proxy is not None:
+                target = target.through_proxy(upstream.proxy)
+            self._targets[path] = target
         return target
 
     @cached_property
@@ -128,6 +133,7 @@ class UpstreamClient:
             "timeouts": upstream.timeouts,
             "total_seconds": upstream.timeouts.connect + upstream.timeouts.first_byte,
             "answer_bytes": upstream.limits.answer_bytes,
+            "proxy": upstream.proxy,
         }
 
     def build_call(self, method: str, path: str, credential: Credential, **fields: Any) -> ApiCall:

@@ -181,9 +181,12 @@ class WebChat(BaseAdapter):
     def get_target(self, path: str, content_type: str = "application/json") -> Target:
         """Return the target of a path; it is not cached, because paths have ids in them."""
         upstream = self.upstream
-        return Target.from_base_url(
+        target = Target.from_base_url(
             upstream.base_url, path, upstream.allow_private, upstream.timeouts, content_type
         )
+        if upstream.proxy is None:
+            return target
+        return target.through_proxy(upstream.proxy)
 
     async def list_model_ids(self, credential: Credential) -> list[str]:
         raise BadResponse("This web interface has no list of models; add_model adds one.")
