@@ -127,6 +127,13 @@ def describe_pool(
                 f"{_format_duration(first.wait_seconds)}."
             )
             return ProviderDown(text, retry_after_seconds=wait)
+        if first.counts.ready:
+            text = (
+                "The upstream limits the requests of all its tokens together "
+                f"({_format_situations(situations)}). It is asked again in "
+                f"{_format_duration(first.wait_seconds)}."
+            )
+            return PoolResting(text, retry_after_seconds=wait)
         text = (
             f"All upstream tokens for this model are limited ({_format_situations(situations)}). "
             f"The first can be asked again in {_format_duration(first.wait_seconds)}."
