@@ -51,8 +51,8 @@ def test_a_long_text_is_read_too_also_cut_within_a_character(encoding: str) -> N
 
 @pytest.mark.parametrize("encoding", OTHER_TEXTS)
 def test_other_languages_are_not_taken_for_east_asian_ones(encoding: str) -> None:
-    text = OTHER_TEXTS[encoding]
-    for text in (text * 3, text * 50):
+    for count in (3, 50):
+        text = OTHER_TEXTS[encoding] * count
         assert guess_east_asian(text.encode(encoding), must_be_certain=True) == ""
 
 
