@@ -15,6 +15,13 @@ UPSTREAM_CHOICE_FIELDS = frozenset(
 )
 
 
+OWN_TOKENS_TEXT = (
+    "The request carries no API key of this gateway, but was taken for one with upstream tokens of "
+    "its own, for which nothing is stored: no conversations, no files. If you meant an API key, it "
+    "is not known here."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The owner of a valid API key, or an unknown caller who brings tokens of `provider`.
@@ -63,6 +70,8 @@ class Caller:
 
     def require_storing(self) -> None:
         """Raise Forbidden unless content that is sent with the key may be stored."""
+        if self.provider:
+            raise Forbidden(OWN_TOKENS_TEXT, code="storage_disabled")
         if not self.can_store or self.user_id is None:
             raise Forbidden(
                 "Content that is sent with this API key is not stored.", code="storage_disabled"

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import aclosing, suppress
 from typing import ClassVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from providers.exceptions import BadResponse, ModelMissing, Rejected, UpstreamError
 from providers.network.clients import Clients
@@ -68,6 +68,7 @@ class WebChat(BaseAdapter):
         if request.endpoint != CHAT:
             raise Rejected(f"{self.label} has no other interface than chat.", param="model")
         attempt.patience_seconds = self.upstream.timeouts.first_byte
+        model = apply_search_field(request, model)
         resume = find_own_resume(request, credential)
         messages = self._select_messages(request, model, resume)
         turn = WebChatTurn(request, model, credential, attempt, messages, resume)
@@ -190,6 +191,14 @@ class WebChat(BaseAdapter):
 
     async def list_model_ids(self, credential: Credential) -> list[str]:
         raise BadResponse("This web interface has no list of models; add_model adds one.")
+
+
+def apply_search_field(request: ChatRequest, model: UpstreamModel) -> UpstreamModel:
+    """Return the model with web search as the field `use_search` of kimi-free-api wants it."""
+    wants_search = request.body.get("use_search")
+    if not isinstance(wants_search, bool):
+        return model
+    return structs.replace(model, search="on" if wants_search else "off")
 
 
 def find_own_resume(request: ChatRequest, credential: Credential) -> Resume | None:

@@ -79,7 +79,10 @@ def describe_outcome(walk: "CandidateWalk") -> GatewayError:
 def _describe_caller_tokens(last_error: TokenError) -> GatewayError:
     """Return the error of a request whose own tokens failed; the text says why."""
     if isinstance(last_error, AuthRejected):
-        return InvalidKey("The upstream accepts none of the tokens that the request carries.")
+        return InvalidKey(
+            "The upstream accepts none of the tokens that the request carries. If you meant an API "
+            "key of this gateway, it is not known here."
+        )
     if isinstance(last_error, QuotaExhausted):
         text = "The tokens that the request carries have no quota left at the upstream."
     else:
