@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from providers import registry, vault
 from providers.choices import Mode, Rotation
+from providers.exceptions import ProviderDown
 from providers.models.validators import NAME_VALIDATOR, headers_are_clean, kind_exists
 from providers.network import destination
 from providers.network.address_guard import find_base_url_problem
@@ -217,12 +218,16 @@ class Provider(models.Model):
         """Return the proxy through which it is reached: its own, or that of the settings.
 
         A password that does not open is left out: the proxy refuses then, and nothing goes past it.
+        Raises ProviderDown when the address of the proxy is not valid.
         """
         if self.proxy_url == outbound_proxy.DIRECT:
             return None
-        if not self.proxy_url:
-            return outbound_proxy.find_default_proxy(self.allow_private)
-        return outbound_proxy.parse_proxy_url(self.proxy_url, self._open_proxy_password())
+        try:
+            if not self.proxy_url:
+                return outbound_proxy.find_default_proxy(self.allow_private)
+            return outbound_proxy.parse_proxy_url(self.proxy_url, self._open_proxy_password())
+        except ValueError as error:
+            raise ProviderDown(str(error)) from None
 
     def clean(self) -> None:
         if self.proxy_url and self.proxy_url != outbound_proxy.DIRECT:

@@ -13,6 +13,7 @@ from django.conf import settings
 DIRECT = "direct"  # in a provider's row: no proxy, whatever the setting PROXY_URL says
 SCHEMES = ("http", "https", "socks5", "socks5h")
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+HIGHEST_PORT = 65_535
 SOCKS_NAME_BYTES = 255  # RFC 1929: of a user name and of a password
 
 
@@ -48,7 +49,8 @@ def parse_proxy_url(text: str, password: str = "") -> OutboundProxy:
         scheme, host, port = url.scheme, url.host, url.port
     except (httpx.InvalidURL, ValueError, TypeError):
         raise ValueError("The proxy's address is not a URL.") from None
-    if scheme not in SCHEMES or not host or url.path not in ("", "/") or url.query:
+    has_more = url.path not in ("", "/") or bool(url.query)
+    if scheme not in SCHEMES or not host or has_more or (port or 1) > HIGHEST_PORT:
         schemes = ", ".join(f"{name}://" for name in SCHEMES)
         raise ValueError(f"A proxy's address is a host and a port behind one of {schemes}.")
     proxy = OutboundProxy(

@@ -9,7 +9,8 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from providers import vault
-from providers.catalogue.catalogue_rows import make_upstream
+from providers.catalogue.catalogue_rows import make_upstream, read_catalogue_rows
+from providers.checks import check_proxy_setting
 from providers.models import Provider
 from providers.network.proxies.outbound_proxy import OutboundProxy, parse_proxy_url
 from providers.tests.command_runner import refused, run
@@ -66,9 +67,31 @@ def test_the_setting_is_for_all_but_those_on_this_network(settings: Any) -> None
     assert create_provider("own", allow_private=True, proxy_url=URL).find_proxy() == PROXY
 
 
+def test_a_setting_that_cannot_be_used_is_one_error_of_the_checks(settings: Any) -> None:
+    settings.PROXY_URL = "http://june:secret@proxy.example/path"
+    (error,) = check_proxy_setting()
+    assert error.msg.startswith("PROXY_URL: A proxy's address is")
+    assert "secret" not in error.msg
+
+
+def test_a_provider_with_a_broken_proxy_is_left_out_and_the_others_stay() -> None:
+    broken, good = create_provider("broken"), create_provider("good")
+    Provider.objects.filter(pk=broken.pk).update(proxy_url="nonsense")
+    catalogue_rows = read_catalogue_rows()
+    assert [upstream.name for upstream in catalogue_rows.upstreams] == [good.name]
+    assert catalogue_rows.set_aside_ids == {broken.pk}
+
+
 @pytest.mark.parametrize(
     "text",
-    ["nonsense", "127.0.0.1:7890", "ftp://june:secret@h", "http://june:secret@", "http://h/path"],
+    [
+        "nonsense",
+        "127.0.0.1:7890",
+        "ftp://june:secret@h",
+        "http://june:secret@",
+        "http://h/path",
+        "http://h:99999",
+    ],
 )
 def test_a_wrong_address_is_an_error_without_its_password(text: str) -> None:
     with pytest.raises(ValueError, match=r"^(A proxy's address is|The proxy's address)") as caught:
