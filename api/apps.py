@@ -54,6 +54,7 @@ def list_trigger_sets() -> list[TriggerSet]:
         "revoked_at",
         "stores_content",
         "remembers_sessions",
+        "default_model",
     )
     keys = WatchedTable("api_apikey", "keys", columns, is_stamped=True)
     users = apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table

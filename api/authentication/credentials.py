@@ -21,6 +21,7 @@ CALLER_COLUMNS = (
     "expires_at",
     "stores_content",
     "remembers_sessions",
+    "default_model",
 )
 
 
@@ -64,7 +65,7 @@ def load_caller(digest: str) -> Caller | None:
     row = ApiKey.objects.filter_valid().filter(digest=digest).values_list(*CALLER_COLUMNS).first()
     if row is None:
         return None
-    key_id, user_id, models, expires_at, stores_content, remembers_sessions = row
+    key_id, user_id, models, expires_at, stores_content, remembers_sessions, default_model = row
     expires_timestamp = expires_at.timestamp() if expires_at else float("inf")
     return Caller(
         key_id,
@@ -73,6 +74,7 @@ def load_caller(digest: str) -> Caller | None:
         expires_timestamp,
         can_store=stores_content,
         remembers_sessions=remembers_sessions,
+        default_model=default_model,
     )
 
 

@@ -25,6 +25,7 @@ from api.relay.pipeline import (
 )
 from api.responses.request import responses_shape
 from api.schemas import chat_request_body
+from api.schemas.default_model import read_with_default_model
 from api.schemas.json_body import read_beside_loop
 from api.streaming.chat_renderer import ChatRenderer
 from api.views.base import require_json
@@ -50,6 +51,8 @@ async def relay_request(
     read_body: Callable[[bytes], JsonObject] = responses_shape.read_chat_body
     if endpoint != CHAT:
         read_body = partial(chat_request_body.read_request_body, endpoint)
+    if caller.default_model:
+        read_body = partial(read_with_default_model, read_body, caller.default_model)
     body: Mapping[str, Any] = await read_beside_loop(read_body, raw)
     model = resolve_model(gateway, caller, body["model"])
     caller.reject_model_choice(body)

@@ -43,6 +43,7 @@ from api.responses.output.objects import (
 from api.responses.output.part_events import Event
 from api.responses.output.renderer import EventRenderer, render_event_lines
 from api.responses.request import encrypted_reasoning, input_items, schema, to_chat
+from api.schemas.default_model import read_with_default_model
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer, StreamAnswer
 from api.views.base import require_json
@@ -81,7 +82,8 @@ async def create_response(request: LeanRequest) -> HttpResponseBase:
     caller = await request.authenticate()
     require_json(request)
     raw = await request.receive_body()
-    body = await read_beside_loop(schema.read_response_body, raw)
+    read_body = partial(read_with_default_model, schema.read_response_body, caller.default_model)
+    body = await read_beside_loop(read_body, raw)
     received = ReceivedBody(body, len(raw), start_time)
     if not body.get("background"):
         return await answer_response_request(request, caller, received, None)
