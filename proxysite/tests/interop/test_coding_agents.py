@@ -15,7 +15,8 @@ import pytest
 import pytest_asyncio
 
 from proxysite.testing import speech
-from proxysite.testing.upstream import DONE, Upstream, send_stream
+from proxysite.testing.upstream import DONE, send_stream
+from proxysite.testing.upstream_server import Upstream
 from proxysite.tests.processes import PATIENCE_SECONDS, Gateway, npm_packages, surroundings
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]

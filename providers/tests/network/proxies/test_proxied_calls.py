@@ -15,7 +15,8 @@ from providers.network.target import Target, Timeouts
 from providers.protocol.attempt import Attempt
 from providers.tests.api_calls import make_call
 from providers.tests.network.proxies.forwarding_proxy import ForwardingProxy
-from proxysite.testing.upstream import Upstream, send_reply
+from proxysite.testing.upstream import send_reply
+from proxysite.testing.upstream_server import Upstream
 
 TIMEOUTS = Timeouts(5, 5, 5, 5, 5)
 LOGIN = "june:pa@ss:word"
