@@ -17,6 +17,7 @@ settings before the gateway is made.
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -43,6 +44,9 @@ pytest_plugins = ["proxysite.testing.house_fixtures"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # each test has an event loop of its own, and two rings of libuv take longer than the loop does;
+    # houses run with them
+    os.environ["UV_USE_IO_URING"] = "0"
     config.addinivalue_line(
         "markers", "settings(**values): Django settings during one test, from before the gateway on"
     )
