@@ -121,6 +121,7 @@ urlpatterns = [
         r"^v1(/.*)?$", csrf_exempt(health.answer_unknown_url), name=address_hints.UNKNOWN_URL_NAME
     ),
     path("", health.render_home_page),
+    path("favicon.ico", health.answer_favicon),
     path("health", health.Health.as_view()),
     path("healthz", health.answer_healthz),
     path("readyz", health.answer_readyz),

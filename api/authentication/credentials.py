@@ -17,6 +17,15 @@ TOKEN_LENGTH = 4_096  # of one of them
 BEARER_HEADER = "HTTP_AUTHORIZATION"
 # headers with nothing but a key; clients of Azure's OpenAI send the second
 BARE_KEY_HEADERS = ("HTTP_X_API_KEY", "HTTP_API_KEY")
+CALLER_COLUMNS = (
+    "pk",
+    "user_id",
+    "allowed_models",
+    "expires_at",
+    "stores_content",
+    "remembers_sessions",
+    "default_model",
+)
 
 
 def has_credential(meta: Mapping[str, Any]) -> bool:
@@ -62,17 +71,20 @@ def read_bearer(meta: Mapping[str, Any]) -> str:
 
 def load_caller(digest: str) -> Caller | None:
     """Return the caller whose key has this digest, or None; one indexed query."""
-    row = (
-        ApiKey.objects.filter_valid()
-        .filter(digest=digest)
-        .values_list("pk", "user_id", "allowed_models", "expires_at", "stores_content")
-        .first()
-    )
+    row = ApiKey.objects.filter_valid().filter(digest=digest).values_list(*CALLER_COLUMNS).first()
     if row is None:
         return None
-    key_id, user_id, models, expires_at, stores_content = row
+    key_id, user_id, models, expires_at, stores_content, remembers_sessions, default_model = row
     expires_timestamp = expires_at.timestamp() if expires_at else float("inf")
-    return Caller(key_id, user_id, frozenset(models), expires_timestamp, can_store=stores_content)
+    return Caller(
+        key_id,
+        user_id,
+        frozenset(models),
+        expires_timestamp,
+        can_store=stores_content,
+        remembers_sessions=remembers_sessions,
+        default_model=default_model,
+    )
 
 
 def has_known_digest(digests: Iterable[str]) -> bool:
