@@ -16,6 +16,8 @@ from providers.protocol.trace import Trace
 
 DONE = b"data: [DONE]\n\n"
 PING = b": ping\n\n"
+# counts of usage that embeddings do not have
+CHAT_COUNTS = ("completion_tokens", "completion_tokens_details", "prompt_tokens_details")
 ANSWER_ID_PREFIXES = {CHAT: "chatcmpl-", COMPLETIONS: "cmpl-"}
 OBJECT_NAMES = {
     (CHAT, False): "chat.completion",
@@ -80,6 +82,6 @@ class ChatRenderer:
     def _build_usage(self) -> JsonObject:
         """Return the usage that the ledger recorded."""
         usage = self._trace.meter.as_openai() or {}
-        if self._trace.request.endpoint == EMBEDDINGS and self._trace.meter.is_estimated:
-            return {name: usage[name] for name in ("prompt_tokens", "total_tokens")}
-        return usage
+        if self._trace.request.endpoint != EMBEDDINGS:
+            return usage
+        return {name: usage[name] for name in usage if name not in CHAT_COUNTS}

@@ -15,6 +15,7 @@ from providers.filters.finish_reasons import (
     normalize_finish_reason,
 )
 from providers.filters.native_calls import CallConformer, conform_whole_calls
+from providers.filters.reported_usage import lift_usage
 from providers.filters.thinking_fields import unify_thinking
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
@@ -123,12 +124,9 @@ class StreamConformer:
             choices.append({"index": index, "delta": {}, "finish_reason": "tool_calls"})
         if not choices:
             return None
-        head = {
-            name: value
-            for name, value in self._first_chunk.items()
-            if name not in ("choices", "usage")
-        }
-        return self.conform_chunk(head | {"choices": choices})
+        chunk = self._first_chunk | {"choices": choices}
+        chunk.pop("usage", None)
+        return self.conform_chunk(chunk)
 
     def _conform_choice(self, choice: JsonObject, chunk: Chunk) -> bool:
         """Make one choice conform, in place; return False if it has finished already."""
@@ -145,6 +143,7 @@ class StreamConformer:
             reason = normalize_finish_reason(reason)
         if reason:
             reason = self._finish_choice(index, choice, reason)
+            lift_usage(chunk)
         choice["finish_reason"] = reason
         return True
 
@@ -211,6 +210,7 @@ def conform_answer(answer: Chunk, *, allows_stop_with_calls: bool = True) -> Chu
     Unless it `allows_stop_with_calls`, the finish reason names the calls that there are.
     """
     answer["object"] = "chat.completion"
+    lift_usage(answer)
     for position, choice in enumerate(answer["choices"]):
         choice["index"] = as_index(choice.get("index"), position)
         choice.setdefault("logprobs", None)

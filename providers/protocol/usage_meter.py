@@ -16,6 +16,7 @@ from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 
 HIGHEST_COUNT = 10**9  # a larger figure is no token count
+REQUIRED_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 PIECE_BYTES = 64  # memory of a piece of text besides its characters
 
 
@@ -143,18 +144,20 @@ class UsageMeter(Struct):
     def as_openai(self) -> JsonObject | None:
         """Return the usage of the request in OpenAI's form, None before the ledger counted it.
 
-        When all upstreams reported theirs, it is the sum of these objects with all their fields.
+        When all upstreams reported theirs, it is the sum of these objects with all their fields,
+        and with the counts that OpenAI always has.
         """
         if self.counted is None:
             return None
-        if self.counted.estimated:
-            return self.counted.as_openai()
-        return self.sum_reported() or self.counted.as_openai()
-
-    @property
-    def is_estimated(self) -> bool:
-        """Return whether some tokens were counted by the gateway."""
-        return self.counted is not None and self.counted.estimated
+        counts = self.counted.as_openai()
+        reported = None if self.counted.estimated else self.sum_reported()
+        if reported is None:
+            return counts
+        usage = drop_nulls(reported)
+        for name in REQUIRED_COUNTS:
+            if type(usage.get(name)) is not int:
+                usage[name] = counts[name]
+        return usage
 
     def sum_reported(self) -> JsonObject | None:
         """Return the sum of the usage objects that the upstreams reported, None without any."""
@@ -163,6 +166,15 @@ class UsageMeter(Struct):
             if call.is_answered:
                 total = sum_usage(total, call.reported)
         return total if isinstance(total, dict) else None
+
+
+def drop_nulls(usage: JsonObject) -> JsonObject:
+    """Return a usage object, and the groups of details in it, without counts that are null."""
+    return {
+        name: drop_nulls(value) if isinstance(value, dict) else value
+        for name, value in usage.items()
+        if value is not None
+    }
 
 
 def join_call_text(call: object) -> str:

@@ -1,6 +1,6 @@
 """Moonshot's variant of OpenAI's dialect, which several of its services speak."""
 
-from providers.filters.moonshot_usage import lift_usage
+from providers.filters.reported_usage import conform_moonshot_usage
 from providers.protocol.chunks import Chunk
 from providers.protocol.request import ChatRequest, Credential
 from providers.upstream.base_adapter import BaseAdapter
@@ -12,8 +12,8 @@ class MoonshotDialectAdapter(BaseAdapter):
     def read_event(self, data: bytes, credential: Credential) -> Chunk | None:
         chunk = super().read_event(data, credential)
         if chunk is not None:
-            chunk = lift_usage(chunk)
+            chunk = conform_moonshot_usage(chunk)
         return chunk
 
     def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
-        return lift_usage(super().parse_answer(request, data, credential))
+        return conform_moonshot_usage(super().parse_answer(request, data, credential))

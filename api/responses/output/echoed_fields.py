@@ -7,10 +7,12 @@ OpenAI's API reference, "The response object".
 from providers.protocol.json_types import JsonObject
 
 ECHOED_DEFAULTS: JsonObject = {
+    "frequency_penalty": 0.0,
     "instructions": None,
     "max_output_tokens": None,
     "max_tool_calls": None,
     "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
     "previous_response_id": None,
     "prompt_cache_key": None,
     "reasoning": {"effort": None, "summary": None},

@@ -11,7 +11,7 @@ from django.conf import settings
 from msgspec import UNSET, Meta, Struct
 
 from api.responses.request import input_items, tool_choice
-from api.schemas.chat_request_body import Name, StreamOptions, Tokens
+from api.schemas.chat_request_body import Name, Penalty, StreamOptions, Tokens
 from api.schemas.item_inputs import check_item, validate_metadata
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
 from conversations.strategies.multipath.multipath_options import CandidateCount
@@ -31,7 +31,7 @@ RENAMED_FIELDS = {
     "web_search_options": "tools",
 }
 # Fields that no chat completion can serve.
-UNSUPPORTED_FIELDS = ("prompt", "context_management", "audio", "modalities")
+UNSUPPORTED_FIELDS = ("prompt", "audio", "modalities")
 INPUT_SOURCE_FIELDS = ("input", "instructions", "previous_response_id", "conversation")
 
 IncludeValue = Literal[
@@ -72,6 +72,7 @@ class ResponseBody(Struct, kw_only=True):
     model: Name
     background: bool | Maybe = UNSET
     conversation: str | JsonObject | Maybe = UNSET
+    frequency_penalty: Penalty | Maybe = UNSET
     include: list[IncludeValue] | Maybe = UNSET
     input: str | list[JsonObject] | Maybe = UNSET
     instructions: str | list[JsonObject] | Maybe = UNSET
@@ -80,6 +81,7 @@ class ResponseBody(Struct, kw_only=True):
     metadata: JsonObject | Maybe = UNSET
     n: Literal[1] | Maybe = UNSET
     parallel_tool_calls: bool | Maybe = UNSET
+    presence_penalty: Penalty | Maybe = UNSET
     previous_response_id: Name | Maybe = UNSET
     prompt_cache_key: str | Maybe = UNSET
     reasoning: ReasoningOptions | Maybe = UNSET

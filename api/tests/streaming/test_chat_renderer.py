@@ -119,7 +119,8 @@ def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() 
     end = renderer.render_end()
     assert end.endswith(DONE)
     [last] = parsed(end.removesuffix(DONE))
-    assert (last["choices"], last["usage"]) == ([], asked.meter.calls[0].reported)
+    reported = asked.meter.calls[0].reported
+    assert (last["choices"], last["usage"]) == ([], reported | {"total_tokens": 8})
     assert (last["id"], last["model"], last["object"]) == (
         f"chatcmpl-{ID}",
         "public",

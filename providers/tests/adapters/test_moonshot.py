@@ -15,7 +15,7 @@ from providers.exceptions import (
     ServerFailed,
 )
 from providers.filters import builtin_search, file_parts
-from providers.filters.moonshot_usage import lift_usage
+from providers.filters.reported_usage import conform_moonshot_usage
 from providers.network.clients import Clients
 from providers.network.target import Timeouts
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
@@ -54,7 +54,7 @@ def payload(kind="moonshot", *, options=None, search="", **body):
 # --- usage ----------------------------------------------------------------------------------------
 def test_usage_in_the_choice_comes_to_the_top():
     chunk = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": dict(COUNTS)}]}
-    assert lift_usage(chunk) == {
+    assert conform_moonshot_usage(chunk) == {
         "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
         "usage": COUNTS,
     }
@@ -62,22 +62,22 @@ def test_usage_in_the_choice_comes_to_the_top():
 
 def test_usage_at_the_top_wins():
     chunk = {"choices": [{"index": 0, "usage": {"prompt_tokens": 1}}], "usage": dict(COUNTS)}
-    assert lift_usage(chunk) == {"choices": [{"index": 0}], "usage": COUNTS}
+    assert conform_moonshot_usage(chunk) == {"choices": [{"index": 0}], "usage": COUNTS}
 
 
 def test_cached_tokens_stand_where_openai_has_them():
-    assert lift_usage({"choices": [], "usage": COUNTS | {"cached_tokens": 4}})["usage"][
+    assert conform_moonshot_usage({"choices": [], "usage": COUNTS | {"cached_tokens": 4}})["usage"][
         "prompt_tokens_details"
     ] == {"cached_tokens": 4}
     own = COUNTS | {"cached_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}
-    assert lift_usage({"choices": [], "usage": dict(own)})["usage"] == own
+    assert conform_moonshot_usage({"choices": [], "usage": dict(own)})["usage"] == own
 
 
 @pytest.mark.parametrize(
     "chunk", [{}, {"choices": None}, {"choices": [None, 1]}, {"choices": [{"usage": "x"}]}]
 )
 def test_what_has_no_usage_stays_without(chunk):
-    assert "usage" not in lift_usage(chunk)
+    assert "usage" not in conform_moonshot_usage(chunk)
 
 
 # --- what goes down -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from api.tests.endpoints.whole_and_streamed import WHOLE_AND_STREAMED
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, speech
 from proxysite.testing.upstream import DONE, send_reply, send_stream
@@ -81,6 +82,49 @@ async def test_usage_that_cannot_be_believed_is_counted_instead(gateway, upstrea
     row = await rows.read_only_usage_record()
     assert row.estimated
     assert row.completion_tokens == told["completion_tokens"] == 3
+
+
+@WHOLE_AND_STREAMED
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"prompt_tokens": 9, "completion_tokens": 3},
+        {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": None},
+        speech.token_usage(prompt_tokens_details=None),
+        speech.token_usage(completion_tokens_details={"reasoning_tokens": 0, "audio_tokens": None}),
+    ],
+)
+async def test_usage_has_all_the_counts_that_openai_has(gateway, upstream, alice, streams, counts):
+    chunks = [*speech.content_chunks("Hi"), speech.chat_chunk(finish="stop")]
+    upstream.queue_scripts(
+        send_stream(*chunks, speech.usage_chunk(counts), DONE)
+        if streams
+        else send_reply(speech.chat_completion(usage=counts))
+    )
+    usage = await read_shown_usage(gateway, alice, streams=streams)
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (9, 3, 12)
+    assert None not in (*usage.values(), *usage.get("completion_tokens_details", {}).values())
+    assert not (await rows.read_only_usage_record()).estimated
+
+
+@pytest.mark.parametrize("place", ["x_groq", "choice"])
+async def test_usage_that_is_not_at_the_top_of_its_chunk_is_read(gateway, upstream, alice, place):
+    last = speech.chat_chunk(finish="stop")
+    if place == "x_groq":
+        last["x_groq"] = {"id": "req_1", "usage": speech.token_usage(9, 3)}
+    else:
+        last["choices"][0]["usage"] = speech.token_usage(9, 3)
+    upstream.queue_scripts(send_stream(*speech.content_chunks("Hi"), last, DONE))
+    usage = await read_shown_usage(gateway, alice, streams=True)
+    assert (usage["prompt_tokens"], usage["total_tokens"]) == (9, 12)
+    row = await rows.read_only_usage_record()
+    assert (row.prompt_tokens, row.completion_tokens, row.estimated) == (9, 3, False)
+
+
+async def read_shown_usage(gateway, alice, *, streams):
+    options = {"stream": True, "stream_options": {"include_usage": True}} if streams else {}
+    answer = await gateway.request_chat(alice.key, **options)
+    return answer.events[-1]["usage"] if streams else answer.json["usage"]
 
 
 async def test_the_row_tells_who_asked_what_and_who_answered(gateway, upstream, alice, provider):

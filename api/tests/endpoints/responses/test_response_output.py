@@ -173,3 +173,26 @@ async def test_an_answer_that_was_too_long_is_incomplete(client, upstream):
     made = await client.responses.create(model="m", input="Hi", max_output_tokens=16)
     assert (made.status, made.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     assert (await client.responses.retrieve(made.id)).model_dump() == made.model_dump()
+
+
+async def test_penalties_go_up_and_are_repeated_in_the_response(gateway, upstream, alice):
+    body = {"model": "m", "input": "hi", "presence_penalty": 0.5, "frequency_penalty": -1.5}
+    answer = await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
+    assert (answer.json["presence_penalty"], answer.json["frequency_penalty"]) == (0.5, -1.5)
+    sent = upstream.last_exchange.request.json
+    assert (sent["presence_penalty"], sent["frequency_penalty"]) == (0.5, -1.5)
+    default = await gateway.send_request(
+        "POST", "/v1/responses", alice.key, json={"model": "m", "input": "hi"}
+    )
+    assert (default.json["presence_penalty"], default.json["frequency_penalty"]) == (0.0, 0.0)
+
+
+async def test_context_management_is_taken_and_stays_here(gateway, upstream, alice):
+    body = {
+        "model": "m",
+        "input": "hi",
+        "context_management": [{"type": "compaction", "compact_threshold": 1000}],
+    }
+    answer = await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
+    assert (answer.status, answer.json["status"]) == (200, "completed")
+    assert "context_management" not in upstream.last_exchange.request.json
