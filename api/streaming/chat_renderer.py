@@ -18,6 +18,8 @@ DONE = b"data: [DONE]\n\n"
 PING = b": ping\n\n"
 # counts of usage that embeddings do not have
 CHAT_COUNTS = ("completion_tokens", "completion_tokens_details", "prompt_tokens_details")
+FINGERPRINT = "system_fingerprint"
+ANNOTATIONS = "annotations"
 ANSWER_ID_PREFIXES = {CHAT: "chatcmpl-", COMPLETIONS: "cmpl-"}
 OBJECT_NAMES = {
     (CHAT, False): "chat.completion",
@@ -34,7 +36,7 @@ class ChatRenderer:
     The answer's id contains the request's id, so that a caller can find its usage record.
     """
 
-    __slots__ = ("_base", "_include_usage", "_trace")
+    __slots__ = ("_base", "_drops_fingerprint", "_include_usage", "_trace")
     render_failure = staticmethod(
         exceptions.render_error_event
     )  # the end of an answer that broke off after it had begun
@@ -43,6 +45,8 @@ class ChatRenderer:
         request = trace.request
         self._trace = trace
         self._include_usage = request.include_usage
+        # the upstream has no fingerprint, as its first chunk shows; None before that
+        self._drops_fingerprint: bool | None = None
         self._base: JsonObject = {
             "model": request.model,
             "object": OBJECT_NAMES[request.endpoint, request.stream],
@@ -61,6 +65,10 @@ class ChatRenderer:
             usage = chunk.pop("usage", None)
             if chunk["choices"] or usage is None:
                 chunk.update(base)
+                if self._drops_fingerprint is None:
+                    self._drops_fingerprint = is_null(chunk, FINGERPRINT)
+                if self._drops_fingerprint:
+                    chunk.pop(FINGERPRINT, None)
                 if self._include_usage:
                     chunk["usage"] = None
                 parts.append(b"data: %b\n\n" % orjson.dumps(chunk))
@@ -76,6 +84,7 @@ class ChatRenderer:
     def render_whole(self, answer: Chunk) -> bytes:
         """Return the JSON body of an answer that does not stream; it must have been counted."""
         answer.update(self._base)
+        drop_optional_nulls(answer)
         answer["usage"] = self._build_usage()
         return orjson.dumps(answer)
 
@@ -85,3 +94,18 @@ class ChatRenderer:
         if self._trace.request.endpoint != EMBEDDINGS:
             return usage
         return {name: usage[name] for name in usage if name not in CHAT_COUNTS}
+
+
+def drop_optional_nulls(answer: Chunk) -> None:
+    """Leave out the optional fields of a whole answer that are null, which OpenAI never sends."""
+    if is_null(answer, FINGERPRINT):
+        del answer[FINGERPRINT]
+    for choice in answer.get("choices", ()):
+        message = choice.get("message")
+        if message and is_null(message, ANNOTATIONS):
+            del message[ANNOTATIONS]
+
+
+def is_null(fields: JsonObject, name: str) -> bool:
+    """Return whether the field is there, and null."""
+    return name in fields and fields[name] is None

@@ -5,6 +5,7 @@ is uploaded, processing, ingested, empty or error. An ingested document also has
 characters and passages, a failed one the reason. Each user sees only their own.
 """
 
+from dataclasses import replace
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -27,7 +28,7 @@ class FileUpload(ApiView):
     def post(self, request: Request) -> Response:
         require_storing(request)
         _, file = read_upload_form(request)
-        upload = build_upload(file, FilePurpose.USER_DATA)
+        upload = replace(build_upload(file, FilePurpose.USER_DATA), is_document=True)
         stored_file = file_storage.store_file(owner_id(request), upload)
         return Response(render_file_status(stored_file, None))
 

@@ -38,7 +38,6 @@ REPEATED_FIELDS = (  # request fields that the object always has
     "frequency_penalty",
     "response_format",
     "service_tier",
-    "system_fingerprint",
 )
 
 
@@ -170,6 +169,7 @@ def render_stored_message(chat_message: JsonObject, message_id: str) -> JsonObje
     return {
         "id": message_id,
         "name": None,
+        "refusal": None,
         **chat_message,
         "content": None if content is None else join_texts(content),
         "content_parts": content if isinstance(content, list) else None,

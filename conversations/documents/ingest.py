@@ -38,7 +38,7 @@ from conversations.documents.index_worker import IndivisibleText, Outline, Split
 from conversations.documents.job_queue import JobQueues, MarkBegun
 from conversations.documents.ranking import IngestedText
 from conversations.files import file_storage, storage_quota
-from conversations.models import Document, DocumentState, FileStatus, StoredFile
+from conversations.models import Document, DocumentState, StoredFile
 from providers.database.database_threads import LONG, await_in_time, await_work
 from providers.exceptions import InvalidRequest, Saturated
 
@@ -242,7 +242,7 @@ def ingest_file_document(document_id: str) -> None:
 
 def read_file_text(file: StoredFile) -> str:
     """Return the text of a stored file. Raises IndivisibleText when there is none."""
-    if file.status == FileStatus.ERROR:
+    if file.reason:
         raise IndivisibleText(file.reason)
     try:
         return file_storage.text_path_of(file.pk).read_text(encoding="utf-8")

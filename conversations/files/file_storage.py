@@ -52,6 +52,7 @@ class Upload:
     purpose: str
     pieces: Iterable[bytes]
     expires_seconds: int | None = None  # after which it is deleted
+    is_document: bool = False  # it is uploaded to be read
 
 
 def find_files_folder() -> Path:
@@ -80,7 +81,8 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
         content_type=sanitize_line(upload.content_type, CONTENT_TYPE_CHARS),
         purpose=upload.purpose,
     )
-    file_type = require_known_type(row)
+    require_known_purpose(upload.purpose)
+    file_type = extract.detect_file_type(row.filename, row.content_type)
     require_file_room(user_id, 0)
     if not connection.in_atomic_block:
         connection.close()  # reading a document takes seconds; the connection is free meanwhile
@@ -88,8 +90,10 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
         row.size_bytes, row.sha256 = write_file_bytes(path_of(row.id), upload.pieces)
         if file_type not in extract.IMAGE_TYPES:
             row.reason = write_text_in_turn(row)
-        if row.reason:
+        if row.reason and file_type is not None:
             row.status = FileStatus.ERROR
+        elif row.reason and upload.is_document:
+            raise unreadable_type_error(row.filename)
         create_file_row(row, upload.expires_seconds)
     except OSError as error:
         remove_file_bytes(row.id)
@@ -100,21 +104,21 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
     return row
 
 
-def require_known_type(row: StoredFile) -> str:
-    """Return the type of an uploaded file. Raises InvalidRequest for an unknown one."""
-    if row.purpose not in FilePurpose.values:
+def require_known_purpose(purpose: str) -> None:
+    """Raise InvalidRequest for a purpose that files do not have here."""
+    if purpose not in FilePurpose.values:
         raise InvalidRequest(
             f"The purpose is one of: {', '.join(FilePurpose.values)}.", param="purpose"
         )
-    file_type = extract.detect_file_type(row.filename, row.content_type)
-    if file_type is None:
-        raise InvalidRequest(
-            f"Files of the type of {row.filename!r} are not taken; PDF, Word (.docx), HTML, images "
-            "and plain text are.",
-            param="file",
-            code="unsupported_file",
-        )
-    return file_type
+
+
+def unreadable_type_error(filename: str) -> InvalidRequest:
+    """Return the error for a document that can be stored, but never be read."""
+    return InvalidRequest(
+        f"The type of {filename!r} cannot be read; PDF, Word (.docx), HTML and plain text can.",
+        param="file",
+        code="unsupported_file",
+    )
 
 
 @transaction.atomic

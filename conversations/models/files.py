@@ -85,14 +85,17 @@ class StoredFile(models.Model):
 
     def as_openai(self) -> dict[str, object]:
         """Return OpenAI's file object, with the reason of an error in `status_details`."""
-        return {
+        file: dict[str, object] = {
             "id": self.pk,
             "object": "file",
             "bytes": self.size_bytes,
             "created_at": int(self.created_at.timestamp()),
-            "expires_at": int(self.expires_at.timestamp()) if self.expires_at else None,
             "filename": self.filename,
             "purpose": self.purpose,
             "status": self.status,
-            "status_details": self.reason or None,
         }
+        if self.expires_at:
+            file["expires_at"] = int(self.expires_at.timestamp())
+        if self.status == FileStatus.ERROR:
+            file["status_details"] = self.reason
+        return file

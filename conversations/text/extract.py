@@ -22,6 +22,9 @@ UTF8_BYTES = 4  # of one character, at most
 SAMPLE_BYTES = 32_768
 # non-ASCII characters of valid UTF-8 for each error, else it is another encoding
 LEAST_VALID_PER_ERROR = 8
+PDF_MARK = b"%PDF-"
+# bytes that texts in UTF-8 and the older encodings do not have, unlike nearly all other files
+CONTROL_BYTES = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 NON_ASCII = re.compile("[^\x00-\x7f\ufffd]")
 MOST_READ_BYTES = 64 * 2**20  # a larger document is not read
 STATUS_UNREADABLE = 3  # of extract_worker.py
@@ -80,7 +83,8 @@ class UnreadableDocument(Exception):
 def detect_file_type(filename: str, content_type: str = "") -> str | None:
     """Return the type of a file by its name, else by its declared type.
 
-    It is an entry of one of ACCEPTED_TYPES, or None when such files are not accepted.
+    It is an entry of one of ACCEPTED_TYPES, or None when neither says anything: then the content
+    does (`recognize_content`).
     """
     path = PurePath(filename.lower())
     ending = path.suffix[1:] or path.stem.lstrip(".")
@@ -99,9 +103,9 @@ def extract_document_text(filename: str, content_type: str, document: bytes | Pa
 
     Takes up to FILE_TEXT_SECONDS: run it in a thread. Raises UnreadableDocument.
     """
-    file_type = detect_file_type(filename, content_type)
+    file_type = detect_file_type(filename, content_type) or recognize_content(document)
     if file_type is None:
-        raise UnreadableDocument("Files of this type cannot be read.")
+        raise UnreadableDocument("It is not text, and files of its type cannot be read.")
     if file_type in UNREADABLE_TYPES:
         name = UNREADABLE_TYPES[file_type]
         raise UnreadableDocument(
@@ -119,6 +123,21 @@ def extract_document_text(filename: str, content_type: str, document: bytes | Pa
     if not text.strip():
         raise UnreadableDocument("There is no text in it.")
     return text
+
+
+def recognize_content(document: bytes | Path) -> str | None:
+    """Return the type of a document whose name says nothing: `pdf`, `txt`, or None for others."""
+    if isinstance(document, Path):
+        with document.open("rb") as file:
+            beginning = file.read(SAMPLE_BYTES)
+    else:
+        beginning = document[:SAMPLE_BYTES]
+    if beginning.startswith(PDF_MARK):
+        return "pdf"
+    has_byte_order_mark = beginning.startswith(tuple(BYTE_ORDER_MARKS))
+    if CONTROL_BYTES.search(beginning) and not has_byte_order_mark:
+        return None
+    return "txt"
 
 
 def require_readable_size(size_bytes: int, *, is_plain: bool) -> None:

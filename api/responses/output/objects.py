@@ -123,6 +123,8 @@ def build_response_object(head: ResponseHead, outcome: ResponseOutcome) -> JsonO
         **ECHOED_DEFAULTS,
         **head.settings,
     }
+    if response["user"] is None:  # optional, and never null
+        del response["user"]
     for name, value in outcome.extra_fields.items():
         response.setdefault(name, value)
     return response

@@ -231,3 +231,20 @@ def test_what_the_constructors_of_the_vocabulary_make_is_official() -> None:
     ChatCompletion.model_validate(
         make_completion(request, {"content": "a"}, TokenUsage(1, 2).as_openai())
     )
+
+
+@pytest.mark.parametrize("fingerprint", [None, "fp_1"])
+def test_a_fingerprint_that_is_null_is_left_out_of_chunks_and_whole_answers(
+    fingerprint: str | None,
+) -> None:
+    wanted = {} if fingerprint is None else {"system_fingerprint": fingerprint}
+    renderer = ChatRenderer(trace())
+    chunks = [upstream_chunk(text, system_fingerprint=fingerprint) for text in ("a", "b")]
+    for found in parsed(renderer.render_batch(chunks)):
+        assert found.items() >= wanted.items()
+        assert ("system_fingerprint" in found) is bool(wanted)
+    asked = trace(stream=False)
+    answer = make_completion(asked.request, {"content": "hi", "annotations": None}, {})
+    found = rendered(asked, answer | {"system_fingerprint": fingerprint}, TokenUsage(3, 5))
+    assert ("system_fingerprint" in found) is bool(wanted)
+    assert "annotations" not in found["choices"][0]["message"]

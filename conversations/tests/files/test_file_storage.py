@@ -79,7 +79,12 @@ def test_a_file_beyond_the_limit_leaves_nothing(alice, settings):
 
 
 @pytest.mark.parametrize(
-    "change", [{"purpose": "fine-tune"}, {"filename": "a.exe"}, {"filename": ""}]
+    "change",
+    [
+        {"purpose": "fine-tune"},
+        {"filename": "a.exe", "pieces": [b"MZ\0"], "is_document": True},
+        {"filename": "", "pieces": [b"PK\3\4"], "is_document": True},
+    ],
 )
 def test_what_is_not_taken_is_refused(alice, change):
     given = {

@@ -136,6 +136,17 @@ def test_a_file_is_what_its_name_says_and_else_what_its_type_says():
 
 
 # --- what is not ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["noending", "notes.of-mine", "a.weights", ""])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_a_text_is_known_by_its_content_whatever_its_name(name, encoding):
+    assert extract_document_text(name, "x/y", "Grüße aus Graz".encode(encoding)) == "Grüße aus Graz"
+
+
+def test_a_pdf_is_known_by_its_content_whatever_its_name():
+    text = extract_document_text("scan", "application/octet-stream", pdf("Hello"))
+    assert text.strip() == "Hello"
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -158,7 +169,9 @@ def test_a_file_is_what_its_name_says_and_else_what_its_type_says():
         ("a.html", b"<script>x</script>"),
         ("a.html", b"\0\1"),
         ("a.png", b"\x89PNG"),
-        ("a.exe", b"MZ"),
+        ("a.exe", b"MZ\0\0"),
+        ("a.txt.gz", b"\x1f\x8b\x08\x00"),
+        ("noending", bytes(range(256))),
     ],
 )
 def test_what_has_no_text_says_why(name, data):

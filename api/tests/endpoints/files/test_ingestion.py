@@ -102,7 +102,7 @@ async def test_what_lacks_something_is_refused(gateway, alice):
     assert (lacking.status, lacking.error["param"]) == (400, "file")
     wrong = await gateway.send_request("POST", "/v1/files/upload", alice.key, json={})
     assert wrong.status == 415
-    strange = await upload(gateway, alice.key, b"MZ", "a.exe")
+    strange = await upload(gateway, alice.key, b"MZ\0", "a.exe")
     assert (strange.status, strange.error["code"]) == (400, "unsupported_file")
     for body in ({}, {"file_id": 1}, {"file_id": ""}):
         answer = await gateway.send_request("POST", "/v1/files/ingest", alice.key, json=body)

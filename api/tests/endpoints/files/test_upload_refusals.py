@@ -67,19 +67,6 @@ async def test_what_is_no_form_is_refused(gateway, alice, subtests):
             assert answer.error["type"] == "invalid_request_error"
 
 
-async def test_a_type_that_is_not_taken_is_refused_and_nothing_is_kept(gateway, alice):
-    for name in ("virus.exe", "archive.zip", "sheet.xlsx", "noending", "a.txt.bin"):
-        answer = await upload_file(
-            gateway, alice.key, name, content_type="application/octet-stream"
-        )
-        assert (answer.status, answer.error["param"], answer.error["code"]) == (
-            400,
-            "file",
-            "unsupported_file",
-        ), name
-    assert list_disk_files() == []
-
-
 async def test_a_name_is_a_name_and_no_path(gateway, alice):
     for name, shown in (
         ("../../x/notes.txt", "notes.txt"),

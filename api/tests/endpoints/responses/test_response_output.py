@@ -196,3 +196,12 @@ async def test_context_management_is_taken_and_stays_here(gateway, upstream, ali
     answer = await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
     assert (answer.status, answer.json["status"]) == (200, "completed")
     assert "context_management" not in upstream.last_exchange.request.json
+
+
+@pytest.mark.parametrize("user", [None, "u-1"])
+async def test_the_user_of_a_response_is_absent_when_the_request_named_none(gateway, alice, user):
+    body = {"model": "m", "input": "hi"} | ({"user": user} if user else {})
+    answer = await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
+    assert answer.json.get("user", "absent") == (user or "absent")
+    stored = await gateway.send_request("GET", f"/v1/responses/{answer.json['id']}", alice.key)
+    assert stored.json.get("user", "absent") == (user or "absent")

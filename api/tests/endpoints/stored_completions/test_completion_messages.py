@@ -30,6 +30,7 @@ async def test_the_messages_are_those_of_the_question(gateway, alice):
     assert found["data"][0] == {
         "id": ids[0],
         "role": "user",
+        "refusal": None,
         "name": "alice",
         "content": "What is this?",
         "content_parts": parts,
@@ -40,6 +41,7 @@ async def test_the_messages_are_those_of_the_question(gateway, alice):
     assert found["data"][3] == {
         "id": ids[3],
         "role": "user",
+        "refusal": None,
         "name": None,
         "content": "And now?",
         "content_parts": None,
