@@ -186,7 +186,10 @@ def render_conversation_item(item: Item, include: frozenset[str]) -> dict[str, o
 
 
 def without_logprobs(part: JsonObject) -> JsonObject:
-    return {name: value for name, value in part.items() if name != "logprobs"}
+    """Return a part of a message with an empty list of log probabilities, where it has a list."""
+    if part["type"] != "output_text":
+        return part
+    return part | {"logprobs": []}
 
 
 def render_listed_conversation(row: Conversation) -> dict[str, object]:

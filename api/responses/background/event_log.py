@@ -14,12 +14,11 @@ from django.db.models import Max, Q
 from django.utils import timezone
 
 from api.responses.output.objects import build_turn_response
-from api.responses.output.part_events import Event
+from api.responses.output.part_events import FINAL_EVENT_TYPES, Event
 from conversations.history.dead_turns import show_present_status
 from conversations.models import RUNNING_STATUSES, EventBatch, Item, Turn
 from providers.protocol.json_types import JsonObject
 
-FINAL_EVENT_TYPES = ("response.completed", "response.incomplete", "response.failed")
 FINAL_EVENT_WAIT_SECONDS = 1.0  # after it, the last events of an ended turn are rows or lost
 ROWS_AT_ONCE = 100  # rows and turns read with one statement
 

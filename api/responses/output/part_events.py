@@ -13,6 +13,7 @@ from conversations.messages.answer_builder import AnswerPart
 from providers.protocol.json_types import JsonObject
 
 Event = JsonObject
+FINAL_EVENT_TYPES = ("response.completed", "response.incomplete", "response.failed")
 
 
 class PartEvents:

@@ -1,6 +1,7 @@
 """The renderer of responses: SSE lines, or one JSON object.
 
-OpenAI sends no [DONE] here. The methods are those of `api.streaming.chat_renderer.ChatRenderer`.
+OpenAI sends no [DONE] here, but its packages, Codex and other clients end at one, and some wait for
+it. The methods are those of `api.streaming.chat_renderer.ChatRenderer`.
 """
 
 from collections.abc import Iterable
@@ -9,7 +10,8 @@ import orjson
 
 from api.responses.output.events import ResponseEvents
 from api.responses.output.objects import ResponseHead, render_usage
-from api.responses.output.part_events import Event
+from api.responses.output.part_events import FINAL_EVENT_TYPES, Event
+from api.streaming.chat_renderer import DONE
 from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import GatewayError
 from providers.protocol.chunks import Chunk
@@ -62,8 +64,12 @@ class EventRenderer:
 
 
 def render_event_lines(events: Iterable[Event]) -> bytes:
-    """Return the events as SSE lines."""
-    return b"".join(
-        b"event: %b\ndata: %b\n\n" % (event["type"].encode("ascii"), orjson.dumps(event))
-        for event in events
-    )
+    """Return the events as SSE lines, with [DONE] behind the final event of a response."""
+    lines = []
+    event_type = ""
+    for event in events:
+        event_type = event["type"]
+        lines.append(b"event: %b\ndata: %b\n\n" % (event_type.encode("ascii"), orjson.dumps(event)))
+    if event_type in FINAL_EVENT_TYPES:
+        lines.append(DONE)
+    return b"".join(lines)

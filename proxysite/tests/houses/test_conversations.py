@@ -155,7 +155,7 @@ async def test_a_response_in_the_background_is_followed_and_cancelled_from_anoth
         address = f"/v1/responses/{ids[0]}?stream=true"
         async with http.stream("GET", address, headers=headers) as response:
             async for line in response.aiter_lines():
-                if line.startswith("data: "):
+                if line.startswith("data: {"):
                     events.append(json.loads(line.removeprefix("data: ")))
                     if events[-1]["type"] == "response.output_text.delta":
                         gate.open()
@@ -192,7 +192,9 @@ async def test_a_response_in_the_background_ends_with_its_process(trio, house_ke
     async with open_client(trio) as http:
         http.timeout = httpx.Timeout(60)
         found = await http.get(f"/v1/responses/{response_id}?stream=true", headers=headers)
-    last = json.loads(found.text.strip().splitlines()[-1].removeprefix("data: "))
+    lines = [line for line in found.text.splitlines() if line.startswith("data: ")]
+    assert lines[-1] == "data: [DONE]"
+    last = json.loads(lines[-2].removeprefix("data: "))
     assert (last["type"], last["response"]["status"]) == ("response.incomplete", "incomplete")
 
 
@@ -210,7 +212,7 @@ async def test_a_response_in_the_background_is_told_of_the_signal_that_ends_its_
         http.stream("POST", "/v1/responses", json=body, headers=headers) as response,
     ):
         async for line in response.aiter_lines():
-            if line.startswith("data: "):
+            if line.startswith("data: {"):
                 events.append(json.loads(line.removeprefix("data: ")))
                 if events[-1]["type"] == "response.output_text.delta":
                     own_house.send_signal(signal.SIGTERM)

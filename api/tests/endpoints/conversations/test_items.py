@@ -217,7 +217,7 @@ async def test_big_fields_come_when_they_are_asked_for(gateway, alice):
         {"type": "reasoning", "summary": [], "encrypted_content": "secret"},
     ]
     plain = await add_items(gateway, alice.key, found.pk, *items)
-    assert "logprobs" not in plain.json["data"][0]["content"][0]
+    assert plain.json["data"][0]["content"][0]["logprobs"] == []
     assert "encrypted_content" not in plain.json["data"][1]
     path = f"/v1/conversations/{found.pk}/items"
     include = ["message.output_text.logprobs", "reasoning.encrypted_content"]

@@ -28,7 +28,7 @@ def read_events(answer):
     return [
         json.loads(line[6:])
         for line in answer.body.decode().splitlines()
-        if line.startswith("data: ")
+        if line.startswith("data: {")
     ]
 
 

@@ -76,7 +76,7 @@ async def find_response(gateway, person, streams, **fields):
 
 def read_events(answer):
     lines = answer.body.splitlines()
-    return [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
+    return [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
 
 
 def drop_ids(items):

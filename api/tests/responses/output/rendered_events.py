@@ -49,6 +49,9 @@ def parse_events(data: bytes) -> list[dict[str, Any]]:
     found = []
     *blocks, last = data.split(b"\n\n")
     assert last == b""
+    if blocks and blocks[-1] == b"data: [DONE]":
+        del blocks[-1]
+        assert b'data: {"type":"response.' in blocks[-1]  # it stands behind a final event only
     for block in blocks:
         name, line = block.split(b"\n")
         event = orjson.loads(line.removeprefix(b"data: "))
