@@ -88,6 +88,11 @@ urlpatterns = [
     path("v1/chat/completions/<str:conversation>", chat.conversation_completions),
     path("v1/responses", responses.responses),
     path("v1/responses/input_tokens", input_tokens.count_input_tokens),
+    path(
+        f"v1/{address_hints.COMPACTION}",
+        csrf_exempt(health.answer_unknown_url),
+        name=address_hints.UNKNOWN_URL_NAME,
+    ),
     path("v1/responses/<str:response_id>", stored_responses.StoredResponse.as_view()),
     path("v1/responses/<str:response_id>/cancel", stored_responses.CancelResponse.as_view()),
     path("v1/responses/<str:response_id>/input_items", stored_responses.InputItems.as_view()),
