@@ -13,8 +13,8 @@ from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.protocol.trace import Trace
+from providers.wire.sse import DONE_EVENT
 
-DONE = b"data: [DONE]\n\n"
 PING = b": ping\n\n"
 # counts of usage that embeddings do not have
 CHAT_COUNTS = ("completion_tokens", "completion_tokens_details", "prompt_tokens_details")
@@ -77,9 +77,9 @@ class ChatRenderer:
     def render_end(self) -> bytes:
         """Return the lines after the last chunk: usage if asked for, then [DONE]."""
         if not self._include_usage:
-            return DONE
+            return DONE_EVENT
         chunk = {**self._base, "choices": [], "usage": self._build_usage()}
-        return b"data: %b\n\n%b" % (orjson.dumps(chunk), DONE)
+        return b"data: %b\n\n%b" % (orjson.dumps(chunk), DONE_EVENT)
 
     def render_whole(self, answer: Chunk) -> bytes:
         """Return the JSON body of an answer that does not stream; it must have been counted."""

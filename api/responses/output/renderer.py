@@ -11,12 +11,12 @@ import orjson
 from api.responses.output.events import ResponseEvents
 from api.responses.output.objects import ResponseHead, render_usage
 from api.responses.output.part_events import FINAL_EVENT_TYPES, Event
-from api.streaming.chat_renderer import DONE
 from conversations.messages.answer_builder import CollectedAnswer
 from providers.exceptions import GatewayError
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.trace import Trace
+from providers.wire.sse import DONE_EVENT
 
 
 class EventRenderer:
@@ -71,5 +71,5 @@ def render_event_lines(events: Iterable[Event]) -> bytes:
         event_type = event["type"]
         lines.append(b"event: %b\ndata: %b\n\n" % (event_type.encode("ascii"), orjson.dumps(event)))
     if event_type in FINAL_EVENT_TYPES:
-        lines.append(DONE)
+        lines.append(DONE_EVENT)
     return b"".join(lines)

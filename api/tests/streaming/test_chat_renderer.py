@@ -5,12 +5,13 @@ import pytest
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from api.streaming.chat_renderer import DONE, PING, ChatRenderer
+from api.streaming.chat_renderer import PING, ChatRenderer
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk, make_completion, make_delta, make_usage_chunk
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest
 from providers.protocol.trace import Trace
 from providers.protocol.usage_meter import TokenUsage
+from providers.wire.sse import DONE_EVENT
 
 ID = "0" * 31 + "7"
 
@@ -103,7 +104,7 @@ def test_usage_is_held_back_from_a_caller_who_did_not_ask_for_it() -> None:
     renderer = ChatRenderer(trace())
     [found] = parsed(renderer.render_batch([upstream_chunk("a", usage={"prompt_tokens": 3})]))
     assert "usage" not in found
-    assert renderer.render_end() == DONE == b"data: [DONE]\n\n"
+    assert renderer.render_end() == DONE_EVENT == b"data: [DONE]\n\n"
 
 
 def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() -> None:
@@ -117,8 +118,8 @@ def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() 
     )
     assert [chunk["usage"] for chunk in parsed(data)] == [None, None]
     end = renderer.render_end()
-    assert end.endswith(DONE)
-    [last] = parsed(end.removesuffix(DONE))
+    assert end.endswith(DONE_EVENT)
+    [last] = parsed(end.removesuffix(DONE_EVENT))
     reported = asked.meter.calls[0].reported
     assert (last["choices"], last["usage"]) == ([], reported | {"total_tokens": 8})
     assert (last["id"], last["model"], last["object"]) == (
@@ -132,7 +133,7 @@ def test_with_include_usage_every_chunk_has_null_and_one_more_has_the_figures() 
 def test_estimated_usage_is_what_we_counted_and_not_what_the_upstream_claimed() -> None:
     asked = trace(include_usage=True, usage={"prompt_tokens": -1})
     asked.meter.counted = TokenUsage(3, 5, estimated=True)
-    [last] = parsed(ChatRenderer(asked).render_end().removesuffix(DONE))
+    [last] = parsed(ChatRenderer(asked).render_end().removesuffix(DONE_EVENT))
     assert last["usage"] == TokenUsage(3, 5).as_openai()
 
 
