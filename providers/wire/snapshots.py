@@ -9,6 +9,8 @@ and each of them grows by itself:
   closing tag;
 - the answer is passed on when the block has closed; a block that says `done="false"` is open even
   with a closing tag;
+- marks that close something at the end of a snapshot (`</answer>`, a fence of code) wait, because
+  the next snapshot may have more text before them;
 - a text that opens with no block is the answer, with all its tags (a later filter finds thinking
   that has only a closing tag).
 
@@ -22,6 +24,7 @@ import re
 from typing import NamedTuple
 
 from providers.wire.tags import (
+    ANSWER,
     DETAILS,
     END_THINK,
     NO_TAG,
@@ -35,6 +38,11 @@ from providers.wire.tags import (
 
 # the site quotes the lines of a block that it closes
 QUOTE_MARK = re.compile(r"^> ?", re.MULTILINE)
+# marks at the end of a text that the site may have added only to close it: end tags, fences, marks
+# of Markdown
+CLOSING_MARKS = re.compile(r"\s*+(?:(?:</[A-Za-z][\w:-]*+\s*+>|[`~*_$]++)\s*+)++\Z")
+CLOSING_CHARS = 64  # most characters of such marks
+WORD_SIGN = re.compile(r"\w")
 # lengths of the end of the sent text that is looked for in a rewritten text
 ANCHOR_CHARS = (64, 32, 16, 8)
 
@@ -79,6 +87,8 @@ class SnapshotReader:
 
     def _grow_texts(self, snapshot: Snapshot, *, is_last: bool) -> NewText:
         thinking, answer = snapshot
+        if answer is not None and not is_last and not has_begun(answer):
+            answer = None
         if self._is_thinking_complete:
             thinking = None
         if thinking is not None and self._answer.last_version and not self._thinking.last_version:
@@ -100,8 +110,13 @@ class SnapshotReader:
         return NewText(new_thinking, new_answer)
 
 
+def has_begun(answer: str) -> bool:
+    """Return whether an answer has more than white space and its own tags."""
+    return bool(cut_closing_marks(answer).strip().removeprefix(ANSWER))
+
+
 class GrowingText:
-    """A text that grows; `last_version` is the version that was read last."""
+    """A text that grows; `last_version` is what was read of the last version."""
 
     __slots__ = ("last_version",)
 
@@ -111,23 +126,42 @@ class GrowingText:
     def take_new_part(self, text: str, *, is_last: bool) -> str:
         """Return the new part of `text`; nothing if it is an older or unmatched version.
 
+        Before the last version, marks that close something at the end of the text are not read.
         With `is_last` the part beyond the length of the seen text is returned even if the text does
         not match.
         """
+        if not is_last:
+            text = cut_closing_marks(text)
         start = len(self.last_version)
         if not text.startswith(self.last_version):
-            resumption = find_resumption(self.last_version, text)
-            if resumption >= 0:
-                start = resumption
-            elif not is_last:
+            if self.last_version.startswith(text):
                 return ""
+            start = find_resumption(self.last_version, text)
+            if start < 0 and not is_last:
+                return ""
+            if start < 0:
+                start = len(self.last_version)
         self.last_version = text
         return text[start:]
 
 
+def cut_closing_marks(text: str) -> str:
+    """Return the text without the marks at its end that may only close it for now."""
+    start = max(len(text) - CLOSING_CHARS, 0)
+    if marks := CLOSING_MARKS.search(text, start):
+        return text[: marks.start()]
+    return text
+
+
 def find_resumption(sent: str, text: str) -> int:
-    """Return where the rewritten `text` continues after the end of `sent`; -1 if it does not."""
+    """Return where the rewritten `text` continues after the end of `sent`; -1 if it does not.
+
+    When text was put in before closing marks that were sent, it continues before that text.
+    """
     common_chars = common_prefix_chars(sent, text)
+    closing = sent[common_chars:]
+    if len(closing) <= CLOSING_CHARS and text.endswith(closing) and not WORD_SIGN.search(closing):
+        return common_chars
     for size in ANCHOR_CHARS:
         if size > len(sent):
             continue
