@@ -9,6 +9,7 @@ from providers.filters.prompted_tools.call_reader import CallReader
 from providers.filters.prompted_tools.call_syntax import ALL_FORMS, UNMISTAKABLE_FORMS
 from providers.filters.thinking import ThinkingRenderer, ThinkingSplitter
 from providers.protocol.attempt import Attempt
+from providers.protocol.message_text import SYSTEM_ROLES
 from providers.protocol.request import CHAT, ChatRequest, UpstreamModel
 
 
@@ -35,7 +36,7 @@ def choose_filters(
         return []
     filters: list[Filter] = []
     if model.thinking_format != "separate":
-        filters.append(ThinkingSplitter(model.thinking_format))
+        filters.append(make_thinking_splitter(request, model))
     # before thinking is put into the text, where a call would look like one of the answer
     if model.tools == "prompt" and tool_prompt.read_tool_offer(request.body).tools:
         filters.append(CallReader(request, attempt, call_forms=ALL_FORMS))
@@ -45,6 +46,29 @@ def choose_filters(
         attempt.hidden_thinking = []
         filters.append(ThinkingRenderer(model.thinking, attempt.hidden_thinking, most_hidden_bytes))
     return filters
+
+
+def make_thinking_splitter(request: ChatRequest, model: UpstreamModel) -> ThinkingSplitter:
+    """Return a new splitter for one answer of a model that thinks in its text.
+
+    A model whose opening tag may be missing is asked for tags by its chat template, which leaves
+    that out when the caller has instructions or tools of its own. So such an answer is not held
+    back, unless an earlier one has shown that this model thinks all the same.
+    """
+    family = model.dialect.thinking_tags
+    is_implied = model.thinking_format == "implied"
+    habits = model.thinking_habits
+    if is_implied and has_instructions(request) and not habits.omits_opening_tag:
+        return ThinkingSplitter("tagged", family, habits)
+    return ThinkingSplitter(model.thinking_format, family)
+
+
+def has_instructions(request: ChatRequest) -> bool:
+    """Return whether a caller gives the model instructions or tools."""
+    body = request.body
+    if body.get("tools") or body.get("functions"):
+        return True
+    return any(message["role"] in SYSTEM_ROLES for message in body["messages"])
 
 
 def choose_leak_reader(

@@ -4,9 +4,23 @@
 them to a request, `providers/filters/conform.py` to an answer.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 REASONING_FIELD = "reasoning_content"  # the name that most services, and this gateway, use
+# the names of `providers/wire/tag_families.py`; empty: any of them
+ThinkingTags = Literal[
+    "",
+    "think",
+    "thinking",
+    "thought",
+    "reasoning",
+    "kimi-vl",
+    "mistral",
+    "begin_of_thought",
+    "harmony",
+]
 
 
 class Dialect(Struct, frozen=True):
@@ -31,3 +45,4 @@ class Dialect(Struct, frozen=True):
     # True: when tools are offered, each message of the model needs its thinking
     needs_thinking: bool = False
     thinking_format: str = ""  # choices.ThinkingFormat, where a model's row says nothing else
+    thinking_tags: ThinkingTags = ""  # the tags around thinking in the text

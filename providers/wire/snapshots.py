@@ -23,15 +23,13 @@ of the form: published clients of K2-Think's site, which runs an Open WebUI.
 import re
 from typing import NamedTuple
 
+from providers.wire.tag_families import ANSWER, OPEN_WEBUI_TAGS
 from providers.wire.tags import (
-    ANSWER,
-    DETAILS,
-    END_THINK,
     NO_TAG,
     WAIT,
-    choose_closing_tag,
-    find_thinking_tag_end,
-    partial_tag_chars,
+    OpeningTag,
+    TagMatch,
+    find_opening_tag,
     skip_space,
     skip_summary,
 )
@@ -95,7 +93,7 @@ class SnapshotReader:
             # a block appeared around text that was sent as the answer, so the rest must follow
             # in the answer too
             if answer is not None:
-                thinking += END_THINK + answer
+                thinking += "</think>" + answer
             answer = thinking
             thinking = None
         new_thinking = ""
@@ -194,45 +192,44 @@ def parse_snapshot(text: str, *, is_last: bool = False) -> Snapshot:
     answer = None
     while True:
         start = skip_space(text, position)
-        tag_end = NO_TAG
+        match = TagMatch(NO_TAG)
         if start != NO_TAG:
-            tag_end = find_thinking_tag_end(text, start)
-        if tag_end < 0:
-            if is_last or tag_end == NO_TAG:
+            match = find_opening_tag(text, start, OPEN_WEBUI_TAGS)
+        if match.tag is None:
+            if is_last or match.end == NO_TAG:
                 answer = text[position:]
             break
-        tag = text[start:tag_end]
-        thought, block_end = parse_block(tag, text, tag_end, is_last=is_last)
+        thought, block_end = parse_block(match.tag, text, match.end, is_last=is_last)
         thoughts.append(thought)
-        if block_end == WAIT or (not is_last and is_open_block(tag)):
+        if block_end == WAIT or (not is_last and is_open_block(text[start : match.end])):
             break
         position = block_end
     return Snapshot("\n\n".join(thoughts) if thoughts else None, answer)
 
 
-def parse_block(tag: str, text: str, tag_end: int, *, is_last: bool) -> tuple[str, int]:
+def parse_block(tag: OpeningTag, text: str, tag_end: int, *, is_last: bool) -> tuple[str, int]:
     """Return the thinking in a block, and where the block ends; WAIT if it has no end yet.
 
-    `tag` is the tag that opens it.
+    `tag` is the tag that opens it, and ends at `tag_end`.
     """
-    has_summary = tag.startswith(DETAILS)
-    closing_tag = choose_closing_tag(tag)
     start = tag_end
-    if has_summary:
+    if tag.has_summary:
         start = skip_summary(text, tag_end)
     is_in_summary = start == WAIT and not is_last
     start = max(start, tag_end)
-    end = text.find(closing_tag, start)
-    block_end = end + len(closing_tag)
-    if end < 0:
+    closing = tag.closing.find(text, start)
+    if closing is not None:
+        end = closing.start()
+        block_end = closing.end()
+    else:
         block_end = WAIT
         end = len(text)
         if not is_last:
-            end -= partial_tag_chars(closing_tag, text, start)
+            end -= tag.closing.count_partial_chars(text, start)
     thought = text[start:end].strip("\r\n")
     if is_in_summary:
         thought = ""
-    elif has_summary:
+    elif tag.has_summary:
         thought = QUOTE_MARK.sub("", thought)
     return thought, block_end
 

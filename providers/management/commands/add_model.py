@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from providers.choices import Capability, LongPrompts
+from providers.choices import Capability, LongPrompts, ThinkingFormat
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import (
     describe_outcome,
@@ -22,6 +22,7 @@ COLUMN_BY_OPTION = {
     "context_window": "context_window",
     "long_prompts": "long_prompts",
     "priority": "priority",
+    "thinking_format": "thinking_format",
     "weight": "weight",
 }
 
@@ -47,6 +48,11 @@ class Command(GatewayCommand):
             action="append",
             choices=Capability.values,
             help="repeat it (default: not checked)",
+        )
+        parser.add_argument(
+            "--thinking-format",
+            choices=ThinkingFormat.values,
+            help="where its thinking stands (default: in a field of its own)",
         )
         parser.add_argument(
             "--priority", type=int, metavar="N", help="among models of one id the lowest goes first"
