@@ -69,9 +69,9 @@ class Attempt(Struct):
         return True
 
     def record_end(self, outcome: str, reason: str = "", status: int | None = None) -> None:
-        """Record how the call ended, and how long it took."""
+        """Record how the call ended, and how long it took; without a reason its note stays."""
         self.outcome = outcome
-        self.reason = reason
+        self.reason = reason or self.reason
         self.status = status
         self.total_ms = (time.perf_counter() - self.started_seconds) * 1000
 

@@ -92,7 +92,7 @@ class KimiWebAnswer(KimiAnswer):
         raise map_error_answer(kimi_common.ERRORS, None, error, {}, secret=self._secret)
 
     def _end_answer(self) -> list[Chunk]:
-        if self._has_ended:
+        if self.has_ended:
             return []
         if not self._has_text:
             raise Contended("The upstream ended its answer without a word.")
