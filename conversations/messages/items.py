@@ -39,13 +39,14 @@ class ItemLike(Protocol):
     status: str
     data: JsonObject
     text: str
+    hidden_thinking: str | None
 
 
 class Entry(Struct):
     """One item before it has an id; `text` is its text for people.
 
     `received_digest` is the SHA-256 of the text as the caller received it; it is set when thinking
-    preceded the text.
+    preceded the text. `hidden_thinking` is thinking before an output that the caller does not get.
     """
 
     type: str
@@ -55,6 +56,7 @@ class Entry(Struct):
     status: str = "completed"
     output: bool = False  # the model made it
     received_digest: str = ""
+    hidden_thinking: str | None = None
 
     def make_storable(self) -> "Entry":
         """Return the item with NUL and lone surrogates replaced, which no database can store."""

@@ -4,8 +4,8 @@ It speaks OpenAI's dialect with `sk-kimi-…` keys. Thinking is switched by `thi
 options give: {"thinking": true}. `temperature` is refused there and so left out; without thinking
 it must be 0.6. The service is meant for coding agents and may refuse others by their User-Agent.
 This gateway sends its own name unless the provider's row names the agent that it serves; such a
-refusal is the provider's fault, not the key's. Bodies beyond 2 MiB get a 400 from the service. Sources: Kimi Code's documentation,
-and public reports of its error answers.
+refusal is the provider's fault, not the key's. Bodies beyond 2 MiB get a 400 from the service.
+Sources: Kimi Code's documentation, and public reports of its error answers.
 """
 
 from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError

@@ -44,6 +44,7 @@ def choose_filters(
         filters.append(reader)
     if model.thinking != "reasoning":
         attempt.hidden_thinking = []
+        attempt.keeps_thinking = model.dialect.needs_thinking and bool(request.body.get("tools"))
         filters.append(ThinkingRenderer(model.thinking, attempt.hidden_thinking, most_hidden_bytes))
     return filters
 
