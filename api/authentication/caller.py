@@ -62,6 +62,12 @@ class Caller:
 
     def require_storing(self) -> None:
         """Raise Forbidden unless content that is sent with the key may be stored."""
+        if self.tokens:
+            raise Forbidden(
+                "This is no API key of this gateway but was taken as a token of the provider "
+                f"{self.provider}: nothing is stored for it, so it has no conversations.",
+                code="storage_disabled",
+            )
         if not self.can_store or self.user_id is None:
             raise Forbidden(
                 "Content that is sent with this API key is not stored.", code="storage_disabled"
