@@ -1,4 +1,4 @@
-"""Failures of Kimi's older interface: banned accounts, errors in answers and between their parts."""
+"""Failures of Kimi's older interface: banned accounts, errors in answers, failed continuations."""
 
 import pytest
 
