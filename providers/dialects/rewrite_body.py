@@ -12,6 +12,8 @@ THINKING_FIELDS = (REASONING_FIELD, "reasoning")
 REWRITTEN_ROLES = frozenset(("developer", "assistant"))
 OPTIONAL_LISTS = ("tools", "functions", "stop")  # an empty one means the same as none
 UNMENTIONED_FIELDS = frozenset(("stream_options",))
+RAW_OPENING = "<think>"
+RAW_CLOSING = "</think>"
 NO_THINKING = " "  # DeepSeek and Moonshot refuse an empty text
 
 
@@ -75,12 +77,30 @@ def rewrite_answer(message: JsonObject, dialect: Dialect, *, offers_tools: bool)
         return message
     thinking = message.get(REASONING_FIELD) or message.get("reasoning") or None
     if thinking is None and dialect.needs_thinking and offers_tools:
-        thinking = NO_THINKING
+        message = move_raw_thinking(message)
+        thinking = message.get(REASONING_FIELD) or NO_THINKING
     if thinking is None or not field:
         return remove_thinking(message, keeps_details=bool(field))
     if message.get(field) == thinking and sum(name in message for name in THINKING_FIELDS) == 1:
         return message
     return remove_thinking(message, keeps_details=True) | {field: thinking}
+
+
+def move_raw_thinking(message: JsonObject) -> JsonObject:
+    """Return the message with thinking that callers got in its text in a field of its own.
+
+    The text has the form that the gateway gives callers who want it `raw`.
+    """
+    content = message.get("content")
+    if not isinstance(content, str) or not content.startswith(RAW_OPENING):
+        return message
+    thinking, closing, text = content.removeprefix(RAW_OPENING).partition(RAW_CLOSING)
+    if not closing or not thinking.strip():
+        return message
+    content = text.removeprefix("\n\n")
+    if not content and message.get("tool_calls"):
+        content = None
+    return message | {"content": content, REASONING_FIELD: thinking}
 
 
 def remove_thinking(message: JsonObject, *, keeps_details: bool) -> JsonObject:

@@ -125,3 +125,29 @@ def test_missing_thinking_is_a_blank_where_tools_need_it(message: JsonObject) ->
     sent = rewrite_answer(dialect, message, tools=TOOLS)
     assert sent["reasoning_content"] == " "
     assert "reasoning_content" not in rewrite_answer(dialect, answer())
+
+
+@pytest.mark.parametrize(
+    ("content", "thinking", "text"),
+    [
+        ("<think>Hm.</think>\n\nyes", "Hm.", "yes"),
+        ("<think>Hm.</think>", "Hm.", None),
+        ("<think>Hm.", " ", "<think>Hm."),
+        ("yes <think>Hm.</think>", " ", "yes <think>Hm.</think>"),
+    ],
+)
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_raw_thinking_goes_back_in_the_field_that_wants_it(
+    field: str, content: str, thinking: str, text: str | None
+) -> None:
+    dialect = Dialect(thinking_field=field, needs_thinking=True)
+    message = answer(content=content, tool_calls=[CALL])
+    sent = rewrite_answer(dialect, message, tools=TOOLS)
+    assert sent == answer(content=text, tool_calls=[CALL]) | {field: thinking}
+
+
+def test_raw_thinking_stays_text_where_no_field_wants_it() -> None:
+    message = answer(content="<think>Hm.</think>\n\nyes")
+    assert rewrite_answer(Dialect(), message, tools=TOOLS) is message
+    dialect = Dialect(thinking_field="reasoning_content", needs_thinking=True)
+    assert rewrite_answer(dialect, message) == message

@@ -81,6 +81,21 @@ async def test_hidden_thinking_goes_back_with_the_calls_that_it_led_to(
     assert thoughts == [SECRET] * 3
 
 
+async def test_raw_thinking_goes_back_in_its_field_too(gateway, upstream, alice):
+    await use_hidden_thinking(gateway)
+    upstream.set_default_script(think_and_call)
+    messages = [QUESTION]
+    for message in (RESULT, QUESTION):
+        answer = await gateway.request_chat(
+            alice.key, messages=messages, tools=TOOLS, reasoning_format="raw"
+        )
+        messages += [answer.json["choices"][0]["message"], message]
+    await gateway.request_chat(alice.key, messages=messages, tools=TOOLS)
+    sent = [one for one in upstream.requests[-1].json["messages"] if one["role"] == "assistant"]
+    assert [one["reasoning_content"] for one in sent] == [SECRET, SECRET]
+    assert [one["content"] for one in sent] == [None, "It is 21 °C."]
+
+
 async def test_nobody_reads_it_anywhere_else(gateway, upstream, alice, operator):
     await use_hidden_thinking(gateway)
     upstream.set_default_script(think_and_call)
