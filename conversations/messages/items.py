@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import orjson
 from msgspec import Struct, structs
 
+from providers.protocol.dialect import CALL_EXTRA_FIELDS
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
 
@@ -23,9 +24,6 @@ ID_PREFIXES = {
     "function_call_output": "fco_",
 }
 CALL_TYPES = ("function_call", "tool_call")  # the second is a type that only its upstream knows
-# fields of a call that its upstream wants back with it: Gemini's signature of its thinking, and how
-# other gateways pass it on
-CALL_EXTRA_FIELDS = ("extra_content", "thought_signature", "provider_specific_fields")
 # thinking as OpenRouter wants it back with the calls that it led to
 DETAILS_FIELD = "reasoning_details"
 ESCAPED_NUL = b"\\u0000"
