@@ -139,7 +139,9 @@ def switch_mode(request: HttpRequest) -> HttpResponse:
         return redirect_with_message(request, messages.ERROR, str(error))
     record_in_history(request, Provider.objects.filter(pk=provider.pk), f"Mode {mode}.")
     return redirect_with_message(
-        request, messages.SUCCESS, f"The provider {provider} is asked in {mode} mode now."
+        request,
+        messages.SUCCESS,
+        f"The provider {provider} is asked in {mode} mode within a second.",
     )
 
 

@@ -72,9 +72,18 @@ def find_secrets_path(token_id: UUID, proof: str) -> Path:
 
 
 def write_secrets_file(token_id: UUID, proof: str, new: NewCredential) -> None:
-    """Write the new secrets to a file; they are on disk when this returns. Raises OSError."""
+    """Write the new secrets to a file; they are on disk when this returns. Raises OSError.
+
+    Another process may apply and delete the complete draft before it has its name: then the row has
+    the secrets.
+    """
     sealed = vault.encrypt_secret(_write_json(new), name_file_owner(token_id, proof))
-    write_durable_file(find_secrets_path(token_id, proof), [sealed.encode("ascii")])
+    path = find_secrets_path(token_id, proof)
+    try:
+        write_durable_file(path, [sealed.encode("ascii")])
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise
 
 
 def delete_secrets_file(token_id: UUID, proof: str) -> None:

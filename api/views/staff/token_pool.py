@@ -262,7 +262,7 @@ class SwitchMode(StaffView):
         record_in_history(
             cast(HttpRequest, request), Provider.objects.filter(pk=provider.pk), f"Mode {mode}."
         )
-        return render_success(f"{provider} is asked in {mode} mode now.", mode=mode)
+        return render_success(f"{provider} is asked in {mode} mode within a second.", mode=mode)
 
 
 class PoolStatus(StaffView):

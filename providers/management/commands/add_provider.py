@@ -1,6 +1,8 @@
 """The command `add_provider`: add or change one upstream and its models."""
 
+import sys
 from argparse import ArgumentParser
+from getpass import getpass
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -18,6 +20,7 @@ from providers.management.command_helpers import (
     find_preset,
 )
 from providers.models import ChatModel, Provider
+from providers.network.proxies import outbound_proxy
 from providers.presets import Preset
 from providers.protocol.json_types import JsonObject
 
@@ -89,6 +92,13 @@ class Command(GatewayCommand):
             action="store_true",
             help="the tokens that it has may be sent to the new address",
         )
+        parser.add_argument(
+            "--proxy",
+            metavar="URL",
+            help="reach it through this proxy, for example http://june@proxy.example:8080, whose "
+            "password is asked for, or socks5://127.0.0.1:1080; direct: through none "
+            "(default: the setting PROXY_URL)",
+        )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
     def handle(self, *args: object, name: str, model: list[str], **options: Any) -> None:
@@ -97,6 +107,8 @@ class Command(GatewayCommand):
         preset = choose_preset(options["preset"], options["kind"])
         for column, value in choose_columns(preset, options).items():
             setattr(provider, column, value)
+        if options["proxy"] is not None:
+            provider.proxy_url = self.complete_proxy_url(options["proxy"])
         try:
             with transaction.atomic():
                 provider.full_clean()
@@ -123,6 +135,26 @@ class Command(GatewayCommand):
                 f"{provider.set_aside_reason} Until then it is not called: confirm it in the "
                 "admin, or run this again with --confirm-tokens."
             )
+
+    def complete_proxy_url(self, text: str) -> str:
+        """Return a proxy's URL with the password that it needs. Raises CommandError."""
+        if not text or text == outbound_proxy.DIRECT:
+            return text
+        try:
+            proxy = outbound_proxy.parse_proxy_url(text)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        if proxy.password:
+            self.stderr.write(
+                "Others on this machine may have seen the proxy's password in the list of "
+                "processes: leave it out, and it is asked for.",
+                self.style.WARNING,
+            )
+        elif proxy.username:
+            prompt = f"Password of {proxy.username} at {proxy.host}: "
+            password = getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
+            return outbound_proxy.insert_password(text, password.strip())
+        return text
 
 
 def choose_preset(preset_name: str | None, kind: str | None) -> Preset:

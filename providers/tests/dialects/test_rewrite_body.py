@@ -86,11 +86,6 @@ def test_the_limit_has_the_name_that_the_upstream_knows(
     assert {name: body[name] for name in body if name.startswith("max_")} == sent
 
 
-def test_empty_lists_mean_nothing_and_are_not_sent() -> None:
-    body = rewrite(Dialect(), [USER, answer(tool_calls=[])], tools=[], functions=[], stop=[])
-    assert body == {"model": "m", "messages": [USER, answer()]}
-
-
 def test_refused_fields_are_left_out_and_named() -> None:
     asked = {"model": "m", "messages": [USER], "store": True, "seed": 1, "max_tokens": 4}
     dialect = Dialect(refused_fields=frozenset({"store"}), limit_field="max_completion_tokens")
@@ -101,7 +96,7 @@ def test_refused_fields_are_left_out_and_named() -> None:
 
 
 def test_what_says_nothing_is_not_named_as_left_out() -> None:
-    asked = {"messages": [USER], "stop": [], "user": None, "stream_options": {}}
+    asked = {"messages": [USER], "user": None, "stream_options": {}}
     assert find_omitted_fields(asked, {"messages": [USER]}) == []
 
 

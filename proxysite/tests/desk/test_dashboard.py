@@ -162,7 +162,7 @@ def test_the_mode_is_switched_by_a_button(admin_client, provider, guests):
     assert "Switch to guest mode" in html
     posted = {"provider": provider.pk, "mode": "guest"}
     html = admin_client.post("/admin/mode", posted, follow=True).content.decode()
-    assert "The provider k2 is asked in guest mode now." in html
+    assert "The provider k2 is asked in guest mode within a second." in html
     assert "Switch to user mode" in html
     provider.refresh_from_db()
     assert provider.mode == "guest"
