@@ -56,7 +56,7 @@ def describe_costs(model_name: str) -> str:
     """Return how much an examination asks, for the person who starts it."""
     return (
         f"About {len(DIALECT_PROBES) + 5} questions to {model_name}, each with an answer of at "
-        f"most {MOST_ANSWER_TOKENS} tokens."
+        f"most {MOST_ANSWER_TOKENS} tokens; some more where fields are refused."
     )
 
 

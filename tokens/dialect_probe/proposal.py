@@ -15,14 +15,18 @@ from tokens.dialect_probe.finding import Finding
 def propose_columns(provider: Provider, model_name: str, findings: Iterable[Finding]) -> JsonObject:
     """Return new values for columns of the provider; empty when the row fits its upstream.
 
-    What its profile and its present changes say already is not proposed again.
+    What its profile and its present changes say already is not proposed again. A web site that is
+    only streamed has an adapter that knows its dialect, so nothing is proposed.
     """
+    adapter_class = registry.get_adapter_class(provider.kind)
+    if adapter_class.is_stream_only:
+        return {}
     findings = list(findings)
     found_fields: JsonObject = {}
     for finding in findings:
         found_fields |= finding.fields
     columns: JsonObject = {}
-    profile_name = provider.dialect or registry.get_adapter_class(provider.kind).profile_name
+    profile_name = provider.dialect or adapter_class.profile_name
     if find_profile(profile_name, provider.base_url) is UNKNOWN:
         names = [finding.dialect for finding in findings if finding.dialect]
         if names:

@@ -9,7 +9,7 @@ from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel, Provider
 from providers.tests.command_runner import refused, run
 from proxysite.testing import rows
-from proxysite.testing.upstream import Exchange, send_refusal, send_reply
+from proxysite.testing.upstream import DONE, Exchange, send_refusal, send_reply, send_stream
 from tokens.dialect_probe.prober import MOST_ANSWER_TOKENS
 from tokens.tests.dialect_probe.characters import (
     dead_key,
@@ -202,7 +202,7 @@ async def test_costs_are_said_first_and_nothing_is_written_by_default(upstream: 
     upstream.set_default_script(strict_openai)
     said = (await ask()).splitlines()
     assert said[0].startswith("About ")
-    assert said[0].endswith("to gpt-5, each with an answer of at most 16 tokens.")
+    assert f"to gpt-5, each with an answer of at most {MOST_ANSWER_TOKENS} tokens" in said[0]
     assert said[-1] == "Nothing was written; --apply writes it."
     assert (await read_row()).dialect_changes == {}
     asked = [request.json for request in upstream.requests if request.body]
@@ -254,6 +254,19 @@ async def test_a_provider_without_token_or_model_is_one_line(provider: Provider)
     assert said == "fake does not answer: It has no usable token."
     said = await run_in_thread(refused, "test_provider", "nobody")
     assert said == "There is no provider 'nobody'; there are: fake."
+
+
+async def test_a_web_site_is_asked_for_its_answer_alone(upstream: Any) -> None:
+    text = "<think>They want an OK.</think><answer>OK</answer>"
+    upstream.set_default_script(send_stream({"content": text}, DONE))
+    await run_in_thread(Provider.objects.update, kind="k2think_web")
+    report = await ask_json()
+    assert {name: text for name, text in results(report).items() if name != "models"} == {
+        "limit": "left to the site",
+        "usage": "not reported: tokens are counted here",
+        "thinking": "in reasoning_content",
+    }
+    assert report["columns"] == {}
 
 
 async def test_the_offline_model_can_be_asked_too(provider: Provider) -> None:
