@@ -21,6 +21,7 @@ from providers import registry
 from providers.admin.big_tables import record_in_history, render_badge
 from providers.admin.deletion_admin import SlicedDeletion
 from providers.choices import Mode
+from providers.dialects import PROFILES
 from providers.models import ChatModel, Provider
 from providers.network import destination
 from providers.network.proxies import outbound_proxy
@@ -49,6 +50,12 @@ class ProxyInput(forms.TextInput):
         return None if "@" in value else str(value)
 
 
+def list_dialect_choices() -> list[tuple[str, str]]:
+    profiles = sorted(PROFILES.items(), key=lambda item: item[1].label.lower())
+    named = [(name, f"{profile.label} – {name}") for name, profile in profiles]
+    return [("", "found by its kind and address"), *named]
+
+
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     """The form of a provider; anything that `user` (set by the admin) may not do is an error.
 
@@ -61,6 +68,11 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         choices=list_kind_choices,
         initial="openai_compatible",
         help_text="The dialect that it speaks.",
+    )
+    dialect = forms.ChoiceField(
+        choices=list_dialect_choices,
+        required=False,
+        help_text="How it differs from OpenAI.",
     )
     confirm_tokens = forms.BooleanField(
         required=False,

@@ -103,7 +103,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
                 stream = await stream.start_tls(self._get_tls(), proxy.host)
             dialogue = ProxyDialogue(stream.write, partial(stream.read, DIALOGUE_BYTES))
             await dialogue.open_tunnel(proxy, *target)
-        except BaseException:
+        except BaseException:  # also when the caller left; the tunnel is half open
             await stream.aclose()
             raise
         return stream

@@ -55,7 +55,7 @@ async def connect_through_proxy(
         dialogue = ProxyDialogue(protocol.write, protocol.read)
         await dialogue.open_tunnel(origin.proxy, origin.host, origin.port)
         return await begin_answering(transport, origin, get_tls)
-    except BaseException:
+    except BaseException:  # also when the caller left; the tunnel is half open
         transport.abort()
         raise
 
