@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 
 from conversations.messages.custom_input import write_custom_input
 from conversations.messages.tool_names import CalledTool, ToolNames
+from providers.protocol.dialect import CALL_EXTRA_FIELDS
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
 
@@ -31,9 +32,6 @@ CALL_TYPES = ("function_call", "custom_tool_call", "tool_call")
 OUTPUT_TYPES = ("function_call_output", "custom_tool_call_output")
 CUSTOM_CALL_FIELDS = {"id", "type", "custom"}
 CALL_KINDS = {"function_call": "function", "custom_tool_call": "custom"}
-# fields of a call that its upstream wants back with it: Gemini's signature of its thinking, and how
-# other gateways pass it on
-CALL_EXTRA_FIELDS = ("extra_content", "thought_signature", "provider_specific_fields")
 # thinking as OpenRouter wants it back with the calls that it led to
 DETAILS_FIELD = "reasoning_details"
 ESCAPED_NUL = b"\\u0000"

@@ -4,7 +4,7 @@ A body that needs no change keeps its messages and tools as they are, in their o
 upstream's prompt cache finds them again.
 """
 
-from providers.protocol.dialect import REASONING_FIELD, Dialect
+from providers.protocol.dialect import CALL_EXTRA_FIELDS, REASONING_FIELD, Dialect
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
@@ -64,6 +64,9 @@ def rewrite_message(message: JsonObject, dialect: Dialect, *, offers_tools: bool
 
 def rewrite_answer(message: JsonObject, dialect: Dialect, *, offers_tools: bool) -> JsonObject:
     """Return a message of the model as the upstream takes it back."""
+    calls = message.get("tool_calls")
+    if calls and not dialect.takes_call_extras and any(map(has_call_extras, calls)):
+        message = message | {"tool_calls": [remove_call_extras(call) for call in calls]}
     field = dialect.thinking_field
     if field is None:
         return message
@@ -75,6 +78,15 @@ def rewrite_answer(message: JsonObject, dialect: Dialect, *, offers_tools: bool)
     if message.get(field) == thinking and sum(name in message for name in THINKING_FIELDS) == 1:
         return message
     return remove_thinking(message, keeps_details=True) | {field: thinking}
+
+
+def has_call_extras(call: JsonObject) -> bool:
+    return any(name in call for name in CALL_EXTRA_FIELDS)
+
+
+def remove_call_extras(call: JsonObject) -> JsonObject:
+    """Return the call without the fields that only its own upstream wants back."""
+    return {name: value for name, value in call.items() if name not in CALL_EXTRA_FIELDS}
 
 
 def remove_thinking(message: JsonObject, *, keeps_details: bool) -> JsonObject:

@@ -51,6 +51,21 @@ def test_messages_that_need_no_change_are_sent_as_the_same_objects() -> None:
     assert body["tools"] is TOOLS
 
 
+EXTRA_CALL = CALL | {"extra_content": {"google": {"thought_signature": "s"}}}
+
+
+def test_what_another_upstream_added_to_a_call_does_not_reach_a_strict_one() -> None:
+    message = answer(tool_calls=[EXTRA_CALL, CALL | {"provider_specific_fields": {}}])
+    sent = rewrite_answer(Dialect(takes_call_extras=False), message)
+    assert sent == answer(tool_calls=[CALL, CALL])
+    assert message["tool_calls"][0] is EXTRA_CALL
+
+
+def test_an_upstream_gets_back_what_it_added_to_a_call() -> None:
+    message = answer(tool_calls=[EXTRA_CALL])
+    assert rewrite_answer(Dialect(), message) is message
+
+
 # --- fields of the body ---------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("limit_field", "given", "sent"),
