@@ -6,6 +6,9 @@ ARGS ?=
 BIN := .venv/bin
 BASE := .venv/.base
 DEVELOPMENT := .venv/.development
+# Three at a time keep two cores busy: many tests wait for a process. Without bytecode each process that a test
+# starts compiles every module anew.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .DEFAULT_GOAL := serve
 .PHONY: serve settings test test-services bench conformance check lock interop clean help
@@ -17,12 +20,12 @@ settings: $(BASE) ## every setting that is in force, and where it comes from
 	@$(BIN)/python manage.py show_settings $(ARGS)
 
 test: $(DEVELOPMENT) ## all tests on SQLite; pytest options in ARGS
-	@DATABASE_URL= REDIS_URL= $(BIN)/python -m pytest -n 2 $(ARGS)
+	@DATABASE_URL= REDIS_URL= $(PYTEST) $(ARGS)
 
 test-services: export DATABASE_URL ?= postgres://postgres@127.0.0.1:5432/postgres
 test-services: export REDIS_URL ?= redis://127.0.0.1:6379/5
 test-services: $(DEVELOPMENT) ## the same tests on Postgres and Redis (DATABASE_URL, REDIS_URL)
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 bench: $(BASE) ## measure the gateway beside nginx and print a table; needs Linux, gcc and two cores
 	@$(BIN)/python -m benchmarks.run $(ARGS)

@@ -16,7 +16,9 @@ settings before the gateway is made.
 """
 
 import asyncio
+import gc
 import logging
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -43,6 +45,10 @@ pytest_plugins = ["proxysite.testing.house_fixtures"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # each test has an event loop of its own, and two rings of libuv take longer than the loop does;
+    # houses run with them
+    os.environ["UV_USE_IO_URING"] = "0"
+    gc.disable()  # collecting tests makes objects that stay
     config.addinivalue_line(
         "markers", "settings(**values): Django settings during one test, from before the gateway on"
     )
@@ -53,6 +59,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from proxysite.asgi import freeze_garbage_collector
 
     freeze_garbage_collector()
+    gc.enable()
 
 
 def pytest_asyncio_loop_factories(

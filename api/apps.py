@@ -53,6 +53,8 @@ def list_trigger_sets() -> list[TriggerSet]:
         "expires_at",
         "revoked_at",
         "stores_content",
+        "remembers_sessions",
+        "default_model",
     )
     keys = WatchedTable("api_apikey", "keys", columns, is_stamped=True)
     users = apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table

@@ -41,6 +41,11 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> JsonObject:
         cleaned: JsonObject = super().clean() or self.cleaned_data
+        problem = keys.find_default_model_problem(
+            cleaned.get("default_model", ""), cleaned.get("allowed_models") or []
+        )
+        if problem and "default_model" in self.changed_data:
+            self.add_error("default_model", problem)
         if "form_number" in self.fields and self.is_used(cleaned.get("form_number", "")):
             text = "This form has issued its key already, and a key is shown once: open a new form."
             self.add_error(None, ValidationError(text))

@@ -7,8 +7,8 @@ recognise a leaked one.
 import secrets
 import string
 import zlib
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from django.contrib.auth.models import User
 
@@ -20,6 +20,8 @@ KEY_PREFIX = "sk-ps-"
 ALPHABET = string.digits + string.ascii_letters
 # beginning of a key, stored in clear for recognition; ten random characters do not collide
 SHOWN_LENGTH = 16
+SHORTEST_KEY_CHARS = 8  # of a key that a person chose
+LONGEST_KEY_CHARS = 512
 
 
 def generate_key() -> str:
@@ -42,17 +44,33 @@ def digest_key(key: str) -> str:
     return vault.make_digest("key", key)
 
 
-def add_existing_key(user: User, key: str, *, name: str = "") -> ApiKey:
+def add_existing_key(user: User, key: str, *, name: str = "", **fields: Any) -> ApiKey:
     """Write the row of a key that exists already, of any format, and return it.
 
-    A key that is known stays unchanged, revoked or not.
+    `fields` are further columns. A key that is known stays unchanged, revoked or not.
     """
     digest = digest_key(key)
     prefix = f"{key[:4]}…{digest[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
     row, _ = ApiKey.objects.get_or_create(
-        digest=digest, defaults={"user": user, "name": name, "prefix": prefix}
+        digest=digest, defaults={"user": user, "name": name, "prefix": prefix, **fields}
     )
     return row
+
+
+def find_key_row(key: str) -> ApiKey | None:
+    """Return the row of this key, revoked or not; None when it is not known."""
+    return ApiKey.objects.filter(digest=digest_key(key)).first()
+
+
+def find_key_problem(key: str) -> str:
+    """Return why a text cannot be an API key, or an empty string; it needs no particular format."""
+    if len(key) < SHORTEST_KEY_CHARS:
+        return f"it is shorter than {SHORTEST_KEY_CHARS} characters"
+    if len(key) > LONGEST_KEY_CHARS:
+        return f"it is longer than {LONGEST_KEY_CHARS} characters"
+    if not key.isascii() or not key.isprintable() or " " in key or "," in key:
+        return "it has characters that no client can send as a key"
+    return ""
 
 
 def find_allowable_models() -> set[str]:
@@ -68,15 +86,28 @@ def find_allowable_models() -> set[str]:
     return {name for names in querysets for name in names}
 
 
+def find_default_model_problem(name: str, allowed_models: Collection[str]) -> str:
+    """Return why a key cannot have this model as its default, or an empty string."""
+    if not name:
+        return ""
+    if name not in find_allowable_models():
+        return f"There is no model {name!r}."
+    if allowed_models and name not in allowed_models:
+        return f"The key may not use its default model {name!r}."
+    return ""
+
+
 def create_key(
     user: User,
     *,
     name: str = "",
     models: Iterable[str] = (),
-    expires_at: datetime | None = None,
-    stores_content: bool = True,
+    **fields: Any,
 ) -> tuple[ApiKey, str]:
-    """Create a key for `user` and return its row and the key, which cannot be shown again."""
+    """Create a key for `user` and return its row and the key, which cannot be shown again.
+
+    `models` are the models that it may use; `fields` are further columns.
+    """
     key = generate_key()
     row = ApiKey.objects.create(
         user=user,
@@ -84,7 +115,6 @@ def create_key(
         prefix=key[:SHOWN_LENGTH],
         digest=digest_key(key),
         allowed_models=list(models),
-        expires_at=expires_at,
-        stores_content=stores_content,
+        **fields,
     )
     return row, key

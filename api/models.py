@@ -51,10 +51,25 @@ class ApiKey(models.Model):
         validators=[is_list_of_text],
         help_text='For example <code>["echo"]</code>; empty: every model.',
     )
+    default_model = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        help_text="Answers requests that name no model, for example <code>echo</code>; empty: they "
+        "are refused.",
+    )
     stores_content = models.BooleanField(
         "stores content",
         default=True,
         help_text="Off: no content of its requests is stored: no conversations, no files.",
+    )
+    remembers_sessions = models.BooleanField(
+        "remembers sessions",
+        default=False,
+        help_text=(
+            "On: requests with the same <code>session_id</code>, for example "
+            "<code>holidays</code>, are one conversation. Off: they only share an upstream token."
+        ),
     )
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="Refused after this time; empty: never."
@@ -121,6 +136,19 @@ class IdempotentRequest(models.Model):
         return f"idempotent request {self.pk}"
 
 
+class EnvironmentImport(models.Model):
+    """A variable of the programs that proxysite replaces, and which of its values were imported.
+
+    Written by `proxysite/first_run/environment_records.py`.
+    """
+
+    name = models.CharField(max_length=64, unique=True, help_text="Of the variable.")
+    digests = models.JSONField(default=list, help_text="Keyed digests of the imported values.")
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Status(models.TextChoices):
     """How a request ended."""
 
@@ -165,6 +193,10 @@ class UsageRecord(models.Model):
     completion_tokens = models.PositiveIntegerField(default=0)
     reasoning_tokens = models.PositiveIntegerField(default=0)
     cached_tokens = models.PositiveIntegerField(default=0)
+    # the database has the default too: an older process may write rows beside a newer one
+    cache_write_tokens = models.IntegerField(
+        db_default=0, help_text="Prompt tokens that were written to the upstream's cache."
+    )
     estimated = models.BooleanField(default=False)
     queue_ms = models.FloatField(null=True)
     connect_ms = models.FloatField(null=True)

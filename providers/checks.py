@@ -1,4 +1,4 @@
-"""System checks of the encryption keys, the web search settings and the adapters that rows name.
+"""System checks of the encryption keys, the settings of web search and proxy, and the adapters.
 
 `serve` also runs the checks that read the database.
 """
@@ -10,6 +10,7 @@ from django.db import DatabaseError
 
 from providers import registry, vault, web_search
 from providers.models import Provider
+from providers.network.proxies.outbound_proxy import find_default_proxy
 
 
 @register(Tags.security)
@@ -37,6 +38,16 @@ def check_web_search_settings(**kwargs: object) -> list[CheckMessage]:
     if problem is None:
         return []
     return [Error(problem, id="providers.E003")]
+
+
+@register()
+def check_proxy_setting(**kwargs: object) -> list[CheckMessage]:
+    """Report providers.E004 when PROXY_URL cannot be used."""
+    try:
+        find_default_proxy(allow_private=False)
+    except ValueError as error:
+        return [Error(f"PROXY_URL: {error}", id="providers.E004")]
+    return []
 
 
 @register(Tags.database)

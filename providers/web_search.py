@@ -22,6 +22,7 @@ from providers.exceptions import (
 )
 from providers.network.address_guard import find_base_url_problem
 from providers.network.api_client import ApiCall, ApiClient
+from providers.network.proxies.outbound_proxy import find_default_proxy
 from providers.network.response import HttpAnswer
 from providers.network.target import Timeouts
 from providers.protocol.json_types import JsonObject
@@ -181,6 +182,7 @@ def build_search_call(backend: SearchBackend, backend_request: BackendRequest) -
         settings.SEARCH_URL or backend.default_url,
         backend_request.path,
         allow_private=settings.SEARCH_ALLOW_PRIVATE,
+        proxy=find_default_proxy(settings.SEARCH_ALLOW_PRIVATE),
         timeouts=Timeouts(settings.CONNECT_SECONDS, seconds, seconds, seconds, seconds),
         total_seconds=seconds,
         answer_bytes=settings.SEARCH_ANSWER_BYTES,

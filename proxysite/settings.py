@@ -11,15 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from proxysite.configuration import database_settings, env_file, locations
-from proxysite.first_run import env_aliases
+from proxysite.configuration import database_settings, env_aliases, env_file, locations
 from proxysite.home import Home
 from proxysite.logging import build_logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 env = env_file.load_environment(BASE_DIR / ".env")
-env.record_aliases(env_aliases.apply_aliases(env.variables))
+env.record_aliases(env_aliases.apply_aliases(env.variables, env.find_source))
 
 # --- the home -------------------------------------------------------------------------------------
 env.begin_group("Home")
@@ -629,6 +628,12 @@ BREAKER_SECONDS = env.read_seconds(
 
 # --- connections to upstreams ---------------------------------------------------------------------
 env.begin_group("Connections to upstreams")
+PROXY_URL = env.read_url(
+    "PROXY_URL",
+    "",
+    "Proxy to upstreams, for example socks5://127.0.0.1:1080; not for those with “allow private”.",
+    schemes=("http", "https", "socks5", "socks5h"),
+)
 UPSTREAM_ANSWER_BYTES = env.read_size_bytes(
     "UPSTREAM_ANSWER_BYTES", 64 * 2**20, "Largest whole answer of an upstream."
 )
@@ -796,14 +801,20 @@ KEY_CACHE_SIZE = env.read_count(
     "KEY_CACHE_SIZE", 20_000, "API keys that are kept in memory, per process."
 )
 
-# --- credentials of the K2Think and Kimi proxies: taken into rows on the first start --------------
+# --- credentials of the K2Think and Kimi proxies: taken into rows at each start -------------------
 env.begin_group(
     "Coming from the K2Think and Kimi proxies",
-    "Read once, on the first start of a home; see docs/coming-from-k2think-and-kimi.md.",
+    "Read at each start, each value once; see docs/coming-from-k2think-and-kimi.md.",
 )
 VALID_API_KEY = env.read_secret("VALID_API_KEY", "An API key of a user whom all share.")
 DEFAULT_AUTHKEYS = env.read_names("DEFAULT_AUTHKEYS", [], "More such API keys.", is_secret=True)
 KIMI_TOKENS = env.read_names("KIMI_TOKENS", [], "Tokens of Kimi's web site.", is_secret=True)
+K2THINK_TOKEN = env.read_names(
+    "K2THINK_TOKEN", [], "Tokens of K2-Think's web site.", is_secret=True
+)
+CREDENTIALS_FOLDER = env.read_plain_text(
+    "CREDENTIALS_FOLDER", "", "Directory of these files; empty: the one in which `serve` starts."
+)
 TOKENS_FILE = env.read_plain_text("TOKENS_FILE", "", "File of tokens for TOKENS_PROVIDER.")
 USER_TOKENS_FILE = env.read_plain_text(
     "USER_TOKENS_FILE", "", "The same; it wins over TOKENS_FILE."
@@ -812,7 +823,7 @@ GUEST_TOKENS_FILE = env.read_plain_text(
     "GUEST_TOKENS_FILE", "", "Not needed: a guest has no token."
 )
 ACCOUNTS_FILE = env.read_plain_text(
-    "ACCOUNTS_FILE", "", "File of accounts, one email:password in each line."
+    "ACCOUNTS_FILE", "", "File of accounts: email:password lines, or JSON."
 )
 TOKENS_PROVIDER = env.read_plain_text(
     "TOKENS_PROVIDER", "k2think-web", "Provider of the tokens in these files."
@@ -822,6 +833,9 @@ PROXY_MODE = env.read_plain_text(
 )
 USER_API_URL = env.read_plain_text("USER_API_URL", "", "Base URL of K2-Think for users.")
 GUEST_API_URL = env.read_plain_text("GUEST_API_URL", "", "Base URL of K2-Think for guests.")
+OUTPUT_THINKING = env.read_switch(
+    "OUTPUT_THINKING", True, "False: the models of k2think-web hide their thinking."
+)
 PASSTHROUGH_PROVIDER = env.read_plain_text(
     "PASSTHROUGH_PROVIDER",
     "",

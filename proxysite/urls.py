@@ -119,6 +119,7 @@ urlpatterns = [
     path("v1/sessions/<path:session_id>", sessions.Session.as_view()),
     re_path(r"^v1(/.*)?$", csrf_exempt(health.answer_unknown_url)),
     path("", health.render_home_page),
+    path("favicon.ico", health.answer_favicon),
     path("health", health.Health.as_view()),
     path("healthz", health.answer_healthz),
     path("readyz", health.answer_readyz),

@@ -83,7 +83,15 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     dates_fieldset = ("Dates", {"fields": ("last_used", "created", "revoked")})
     rights_fieldset = (
         "Rights",
-        {"fields": ("allowed_models", "stores_content", "expires_at")},
+        {
+            "fields": (
+                "allowed_models",
+                "default_model",
+                "stores_content",
+                "remembers_sessions",
+                "expires_at",
+            )
+        },
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:

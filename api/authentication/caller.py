@@ -15,6 +15,13 @@ UPSTREAM_CHOICE_FIELDS = frozenset(
 )
 
 
+OWN_TOKENS_TEXT = (
+    "The request carries no API key of this gateway, but was taken for one with upstream tokens of "
+    "its own, for which nothing is stored: no conversations, no files. If you meant an API key, it "
+    "is not known here."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The owner of a valid API key, or an unknown caller who brings tokens of `provider`.
@@ -28,6 +35,8 @@ class Caller:
     expires_timestamp: float
     provider: str = ""
     can_store: bool = True  # content may be stored
+    remembers_sessions: bool = False  # a `session_id` names a conversation
+    default_model: str = ""  # answers requests that name no model
     tokens: tuple[str, ...] = field(default=(), repr=False)
 
     def can_use_model(self, name: str, public_id: str) -> bool:
@@ -62,12 +71,8 @@ class Caller:
 
     def require_storing(self) -> None:
         """Raise Forbidden unless content that is sent with the key may be stored."""
-        if self.tokens:
-            raise Forbidden(
-                "This is no API key of this gateway but was taken as a token of the provider "
-                f"{self.provider}: nothing is stored for it, so it has no conversations.",
-                code="storage_disabled",
-            )
+        if self.provider:
+            raise Forbidden(OWN_TOKENS_TEXT, code="storage_disabled")
         if not self.can_store or self.user_id is None:
             raise Forbidden(
                 "Content that is sent with this API key is not stored.", code="storage_disabled"

@@ -14,6 +14,15 @@ INVALID_KEY_TEXT = "The API key is not valid."  # one text for unknown, revoked 
 KEY_LENGTH = 512
 ALL_TOKENS_LENGTH = 32_768  # of all tokens that a caller brings, together
 TOKEN_LENGTH = 4_096  # of one of them
+CALLER_COLUMNS = (
+    "pk",
+    "user_id",
+    "allowed_models",
+    "expires_at",
+    "stores_content",
+    "remembers_sessions",
+    "default_model",
+)
 
 
 def read_credential(meta: Mapping[str, Any]) -> str:
@@ -53,17 +62,20 @@ def read_bearer(meta: Mapping[str, Any]) -> str:
 
 def load_caller(digest: str) -> Caller | None:
     """Return the caller whose key has this digest, or None; one indexed query."""
-    row = (
-        ApiKey.objects.filter_valid()
-        .filter(digest=digest)
-        .values_list("pk", "user_id", "allowed_models", "expires_at", "stores_content")
-        .first()
-    )
+    row = ApiKey.objects.filter_valid().filter(digest=digest).values_list(*CALLER_COLUMNS).first()
     if row is None:
         return None
-    key_id, user_id, models, expires_at, stores_content = row
+    key_id, user_id, models, expires_at, stores_content, remembers_sessions, default_model = row
     expires_timestamp = expires_at.timestamp() if expires_at else float("inf")
-    return Caller(key_id, user_id, frozenset(models), expires_timestamp, can_store=stores_content)
+    return Caller(
+        key_id,
+        user_id,
+        frozenset(models),
+        expires_timestamp,
+        can_store=stores_content,
+        remembers_sessions=remembers_sessions,
+        default_model=default_model,
+    )
 
 
 def has_known_digest(digests: Iterable[str]) -> bool:

@@ -4,13 +4,20 @@ A name that the client chose (in the path, `conversation_id` or `session_id`) be
 key's user. It starts a conversation on first use. OpenAI's ids (conv_…, resp_…, chatcmpl-…) must
 exist. `store: true` makes the completion retrievable. With a key that stores nothing, `store` is
 treated as false, as OpenAI does it, and a conversation is refused.
+
+Other services know `session_id` as a label that only groups requests. Their clients send all
+messages each time, and must not get an earlier request's as well. So it names a conversation only
+where the API key's row or the header `X-Remember-Session` says so. Otherwise the requests of a
+session share an upstream token, as long as that is healthy, and nothing is kept.
 """
 
 from collections.abc import Mapping
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
+from msgspec import structs
 
 from api.authentication import Caller
 from api.relay.lean_request import LeanRequest
@@ -19,10 +26,12 @@ from api.schemas.json_body import call_beside_loop
 from conversations.history.recorder import RecalledTurn
 from conversations.history.turn_request import TurnRequest
 from conversations.messages import chat_to_items
+from conversations.messages.tool_names import ToolNames
 from conversations.models import TurnEndpoint
 from conversations.prompts.token_budget import prompt_token_budget
 from providers.catalogue import ResolvedModel
 from providers.exceptions import InvalidRequest
+from providers.protocol.request import ChatRequest
 
 STORED_SETTING_FIELDS = (
     "temperature",
@@ -41,6 +50,8 @@ STORED_SETTING_FIELDS = (
     "user",
 )
 LONGEST_NAME = 200
+REMEMBER_HEADER = "HTTP_X_REMEMBER_SESSION"
+YES_WORDS = ("1", "on", "true", "yes")
 OPENAI_ID_FIELDS = {"conv_": "conversation_id", "resp_": "previous_id", "chatcmpl-": "previous_id"}
 
 
@@ -79,8 +90,14 @@ async def start_chat_turn(
             field: body[field] for field in STORED_SETTING_FIELDS if body.get(field) is not None
         },
         budget_tokens=prompt_budget_tokens(window_tokens, body),
+        tool_names=ToolNames(keeps_custom_calls=offers_custom_tools(body)),
     )
     return await request.gateway.history.recall_turn(turn_request)
+
+
+def offers_custom_tools(body: Mapping[str, Any]) -> bool:
+    """Return whether the upstream of this request gets custom tools, and so custom calls."""
+    return any(tool["type"] == "custom" for tool in body.get("tools") or ())
 
 
 def apply_turn(body: Mapping[str, Any], turn: RecalledTurn | None) -> Mapping[str, Any]:
@@ -96,6 +113,39 @@ def apply_turn(body: Mapping[str, Any], turn: RecalledTurn | None) -> Mapping[st
     if body.get("store"):
         upstream_body.pop("metadata", None)
     return upstream_body
+
+
+def separate_session(
+    body: Mapping[str, Any], caller: Caller, meta: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], str]:
+    """Return the body without a `session_id` that only groups, and the name of the group.
+
+    The name is empty when there is no such session. `meta` has the request's headers as Django
+    names them.
+    """
+    session_id = body.get("session_id")
+    if session_id is None or remembers_session(caller, meta):
+        return body, ""
+    other_fields = {name: value for name, value in body.items() if name != "session_id"}
+    if not session_id or caller.user_id is None:
+        return other_fields, ""
+    digest = sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return other_fields, f"session:{caller.user_id}:{digest}"
+
+
+def add_group(chat_request: ChatRequest, group: str) -> ChatRequest:
+    """Return the request as one of a group, unless it is part of a conversation."""
+    if chat_request.conversation:
+        return chat_request
+    return structs.replace(chat_request, conversation=group)
+
+
+def remembers_session(caller: Caller, meta: Mapping[str, Any]) -> bool:
+    """Return whether a `session_id` names a conversation: by the header, else by the key."""
+    header = meta.get(REMEMBER_HEADER)
+    if header is None:
+        return caller.remembers_sessions
+    return str(header).strip().lower() in YES_WORDS
 
 
 def read_conversation_name(body: Mapping[str, Any]) -> tuple[str, bool]:

@@ -15,9 +15,14 @@ from providers.protocol.message_text import SYSTEM_ROLES
 MESSAGE_PARAM = re.compile(r"messages\[(\d+)\](.*)", re.DOTALL)
 ITEM_ROLES = {
     "function_call": "assistant",
+    "custom_tool_call": "assistant",
     "reasoning": "assistant",
     "function_call_output": "tool",
+    "custom_tool_call_output": "tool",
+    "agent_message": "user",
 }
+# roles whose messages stand elsewhere, and the role of items that no upstream gets
+MOVED_ROLES = (*SYSTEM_ROLES, "")
 
 
 class MessagePositions:
@@ -63,14 +68,14 @@ def find_own_index(
     """Return the index of the caller's own message at this place; None when it was recalled.
 
     `all_roles` has the roles of all messages, `own_roles` those of the caller's. The caller's
-    messages are the last ones. Instructions stand in front wherever the caller put them, and
-    several items of the model become one message.
+    messages are the last ones. Instructions stand in front wherever the caller put them, some items
+    are left out, and several items of the model become one message.
     """
     own_index = len(own_roles) - 1
     for position in range(len(all_roles) - 1, wanted_position - 1, -1):
         while (
             own_index >= 0
-            and own_roles[own_index] in SYSTEM_ROLES
+            and own_roles[own_index] in MOVED_ROLES
             and all_roles[position] != own_roles[own_index]
         ):
             own_index -= 1
@@ -101,10 +106,14 @@ def locate_response_items(body: Mapping[str, Any]) -> MessagePositions:
     """Return the places of the body of a response whose references are resolved."""
     given = body.get("input")
     items = given if isinstance(given, list) else [{"role": "user"}]
-    roles = [
-        ITEM_ROLES.get(item.get("type") or "message") or str(item.get("role")) for item in items
-    ]
+    roles = [find_item_role(item) for item in items]
     before = next(
         (name for name in ("conversation", "previous_response_id") if body.get(name)), "input"
     )
     return MessagePositions("input", roles, before)
+
+
+def find_item_role(item: Mapping[str, Any]) -> str:
+    """Return the role of the message that an item becomes; empty when it becomes none."""
+    kind = item.get("type") or "message"
+    return str(item["role"]) if kind == "message" else ITEM_ROLES.get(kind, "")

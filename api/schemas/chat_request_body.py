@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct
 
+from api.schemas.chat_normalizer import normalize_chat_body
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
 from conversations.strategies.multipath.multipath_options import CandidateCount
 from providers.exceptions import InvalidRequest
@@ -27,6 +28,10 @@ CONTENT_SUBSTITUTES = frozenset(
     ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
 )
 PART_TYPES = ("text", "image_url", "input_audio", "file")  # each has its content in such a field
+FILE_URL_TEXT = (
+    "file_url is not fetched here: send the file's content as file.file_data, or upload it with "
+    "/v1/files and name its id as file.file_id."
+)
 CHOICE_MODES = ("none", "auto", "required")
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -193,6 +198,7 @@ def read_request_body(endpoint: str, raw: bytes) -> JsonObject:
     """
     body = parse_json_body(raw, BODY_TYPES[endpoint])
     if endpoint == CHAT:
+        body = normalize_chat_body(body)
         check_chat_body(body)
     else:
         check_prompt_items(body, "prompt" if endpoint == COMPLETIONS else "input")
@@ -250,6 +256,8 @@ def check_content_part(part: JsonObject, path: str) -> None:
     """Raise InvalidRequest unless a content part has the field that its type names."""
     field = part["type"]
     if field in PART_TYPES and part.get(field) is None:
+        if part.get("file_url") is not None:
+            raise InvalidRequest(FILE_URL_TEXT, param=f"{path}.file_url")
         raise missing_parameter_error(f"{path}.{field}")
     if field == "image_url":
         image = part["image_url"]
@@ -276,8 +284,8 @@ def check_chat_tool_choice(choice: str | JsonObject | None, tools: list[JsonObje
 
 
 def read_function_name(tool: JsonObject) -> str | None:
-    """Return the name of the function that a tool or a tool choice has."""
-    function: JsonObject = tool.get("function") or {}
+    """Return the name of the function or custom tool that a tool or a tool choice has."""
+    function: JsonObject = tool.get("function") or tool.get("custom") or {}
     return function.get("name")
 
 

@@ -26,7 +26,6 @@ METADATA_KEY_CHARS = 64
 METADATA_VALUE_CHARS = 512  # of one value of metadata
 MOST_ITEMS = 20  # most items in one request
 Text = Annotated[str, Meta(min_length=1)]
-Id = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class Part(Struct):
@@ -47,14 +46,30 @@ class Message(Struct):
 
 
 class FunctionCall(Struct):
-    call_id: Id
-    name: Id
+    """A call; its id may have any length, because some upstreams put the thinking into it."""
+
+    call_id: Text
+    name: Text
     arguments: str
+    namespace: str | Maybe = UNSET
 
 
-class FunctionCallOutput(Struct):
-    call_id: Id
+class CustomToolCall(Struct):
+    call_id: Text
+    name: Text
+    input: str
+    namespace: str | Maybe = UNSET
+
+
+class CallOutput(Struct):
+    call_id: Text
     output: str | list[Part]
+
+
+class ToolItem(Struct):
+    """An item that brings tools for the rest of the conversation."""
+
+    tools: list[JsonObject]
 
 
 class Reasoning(Struct):
@@ -70,16 +85,20 @@ class UncheckedItem(Struct):
 ITEM_SHAPES: dict[str, type[Struct]] = {
     "message": Message,
     "function_call": FunctionCall,
-    "function_call_output": FunctionCallOutput,
+    "function_call_output": CallOutput,
+    "custom_tool_call": CustomToolCall,
+    "custom_tool_call_output": CallOutput,
+    "additional_tools": ToolItem,
+    "tool_search_output": ToolItem,
     "reasoning": Reasoning,
     **dict.fromkeys(
         """
         file_search_call computer_call computer_call_output web_search_call tool_search_call
-        tool_search_output additional_tools configuration_update compaction image_generation_call
-        code_interpreter_call local_shell_call local_shell_call_output shell_call shell_call_output
-        apply_patch_call apply_patch_call_output mcp_list_tools mcp_approval_request
-        mcp_approval_response mcp_call custom_tool_call custom_tool_call_output program
-        program_output
+        configuration_update compaction compaction_summary compaction_trigger context_compaction
+        agent_message image_generation_call code_interpreter_call local_shell_call
+        local_shell_call_output shell_call shell_call_output apply_patch_call
+        apply_patch_call_output mcp_list_tools mcp_approval_request mcp_approval_response mcp_call
+        program program_output
         """.split(),
         UncheckedItem,
     ),
@@ -156,7 +175,7 @@ def check_item(item: object, field_path: str) -> None:
     if shape is Message:
         kinds = OUTPUT_PARTS if item["role"] == "assistant" else INPUT_PARTS
         check_item_parts(item["content"], f"{field_path}.content", kinds)
-    elif shape is FunctionCallOutput:
+    elif shape is CallOutput:
         check_item_parts(item["output"], f"{field_path}.output", INPUT_PARTS)
     elif shape is Reasoning:
         check_item_parts(item.get("summary"), f"{field_path}.summary", SUMMARY_PARTS)

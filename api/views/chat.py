@@ -5,7 +5,7 @@ request is to be remembered.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,14 @@ from api.relay.pipeline import (
     resolve_model,
     start_answer,
 )
+from api.responses.request import responses_shape
 from api.schemas import chat_request_body
+from api.schemas.default_model import read_with_default_model
 from api.schemas.json_body import read_beside_loop
 from api.streaming.chat_renderer import ChatRenderer
 from api.views.base import require_json
 from providers.exceptions import GatewayError, InvalidRequest
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 
 
@@ -45,10 +48,17 @@ async def relay_request(
     caller = await request.authenticate()
     require_json(request)
     raw = await request.receive_body()
-    read_body = partial(chat_request_body.read_request_body, endpoint)
+    read_body: Callable[[bytes], JsonObject] = responses_shape.read_chat_body
+    if endpoint != CHAT:
+        read_body = partial(chat_request_body.read_request_body, endpoint)
+    if caller.default_model:
+        read_body = partial(read_with_default_model, read_body, caller.default_model)
     body: Mapping[str, Any] = await read_beside_loop(read_body, raw)
     model = resolve_model(gateway, caller, body["model"])
     caller.reject_model_choice(body)
+    group = ""
+    if "session_id" in body:
+        body, group = conversation_options.separate_session(body, caller, request.META)
     if conversation_id:
         body = add_path_conversation(body, conversation_id)
     turn = positions = None
@@ -61,9 +71,12 @@ async def relay_request(
         upstream_body = conversation_options.apply_turn(body, turn)
         if positions is not None:
             positions.full_body = upstream_body
+        chat_request = build_chat_request(request.request_id, endpoint, upstream_body, model, turn)
+        if group:
+            chat_request = conversation_options.add_group(chat_request, group)
         accepted = AcceptedRequest(
             caller,
-            build_chat_request(request.request_id, endpoint, upstream_body, model, turn),
+            chat_request,
             model,
             len(raw),
             turn,

@@ -18,6 +18,17 @@ from providers.exceptions import UnknownUrl
 from providers.protocol.json_types import JsonObject
 from tokens.models import UpstreamToken
 
+FEATURES = (
+    "chat completions",
+    "streaming",
+    "thinking",
+    "tool calling",
+    "image and file input",
+    "conversations",
+    "responses",
+    "embeddings",
+    "failover between tokens",
+)
 CELERY_PARTS = ("worker", "beat")  # parts of Celery that run inside `serve`
 
 
@@ -84,6 +95,13 @@ async def answer_readyz(request: LeanRequest) -> HttpResponse:
     return HttpResponse(b"ready\n", content_type="text/plain")
 
 
+def answer_favicon(request: HttpRequest) -> HttpResponse:
+    """Answer a browser that asks for an icon: there is none, and that is no error."""
+    response = HttpResponse(b"", content_type="image/x-icon")
+    response["cache-control"] = "public, max-age=86400"
+    return response
+
+
 def render_home_page(request: HttpRequest) -> HttpResponse:
     """Say what this is and where its endpoints are: a page for browsers, JSON for programs."""
     if "text/html" in request.headers.get("accept", ""):
@@ -94,6 +112,8 @@ def render_home_page(request: HttpRequest) -> HttpResponse:
             "service": "proxysite",
             "status": "ok",
             "version": settings.VERSION,
+            "message": "An OpenAI-compatible gateway to many upstreams.",
+            "features": list(FEATURES),
             "endpoints": {
                 "chat": "/v1/chat/completions",
                 "completions": "/v1/completions",

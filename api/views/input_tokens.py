@@ -48,6 +48,7 @@ async def count_input_tokens(request: LeanRequest) -> HttpResponseBase:
         window = gateway.catalogue.find_context_window(model.public_id)
     body = await load_referenced_items(caller, body)
     body = encrypted_reasoning.decode_input_reasoning(body)
+    body = input_items.drop_hosted_outputs(body)
     if schema.find_conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
         budget = conversation_options.prompt_budget_tokens(window, body)
@@ -93,4 +94,5 @@ def build_lookup_request(
         conversation_id=schema.find_conversation_id(body),
         previous_id=body.get("previous_response_id") or "",
         budget_tokens=budget,
+        tool_names=to_chat.read_tool_names(body),
     )

@@ -43,6 +43,7 @@ from api.responses.output.objects import (
 from api.responses.output.part_events import Event
 from api.responses.output.renderer import EventRenderer, render_event_lines
 from api.responses.request import encrypted_reasoning, input_items, schema, to_chat
+from api.schemas.default_model import read_with_default_model
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer, StreamAnswer
 from api.views.base import require_json
@@ -81,7 +82,8 @@ async def create_response(request: LeanRequest) -> HttpResponseBase:
     caller = await request.authenticate()
     require_json(request)
     raw = await request.receive_body()
-    body = await read_beside_loop(schema.read_response_body, raw)
+    read_body = partial(read_with_default_model, schema.read_response_body, caller.default_model)
+    body = await read_beside_loop(read_body, raw)
     received = ReceivedBody(body, len(raw), start_time)
     if not body.get("background"):
         return await answer_response_request(request, caller, received, None)
@@ -131,7 +133,8 @@ async def resolve_references(caller: Caller, body: JsonObject) -> JsonObject:
         ids = list(references.values())
         work = await TURNS.start_work(caller.user_id, find_own_items, caller, ids)
         body = input_items.resolve_item_references(body, await await_in_time(work))
-    return encrypted_reasoning.decode_input_reasoning(body)
+    body = encrypted_reasoning.decode_input_reasoning(body)
+    return input_items.drop_hosted_outputs(body)
 
 
 async def accept_response(
@@ -148,7 +151,13 @@ async def accept_response(
     )
     turn_request = await call_beside_loop(size_bytes, build_turn)
     turn, messages = await create_turn_if_remembered(request.gateway, turn_request, body)
-    build_body = partial(to_chat.build_chat_body, body, messages)
+    build_body = partial(
+        to_chat.build_chat_body,
+        body,
+        messages,
+        turn_request.tool_names,
+        searches=request.gateway.catalogue.searches_web(model),
+    )
     chat_body = await call_beside_loop(size_bytes, build_body)
     if body.get("background"):
         chat_body = {**chat_body, "stream": True}
@@ -163,7 +172,11 @@ async def accept_response(
     )
     created_at = turn.turn.turn_start.created_at if turn else int(time.time())
     head = build_response_head(
-        body, turn_request.request_id, created_at, stored=turn_request.stored
+        body,
+        turn_request.request_id,
+        created_at,
+        stored=turn_request.stored,
+        tool_names=turn_request.tool_names,
     )
     return accepted, head
 
@@ -202,6 +215,7 @@ def build_turn_request(
         metadata=body.get("metadata") or {},
         settings=echo_fields(body),
         budget_tokens=conversation_options.prompt_budget_tokens(window_tokens, body),
+        tool_names=to_chat.read_tool_names(body),
     )
 
 
@@ -216,7 +230,7 @@ async def create_turn_if_remembered(
         turn = await gateway.history.recall_turn(turn_request)
         return turn, turn.messages
     if not turn_request.previous_id:
-        return None, to_chat.build_input_messages(body)
+        return None, to_chat.build_input_messages(body, turn_request.tool_names)
     work = await TURNS.start_work(
         turn_request.user_id, start_turn.compose_unsaved_messages, turn_request
     )

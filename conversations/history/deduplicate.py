@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 
 from conversations.history.context import ItemRow
-from conversations.messages.items import Entry, ItemLike
+from conversations.messages.items import CALL_KINDS, OUTPUT_TYPES, Entry, ItemLike
 from providers.protocol.message_text import SYSTEM_ROLES, join_texts
 
 ItemKey = tuple[Any, ...]
@@ -52,9 +52,11 @@ def make_item_key(item: ItemLike, text: str, received_digest: str = "") -> ItemK
     the SHA-256 of that text when it differs from the stored text.
     """
     data = item.data
-    if item.type == "function_call":
+    if item.type in CALL_KINDS:
         return item.type, data["call_id"], data["name"]
-    if item.type == "function_call_output":
+    if item.type == "tool_call":
+        return item.type, orjson.dumps(data.get("call"), option=orjson.OPT_SORT_KEYS)
+    if item.type in OUTPUT_TYPES:
         return item.type, data.get("call_id"), join_texts(data.get("output"))
     if item.type == "message" and item.role == "assistant":
         return item.type, item.role, received_digest or hash_text(text)

@@ -87,7 +87,7 @@ class History:
             begun,
             turn_request.endpoint,
             turn_request.background,
-            CollectedAnswer(begun.id),
+            CollectedAnswer(begun.id, turn_request.tool_names),
             lock=lock,
         )
         self.running_turns[turn.id] = turn

@@ -29,6 +29,7 @@ from conversations.history.finish_turn import (
     delete_turn,
     estimate_item_tokens,
 )
+from conversations.history.repeated_outputs import drop_repeated_entries
 from conversations.history.save_turn import (
     CreatedTurn,
     TurnDraft,
@@ -36,8 +37,8 @@ from conversations.history.save_turn import (
     write_remaining_items,
 )
 from conversations.history.turn_request import TurnRequest, exclude_instructions
-from conversations.messages import items_to_chat
-from conversations.messages.items import Entry
+from conversations.messages import items, items_to_chat
+from conversations.messages.items import Entry, ItemLike
 from conversations.messages.tool_order import pair_tool_calls
 from conversations.models import Conversation, Turn, TurnEndpoint, TurnStatus
 from providers.database.database_threads import limit_transaction, require_time_left
@@ -110,6 +111,8 @@ def draft_turn(conversation: Conversation, turn_request: TurnRequest) -> TurnDra
     earlier = load_earlier_items(conversation, turn_request, new)
     instructions = turn_request.instructions
     is_chat = turn_request.endpoint == TurnEndpoint.CHAT
+    if not is_chat:
+        new = NewRequestItems(drop_repeated_entries(conversation, earlier.items, new.entries))
     repeats_instructions = is_chat and deduplicate.repeats_items(earlier.system, instructions)
     stored = new.entries
     if is_chat and not repeats_instructions:
@@ -175,8 +178,8 @@ def count_required_turns(new_entries: Sequence[Entry]) -> int:
 
     It is 1 when the request answers tool calls of the last turn.
     """
-    own_calls = {entry.data["call_id"] for entry in new_entries if entry.type == "function_call"}
-    outputs = [entry for entry in new_entries if entry.type == "function_call_output"]
+    own_calls = {entry.data["call_id"] for entry in new_entries if entry.type in items.CALL_KINDS}
+    outputs = [entry for entry in new_entries if entry.type in items.OUTPUT_TYPES]
     return int(any(entry.data.get("call_id") not in own_calls for entry in outputs))
 
 
@@ -190,8 +193,10 @@ def compose_messages(
 
     Raises InvalidRequest when there is nothing to answer.
     """
-    old = items_to_chat.entries_to_messages([*system, *turn_request.instructions, *earlier_items])
-    new = items_to_chat.entries_to_messages(exclude_instructions(new_entries))
+    names = turn_request.tool_names
+    old_entries: list[ItemLike] = [*system, *turn_request.instructions, *earlier_items]
+    old = items_to_chat.entries_to_messages(old_entries, names)
+    new = items_to_chat.entries_to_messages(exclude_instructions(new_entries), names)
     messages = pair_tool_calls([*old, *new], len(old))
     if not messages and not turn_request.settings.get("instructions"):
         raise InvalidRequest(
@@ -209,7 +214,8 @@ def compose_unsaved_messages(turn_request: TurnRequest) -> list[JsonObject]:
     new = NewRequestItems(turn_request.entries)
     earlier = load_earlier_items(conversation, turn_request, new)
     system = [] if turn_request.instructions else earlier.system
-    return compose_messages(turn_request, system, earlier.items, turn_request.entries)
+    entries = drop_repeated_entries(conversation, earlier.items, turn_request.entries)
+    return compose_messages(turn_request, system, earlier.items, entries)
 
 
 def find_resume(conversation: Conversation, turn: Turn) -> Resume | None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from conversations.messages.items import Entry
+from conversations.messages.items_to_chat import SAME_NAMES
+from conversations.messages.tool_names import ToolNames
 from conversations.models import TurnEndpoint
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import SYSTEM_ROLES
@@ -31,6 +33,7 @@ class TurnRequest:
     metadata: dict[str, str] = field(default_factory=dict)
     settings: JsonObject = field(default_factory=dict)
     budget_tokens: int = 0  # tokens that the whole prompt may have
+    tool_names: ToolNames = SAME_NAMES  # names of the tools in the prompt and its answer
 
     @property
     def instructions(self) -> list[Entry]:

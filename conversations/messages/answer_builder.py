@@ -12,7 +12,10 @@ from django.conf import settings
 from msgspec import Struct, field
 
 from conversations.messages import items, items_to_chat
+from conversations.messages.custom_input import read_custom_input
 from conversations.messages.items import Entry
+from conversations.messages.items_to_chat import SAME_NAMES
+from conversations.messages.tool_names import CalledTool, ToolNames
 from providers.filters.answer_folder import add_detail_pieces
 from providers.filters.native_calls import CONTENT_FIELDS, find_kind
 from providers.protocol.chunks import Chunk
@@ -38,10 +41,15 @@ def measure_json_bytes(value: object) -> int:
 
 
 class AnswerPart(Struct):
-    """One item of an answer that is still coming in."""
+    """One item of an answer that is still coming in.
+
+    `request_hex` and `position` make its id. `call_kind` is "custom" for a call of an upstream
+    that knows custom tools: `arguments` are its input then.
+    """
 
     type: str  # reasoning, message or function_call
-    id: str
+    request_hex: str
+    position: int
     text: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     annotations: list[JsonObject] = field(default_factory=list)
@@ -49,8 +57,24 @@ class AnswerPart(Struct):
     name: str = ""
     call_id: str = ""
     arguments: list[str] = field(default_factory=list)
-    call_kind: str = "function"  # or "custom": the arguments are its input then, and not JSON
+    call_kind: str = "function"
     call_extras: JsonObject = field(default_factory=dict)  # fields that the upstream wants back
+    tool_names: ToolNames = SAME_NAMES
+
+    @property
+    def id(self) -> str:
+        """Return the id of the item; a call has its final one when its name is complete."""
+        kind = self.type
+        if kind == "function_call" and self.called_tool.kind == "custom":
+            kind = "custom_tool_call"
+        return items.make_public_id(kind, self.request_hex, self.position)
+
+    @property
+    def called_tool(self) -> CalledTool:
+        """Return the tool that the name of the call means."""
+        if self.call_kind == "custom":
+            return CalledTool("custom", self.name)
+        return self.tool_names.find_tool(self.name)
 
     @property
     def is_complete(self) -> bool:
@@ -58,8 +82,10 @@ class AnswerPart(Struct):
 
         The pieces of several calls may alternate.
         """
-        if self.type != "function_call" or self.call_kind != "function":
+        if self.type != "function_call":
             return True
+        if self.call_kind == "custom":
+            return False
         try:
             arguments: object = orjson.loads("".join(self.arguments) or "{}")
         except orjson.JSONDecodeError:
@@ -71,18 +97,21 @@ class AnswerPart(Struct):
         if self.type == "reasoning":
             entry = items.make_reasoning_entry("".join(self.text))
         elif self.type == "function_call":
-            entry = items.make_call_entry(self._make_call())
+            entry = self._make_call_entry()
         else:
             entry = self._make_message_entry()
         entry.output = True
         entry.status = "completed" if is_whole else "incomplete"
         return entry.make_storable()
 
-    def _make_call(self) -> JsonObject:
-        """Return the call as a chat message has it."""
-        content = {"name": self.name, CONTENT_FIELDS[self.call_kind]: "".join(self.arguments)}
-        call = {"id": self.call_id, "type": self.call_kind, self.call_kind: content}
-        return call | self.call_extras
+    def _make_call_entry(self) -> Entry:
+        tool = self.called_tool
+        payload = "".join(self.arguments)
+        if tool.kind == "custom" and self.call_kind != "custom":
+            payload = read_custom_input(payload)
+        entry = items.make_tool_call_entry(tool, self.call_id, payload)
+        entry.data |= self.call_extras
+        return entry
 
     def _make_message_entry(self) -> Entry:
         text = "".join(self.text)
@@ -104,13 +133,14 @@ class CollectedAnswer:
     """The first choice of an answer in `parts`; the other choices are in `other_choices`.
 
     Nothing is collected beyond STORED_ANSWER_BYTES. The answer is `is_cut_off` then, like one that
-    has reached its limit of tokens.
+    has reached its limit of tokens. The names of its calls mean tools of `tool_names`.
     """
 
-    def __init__(self, request_hex: str) -> None:
+    def __init__(self, request_hex: str, tool_names: ToolNames = SAME_NAMES) -> None:
         self._bytes_left: int = settings.STORED_ANSWER_BYTES
         self.is_cut_off = False
         self._request_hex = request_hex
+        self._tool_names = tool_names
         self._call_parts: dict[int, AnswerPart] = {}
         self.parts: list[AnswerPart] = []
         self._reasoning_details: list[JsonObject] = []
@@ -144,7 +174,7 @@ class CollectedAnswer:
     def _find_or_add_other_choice(self, index: int) -> "CollectedAnswer":
         """Return the answer that collects the choice of this index, which is not the first."""
         if index not in self.other_choices:
-            self.other_choices[index] = CollectedAnswer(self._request_hex)
+            self.other_choices[index] = CollectedAnswer(self._request_hex, self._tool_names)
         return self.other_choices[index]
 
     def _is_too_long(self, chunk: Chunk) -> bool:
@@ -183,9 +213,7 @@ class CollectedAnswer:
     def _find_or_add_part(self, kind: str) -> AnswerPart:
         if not self.parts or self.parts[-1].type != kind:
             self._bytes_left -= PART_BYTES
-            self.parts.append(
-                AnswerPart(kind, items.make_public_id(kind, self._request_hex, len(self.parts)))
-            )
+            self.parts.append(AnswerPart(kind, self._request_hex, len(self.parts)))
         return self.parts[-1]
 
     def _add_call(self, index: int, call: JsonObject) -> None:
@@ -193,7 +221,9 @@ class CollectedAnswer:
         if part is None:
             part = AnswerPart(
                 "function_call",
-                items.make_public_id("function_call", self._request_hex, len(self.parts)),
+                self._request_hex,
+                len(self.parts),
+                tool_names=self._tool_names,
             )
             part.call_id = call.get("id") or f"call_{self._request_hex}{index:02x}"
             self._call_parts[index] = part

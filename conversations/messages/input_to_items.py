@@ -1,9 +1,23 @@
-"""Convert the `input` of a response to items. Source: OpenAI's API reference, "Responses"."""
+"""Convert the `input` of a response to items. Source: OpenAI's API reference, "Responses".
+
+An item keeps the fields that OpenAI documents for it, and those of a chat message that upstreams
+know. Clients put notes of their own beside them, which no upstream accepts.
+"""
 
 from conversations.messages.chat_to_items import convert_content
-from conversations.messages.items import Entry, read_thinking
+from conversations.messages.items import OUTPUT_TYPES, Entry, read_thinking
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
+
+# fields of a message or an output that is kept; the second line has those of chat messages
+KEPT_FIELDS = frozenset(
+    """
+    type role content phase call_id output created_by
+    name audio reasoning_content reasoning_details cache_control prefix partial
+    """.split()
+)
+KEPT_TEXT_FIELDS = frozenset(("type", "text", "annotations", "logprobs", "cache_control"))
+TEXT_TYPES = ("input_text", "output_text")
 
 
 def entries_from_input(response_input: str | list[JsonObject]) -> list[Entry]:
@@ -31,28 +45,56 @@ def make_input_entry(data: JsonObject) -> Entry:
     kind = data["type"]
     match kind:
         case "message":
-            data = data | convert_message_content(data)
+            data = select_fields(data) | convert_message_content(data)
             return Entry(kind, data["role"], data, join_texts(data.get("content")))
         case "reasoning":
             return Entry(kind, "assistant", data, read_thinking(data))
         case "function_call":
             return Entry(kind, "assistant", data, f"{data['name']}({data['arguments']})")
-        case "function_call_output":
-            return Entry(kind, "tool", data, join_texts(data.get("output")))
+        case "custom_tool_call":
+            return Entry(kind, "assistant", data, f"{data['name']}({data['input']})")
+        case "agent_message":
+            return Entry(kind, "", data, read_agent_message(data))
+    if kind in OUTPUT_TYPES:
+        return Entry(kind, "tool", select_fields(data), join_texts(data.get("output")))
     return Entry(kind, "", data)
+
+
+def select_fields(data: JsonObject) -> JsonObject:
+    """Return the fields of a message or an output that are kept."""
+    return {name: value for name, value in data.items() if name in KEPT_FIELDS}
+
+
+def read_agent_message(data: JsonObject) -> str:
+    """Return the text of another agent's message, under its name; empty when it is encrypted."""
+    content = data.get("content")
+    if not isinstance(content, list | str):
+        return ""
+    if isinstance(content, list):
+        content = [part for part in content if isinstance(part, dict)]
+    text = join_texts(content)
+    author = data.get("author")
+    if not text or not isinstance(author, str):
+        return text
+    return f"Message from {author}:\n{text}"
 
 
 def convert_message_content(data: JsonObject) -> JsonObject:
     """Return the content of a message item as complete parts, in a field of that name."""
     content = data.get("content")
     if isinstance(content, list):
-        return {"content": [fill_part_defaults(part) for part in content]}
+        return {"content": [complete_part(part) for part in content]}
     if isinstance(content, str):
         direction = "output" if data["role"] == "assistant" else "input"
         return {"content": convert_content(content, direction)}
     return {}
 
 
-def fill_part_defaults(part: JsonObject) -> JsonObject:
-    """Return the part with the fields that OpenAI's own parts always have."""
-    return {"detail": "auto", **part} if part.get("type") == "input_image" else part
+def complete_part(part: JsonObject) -> JsonObject:
+    """Return the part with the fields that OpenAI's own parts always have, and no unknown ones."""
+    kind = part.get("type")
+    if kind == "input_image":
+        return {"detail": "auto", **part}
+    if kind in TEXT_TYPES and not part.keys() <= KEPT_TEXT_FIELDS:
+        return {name: value for name, value in part.items() if name in KEPT_TEXT_FIELDS}
+    return part

@@ -2,8 +2,8 @@
 
 An item's `data` is OpenAI's Responses item without id and status: `message` (content parts
 input_text, input_image, input_file, output_text, refusal; other fields of a chat message are kept
-beside them), `reasoning`, `function_call` (CALL_EXTRA_FIELDS are kept beside it),
-`function_call_output`. Other types stay as they came.
+beside them), `reasoning`, `function_call`, `custom_tool_call` (CALL_EXTRA_FIELDS are kept beside
+both), and their outputs. Other types stay as they came.
 Source: OpenAI's API reference, "Responses".
 """
 
@@ -13,6 +13,9 @@ from typing import Any, Protocol
 import orjson
 from msgspec import Struct, structs
 
+from conversations.messages.custom_input import write_custom_input
+from conversations.messages.tool_names import CalledTool, ToolNames
+from providers.protocol.dialect import CALL_EXTRA_FIELDS
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
 
@@ -21,11 +24,14 @@ ID_PREFIXES = {
     "reasoning": "rs_",
     "function_call": "fc_",
     "function_call_output": "fco_",
+    "custom_tool_call": "ctc_",
+    "custom_tool_call_output": "ctco_",
 }
-CALL_TYPES = ("function_call", "tool_call")  # the second is a type that only its upstream knows
-# fields of a call that its upstream wants back with it: Gemini's signature of its thinking, and how
-# other gateways pass it on
-CALL_EXTRA_FIELDS = ("extra_content", "thought_signature", "provider_specific_fields")
+# the last is a type that only its upstream knows
+CALL_TYPES = ("function_call", "custom_tool_call", "tool_call")
+OUTPUT_TYPES = ("function_call_output", "custom_tool_call_output")
+CUSTOM_CALL_FIELDS = {"id", "type", "custom"}
+CALL_KINDS = {"function_call": "function", "custom_tool_call": "custom"}
 # thinking as OpenRouter wants it back with the calls that it led to
 DETAILS_FIELD = "reasoning_details"
 ESCAPED_NUL = b"\\u0000"
@@ -101,14 +107,36 @@ def make_reasoning_entry(thought: str) -> Entry:
 def make_call_entry(call: JsonObject) -> Entry:
     """Return the item of a tool call of a chat message."""
     function = call.get("function")
-    if function is None:  # a type of tool that only its upstream knows
+    if function is not None:
+        tool = CalledTool("function", function["name"])
+        entry = make_tool_call_entry(tool, call["id"], function["arguments"])
+    elif is_custom_call(call):
+        tool = CalledTool("custom", call["custom"]["name"])
+        entry = make_tool_call_entry(tool, call["id"], call["custom"]["input"])
+    else:
         data: JsonObject = {"type": "tool_call", "call": call}
         return Entry("tool_call", "assistant", data, str(call.get("type")))
-    name = function["name"]
-    arguments = function["arguments"]
-    data = {"type": "function_call", "call_id": call["id"], "name": name, "arguments": arguments}
-    data |= select_call_extras(call)
-    return Entry("function_call", "assistant", data, f"{name}({arguments})")
+    entry.data |= select_call_extras(call)
+    return entry
+
+
+def is_custom_call(call: JsonObject) -> bool:
+    """Return whether a call without a function has exactly the fields of a custom call."""
+    custom = call.get("custom")
+    if call.keys() - CALL_EXTRA_FIELDS != CUSTOM_CALL_FIELDS or not isinstance(custom, dict):
+        return False
+    values = (custom.get("name"), custom.get("input"))
+    return len(custom) == len(values) and all(isinstance(value, str) for value in values)
+
+
+def make_tool_call_entry(tool: CalledTool, call_id: str, payload: str) -> Entry:
+    """Return the item of a call; `payload` has its arguments, or the input of a custom tool."""
+    kind = "custom_tool_call" if tool.kind == "custom" else "function_call"
+    data: JsonObject = {"type": kind, "call_id": call_id, "name": tool.name}
+    if tool.namespace:
+        data["namespace"] = tool.namespace
+    data["input" if tool.kind == "custom" else "arguments"] = payload
+    return Entry(kind, "assistant", data, f"{tool.name}({payload})")
 
 
 def select_call_extras(call: JsonObject) -> JsonObject:
@@ -126,11 +154,23 @@ def read_refusal(parts: Iterable[JsonObject]) -> str:
     return "".join(part["refusal"] for part in parts if part.get("type") == "refusal")
 
 
-def read_tool_call(data: JsonObject) -> JsonObject:
+def read_called_tool(data: JsonObject) -> CalledTool:
+    """Return the tool that an item of the types in CALL_KINDS calls."""
+    return CalledTool(CALL_KINDS[data["type"]], data["name"], data.get("namespace") or "")
+
+
+def read_tool_call(data: JsonObject, tool_names: ToolNames) -> JsonObject:
     """Return an item of CALL_TYPES as the tool call of a chat message."""
     if data["type"] == "tool_call":
         call: JsonObject = data["call"]
         return call
-    function = {"name": data["name"], "arguments": data["arguments"]}
+    tool = read_called_tool(data)
+    if tool.kind == "custom" and tool_names.keeps_custom_calls:
+        custom = {"name": tool.name, "input": data["input"]}
+        call = {"id": data["call_id"], "type": "custom", "custom": custom}
+        return call | select_call_extras(data)
+    is_custom = tool.kind == "custom"
+    arguments = write_custom_input(data["input"]) if is_custom else data["arguments"]
+    function = {"name": tool_names.find_chat_name(tool), "arguments": arguments}
     call = {"id": data["call_id"], "type": "function", "function": function}
     return call | select_call_extras(data)

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from conversations.messages.items import (
     CALL_TYPES,
     DETAILS_FIELD,
+    OUTPUT_TYPES,
     ItemLike,
     read_refusal,
     read_thinking,
     read_tool_call,
 )
+from conversations.messages.tool_names import ToolNames
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import Content, join_texts
 
@@ -22,21 +24,24 @@ CUT_NOTICE = "\n\n[This answer was cut off before its end.]"
 # fields of an item that have a place of their own in a chat message
 ITEM_FIELDS = ("type", "role", "content", "phase", "call_id", "output", "created_by")
 ANSWER_ONLY_FIELDS = ("annotations", "logprobs")  # fields of a text that only answers have
+SAME_NAMES = ToolNames()  # calls have their names and forms as they came
 
 
-def entries_to_messages(entries: Iterable[ItemLike]) -> list[JsonObject]:
+def entries_to_messages(
+    entries: Iterable[ItemLike], tool_names: ToolNames = SAME_NAMES
+) -> list[JsonObject]:
     """Return the chat messages of items; items that only a Responses upstream knows are left out.
 
-    Empty messages of the model are left out, too.
+    Empty messages of the model are left out, too. Calls have the names of `tool_names`.
     """
     messages: list[JsonObject] = []
     answer: JsonObject | None = None  # the message of the model that is being built
     for entry in entries:
-        if entry.role == "assistant" and entry.type != "function_call_output":
+        if entry.role == "assistant" and entry.type not in OUTPUT_TYPES:
             if answer is None or starts_new_message(answer, entry.type):
                 answer = {"role": "assistant", "content": None}
                 messages.append(answer)
-            add_item_to_message(answer, entry)
+            add_item_to_message(answer, entry, tool_names)
         elif message := make_input_message(entry):
             answer = None
             messages.append(message)
@@ -50,12 +55,14 @@ def make_input_message(entry: ItemLike) -> JsonObject | None:
     message: JsonObject
     if entry.type == "message":
         message = {"role": entry.role, "content": make_chat_content(data.get("content"))}
-    elif entry.type == "function_call_output":
+    elif entry.type in OUTPUT_TYPES:
         message = {
             "role": "tool",
             "tool_call_id": data.get("call_id") or "",
             "content": make_chat_content(data.get("output")),
         }
+    elif entry.type == "agent_message" and entry.text:
+        return {"role": "user", "content": entry.text}
     else:
         return None
     return message | extra_message_fields(data)
@@ -68,7 +75,7 @@ def starts_new_message(message: JsonObject, kind: str) -> bool:
     return kind == "reasoning" and len(message) > 2
 
 
-def add_item_to_message(message: JsonObject, entry: ItemLike) -> None:
+def add_item_to_message(message: JsonObject, entry: ItemLike, tool_names: ToolNames) -> None:
     """Add an item of the model to its chat message."""
     if entry.type == "reasoning":
         if thinking := read_thinking(entry.data):
@@ -78,7 +85,7 @@ def add_item_to_message(message: JsonObject, entry: ItemLike) -> None:
         add_answer_to_message(message, entry)
         add_hidden_thinking(message, entry)
     elif entry.type in CALL_TYPES and entry.status == "completed":
-        message.setdefault("tool_calls", []).append(read_tool_call(entry.data))
+        message.setdefault("tool_calls", []).append(read_tool_call(entry.data, tool_names))
         add_details_to_message(message, entry)
         add_hidden_thinking(message, entry)
 

@@ -2,10 +2,10 @@
 
 Items may come in any order, clients put new questions between call and answer, and upstreams use an
 id twice. So an answer belongs to the last call of that id before it, else to the first one after
-it. Calls without an answer are left out.
+it. Calls without an answer are left out. Clients also bring answers twice: the last one counts.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from providers.exceptions import InvalidRequest
@@ -60,20 +60,35 @@ def match_tool_answers(messages: Sequence[JsonObject], first_own: int) -> dict[C
     Raises InvalidRequest for an answer from `first_own` on without a call.
     """
     places_by_id = list_call_places(messages)
+    own_counts = count_own_answers(messages, first_own)
     answer_indexes: dict[CallPlace, int] = {}
     for index, message in enumerate(messages):
         if message["role"] != "tool":
             continue
         call_id = message.get("tool_call_id") or ""
-        open_places = [place for place in places_by_id[call_id] if place not in answer_indexes]
+        places = places_by_id[call_id]
+        if not places and index >= first_own:
+            raise unknown_call(message)
+        open_places = [place for place in places if place not in answer_indexes]
+        if index >= first_own:
+            own_counts[call_id] -= 1
+            if own_counts[call_id] >= len(open_places):
+                continue  # it comes again: as many answers follow as there are open calls
         earlier_places = [place for place in open_places if place[0] < index]
         if earlier_places:
             answer_indexes[earlier_places[-1]] = index
         elif open_places:
             answer_indexes[open_places[0]] = index
-        elif index >= first_own:
-            raise unknown_call(message)
     return answer_indexes
+
+
+def count_own_answers(messages: Sequence[JsonObject], first_own: int) -> Counter[str]:
+    """Return how many of the request's own answers there are to each id."""
+    return Counter(
+        message.get("tool_call_id") or ""
+        for message in messages[first_own:]
+        if message["role"] == "tool"
+    )
 
 
 def list_call_places(messages: Sequence[JsonObject]) -> defaultdict[str, list[CallPlace]]:

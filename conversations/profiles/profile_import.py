@@ -32,6 +32,7 @@ def save_profile_rows(
     """
     if not (base + name).isprintable():
         raise ProfileRefused("A model's name has a character that cannot be printed.")
+    public_id = find_public_id(profile, base=base, name=name)
     with transaction.atomic():
         if base:
             done: list[str] = []
@@ -40,8 +41,13 @@ def save_profile_rows(
             provider, done = find_or_create_provider(profile, allow_private)
             base = profile.model
             done += save_base_model(provider, profile)
-        done.append(save_virtual_model(name or profile.prefix + base, base, profile))
+        done.append(save_virtual_model(public_id, base, profile))
     return [*done, *profile.notes]
+
+
+def find_public_id(profile: Profile, *, base: str = "", name: str = "") -> str:
+    """Return the name of the virtual model of a profile."""
+    return name or profile.prefix + (base or profile.model)
 
 
 def require_model(public_id: str) -> None:

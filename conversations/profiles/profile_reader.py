@@ -66,7 +66,8 @@ class ProfileRefused(Exception):
 class Profile:
     """The content of a file.
 
-    `kind` is the provider's adapter; `notes` are lines about values that were left out.
+    `prefix` and the model's name make the name of the virtual model. `kind` is the provider's
+    adapter; `notes` are lines about values that were left out.
     """
 
     prefix: str
@@ -77,6 +78,7 @@ class Profile:
     model: str = ""
     secret: str = ""
     key_name: str = ""  # where in the file the secret stands
+    callers_key: str = ""  # the key that the file's program wants from its callers
     window_tokens: int | None = None  # of the model, in tokens
     notes: list[str] = field(default_factory=list)
 
@@ -178,10 +180,7 @@ def read_o1_profile(config: Config) -> Profile:
     profile.url = read_text_option(config, "default_api_url")
     profile.model = read_text_option(config, "default_model")
     profile.secret = read_text_option(config, "model_provider_api_key")
-    if config.get("api_bearer_token"):
-        profile.notes.append(
-            "api_bearer_token: not taken; callers get keys of their own: manage.py issue_key USER."
-        )
+    profile.callers_key = read_text_option(config, "api_bearer_token")
     return profile
 
 

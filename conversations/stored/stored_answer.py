@@ -9,6 +9,7 @@ from conversations.messages.items import (
     read_thinking,
     read_tool_call,
 )
+from conversations.messages.items_to_chat import SAME_NAMES
 from providers.protocol.json_types import JsonObject
 
 
@@ -26,7 +27,7 @@ def render_answer(output: Iterable[ItemLike]) -> JsonObject:
         elif item.type == "message":
             add_parts(message, item.data.get("content") or [])
         elif item.type in CALL_TYPES:
-            message.setdefault("tool_calls", []).append(read_tool_call(item.data))
+            message.setdefault("tool_calls", []).append(read_tool_call(item.data, SAME_NAMES))
     return message
 
 

@@ -14,6 +14,8 @@ from pathlib import Path, PurePath
 
 from django.conf import settings
 
+from conversations.text.east_asian import guess_east_asian
+
 WORKER_PATH = Path(__file__).with_name("extract_worker.py")
 MEMORY_BYTES = 1536 * 2**20  # of address space, to read one document
 UTF8_BYTES = 4  # of one character, at most
@@ -48,7 +50,17 @@ TYPE_BY_MEDIA_TYPE = {
     "image/jpeg": "jpeg",
     "image/webp": "webp",
     "image/gif": "gif",
+    "application/msword": "doc",
 }
+# codecs of Python that charset-normalizer confuses in short texts
+EAST_ASIAN_ENCODINGS = frozenset(
+    """
+    gb2312 gbk gb18030 hz big5 big5hkscs cp950 euc_jp euc_jis_2004 euc_jisx0213 shift_jis
+    shift_jis_2004 shift_jisx0213 cp932 euc_kr cp949 johab
+    """.split()
+)
+# stored, and cannot be read as documents: type -> the name that people know
+UNREADABLE_TYPES = {"doc": "a Word document of before 2007 (.doc)"}
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is the beginning of this one
@@ -58,6 +70,9 @@ BYTE_ORDER_MARKS = {
 }
 
 
+ACCEPTED_TYPES = (PLAIN_TYPES, WORKER_FORMATS, IMAGE_TYPES, UNREADABLE_TYPES)
+
+
 class UnreadableDocument(Exception):
     """A document without readable text; the message is a sentence for the sender."""
 
@@ -65,12 +80,11 @@ class UnreadableDocument(Exception):
 def detect_file_type(filename: str, content_type: str = "") -> str | None:
     """Return the type of a file by its name, else by its declared type.
 
-    It is an entry of PLAIN_TYPES, WORKER_FORMATS or IMAGE_TYPES, or None when such files are not
-    accepted.
+    It is an entry of one of ACCEPTED_TYPES, or None when such files are not accepted.
     """
     path = PurePath(filename.lower())
     ending = path.suffix[1:] or path.stem.lstrip(".")
-    if ending in PLAIN_TYPES or ending in WORKER_FORMATS or ending in IMAGE_TYPES:
+    if any(ending in types for types in ACCEPTED_TYPES):
         return ending
     if path.suffix:
         return None
@@ -88,6 +102,11 @@ def extract_document_text(filename: str, content_type: str, document: bytes | Pa
     file_type = detect_file_type(filename, content_type)
     if file_type is None:
         raise UnreadableDocument("Files of this type cannot be read.")
+    if file_type in UNREADABLE_TYPES:
+        name = UNREADABLE_TYPES[file_type]
+        raise UnreadableDocument(
+            f"It is {name}, which cannot be read here: save it as .docx or PDF."
+        )
     if file_type in IMAGE_TYPES:
         raise UnreadableDocument("It is an image: it has no text.")
     require_readable_size(measure_document(document), is_plain=file_type in PLAIN_TYPES)
@@ -147,12 +166,17 @@ def decode_guessed_encoding(data: bytes) -> str:
     error_count = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
     if len(NON_ASCII.findall(text)) >= LEAST_VALID_PER_ERROR * error_count:
         return text
+    if encoding := guess_east_asian(data, must_be_certain=True):
+        return data.decode(encoding, "replace")
     first_guess = ""
     for sample in cut_samples(data):
         match = from_bytes(sample).best()
         if match is None:
             continue
-        guess = data.decode(match.encoding, "replace")
+        encoding = match.encoding
+        if encoding in EAST_ASIAN_ENCODINGS:
+            encoding = guess_east_asian(data, must_be_certain=False) or encoding
+        guess = data.decode(encoding, "replace")
         if "\ufffd" not in guess:
             return guess
         first_guess = first_guess or guess

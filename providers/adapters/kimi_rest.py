@@ -46,6 +46,7 @@ PARSE_PAUSE_SECONDS = 1.0
 
 class Adapter(KimiSite):
     label = "Kimi web, older interface (unofficial)"
+    capabilities = ("chat", "reasoning", "vision", "files")
 
     # --- one answer -------------------------------------------------------------------------------
     async def send_turn(self, turn: WebChatTurn) -> Batches:

@@ -1,5 +1,6 @@
 """The admin of providers: who may change the address of credentials, and who confirms it."""
 
+from contextlib import suppress
 from typing import Any, cast
 
 from django import forms
@@ -20,9 +21,12 @@ from providers import registry
 from providers.admin.big_tables import record_in_history, render_badge
 from providers.admin.deletion_admin import SlicedDeletion
 from providers.choices import Mode
+from providers.dialects import PROFILES
 from providers.models import ChatModel, Provider
 from providers.network import destination
+from providers.network.proxies import outbound_proxy
 
+SUPERUSER_FIELDS = frozenset(("allow_private", "proxy_url"))
 INLINE_MODELS = 50  # beyond it models have a page of their own: a form has a limit of fields
 CHANGE_TOKENS_PERMISSION = "tokens.change_upstreamtoken"  # needed to decide where tokens are sent
 
@@ -32,6 +36,24 @@ def list_kind_choices() -> list[tuple[str, str]]:
         (kind, f"{registry.get_adapter_class(kind).label} – {kind}")
         for kind in registry.list_adapter_kinds()
     ]
+
+
+class ProxyInput(forms.TextInput):
+    """An input that never shows a password, not even after a mistake in another field."""
+
+    def format_value(self, value: Any) -> str | None:
+        """Return the proxy's URL without its password."""
+        if not value:
+            return None
+        with suppress(ValueError):
+            return outbound_proxy.split_password(value)[0]
+        return None if "@" in value else str(value)
+
+
+def list_dialect_choices() -> list[tuple[str, str]]:
+    profiles = sorted(PROFILES.items(), key=lambda item: item[1].label.lower())
+    named = [(name, f"{profile.label} – {name}") for name, profile in profiles]
+    return [("", "found by its kind and address"), *named]
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -47,6 +69,11 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         initial="openai_compatible",
         help_text="The dialect that it speaks.",
     )
+    dialect = forms.ChoiceField(
+        choices=list_dialect_choices,
+        required=False,
+        help_text="How it differs from OpenAI.",
+    )
     confirm_tokens = forms.BooleanField(
         required=False,
         label="Its tokens may be sent there",
@@ -58,6 +85,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         labels = {"base_url": "Base URL"}
         widgets = {
             "base_url": forms.TextInput(attrs={"class": "vTextField"}),
+            "proxy_url": ProxyInput(attrs={"class": "vTextField", "autocomplete": "off"}),
             "headers": forms.Textarea(attrs={"rows": 3, "cols": 60}),
             "dialect_changes": forms.Textarea(attrs={"rows": 2, "cols": 60}),
         }
@@ -102,7 +130,7 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
             "What it can do",
             {"fields": ("native_tools", "reports_usage", "dialect", "dialect_changes")},
         ),
-        ("Network", {"fields": ("allow_private", "headers")}),
+        ("Network", {"fields": ("allow_private", "proxy_url", "headers")}),
         (
             "Time limits",
             {
@@ -154,13 +182,14 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> type[forms.ModelForm]:  # type: ignore[type-arg]
         """Return the form class with the user who fills it in.
 
-        `allow_private` opens the gateway's own network, so only superusers may change it.
+        `allow_private` and the proxy open the gateway's own network, so only superusers may change
+        them.
         """
         form_class = super().get_form(request, obj, change, **kwargs)
-        allow_private = form_class.base_fields.get("allow_private")
-        if allow_private is not None and not request.user.is_superuser:
-            allow_private.disabled = True
-            allow_private.help_text += " Only a superuser may change this."
+        if not request.user.is_superuser:
+            for name in SUPERUSER_FIELDS & form_class.base_fields.keys():
+                form_class.base_fields[name].disabled = True
+                form_class.base_fields[name].help_text += " Only a superuser may change this."
         form_class.user = cast(User, request.user)  # type: ignore[attr-defined]
         return form_class
 

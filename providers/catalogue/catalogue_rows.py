@@ -1,5 +1,6 @@
 """Read all rows of the catalogue from the database, as values that requests can use."""
 
+import logging
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from providers.network.target import Timeouts
 from providers.protocol.json_types import JsonObject
 from providers.upstream.base_adapter import Limits, Upstream
 
+logger = logging.getLogger(__name__)
 MODEL_COLUMNS = (
     "provider_id",
     "public_id",
@@ -51,16 +53,21 @@ class CatalogueRows:
 def read_catalogue_rows() -> CatalogueRows:
     """Read all rows from the database; run it in a database thread."""
     providers = list(Provider.objects.filter(enabled=True))
-    set_aside_ids = frozenset(provider.pk for provider in providers if provider.set_aside_reason)
+    upstreams = []
+    set_aside_ids = set()
+    for provider in providers:
+        try:
+            upstreams.append(make_upstream(provider))
+        except ProviderDown as error:
+            logger.debug("the provider %s is not called: %s", provider.name, error.message)
+            set_aside_ids.add(provider.pk)
     aliases = ModelAlias.objects.values_list("alias", "public_id", "thinking", "search")
     return CatalogueRows(
-        upstreams=[
-            make_upstream(provider) for provider in providers if provider.pk not in set_aside_ids
-        ],
+        upstreams=upstreams,
         models=list(ChatModel.objects.filter_served().values(*MODEL_COLUMNS)),
         aliases={alias: ResolvedModel(*meaning) for alias, *meaning in aliases},
         virtuals=list(VirtualModel.objects.filter(enabled=True).values(*VIRTUAL_COLUMNS)),
-        set_aside_ids=set_aside_ids,
+        set_aside_ids=frozenset(set_aside_ids),
     )
 
 
@@ -74,8 +81,8 @@ def set_aside_public_ids(rows: CatalogueRows) -> frozenset[str]:
 def make_upstream(provider: Provider) -> Upstream:
     """Return a provider's row as a frozen value, with the settings where the row has no value.
 
-    Raises ProviderDown when the provider is set aside, so that nobody gets an adapter that would
-    call it.
+    Raises ProviderDown when the provider is set aside or its proxy cannot be used, so that nobody
+    gets an adapter that would call it.
     """
     if provider.set_aside_reason:
         raise ProviderDown(provider.set_aside_reason)
@@ -107,4 +114,5 @@ def make_upstream(provider: Provider) -> Upstream:
         ),
         dialect=provider.dialect,
         dialect_changes=provider.dialect_changes,
+        proxy=provider.find_proxy(),
     )

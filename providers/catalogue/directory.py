@@ -16,6 +16,7 @@ from providers.catalogue.catalogue_rows import (
     ResolvedModel,
     set_aside_public_ids,
 )
+from providers.choices import Search
 from providers.exceptions import InvalidRequest, ModelNotFound, ProviderDown
 from providers.network.clients import Clients
 from providers.protocol.request import ChatRequest
@@ -102,6 +103,13 @@ class Catalogue:
     def find_context_window(self, public_id: str) -> int | None:
         """Return the tokens that all candidates of a model can take; None when none says."""
         return find_smallest_window(self._candidates.get(public_id, ()))
+
+    def searches_web(self, model: ResolvedModel) -> bool:
+        """Return whether the alias, or else a row of the model, has web search switched on."""
+        if model.search:
+            return model.search == Search.ON
+        rows = self._candidates.get(model.public_id, ())
+        return any(row.model.search == Search.ON for row in rows)
 
 
 def choose_usable(candidates: list[Candidate], request: ChatRequest) -> list[Candidate]:

@@ -4,13 +4,12 @@ A body that needs no change keeps its messages and tools as they are, in their o
 upstream's prompt cache finds them again.
 """
 
-from providers.protocol.dialect import REASONING_FIELD, Dialect
+from providers.protocol.dialect import CALL_EXTRA_FIELDS, REASONING_FIELD, Dialect
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 THINKING_FIELDS = (REASONING_FIELD, "reasoning")
 REWRITTEN_ROLES = frozenset(("developer", "assistant"))
-OPTIONAL_LISTS = ("tools", "functions", "stop")  # an empty one means the same as none
 UNMENTIONED_FIELDS = frozenset(("stream_options",))
 RAW_OPENING = "<think>"
 RAW_CLOSING = "</think>"
@@ -27,9 +26,6 @@ def rewrite_chat_body(body: JsonObject, dialect: Dialect) -> None:
                 rewrite_message(message, dialect, offers_tools=offers_tools) for message in messages
             ]
             break
-    for name in OPTIONAL_LISTS:
-        if name in body and body[name] == []:
-            del body[name]
     if dialect.limit_field:
         rename_limit(body, dialect.limit_field)
     for name in dialect.refused_fields & body.keys():
@@ -39,13 +35,13 @@ def rewrite_chat_body(body: JsonObject, dialect: Dialect) -> None:
 def find_omitted_fields(asked_body: FrozenJsonObject, sent_body: JsonObject) -> list[str]:
     """Return the fields of the caller's body that the upstream does not get, sorted.
 
-    A field with another name, one that is empty, and `stream_options`, which the gateway serves
+    A field with another name, one that is null, and `stream_options`, which the gateway serves
     itself, are not among them.
     """
     omitted = asked_body.keys() - sent_body.keys() - UNMENTIONED_FIELDS
     if not sent_body.keys().isdisjoint(LIMIT_FIELDS):
         omitted -= set(LIMIT_FIELDS)
-    return sorted(name for name in omitted if asked_body[name] not in ([], None))
+    return sorted(name for name in omitted if asked_body[name] is not None)
 
 
 def rename_limit(body: JsonObject, name: str) -> None:
@@ -70,8 +66,9 @@ def rewrite_message(message: JsonObject, dialect: Dialect, *, offers_tools: bool
 
 def rewrite_answer(message: JsonObject, dialect: Dialect, *, offers_tools: bool) -> JsonObject:
     """Return a message of the model as the upstream takes it back."""
-    if message.get("tool_calls") == []:
-        message = {name: value for name, value in message.items() if name != "tool_calls"}
+    calls = message.get("tool_calls")
+    if calls and not dialect.takes_call_extras and any(map(has_call_extras, calls)):
+        message = message | {"tool_calls": [remove_call_extras(call) for call in calls]}
     field = dialect.thinking_field
     if field is None:
         return message
@@ -101,6 +98,15 @@ def move_raw_thinking(message: JsonObject) -> JsonObject:
     if not content and message.get("tool_calls"):
         content = None
     return message | {"content": content, REASONING_FIELD: thinking}
+
+
+def has_call_extras(call: JsonObject) -> bool:
+    return any(name in call for name in CALL_EXTRA_FIELDS)
+
+
+def remove_call_extras(call: JsonObject) -> JsonObject:
+    """Return the call without the fields that only its own upstream wants back."""
+    return {name: value for name, value in call.items() if name not in CALL_EXTRA_FIELDS}
 
 
 def remove_thinking(message: JsonObject, *, keeps_details: bool) -> JsonObject:

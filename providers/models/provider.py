@@ -1,5 +1,7 @@
 """The model Provider: where an upstream is and how it is called."""
 
+import logging
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -8,8 +10,9 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from providers import registry
+from providers import registry, vault
 from providers.choices import Mode, Rotation
+from providers.exceptions import ProviderDown
 from providers.models.validators import (
     NAME_VALIDATOR,
     dialect_changes_fit,
@@ -19,6 +22,10 @@ from providers.models.validators import (
 )
 from providers.network import destination
 from providers.network.address_guard import find_base_url_problem
+from providers.network.proxies import outbound_proxy
+from providers.network.proxies.outbound_proxy import OutboundProxy
+
+logger = logging.getLogger(__name__)
 
 SECONDS_FIELDS = ("connect_seconds", "first_byte_seconds", "gap_seconds", "total_seconds")
 
@@ -113,6 +120,16 @@ class Provider(models.Model):
         validators=[headers_are_clean],
         help_text='Extra headers, for example <code>{"OpenAI-Organization": "org-1"}</code>.',
     )
+    proxy_url = models.CharField(
+        "proxy",
+        max_length=500,
+        blank=True,
+        default="",
+        help_text="For example <code>http://june@proxy.example:8080</code> or "
+        "<code>socks5://127.0.0.1:1080</code>; a password is taken out and sealed. "
+        "<code>direct</code>: none; empty: the setting PROXY_URL.",
+    )
+    sealed_proxy_password = models.TextField(blank=True, default="", editable=False)
     connect_seconds = make_seconds_field("CONNECT_SECONDS")
     first_byte_seconds = make_seconds_field("FIRST_BYTE_SECONDS")
     gap_seconds = make_seconds_field("GAP_SECONDS")
@@ -152,7 +169,26 @@ class Provider(models.Model):
             self.confirm_destination()
             if kwargs.get("update_fields") is not None:
                 kwargs["update_fields"] = {*kwargs["update_fields"], "confirmed_destination"}
+        password = self._take_proxy_password()
         super().save(*args, **kwargs)
+        if password is not None:
+            self.sealed_proxy_password = ""
+            if password:
+                self.sealed_proxy_password = vault.encrypt_secret(password, self._proxy_binding)
+            super().save(update_fields=["sealed_proxy_password"])
+
+    def _take_proxy_password(self) -> str | None:
+        """Take the password out of the proxy's URL, and return it.
+
+        Returns None when the sealed password stays in force, "" when it is of another proxy.
+        """
+        with suppress(ValueError):  # no proxy, or none that `clean` accepts
+            self.proxy_url, password = outbound_proxy.split_password(self.proxy_url)
+            if password:
+                return password
+        if self.sealed_proxy_password and not self._open_proxy_password():
+            return ""
+        return None
 
     @property
     def destination(self) -> str:
@@ -180,7 +216,46 @@ class Provider(models.Model):
         """Set the present address as the one that credentials may be sent to; the caller saves."""
         self.confirmed_destination = self.destination
 
+    # --- the proxy --------------------------------------------------------------------------------
+    @property
+    def _proxy_binding(self) -> str:
+        """Return the text that the sealed password is bound to.
+
+        It opens for this row and this proxy alone: no other proxy ever gets it.
+        """
+        return f"proxy of provider {self.pk}: {self.proxy_url}"
+
+    def _open_proxy_password(self) -> str:
+        """Return the password; an empty string when there is none or it does not open."""
+        if not self.sealed_proxy_password:
+            return ""
+        try:
+            return vault.decrypt_secret(self.sealed_proxy_password, self._proxy_binding)
+        except vault.VaultError as error:
+            logger.warning("the password of the proxy of %s %s", self.name, error)
+            return ""
+
+    def find_proxy(self) -> OutboundProxy | None:
+        """Return the proxy through which it is reached: its own, or that of the settings.
+
+        A password that does not open is left out: the proxy refuses then, and nothing goes past it.
+        Raises ProviderDown when the address of the proxy is not valid.
+        """
+        if self.proxy_url == outbound_proxy.DIRECT:
+            return None
+        try:
+            if not self.proxy_url:
+                return outbound_proxy.find_default_proxy(self.allow_private)
+            return outbound_proxy.parse_proxy_url(self.proxy_url, self._open_proxy_password())
+        except ValueError as error:
+            raise ProviderDown(str(error)) from None
+
     def clean(self) -> None:
+        if self.proxy_url and self.proxy_url != outbound_proxy.DIRECT:
+            try:
+                outbound_proxy.parse_proxy_url(self.proxy_url)
+            except ValueError as error:
+                raise ValidationError({"proxy_url": str(error)}) from None
         # an empty list or text passes the field's own validators
         if not isinstance(self.headers, dict):
             raise ValidationError({"headers": "Give an object of header names and values."})

@@ -12,6 +12,7 @@ import httpx
 from providers.exceptions import Unreachable
 from providers.network import name_lookup
 
+PRIVATE_TEXT = "The upstream's address is private and the provider does not allow that."
 ALLOW_HINT = "tick “allow private” (--allow-private)"
 # Python's ipaddress calls these global, but they lead to other networks
 TUNNEL_NETWORKS = [
@@ -39,7 +40,7 @@ async def find_allowed_addresses(host: str, allow_private: bool) -> list[str]:
     addresses = await name_lookup.resolver.find_addresses(host)
     allowed = [address for address in addresses if allow_private or is_public_address(address)]
     if not allowed:
-        raise Unreachable("The upstream's address is private and the provider does not allow that.")
+        raise Unreachable(PRIVATE_TEXT)
     return allowed
 
 
@@ -80,9 +81,14 @@ def find_base_url_problem(text: str, allow_private: bool) -> str | None:
     return problem
 
 
+def has_private_name(host: str) -> bool:
+    """Return whether a host's name is of a private network, whatever it resolves to."""
+    return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
+
+
 def _find_host_problem(host: str) -> str | None:
     """Return the fault in the host of a provider that must be public, or None."""
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+    if has_private_name(host):
         return f"This host is private: {ALLOW_HINT} if that is meant."
     try:
         is_public = is_public_address(host)

@@ -19,6 +19,7 @@ import httpx
 
 from providers.exceptions import BadResponse, Unreachable, UpstreamTimeout
 from providers.network.guarded_transport import GuardedTransport
+from providers.network.proxies.outbound_proxy import OutboundProxy
 from providers.network.response import HttpAnswer, OpenAnswer
 from providers.network.target import Timeouts
 from providers.network.tls import make_tls_context
@@ -45,6 +46,7 @@ class ApiCall:
     headers: bytes = field(default=b"", repr=False)
     body: bytes = field(default=b"", repr=False)
     content_type: str = "application/json"
+    proxy: OutboundProxy | None = None
 
     @classmethod
     def from_path(cls, method: str, base_url: str, path: str, **fields: Any) -> "ApiCall":
@@ -72,7 +74,11 @@ class ApiCall:
                 *((name, value) for name, _, value in lines),
             ],
             content=self.body,
-            extensions={"allow_private": self.allow_private, "timeout": self._build_timeouts()},
+            extensions={
+                "allow_private": self.allow_private,
+                "proxy": self.proxy,
+                "timeout": self._build_timeouts(),
+            },
         )
 
     def _build_timeouts(self) -> dict[str, float | None]:

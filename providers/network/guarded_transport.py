@@ -27,18 +27,36 @@ from providers.exceptions import (
     UpstreamTimeout,
 )
 from providers.network import address_guard, name_lookup
+from providers.network.proxies.outbound_proxy import OutboundProxy
+from providers.network.proxies.proxy_tunnel import (
+    UNREACHABLE_TEXT,
+    ProxyDialogue,
+    require_allowed_target,
+)
 from providers.network.tls import make_tls_error
 
 IDLE_CONNECTIONS = 100
+DIALOGUE_BYTES = 4_096  # read at a time from a proxy
 # words of httpcore and h11 for an answer that ended too early
 CLOSED_PHRASES = ("disconnected", "closed connection")
 
 
-class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """A network backend that connects to checked addresses only."""
+PoolKey = tuple[bool, OutboundProxy | None]
+Connect = Callable[[str], Awaitable[httpcore.AsyncNetworkStream]]
 
-    def __init__(self, allow_private: bool) -> None:
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """A network backend that connects to checked addresses only, or through a proxy."""
+
+    def __init__(
+        self,
+        allow_private: bool,
+        proxy: OutboundProxy | None,
+        get_tls: Callable[[], ssl.SSLContext],
+    ) -> None:
         self._allow_private = allow_private
+        self._proxy = proxy
+        self._get_tls = get_tls
         self._inner = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -56,22 +74,45 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         """
         connect = partial(
             self._inner.connect_tcp,
-            port=port,
+            port=port if self._proxy is None else self._proxy.port,
             timeout=None,
             local_address=local_address,
             socket_options=socket_options,
         )
         try:
             async with asyncio.timeout(timeout):
-                return await self._connect_to_first(host, connect)
+                if self._proxy is not None:
+                    return await self._connect_through(self._proxy, (host, port), connect)
+                addresses = await address_guard.find_allowed_addresses(host, self._allow_private)
+                return await self._connect_to_first(host, addresses, connect)
         except TimeoutError:
             raise UpstreamTimeout("Connecting to the upstream took too long.") from None
 
+    async def _connect_through(
+        self, proxy: OutboundProxy, target: tuple[str, int], connect: Connect
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the proxy, and have it connect to the target. Raises Unreachable."""
+        await require_allowed_target(target[0], self._allow_private)
+        addresses = await name_lookup.resolver.find_addresses(proxy.host)
+        try:
+            stream = await self._connect_to_first(proxy.host, addresses, connect)
+        except Unreachable:
+            raise Unreachable(UNREACHABLE_TEXT) from None
+        try:
+            if proxy.scheme == "https":
+                stream = await stream.start_tls(self._get_tls(), proxy.host)
+            dialogue = ProxyDialogue(stream.write, partial(stream.read, DIALOGUE_BYTES))
+            await dialogue.open_tunnel(proxy, *target)
+        except BaseException:  # also when the caller left; the tunnel is half open
+            await stream.aclose()
+            raise
+        return stream
+
     async def _connect_to_first(
-        self, host: str, connect: Callable[[str], Awaitable[httpcore.AsyncNetworkStream]]
+        self, host: str, addresses: Iterable[str], connect: Connect
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first address that accepts the connection. Raises Unreachable."""
-        for address in await address_guard.find_allowed_addresses(host, self._allow_private):
+        for address in addresses:
             with suppress(httpcore.ConnectError):
                 return await connect(address)
         name_lookup.resolver.mark_addresses_doubtful(host)
@@ -79,15 +120,16 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Two pools of HTTP/1.1 connections: one for public addresses only, one for any address.
+    """Pools of HTTP/1.1 connections: one for public addresses only, one for any address.
 
+    Each proxy has two pools of its own.
     A pool, and its TLS context (`get_tls`), is made when it is first used.
     """
 
     def __init__(self, idle_seconds: float, get_tls: Callable[[], ssl.SSLContext]) -> None:
         self._idle_seconds = idle_seconds
         self._get_tls = get_tls
-        self._pools: dict[bool, httpcore.AsyncConnectionPool] = {}
+        self._pools: dict[PoolKey, httpcore.AsyncConnectionPool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and wait for the head of its answer. Raises ProviderError.
@@ -95,7 +137,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         A kept connection may be closed just as it is used again. Within RESEND_SECONDS the request
         is then sent once more.
         """
-        pool = self._get_pool(bool(request.extensions.get("allow_private")))
+        extensions = request.extensions
+        pool = self._get_pool(bool(extensions.get("allow_private")), extensions.get("proxy"))
         tries = ConnectionTrace()
         try:
             with translate_errors():
@@ -112,16 +155,19 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             extensions=answer.extensions,
         )
 
-    def _get_pool(self, allow_private: bool) -> httpcore.AsyncConnectionPool:
+    def _get_pool(
+        self, allow_private: bool, proxy: OutboundProxy | None
+    ) -> httpcore.AsyncConnectionPool:
         """Return the pool for requests that may, or may not, go to private addresses."""
-        pool = self._pools.get(allow_private)
+        key = (allow_private, proxy)
+        pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[allow_private] = httpcore.AsyncConnectionPool(
+            pool = self._pools[key] = httpcore.AsyncConnectionPool(
                 ssl_context=self._get_tls(),
                 max_connections=None,
                 max_keepalive_connections=IDLE_CONNECTIONS,
                 keepalive_expiry=self._idle_seconds,
-                network_backend=GuardedBackend(allow_private),
+                network_backend=GuardedBackend(allow_private, proxy, self._get_tls),
             )
         return pool
 

@@ -1,10 +1,11 @@
 """The address of a request to an upstream: its origin, the head of the request, its time limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
 from providers.exceptions import BadResponse
+from providers.network.proxies.outbound_proxy import OutboundProxy
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -49,6 +50,13 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxiedOrigin(Origin):
+    """An origin that is reached through an outbound proxy; it shares no connections with others."""
+
+    proxy: OutboundProxy
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One URL to call, with its timeouts.
 
@@ -82,6 +90,14 @@ class Target:
             f"Content-Type: {content_type}\r\nAccept-Encoding: identity\r\n"
         )
         return cls(origin, timeouts, lines.encode("ascii"))
+
+    def through_proxy(self, proxy: OutboundProxy) -> "Target":
+        """Return the same target, reached through this proxy."""
+        origin = self.origin
+        proxied_origin = ProxiedOrigin(
+            origin.scheme, origin.host, origin.port, origin.allow_private, proxy
+        )
+        return replace(self, origin=proxied_origin)
 
 
 def bracket_ipv6(host: str) -> str:

@@ -21,6 +21,11 @@ ThinkingTags = Literal[
     "begin_of_thought",
     "harmony",
 ]
+# families of tool calls with special tokens or tags, which nobody writes by accident
+UNMISTAKABLE_FORMS = frozenset(("tags", "deepseek", "harmony", "kimi", "llama", "mistral"))
+# fields of a call that its upstream wants back with it: Gemini's signature of its thinking, and how
+# other gateways pass it on
+CALL_EXTRA_FIELDS = ("extra_content", "thought_signature", "provider_specific_fields")
 
 
 class Dialect(Struct, frozen=True):
@@ -39,6 +44,10 @@ class Dialect(Struct, frozen=True):
     takes_names: bool = True  # False: `name` of a message is left out
     takes_stream_options: bool = True
     native_tools: bool = True  # False: a prompt explains the tools
+    # families of tool calls that its models write as text although it reads calls itself; empty:
+    # its text is not looked through
+    leaked_forms: frozenset[str] = UNMISTAKABLE_FORMS
+    takes_call_extras: bool = True  # False: CALL_EXTRA_FIELDS of calls do not go back
     # the field of a model's message in which its thinking goes back; empty: it must not come back;
     # None: the caller's fields are kept
     thinking_field: str | None = None

@@ -9,6 +9,7 @@ import orjson
 from providers.exceptions import BadResponse, UpstreamError
 from providers.network.api_client import ApiCall
 from providers.network.clients import Clients
+from providers.network.proxies.outbound_proxy import OutboundProxy
 from providers.network.response import HttpAnswer, OpenAnswer
 from providers.network.target import Target, Timeouts
 from providers.protocol.json_types import JsonObject
@@ -52,6 +53,7 @@ class Upstream:
     limits: Limits
     dialect: str = ""  # the name of its profile; empty: by its kind, or by the host of its URL
     dialect_changes: JsonObject = field(default_factory=dict)
+    proxy: OutboundProxy | None = None
 
 
 class UpstreamClient:
@@ -71,9 +73,12 @@ class UpstreamClient:
         target = self._targets.get(path)
         if target is None:
             upstream = self.upstream
-            target = self._targets[path] = Target.from_base_url(
+            target = Target.from_base_url(
                 upstream.base_url, path, upstream.allow_private, upstream.timeouts
             )
+            if upstream.proxy is not None:
+                target = target.through_proxy(upstream.proxy)
+            self._targets[path] = target
         return target
 
     @cached_property
@@ -130,6 +135,7 @@ class UpstreamClient:
             "timeouts": upstream.timeouts,
             "total_seconds": upstream.timeouts.connect + upstream.timeouts.first_byte,
             "answer_bytes": upstream.limits.answer_bytes,
+            "proxy": upstream.proxy,
         }
 
     def build_call(self, method: str, path: str, credential: Credential, **fields: Any) -> ApiCall:

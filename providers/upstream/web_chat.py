@@ -9,7 +9,7 @@ import asyncio
 from contextlib import aclosing, suppress
 from typing import ClassVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from providers.exceptions import BadResponse, ModelMissing, Rejected, UpstreamError
 from providers.network.clients import Clients
@@ -68,6 +68,7 @@ class WebChat(BaseAdapter):
         if request.endpoint != CHAT:
             raise Rejected(f"{self.label} has no other interface than chat.", param="model")
         attempt.patience_seconds = self.upstream.timeouts.first_byte
+        model = apply_search_field(request, model)
         resume = find_own_resume(request, credential)
         messages = self._select_messages(request, model, resume)
         turn = WebChatTurn(request, model, credential, attempt, messages, resume)
@@ -181,12 +182,23 @@ class WebChat(BaseAdapter):
     def get_target(self, path: str, content_type: str = "application/json") -> Target:
         """Return the target of a path; it is not cached, because paths have ids in them."""
         upstream = self.upstream
-        return Target.from_base_url(
+        target = Target.from_base_url(
             upstream.base_url, path, upstream.allow_private, upstream.timeouts, content_type
         )
+        if upstream.proxy is None:
+            return target
+        return target.through_proxy(upstream.proxy)
 
     async def list_model_ids(self, credential: Credential) -> list[str]:
         raise BadResponse("This web interface has no list of models; add_model adds one.")
+
+
+def apply_search_field(request: ChatRequest, model: UpstreamModel) -> UpstreamModel:
+    """Return the model with web search as the field `use_search` of kimi-free-api wants it."""
+    wants_search = request.body.get("use_search")
+    if not isinstance(wants_search, bool):
+        return model
+    return structs.replace(model, search="on" if wants_search else "off")
 
 
 def find_own_resume(request: ChatRequest, credential: Credential) -> Resume | None:

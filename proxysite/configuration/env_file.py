@@ -1,4 +1,8 @@
-"""The `.env` file: its variables complete those of the environment. No Django in here."""
+"""The `.env` file: its variables complete those of the environment. No Django in here.
+
+It is read as dotenv files are: blanks around the name, `export`, quotes, and a comment behind a
+value. The four programs that proxysite replaces publish such files.
+"""
 
 import re
 from collections.abc import MutableMapping
@@ -8,8 +12,14 @@ import environ
 
 from proxysite.configuration.declarations import Environment
 from proxysite.configuration.setting_values import ENV_FILE
+from tokens.imports.text_decoding import UnreadableFile, decode_text_file
 
-COMMENTED_LINE = re.compile(r"(?:export )?(?P<name>\w+)=(?P<value>(?:[^\s'\"].*?)?)\s+#.*")
+ASSIGNMENT = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=(?P<value>.*)", re.ASCII)
+# a comment may follow the closing quote; the quote itself may stand in the value as \" or \'
+QUOTED_VALUE = re.compile(r"""(?P<quote>['"])(?P<text>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)""")
+REST_OF_LINE = re.compile(r"\s*(?:#.*)?")
+COMMENT = re.compile(r"\s+#.*")
+ESCAPED_CHARACTER = re.compile(r"\\([^rnt])")  # \n and the like stay: no value has a line end
 
 
 def load_environment(file: Path) -> Environment:
@@ -18,34 +28,44 @@ def load_environment(file: Path) -> Environment:
     Changes os.environ, so that processes that this one starts see the same values.
     """
     variables: MutableMapping[str, str] = environ.Env.ENVIRON
-    names_before = set(variables)
-    environ.Env.read_env(str(file))
-    sources = {name: ENV_FILE for name in variables if name not in names_before}
-    environment = Environment(variables, sources)
-    for name, value in find_commented_values(file):
-        if environment.find_source(name) == ENV_FILE:
+    warnings: list[str] = []
+    file_values = {}
+    try:
+        file_values = read_env_file(file)
+    except OSError:
+        warnings.append(f"{file} cannot be read: its settings are not in force.")
+    except UnreadableFile as error:
+        warnings.append(f"{file} is not in force: {error}")
+    sources = {}
+    for name, value in file_values.items():
+        if name not in variables:
             variables[name] = value
-    if file.is_file() and not is_readable(file):
-        environment.warnings.append(f"{file} cannot be read: its settings are not in force.")
+            sources[name] = ENV_FILE
+    environment = Environment(variables, sources)
+    environment.warnings += warnings
     return environment
 
 
-def find_commented_values(file: Path) -> list[tuple[str, str]]:
-    """Return the (name, value) pairs of a `.env` file whose value is followed by a comment.
+def read_env_file(file: Path) -> dict[str, str]:
+    """Return the variables of a `.env` file; none when there is no such file.
 
-    The comment is removed; django-environ would take it for a part of the value. A comment begins
-    with a space and #. A quoted value has none.
+    Raises OSError; UnreadableFile when it is not text.
     """
-    if not is_readable(file):
-        return []
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    matches = (COMMENTED_LINE.fullmatch(line) for line in lines)
-    return [(match["name"], match["value"]) for match in matches if match is not None]
+    if not file.is_file():
+        return {}
+    lines = decode_text_file(file.read_bytes())
+    matches = (ASSIGNMENT.fullmatch(line) for line in lines if "\0" not in line)
+    return {match["name"]: parse_value(match["value"]) for match in matches if match is not None}
 
 
-def is_readable(file: Path) -> bool:
-    try:
-        with file.open("rb"):
-            return True
-    except OSError:
-        return False
+def parse_value(text: str) -> str:
+    """Return the value that a text means: without its quotes, and without a comment behind it.
+
+    A comment begins with a blank and `#`; in quotes there is none.
+    """
+    quoted = QUOTED_VALUE.match(text.lstrip())
+    if quoted is None or not REST_OF_LINE.fullmatch(text.lstrip(), quoted.end()):
+        return COMMENT.sub("", text, count=1).strip()
+    if quoted["quote"] == "'":
+        return quoted["text"]
+    return ESCAPED_CHARACTER.sub(r"\1", quoted["text"])

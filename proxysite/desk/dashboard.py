@@ -138,8 +138,11 @@ def switch_mode(request: HttpRequest) -> HttpResponse:
     except InvalidStaffRequest as error:
         return redirect_with_message(request, messages.ERROR, str(error))
     record_in_history(request, Provider.objects.filter(pk=provider.pk), f"Mode {mode}.")
-    text = f"The provider {provider} is asked in {mode} mode within a second."
-    return redirect_with_message(request, messages.SUCCESS, text)
+    return redirect_with_message(
+        request,
+        messages.SUCCESS,
+        f"The provider {provider} is asked in {mode} mode within a second.",
+    )
 
 
 @admin.site.admin_view

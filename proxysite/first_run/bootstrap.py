@@ -30,7 +30,17 @@ class FirstRun:
     username: str
     password: str
     api_key: str
-    # a line for each imported or refused credential of the programs that proxysite replaces
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedDatabase:
+    """The result of a start: what a new home shows once, if it is new.
+
+    `import_lines` has a line for each credential of the programs that proxysite replaces that was
+    imported or refused now.
+    """
+
+    first_run: FirstRun | None
     import_lines: tuple[str, ...] = ()
 
 
@@ -47,30 +57,39 @@ def migrate_database() -> None:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
 
 
-def prepare_database() -> FirstRun | None:
-    """Bring the database up to date, and write the first rows to a new one.
+def prepare_database() -> PreparedDatabase:
+    """Bring the database up to date, write the first rows to a new one, import credentials.
 
-    Returns None when there was a user or an API key already. Raises SecretsDiffer, CommandError.
+    Raises SecretsDiffer, CommandError.
     """
     migrate_database()
     schema_check.require_columns()
     secret_check.require_secrets()
     secret_check.enable_readable_tokens()
-    users = get_user_model().objects
     with transaction.atomic():
-        if users.exists() or ApiKey.objects.exists():
-            return None
-        password = secrets.token_urlsafe(15)
-        user = users.create_superuser(ADMINISTRATOR, password=password)
-        provider, _ = Provider.objects.get_or_create(
-            name="echo", defaults={"kind": "echo", "needs_token": False}
-        )
-        capabilities = [Capability.CHAT, Capability.COMPLETIONS, Capability.EMBEDDINGS]
-        ChatModel.objects.get_or_create(
-            public_id="echo",
-            provider=provider,
-            defaults={"upstream_name": "echo", "capabilities": capabilities},
-        )
-        _, key = keys.create_key(user, name="first key")
+        first_run = create_first_rows()
         import_lines = import_environment.import_credentials()
-    return FirstRun(ADMINISTRATOR, password, key, tuple(import_lines))
+    return PreparedDatabase(first_run, tuple(import_lines))
+
+
+def create_first_rows() -> FirstRun | None:
+    """Write administrator, offline model and API key.
+
+    Returns None when there is a user or an API key already.
+    """
+    users = get_user_model().objects
+    if users.exists() or ApiKey.objects.exists():
+        return None
+    password = secrets.token_urlsafe(15)
+    user = users.create_superuser(ADMINISTRATOR, password=password)
+    provider, _ = Provider.objects.get_or_create(
+        name="echo", defaults={"kind": "echo", "needs_token": False}
+    )
+    capabilities = [Capability.CHAT, Capability.COMPLETIONS, Capability.EMBEDDINGS]
+    ChatModel.objects.get_or_create(
+        public_id="echo",
+        provider=provider,
+        defaults={"upstream_name": "echo", "capabilities": capabilities},
+    )
+    _, key = keys.create_key(user, name="first key")
+    return FirstRun(ADMINISTRATOR, password, key)

@@ -41,6 +41,9 @@ from proxysite.server.request_bodies import (
 logger = logging.getLogger(__name__)
 
 Send = Callable[[Message], Awaitable[None]]
+# type of a message that has status, headers and body of a whole answer; a server that takes it has
+# `LEAVE_CALLBACKS` in its scopes
+WHOLE_ANSWER = "proxysite.whole_answer"
 # scope key: a list of callbacks that the server calls when the caller has left
 LEAVE_CALLBACKS = "proxysite.leave"
 READINESS_PROBE_PATH = "/readyz"  # a probe of the process is answered even under full load
@@ -165,7 +168,7 @@ class LeanHandler(ASGIHandler):
         request_id = new_request_id()
         refusal = self.find_refusal(scope["path"])
         if refusal is not None:
-            await self.send_response(exceptions.render_error(refusal, request_id), send)
+            await self.write_response(exceptions.render_error(refusal, request_id), scope, send)
             return
         gateway = self.gateway
         assert gateway is not None  # noqa: S101 - else it is refused
@@ -180,20 +183,22 @@ class LeanHandler(ASGIHandler):
             response = exchange.response = await answer(request)
             if LEAVE_CALLBACKS not in scope:
                 exchange.watch_caller()
-            await self.send_response(response, send)
+            await self.write_response(response, scope, send)
         except CallerLeft:
             return
         except (InvalidRequest, UnicodeDecodeError) as error:  # the address cannot be read
             unreadable = exceptions.as_gateway_error(error) or InvalidRequest(
                 "The request's address is not UTF-8."
             )
-            await self.send_response(exceptions.render_error(unreadable, request_id), send)
+            await self.write_response(exceptions.render_error(unreadable, request_id), scope, send)
         except asyncio.CancelledError:
             # Only two things cancel this task: the caller left, or the server ends. In the second
             # case a stream that has begun has already sent its error.
             if not exchange.on_leave.has_left and exchange.response is None:
                 shutdown = ShuttingDown("The server is shutting down.")
-                await self.send_response(exceptions.render_error(shutdown, request_id), send)
+                await self.write_response(
+                    exceptions.render_error(shutdown, request_id), scope, send
+                )
         finally:
             gateway.requests_in_flight -= 1
             exchange.close()
@@ -219,7 +224,9 @@ class LeanHandler(ASGIHandler):
         request.budget = self.budget
         return request
 
-    async def send_response(self, response: HttpResponseBase, send: Send) -> None:
+    async def write_response(
+        self, response: HttpResponseBase, scope: dict[str, Any], send: Send
+    ) -> None:
         if isinstance(response, StreamAnswer):
             await response.send_answer(send)
             return
@@ -231,9 +238,13 @@ class LeanHandler(ASGIHandler):
             headers += response.raw_headers
         content = cast(HttpResponse, response).content
         headers.append((b"content-length", b"%d" % len(content)))
-        await send(
-            {"type": "http.response.start", "status": response.status_code, "headers": headers}
-        )
+        status = response.status_code
+        if LEAVE_CALLBACKS in scope and scope["method"] != "HEAD":
+            await send(
+                {"type": WHOLE_ANSWER, "status": status, "headers": headers, "body": content}
+            )
+            return
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
 

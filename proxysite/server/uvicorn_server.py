@@ -11,11 +11,16 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any, cast
 
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from api import exceptions
 from api.relay.lean_request import new_request_id
@@ -28,7 +33,7 @@ from providers.exceptions import (
     ShuttingDown,
 )
 from providers.fast_settings import settings
-from proxysite.server.lean_handler import LEAVE_CALLBACKS
+from proxysite.server.lean_handler import LEAVE_CALLBACKS, WHOLE_ANSWER
 from proxysite.server.request_bodies import WHOLE_REQUEST, Scope
 
 logger = logging.getLogger(__name__)
@@ -44,8 +49,47 @@ SAME_SIGNAL_SECONDS = 0.5  # a signal to the process and to its group counts onc
 class RequestCycle(RequestResponseCycle):
     """One request and its answer.
 
-    A request that the application does not answer gets an error object.
+    A request that the application does not answer gets an error object. Beside ASGI's messages it
+    takes a whole answer in one (`WHOLE_ANSWER` in `lean_handler.py`).
     """
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == WHOLE_ANSWER:
+            await self.send_whole_answer(message["status"], message["headers"], message["body"])
+        else:
+            await super().send(message)
+
+    async def send_whole_answer(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """Write an answer whose headers have a Content-Length, in one piece.
+
+        uvicorn checks each header by regular expressions. Here the line ends of all headers are
+        counted, which finds the same fault: a header that would begin another one. Raises
+        ValueError then.
+        """
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        lines = [STATUS_LINE[status]]
+        for name, value in self.default_headers:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        for name, value in headers:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
+            raise ValueError("A header has a line end.")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        self.transport.write(b"%b\r\n%b" % (head, body))
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
     async def send_500_response(self) -> None:
         """Send an error object: the application failed, or was cancelled when the server ended."""
@@ -74,7 +118,9 @@ class OldHttpCycle(RequestCycle):
     """
 
     async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == WHOLE_ANSWER:
+            pass  # its length is known
+        elif message["type"] == "http.response.start":
             if all(name.lower() != b"content-length" for name, _ in message["headers"]):
                 self.chunked_encoding = False
                 self.expected_content_length = sys.maxsize

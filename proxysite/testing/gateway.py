@@ -23,7 +23,8 @@ from proxysite.asgi import Application
 from proxysite.server.body_budget import BodyBudget
 from proxysite.server.change_watcher import ChangeWatcher
 from proxysite.server.uvicorn_server import CallerConnection, GracefulServer, make_uvicorn_config
-from proxysite.testing import PATIENCE_SECONDS, rows, wait_until_true
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.client_transport import CallerTransport
 from proxysite.testing.gateway_answers import BareConnection, GatewayAnswer, StreamedAnswer
 from tokens.models import UpstreamToken
 from tokens.outcomes.breaker import Breaker
@@ -49,13 +50,8 @@ class RunningGateway:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        patience = httpx.Timeout(PATIENCE_SECONDS)
         self._http = httpx.AsyncClient(
-            base_url=self.url,
-            trust_env=False,
-            verify=NO_TLS,
-            timeout=patience,
-            limits=httpx.Limits(),
+            base_url=self.url, trust_env=False, transport=CallerTransport(self.port)
         )
         with close_on_error(self._listener):
             await self._server.startup([self._listener])

@@ -136,7 +136,7 @@ class Upstream:
             await script(exchange)
         except OSError:
             pass  # the gateway left in the middle
-        except Exception as error:  # noqa: BLE001 - a fault of the test's own script: the fixture reports it
+        except Exception as error:  # noqa: BLE001 - a fault of the test's script; see `failures`
             self.failures.append(error)
             exchange.writer.close()
 

@@ -239,11 +239,11 @@ def run_installer(*command: str | Path, cwd: Path) -> None:
     assert ran.returncode == 0, f"{' '.join(arguments)}\n{ran.stdout[-2000:]}{ran.stderr[-4000:]}"
 
 
-def npm_packages() -> Path:
-    """The directory with the `node_modules` that `npm/package-lock.json` names; the test scripts
+def npm_packages(name: str = "npm") -> Path:
+    """The directory with the `node_modules` that `{name}/package-lock.json` names; the test scripts
     lie beside them. Skips the test on a machine without Node.js.
     """
-    folder = HERE / "npm"
+    folder = HERE / name
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("needs Node.js and npm, which are not installed here")
     version = subprocess.run(
@@ -257,7 +257,7 @@ def npm_packages() -> Path:
             shutil.copy(folder / file, place)
         run_installer("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=place)
 
-    place = installed("npm", [folder / "package.json", folder / "package-lock.json"], install)
+    place = installed(name, [folder / "package.json", folder / "package-lock.json"], install)
     for script in folder.glob("*.mjs"):
         shutil.copy(script, place)
     return place

@@ -79,7 +79,10 @@ def describe_outcome(walk: "CandidateWalk") -> GatewayError:
 def _describe_caller_tokens(last_error: TokenError) -> GatewayError:
     """Return the error of a request whose own tokens failed; the text says why."""
     if isinstance(last_error, AuthRejected):
-        return InvalidKey("The upstream accepts none of the tokens that the request carries.")
+        return InvalidKey(
+            "The upstream accepts none of the tokens that the request carries. If you meant an API "
+            "key of this gateway, it is not known here."
+        )
     if isinstance(last_error, QuotaExhausted):
         text = "The tokens that the request carries have no quota left at the upstream."
     else:
@@ -127,6 +130,13 @@ def describe_pool(
                 f"{_format_duration(first.wait_seconds)}."
             )
             return ProviderDown(text, retry_after_seconds=wait)
+        if first.counts.ready:
+            text = (
+                "The upstream limits the requests of all its tokens together "
+                f"({_format_situations(situations)}). It is asked again in "
+                f"{_format_duration(first.wait_seconds)}."
+            )
+            return PoolResting(text, retry_after_seconds=wait)
         text = (
             f"All upstream tokens for this model are limited ({_format_situations(situations)}). "
             f"The first can be asked again in {_format_duration(first.wait_seconds)}."

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from providers import vault
 from providers.models import Provider
-from tokens.imports.credential_kinds import Login
+from tokens.imports.line_parsing import Login
 from tokens.models import Kind, UpstreamAccount, UpstreamToken
 from tokens.querysets import DISABLED_BY_AUTH
 

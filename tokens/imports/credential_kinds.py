@@ -1,11 +1,10 @@
-"""Recognize an imported text: key, session, access token, refresh token, or account with password.
+"""Recognize an imported token: key, session, access token or refresh token.
 
 A JSON Web Token says its kind and its expiry itself. Source: published clients of the sites. Kimi's
 access tokens carry `app_id` "kimi" and `typ` "access", its refresh tokens another `typ`; K2-Think's
 sessions carry `id` and `exp` alone.
 """
 
-import re
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,23 +12,10 @@ from providers.upstream.base_adapter import BaseAdapter
 from providers.wire import jwt
 from tokens.models import Kind
 
-# the lengths are bounded, as in e-mail addresses, so that no line takes long
-ACCOUNT_LINE = re.compile(
-    r"(?P<email>[^\s:@]{1,64}@[^\s:@]{1,188}\.[^\s:@-]{1,63})(?:----|:)(?P<password>.+)"
-)
-
 
 class RecognizedCredential(NamedTuple):
     kind: Kind
     expires_at: datetime | None = None
-
-
-class Login(NamedTuple):
-    email: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Login({self.email})"
 
 
 def recognize_credential(token: str, adapter: type[BaseAdapter]) -> RecognizedCredential:
@@ -46,11 +32,3 @@ def recognize_credential(token: str, adapter: type[BaseAdapter]) -> RecognizedCr
     if claims.keys() <= {"id", "exp"} and "id" in claims:
         return RecognizedCredential(Kind.SESSION, expires_at)
     return RecognizedCredential(Kind.KEY, expires_at)
-
-
-def parse_login(line: str) -> Login | None:
-    """Parse `email:password` or `email----password`; None for anything else."""
-    match = ACCOUNT_LINE.fullmatch(line)
-    if match is None:
-        return None
-    return Login(match["email"].lower(), match["password"])

@@ -27,13 +27,21 @@ def find_token_file(provider: Provider) -> str:
     return str(getattr(settings, "USER_TOKENS_FILE", "") or getattr(settings, "TOKENS_FILE", ""))
 
 
+def read_credentials_file(path: str) -> list[str]:
+    """Return the lines of a file that a setting names; a relative path is in CREDENTIALS_FOLDER.
+
+    Raises OSError, UnreadableFile.
+    """
+    return token_import.decode_text_file(Path(settings.CREDENTIALS_FOLDER, path).read_bytes())
+
+
 def import_token_file(provider: Provider) -> token_import.ImportReport:
     """Import the new tokens of the provider's file. Raises NoTokenFile."""
     file = find_token_file(provider)
     if not file:
         raise NoTokenFile(f"No setting names a token file for {provider} in {provider.mode} mode.")
     try:
-        lines = token_import.decode_text_file(Path(file).read_bytes())
+        lines = read_credentials_file(file)
     except OSError as error:
         raise NoTokenFile(f"Cannot read {file}: {error.strerror}.") from None
     except token_import.UnreadableFile as error:

@@ -1,8 +1,8 @@
 """Import tokens and accounts from a text file as rows, with a verdict for every line.
 
-There is one token per line; for an upstream with account sign-in also `email:password` or
-`email----password`. Blank lines and lines that begin with `#` are skipped, and double quotes around
-a line are removed. No line stops the import: a line that is not a token gets a reason. Tokens are
+A line holds a token, several, or an account of an upstream with account sign-in; the forms are
+those of `line_parsing.py`. Blank lines and lines that begin with `#` are skipped. No line stops the
+import: a line that is not a token gets a reason. Tokens are
 written in batches, each one transaction. A second run adds nothing, and of two imports at once one
 adds a token. A report never carries a secret: malformed lines are named by number, tokens by their
 mask.
@@ -19,8 +19,9 @@ from django.db import transaction
 from providers import registry, vault
 from providers.models import Provider
 from providers.upstream.base_adapter import BaseAdapter
-from tokens.imports import account_import, credential_kinds
+from tokens.imports import account_import, credential_kinds, line_parsing
 from tokens.imports.account_import import KNOWN, NEW, UPDATED
+from tokens.imports.line_parsing import Login, MalformedLine
 from tokens.imports.text_decoding import UnreadableFile, decode_text_file, split_lines
 from tokens.models import Kind, UpstreamToken
 
@@ -42,12 +43,7 @@ BATCH_SIZE = 500
 MIN_TOKEN_LENGTH = 4  # characters
 MAX_TOKEN_LENGTH = 8_192
 MAX_EMAIL_LENGTH = 254
-COLUMN_HEADINGS = frozenset(
-    (
-        "token tokens key keys api_key apikey api-key secret access_token refresh_token "
-        "email:password"
-    ).split()
-)
+MAX_LINE_LENGTH = 65_536
 TWICE_IN_FILE = "twice in the file"
 MALFORMED = "malformed"
 
@@ -93,15 +89,19 @@ def find_token_problem(token: str) -> str:
     if token[:1] in ("=", "@"):
         return "begins as a formula of a spreadsheet does"
     if "," in token:
-        return "has a comma: only one token stands in a line"
-    if token.lower() in COLUMN_HEADINGS:
+        return "has a comma: tokens are imported one by one"
+    if token[:1] in ("{", "["):
+        return "is JSON"
+    if line_parsing.ADDRESS_INSIDE.search(token):
+        return "has an e-mail address, but is not email:password"
+    if line_parsing.is_heading(token):
         return "is the heading of a column"
     if len(token) < MIN_TOKEN_LENGTH:
         return "too short"
     return ""
 
 
-def find_login_problem(login: credential_kinds.Login) -> str:
+def find_login_problem(login: Login) -> str:
     """Return the reason why an account cannot be stored, or an empty string."""
     if len(login.email) > MAX_EMAIL_LENGTH:
         return f"has an address longer than {MAX_EMAIL_LENGTH} characters"
@@ -109,14 +109,6 @@ def find_login_problem(login: credential_kinds.Login) -> str:
     if has_control or not login.email.isprintable():
         return "has control characters"
     return ""
-
-
-def strip_quotes(line: str) -> str:
-    """Return the line without spaces around it and without a spreadsheet's quotes around a cell."""
-    text = line.strip()
-    if len(text) > 2 and text[0] == text[-1] == '"':
-        return text[1:-1].replace('""', '"').strip()
-    return text
 
 
 def import_lines(
@@ -130,21 +122,41 @@ def import_lines(
     report = ImportReport()
     run = ImportRun(provider, dry_run)
     number = 0
+    if isinstance(lines, list):
+        lines = line_parsing.expand_json(lines)
     for number, line in enumerate(lines, 1):
-        text = strip_quotes(line)
-        if not text or text.startswith("#"):
-            report.skipped_lines += 1
+        try:
+            credentials = parse_credentials(line)
+        except MalformedLine as fault:
+            report.verdicts.append(Verdict(number, MALFORMED, reason=str(fault)))
             continue
-        verdict = run.import_line(number, text)
-        if verdict is not None:
-            report.verdicts.append(verdict)
-        if len(run.batch) == BATCH_SIZE:
+        if not credentials:
+            report.skipped_lines += 1
+        verdicts = (run.import_credential(number, credential) for credential in credentials)
+        report.verdicts.extend(verdict for verdict in verdicts if verdict is not None)
+        if len(run.batch) >= BATCH_SIZE:
             report.verdicts.extend(run.write_tokens())
             report_progress(number)
     report.verdicts.extend(run.write_tokens())
     report_progress(number)
     report.verdicts.sort(key=lambda verdict: verdict.line)
     return report
+
+
+def parse_credentials(line: str) -> list[Login | str]:
+    """Return the accounts and tokens of a line, with all tokens checked. Raises MalformedLine."""
+    if len(line) > MAX_LINE_LENGTH:
+        raise MalformedLine(f"longer than {MAX_TOKEN_LENGTH} characters")
+    credentials = line_parsing.parse_line(line)
+    for credential in credentials:
+        problem = ""
+        if isinstance(credential, str):
+            problem = find_token_problem(credential)
+        else:
+            problem = find_login_problem(credential)
+        if problem:
+            raise MalformedLine(problem)
+    return credentials
 
 
 class WaitingToken(NamedTuple):
@@ -167,29 +179,20 @@ class ImportRun:
         self._seen_fingerprints: set[str] = set()
         self.batch: list[WaitingToken] = []
 
-    def import_line(self, line: int, text: str) -> Verdict | None:
-        """Return the line's verdict, or None for a token, which `write_tokens` judges later.
+    def import_credential(self, line: int, credential: Login | str) -> Verdict | None:
+        """Return the verdict of an account, or None for a token, which `write_tokens` judges later.
 
         A token goes into the batch; an account is written at once.
         """
-        login = None
-        if len(text) <= MAX_TOKEN_LENGTH:
-            login = credential_kinds.parse_login(text)
-        if login is not None:
-            return self._import_login(line, login)
-        problem = find_token_problem(text)
-        if problem:
-            return Verdict(line, MALFORMED, reason=problem)
-        fingerprint = vault.fingerprint_secret(text)
+        if isinstance(credential, Login):
+            return self._import_login(line, credential)
+        fingerprint = vault.fingerprint_secret(credential)
         if self._was_seen(fingerprint):
-            return Verdict(line, TWICE_IN_FILE, vault.mask_secret(text))
-        self.batch.append(WaitingToken(line, text, fingerprint))
+            return Verdict(line, TWICE_IN_FILE, vault.mask_secret(credential))
+        self.batch.append(WaitingToken(line, credential, fingerprint))
         return None
 
-    def _import_login(self, line: int, login: credential_kinds.Login) -> Verdict:
-        problem = find_login_problem(login)
-        if problem:
-            return Verdict(line, MALFORMED, reason=problem)
+    def _import_login(self, line: int, login: Login) -> Verdict:
         mask = account_import.mask_email(login.email)
         if not self._adapter_class.can_sign_in:
             return Verdict(

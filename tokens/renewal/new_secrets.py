@@ -14,7 +14,7 @@ from providers.exceptions import (
 from providers.protocol.request import NewCredential
 from providers.upstream.base_adapter import BaseAdapter
 from providers.wire import jwt
-from tokens.imports.credential_kinds import Login
+from tokens.imports.line_parsing import Login
 
 LEASE_SHARE = 2 / 3  # the call ends before the lease, or another process would ask as well
 

@@ -32,7 +32,7 @@ from providers.exceptions import (
 )
 from providers.protocol.request import NewCredential
 from providers.upstream.base_adapter import BaseAdapter
-from tokens.imports.credential_kinds import Login
+from tokens.imports.line_parsing import Login
 from tokens.models import State, UpstreamAccount, UpstreamToken
 from tokens.querysets import AUTH_REASON, DISABLED_BY_PERSON, REASON_LENGTH
 from tokens.renewal import unsaved_secrets

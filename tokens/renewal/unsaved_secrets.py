@@ -72,9 +72,10 @@ def find_secrets_path(token_id: UUID, proof: str) -> Path:
 
 
 def write_secrets_file(token_id: UUID, proof: str, new: NewCredential) -> None:
-    """Write the new secrets to a file; they are on disk when this returns, or in the row.
+    """Write the new secrets to a file; they are on disk when this returns. Raises OSError.
 
-    Another process may apply the complete draft before it gets its name. Raises OSError.
+    Another process may apply and delete the complete draft before it has its name: then the row has
+    the secrets.
     """
     sealed = vault.encrypt_secret(_write_json(new), name_file_owner(token_id, proof))
     path = find_secrets_path(token_id, proof)

@@ -1,8 +1,10 @@
 """`issue_key`: issue an API key for a user; the last line of output is the key alone."""
 
 import re
+import sys
 from argparse import ArgumentParser
 from datetime import timedelta
+from getpass import getpass
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -12,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from api import keys
+from api.models import ApiKey
 from providers.management.base import GatewayCommand
 from tokens.secret_check import require_secrets
 
@@ -39,9 +42,26 @@ class Command(GatewayCommand):
             help="refused after this time: a number with m, h, d or w (default: never)",
         )
         parser.add_argument(
+            "--default-model",
+            default="",
+            metavar="MODEL",
+            help="answers requests that name no model (default: they are refused)",
+        )
+        parser.add_argument(
+            "--existing-key",
+            action="store_true",
+            help="take a key that callers have already: asked for, or read from standard input, so "
+            "that no list of processes shows it",
+        )
+        parser.add_argument(
             "--no-storing",
             action="store_true",
             help="store nothing that is sent with it: no conversations, no files",
+        )
+        parser.add_argument(
+            "--sessions",
+            action="store_true",
+            help="requests with the same session_id are one conversation, as in OpenKimi",
         )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
@@ -58,18 +78,32 @@ class Command(GatewayCommand):
         require_secrets()
         model_names = parse_model_names(models)
         lifetime = parse_lifetime(expires)
-        expires_at = timezone.now() + lifetime if lifetime else None
+        if problem := keys.find_default_model_problem(options["default_model"], model_names):
+            raise CommandError(f"{problem} `list_models` shows what there is.")
+        fields = {
+            "name": name,
+            "expires_at": timezone.now() + lifetime if lifetime else None,
+            "stores_content": not options["no_storing"],
+            "default_model": options["default_model"],
+        }
+        existing_key = read_existing_key() if options["existing_key"] else ""
         with transaction.atomic():
-            row, key = keys.create_key(
-                find_or_create_user(user),
-                name=name,
-                models=model_names,
-                expires_at=expires_at,
-                stores_content=not options["no_storing"],
-            )
+            owner = find_or_create_user(user)
+            if existing_key:
+                row = keys.add_existing_key(
+                    owner, existing_key, allowed_models=model_names, **fields
+                )
+                key = ""
+            else:
+                row, key = keys.create_key(owner, models=model_names, **fields)
+            if options["sessions"]:
+                ApiKey.objects.filter(pk=row.pk).update(remembers_sessions=True)
             transaction.set_rollback(dry_run)
         if dry_run:
             self.stdout.write(f"A key for {user} would be issued.")
+            return
+        if existing_key:
+            self.stdout.write(f"Key {row.prefix} is a key of {user} now.")
             return
         self.stderr.write(
             f"Key {row.prefix}… for {user}; it is not shown again:", self.style.SUCCESS
@@ -109,6 +143,20 @@ def find_or_create_user(name: str) -> User:
     if not user.is_active:
         raise CommandError(f"The user {name} is not active.")
     return user
+
+
+def read_existing_key() -> str:
+    """Ask for a key on a terminal, without showing it, or read the line of standard input.
+
+    Raises CommandError when it cannot be a key, or is one here already.
+    """
+    key = getpass("Key: ") if sys.stdin.isatty() else sys.stdin.readline()
+    key = key.strip()
+    if problem := keys.find_key_problem(key):
+        raise CommandError(f"This cannot be a key: {problem}.")
+    if row := keys.find_key_row(key):
+        raise CommandError(f"This key is known here already: {row.prefix} of {row.user}.")
+    return key
 
 
 def parse_lifetime(text: str) -> timedelta | None:

@@ -25,6 +25,7 @@ ECHOED_DEFAULTS: JsonObject = {
     "truncation": "disabled",
     "user": None,
 }
+NO_SUMMARY = "none"  # clients write it for no summary, OpenAI's objects have null
 
 
 def echo_fields(body: JsonObject) -> JsonObject:
@@ -33,7 +34,11 @@ def echo_fields(body: JsonObject) -> JsonObject:
     if "tools" in echoed:
         echoed["tools"] = [echo_tool(tool) for tool in echoed["tools"]]
     if "reasoning" in echoed:
-        echoed["reasoning"] = ECHOED_DEFAULTS["reasoning"] | echoed["reasoning"]
+        reasoning = {
+            name: None if value == NO_SUMMARY else value
+            for name, value in echoed["reasoning"].items()
+        }
+        echoed["reasoning"] = ECHOED_DEFAULTS["reasoning"] | reasoning
     if "text" in echoed:
         text_format = echoed["text"].get("format") or {"type": "text"}
         echoed["text"] = drop_nulls(echoed["text"]) | {"format": drop_nulls(text_format)}
@@ -41,10 +46,12 @@ def echo_fields(body: JsonObject) -> JsonObject:
 
 
 def echo_tool(tool: JsonObject) -> JsonObject:
-    """Return the tool with all fields of a function, because strict clients require them.
+    """Return the tool with all fields of its type, because strict clients require them.
 
     A function is strict only when the request says so.
     """
+    if tool["type"] == "namespace":
+        return {"description": "", **drop_nulls(tool)}
     if tool["type"] != "function":
         return tool
     return {"description": None, "parameters": None, "strict": False} | drop_nulls(tool)

@@ -13,6 +13,8 @@ from api.responses.output.echoed_fields import ECHOED_DEFAULTS, echo_fields, is_
 from api.responses.output.output_items import render_output_item
 from api.responses.request import encrypted_reasoning
 from api.responses.request.schema import find_conversation_id
+from conversations.messages.items_to_chat import SAME_NAMES
+from conversations.messages.tool_names import ToolNames
 from conversations.models import Item, Turn
 from conversations.models.log import ConversationKind, TurnEndpoint, TurnStatus
 from providers.protocol.json_types import JsonObject
@@ -47,6 +49,7 @@ class ResponseHead(Struct, frozen=True):
     background: bool = False
     stored: bool = True
     wants_encrypted_content: bool = False  # thinking is also sent as encrypted_content
+    tool_names: ToolNames = SAME_NAMES
 
     @property
     def wants_summary(self) -> bool:
@@ -70,11 +73,17 @@ class ResponseOutcome(Struct, frozen=True):
 
 
 def build_response_head(
-    body: JsonObject, turn_hex: str, created_at: int, *, stored: bool
+    body: JsonObject,
+    turn_hex: str,
+    created_at: int,
+    *,
+    stored: bool,
+    tool_names: ToolNames = SAME_NAMES,
 ) -> ResponseHead:
     """Return the head of an accepted request.
 
-    `body` is the result of `read_response_body`, `turn_hex` the request's 32 hex digits.
+    `body` is the result of `read_response_body`, `turn_hex` the request's 32 hex digits. The calls
+    of the answer mean tools of `tool_names`.
     """
     include_values = body.get("include") or ()
     return ResponseHead(
@@ -87,6 +96,7 @@ def build_response_head(
         background=bool(body.get("background")),
         stored=stored,
         wants_encrypted_content=not stored and encrypted_reasoning.INCLUDE_VALUE in include_values,
+        tool_names=tool_names,
     )
 
 

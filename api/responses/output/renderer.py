@@ -31,7 +31,7 @@ class EventRenderer:
     ) -> None:
         self._trace = trace
         self._adds_batches = answer is None
-        self._answer = answer or CollectedAnswer(head.id)
+        self._answer = answer or CollectedAnswer(head.id, head.tool_names)
         self._events = ResponseEvents(head, self._answer)
 
     def render_batch(self, batch: list[Chunk]) -> bytes:

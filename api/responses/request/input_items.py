@@ -1,20 +1,22 @@
 """The items of a response's `input`, and references to stored items.
 
-Accepted are messages, function calls and their outputs, reasoning, and references. Messages and
-references may leave their type out. Items of hosted tools are refused, because no upstream here
-could continue with them. Source: OpenAI's API reference, "Create a response", `input`.
+Accepted are all types that OpenAI documents, and those that its own clients send. Messages and
+references may leave their type out. The model gets messages, calls and their outputs, and
+reasoning. Items of tools that OpenAI runs are passed over, because no upstream here could continue
+with them, and a client cannot take them out of its history. Source: OpenAI's API reference,
+"Create a response", `input`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from api.schemas.item_inputs import check_item
+from conversations.messages.items import CALL_KINDS, OUTPUT_TYPES
 from providers.exceptions import InvalidRequest, UnknownUrl
 from providers.protocol.json_types import JsonObject
 
 Item = JsonObject
-ACCEPTED_ITEM_TYPES = ("message", "function_call", "function_call_output", "reasoning")
-LONGEST_ID_CHARS = 200
+LONGEST_ID_CHARS = 200  # of the id of a stored item, which is ours
 
 
 def check_input_items(items: list[Item]) -> None:
@@ -23,12 +25,8 @@ def check_input_items(items: list[Item]) -> None:
         path = f"input[{position}]"
         if is_item_reference(item):
             check_item_reference(item, path)
-            continue
-        item_type = item.get("type", "message")
-        if isinstance(item_type, str) and item_type not in ACCEPTED_ITEM_TYPES:
-            message = f"Items of the type {item_type[:64]!r} are not supported here."
-            raise InvalidRequest(message, param=path, code="unsupported_parameter")
-        check_item(item, path)
+        else:
+            check_item(item, path)
 
 
 def check_item_reference(item: Item, path: str) -> None:
@@ -41,6 +39,35 @@ def is_item_reference(item: Item) -> bool:
     if item.get("type") is None:
         return "role" not in item and "id" in item
     return bool(item["type"] == "item_reference")
+
+
+def drop_hosted_outputs(body: Mapping[str, Any]) -> JsonObject:
+    """Return the body without the outputs of calls that are passed over.
+
+    Clients answer some calls of hosted tools with the output of a function.
+    """
+    items = body.get("input")
+    if not isinstance(items, list):
+        return dict(body)
+    hosted_ids = find_call_ids(item for item in items if item.get("type") not in CALL_KINDS)
+    hosted_ids -= find_call_ids(item for item in items if item.get("type") in CALL_KINDS)
+    if not hosted_ids:
+        return dict(body)
+    kept_items = [
+        item
+        for item in items
+        if item.get("type") not in OUTPUT_TYPES or item.get("call_id") not in hosted_ids
+    ]
+    return {**body, "input": kept_items}
+
+
+def find_call_ids(items: Iterable[Item]) -> set[str]:
+    """Return the ids of the calls among the items; outputs have no call of their own."""
+    return {
+        item["call_id"]
+        for item in items
+        if isinstance(item.get("call_id"), str) and str(item.get("type")).endswith("_call")
+    }
 
 
 def find_item_references(body: Mapping[str, Any]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The body of /v1/responses, as a validated dict that keeps every field the caller sent.
 
-Unknown fields go to the upstream, as in a chat body. Fields that OpenAI names differently here, or
-that no chat upstream can serve, are refused with their name in `param`. Source: OpenAI's API
+Fields that OpenAI names differently here, or that no chat upstream can serve, are refused with
+their name in `param`. `to_chat.py` says which others go to the upstream. Source: OpenAI's API
 reference, "Create a response".
 """
 
@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from django.conf import settings
 from msgspec import UNSET, Meta, Struct
 
-from api.responses.request import input_items, tools
+from api.responses.request import input_items, tool_choice
 from api.schemas.chat_request_body import Name, StreamOptions, Tokens
-from api.schemas.item_inputs import validate_metadata
+from api.schemas.item_inputs import check_item, validate_metadata
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
 from conversations.strategies.multipath.multipath_options import CandidateCount
 from providers.exceptions import InvalidRequest
@@ -46,10 +46,13 @@ IncludeValue = Literal[
 ]
 
 
+SummaryKind = Literal["auto", "concise", "detailed", "none"]
+
+
 class ReasoningOptions(Struct):
     effort: str | Maybe = UNSET
-    summary: Literal["auto", "concise", "detailed"] | Maybe = UNSET
-    generate_summary: Literal["auto", "concise", "detailed"] | Maybe = UNSET  # its older name
+    summary: SummaryKind | Maybe = UNSET
+    generate_summary: SummaryKind | Maybe = UNSET  # its older name
 
 
 class TextFormat(Struct):
@@ -71,7 +74,7 @@ class ResponseBody(Struct, kw_only=True):
     conversation: str | JsonObject | Maybe = UNSET
     include: list[IncludeValue] | Maybe = UNSET
     input: str | list[JsonObject] | Maybe = UNSET
-    instructions: str | Maybe = UNSET
+    instructions: str | list[JsonObject] | Maybe = UNSET
     max_output_tokens: Tokens | Maybe = UNSET
     max_tool_calls: Annotated[int, Meta(ge=1)] | Maybe = UNSET
     metadata: JsonObject | Maybe = UNSET
@@ -110,16 +113,24 @@ def read_response_body(raw: bytes, shape: type[ResponseBody] = ResponseBody) -> 
     Raises InvalidJson or InvalidRequest, with `param` when one field is at fault.
     """
     body = parse_json_body(raw, shape)
+    check_response_fields(body)
+    return body
+
+
+def check_response_fields(body: JsonObject) -> None:
+    """Raise InvalidRequest where a body breaks a rule that its types cannot express."""
     refuse_long_list(body, "input", settings.MESSAGES_LIMIT)
     refuse_long_list(body, "tools", settings.TOOLS_LIMIT)
     refuse_unsupported_fields(body)
     check_state_fields(body)
     validate_metadata(body.get("metadata"))
     check_text_format(body)
-    tools.check_tools(body)
     if isinstance(body.get("input"), list):
         input_items.check_input_items(body["input"])
-    return body
+    if isinstance(body.get("instructions"), list):
+        for position, item in enumerate(body["instructions"]):
+            check_item(item, f"instructions[{position}]")
+    tool_choice.check_tools(body)
 
 
 def find_conversation_id(body: JsonObject) -> str:

@@ -1,166 +1,122 @@
-"""The tools of a response in the form of a chat completion.
+"""The fields of a chat body for the tools of a response.
 
-Functions are flat here and nested there; web search is a tool here and a field there
-(`web_search_options`). Every other tool is run by OpenAI itself, or has a grammar, and is refused
-with a clear message. Source: OpenAI's API reference, "Create a response", `tools` and
-`tool_choice`.
+Functions are flat here and nested there. A custom tool becomes a function with one text argument,
+`input`. Web search is a tool here and a field there (`web_search_options`). Agents offer a search
+with every request, so an offer alone is no wish to search: the model's row, its alias or
+`tool_choice` has to ask for it. Source: OpenAI's API reference, "Create a response", `tools`.
 """
 
-from typing import Literal
+from collections.abc import Sequence
 
-import msgspec
-from msgspec import UNSET, Struct
-
-from api.schemas.chat_request_body import FunctionName
-from api.schemas.item_inputs import prefix_error_path
-from api.schemas.json_body import Maybe, invalid_value_error, missing_parameter_error
-from providers.exceptions import InvalidRequest
+from api.responses.request.offered_tools import OfferedTool, Tool, list_offered_tools
+from api.responses.request.tool_choice import (
+    find_chosen_search,
+    has_domain_filters,
+    is_chosen_tool,
+    read_choice_mode,
+    select_allowed_tools,
+)
+from api.schemas.chat_normalizer import nest_format
+from conversations.messages.tool_names import ToolNames
 from providers.protocol.json_types import JsonObject
 
-Tool = JsonObject
-WEB_SEARCH_TYPES = frozenset(
-    ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
-)  # fmt: skip
-CHOICE_MODES = ("none", "auto", "required")
+FUNCTION_FIELDS = ("description", "parameters", "strict")
 LOCATION_FIELDS = ("city", "country", "region", "timezone")
+INPUT_HINT = "Call it with one argument, `input`: the text exactly as the tool takes it."
+INPUT_PARAMETERS = {
+    "type": "object",
+    "properties": {"input": {"type": "string", "description": "The whole input of the tool."}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
 
 
-class FunctionTool(Struct):
-    name: FunctionName
-    description: str | Maybe = UNSET
-    parameters: JsonObject | Maybe = UNSET
-    strict: bool | Maybe = UNSET
-
-
-class SearchTool(Struct):
-    search_context_size: str | Maybe = UNSET
-    user_location: JsonObject | Maybe = UNSET
-    filters: JsonObject | Maybe = UNSET
-
-
-class AllowedToolsChoice(Struct):
-    mode: Literal["auto", "required"]
-    tools: list[JsonObject]
-
-
-def check_tools(body: JsonObject) -> None:
-    """Raise InvalidRequest when a tool, or the choice among them, is wrong or cannot be served."""
-    tools = body.get("tools") or []
-    for position, tool in enumerate(tools):
-        check_tool(tool, f"tools[{position}]")
-    choice = body.get("tool_choice")
-    if isinstance(choice, str) and choice not in CHOICE_MODES:
-        raise InvalidRequest(
-            "tool_choice is none, auto, required, or names a tool.", param="tool_choice"
-        )
-    if choice not in (None, "none", "auto") and not tools:
-        raise InvalidRequest(
-            "tool_choice is only allowed when tools are given.", param="tool_choice"
-        )
-    if isinstance(choice, dict):
-        check_tool_choice(choice, tools)
-
-
-def check_tool(tool: Tool, field_path: str) -> None:
-    tool_type = find_served_type(tool, field_path)
-    try:
-        msgspec.convert(tool, FunctionTool if tool_type == "function" else SearchTool)
-    except msgspec.ValidationError as error:
-        raise invalid_value_error(prefix_error_path(str(error), field_path)) from None
-    if tool_type in WEB_SEARCH_TYPES and any((tool.get("filters") or {}).values()):
-        message = "A search cannot be limited to some domains here."
-        raise InvalidRequest(message, param=f"{field_path}.filters", code="unsupported_parameter")
-
-
-def find_served_type(tool: Tool, field_path: str) -> str:
-    """Return the type of a tool that can be served.
-
-    Raises InvalidRequest for any other.
-    """
-    tool_type = tool.get("type")
-    if tool_type is None:
-        raise missing_parameter_error(f"{field_path}.type")
-    if isinstance(tool_type, str) and (tool_type == "function" or tool_type in WEB_SEARCH_TYPES):
-        return tool_type
-    message = (
-        f"Tools of the type {tool_type!r} are not supported here: "
-        "only functions and web search are."
-    )
-    raise InvalidRequest(message, param=field_path, code="unsupported_parameter")
-
-
-def check_tool_choice(choice: JsonObject, tools: list[Tool]) -> None:
-    if choice.get("type") != "allowed_tools":
-        check_named_tool(choice, tools, "tool_choice")
-        return
-    try:
-        msgspec.convert(choice, AllowedToolsChoice)
-    except msgspec.ValidationError as error:
-        raise invalid_value_error(prefix_error_path(str(error), "tool_choice")) from None
-    for position, named in enumerate(choice["tools"]):
-        check_named_tool(named, tools, f"tool_choice.tools[{position}]")
-
-
-def check_named_tool(named_tool: JsonObject, tools: list[Tool], field_path: str) -> None:
-    name = named_tool.get("name")
-    if find_served_type(named_tool, field_path) == "function":
-        if any(tool["type"] == "function" and tool["name"] == name for tool in tools):
-            return
-        message = f"tool_choice names {name!r}, which is not among the tools."
-        raise InvalidRequest(message, param=field_path)
-    if not any(tool["type"] in WEB_SEARCH_TYPES for tool in tools):
-        raise InvalidRequest(
-            "tool_choice names a web search, which is not among the tools.", param=field_path
-        )
-
-
-def build_tool_fields(body: JsonObject) -> JsonObject:
+def build_tool_fields(
+    body: JsonObject, tool_names: ToolNames, *, searches: bool = False
+) -> JsonObject:
     """Return the fields of a chat body for the tools of the validated `body`.
 
-    When only some tools are allowed, the others are not sent: that works at every upstream. A
-    search cannot be forced: upstreams that offer it leave the decision to the model.
+    When only some tools are allowed, the others are not sent: that works at every upstream.
+    `searches` is true when the model's row or alias has web search switched on.
     """
-    tools = body.get("tools") or []
     choice = body.get("tool_choice")
-    if isinstance(choice, dict) and choice["type"] == "allowed_tools":
-        tools = [
-            tool for tool in tools if any(is_chosen_tool(tool, named) for named in choice["tools"])
-        ]
-        choice = choice["mode"]
-    chat_tools = [build_chat_tool(tool) for tool in tools if tool["type"] == "function"]
-    search_tools = [tool for tool in tools if tool["type"] in WEB_SEARCH_TYPES]
+    offered_tools = select_allowed_tools(choice, list_offered_tools(body))
+    search = find_wanted_search(choice, offered_tools, searches=searches)
+    choice = read_choice_mode(choice)
+    called_tools = [offered for offered in offered_tools if not offered.is_search]
     fields: JsonObject = {}
-    if chat_tools:
-        fields["tools"] = chat_tools
-        fields["tool_choice"] = build_chat_tool_choice(choice)
+    if called_tools:
+        fields["tools"] = [build_chat_tool(offered, tool_names) for offered in called_tools]
+        fields["tool_choice"] = build_chat_tool_choice(choice, called_tools, tool_names)
         fields["parallel_tool_calls"] = body.get("parallel_tool_calls")
-    if search_tools and choice != "none":
-        fields["web_search_options"] = build_search_options(search_tools[0])
+    if search is not None:
+        fields["web_search_options"] = build_search_options(search.tool)
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def build_chat_tool_choice(choice: str | JsonObject | None) -> str | JsonObject | None:
+def find_wanted_search(
+    choice: str | JsonObject | None, offered_tools: list[OfferedTool], *, searches: bool
+) -> OfferedTool | None:
+    """Return the search that the upstream is asked for, or None."""
+    chosen_search = find_chosen_search(choice, offered_tools)
+    if chosen_search is not None or not searches or choice == "none":
+        return chosen_search
+    return next((offered for offered in offered_tools if may_be_searched(offered)), None)
+
+
+def may_be_searched(offered: OfferedTool) -> bool:
+    """Return whether an offered search may run as it is meant: in the whole web, and live."""
+    is_live = offered.is_search and offered.tool.get("external_web_access") is not False
+    return is_live and not has_domain_filters(offered.tool)
+
+
+def build_chat_tool_choice(
+    choice: str | JsonObject | None, called_tools: Sequence[OfferedTool], tool_names: ToolNames
+) -> str | JsonObject | None:
     """Return the choice in the form of a chat completion; None for a forced search."""
     if not isinstance(choice, dict):
         return choice
-    if "name" not in choice:
+    chosen_tools = [offered for offered in called_tools if is_chosen_tool(offered, choice)]
+    if not chosen_tools:
         return None
-    return {"type": "function", "function": {"name": choice["name"]}}
+    tool = chosen_tools[0].called_tool
+    kind = tool.kind if tool_names.keeps_custom_calls else "function"
+    return {"type": kind, kind: {"name": tool_names.find_chat_name(tool)}}
 
 
-def is_chosen_tool(tool: Tool, named_tool: JsonObject) -> bool:
-    """Return whether a choice means this tool."""
-    if tool["type"] == "function":
-        return bool(named_tool["type"] == "function" and named_tool.get("name") == tool["name"])
-    return named_tool["type"] in WEB_SEARCH_TYPES
+def build_chat_tool(offered: OfferedTool, tool_names: ToolNames) -> Tool:
+    """Return the tool in the form of a chat completion."""
+    tool = offered.tool
+    name = tool_names.find_chat_name(offered.called_tool)
+    if tool["type"] == "custom":
+        if tool_names.keeps_custom_calls:
+            return {"type": "custom", "custom": {"name": name, **build_custom_fields(tool)}}
+        description = describe_custom_tool(tool)
+        fields = {"name": name, "description": description, "parameters": INPUT_PARAMETERS}
+        return {"type": "function", "function": fields}
+    fields = {field: tool[field] for field in FUNCTION_FIELDS if tool.get(field) is not None}
+    return {"type": "function", "function": {"name": name, **fields}}
 
 
-def build_chat_tool(tool: Tool) -> Tool:
-    fields = ("name", "description", "parameters", "strict")
-    return {
-        "type": "function",
-        "function": {name: tool[name] for name in fields if tool.get(name) is not None},
-    }
+def describe_custom_tool(tool: Tool) -> str:
+    """Return the description of a custom tool as a function, with the grammar of its input."""
+    input_format = tool.get("format") or {}
+    sentences = [tool.get("description") or "", INPUT_HINT]
+    if input_format.get("definition"):
+        syntax = input_format.get("syntax") or "this"
+        sentences.append(f"The text matches this grammar ({syntax}):")
+        sentences.append(input_format["definition"])
+    return "\n\n".join(filter(None, sentences))
+
+
+def build_custom_fields(tool: Tool) -> JsonObject:
+    """Return description and format of a custom tool as a chat completion has them."""
+    fields = {}
+    if tool.get("description") is not None:
+        fields["description"] = tool["description"]
+    if tool.get("format"):
+        fields["format"] = nest_format(tool["format"])
+    return fields
 
 
 def build_search_options(tool: Tool) -> JsonObject:

@@ -20,10 +20,12 @@ from providers.protocol.usage_meter import MeteredCall, UsageMeter
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and nobody minds. "
 CHINESE = "\u5929\u5730\u7384\u9ec4\u5b87\u5b99\u6d2a\u8352\uff0c"
+ALPHABET = b"abcdefghijklmnopqrstuvwxyz"
+LETTER_OF_BYTE = bytes(ALPHABET[byte % len(ALPHABET)] for byte in range(256))
 
 
 def letters(size: int, seed: int = 1) -> str:
-    return "".join(random.Random(seed).choices("abcdefghijklmnopqrstuvwxyz", k=size))
+    return random.Random(seed).randbytes(size).translate(LETTER_OF_BYTE).decode()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from providers.management.command_helpers import (
     find_provider,
 )
 from providers.models import ModelAlias
+from providers.seed_presets import create_kind_aliases
 
 COLUMN_BY_OPTION = {
     "capability": "capabilities",
@@ -74,9 +75,8 @@ class Command(GatewayCommand):
         dry_run: bool,
         **options: Any,
     ) -> None:
-        row = find_or_make_model(find_provider(provider), public)
+        row = find_or_make_model(find_provider(provider), public, options["upstream"] or "")
         is_new = row.pk is None
-        row.upstream_name = options["upstream"] or row.upstream_name or public
         for option, column in COLUMN_BY_OPTION.items():
             if options[option] is not None:
                 setattr(row, column, options[option])
@@ -86,6 +86,8 @@ class Command(GatewayCommand):
                 row.save()
                 for name in alias:
                     save_alias(name, public)
+                if is_new:
+                    create_kind_aliases(row)
                 transaction.set_rollback(dry_run)
         except ValidationError as error:
             raise CommandError(describe_validation_error(error)) from None

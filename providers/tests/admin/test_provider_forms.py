@@ -49,6 +49,10 @@ def test_a_provider_is_added(admin_client: Client) -> None:
         ({"kind": "telepathy"}, "Select a valid choice"),
         ({"headers": '{"Authorization": "Bearer x"}'}, "not a header that may be set"),
         ({"name": "No Spaces"}, "Lower-case letters"),
+        ({"dialect": "klingon"}, "Select a valid choice"),
+        ({"dialect_changes": '{"limit": "max_tokens"}'}, "is unknown; there are: limit_field"),
+        ({"dialect_changes": '{"knows_developer": "yes"}'}, "Expected `bool`, got `str`"),
+        ({"dialect_changes": '["seed"]'}, "Give an object"),
     ],
 )
 def test_a_provider_that_cannot_be_is_refused_with_a_reason(
@@ -58,6 +62,14 @@ def test_a_provider_that_cannot_be_is_refused_with_a_reason(
     assert answer.status_code == 200
     assert text in answer.content.decode()
     assert not Provider.objects.exists()
+
+
+def test_a_dialect_is_chosen_and_changed(admin_client: Client) -> None:
+    values = {"dialect": "mistral", "dialect_changes": '{"refused_fields": ["seed"]}'}
+    answer = admin_client.post(reverse(f"admin:{PROVIDERS}_add"), make_form(**values))
+    assert answer.status_code == 302, answer.content.decode()
+    row = Provider.objects.get()
+    assert (row.dialect, row.dialect_changes) == ("mistral", {"refused_fields": ["seed"]})
 
 
 def test_the_mode_is_one_that_the_adapter_has(admin_client: Client, provider: Provider) -> None:

@@ -51,6 +51,21 @@ def test_messages_that_need_no_change_are_sent_as_the_same_objects() -> None:
     assert body["tools"] is TOOLS
 
 
+EXTRA_CALL = CALL | {"extra_content": {"google": {"thought_signature": "s"}}}
+
+
+def test_what_another_upstream_added_to_a_call_does_not_reach_a_strict_one() -> None:
+    message = answer(tool_calls=[EXTRA_CALL, CALL | {"provider_specific_fields": {}}])
+    sent = rewrite_answer(Dialect(takes_call_extras=False), message)
+    assert sent == answer(tool_calls=[CALL, CALL])
+    assert message["tool_calls"][0] is EXTRA_CALL
+
+
+def test_an_upstream_gets_back_what_it_added_to_a_call() -> None:
+    message = answer(tool_calls=[EXTRA_CALL])
+    assert rewrite_answer(Dialect(), message) is message
+
+
 # --- fields of the body ---------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("limit_field", "given", "sent"),
@@ -71,11 +86,6 @@ def test_the_limit_has_the_name_that_the_upstream_knows(
     assert {name: body[name] for name in body if name.startswith("max_")} == sent
 
 
-def test_empty_lists_mean_nothing_and_are_not_sent() -> None:
-    body = rewrite(Dialect(), [USER, answer(tool_calls=[])], tools=[], functions=[], stop=[])
-    assert body == {"model": "m", "messages": [USER, answer()]}
-
-
 def test_refused_fields_are_left_out_and_named() -> None:
     asked = {"model": "m", "messages": [USER], "store": True, "seed": 1, "max_tokens": 4}
     dialect = Dialect(refused_fields=frozenset({"store"}), limit_field="max_completion_tokens")
@@ -86,7 +96,7 @@ def test_refused_fields_are_left_out_and_named() -> None:
 
 
 def test_what_says_nothing_is_not_named_as_left_out() -> None:
-    asked = {"messages": [USER], "stop": [], "user": None, "stream_options": {}}
+    asked = {"messages": [USER], "user": None, "stream_options": {}}
     assert find_omitted_fields(asked, {"messages": [USER]}) == []
 
 

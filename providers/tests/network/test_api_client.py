@@ -155,7 +155,7 @@ async def test_the_whole_call_has_a_limit_however_much_comes(api, upstream):
 
     upstream.queue_scripts(drip)
     with pytest.raises(UpstreamTimeout, match="in time"):
-        await api.fetch_answer(make_call(upstream.url, total_seconds=0.2))
+        await api.fetch_answer(make_call(upstream.url, total_seconds=1))
     await upstream.last_exchange.wait_until_left()
 
 

@@ -17,7 +17,7 @@ from proxysite import command_line
 from proxysite.configuration import locations
 from proxysite.configuration.setting_values import DEFAULT
 from proxysite.first_run import markers
-from proxysite.first_run.bootstrap import FirstRun
+from proxysite.first_run.bootstrap import FirstRun, PreparedDatabase
 from proxysite.home import tighten_mode
 from proxysite.server import host_names
 
@@ -77,15 +77,15 @@ class Command(GatewayCommand):
         raise_file_limit()
         lock = prepare_home()
         listener = open_listener(host, port)
-        first_run = self.prepare_database()
+        prepared = self.prepare_database()
         port = listener.getsockname()[1]
         write_marker(lock, host, port)
-        self.stdout.write(describe_start(first_run, host, port))
+        self.stdout.write(describe_start(prepared, host, port))
         self.stdout.flush()
         run_server.serve_listener(listener, workers)
 
-    def prepare_database(self) -> FirstRun | None:
-        """Bring the database up to date, and return the secrets of a first run.
+    def prepare_database(self) -> PreparedDatabase:
+        """Bring the database up to date; return the secrets of a first run, and what was imported.
 
         Raises CommandError with one line when the home or the database cannot be used.
         """
@@ -95,7 +95,7 @@ class Command(GatewayCommand):
         try:
             journal.require_journal_writable(settings.HOME.root / "journal")
             command_line.refuse_unfinished_copy(connection.introspection.table_names())
-            first_run = bootstrap.prepare_database()
+            prepared = bootstrap.prepare_database()
             self.check(databases=["default"])
         except OSError as error:
             raise CommandError(
@@ -105,7 +105,7 @@ class Command(GatewayCommand):
             raise CommandError(
                 f"No usable database: {str(error).splitlines()[0]}. See DATABASE_URL."
             ) from None
-        return first_run
+        return prepared
 
 
 def prepare_home() -> TextIO:
@@ -186,15 +186,18 @@ def open_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def describe_start(first_run: FirstRun | None, host: str, port: int) -> str:
+def describe_start(prepared: PreparedDatabase, host: str, port: int) -> str:
     """Return the text that a start prints.
 
-    It has the first secrets (once), the address, and a hint when host names are not allowed yet.
+    It has the first secrets (once), what was imported, the address, and a hint when host names are
+    not allowed yet.
     """
     address = f"http://{REACHABLE_HOSTS.get(host, format_host(host))}:{port}"
     lines = []
-    if first_run is not None:
-        lines.append(describe_first_run(first_run, address))
+    if prepared.first_run is not None:
+        lines.append(describe_first_run(prepared.first_run, address))
+    if prepared.import_lines:
+        lines += [*(f"  {line}" for line in prepared.import_lines), ""]
     listens = ""
     if host in REACHABLE_HOSTS:
         listens = f" listens on {format_host(host)}:{port} (all addresses) and"
@@ -228,6 +231,4 @@ def describe_first_run(first_run: FirstRun, address: str) -> str:
         f"  {curl}",
         "",
     ]
-    if first_run.import_lines:
-        lines += [*(f"  {line}" for line in first_run.import_lines), ""]
     return "\n".join(lines)

@@ -19,7 +19,7 @@ def run_settings(
     """Return the settings of a process with these variables and no others of ours."""
     for name in settings.DECLARED:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(env_file.environ.Env, "read_env", lambda file: None)
+    monkeypatch.setattr(env_file, "read_env_file", lambda file: {})
     for name, value in {
         "PROXYSITE_HOME": str(tmp_path / "home"),
         "MARKER_FILE": "none",

@@ -138,7 +138,7 @@ def test_every_variable_of_the_page_is_known() -> None:
     )
     source = "".join(
         (settings.BASE_DIR / "proxysite" / name).read_text()
-        for name in ("settings.py", "first_run/env_aliases.py")
+        for name in ("settings.py", "configuration/env_aliases.py")
     )
     assert {name for name in names if f'"{name}"' not in source} == set()
     assert not os.environ.get("VALID_API_KEY")

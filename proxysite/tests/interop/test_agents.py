@@ -156,7 +156,7 @@ async def test_an_agent_as_a_tool_of_another(sdk, house_upstream):
     assert said(house_upstream, 1) == [("system", "Translate."), ("user", "Good morning")]
 
 
-async def test_a_search_that_the_upstream_does_and_its_sources(sdk, house_upstream):
+async def test_a_search_is_only_offered_and_sources_are_told(sdk, house_upstream):
     cited = {"type": "url_citation", "url_citation": {"url": "https://a.example/", "title": "A"}}
     house_upstream.queue_scripts(
         send_reply(speech.chat_completion("Rain.", message={"annotations": [cited]}))
@@ -164,7 +164,7 @@ async def test_a_search_that_the_upstream_does_and_its_sources(sdk, house_upstre
     (source,) = await sdk("search")
     assert (source["url"], source["title"]) == ("https://a.example/", "A")
     asked = house_upstream.last_exchange.request.json
-    assert asked["web_search_options"] == {"search_context_size": "low"}
+    assert "web_search_options" not in asked
     assert [tool["function"]["name"] for tool in asked["tools"]] == ["weather"]
 
 

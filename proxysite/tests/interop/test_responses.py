@@ -196,11 +196,14 @@ async def test_a_background_response_is_cancelled(node, house_upstream):
             "previous_response_id",
         ),
         (
-            {"tools": [{"type": "image_generation"}]},
+            {
+                "tools": [{"type": "image_generation"}],
+                "tool_choice": {"type": "image_generation"},
+            },
             "BadRequestError",
             400,
             "unsupported_parameter",
-            "tools[0]",
+            "tool_choice",
         ),
         ({"temperature": 9}, "BadRequestError", 400, "invalid_value", "temperature"),
     ],

@@ -10,7 +10,8 @@ from providers import registry, vault
 from providers.models import Provider
 from providers.tests.command_runner import run
 from tokens.imports import token_import
-from tokens.imports.credential_kinds import Login, parse_login, recognize_credential
+from tokens.imports.credential_kinds import recognize_credential
+from tokens.imports.line_parsing import Login, parse_login
 from tokens.models import Kind, UpstreamAccount, UpstreamToken
 from tokens.renewal.unsaved_secrets import OpenedSecrets
 from tokens.tests.site import Renewing

@@ -7,7 +7,7 @@ import pytest
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
 from tokens.imports import account_import
-from tokens.imports.credential_kinds import Login
+from tokens.imports.line_parsing import Login
 from tokens.models import UpstreamToken
 from tokens.tests.renewal.renewal_cast import SOON, refresh_row
 from tokens.tests.site import open_site

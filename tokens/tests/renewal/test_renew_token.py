@@ -10,7 +10,7 @@ from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, wait_until_true
 from proxysite.testing.upstream import CUT, Gate, send_pieces, send_refusal
 from tokens.imports import account_import
-from tokens.imports.credential_kinds import Login
+from tokens.imports.line_parsing import Login
 from tokens.models import Transition, UpstreamAccount, UpstreamToken
 from tokens.renewal import unsaved_secrets
 from tokens.tests.renewal.renewal_cast import PAST, asked, change, refresh_row, secrets

@@ -102,14 +102,6 @@ async def test_brought_tokens_reach_that_providers_models_only(gateway, upstream
 
 
 @on
-async def test_a_conversation_needs_a_key_and_the_refusal_says_so(gateway, upstream, alice):
-    answer = await gateway.request_chat("sk-mistyped", conversation_id="c")
-    assert (answer.status, answer.error["code"]) == (403, "storage_disabled")
-    assert answer.error["message"].startswith("This is no API key of this gateway")
-    assert upstream.requests == []
-
-
-@on
 async def test_what_a_stranger_brings_does_not_stop_the_provider_for_others(
     gateway, upstream, alice
 ):

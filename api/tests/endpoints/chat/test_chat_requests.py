@@ -32,7 +32,7 @@ async def test_the_upstream_is_asked_with_its_own_model_and_token_and_nothing_of
 async def test_every_other_field_reaches_the_upstream_as_it_is(gateway, upstream, alice):
     sent = {
         "messages": [
-            {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]},
+            {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
             {"role": "user", "content": "Grüß Gott 🙂 \u2028", "name": "ann", "x_vendor": [1]},
         ],
         "temperature": 0.5,

@@ -6,7 +6,7 @@ from api.tests.endpoints.chat_messages import (
     get_sent_messages,
     user_message,
 )
-from api.tests.endpoints.conversations.turns import list_items, list_turns, send_turn
+from api.tests.endpoints.conversations.turns import REMEMBER, list_items, list_turns, send_turn
 from conversations.models import Conversation
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import speech, wait_until_true
@@ -104,19 +104,29 @@ async def test_what_a_refused_or_failed_question_changed_is_changed_back(gateway
     name = session.json["session_id"]
     bad = {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-x"}}]}
     assert (
-        await gateway.request_chat(alice.key, messages=[other, bad], session_id=name)
+        await gateway.request_chat(
+            alice.key, messages=[other, bad], session_id=name, headers=REMEMBER
+        )
     ).status == 400
     assert (
         await gateway.send_request("GET", f"/v1/sessions/{name}", alice.key)
     ).status == 200  # it was there before
-    await gateway.request_chat(alice.key, messages=[first, user_message("1")], session_id=name)
+    await gateway.request_chat(
+        alice.key, messages=[first, user_message("1")], session_id=name, headers=REMEMBER
+    )
     assert (
-        await gateway.request_chat(alice.key, messages=[other, bad], session_id=name)
+        await gateway.request_chat(
+            alice.key, messages=[other, bad], session_id=name, headers=REMEMBER
+        )
     ).status == 400
     assert (
-        await gateway.request_chat(alice.key, messages=[other, user_message("3")], session_id=name)
+        await gateway.request_chat(
+            alice.key, messages=[other, user_message("3")], session_id=name, headers=REMEMBER
+        )
     ).status == 400
-    await gateway.request_chat(alice.key, messages=[user_message("4")], session_id=name)
+    await gateway.request_chat(
+        alice.key, messages=[user_message("4")], session_id=name, headers=REMEMBER
+    )
     assert get_sent_messages(upstream) == [
         first,
         user_message("1"),

@@ -207,7 +207,7 @@ async def test_a_conversation_does_not_expire_while_its_turn_runs(gateway, upstr
         send_stream(*speech.content_chunks("One"), gate, *speech.streamed_completion("."), DONE)
     )
     async with gateway.open_stream(
-        alice.key, messages=[user_message("1")], session_id="s"
+        alice.key, messages=[user_message("1")], conversation_id="s"
     ) as reading:
         await reading.read_until("One")
         await run_in_thread(

@@ -6,11 +6,17 @@ from providers.database.database_threads import run_in_thread
 
 CHAT = "/v1/chat/completions"
 
+REMEMBER = {"x-remember-session": "true"}  # `session_id` names a conversation
+
 
 async def send_turn(gateway, person, text, path=CHAT, **more):
     """Ask a question that makes a turn, and wait for the whole answer."""
     return await gateway.send_request(
-        "POST", path, person.key, json={"model": "m", "messages": [user_message(text)], **more}
+        "POST",
+        path,
+        person.key,
+        json={"model": "m", "messages": [user_message(text)], **more},
+        headers=REMEMBER,
     )
 
 

@@ -98,9 +98,9 @@ async def test_what_is_somebody_elses_is_not_there(client, stranger, upstream):
         ({"model": "m"}, openai.BadRequestError, "input"),
         ({"input": 7}, openai.BadRequestError, "input"),
         (
-            {"input": "Hi", "tools": [{"type": "image_generation"}]},
+            {"input": "Hi", "tools": [{"type": "function"}]},
             openai.BadRequestError,
-            "tools[0]",
+            "tools[0].name",
         ),
     ],
     ids=["model", "nothing", "type", "tool"],

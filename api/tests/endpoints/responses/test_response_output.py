@@ -110,7 +110,7 @@ async def test_thinking_that_is_not_stored_can_be_brought_back_sealed(client, up
 
 
 async def test_a_result_that_comes_behind_a_new_question_is_told_behind_its_call(client, upstream):
-    """The Vercel AI SDK sends its question once more with the result."""
+    """The Vercel AI SDK sends its question once more with the result; it is said once (F15)."""
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     upstream.queue_scripts(
         send_reply(
@@ -128,7 +128,7 @@ async def test_a_result_that_comes_behind_a_new_question_is_told_behind_its_call
     }
     await client.responses.create(input=[{"role": "user", "content": "Weather?"}, result], **more)
     roles = [message["role"] for message in get_sent_messages(upstream)]
-    assert roles == ["user", "assistant", "tool", "user"]
+    assert roles == ["user", "assistant", "tool"]
 
 
 async def test_the_form_of_the_text_is_asked_for(client, upstream):

@@ -125,7 +125,7 @@ def test_items_become_messages_with_their_calls_and_outputs() -> None:
             {"service_tier": "flex", "prompt_cache_key": "k"},
         ),
         ({"stream": True, "stream_options": {"include_obfuscation": False}}, {"stream": True}),
-        ({"seed": 5, "vendor": {"a": 1}}, {"seed": 5, "vendor": {"a": 1}}),
+        ({"seed": 5, "vendor": {"a": 1}}, {"seed": 5}),
         ({"metadata": {"a": "b"}, "store": True, "truncation": "auto", "max_tool_calls": 2}, {}),
         ({"conversation": "conv_1", "background": True}, {}),
         ({"previous_response_id": "resp_1"}, {}),

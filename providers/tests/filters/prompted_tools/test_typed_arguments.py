@@ -64,7 +64,8 @@ def test_text_becomes_the_value_that_the_schema_means(name: str, text: str, valu
 @pytest.mark.parametrize(
     "template",
     [
-        "<tool_call>\n<function=f>\n<parameter=text>\n{value}\n</parameter>\n</function>\n</tool_call>",
+        "<tool_call>\n<function=f>\n<parameter=text>\n{value}\n</parameter>\n</function>"
+        "\n</tool_call>",
         "<tool_call>f\n<arg_key>text</arg_key>\n<arg_value>{value}</arg_value>\n</tool_call>",
         '<minimax:tool_call><invoke name="f"><parameter name="text">{value}</parameter>\n</invoke>',
     ],

@@ -191,8 +191,9 @@ async def test_errors_are_of_the_packages_classes(client, house_upstream):
             model="m",
             input="Hi",
             tools=[{"type": "code_interpreter", "container": {"type": "auto"}}],
+            tool_choice={"type": "code_interpreter"},
         )
-    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "tools[0]")
+    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "tool_choice")
     assert house_upstream.requests == []
 
 

@@ -1,6 +1,6 @@
 """`import_profile`: import a configuration file of OpenKimi or O1-API as a virtual model.
 
-Its model, provider and token are created if they do not exist.
+Its model, provider, token and the key of its callers are created if they do not exist.
 """
 
 import os
@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import transaction
 
+from api import shared_keys
 from conversations.profiles import profile_import, profile_reader
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import describe_validation_error
@@ -45,12 +46,11 @@ class Command(GatewayCommand):
         try:
             profile = read_profile_file(Path(file))
             with transaction.atomic():
+                names = {"base": options["base"], "name": options["name"]}
                 lines = profile_import.save_profile_rows(
-                    profile,
-                    base=options["base"],
-                    name=options["name"],
-                    allow_private=options["allow_private"],
+                    profile, **names, allow_private=options["allow_private"]
                 )
+                lines += save_callers_key(profile, profile_import.find_public_id(profile, **names))
                 transaction.set_rollback(dry_run)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from None
@@ -61,6 +61,16 @@ class Command(GatewayCommand):
         if dry_run:
             lines.append("Nothing was written: --dry-run.")
         self.stdout.write("\n".join(lines))
+
+
+def save_callers_key(profile: profile_reader.Profile, public_id: str) -> list[str]:
+    """Write the file's key for callers, with the virtual model as its default; return lines."""
+    if not profile.callers_key:
+        return []
+    line = shared_keys.add_shared_key("api_bearer_token", profile.callers_key, public_id)
+    if shared_keys.find_shared_key_problem(profile.callers_key):
+        line += " Give callers keys of their own: manage.py issue_key USER."
+    return [line] if line else ["api_bearer_token: there already."]
 
 
 def read_profile_file(path: Path) -> profile_reader.Profile:

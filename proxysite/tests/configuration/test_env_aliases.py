@@ -1,6 +1,6 @@
 import pytest
 
-from proxysite.first_run import env_aliases
+from proxysite.configuration import env_aliases
 
 
 def applied(**environ: str) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Outbound proxies: their URLs, tunnels through them, and connections on these."""
