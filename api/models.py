@@ -193,6 +193,10 @@ class UsageRecord(models.Model):
     completion_tokens = models.PositiveIntegerField(default=0)
     reasoning_tokens = models.PositiveIntegerField(default=0)
     cached_tokens = models.PositiveIntegerField(default=0)
+    # the database has the default too: an older process may write rows beside a newer one
+    cache_write_tokens = models.IntegerField(
+        db_default=0, help_text="Prompt tokens that were written to the upstream's cache."
+    )
     estimated = models.BooleanField(default=False)
     queue_ms = models.FloatField(null=True)
     connect_ms = models.FloatField(null=True)

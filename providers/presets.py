@@ -12,35 +12,25 @@ from providers.protocol.json_types import JsonObject
 
 LOCAL_FIELDS: JsonObject = {"needs_token": False, "allow_private": True}
 WEB_FIELDS = {"native_tools": False, "reports_usage": False}
+# Other names of the models of a kind: an ending, and the settings of an alias with that ending.
+THINKING_ALIASES: dict[str, JsonObject] = {"nothink": {"thinking": "hidden"}}
+SEARCH_ALIASES: dict[str, JsonObject] = {
+    "search": {"search": "on"},
+    "nosearch": {"search": "off"},
+}
+ALIASES_BY_KIND = {
+    "k2think_web": THINKING_ALIASES,
+    "kimi_web": SEARCH_ALIASES,
+    "kimi_rest": SEARCH_ALIASES,
+}
 # sources differ on the names of Kimi's scenarios: most clients of the site use these
 KIMI_MODEL: JsonObject = {"capabilities": ["chat", "reasoning"], "search": "on"}
-KIMI_ALIASES = tuple(
-    {"alias": f"{model}-{name}", "public_id": model, "search": search}
-    for model in ("k2", "k1.5")
-    for name, search in (("search", "on"), ("nosearch", "off"))
-)
 K2THINK_MODEL: JsonObject = {
     "public_id": "MBZUAI-IFM/K2-Think-v2",
     "upstream_name": "MBZUAI-IFM/K2-Think-v2",
     "capabilities": ["chat", "reasoning"],
     "thinking_format": "implied",
 }
-# clients of the site also use the first version's id, and -nothink for the answer alone; the site
-# puts thinking inside the text: here it is reasoning_content, and `"reasoning_format": "raw"` asks
-# for the old form
-K2THINK_ALIASES: tuple[JsonObject, ...] = (
-    {
-        "alias": "MBZUAI-IFM/K2-Think-v2-nothink",
-        "public_id": K2THINK_MODEL["public_id"],
-        "thinking": "hidden",
-    },
-    {"alias": "MBZUAI-IFM/K2-Think", "public_id": K2THINK_MODEL["public_id"]},
-    {
-        "alias": "MBZUAI-IFM/K2-Think-nothink",
-        "public_id": K2THINK_MODEL["public_id"],
-        "thinking": "hidden",
-    },
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +57,28 @@ class Preset:
         These are services that anybody can reach, through their official interface.
         """
         return self.is_official and not self.fields.get("allow_private")
+
+
+def make_aliases(
+    settings_by_ending: dict[str, JsonObject], public_id: str, name: str = ""
+) -> list[JsonObject]:
+    """Return the fields of a model's aliases: its name, or another one, with each ending."""
+    return [
+        {"alias": f"{name or public_id}-{ending}", "public_id": public_id, **settings}
+        for ending, settings in settings_by_ending.items()
+    ]
+
+
+# clients of the site also use the first version's id, and -nothink for the answer alone; the site
+# puts thinking inside the text: here it is reasoning_content, and `"reasoning_format": "raw"` asks
+# for the old form
+K2THINK_ID: str = K2THINK_MODEL["public_id"]
+K2THINK_ALIASES: tuple[JsonObject, ...] = (
+    *make_aliases(THINKING_ALIASES, K2THINK_ID),
+    {"alias": "MBZUAI-IFM/K2-Think", "public_id": K2THINK_ID},
+    *make_aliases(THINKING_ALIASES, K2THINK_ID, "MBZUAI-IFM/K2-Think"),
+)
+KIMI_ALIASES = (*make_aliases(SEARCH_ALIASES, "k2"), *make_aliases(SEARCH_ALIASES, "k1.5"))
 
 
 def make_local_preset(label: str, base_url: str, dialect: str) -> Preset:

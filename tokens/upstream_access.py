@@ -1,6 +1,9 @@
 """Ask upstreams outside the gateway, for checks, renewals and lists of models."""
 
+from django.conf import settings
+
 from providers import catalogue, registry, vault
+from providers.choices import Mode
 from providers.models import Provider
 from providers.network.clients import Clients
 from providers.protocol.request import Credential
@@ -14,6 +17,22 @@ def build_maintenance_adapter(provider: Provider, clients: Clients) -> BaseAdapt
     Raises KeyError if there is none of that kind; ProviderDown if the provider is set aside.
     """
     return registry.get_adapter_class(provider.kind)(catalogue.make_upstream(provider), clients)
+
+
+def list_usable_tokens(provider: Provider) -> list[UpstreamToken | None]:
+    """Return the tokens to ask an upstream with, one after another until one is accepted.
+
+    None stands for a call without a token.
+    """
+    is_guest = provider.mode == Mode.GUEST
+    tokens: list[UpstreamToken | None] = []
+    if not is_guest:
+        usable = provider.tokens.all().filter_usable().filter_with_access()
+        tokens += usable[: settings.MAX_ATTEMPTS]
+    may_ask_without_token = is_guest or not provider.needs_token
+    if not tokens and may_ask_without_token:
+        tokens.append(None)
+    return tokens
 
 
 def open_token_credential(token: UpstreamToken) -> Credential:

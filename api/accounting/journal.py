@@ -21,7 +21,8 @@ MOST_DATA_BYTES = SLOT_BYTES - 2  # the first two bytes are the length
 FIRST_SLOTS = 128
 FACT_COUNT = 7  # values of a running request: id, start, key, user, endpoint, model, stream
 Facts = list[Any]  # the values of one request, as JSON
-ENDED_FACT_COUNT = 16  # with how it ended, as `usage_rows.facts_from_row` makes them
+ENDED_FACT_COUNT = 17  # with how it ended, as `usage_rows.facts_from_row` makes them
+FACT_COUNTS = frozenset((FACT_COUNT, 16, ENDED_FACT_COUNT))  # 16: before cache-write tokens
 
 
 class Journal:
@@ -120,7 +121,7 @@ class JournalContents(NamedTuple):
 
 
 def parse_journal(data: bytes) -> JournalContents:
-    """Return the requests in a journal's bytes, each with FACT_COUNT or ENDED_FACT_COUNT values."""
+    """Return the requests in a journal's bytes, each with one of FACT_COUNTS values."""
     entries = []
     unreadable_slots = 0
     for start in range(0, len(data) - 1, SLOT_BYTES):
@@ -143,7 +144,7 @@ def parse_slot(data: bytes, length: int) -> Facts | None:
         facts = orjson.loads(data[:length])
     except orjson.JSONDecodeError:
         return None
-    if isinstance(facts, list) and len(facts) in (FACT_COUNT, ENDED_FACT_COUNT):
+    if isinstance(facts, list) and len(facts) in FACT_COUNTS:
         return facts
     return None
 

@@ -13,9 +13,9 @@ from uuid import UUID
 
 import orjson
 
-from api.accounting.journal import FACT_COUNT, Facts
+from api.accounting.journal import ENDED_FACT_COUNT, FACT_COUNT, Facts
 from api.accounting.spool import Row
-from api.accounting.usage_table import ATTEMPTS_INDEX, COLUMNS
+from api.accounting.usage_table import ATTEMPTS_INDEX, COLUMNS, FIRST_COLUMN_COUNT
 from api.models import Status
 from providers.protocol.trace import Trace
 from providers.protocol.usage_meter import TokenUsage
@@ -28,7 +28,13 @@ ERROR_CODE_INDEX = COLUMNS.index("error_code")
 ESTIMATED_INDEX = COLUMNS.index("estimated")
 TEXT_LENGTHS = {"endpoint": 32, "model": 200, "error_code": 64}
 TIME_COLUMNS = ("queue_ms", "connect_ms", "first_byte_ms", "total_ms")
-COUNT_COLUMNS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
+COUNT_COLUMNS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+)
 
 
 def build_finished_row(trace: Trace, status: Status, http_status: int, error_code: str) -> Row:
@@ -67,6 +73,7 @@ def build_finished_row(trace: Trace, status: Status, http_status: int, error_cod
         connect_ms,
         trace.first_byte_ms,
         (time.perf_counter() - trace.started_seconds) * 1000,
+        usage.cache_write,
     ]
 
 
@@ -78,9 +85,11 @@ def row_from_facts(facts: Facts) -> Row:
     """
     if len(facts) == FACT_COUNT:
         facts = [*facts, Status.INTERRUPTED.value, None, "interrupted", 0, 0, 0, 0, False, None]
+    if len(facts) < ENDED_FACT_COUNT:
+        facts = [*facts, 0]  # tokens written to a cache
     request_id, started_at, key_id, user_id, endpoint, model, stream = facts[:7]
     status, http_status, error_code, prompt, completion, reasoning, cached = facts[7:14]
-    estimated, total_ms = facts[14:]
+    estimated, total_ms, cache_write = facts[14:]
     return [
         request_id,
         started_at,
@@ -104,22 +113,26 @@ def row_from_facts(facts: Facts) -> Row:
         None,
         None,
         total_ms,
+        cache_write,
     ]
 
 
 def facts_from_row(row: Row) -> Facts:
     """Return the values of a finished row that go into the journal; `row_from_facts` reads them."""
     running_facts = [*row[:4], *row[6:9]]
-    return [*running_facts, *row[9:12], *row[13:18], row[-1]]
+    return [*running_facts, *row[9:12], *row[13:18], *row[-2:]]
 
 
 # --- rows that no database accepts ----------------------------------------------------------------
 def repair_row(row: Row) -> tuple[Row, list[str]]:
     """Return the row with every value that its column can hold, and the names of those left out.
 
-    Counts that were left out are zero and marked as estimated. Raises ValueError when the row has
-    no valid request id or time.
+    A row of an earlier release gets the columns that were added since. Counts that were left out
+    are zero and marked as estimated. Raises ValueError when the row has no valid request id or
+    time.
     """
+    if len(row) == FIRST_COLUMN_COUNT:
+        row = [*row, 0]
     if len(row) != len(COLUMNS):
         raise ValueError(f"it has {len(row)} columns, not {len(COLUMNS)}")
     require_identity(row)

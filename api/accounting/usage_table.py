@@ -33,7 +33,10 @@ COLUMNS = (
     "connect_ms",
     "first_byte_ms",
     "total_ms",
+    "cache_write_tokens",
 )
+# rows in files of earlier releases end before the columns that were added since
+FIRST_COLUMN_COUNT = COLUMNS.index("cache_write_tokens")
 STARTED_AT_INDEX = COLUMNS.index("started_at")
 ATTEMPTS_INDEX = COLUMNS.index("attempts")
 COLUMN_NAMES = ", ".join(COLUMNS)

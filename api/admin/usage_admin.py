@@ -104,6 +104,7 @@ class UsageRecordAdmin(BigTableAdmin):
                     "completion_tokens",
                     "reasoning_tokens",
                     "cached_tokens",
+                    "cache_write_tokens",
                     "count_source",
                 )
             },

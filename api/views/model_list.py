@@ -50,7 +50,7 @@ def render_model(model: ChatModel) -> JsonObject:
         "created": int(model.created_at.timestamp()),
         "owned_by": model.provider.name,
         "context_window": model.context_window,
-        "capabilities": model.capabilities,
+        "capabilities": model.known_capabilities,
     }
 
 

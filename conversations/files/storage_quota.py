@@ -89,7 +89,10 @@ def add_bytes_on_commit(user_id: int, size_bytes: int) -> None:
 
 def estimate_items_bytes(entries: Iterable[Entry | Item]) -> int:
     """Estimate the bytes that items take in the database: their object and their text."""
-    return sum(ROW_BYTES + len(entry.text) + json_size(entry.data) for entry in entries)
+    return sum(
+        ROW_BYTES + len(entry.text) + len(entry.hidden_thinking or "") + json_size(entry.data)
+        for entry in entries
+    )
 
 
 def json_size(value: object) -> int:

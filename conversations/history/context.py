@@ -36,6 +36,7 @@ class ItemRow(Struct):
     text: str
     received_digest: str
     data: JsonObject
+    hidden_thinking: str | None = None
 
 
 def read_item_rows(rows: QuerySet[Item]) -> list[ItemRow]:

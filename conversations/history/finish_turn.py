@@ -208,6 +208,7 @@ def make_item_rows(turn: Turn, entries: Sequence[Entry], *, output: bool) -> lis
             text=entry.text,
             received_digest=entry.received_digest,
             data=entry.data,
+            hidden_thinking=entry.hidden_thinking,
         )
         for place, entry in enumerate(entries)
     ]

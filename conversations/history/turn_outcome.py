@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from conversations.history import deduplicate
 from conversations.history.finish_turn import TurnOutcome, TurnStart
 from conversations.messages.answer_builder import CollectedAnswer
-from conversations.messages.items import Entry
+from conversations.messages.items import CALL_TYPES, Entry, replace_unstorable
 from conversations.models import TurnEndpoint, TurnStatus
 from providers.exceptions import GatewayError
 from providers.protocol.request import Resume
@@ -55,6 +55,7 @@ def determine_outcome(turn: OpenTurn, trace: Trace, error: BaseException | None)
         extra_fields |= {"choices": other_choices}
     usage = trace.meter.counted
     entries = answer.make_entries(is_whole=status == TurnStatus.COMPLETED)
+    add_hidden_thinking(entries, trace)
     return TurnOutcome(
         id=turn.id,
         conversation_id=turn.turn_start.conversation_id,
@@ -67,6 +68,20 @@ def determine_outcome(turn: OpenTurn, trace: Trace, error: BaseException | None)
         thinking=trace.strategy_result.thinking,
         chat=find_upstream_chat(trace) if error is None else None,
     )
+
+
+def add_hidden_thinking(entries: Sequence[Entry], trace: Trace) -> None:
+    """Add to the first output the thinking that its upstream wants back and the caller did not get.
+
+    Changes the item in place.
+    """
+    attempt = trace.answering_attempt
+    if attempt is None or not attempt.keeps_thinking or not attempt.hidden_thinking:
+        return
+    for entry in entries:
+        if entry.type in ("message", *CALL_TYPES):
+            entry.hidden_thinking = replace_unstorable("".join(attempt.hidden_thinking))
+            return
 
 
 def determine_status(turn: OpenTurn, error: BaseException | None) -> TurnStatus:

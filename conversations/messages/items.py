@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 
 from conversations.messages.custom_input import write_custom_input
 from conversations.messages.tool_names import CalledTool, ToolNames
+from providers.protocol.dialect import CALL_EXTRA_FIELDS
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
 
@@ -31,9 +32,6 @@ CALL_TYPES = ("function_call", "custom_tool_call", "tool_call")
 OUTPUT_TYPES = ("function_call_output", "custom_tool_call_output")
 CUSTOM_CALL_FIELDS = {"id", "type", "custom"}
 CALL_KINDS = {"function_call": "function", "custom_tool_call": "custom"}
-# fields of a call that its upstream wants back with it: Gemini's signature of its thinking, and how
-# other gateways pass it on
-CALL_EXTRA_FIELDS = ("extra_content", "thought_signature", "provider_specific_fields")
 # thinking as OpenRouter wants it back with the calls that it led to
 DETAILS_FIELD = "reasoning_details"
 ESCAPED_NUL = b"\\u0000"
@@ -47,13 +45,14 @@ class ItemLike(Protocol):
     status: str
     data: JsonObject
     text: str
+    hidden_thinking: str | None
 
 
 class Entry(Struct):
     """One item before it has an id; `text` is its text for people.
 
     `received_digest` is the SHA-256 of the text as the caller received it; it is set when thinking
-    preceded the text.
+    preceded the text. `hidden_thinking` is thinking before an output that the caller does not get.
     """
 
     type: str
@@ -63,6 +62,7 @@ class Entry(Struct):
     status: str = "completed"
     output: bool = False  # the model made it
     received_digest: str = ""
+    hidden_thinking: str | None = None
 
     def make_storable(self) -> "Entry":
         """Return the item with NUL and lone surrogates replaced, which no database can store."""

@@ -83,9 +83,17 @@ def add_item_to_message(message: JsonObject, entry: ItemLike, tool_names: ToolNa
         add_details_to_message(message, entry)
     elif entry.type == "message":
         add_answer_to_message(message, entry)
+        add_hidden_thinking(message, entry)
     elif entry.type in CALL_TYPES and entry.status == "completed":
         message.setdefault("tool_calls", []).append(read_tool_call(entry.data, tool_names))
         add_details_to_message(message, entry)
+        add_hidden_thinking(message, entry)
+
+
+def add_hidden_thinking(message: JsonObject, entry: ItemLike) -> None:
+    """Add thinking that the caller did not get, if it was kept, to the chat message."""
+    if entry.hidden_thinking:
+        message.setdefault("reasoning_content", entry.hidden_thinking)
 
 
 def add_details_to_message(message: JsonObject, entry: ItemLike) -> None:

@@ -31,6 +31,9 @@ class Item(models.Model):
     # SHA-256 of the text as the caller received it; set when thinking preceded it
     received_digest = models.CharField(max_length=64, blank=True)
     data = models.JSONField()
+    # thinking before this output that the caller does not get: it goes back to upstreams that want
+    # it, and nowhere else; null where there is none, so that adding the column rewrote no row
+    hidden_thinking = models.TextField(null=True, editable=False)  # noqa: DJ001
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

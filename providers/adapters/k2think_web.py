@@ -44,6 +44,7 @@ TOKEN_COOKIE = re.compile(r"(?:^|[;,\s])token=([^;,\s]+)")
 class Adapter(BaseAdapter):
     label = "K2-Think web (unofficial)"
     profile_name = "k2think"
+    capabilities = ("chat", "reasoning", "vision")
     is_official = False
     modes = ("user", "guest")
     is_stream_only = True

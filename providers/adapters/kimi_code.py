@@ -1,18 +1,22 @@
 """Kimi Code, the official interface for subscribers (api.kimi.com/coding/v1).
 
 It speaks OpenAI's dialect with `sk-kimi-…` keys. Thinking is switched by `thinking`, which a row's
-options give: {"thinking": true}. `temperature` is refused there and so left out. The service is
-meant for coding agents and may refuse others by their User-Agent. This gateway sends its own name
-unless the provider's row names the agent that it serves; such a refusal is the provider's fault,
-not the key's. Bodies beyond 2 MiB get a 400 from the service. Sources: Kimi Code's documentation,
-and public reports of its error answers.
+options give: {"thinking": true}. `temperature` is refused there and so left out; without thinking
+it must be 0.6. The service is meant for coding agents and may refuse others by their User-Agent.
+This gateway sends its own name unless the provider's row names the agent that it serves; such a
+refusal is the provider's fault, not the key's. Bodies beyond 2 MiB get a 400 from the service.
+Sources: Kimi Code's documentation, and public reports of its error answers.
 """
 
 from providers.exceptions import QuotaExhausted, RateLimited, ServerFailed, UpstreamError
 from providers.network.response import HttpAnswer
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
-from providers.upstream.moonshot_dialect import MoonshotDialectAdapter
+from providers.upstream.moonshot_dialect import (
+    TEMPERATURE_WITHOUT_THINKING,
+    MoonshotDialectAdapter,
+    is_thinking_disabled,
+)
 
 # all 403s have one error type: only the message tells a passing limit, a used-up plan and a bad
 # key apart
@@ -32,6 +36,8 @@ class Adapter(MoonshotDialectAdapter):
         body.pop("temperature", None)
         if request.endpoint == CHAT and "thinking" in model.options:
             body.setdefault("thinking", model.options["thinking"])
+        if is_thinking_disabled(body):
+            body["temperature"] = TEMPERATURE_WITHOUT_THINKING
         return body
 
     def read_refusal(self, answer: HttpAnswer, credential: Credential) -> UpstreamError:

@@ -18,7 +18,14 @@ from contextlib import aclosing, suppress
 
 import orjson
 
-from providers.exceptions import BadResponse, ModelMissing, UpstreamTimeout
+from providers.exceptions import (
+    AuthRejected,
+    BadResponse,
+    ModelMissing,
+    Rejected,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from providers.network.api_client import ApiCall, ApiResponse
 from providers.protocol.chunks import Batches
 from providers.protocol.json_types import JsonObject
@@ -39,14 +46,33 @@ PARSE_PAUSE_SECONDS = 1.0
 
 class Adapter(KimiSite):
     label = "Kimi web, older interface (unofficial)"
+    capabilities = ("chat", "reasoning", "vision", "files")
 
     # --- one answer -------------------------------------------------------------------------------
     async def send_turn(self, turn: WebChatTurn) -> Batches:
         body = await self._prepare_question_in_time(turn)
-        limit_bytes = self.upstream.limits.event_bytes
         answer = KimiRestAnswer(turn.request, turn.attempt, turn.credential.secret)
         answer.remaining_continuations = kimi_rest_dialect.read_continuation_limit(turn.model)
-        reader = ContinuationReader(answer, EventSplitter(limit_bytes))
+        reader = ContinuationReader(answer, EventSplitter(self.upstream.limits.event_bytes))
+        try:
+            async with aclosing(self._stream_parts(turn, body, answer, reader)) as batches:
+                async for batch in batches:
+                    yield batch
+            reader.require_finish()
+        except UpstreamError as error:
+            if not answer.is_continued or answer.has_ended:
+                raise
+            turn.attempt.reason = f"The answer was not continued: {error.message}"
+            yield answer.end_cut_answer()
+
+    async def _stream_parts(
+        self,
+        turn: WebChatTurn,
+        body: JsonObject,
+        answer: KimiRestAnswer,
+        reader: ContinuationReader,
+    ) -> Batches:
+        """Yield the chunks of an answer and of what continues it. Raises UpstreamError."""
         target = self.get_target(f"api/chat/{turn.attempt.chat_id}/completion/stream")
         while True:
             async with aclosing(
@@ -55,11 +81,10 @@ class Adapter(KimiSite):
                 async for batch in batches:
                     yield batch
             if not answer.can_continue:
-                break
+                return
             body = kimi_rest_dialect.build_continuation(turn.model, answer.segment_id)
             answer.begin_continuation()
-            reader.begin_next_stream(EventSplitter(limit_bytes))
-        reader.require_finish()
+            reader.begin_next_stream(EventSplitter(self.upstream.limits.event_bytes))
 
     async def _prepare_question_in_time(self, turn: WebChatTurn) -> JsonObject:
         """Prepare the question until the request's deadline. Raises UpstreamError."""
@@ -83,10 +108,20 @@ class Adapter(KimiSite):
         )
 
     async def _create_chat(self, turn: WebChatTurn) -> None:
-        """Create a chat at the site. Writes its id into the attempt. Raises UpstreamError."""
-        chat = await self.fetch_object(
-            "POST", "api/chat", turn.credential, kimi_rest_dialect.build_new_chat(turn.model)
-        )
+        """Create a chat at the site. Writes its id into the attempt. Raises UpstreamError.
+
+        The body is the same for every request, so the site refuses the account with it, unless the
+        row names an agent.
+        """
+        body = kimi_rest_dialect.build_new_chat(turn.model)
+        try:
+            chat = await self.fetch_object("POST", "api/chat", turn.credential, body)
+        except Rejected as error:
+            if body["kimiplus_id"] != kimi_rest_dialect.DEFAULT_AGENT:
+                raise
+            refusal = AuthRejected(error.message)
+            refusal.upstream_status = error.upstream_status
+            raise refusal from None
         turn.attempt.chat_id = kimi_common.safe_id(chat.get("id"))
         if not turn.attempt.chat_id:
             raise BadResponse("The upstream did not create a chat.")

@@ -31,6 +31,7 @@ SUBSCRIPTION_PATH = "apiv2/kimi.gateway.order.v1.SubscriptionService/GetSubscrip
 
 class Adapter(KimiSite):
     label = "Kimi web (unofficial)"
+    capabilities = ("chat", "reasoning")
 
     def build_headers(self, credential: Credential) -> bytes:
         return super().build_headers(credential) + b"Connect-Protocol-Version: 1\r\n"

@@ -66,7 +66,7 @@ class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="capabilities")
     def capability_names(self, model: ChatModel) -> str:
-        return ", ".join(model.capabilities) or "not checked"
+        return ", ".join(model.known_capabilities) or "not checked"
 
 
 class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -32,6 +32,11 @@ class Candidate:
     options: JsonObject = field(default_factory=dict)  # of the strategy
     long_prompts: str = ""  # choices.LongPrompts
 
+    @property
+    def has_native_tools(self) -> bool:
+        """Return whether the upstream, by its row and its dialect, has tools of its own."""
+        return self.adapter.upstream.native_tools and self.model.dialect.native_tools
+
     def find_problem(self, request: ChatRequest) -> tuple[str, str] | None:
         """Return why this candidate cannot take the request, as (param, sentence), or None."""
         capability = CAPABILITY_BY_ENDPOINT[request.endpoint]
@@ -63,7 +68,7 @@ class Candidate:
 
 def make_candidate(adapter: BaseAdapter, row: JsonObject) -> Candidate:
     """Make a candidate of the `MODEL_COLUMNS` of a ChatModel and its provider's adapter."""
-    capabilities = frozenset(row["capabilities"])  # empty: not known
+    capabilities = frozenset(row["capabilities"] or adapter.capabilities)  # empty: not known
     upstream = adapter.upstream
     dialect = find_dialect(
         upstream.dialect or adapter.profile_name,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from providers.protocol.dialect import REASONING_FIELD, Dialect
+from providers.protocol.dialect import REASONING_FIELD, UNMISTAKABLE_FORMS, Dialect
 
 # fields that OpenAI documents for chat completions and that other strict services refuse; none of
 # them asks for another kind of answer
@@ -26,7 +26,9 @@ OPENAI_ONLY_FIELDS = frozenset(
     """.split()
 )
 
-
+NO_FORMS: frozenset[str] = frozenset()  # of calls that slip into the text
+# the fields of a dialect that are sets; a row has lists for them
+SET_FIELDS = ("refused_fields", "leaked_forms")
 DEFAULT = Dialect()
 
 
@@ -76,16 +78,23 @@ PROFILES: dict[str, Profile] = {
     "openai": Profile(
         "OpenAI",
         ("api.openai.com", "openai.azure.com", "services.ai.azure.com"),
-        Dialect(knows_developer=True, thinking_field=""),
+        Dialect(
+            knows_developer=True,
+            thinking_field="",
+            leaked_forms=NO_FORMS,
+            takes_call_extras=False,
+        ),
         (
             # reasoning models refuse `max_tokens`
             make_rule(r"^(o\d|gpt-(?:[5-9]|\d\d)|codex)", limit_field="max_completion_tokens"),
+            # Azure serves other people's models too
+            make_rule(r"deepseek|gpt-oss|kimi|llama|mistral|qwen", leaked_forms=UNMISTAKABLE_FORMS),
         ),
     ),
     "anthropic": Profile(
         "Anthropic's OpenAI endpoint",
         ("api.anthropic.com",),
-        Dialect(knows_developer=True, thinking_field=""),
+        Dialect(knows_developer=True, thinking_field="", leaked_forms=NO_FORMS),
     ),
     "gemini": Profile(
         "Gemini's OpenAI endpoint",
@@ -93,6 +102,7 @@ PROFILES: dict[str, Profile] = {
         Dialect(
             refused_fields=OPENAI_ONLY_FIELDS | {"user"},
             thinking_field="",
+            leaked_forms=NO_FORMS,
         ),
     ),
     "mistral": Profile(
@@ -104,9 +114,10 @@ PROFILES: dict[str, Profile] = {
             takes_names=False,
             takes_stream_options=False,  # its streams end with the usage anyway
             thinking_field="",
+            takes_call_extras=False,
         ),
     ),
-    "xai": Profile("xAI", ("api.x.ai",), Dialect(thinking_field="")),
+    "xai": Profile("xAI", ("api.x.ai",), Dialect(thinking_field="", leaked_forms=NO_FORMS)),
     "deepseek": Profile(
         "DeepSeek",
         ("api.deepseek.com",),
@@ -151,6 +162,7 @@ PROFILES: dict[str, Profile] = {
             refused_fields=frozenset({"web_search_options", "prediction"}),
             takes_names=False,
             thinking_field="reasoning",
+            takes_call_extras=False,
         ),
     ),
     "together": Profile(
@@ -218,6 +230,7 @@ def find_dialect(
     if not changes:
         return dialect
     values = dict(changes)
-    if "refused_fields" in values:
-        values["refused_fields"] = frozenset(values["refused_fields"])
+    for field in SET_FIELDS:
+        if field in values:
+            values[field] = frozenset(values[field])
     return structs.replace(dialect, **values)

@@ -4,13 +4,15 @@ A body that needs no change keeps its messages and tools as they are, in their o
 upstream's prompt cache finds them again.
 """
 
-from providers.protocol.dialect import REASONING_FIELD, Dialect
+from providers.protocol.dialect import CALL_EXTRA_FIELDS, REASONING_FIELD, Dialect
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 THINKING_FIELDS = (REASONING_FIELD, "reasoning")
 REWRITTEN_ROLES = frozenset(("developer", "assistant"))
 UNMENTIONED_FIELDS = frozenset(("stream_options",))
+RAW_OPENING = "<think>"
+RAW_CLOSING = "</think>"
 NO_THINKING = " "  # DeepSeek and Moonshot refuse an empty text
 
 
@@ -64,17 +66,47 @@ def rewrite_message(message: JsonObject, dialect: Dialect, *, offers_tools: bool
 
 def rewrite_answer(message: JsonObject, dialect: Dialect, *, offers_tools: bool) -> JsonObject:
     """Return a message of the model as the upstream takes it back."""
+    calls = message.get("tool_calls")
+    if calls and not dialect.takes_call_extras and any(map(has_call_extras, calls)):
+        message = message | {"tool_calls": [remove_call_extras(call) for call in calls]}
     field = dialect.thinking_field
     if field is None:
         return message
     thinking = message.get(REASONING_FIELD) or message.get("reasoning") or None
     if thinking is None and dialect.needs_thinking and offers_tools:
-        thinking = NO_THINKING
+        message = move_raw_thinking(message)
+        thinking = message.get(REASONING_FIELD) or NO_THINKING
     if thinking is None or not field:
         return remove_thinking(message, keeps_details=bool(field))
     if message.get(field) == thinking and sum(name in message for name in THINKING_FIELDS) == 1:
         return message
     return remove_thinking(message, keeps_details=True) | {field: thinking}
+
+
+def move_raw_thinking(message: JsonObject) -> JsonObject:
+    """Return the message with thinking that callers got in its text in a field of its own.
+
+    The text has the form that the gateway gives callers who want it `raw`.
+    """
+    content = message.get("content")
+    if not isinstance(content, str) or not content.startswith(RAW_OPENING):
+        return message
+    thinking, closing, text = content.removeprefix(RAW_OPENING).partition(RAW_CLOSING)
+    if not closing or not thinking.strip():
+        return message
+    content = text.removeprefix("\n\n")
+    if not content and message.get("tool_calls"):
+        content = None
+    return message | {"content": content, REASONING_FIELD: thinking}
+
+
+def has_call_extras(call: JsonObject) -> bool:
+    return any(name in call for name in CALL_EXTRA_FIELDS)
+
+
+def remove_call_extras(call: JsonObject) -> JsonObject:
+    """Return the call without the fields that only its own upstream wants back."""
+    return {name: value for name, value in call.items() if name not in CALL_EXTRA_FIELDS}
 
 
 def remove_thinking(message: JsonObject, *, keeps_details: bool) -> JsonObject:

@@ -3,6 +3,7 @@
 from providers.filters.thinking_parser import ThinkingParser
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
+from providers.protocol.request import ThinkingHabits
 
 PIECE_BYTES = 64  # memory that a kept piece of text takes besides its characters
 # thinking fields of upstreams that separate it
@@ -13,13 +14,22 @@ class ThinkingSplitter:
     """A filter for models that think in their text.
 
     `thinking_format` is "tagged", or "implied" if the opening tag may be missing. An implied text
-    is held until it is decided: by an opening tag at its start, by the first closing tag, by its
-    end (then all of it was the answer) or by IMPLIED_CHARS (then it is thinking). A tagged text
-    without a tag is never held.
+    is held until it is decided: by an opening tag at its start, by the first closing tag, or by its
+    end or UNDECIDED_CHARS (then all of it was the answer). A tagged text without a tag is never
+    held. `tag_family` names the tags that count. An answer of a model with `habits` in which only a
+    closing tag stands is noted there.
     """
 
-    def __init__(self, thinking_format: str) -> None:
+    def __init__(
+        self,
+        thinking_format: str,
+        tag_family: str = "",
+        habits: ThinkingHabits | None = None,
+    ) -> None:
         self._is_implied = thinking_format == "implied"
+        self._tag_family = tag_family
+        self._habits = habits
+        self._last_text = ""  # the end of a plain answer, where a closing tag may have begun
         self._parsers: dict[int, ThinkingParser] = {}
 
     def filter_chunks(self, batch: list[Chunk]) -> list[Chunk]:
@@ -59,7 +69,7 @@ class ThinkingSplitter:
         is_last = choice.get("finish_reason") is not None
         parser = self._parsers.get(choice["index"])
         if parser is None:
-            parser = ThinkingParser(is_implied=self._is_implied)
+            parser = ThinkingParser(is_implied=self._is_implied, tag_family=self._tag_family)
             self._parsers[choice["index"]] = parser
         if any(delta.get(field) for field in THINKING_FIELDS):
             parser.record_separate_thinking()
@@ -67,6 +77,8 @@ class ThinkingSplitter:
         if not text and not is_last:
             return {}, choice
         thinking, content = parser.feed(text, is_last=is_last)
+        if self._habits is not None and content:
+            self._look_for_closing_tag(parser, content, self._habits)
         answer_delta = {
             name: value
             for name, value in delta.items()
@@ -80,6 +92,19 @@ class ThinkingSplitter:
         if content:
             answer_delta["content"] = content
         return thinking_delta, choice | {"delta": answer_delta}
+
+    def _look_for_closing_tag(
+        self, parser: ThinkingParser, content: str, habits: ThinkingHabits
+    ) -> None:
+        """Note in `habits` if a closing tag stands in an answer without an opening tag.
+
+        The answer itself has gone out by then.
+        """
+        if habits.omits_opening_tag or not parser.is_plain_answer:
+            return
+        text = self._last_text + content
+        habits.omits_opening_tag = parser.implied_closing.find(text, 0) is not None
+        self._last_text = text[-parser.implied_closing.longest_chars :]
 
     def _move_thinking(self, delta: JsonObject, thinking: str) -> JsonObject:
         """Return a delta with the thinking, and with the role and the thinking of `delta`."""

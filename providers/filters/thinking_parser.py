@@ -1,65 +1,80 @@
 """Divide a text that comes in pieces into thinking and answer. No I/O.
 
-Only blocks that open an answer count as thinking: `<think …>…</think>` or `<details
-type="reasoning" …>…</details>` (its `<summary>` is dropped), several in a row, then perhaps
-`<answer>…</answer>` around the rest. Such tags later in the answer stay as they are, and so does
-text that only looked like a tag. The joined results do not depend on how a text is cut into pieces.
+Only blocks that open an answer count as thinking: `<think …>…</think>` or another family of tags
+(`providers/wire/tag_families.py`), several in a row, then perhaps `<answer>…</answer>` around the
+rest. The `<summary>` of a block of details is dropped. Such tags later in the answer stay as they
+are, and so does text that only looked like a tag. The joined results do not depend on how a text is
+cut into pieces.
 
 White space before an opening tag is removed, and so are line ends at the beginning of the thinking
-and of the answer that follows it; all other white space stays. Source of the forms: published
-clients of K2-Think's site and of other Open WebUI sites, K2-Think's chat template.
+and of the answer that follows it; all other white space stays.
 """
 
 from collections.abc import Callable
 
+from providers.wire.tag_families import END_ANSWER, END_THINK, list_tags
 from providers.wire.tags import (
-    ANSWER,
-    DETAILS,
-    END_ANSWER,
-    END_THINK,
     NO_TAG,
     WAIT,
-    choose_closing_tag,
-    find_thinking_tag_end,
-    may_become_tag,
-    partial_tag_chars,
+    ClosingTag,
+    OpeningTag,
+    TagMatch,
+    find_opening_tag,
     skip_space,
     skip_summary,
 )
 
-# a text without an opening tag that gets so long without a closing one counts as thinking
-IMPLIED_CHARS = 16_384
+# a text without an opening tag whose closing tag does not begin within so many characters is an
+# answer: so much is held at most
+UNDECIDED_CHARS = 1_048_576
 AFTER_ANSWER_CHARS = 4_096  # most characters after an </answer> that counts as the last one
+STRAY_CLOSING = OpeningTag("</think>", END_THINK)  # after thinking that another tag has closed
 
 
 class ThinkingParser:
     """One text, fed in pieces and divided into thinking and answer.
 
-    It takes time linear in the length of the text.
+    It takes time linear in the length of the text. With `is_implied` the opening tag may be
+    missing. `tag_family` names the only tags that count; empty: all that are known.
     """
 
     __slots__ = (
         "_answer",
+        "_answer_closing",
         "_closing_tag",
         "_held_text",
         "_is_implied",
         "_is_wrapped",
         "_position",
         "_reasoning",
-        "_searched_until",
         "_state",
+        "_tags",
+        "_undecided_text",
     )
 
-    def __init__(self, *, is_implied: bool) -> None:
+    def __init__(self, *, is_implied: bool, tag_family: str = "") -> None:
         self._is_implied = is_implied
+        self._tags = list_tags(tag_family)
         self._held_text = ""
         self._position = 0  # in the held text: what stands before it is done
-        self._searched_until = 0  # in the held text: no closing tag begins before it
-        self._closing_tag = ""  # the closing tag of the thinking; empty before any thinking
-        self._is_wrapped = False  # the answer stands in <answer> tags
+        self._undecided_text: UndecidedText | None = None
+        self._closing_tag: ClosingTag | None = None  # of the thinking; None before any thinking
+        self._answer_closing = END_ANSWER
+        self._is_wrapped = False  # the answer stands in tags of its own
         self._reasoning = TextBuffer()
         self._answer = TextBuffer()
         self._state: Callable[[ThinkingParser, bool], bool] = ThinkingParser._find_opening_tag
+
+    @property
+    def implied_closing(self) -> ClosingTag:
+        """Return the tag that ends thinking whose opening tag is missing."""
+        return self._tags[0].closing
+
+    @property
+    def is_plain_answer(self) -> bool:
+        """Return whether the text is an answer without any tag before it, as far as it came."""
+        is_tagged = self._closing_tag is not None or self._is_wrapped
+        return not is_tagged and self._state == ThinkingParser._pass_answer
 
     def record_separate_thinking(self) -> None:
         """Note that thinking came in its own field: only an opening tag can make text thinking."""
@@ -68,53 +83,65 @@ class ThinkingParser:
 
     def feed(self, piece: str, *, is_last: bool = False) -> tuple[str, str]:
         """Return the thinking and the answer that are certain by now; with `is_last` all of it."""
+        if self._undecided_text is not None:
+            if self._is_implied and not is_last and self._undecided_text.hold_piece(piece):
+                return "", ""
+            piece = self._undecided_text.take_text(piece)
+            self._undecided_text = None
         self._held_text += piece
         while self._state(self, is_last):
             pass
         self._held_text = self._held_text[self._position :]
         self._position = 0
+        if self._state == ThinkingParser._decide_untagged_text:
+            self._undecided_text = UndecidedText(self._held_text, self.implied_closing)
+            self._held_text = ""
         return self._reasoning.take_text(), self._answer.take_text()
 
     # --- states: they return False when they need the next piece ----------------------------------
     def _find_opening_tag(self, is_last: bool) -> bool:
         """Find the tag that stands before the answer, or before the kind of text is known."""
         start = skip_space(self._held_text, self._position)
-        end = NO_TAG
+        match = TagMatch(NO_TAG)
         if start != NO_TAG:
-            end = self._find_tag_end(start)
-        if end == WAIT and not is_last:
+            match = self._find_tag(start)
+        if match.end == WAIT and not is_last:
             return False
-        if end < 0:
+        if match.tag is None:
             return self._handle_untagged_text()
-        tag = self._held_text[start:end]
-        self._position = end
-        if tag == ANSWER:
+        self._position = match.end
+        if match.tag.is_answer:
             self._is_wrapped = True
+            self._answer_closing = match.tag.closing
             self._begin_answer()
-        elif tag != END_THINK:
-            self._begin_thinking(choose_closing_tag(tag))
-            if tag.startswith(DETAILS):
+        elif match.tag is not STRAY_CLOSING:
+            self._begin_thinking(match.tag.closing)
+            self._answer_closing = match.tag.answer_closing or END_ANSWER
+            if match.tag.has_summary:
                 self._state = ThinkingParser._skip_summary
         return True
 
     def _handle_untagged_text(self) -> bool:
-        if self._is_implied and not self._closing_tag:
+        if self._is_implied and self._closing_tag is None:
             self._state = ThinkingParser._decide_untagged_text
-            self._searched_until = self._position
         else:
             self._begin_answer()
         return True
 
     def _decide_untagged_text(self, is_last: bool) -> bool:
-        if (
-            self._held_text.find(END_THINK, self._searched_until) >= 0
-            or len(self._held_text) - self._position > IMPLIED_CHARS
+        """Decide by the first closing tag; a text without one is an answer."""
+        most_chars = UNDECIDED_CHARS + self.implied_closing.longest_chars
+        closing = self.implied_closing.find(self._held_text, self._position)
+        if closing is not None and closing.start() - self._position <= UNDECIDED_CHARS:
+            self._begin_thinking(self.implied_closing)
+        elif (
+            is_last
+            or not self._is_implied
+            or closing is not None
+            or len(self._held_text) - self._position > most_chars
         ):
-            self._begin_thinking(END_THINK)
-        elif is_last or not self._is_implied:
             self._begin_answer()
-        self._searched_until = max(len(self._held_text) - len(END_THINK) + 1, 0)
-        return self._state is not ThinkingParser._decide_untagged_text
+        return self._state != ThinkingParser._decide_untagged_text
 
     def _skip_summary(self, is_last: bool) -> bool:
         """Skip the heading of a block of details, if it has one."""
@@ -126,87 +153,120 @@ class ThinkingParser:
         return True
 
     def _pass_thinking(self, is_last: bool) -> bool:
+        assert self._closing_tag is not None  # noqa: S101
         if not self._pass_until_tag(self._closing_tag, self._reasoning, is_last):
             return False
-        self._position += len(self._closing_tag)
         self._state = ThinkingParser._find_opening_tag
         return True
 
     def _pass_answer(self, is_last: bool) -> bool:
         """Pass on the answer up to its closing tag.
 
-        Only an answer after thinking or after <answer> can have a closing tag of its own.
+        Only an answer after thinking or after an opening tag can have a closing tag of its own.
         """
-        if not self._closing_tag and not self._is_wrapped:
+        if self._closing_tag is None and not self._is_wrapped:
             self._answer.add_text(self._held_text[self._position :])
             self._position = len(self._held_text)
-        elif self._pass_until_tag(END_ANSWER, self._answer, is_last):
+        elif self._pass_until_tag(self._answer_closing, self._answer, is_last, skips_tag=False):
             self._state = ThinkingParser._judge_closing_tag
             return True
         return False
 
     def _judge_closing_tag(self, is_last: bool) -> bool:
-        """Decide whether an </answer> is the last one.
+        """Decide whether the closing tag of an answer is the last one.
 
-        One without its <answer> must stand at the very end.
+        One without its opening tag must stand at the very end.
         """
-        start = self._position + len(END_ANSWER)
-        if self._may_be_last_closing_tag(start):
+        closing = self._answer_closing.find(self._held_text, self._position)
+        assert closing is not None  # noqa: S101
+        if self._may_be_last_closing_tag(closing.end()):
             if is_last:
-                tail = self._held_text[start:]
+                tail = self._held_text[closing.end() :]
                 if tail.strip():
                     self._answer.add_text(tail)
                 self._position = len(self._held_text)
             return False
-        self._answer.add_text(END_ANSWER)
-        self._position = start
+        self._answer.add_text(closing[0])
+        self._position = closing.end()
         self._state = ThinkingParser._pass_answer
         return True
 
     def _may_be_last_closing_tag(self, end: int) -> bool:
-        """Return whether the </answer> that ends here may be the last one, as far as is known."""
+        """Return whether the closing tag that ends here may be the last one, as far as is known."""
         limit = end + AFTER_ANSWER_CHARS
-        if self._held_text.find(END_ANSWER, end, limit) >= 0:
+        if self._answer_closing.find(self._held_text, end, limit):
             return False
         tail = self._held_text[end : limit + 1]
         return len(tail) <= AFTER_ANSWER_CHARS and (self._is_wrapped or not tail.strip())
 
     # --- helpers of the states --------------------------------------------------------------------
-    def _begin_thinking(self, closing_tag: str) -> None:
-        if self._closing_tag:
+    def _begin_thinking(self, closing_tag: ClosingTag) -> None:
+        if self._closing_tag is not None:
             self._reasoning.add_text("\n\n")
         self._closing_tag = closing_tag
         self._reasoning.strips_line_ends = True
         self._state = ThinkingParser._pass_thinking
 
     def _begin_answer(self) -> None:
-        self._answer.strips_line_ends = bool(self._closing_tag or self._is_wrapped)
+        self._answer.strips_line_ends = self._closing_tag is not None or self._is_wrapped
         self._state = ThinkingParser._pass_answer
 
-    def _pass_until_tag(self, tag: str, part: "TextBuffer", is_last: bool) -> bool:
+    def _pass_until_tag(
+        self, tag: ClosingTag, part: "TextBuffer", is_last: bool, *, skips_tag: bool = True
+    ) -> bool:
         """Pass the text before `tag` to `part`, and return whether the tag was found.
 
         If it was not found, a beginning of the tag at the end of the text is held back.
         """
-        end = self._held_text.find(tag, self._position)
-        is_found = end >= 0
-        if not is_found:
+        match = tag.find(self._held_text, self._position)
+        if match is not None:
+            end = match.start()
+        else:
             end = len(self._held_text)
             if not is_last:
-                end -= partial_tag_chars(tag, self._held_text, self._position)
+                end -= tag.count_partial_chars(self._held_text, self._position)
         part.add_text(self._held_text[self._position : end])
         self._position = end
-        return is_found
+        if match is not None and skips_tag:
+            self._position = match.end()
+        return match is not None
 
-    def _find_tag_end(self, position: int) -> int:
-        """Return the end of the tag at `position` before an answer, or NO_TAG or WAIT."""
-        tags = (ANSWER, END_THINK) if self._closing_tag else (ANSWER,)
-        for tag in tags:
-            if self._held_text.startswith(tag, position):
-                return position + len(tag)
-            if may_become_tag(tag, self._held_text, position):
-                return WAIT
-        return find_thinking_tag_end(self._held_text, position)
+    def _find_tag(self, position: int) -> TagMatch:
+        """Return the tag at `position` before an answer."""
+        tags = self._tags
+        if self._closing_tag is not None:
+            tags = (STRAY_CLOSING, *tags)
+        return find_opening_tag(self._held_text, position, tags)
+
+
+class UndecidedText:
+    """A text that is thinking or answer: its pieces, until a closing tag may be among them."""
+
+    __slots__ = ("_chars", "_closing_tag", "_pieces", "_tail")
+
+    def __init__(self, text: str, closing_tag: ClosingTag) -> None:
+        self._closing_tag = closing_tag
+        self._pieces = [text]
+        self._chars = len(text)
+        self._tail = text[-closing_tag.longest_chars :]  # where a closing tag may have begun
+
+    def hold_piece(self, piece: str) -> bool:
+        """Hold the piece if the text stays undecided with it, and return whether it does."""
+        longest_chars = self._closing_tag.longest_chars
+        tail = self._tail + piece
+        if (
+            self._chars + len(piece) > UNDECIDED_CHARS + longest_chars
+            or self._closing_tag.find(tail, 0) is not None
+        ):
+            return False
+        self._pieces.append(piece)
+        self._chars += len(piece)
+        self._tail = tail[-longest_chars:]
+        return True
+
+    def take_text(self, piece: str) -> str:
+        """Return all of the text with its last piece."""
+        return "".join([*self._pieces, piece])
 
 
 class TextBuffer:

@@ -6,6 +6,8 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import CommandError
 
 from providers.models import ChatModel, Provider
+from providers.presets import PRESETS, Preset
+from providers.seed_presets import find_known_fields
 
 
 def find_provider(name: str) -> Provider:
@@ -17,11 +19,25 @@ def find_provider(name: str) -> Provider:
     return provider
 
 
-def find_or_make_model(provider: Provider, public_id: str) -> ChatModel:
-    """Return the provider's model with this public id, or a new one that is not saved."""
-    return provider.models.filter(public_id=public_id).first() or ChatModel(
-        provider=provider, public_id=public_id
-    )
+def find_preset(name: str) -> Preset:
+    """Return the preset of this name. Raises CommandError, which lists the existing ones."""
+    if name not in PRESETS:
+        raise CommandError(f"No such preset: {name}; there are: {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def find_or_make_model(provider: Provider, public_id: str, upstream_name: str = "") -> ChatModel:
+    """Return the provider's model with this public id, or a new one; neither is saved.
+
+    It has the upstream name that is given. A new one has what presets know of the model. Without a
+    name from there it is called at the upstream what callers call it.
+    """
+    row = provider.models.filter(public_id=public_id).first()
+    if row is None:
+        known_fields = find_known_fields(provider, public_id, upstream_name)
+        row = ChatModel(provider=provider, public_id=public_id, **known_fields)
+    row.upstream_name = upstream_name or row.upstream_name or public_id
+    return row
 
 
 def describe_outcome(*, is_new: bool, dry_run: bool) -> str:

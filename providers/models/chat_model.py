@@ -11,6 +11,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
+from providers import registry
 from providers.choices import LongPrompts, Search, Thinking, ThinkingFormat
 from providers.models.provider import Provider
 from providers.models.validators import MODEL_ID_VALIDATOR, capabilities_exist, is_object
@@ -119,6 +120,14 @@ class ChatModel(models.Model):
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def known_capabilities(self) -> list[str]:
+        """Return the capabilities that the row names, or else those of its provider's kind."""
+        kind = self.provider.kind
+        if self.capabilities or kind not in registry.list_adapter_kinds():
+            return list(self.capabilities)
+        return list(registry.get_adapter_class(kind).capabilities)
 
 
 class ModelAlias(models.Model):

@@ -9,7 +9,7 @@ from django.core.validators import RegexValidator
 from providers import registry
 from providers.choices import Capability
 from providers.dialects import PROFILES
-from providers.protocol.dialect import Dialect
+from providers.protocol.dialect import UNMISTAKABLE_FORMS, Dialect
 from providers.protocol.json_types import JsonObject
 
 NAME_VALIDATOR = RegexValidator(
@@ -44,9 +44,14 @@ def dialect_changes_fit(changes: object) -> None:
     if unknown:
         raise ValidationError(f"{unknown[0]!r} is unknown; there are: {', '.join(known)}.")
     try:
-        msgspec.convert(changes, Dialect)
+        dialect = msgspec.convert(changes, Dialect)
     except msgspec.ValidationError as error:
         raise ValidationError(f"{error}.") from None
+    if unknown_forms := sorted(dialect.leaked_forms - UNMISTAKABLE_FORMS):
+        known_forms = ", ".join(sorted(UNMISTAKABLE_FORMS))
+        raise ValidationError(
+            f"No form of calls is {unknown_forms[0]!r}; there are: {known_forms}."
+        )
 
 
 def headers_are_clean(headers: object) -> None:

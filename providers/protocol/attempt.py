@@ -40,6 +40,7 @@ class Attempt(Struct):
     chat_id: str = ""  # of the chat that the upstream stores
     parent_id: str = ""  # of the last message in that chat
     hidden_thinking: list[str] | None = None  # thinking that the caller does not get
+    keeps_thinking: bool = False  # the upstream wants the hidden thinking back in later requests
     omitted_fields: list[str] = []  # fields of the body that the upstream did not get
     # as in Trace: called before the request is sent again
     claim_call: Callable[[], bool] | None = None
@@ -69,9 +70,9 @@ class Attempt(Struct):
         return True
 
     def record_end(self, outcome: str, reason: str = "", status: int | None = None) -> None:
-        """Record how the call ended, and how long it took."""
+        """Record how the call ended, and how long it took; without a reason its note stays."""
         self.outcome = outcome
-        self.reason = reason
+        self.reason = reason or self.reason
         self.status = status
         self.total_ms = (time.perf_counter() - self.started_seconds) * 1000
 

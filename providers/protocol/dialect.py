@@ -4,9 +4,28 @@
 them to a request, `providers/filters/conform.py` to an answer.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 REASONING_FIELD = "reasoning_content"  # the name that most services, and this gateway, use
+# the names of `providers/wire/tag_families.py`; empty: any of them
+ThinkingTags = Literal[
+    "",
+    "think",
+    "thinking",
+    "thought",
+    "reasoning",
+    "kimi-vl",
+    "mistral",
+    "begin_of_thought",
+    "harmony",
+]
+# families of tool calls with special tokens or tags, which nobody writes by accident
+UNMISTAKABLE_FORMS = frozenset(("tags", "deepseek", "harmony", "kimi", "llama", "mistral"))
+# fields of a call that its upstream wants back with it: Gemini's signature of its thinking, and how
+# other gateways pass it on
+CALL_EXTRA_FIELDS = ("extra_content", "thought_signature", "provider_specific_fields")
 
 
 class Dialect(Struct, frozen=True):
@@ -25,9 +44,14 @@ class Dialect(Struct, frozen=True):
     takes_names: bool = True  # False: `name` of a message is left out
     takes_stream_options: bool = True
     native_tools: bool = True  # False: a prompt explains the tools
+    # families of tool calls that its models write as text although it reads calls itself; empty:
+    # its text is not looked through
+    leaked_forms: frozenset[str] = UNMISTAKABLE_FORMS
+    takes_call_extras: bool = True  # False: CALL_EXTRA_FIELDS of calls do not go back
     # the field of a model's message in which its thinking goes back; empty: it must not come back;
     # None: the caller's fields are kept
     thinking_field: str | None = None
     # True: when tools are offered, each message of the model needs its thinking
     needs_thinking: bool = False
     thinking_format: str = ""  # choices.ThinkingFormat, where a model's row says nothing else
+    thinking_tags: ThinkingTags = ""  # the tags around thinking in the text

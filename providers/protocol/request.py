@@ -7,7 +7,7 @@ the cost.
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
@@ -64,6 +64,13 @@ class ChatRequest(Struct, frozen=True):
         return self.caller_endpoint or self.endpoint
 
 
+class ThinkingHabits(Struct):
+    """What a model's answers have shown in this process about where it puts its thinking."""
+
+    # with instructions of the caller it thinks in its text all the same, without an opening tag
+    omits_opening_tag: bool = False
+
+
 class UpstreamModel(Struct, frozen=True):
     """One provider's model: the values of a ChatModel row, changed as one request asks."""
 
@@ -77,6 +84,7 @@ class UpstreamModel(Struct, frozen=True):
     files: bool = False  # True: file parts are sent unchanged; False: their text is sent
     options: JsonObject = {}
     dialect: Dialect = Dialect()
+    thinking_habits: ThinkingHabits = field(default_factory=ThinkingHabits)
 
 
 class Credential(Struct, frozen=True):

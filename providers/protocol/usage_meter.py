@@ -18,6 +18,14 @@ from providers.protocol.json_types import JsonObject
 HIGHEST_COUNT = 10**9  # a larger figure is no token count
 REQUIRED_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 PIECE_BYTES = 64  # memory of a piece of text besides its characters
+# names of prompt tokens read from a cache, and of those written to it: OpenAI's and OpenRouter's
+# first, then DeepSeek's, Anthropic's (as gateways and DashScope pass them on) and LiteLLM's
+CACHED_NAMES = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+CACHE_WRITE_NAMES = (
+    "cache_write_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_tokens",
+)
 
 
 class TokenUsage(Struct, frozen=True):
@@ -227,17 +235,24 @@ def parse_usage(usage: object) -> TokenUsage | None:
     completion = parse_count(usage.get("completion_tokens", 0))
     if prompt is None or completion is None:
         return None
-    cached = parse_detail(usage, "prompt_tokens_details", "cached_tokens")
-    if not cached and usage.get("cached_tokens"):
-        cached = parse_count(usage["cached_tokens"]) or 0
-    reasoning = parse_detail(usage, "completion_tokens_details", "reasoning_tokens")
-    cache_write = parse_detail(usage, "prompt_tokens_details", "cache_write_tokens")
-    return TokenUsage(prompt, completion, reasoning, cached, cache_write=cache_write)
+    prompt_details = usage.get("prompt_tokens_details")
+    completion_details = usage.get("completion_tokens_details")
+    return TokenUsage(
+        prompt,
+        completion,
+        find_count(completion_details, ("reasoning_tokens",)),
+        find_count(prompt_details, CACHED_NAMES) or find_count(usage, CACHED_NAMES),
+        cache_write=(
+            find_count(prompt_details, CACHE_WRITE_NAMES) or find_count(usage, CACHE_WRITE_NAMES)
+        ),
+    )
 
 
-def parse_detail(usage: JsonObject, group: str, name: str) -> int:
-    """Return a count of a group of details, 0 when there is none that is plausible."""
-    details = usage.get(group)
-    if not isinstance(details, dict) or not details.get(name):
+def find_count(counts: object, names: Sequence[str]) -> int:
+    """Return the first plausible count with one of these names; 0 when there is none."""
+    if not isinstance(counts, dict):
         return 0
-    return parse_count(details[name]) or 0
+    for name in names:
+        if counts.get(name):
+            return parse_count(counts[name]) or 0
+    return 0

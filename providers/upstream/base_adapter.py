@@ -41,7 +41,11 @@ from providers.upstream.error_mapping import find_error_object, map_error_answer
 from providers.upstream.rate_limits import read_limit
 from providers.upstream.stream_reader import StreamReader
 from providers.upstream.upstream_client import Limits, Upstream, UpstreamClient
-from providers.upstream.whole_answer import conform_whole_answer, is_event_stream
+from providers.upstream.whole_answer import (
+    conform_whole_answer,
+    has_whole_body,
+    is_event_stream,
+)
 from providers.wire.json_reader import read_json, read_raw_json
 
 __all__ = ["BaseAdapter", "Limits", "Upstream"]
@@ -62,6 +66,8 @@ class BaseAdapter(UpstreamClient):
     can_refresh: ClassVar[bool] = False  # has `refresh_credential`
     can_sign_in: ClassVar[bool] = False  # has `sign_in`
     profile_name: ClassVar[str] = ""  # of its dialect; empty: the host of the base URL decides
+    # of choices.Capability: those of a model whose row names none; empty: not known
+    capabilities: ClassVar[tuple[str, ...]] = ()
     # hosts that list models without a key -> the path of a free call that needs the key
     KEY_CHECK_PATHS: ClassVar[dict[str, str]] = {}
 
@@ -293,9 +299,3 @@ class BaseAdapter(UpstreamClient):
 
     async def delete_chat(self, credential: Credential, chat_id: str) -> None:
         """Delete a chat that the upstream stores. Raises UpstreamError."""
-
-
-def has_whole_body(response: Response) -> bool:
-    """Return whether an upstream that should stream has sent one JSON object or a web page."""
-    content_type = response.get_header(b"content-type")
-    return "json" in content_type or "html" in content_type

@@ -167,13 +167,22 @@ def choose_error_class(
 def make_rejection(message: str, status: int | None, error: JsonObject, secret: str) -> Rejected:
     """Return the error for a request that the upstream finds at fault."""
     param = clean_message(text_or_empty(error.get("param")), secret)[:FIELD_LENGTH]
-    code = clean_message(str(error.get("code") or ""), secret)[:FIELD_LENGTH]
+    code = clean_message(choose_shown_code(error), secret)[:FIELD_LENGTH]
     message = message or "The upstream refused the request."
     rejection = Rejected(message, param=param or None, code=code or None)
     rejection.shown_status = 400
     if status in PASSED_ON_STATUSES:
         rejection.shown_status = status
     return rejection
+
+
+def choose_shown_code(error: JsonObject) -> str:
+    """Return the code of an error object; without one its type, if that is a code as well."""
+    code = error.get("code")
+    if code:
+        return str(code)
+    kind = str(error.get("type") or "").lower()
+    return kind if ERROR_CODES.get(kind) is Rejected else ""
 
 
 def add_limit_details(

@@ -1,8 +1,13 @@
 """Kimi's web site as both of its interfaces have it: headers, errors and sessions."""
 
+from msgspec import structs
+
+from providers.choices import Search
 from providers.exceptions import AuthRejected, Rejected
+from providers.protocol.attempt import Attempt
+from providers.protocol.chunks import Batches
 from providers.protocol.json_types import JsonObject
-from providers.protocol.request import Credential, NewCredential
+from providers.protocol.request import ChatRequest, Credential, NewCredential, UpstreamModel
 from providers.upstream.web_chat import WebChat
 from providers.wire import kimi_common
 
@@ -19,6 +24,17 @@ class KimiSite(WebChat):
         return super().build_headers(credential) + kimi_common.build_header_lines(
             credential.secret, self.upstream.base_url
         )
+
+    def relay_answer(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
+    ) -> Batches:
+        """Yield the answer; `use_search` of the body, a field of the site's clients, decides."""
+        wants_search = request.body.get("use_search")
+        if wants_search is True:
+            model = structs.replace(model, search=Search.ON)
+        elif wants_search is False:
+            model = structs.replace(model, search=Search.OFF)
+        return super().relay_answer(request, model, credential, attempt)
 
     def read_error_object(self, body: object) -> JsonObject | None:
         return kimi_common.read_kimi_error(body)

@@ -1,9 +1,24 @@
 """Moonshot's variant of OpenAI's dialect, which several of its services speak."""
 
+import re
+
 from providers.filters.reported_usage import conform_moonshot_usage
 from providers.protocol.chunks import Chunk
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest, Credential
 from providers.upstream.base_adapter import BaseAdapter
+
+# models that think unless they are told not to, and then take one temperature only
+THINKING_MODELS = re.compile(r"kimi-(?:k2\.\d|k[3-9]|latest)", re.IGNORECASE)
+TEMPERATURE_WITHOUT_THINKING = 0.6
+
+
+def is_thinking_disabled(body: JsonObject) -> bool:
+    """Return whether a request asks for an answer without thinking."""
+    thinking = body.get("thinking")
+    if isinstance(thinking, dict):
+        return thinking.get("type") == "disabled"
+    return thinking is False
 
 
 class MoonshotDialectAdapter(BaseAdapter):

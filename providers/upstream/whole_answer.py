@@ -5,6 +5,7 @@ import struct
 from providers.exceptions import BadResponse
 from providers.filters import conform
 from providers.filters.finish_reasons import is_call_forced
+from providers.network.response import Response
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest
@@ -47,3 +48,9 @@ def conform_vectors(answer: JsonObject, *, as_base64: bool) -> Chunk:
 def is_event_stream(content_type: str, data: bytes) -> bool:
     """Return whether a body holds the events of a stream, by its content type or its beginning."""
     return "event-stream" in content_type or data[:64].lstrip().startswith(b"data:")
+
+
+def has_whole_body(response: Response) -> bool:
+    """Return whether an upstream that should stream has sent one JSON object or a web page."""
+    content_type = response.get_header(b"content-type")
+    return "json" in content_type or "html" in content_type

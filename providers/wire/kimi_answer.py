@@ -18,7 +18,7 @@ class KimiAnswer:
         self._content = CitationReplacer(self._sources)
         self._reasoning = CitationReplacer(self._sources, wants_footnotes=False)
         self._has_text = False
-        self._has_ended = False
+        self.has_ended = False
         self.over = False
 
     def _render_text(self, text: str, *, is_thought: bool) -> list[Chunk]:
@@ -34,7 +34,7 @@ class KimiAnswer:
 
     def _render_finish(self, reason: str, annotations: list[JsonObject]) -> list[Chunk]:
         """Return the last chunks: the annotations, if there are any, and the finish reason."""
-        self._has_ended = True
+        self.has_ended = True
         chunks = [make_delta(self._request, finish_reason=reason)]
         if annotations:
             chunks.insert(0, make_delta(self._request, annotations=annotations))

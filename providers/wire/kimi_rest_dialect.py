@@ -6,6 +6,8 @@ An event is `{"event": name, …}`: `req` and `resp` (ids), `cmpl` (text), `k1` 
 [DONE] or the end of the body; other events are ignored. Source: published clients of the site.
 """
 
+import re
+
 from providers.exceptions import Contended, Rejected
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk
@@ -20,6 +22,11 @@ from providers.wire.kimi_answer import KimiAnswer
 DEFAULT_AGENT = "kimi"
 DEFAULT_CONTINUATIONS = 5
 THINKING_ZONES = ("thought", "thinking")
+# words in the code or message of an error that means: the site does not talk about the subject
+REFUSAL_WORDS = re.compile(
+    r"content|unsafe|sensitive|moderat|censor|policy|illegal|complian|violat|敏感|违规|合规|违法",
+    re.IGNORECASE,
+)
 
 
 # --- requests -------------------------------------------------------------------------------------
@@ -105,9 +112,15 @@ class KimiRestAnswer(KimiAnswer):
         self.segment_id = ""
         self.remaining_continuations = 0
         self.can_continue = False
+        self.is_continued = False  # a stream that continues it is being read
+
+    def end_cut_answer(self) -> list[Chunk]:
+        """Return the last chunks of an answer that could not be continued to its end."""
+        return self._end_answer("length")
 
     def begin_continuation(self) -> None:
         """Begin to read the stream that continues the answer."""
+        self.is_continued = True
         self.over = False
         self.can_continue = False
         self._has_reached_length = False
@@ -133,7 +146,7 @@ class KimiRestAnswer(KimiAnswer):
         return []
 
     def close(self) -> list[Chunk]:
-        if self._has_ended:
+        if self.has_ended:
             return []
         if self._has_reached_length and self.segment_id and self.remaining_continuations > 0:
             self.over = True
@@ -160,14 +173,15 @@ class KimiRestAnswer(KimiAnswer):
     def _handle_error_event(self, event: JsonObject) -> list[Chunk]:
         """Raise the error of an event, or end an answer that the site stopped.
 
-        An error of an unknown kind means that the site refuses the subject. If text has come
-        already, the answer ends with "content_filter"; otherwise an error with this code is raised.
+        An error without a word, or with words about the content, means that the site refuses the
+        subject. If text has come already, the answer ends with "content_filter"; otherwise an error
+        with this code is raised.
         """
         error = kimi_common.read_kimi_error(event) or {
             "code": "",
             "message": kimi_common.UNEXPLAINED_FAILURE,
         }
-        if error["code"].lower() in kimi_common.ERRORS:
+        if not is_refused_subject(error):
             raise map_error_answer(kimi_common.ERRORS, None, error, {}, secret=self._secret)
         if self._has_text:
             self.over = True
@@ -193,6 +207,17 @@ class KimiRestAnswer(KimiAnswer):
         if message.get("type") == "get_res":
             self._result_count += 1
             self._sources.add_source(self._result_count, message.get("url"), message.get("title"))
+
+
+def is_refused_subject(error: JsonObject) -> bool:
+    """Return whether an error of the site means that it does not talk about the subject."""
+    code = error["code"]
+    if code.lower() in kimi_common.ERRORS:
+        return False
+    message = error["message"]
+    if not code and message == kimi_common.UNEXPLAINED_FAILURE:
+        return True
+    return bool(REFUSAL_WORDS.search(code) or REFUSAL_WORDS.search(message))
 
 
 class ContinuationReader(DialectReader):

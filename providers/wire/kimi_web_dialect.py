@@ -18,6 +18,7 @@ from providers.wire import connect, kimi_common
 from providers.wire.json_reader import read_raw_json
 from providers.wire.kimi_answer import KimiAnswer
 from providers.wire.kimi_common import as_list, as_object
+from providers.wire.snapshots import find_resumption
 
 # words in the status of a finished stage
 FINISHED_STATUS = re.compile("(?<![a-z])(?:end|done|finish|complet|cancel)", re.IGNORECASE)
@@ -92,7 +93,7 @@ class KimiWebAnswer(KimiAnswer):
         raise map_error_answer(kimi_common.ERRORS, None, error, {}, secret=self._secret)
 
     def _end_answer(self) -> list[Chunk]:
-        if self._has_ended:
+        if self.has_ended:
             return []
         if not self._has_text:
             raise Contended("The upstream ended its answer without a word.")
@@ -143,7 +144,8 @@ class KimiWebAnswer(KimiAnswer):
     def _take_new_text(self, key: str, text: str, *, is_whole: bool) -> str:
         """Return the part of `text` that has not come yet.
 
-        A whole text that changes text sent before is ignored: it is too late.
+        Of a whole text that changes text sent before, the part after the sent text is new, where
+        that can be found.
         """
         if not is_whole:
             self._block_texts.setdefault(key, []).append(text)
@@ -154,5 +156,7 @@ class KimiWebAnswer(KimiAnswer):
             new_text = text[len(known_text) :]
         elif known_text.startswith(text):
             text = known_text
+        elif (resumption := find_resumption(known_text, text)) >= 0:
+            new_text = text[resumption:]
         self._block_texts[key] = [text]  # the joined text, so that the pieces are joined only once
         return new_text

@@ -9,6 +9,8 @@ and each of them grows by itself:
   closing tag;
 - the answer is passed on when the block has closed; a block that says `done="false"` is open even
   with a closing tag;
+- marks that close something at the end of a snapshot (`</answer>`, a fence of code) wait, because
+  the next snapshot may have more text before them;
 - a text that opens with no block is the answer, with all its tags (a later filter finds thinking
   that has only a closing tag).
 
@@ -21,20 +23,24 @@ of the form: published clients of K2-Think's site, which runs an Open WebUI.
 import re
 from typing import NamedTuple
 
+from providers.wire.tag_families import ANSWER, OPEN_WEBUI_TAGS
 from providers.wire.tags import (
-    DETAILS,
-    END_THINK,
     NO_TAG,
     WAIT,
-    choose_closing_tag,
-    find_thinking_tag_end,
-    partial_tag_chars,
+    OpeningTag,
+    TagMatch,
+    find_opening_tag,
     skip_space,
     skip_summary,
 )
 
 # the site quotes the lines of a block that it closes
 QUOTE_MARK = re.compile(r"^> ?", re.MULTILINE)
+# marks at the end of a text that the site may have added only to close it: end tags, fences, marks
+# of Markdown
+CLOSING_MARKS = re.compile(r"\s*+(?:(?:</[A-Za-z][\w:-]*+\s*+>|[`~*_$]++)\s*+)++\Z")
+CLOSING_CHARS = 64  # most characters of such marks
+WORD_SIGN = re.compile(r"\w")
 # lengths of the end of the sent text that is looked for in a rewritten text
 ANCHOR_CHARS = (64, 32, 16, 8)
 
@@ -79,13 +85,15 @@ class SnapshotReader:
 
     def _grow_texts(self, snapshot: Snapshot, *, is_last: bool) -> NewText:
         thinking, answer = snapshot
+        if answer is not None and not is_last and not has_begun(answer):
+            answer = None
         if self._is_thinking_complete:
             thinking = None
         if thinking is not None and self._answer.last_version and not self._thinking.last_version:
             # a block appeared around text that was sent as the answer, so the rest must follow
             # in the answer too
             if answer is not None:
-                thinking += END_THINK + answer
+                thinking += "</think>" + answer
             answer = thinking
             thinking = None
         new_thinking = ""
@@ -100,8 +108,13 @@ class SnapshotReader:
         return NewText(new_thinking, new_answer)
 
 
+def has_begun(answer: str) -> bool:
+    """Return whether an answer has more than white space and its own tags."""
+    return bool(cut_closing_marks(answer).strip().removeprefix(ANSWER))
+
+
 class GrowingText:
-    """A text that grows; `last_version` is the version that was read last."""
+    """A text that grows; `last_version` is what was read of the last version."""
 
     __slots__ = ("last_version",)
 
@@ -111,23 +124,42 @@ class GrowingText:
     def take_new_part(self, text: str, *, is_last: bool) -> str:
         """Return the new part of `text`; nothing if it is an older or unmatched version.
 
+        Before the last version, marks that close something at the end of the text are not read.
         With `is_last` the part beyond the length of the seen text is returned even if the text does
         not match.
         """
+        if not is_last:
+            text = cut_closing_marks(text)
         start = len(self.last_version)
         if not text.startswith(self.last_version):
-            resumption = find_resumption(self.last_version, text)
-            if resumption >= 0:
-                start = resumption
-            elif not is_last:
+            if self.last_version.startswith(text):
                 return ""
+            start = find_resumption(self.last_version, text)
+            if start < 0 and not is_last:
+                return ""
+            if start < 0:
+                start = len(self.last_version)
         self.last_version = text
         return text[start:]
 
 
+def cut_closing_marks(text: str) -> str:
+    """Return the text without the marks at its end that may only close it for now."""
+    start = max(len(text) - CLOSING_CHARS, 0)
+    if marks := CLOSING_MARKS.search(text, start):
+        return text[: marks.start()]
+    return text
+
+
 def find_resumption(sent: str, text: str) -> int:
-    """Return where the rewritten `text` continues after the end of `sent`; -1 if it does not."""
+    """Return where the rewritten `text` continues after the end of `sent`; -1 if it does not.
+
+    When text was put in before closing marks that were sent, it continues before that text.
+    """
     common_chars = common_prefix_chars(sent, text)
+    closing = sent[common_chars:]
+    if len(closing) <= CLOSING_CHARS and text.endswith(closing) and not WORD_SIGN.search(closing):
+        return common_chars
     for size in ANCHOR_CHARS:
         if size > len(sent):
             continue
@@ -160,45 +192,44 @@ def parse_snapshot(text: str, *, is_last: bool = False) -> Snapshot:
     answer = None
     while True:
         start = skip_space(text, position)
-        tag_end = NO_TAG
+        match = TagMatch(NO_TAG)
         if start != NO_TAG:
-            tag_end = find_thinking_tag_end(text, start)
-        if tag_end < 0:
-            if is_last or tag_end == NO_TAG:
+            match = find_opening_tag(text, start, OPEN_WEBUI_TAGS)
+        if match.tag is None:
+            if is_last or match.end == NO_TAG:
                 answer = text[position:]
             break
-        tag = text[start:tag_end]
-        thought, block_end = parse_block(tag, text, tag_end, is_last=is_last)
+        thought, block_end = parse_block(match.tag, text, match.end, is_last=is_last)
         thoughts.append(thought)
-        if block_end == WAIT or (not is_last and is_open_block(tag)):
+        if block_end == WAIT or (not is_last and is_open_block(text[start : match.end])):
             break
         position = block_end
     return Snapshot("\n\n".join(thoughts) if thoughts else None, answer)
 
 
-def parse_block(tag: str, text: str, tag_end: int, *, is_last: bool) -> tuple[str, int]:
+def parse_block(tag: OpeningTag, text: str, tag_end: int, *, is_last: bool) -> tuple[str, int]:
     """Return the thinking in a block, and where the block ends; WAIT if it has no end yet.
 
-    `tag` is the tag that opens it.
+    `tag` is the tag that opens it, and ends at `tag_end`.
     """
-    has_summary = tag.startswith(DETAILS)
-    closing_tag = choose_closing_tag(tag)
     start = tag_end
-    if has_summary:
+    if tag.has_summary:
         start = skip_summary(text, tag_end)
     is_in_summary = start == WAIT and not is_last
     start = max(start, tag_end)
-    end = text.find(closing_tag, start)
-    block_end = end + len(closing_tag)
-    if end < 0:
+    closing = tag.closing.find(text, start)
+    if closing is not None:
+        end = closing.start()
+        block_end = closing.end()
+    else:
         block_end = WAIT
         end = len(text)
         if not is_last:
-            end -= partial_tag_chars(closing_tag, text, start)
+            end -= tag.closing.count_partial_chars(text, start)
     thought = text[start:end].strip("\r\n")
     if is_in_summary:
         thought = ""
-    elif has_summary:
+    elif tag.has_summary:
         thought = QUOTE_MARK.sub("", thought)
     return thought, block_end
 

@@ -62,11 +62,16 @@ class SingleStream:
         return self._pool.is_shared and choice.candidate.adapter.has_single_stream
 
     async def _claim_token(self, choice: Choice) -> bool:
-        """Claim the stream of the choice's token; return False when another request has it."""
+        """Claim the stream of the choice's token; return False when another request has it.
+
+        A request has one claim at most: the stream of an earlier token is released first.
+        """
         entry = choice.entry
         assert entry is not None  # noqa: S101
-        claims = self._pool.stream_claims
-        if not await claims.claim_stream(entry.id, self._request.id, entry.provider_id):
+        self.release()
+        if not await self._pool.stream_claims.claim_stream(
+            entry.id, self._request.id, entry.provider_id, self._tries.deadline
+        ):
             return False
         self._token_id = entry.id
         return True
@@ -86,6 +91,8 @@ class SingleStream:
         resume = self._request.resume
         claims = self._pool.stream_claims
         if resume is None or resume.token_id in self._tries.failed_token_ids:
+            return False
+        if resume.token_id == self._token_id:  # this request itself has the stream
             return False
         until = time.perf_counter() + settings.RESUME_WAIT_SECONDS
         was_busy = False

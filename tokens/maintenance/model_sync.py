@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from providers.choices import Mode
 from providers.exceptions import NoAvailableToken, TokenError, UpstreamTimeout
 from providers.models import ChatModel, Provider
 from providers.network.clients import Clients
@@ -16,7 +14,11 @@ from providers.upstream.base_adapter import BaseAdapter
 from providers.vault import VaultError
 from tokens.maintenance.credential_check import CHECK_TIMEOUT_SECONDS
 from tokens.models import UpstreamToken
-from tokens.upstream_access import build_maintenance_adapter, open_token_credential
+from tokens.upstream_access import (
+    build_maintenance_adapter,
+    list_usable_tokens,
+    open_token_credential,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,7 @@ def load_model_list(provider: Provider) -> list[str]:
 
     The first token that is accepted ends the search.
     """
-    is_guest = provider.mode == Mode.GUEST
-    tokens: list[UpstreamToken] = []
-    if not is_guest:
-        usable = provider.tokens.all().filter_usable().filter_with_access()
-        tokens = list(usable[: settings.MAX_ATTEMPTS])
-    may_ask_without_token = is_guest or not provider.needs_token
-    if not tokens and may_ask_without_token:
-        return asyncio.run(request_model_list(provider, [None]))
-    return asyncio.run(request_model_list(provider, tokens))
+    return asyncio.run(request_model_list(provider, list_usable_tokens(provider)))
 
 
 async def request_model_list(

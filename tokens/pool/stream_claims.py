@@ -3,16 +3,19 @@
 A claim is one conditional UPDATE of the token's row (`busy_until`, `busy_with`). It is the named
 exception to "no query on the request path". It is released however the stream ends, and its lease
 is renewed while the stream runs. The claims of a killed process end with their leases. A process
-knows its own claims and does not ask the database for them. A row that someone else has locked
-counts as busy: a claim waits for no lock longer than LOCK_WAIT_SECONDS, so that few threads are
-enough.
+knows its own claims and does not ask the database for them. No lease is renewed beyond the
+deadline of its request, so a claim that nobody released ends too. A row that someone else has
+locked counts as busy: a claim waits for no lock longer than LOCK_WAIT_SECONDS, so that few threads
+are enough.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Set
 from contextlib import suppress
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -29,13 +32,21 @@ logger = logging.getLogger(__name__)
 RETRY_CLAIM_SECONDS = 0.5  # pause before a token claimed by another process is tried again
 LOCK_WAIT_SECONDS = 0.25  # other writers of the row are usually done within this time
 LOCK_NOT_AVAILABLE = "55P03"  # Postgres: lock_not_available
+OVERTIME_SECONDS = 30.0  # a request may end so much later than its deadline
+
+
+class Claim(NamedTuple):
+    """The claim of one request; `deadline` is on the clock of time.perf_counter()."""
+
+    request_id: str
+    deadline: float
 
 
 class StreamClaims:
     """The claims of this process."""
 
     def __init__(self) -> None:
-        self._request_ids: dict[UUID, str] = {}  # token id -> request id
+        self._claims: dict[UUID, Claim] = {}  # by the token's id
         self._next_try_times: dict[UUID, float] = {}  # token id -> when it may be tried again
         self._release_tasks: set[asyncio.Task[None]] = set()
         self._freed_event = asyncio.Event()
@@ -43,19 +54,22 @@ class StreamClaims:
     def find_busy_tokens(self) -> Set[UUID]:
         """Return the tokens that cannot be claimed now, as far as this process knows."""
         if not self._next_try_times:
-            return self._request_ids.keys()
+            return self._claims.keys()
         now = time.monotonic()
         self._next_try_times = {
             token_id: until for token_id, until in self._next_try_times.items() if until > now
         }
-        return self._request_ids.keys() | self._next_try_times.keys()
+        return self._claims.keys() | self._next_try_times.keys()
 
-    async def claim_stream(self, token_id: UUID, request_id: str, provider_id: int) -> bool:
+    async def claim_stream(
+        self, token_id: UUID, request_id: str, provider_id: int, deadline: float = math.inf
+    ) -> bool:
         """Claim the token's stream for the request, and return whether it has it.
 
         Writes the token's row. Raises DatabaseUnavailable.
         """
-        self._request_ids[token_id] = request_id  # first, so that no other request here tries it
+        claim = Claim(request_id, deadline)
+        self._claims[token_id] = claim  # first, so that no other request here tries it
         task = asyncio.ensure_future(
             QUICK.run_work(claim_or_list_busy, token_id, request_id, provider_id)
         )
@@ -63,50 +77,52 @@ class StreamClaims:
             async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
                 busy = await asyncio.shield(task)
         except (DatabaseFault, TimeoutError):
-            self._begin_release(token_id, request_id, task)
+            self._begin_release(token_id, claim, task)
             raise DatabaseUnavailable(
                 "The database does not answer.", retry_after_seconds=1
             ) from None
         except BaseException:  # for example the caller left; the claim may still have been made
-            self._begin_release(token_id, request_id, task)
+            self._begin_release(token_id, claim, task)
             raise
         if token_id not in busy:
             return True
-        self._remove_claim(token_id)
-        busy_elsewhere = busy - self._request_ids.keys()
+        self._remove_claim(token_id, claim)
+        busy_elsewhere = busy - self._claims.keys()
         next_try_time = time.monotonic() + RETRY_CLAIM_SECONDS
         self._next_try_times |= dict.fromkeys(busy_elsewhere, next_try_time)
         return False
 
     def release_stream(self, token_id: UUID) -> None:
         """Release the stream, which has ended. The database is updated in the background."""
-        request_id = self._request_ids.get(token_id)
-        if request_id is not None:
-            self._begin_release(token_id, request_id, None)
+        claim = self._claims.get(token_id)
+        if claim is not None:
+            self._begin_release(token_id, claim, None)
 
     def _begin_release(
-        self, token_id: UUID, request_id: str, after: "asyncio.Future[set[UUID]] | None"
+        self, token_id: UUID, claim: Claim, after: "asyncio.Future[set[UUID]] | None"
     ) -> None:
-        task = asyncio.create_task(self._release_row(token_id, request_id, after))
+        task = asyncio.create_task(self._release_row(token_id, claim, after))
         self._release_tasks.add(task)
         task.add_done_callback(self._release_tasks.discard)
 
     async def _release_row(
-        self, token_id: UUID, request_id: str, after: "asyncio.Future[set[UUID]] | None"
+        self, token_id: UUID, claim: Claim, after: "asyncio.Future[set[UUID]] | None"
     ) -> None:
         try:
             if after is not None:
                 await asyncio.wait((after,))
                 if after.exception() is not None:
                     return
-            await QUICK.run_work(release_token_row, token_id, request_id)
+            await QUICK.run_work(release_token_row, token_id, claim.request_id)
         except DatabaseFault:
             logger.warning("the stream of a token is free only when its lease ends")
         finally:
-            self._remove_claim(token_id)
+            self._remove_claim(token_id, claim)
 
-    def _remove_claim(self, token_id: UUID) -> None:
-        self._request_ids.pop(token_id, None)
+    def _remove_claim(self, token_id: UUID, claim: Claim) -> None:
+        """Forget a claim, unless another request has the stream by now."""
+        if self._claims.get(token_id) is claim:
+            del self._claims[token_id]
         self._freed_event.set()
         self._freed_event = asyncio.Event()
 
@@ -126,12 +142,22 @@ class StreamClaims:
             await self.renew_leases()
 
     async def renew_leases(self) -> None:
-        """Renew the leases of this process's claims. Writes their rows."""
-        if self._request_ids:
+        """Renew the leases of this process's claims, and release those of requests that are over.
+
+        Writes their rows.
+        """
+        latest_deadline = time.perf_counter() - OVERTIME_SECONDS
+        request_ids = {}
+        for token_id, claim in self._claims.items():
+            if claim.deadline > latest_deadline:
+                request_ids[token_id] = claim.request_id
+            else:
+                self._begin_release(token_id, claim, None)
+        if request_ids:
             try:
-                await HOUSEKEEPING.run_work(renew_stream_leases, dict(self._request_ids))
+                await HOUSEKEEPING.run_work(renew_stream_leases, request_ids)
             except DatabaseFault:
-                logger.warning("the leases of %d streams are not renewed", len(self._request_ids))
+                logger.warning("the leases of %d streams are not renewed", len(request_ids))
 
     async def wait_for_releases(self) -> None:
         """Wait until the claims of ended streams are released."""

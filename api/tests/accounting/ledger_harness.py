@@ -149,6 +149,7 @@ VALUES = {
     "connect_ms": None,
     "first_byte_ms": 1.0,
     "total_ms": 2.0,
+    "cache_write_tokens": 0,
 }
 
 

@@ -52,7 +52,8 @@ async def test_a_row_is_committed_with_every_column_when_write_returns(writer: W
         found.completion_tokens,
         found.reasoning_tokens,
         found.cached_tokens,
-    ) == (1, 2, 3, 4)
+        found.cache_write_tokens,
+    ) == (1, 2, 3, 4, 5)
     assert found.estimated is True
     assert (found.queue_ms, found.connect_ms) == (0.25, None)
     assert (found.first_byte_ms, found.total_ms) == (pytest.approx(1e-05), pytest.approx(12345.678))

@@ -51,7 +51,13 @@ def test_a_record_tells_its_story(admin_client: Client, row: ApiKey, provider: P
         },
     ]
     entry = create_record(
-        key=row, user=row.user, provider=provider, token=token, attempts=attempts, estimated=True
+        key=row,
+        user=row.user,
+        provider=provider,
+        token=token,
+        attempts=attempts,
+        estimated=True,
+        cache_write_tokens=4321,
     )
     html = admin_client.get(page_of(entry)).content.decode()
     for text in (
@@ -63,6 +69,7 @@ def test_a_record_tells_its_story(admin_client: Client, row: ApiKey, provider: P
         str(row),
         "RateLimited",
         "none left",
+        "4321",
     ):
         assert text in html
     assert f'<a href="{reverse("admin:tokens_upstreamtoken_change", args=[token.pk])}">' in html

@@ -53,7 +53,7 @@ async def answer_fitted(
     options = read_strategy_options(StepwiseOptions, candidates)
     calls = StrategyCalls(request, candidates, pool, trace, options.max_calls)
     questions = StrategyQuestions(request, fitter)
-    has_json_mode = all(candidate.adapter.upstream.native_tools for candidate in candidates)
+    has_json_mode = all(candidate.has_native_tools for candidate in candidates)
     sequence = StepSequence(calls, questions, options, has_json_mode=has_json_mode)
     form = CALLER_FORMS.get(request.thinking, options.format)
     renderer = StepRenderer(request, form, shows_status=options.feedback)

@@ -21,6 +21,7 @@ from providers.protocol.chunks import Batches, make_usage_chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.upstream.error_mapping import ERROR_CODES
+from providers.upstream.moonshot_dialect import TEMPERATURE_WITHOUT_THINKING, THINKING_MODELS
 
 MOST_SEARCHES = 5  # searches for one answer; then the model has to answer
 LINK_PART_TYPES = ("image_url", "video_url")
@@ -42,6 +43,8 @@ class Adapter(FileTextAdapter):
         if offers_search(request, model):
             body["tools"] = [*(body.get("tools") or ()), builtin_search.SEARCH_TOOL]
             body["thinking"] = {"type": "disabled"}
+            if "temperature" in body and THINKING_MODELS.search(model.name):
+                body["temperature"] = TEMPERATURE_WITHOUT_THINKING
         return body
 
     async def relay_answer(

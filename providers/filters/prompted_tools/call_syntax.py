@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from providers.filters.call_texts import token_syntax
+from providers.protocol.dialect import UNMISTAKABLE_FORMS
 
 
 # --- patterns of a text that a stream may cut anywhere --------------------------------------------
@@ -75,7 +76,7 @@ def beginnings_pattern(literal: str) -> str:
 BLANKS = Run(r"\s")
 NAME = Run(r"[\w.\-]", 1, 256, is_group=True)
 
-# The families of forms, for the choice of those that are looked for
+# The families of forms, for the choice of those that are looked for; dialects name them too
 FENCES = "fences"  # JSON in a code fence
 LINES = "lines"  # JSON alone on its line
 SENTENCES = "sentences"
@@ -86,8 +87,6 @@ HARMONY = "harmony"
 KIMI = "kimi"
 LLAMA = "llama"
 MISTRAL = "mistral"
-# forms that nobody writes by accident
-UNMISTAKABLE_FORMS = frozenset((TAGS, DEEPSEEK, HARMONY, KIMI, LLAMA, MISTRAL))
 ALL_FORMS = UNMISTAKABLE_FORMS | {FENCES, LINES, SENTENCES, PYTHON}
 
 # the names of DeepSeek's tags begin with one of these

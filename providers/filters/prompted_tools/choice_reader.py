@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from providers.filters.native_calls import choose_call_id
 from providers.filters.prompted_tools.call_scanner import CallScanner
-from providers.filters.prompted_tools.call_syntax import UNMISTAKABLE_FORMS
 from providers.filters.prompted_tools.thinking_calls import ThinkingCallReader
 from providers.filters.prompted_tools.tool_prompt import ToolOffer
 from providers.filters.prompted_tools.written_call import WrittenCall
+from providers.protocol.dialect import UNMISTAKABLE_FORMS
 from providers.protocol.json_types import JsonObject
 
 Delta = JsonObject

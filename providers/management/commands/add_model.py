@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from providers.choices import Capability, LongPrompts
+from providers.choices import Capability, LongPrompts, ThinkingFormat
 from providers.management.base import GatewayCommand
 from providers.management.command_helpers import (
     describe_outcome,
@@ -16,12 +16,14 @@ from providers.management.command_helpers import (
     find_provider,
 )
 from providers.models import ModelAlias
+from providers.seed_presets import create_kind_aliases
 
 COLUMN_BY_OPTION = {
     "capability": "capabilities",
     "context_window": "context_window",
     "long_prompts": "long_prompts",
     "priority": "priority",
+    "thinking_format": "thinking_format",
     "weight": "weight",
 }
 
@@ -49,6 +51,11 @@ class Command(GatewayCommand):
             help="repeat it (default: not checked)",
         )
         parser.add_argument(
+            "--thinking-format",
+            choices=ThinkingFormat.values,
+            help="where its thinking stands (default: in a field of its own)",
+        )
+        parser.add_argument(
             "--priority", type=int, metavar="N", help="among models of one id the lowest goes first"
         )
         parser.add_argument(
@@ -68,9 +75,8 @@ class Command(GatewayCommand):
         dry_run: bool,
         **options: Any,
     ) -> None:
-        row = find_or_make_model(find_provider(provider), public)
+        row = find_or_make_model(find_provider(provider), public, options["upstream"] or "")
         is_new = row.pk is None
-        row.upstream_name = options["upstream"] or row.upstream_name or public
         for option, column in COLUMN_BY_OPTION.items():
             if options[option] is not None:
                 setattr(row, column, options[option])
@@ -80,6 +86,8 @@ class Command(GatewayCommand):
                 row.save()
                 for name in alias:
                     save_alias(name, public)
+                if is_new:
+                    create_kind_aliases(row)
                 transaction.set_rollback(dry_run)
         except ValidationError as error:
             raise CommandError(describe_validation_error(error)) from None

@@ -52,7 +52,7 @@ def make_entry(model: ChatModel) -> JsonObject:
         "provider": model.provider.name,
         "upstream": model.upstream_name,
         "enabled": model.enabled and model.provider.enabled,
-        "capabilities": model.capabilities,
+        "capabilities": model.known_capabilities,
         "context_window": model.context_window,
         "priority": model.priority,
         "weight": model.weight,

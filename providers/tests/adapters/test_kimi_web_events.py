@@ -30,6 +30,26 @@ def read_frames(*messages: bytes) -> list[Chunk]:
     return [chunk for message in messages for chunk in answer.read(message)]
 
 
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("One & two; three", "One &amp; two; three, four"), "One & two; three, four"),
+        (("He says “Hi”", "He says “Hi there”"), "He says “Hi” there”"),
+        (("One", "Two", "Two!"), "One!"),
+    ],
+)
+def test_a_rewritten_text_goes_on_behind_the_text_that_was_sent(
+    texts: tuple[str, ...], expected: str
+) -> None:
+    events = [
+        {"op": "set", "mask": "block.text", "block": {"id": "b1", "text": {"content": text}}}
+        for text in texts
+    ]
+    chunks = read_frames(*(b"\x00" + json.dumps(event).encode() for event in events))
+    contents = [chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks]
+    assert "".join(contents) == expected
+
+
 def test_a_compressed_frame_is_an_error_because_none_was_offered() -> None:
     with pytest.raises(BadResponse):
         read_frames(b"\x01" + b"\x1f\x8b")

@@ -42,12 +42,12 @@ UPSTREAM = Upstream(
 COUNTS = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 
 
-def payload(kind="moonshot", *, options=None, search="", **body):
+def payload(kind="moonshot", *, name="up", options=None, search="", **body):
     request = ChatRequest(
         "0" * 32, CHAT, "m", {"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | body
     )
     return get_adapter_class(kind)(UPSTREAM, None).build_payload(
-        request, UpstreamModel("up", search=search, options=options or {})
+        request, UpstreamModel(name, search=search, options=options or {})
     )
 
 
@@ -113,6 +113,32 @@ def test_kimi_code_gets_no_temperature_and_thinks_as_its_row_says():
     assert sent["thinking"] is True
     assert "thinking" not in payload("kimi_code")
     assert payload("kimi_code", options={"thinking": True}, thinking=False)["thinking"] is False
+
+
+@pytest.mark.parametrize(
+    ("options", "body"),
+    [
+        ({}, {"thinking": {"type": "disabled"}, "temperature": 0.5}),
+        ({}, {"thinking": {"type": "disabled"}}),
+        ({"thinking": {"type": "disabled"}}, {"temperature": 1.0}),
+        ({"thinking": True}, {"thinking": False}),
+    ],
+    ids=["asked", "no temperature", "row", "false"],
+)
+def test_kimi_code_without_thinking_gets_its_only_temperature(options, body):
+    assert payload("kimi_code", options=options, **body)["temperature"] == 0.6
+
+
+@pytest.mark.parametrize("name", ["kimi-k2.5", "kimi-k2.6", "kimi-k3", "kimi-latest"])
+def test_a_search_that_ends_thinking_also_sets_the_temperature_of_that(name):
+    assert payload(name=name, search="on", temperature=1.0)["temperature"] == 0.6
+    assert "temperature" not in payload(name=name, search="on")
+    assert payload(name=name, temperature=1.0)["temperature"] == 1.0
+
+
+def test_a_search_leaves_the_temperature_of_models_without_thinking():
+    sent = payload(name="kimi-k2-0905-preview", search="on", temperature=0.2)
+    assert sent["temperature"] == 0.2
 
 
 # --- checks ---------------------------------------------------------------------------------------

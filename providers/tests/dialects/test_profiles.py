@@ -69,11 +69,41 @@ def test_models_that_need_their_thinking_back(
     assert find_dialect(profile, "", model).needs_thinking is needs_thinking
 
 
+@pytest.mark.parametrize(
+    ("profile", "model", "is_read"),
+    [
+        ("openai", "gpt-5", False),
+        ("openai", "gpt-4o", False),
+        ("openai", "DeepSeek-V4", True),
+        ("openai", "gpt-oss-120b", True),
+        ("anthropic", "claude-opus-5", False),
+        ("gemini", "gemini-3-pro", False),
+        ("xai", "grok-5", False),
+        ("moonshot", "kimi-k2.5", True),
+        ("vllm", "any", True),
+        ("", "any", True),
+    ],
+)
+def test_texts_are_looked_through_for_calls_only_where_they_slip_in(
+    profile: str, model: str, is_read: bool
+) -> None:
+    assert bool(find_dialect(profile, "", model).leaked_forms) is is_read
+
+
+def test_only_upstreams_that_refuse_what_they_do_not_know_lose_what_others_added() -> None:
+    strict = [name for name in PROFILES if not find_dialect(name, "", "m").takes_call_extras]
+    assert strict == ["openai", "mistral", "groq"]
+
+
 def test_changes_of_the_row_go_on_top() -> None:
-    changes = {"limit_field": "max_tokens", "refused_fields": ["seed"]}
+    changes = {
+        "limit_field": "max_tokens",
+        "refused_fields": ["seed"],
+        "leaked_forms": ["kimi"],
+    }
     dialect = find_dialect("openai", "", "gpt-5", changes)
     assert dialect.limit_field == "max_tokens"
-    assert dialect.refused_fields == {"seed"}
+    assert (dialect.refused_fields, dialect.leaked_forms) == ({"seed"}, {"kimi"})
     assert dialect.knows_developer
 
 

@@ -51,6 +51,21 @@ def test_messages_that_need_no_change_are_sent_as_the_same_objects() -> None:
     assert body["tools"] is TOOLS
 
 
+EXTRA_CALL = CALL | {"extra_content": {"google": {"thought_signature": "s"}}}
+
+
+def test_what_another_upstream_added_to_a_call_does_not_reach_a_strict_one() -> None:
+    message = answer(tool_calls=[EXTRA_CALL, CALL | {"provider_specific_fields": {}}])
+    sent = rewrite_answer(Dialect(takes_call_extras=False), message)
+    assert sent == answer(tool_calls=[CALL, CALL])
+    assert message["tool_calls"][0] is EXTRA_CALL
+
+
+def test_an_upstream_gets_back_what_it_added_to_a_call() -> None:
+    message = answer(tool_calls=[EXTRA_CALL])
+    assert rewrite_answer(Dialect(), message) is message
+
+
 # --- fields of the body ---------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("limit_field", "given", "sent"),
@@ -120,3 +135,29 @@ def test_missing_thinking_is_a_blank_where_tools_need_it(message: JsonObject) ->
     sent = rewrite_answer(dialect, message, tools=TOOLS)
     assert sent["reasoning_content"] == " "
     assert "reasoning_content" not in rewrite_answer(dialect, answer())
+
+
+@pytest.mark.parametrize(
+    ("content", "thinking", "text"),
+    [
+        ("<think>Hm.</think>\n\nyes", "Hm.", "yes"),
+        ("<think>Hm.</think>", "Hm.", None),
+        ("<think>Hm.", " ", "<think>Hm."),
+        ("yes <think>Hm.</think>", " ", "yes <think>Hm.</think>"),
+    ],
+)
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_raw_thinking_goes_back_in_the_field_that_wants_it(
+    field: str, content: str, thinking: str, text: str | None
+) -> None:
+    dialect = Dialect(thinking_field=field, needs_thinking=True)
+    message = answer(content=content, tool_calls=[CALL])
+    sent = rewrite_answer(dialect, message, tools=TOOLS)
+    assert sent == answer(content=text, tool_calls=[CALL]) | {field: thinking}
+
+
+def test_raw_thinking_stays_text_where_no_field_wants_it() -> None:
+    message = answer(content="<think>Hm.</think>\n\nyes")
+    assert rewrite_answer(Dialect(), message, tools=TOOLS) is message
+    dialect = Dialect(thinking_field="reasoning_content", needs_thinking=True)
+    assert rewrite_answer(dialect, message) == message

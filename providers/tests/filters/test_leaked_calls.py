@@ -11,9 +11,22 @@ from providers.filters import choose_filters, choose_leak_reader
 from providers.filters.answer_folder import fold_answer
 from providers.filters.leaked_calls import read_leaked_calls
 from providers.filters.prompted_tools.call_reader import CallReader
-from providers.filters.prompted_tools.call_syntax import KIMI
+from providers.filters.prompted_tools.call_syntax import (
+    ALL_FORMS,
+    DEEPSEEK,
+    FENCES,
+    HARMONY,
+    KIMI,
+    LINES,
+    LLAMA,
+    MISTRAL,
+    PYTHON,
+    SENTENCES,
+    TAGS,
+)
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk, make_delta
+from providers.protocol.dialect import UNMISTAKABLE_FORMS, Dialect
 from providers.protocol.request import ChatRequest, UpstreamModel
 from providers.tests.filters.conforming import join_message
 from providers.tests.filters.prompted_tools.public_cases import TOOLS
@@ -179,14 +192,20 @@ async def test_without_parallel_calls_one_call_of_thinking_counts() -> None:
 
 
 async def test_the_forms_that_are_looked_for_can_be_chosen() -> None:
-    reader = choose_leak_reader(
-        build_request(), NATIVE, Attempt("p", "m"), leaked_forms=frozenset((KIMI,))
-    )
+    model = UpstreamModel("m", dialect=Dialect(leaked_forms=frozenset((KIMI,))))
+    reader = choose_leak_reader(build_request(), model, Attempt("p", "m"))
     assert reader is not None
     chunks = make_stream("content", deepseek_v31(*CALL), kimi(*CALL))
     out = [chunk async for batch in read_leaked_calls(relay(chunks), reader) for chunk in batch]
     assert list_calls(out) == [CALL]
-    assert choose_leak_reader(build_request(), NATIVE, Attempt("p", "m"), frozenset()) is None
+    quiet_model = UpstreamModel("m", dialect=Dialect(leaked_forms=frozenset()))
+    assert choose_leak_reader(build_request(), quiet_model, Attempt("p", "m")) is None
+
+
+def test_the_forms_that_a_dialect_may_name_are_those_that_nobody_writes_by_accident() -> None:
+    ordinary_forms = {FENCES, LINES, SENTENCES, PYTHON}
+    assert {TAGS, DEEPSEEK, HARMONY, KIMI, LLAMA, MISTRAL} == UNMISTAKABLE_FORMS
+    assert ordinary_forms == ALL_FORMS - UNMISTAKABLE_FORMS
 
 
 @pytest.mark.parametrize(

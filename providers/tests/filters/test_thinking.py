@@ -72,6 +72,48 @@ def make_implied() -> list[Filter]:
     return [ThinkingSplitter("implied")]
 
 
+def list_contents(filters_of_answer: list[Filter], *texts: str) -> list[str]:
+    """Return the content that each piece of text brings."""
+    contents = []
+    for text in texts:
+        out = run_filters([make_chunk({"content": text})], *filters_of_answer)
+        contents.append("".join(delta.get("content") or "" for delta in list_deltas(out)))
+    return contents
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "system", "content": "Be brief."}]},
+        {"messages": [{"role": "developer", "content": "Be brief."}]},
+        {"messages": [], "tools": [{"type": "function", "function": {"name": "f"}}]},
+    ],
+    ids=["system", "developer", "tools"],
+)
+def test_an_untagged_answer_to_instructions_streams_until_the_model_thinks_there(
+    fields: Any,
+) -> None:
+    request = ChatRequest("1", CHAT, "m", {"model": "m", **fields}, stream=True)
+    model = UpstreamModel("u", thinking_format="implied")
+
+    def choose() -> list[Filter]:
+        return filters.choose_filters(request, model, Attempt("p", "m"))
+
+    assert list_contents(choose(), "Once ", "upon") == ["Once ", "upon"]
+    assert list_contents(choose(), "<think>a", "</think>", "b") == ["", "", "b"]
+    assert list_contents(choose(), "Hm.</th", "ink>", "Yes") == ["Hm.</th", "ink>", "Yes"]
+    assert list_contents(choose(), "Hm.", "</think>Yes") == ["", "Yes"]
+
+
+def test_an_untagged_answer_without_instructions_is_held_to_its_end() -> None:
+    request = ChatRequest("1", CHAT, "m", {"messages": [{"role": "user", "content": "Hi"}]})
+    model = UpstreamModel("u", thinking_format="implied")
+    chosen = filters.choose_filters(request, model, Attempt("p", "m"))
+    assert list_contents(chosen, "Hm. ", "Well") == ["", ""]
+    out = run_filters([make_chunk({}, "stop")], *chosen)
+    assert list_deltas(out) == [{"content": "Hm. Well"}]
+
+
 def test_chunks_that_say_nothing_any_more_are_dropped_and_others_stay_as_they_are() -> None:
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
     others = [

@@ -9,7 +9,8 @@ from providers.filters import thinking_parser
 from providers.filters.thinking_parser import ThinkingParser
 
 DETAILS = '<details type="reasoning" done="true" duration="3">'
-LONG = "x" * (thinking_parser.IMPLIED_CHARS + 1)
+LONG = "x" * 17_000
+LIMIT = thinking_parser.UNDECIDED_CHARS
 
 
 def split_text(text: str, thinks: str, *cuts: int) -> tuple[str, str]:
@@ -60,7 +61,7 @@ BOTH = [  # text, thinking, answer: whatever the model is said to do
     ("<think>a</think>Write `<think>b</think>` first.", "a", "Write `<think>b</think>` first."),
     ("<think>a</think>```\n<think>\n</think>\n```", "a", "```\n<think>\n</think>\n```"),
     # only like a tag
-    ("<thinking>a", "", "<thinking>a"),
+    ("<thinkings>a", "", "<thinkings>a"),
     ("<thin", "", "<thin"),
     ("<", "", "<"),
     ("< think>a", "", "< think>a"),
@@ -90,9 +91,10 @@ IMPLIED = [
     ("a</think>b</think>c", "a", "b</think>c"),
     ("</think>b", "", "b"),
     ("<b>a</b></think>b", "<b>a</b>", "b"),
-    (LONG, LONG, ""),
+    (LONG, "", LONG),
     (LONG + "</think>b", LONG, "b"),
-    (LONG[1:], "", LONG[1:]),
+    ("a</think >b", "a", "b"),
+    ("a</think", "", "a</think"),
 ]
 CASES = [(*case, thinks) for case in BOTH for thinks in ("tagged", "implied")]
 CASES += [(*case, "tagged") for case in TAGGED] + [(*case, "implied") for case in IMPLIED]
@@ -155,7 +157,7 @@ def test_random_texts_of_tags_come_out_the_same_however_they_are_cut() -> None:
 def test_limits_are_met_at_the_same_place_however_the_text_is_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(thinking_parser, "IMPLIED_CHARS", 12)
+    monkeypatch.setattr(thinking_parser, "UNDECIDED_CHARS", 12)
     monkeypatch.setattr(thinking_parser, "AFTER_ANSWER_CHARS", 5)
     draw = random.Random(12)
     words = ["<think>", "</think>", "<answer>", "</answer>", "a", "bc ", "\n"]
@@ -239,9 +241,20 @@ def test_an_implied_text_is_held_until_it_is_decided() -> None:
 
 def test_what_an_implied_text_holds_is_bounded() -> None:
     parser = ThinkingParser(is_implied=True)
-    assert parser.feed(LONG[1:]) == ("", "")
-    assert parser.feed("x") == (LONG, "")
-    assert parser.feed("y") == ("y", "")
+    text = "x" * LIMIT
+    assert parser.feed(text) == ("", "")
+    assert parser.feed("</think>b") == (text, "b")
+    parser = ThinkingParser(is_implied=True)
+    assert parser.feed(text) == ("", "")
+    assert parser.feed("y" * 100) == ("", text + "y" * 100)
+    assert parser.feed("z</think>") == ("", "z</think>")
+
+
+def test_a_long_undecided_text_takes_linear_time() -> None:
+    pieces = ["x" * 4] * (LIMIT // 4)
+    parser = ThinkingParser(is_implied=True)
+    assert all(parser.feed(piece) == ("", "") for piece in pieces)
+    assert parser.feed("", is_last=True) == ("", "x" * LIMIT)
 
 
 @pytest.mark.parametrize(

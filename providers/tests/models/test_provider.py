@@ -107,6 +107,26 @@ def test_headers_that_would_break_or_forge_a_request_are_refused(headers: Any) -
     assert find_problem_fields(make_provider(headers=headers)) == {"headers"}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"limit_fields": "max_tokens"},
+        {"limit_field": 5},
+        {"refused_fields": "seed"},
+        {"leaked_forms": ["klingon"]},
+        {"leaked_forms": ["kimi", "fences"]},
+    ],
+    ids=repr,
+)
+def test_changes_that_no_dialect_knows_are_refused(changes: Any) -> None:
+    assert find_problem_fields(make_provider(dialect_changes=changes)) == {"dialect_changes"}
+
+
+def test_changes_of_the_dialect_may_name_the_forms_of_calls_that_slip_in() -> None:
+    for forms in ([], ["kimi"], ["kimi", "tags"]):
+        assert find_problem_fields(make_provider(dialect_changes={"leaked_forms": forms})) == set()
+
+
 def test_a_base_url_is_kept_without_its_last_slash() -> None:
     row = make_provider(base_url="https://api.example.com/v1/")
     row.full_clean()

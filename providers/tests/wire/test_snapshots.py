@@ -113,7 +113,7 @@ def test_thinking_grows_while_its_block_is_open_and_the_answer_comes_when_it_clo
     ) == [
         *[("", "")] * 2,
         *[("On", ""), ("e", ""), (".\nTwo", "")],
-        *[(".", "\n<answer>H"), ("", "i</answer>"), ("", "")],
+        *[(".", "\n<answer>H"), ("", "i"), ("", "</answer>")],
     ]
 
 

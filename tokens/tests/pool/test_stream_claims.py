@@ -4,6 +4,7 @@ however it ends.
 
 import asyncio
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -153,6 +154,28 @@ async def test_a_long_stream_keeps_its_lease(token):
     await held(token, "a" * 32, seconds=1)
     await claims.renew_leases()
     assert (await rows.reload_row(token)).busy_until > later(seconds=30)
+
+
+async def test_the_claim_of_a_request_that_is_over_is_released_instead_of_renewed(token):
+    claims = StreamClaims()
+    long_ago = time.perf_counter() - 2 * stream_claims.OVERTIME_SECONDS
+    assert await claims.claim_stream(token.pk, "a" * 32, token.provider_id, long_ago)
+    await claims.renew_leases()
+    await claims.wait_for_releases()
+    assert await free(token)
+    assert not claims.find_busy_tokens()
+
+
+async def test_a_late_release_leaves_the_claim_of_the_next_request(token):
+    claims = StreamClaims()
+    assert await claims.claim_stream(token.pk, "a" * 32, token.provider_id)
+    claims.release_stream(token.pk)
+    claims.release_stream(token.pk)
+    await asyncio.wait(claims._release_tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert await claims.claim_stream(token.pk, "b" * 32, token.provider_id)
+    await claims.wait_for_releases()
+    assert token.pk in claims.find_busy_tokens()
+    assert (await rows.reload_row(token)).busy_with == "b" * 32
 
 
 async def test_of_many_processes_one_gets_the_stream(token):

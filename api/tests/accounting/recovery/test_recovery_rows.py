@@ -61,7 +61,7 @@ MISSHAPEN: dict[str, list[Any]] = {
     "an id that is none": changed(id="zz"),
     "an id that is a number": changed(id=7),
     "an id in another form": changed(id="00000000-0000-0000-0000-000000000003"),
-    "too few columns": row(3)[:-1],
+    "too few columns": row(3)[:-2],
     "too many columns": [*row(3), 1],
     "no column": [],
 }

@@ -46,6 +46,29 @@ async def test_the_upstreams_figures_are_kept_and_marked_as_its_own(gateway, ups
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "cache",
+    [
+        {"prompt_tokens_details": {"cached_tokens": 64, "cache_write_tokens": 32}},
+        {"cache_read_input_tokens": 64, "cache_creation_input_tokens": 32},
+    ],
+    ids=["OpenRouter", "Anthropic"],
+)
+async def test_tokens_read_from_a_cache_and_written_to_it_are_kept(
+    gateway, upstream, alice, cache, streams
+):
+    counts = speech.token_usage(100, 20, **cache)
+    script = send_reply(speech.chat_completion(usage=counts))
+    if streams:
+        chunks = [*speech.content_chunks("Hi"), speech.chat_chunk(finish="stop")]
+        script = send_stream(*chunks, speech.usage_chunk(counts), DONE)
+    upstream.queue_scripts(script)
+    await gateway.request_chat(alice.key, stream=streams)
+    row = await rows.read_only_usage_record()
+    assert (row.prompt_tokens, row.cached_tokens, row.cache_write_tokens) == (100, 64, 32)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_usage_that_the_upstream_does_not_give_is_counted_and_marked(
     gateway, upstream, alice, streams
 ):

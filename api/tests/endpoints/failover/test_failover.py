@@ -4,8 +4,6 @@ P1 one byte out: never asked again; before, at most MAX_ATTEMPTS calls, each wit
 yet tried P2 the caller's fault is never retried        P3 a provider's fault touches no token
 """
 
-import asyncio
-
 import pytest
 
 from api.tests.endpoints.chat_messages import list_bearer_tokens
@@ -136,12 +134,9 @@ async def test_all_attempts_share_one_deadline(gateway, upstream, alice, three, 
     await run_in_thread(Provider.objects.update, total_seconds=0.2, first_byte_seconds=0.15)
     await gateway.reload_rows()
     upstream.set_default_script(keep_silent)
-    began = asyncio.get_running_loop().time()
     answer = await gateway.request_chat(alice.key, stream=streams)
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
-    assert (
-        asyncio.get_running_loop().time() - began < 3 * 0.2
-    )  # three tokens, each with its own time, would take this
+    assert len(upstream.requests) < 3  # three tokens, each with its own time, would all be asked
     assert (await rows.read_only_usage_record()).status == "error"
 
 

@@ -76,6 +76,16 @@ async def test_the_names_that_clients_of_the_site_use_work(
     assert upstream.requests[0].json["model"] == MODEL
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_snapshots_that_close_their_tags_anew_lose_nothing(gateway, upstream, alice, stream):
+    start = '<details type="reasoning" done="true"><summary>Thought</summary>\na</details>\n'
+    words = ["答", "答案", "答案:\n```\n1\n```", "答案:\n```\n1\n2\n```"]
+    upstream.queue_scripts(send_snapshots(*(f"{start}<answer>{text}</answer>" for text in words)))
+    answer = await request_k2think(gateway, alice, stream=stream)
+    assert answer.status == 200
+    assert answer.text == "答案:\n```\n1\n2\n```"
+
+
 async def test_thinking_comes_while_its_block_is_open(gateway, upstream, alice):
     opened = '<details type="reasoning" done="false"><summary>Thinking…</summary>\nFirst'
     upstream.queue_scripts(

@@ -99,6 +99,18 @@ async def test_a_history_goes_up_as_one_text(gateway, site, kind, alice):
     assert text == "system: Be brief.\nuser: I am June.\nassistant: Hello.\nuser: Who am I?"
 
 
+async def test_a_field_of_the_site_s_clients_turns_the_search_on_and_off(
+    gateway, site, kind, alice
+):
+    for model, fields in (("m", {"use_search": False}), ("m-nosearch", {"use_search": True})):
+        assert (await gateway.request_chat(alice.key, model=model, **fields)).status == 200
+    searches = [
+        bool(asked["tools"]) if kind == "kimi_web" else asked["use_search"]
+        for asked in site.questions
+    ]
+    assert searches == [False, True]
+
+
 async def test_an_alias_turns_the_search_off(gateway, site, kind, alice):
     for model in ("m", "m-nosearch"):
         assert (await gateway.request_chat(alice.key, model=model)).status == 200

@@ -25,6 +25,7 @@ def test_the_mode_is_switched_and_seen(request_staff, pooled_provider, guest_mod
         {"status", "message", "mode"},
     )
     assert found["mode"] == "guest"
+    assert found["message"] == "k2 is asked in guest mode within a second."
     status, found = request_staff("status")
     assert (status, found.keys()) == (200, {"mode", "token_stats", "config"})
     assert found["mode"] == "guest"

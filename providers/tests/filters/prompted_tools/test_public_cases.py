@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from providers.filters.prompted_tools.call_scanner import CallScanner
-from providers.filters.prompted_tools.call_syntax import ALL_FORMS, UNMISTAKABLE_FORMS
+from providers.filters.prompted_tools.call_syntax import ALL_FORMS
 from providers.filters.prompted_tools.written_call import WrittenCall
+from providers.protocol.dialect import UNMISTAKABLE_FORMS
 from providers.tests.filters.prompted_tools.public_cases import (
     TOOLS,
     list_answers_without_calls,

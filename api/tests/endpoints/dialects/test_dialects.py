@@ -1,11 +1,8 @@
 """Requests reach upstreams that refuse what they do not know: F2, F7, F8, F16, F17, A9."""
 
-import json
-
 import pytest
 
-from providers.database.database_threads import run_in_thread
-from providers.models import Provider
+from api.tests.endpoints.dialects.use_dialect import use_dialect
 from proxysite.testing import rows, speech
 from proxysite.testing.upstream import DONE, answer_honestly, send_refusal, send_reply, send_stream
 
@@ -13,11 +10,6 @@ STREAMS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "strea
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 HI = {"role": "user", "content": "hi"}
-
-
-async def use_dialect(gateway, name: str, **changes) -> None:
-    await run_in_thread(Provider.objects.update, dialect=name, dialect_changes=changes)
-    await gateway.reload_rows()
 
 
 def refuse_parameter(name: str, message: str = ""):
@@ -225,26 +217,6 @@ async def test_a_list_of_parts_becomes_thinking_and_text(gateway, upstream, alic
     else:
         thoughts = [answer.json["choices"][0]["message"]]
     assert "".join(part.get("reasoning_content") or "" for part in thoughts) == "hm"
-
-
-# --- the prompt cache -----------------------------------------------------------------------------
-async def test_messages_and_tools_reach_the_upstream_byte_for_byte_in_their_order(
-    gateway, upstream, alice
-):
-    messages = [
-        {"content": "Üben\u2028 macht 1.50 €", "role": "system"},
-        HI,
-        {"role": "assistant", "content": None, "tool_calls": [CALL]},
-        {"tool_call_id": "call_1", "role": "tool", "content": '{"b":1,"a":2.0}'},
-    ]
-    tools = [{"function": {"parameters": {"b": 1, "a": 1e-7}, "name": "f"}, "type": "function"}]
-    await gateway.request_chat(alice.key, messages=messages, tools=tools)
-    await gateway.request_chat(alice.key, messages=[*messages, HI], tools=tools)
-    first, second = (json.loads(request.body) for request in upstream.requests)
-    assert json.dumps(first["messages"]) == json.dumps(messages)
-    assert json.dumps(first["tools"]) == json.dumps(second["tools"]) == json.dumps(tools)
-    begun = upstream.requests[0].body.partition(b'"messages":')[2].partition(b"}]")[0]
-    assert begun in upstream.requests[1].body
 
 
 @STREAMS

@@ -1,0 +1,1 @@
+"""Tiny questions to an upstream that show what its dialect is like."""
