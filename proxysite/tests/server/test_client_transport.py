@@ -12,12 +12,12 @@ from proxysite.testing.upstream import (
     CUT,
     END,
     Gate,
-    Upstream,
     encode_response_head,
     send_pieces,
     send_reply,
     send_stream,
 )
+from proxysite.testing.upstream_server import Upstream
 
 
 @pytest.fixture
