@@ -25,6 +25,7 @@ from providers.exceptions import (
 )
 from providers.protocol.json_types import JsonObject
 from providers.upstream import rate_limits
+from providers.upstream.context_overflow import CONTEXT_TOO_LONG, is_context_overflow
 from providers.upstream.redaction import blank_secret
 
 ERROR_CODES: dict[str, type[UpstreamError]] = {
@@ -167,13 +168,25 @@ def choose_error_class(
 def make_rejection(message: str, status: int | None, error: JsonObject, secret: str) -> Rejected:
     """Return the error for a request that the upstream finds at fault."""
     param = clean_message(text_or_empty(error.get("param")), secret)[:FIELD_LENGTH]
-    code = clean_message(str(error.get("code") or ""), secret)[:FIELD_LENGTH]
+    code = clean_message(name_rejection(error, message), secret)[:FIELD_LENGTH]
     message = message or "The upstream refused the request."
     rejection = Rejected(message, param=param or None, code=code or None)
     rejection.shown_status = 400
     if status in PASSED_ON_STATUSES:
         rejection.shown_status = status
     return rejection
+
+
+def name_rejection(error: JsonObject, message: str) -> str:
+    """Return the code of a rejection; "" for none.
+
+    An HTTP status in the place of the code (vLLM, llama.cpp) is none.
+    """
+    if is_context_overflow(text_or_empty(error.get("type")), message):
+        return CONTEXT_TOO_LONG
+    if read_status_code(error):
+        return ""
+    return str(error.get("code") or "")
 
 
 def add_limit_details(
