@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,10 @@ def queue_steps(upstream: Upstream, *steps: Step) -> None:
     upstream.queue_scripts(*calls, send_stream(*speech.streamed_completion("All done."), DONE))
 
 
-async def run_program(folder: Path, env: Mapping[str, str], *command: str | Path) -> str:
-    """Run a program in a folder until it ends well, and return all that it wrote.
+async def run_program(
+    folder: Path, env: Mapping[str, str], *command: str | Path, statuses: Collection[int] = (0,)
+) -> str:
+    """Run a program in a folder until it ends with one of `statuses`, and return what it wrote.
 
     The program, and what it has started, is ended when that takes too long.
     """
@@ -67,7 +69,7 @@ async def run_program(folder: Path, env: Mapping[str, str], *command: str | Path
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     text = output.decode(errors="replace")
-    assert process.returncode == 0, text
+    assert process.returncode in statuses, text
     return text
 
 
