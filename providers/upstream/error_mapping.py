@@ -25,6 +25,7 @@ from providers.exceptions import (
 )
 from providers.protocol.json_types import JsonObject
 from providers.upstream import rate_limits
+from providers.upstream.context_overflow import CONTEXT_TOO_LONG, is_context_overflow
 from providers.upstream.redaction import blank_secret
 
 ERROR_CODES: dict[str, type[UpstreamError]] = {
@@ -167,7 +168,7 @@ def choose_error_class(
 def make_rejection(message: str, status: int | None, error: JsonObject, secret: str) -> Rejected:
     """Return the error for a request that the upstream finds at fault."""
     param = clean_message(text_or_empty(error.get("param")), secret)[:FIELD_LENGTH]
-    code = clean_message(choose_shown_code(error), secret)[:FIELD_LENGTH]
+    code = clean_message(name_rejection(error, message), secret)[:FIELD_LENGTH]
     message = message or "The upstream refused the request."
     rejection = Rejected(message, param=param or None, code=code or None)
     rejection.shown_status = 400
@@ -176,12 +177,17 @@ def make_rejection(message: str, status: int | None, error: JsonObject, secret: 
     return rejection
 
 
-def choose_shown_code(error: JsonObject) -> str:
-    """Return the code of an error object; without one its type, if that is a code as well."""
+def name_rejection(error: JsonObject, message: str) -> str:
+    """Return the code of a rejection: the upstream's, or its type if that is a code as well.
+
+    An HTTP status in the place of the code (vLLM, llama.cpp) is none. Empty when there is none.
+    """
+    kind = text_or_empty(error.get("type")).lower()
+    if is_context_overflow(kind, message):
+        return CONTEXT_TOO_LONG
     code = error.get("code")
-    if code:
+    if code and not read_status_code(error):
         return str(code)
-    kind = str(error.get("type") or "").lower()
     return kind if ERROR_CODES.get(kind) is Rejected else ""
 
 

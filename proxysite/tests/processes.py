@@ -239,9 +239,12 @@ def run_installer(*command: str | Path, cwd: Path) -> None:
     assert ran.returncode == 0, f"{' '.join(arguments)}\n{ran.stdout[-2000:]}{ran.stderr[-4000:]}"
 
 
-def npm_packages(name: str = "npm") -> Path:
+def npm_packages(name: str = "npm", command: str = "ci") -> Path:
     """The directory with the `node_modules` that `{name}/package-lock.json` names; the test scripts
     lie beside them. Skips the test on a machine without Node.js.
+
+    `npm install` keeps to the lock as `npm ci` does, but takes one that has the programs of only
+    one platform.
     """
     folder = HERE / name
     if not shutil.which("node") or not shutil.which("npm"):
@@ -255,7 +258,7 @@ def npm_packages(name: str = "npm") -> Path:
     def install(place: Path) -> None:
         for file in ("package.json", "package-lock.json"):
             shutil.copy(folder / file, place)
-        run_installer("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=place)
+        run_installer("npm", command, "--ignore-scripts", "--no-audit", "--no-fund", cwd=place)
 
     place = installed(name, [folder / "package.json", folder / "package-lock.json"], install)
     for script in folder.glob("*.mjs"):

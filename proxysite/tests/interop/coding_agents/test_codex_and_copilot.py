@@ -5,23 +5,23 @@ Each gets a task, and the upstream has it run commands and edit files in several
 really do so, in a folder of their own.
 """
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from proxysite.testing import speech
-from proxysite.testing.upstream import DONE, send_stream
 from proxysite.testing.upstream_server import Upstream
-from proxysite.tests.processes import PATIENCE_SECONDS, Gateway, npm_packages, surroundings
+from proxysite.tests.interop.coding_agents.conftest import KNOWN_MODEL
+from proxysite.tests.interop.coding_agents.scripted_turns import (
+    list_outputs,
+    queue_steps,
+    run_program,
+)
+from proxysite.tests.processes import Gateway, npm_packages
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]
 
-KNOWN_MODEL = "gpt-5.5"  # both programs offer it their custom tool `apply_patch`
 TEXT = 'two "quoted" \\d é 😀'
 PATCH = f"*** Begin Patch\n*** Add File: b.txt\n+{TEXT}\n*** End Patch\n"
 CODEX_CONFIG = """
@@ -33,82 +33,11 @@ base_url = "{url}/v1"
 env_key = "GATEWAY_KEY"
 wire_api = "responses"
 """
-Step = tuple[str, dict[str, Any]]  # name and arguments of a call
 
 
 @pytest.fixture(scope="module")
 def programs() -> Path:
     return npm_packages("npm_agents") / "node_modules" / ".bin"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server() -> AsyncIterator[Upstream]:
-    running = Upstream()
-    await running.start()
-    yield running
-    await running.stop()
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    programs: Path, server: Upstream, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
-    running = Gateway(tmp_path_factory.mktemp("gateway"))
-    models = (f"{KNOWN_MODEL}=upstream-model", "unknown=upstream-model")
-    running.provide("fake", server.url, *models, tokens=["sk-up-1"])
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def key(gateway: Gateway) -> str:
-    return gateway.issue_key("alice")
-
-
-@pytest.fixture
-def upstream(server: Upstream) -> Iterator[Upstream]:
-    server.exchanges.clear()
-    yield server
-    assert not server.failures, server.failures
-    assert not server._scripts, "scripts that nobody asked for"
-
-
-def stream_call(number: int, name: str, arguments: dict[str, Any]) -> Any:
-    """The script of an upstream that calls one function, with the arguments in pieces."""
-    text = json.dumps(arguments)
-    function = {"name": name, "arguments": ""}
-    head = {"index": 0, "id": f"call_{number}", "type": "function", "function": function}
-    pieces = [text[start : start + 7] for start in range(0, len(text), 7)]
-    deltas = [{"index": 0, "function": {"arguments": piece}} for piece in pieces]
-    return send_stream(
-        *(speech.chat_chunk({"tool_calls": [delta]}) for delta in (head, *deltas)),
-        speech.chat_chunk(finish="tool_calls"),
-        speech.usage_chunk(),
-        DONE,
-    )
-
-
-def queue_steps(upstream: Upstream, *steps: Step) -> None:
-    """Let the upstream ask for these calls, one per request, and then say that all is done."""
-    calls = [stream_call(number, *step) for number, step in enumerate(steps)]
-    upstream.queue_scripts(*calls, send_stream(*speech.streamed_completion("All done."), DONE))
-
-
-async def run_program(folder: Path, env: dict[str, str], *command: str | Path) -> str:
-    """Run a program in a folder until it ends well, and return all that it wrote."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command),
-        cwd=folder,
-        env=surroundings(**env),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(2 * PATIENCE_SECONDS):
-        output, _ = await process.communicate()
-    text = output.decode(errors="replace")
-    assert process.returncode == 0, text
-    return text
 
 
 def check_requests(upstream: Upstream) -> None:
@@ -120,11 +49,6 @@ def check_requests(upstream: Upstream) -> None:
         allowed = {"role", "content", "tool_calls", "tool_call_id", "reasoning_content"}
         for message in request.json["messages"]:
             assert message.keys() <= allowed
-
-
-def list_outputs(upstream: Upstream) -> list[str]:
-    messages = upstream.requests[-1].json["messages"]
-    return [message["content"] for message in messages if message["role"] == "tool"]
 
 
 # --- Codex ----------------------------------------------------------------------------------------

@@ -1,0 +1,41 @@
+"""A gateway with a scripted chat upstream behind it, for coding agents as they come."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from proxysite.testing.upstream_server import Upstream
+from proxysite.tests.processes import Gateway
+
+KNOWN_MODEL = "gpt-5.5"  # Codex and Copilot offer it their custom tool `apply_patch`
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[Upstream]:
+    running = Upstream()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(server: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    running = Gateway(tmp_path_factory.mktemp("gateway"))
+    models = (f"{KNOWN_MODEL}=upstream-model", "unknown=upstream-model")
+    running.provide("fake", server.url, *models, tokens=["sk-up-1"])
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def key(gateway: Gateway) -> str:
+    return gateway.issue_key("alice")
+
+
+@pytest.fixture
+def upstream(server: Upstream) -> Iterator[Upstream]:
+    server.exchanges.clear()
+    yield server
+    assert not server.failures, server.failures
+    assert not server._scripts, "scripts that nobody asked for"
