@@ -57,6 +57,7 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
             uploaded.content_type or "",
             FilePurpose.USER_DATA,
             uploaded.chunks(file_storage.PIECE_BYTES),
+            is_document=True,
         )
         try:
             self.instance.file = file_storage.store_file(user_id, upload)

@@ -36,7 +36,9 @@ class Command(GatewayCommand):
             if dry_run:
                 message = describe_dry_run(name, data)
             else:
-                upload = file_storage.Upload(name, "", FilePurpose.USER_DATA, [data])
+                upload = file_storage.Upload(
+                    name, "", FilePurpose.USER_DATA, [data], is_document=True
+                )
                 stored = file_storage.store_file(owner.pk, upload)
                 message = describe_document(ingest_stored_file(stored, title), stored)
         except OSError as error:

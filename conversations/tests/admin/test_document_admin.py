@@ -64,9 +64,9 @@ async def test_a_document_is_uploaded_for_a_user_and_taken_in(browser, alice):
 
 
 def test_what_cannot_be_read_is_said_on_the_form(browser, alice):
-    page = browser.post(ADD, form(alice, b"MZ", "a.exe"))
+    page = browser.post(ADD, form(alice, b"MZ\x90\x00\x03\x00\xff\xff", "a.exe"))
     assert page.status_code == 200
-    assert b"are not taken" in page.content
+    assert b"cannot be read; PDF, Word" in page.content
     assert b"required" in browser.post(ADD, {"user": alice.user.pk}).content
     assert not StoredFile.objects.exists()
     assert not Document.objects.exists()

@@ -71,7 +71,7 @@ def test_a_dry_run_reports_and_writes_nothing(alice, song):
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("a.exe", b"MZ"),
+        ("a.exe", b"MZ\x90\x00\x03\x00\xff\xff"),
         ("a.pdf", b"%PDF-1.7 no"),
         ("a.txt", b" \n"),
         ("a.txt", b""),
