@@ -34,7 +34,10 @@ async def test_a_stream_ends_with_done(gateway, upstream, alice, event_type, bac
         again = await gateway.send_request(
             "GET", f"/v1/responses/{response_id}?stream=true", alice.key
         )
-        assert read_data(again) == [*events, done]
+        *repeated, done = read_data(again)
+        # Postgres orders the fields of stored events anew
+        assert list(map(json.loads, repeated)) == list(map(json.loads, events))
+        assert done == "[DONE]"
 
 
 def read_data(answer):
