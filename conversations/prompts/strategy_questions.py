@@ -21,7 +21,7 @@ from providers.protocol.request import ChatRequest
 
 
 class Question(Struct, frozen=True):
-    """What a strategy adds to the caller's messages, and what it wants.
+    """A question of a strategy: its additions to the caller's messages, and the answer it wants.
 
     `answer_tokens` is the limit of the answer, None without one. The final question has the tools
     and formats of the caller, too.

@@ -29,7 +29,7 @@ CALL_EXTRA_FIELDS = ("extra_content", "thought_signature", "provider_specific_fi
 
 
 class Dialect(Struct, frozen=True):
-    """What an upstream takes in the body of a chat completion, and how it names things.
+    """The fields and names that an upstream takes in the body of a chat completion.
 
     The defaults suit a service of which nothing is known.
     """

@@ -65,7 +65,7 @@ class ChatRequest(Struct, frozen=True):
 
 
 class ThinkingHabits(Struct):
-    """What a model's answers have shown in this process about where it puts its thinking."""
+    """Observations of this process about where a model puts its thinking."""
 
     # with instructions of the caller it thinks in its text all the same, without an opening tag
     omits_opening_tag: bool = False

@@ -13,7 +13,7 @@ MAX_TOKENS_FACTOR = 4  # a step that was cut may get up to so many times its tok
 
 @dataclass(slots=True)
 class StepTries:
-    """What the tries of one step have brought so far, and what the next one asks.
+    """The results of the tries of one step so far, and the request of the next one.
 
     `prose` is the longest answer that says something and is no step. `reason` is why there is no
     step. `correction` are the messages that the next try adds.

@@ -48,7 +48,7 @@ async def require_allowed_target(host: str, allow_private: bool) -> None:
 
 
 class ProxyDialogue:
-    """What is said on a new connection to a proxy; `read` returns b"" at its end."""
+    """The dialogue on a new connection to a proxy; `read` returns b"" at its end."""
 
     def __init__(
         self, write: Callable[[bytes], Awaitable[None]], read: Callable[[], Awaitable[bytes]]
