@@ -19,10 +19,36 @@ import orjson
 SLOT_BYTES = 512
 MOST_DATA_BYTES = SLOT_BYTES - 2  # the first two bytes are the length
 FIRST_SLOTS = 128
-FACT_COUNT = 7  # values of a running request: id, start, key, user, endpoint, model, stream
 Facts = list[Any]  # the values of one request, as JSON
-ENDED_FACT_COUNT = 17  # with how it ended, as `usage_rows.facts_from_row` makes them
-FACT_COUNTS = frozenset((FACT_COUNT, 16, ENDED_FACT_COUNT))  # 16: before cache-write tokens
+# the facts of a running request, named as the columns of its row
+RUNNING_FACTS = ("id", "started_at", "key_id", "user_id", "endpoint", "model", "stream", "team_id")
+# those that a finished request has besides
+ENDED_FACTS = (
+    "status",
+    "http_status",
+    "error_code",
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cached_tokens",
+    "estimated",
+    "total_ms",
+    "cache_write_tokens",
+    "cost_micro_usd",
+    "price_id",
+    "reported_cost_micro_usd",
+)
+FACT_COUNT = len(RUNNING_FACTS)
+# How a request ended whose process died.
+INTERRUPTED_FACTS = ("interrupted", None, "interrupted", 0, 0, 0, 0, False, None, 0)
+UNKNOWN_COST = (None, None, None)
+# Earlier releases wrote running requests without a team, and ended ones without team and cost, the
+# first of them without cache-write tokens.
+FIRST_FACT_COUNT = 7
+FIRST_ENDED_COUNTS = (16, 17)
+FACT_COUNTS = frozenset(
+    (FIRST_FACT_COUNT, FACT_COUNT, *FIRST_ENDED_COUNTS, FACT_COUNT + len(ENDED_FACTS))
+)
 
 
 class Journal:
@@ -147,6 +173,22 @@ def parse_slot(data: bytes, length: int) -> Facts | None:
     if isinstance(facts, list) and len(facts) in FACT_COUNTS:
         return facts
     return None
+
+
+def split_facts(facts: Facts) -> tuple[Facts, Facts]:
+    """Return the facts of a request as RUNNING_FACTS and ENDED_FACTS, of any release.
+
+    A request that had not ended is marked as interrupted.
+    """
+    if len(facts) == FIRST_FACT_COUNT:
+        facts = [*facts, None]
+    if len(facts) == FACT_COUNT:
+        return facts, [*INTERRUPTED_FACTS, *UNKNOWN_COST]
+    if len(facts) in FIRST_ENDED_COUNTS:
+        running = [*facts[:FIRST_FACT_COUNT], None]
+        ended = [*facts[FIRST_FACT_COUNT:], 0][: len(ENDED_FACTS) - len(UNKNOWN_COST)]
+        return running, [*ended, *UNKNOWN_COST]
+    return facts[:FACT_COUNT], facts[FACT_COUNT:]
 
 
 def require_journal_writable(directory: Path) -> None:

@@ -140,7 +140,9 @@ class Ledger:
             request.model,
         ]
         try:
-            self._slots_by_request[request.id] = self._journal.write_facts([*facts, request.stream])
+            self._slots_by_request[request.id] = self._journal.write_facts(
+                [*facts, request.stream, trace.team_id]
+            )
         except OSError as error:
             self._refuse_requests(DISK_FULL if is_disk_full(error) else JOURNAL_FAILS, error)
             self.require_available()

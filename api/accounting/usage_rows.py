@@ -13,9 +13,15 @@ from uuid import UUID
 
 import orjson
 
-from api.accounting.journal import ENDED_FACT_COUNT, FACT_COUNT, Facts
+from api.accounting.journal import ENDED_FACTS, RUNNING_FACTS, Facts, split_facts
 from api.accounting.spool import Row
-from api.accounting.usage_table import ATTEMPTS_INDEX, COLUMNS, FIRST_COLUMN_COUNT
+from api.accounting.usage_table import (
+    ATTEMPTS_INDEX,
+    COLUMNS,
+    EARLIER_COLUMN_COUNTS,
+    FIRST_COLUMN_COUNT,
+    LATER_VALUES,
+)
 from api.models import Status
 from providers.protocol.trace import Trace
 from providers.protocol.usage_meter import TokenUsage
@@ -26,7 +32,7 @@ HIGHEST_COUNT = 2**31 - 1
 HIGHEST_STATUS = 2**15 - 1
 ERROR_CODE_INDEX = COLUMNS.index("error_code")
 ESTIMATED_INDEX = COLUMNS.index("estimated")
-TEXT_LENGTHS = {"endpoint": 32, "model": 200, "error_code": 64}
+TEXT_LENGTHS = {"endpoint": 32, "model": 200, "error_code": 64, "refused_by": 64}
 TIME_COLUMNS = ("queue_ms", "connect_ms", "first_byte_ms", "total_ms")
 COUNT_COLUMNS = (
     "prompt_tokens",
@@ -41,6 +47,7 @@ def build_finished_row(trace: Trace, status: Status, http_status: int, error_cod
     """Return the row of a request that ended in this process."""
     request = trace.request
     usage = trace.meter.counted or TokenUsage()
+    cost = trace.meter.cost
     provider_id = None
     token_hex = None
     connect_ms = None
@@ -74,6 +81,12 @@ def build_finished_row(trace: Trace, status: Status, http_status: int, error_cod
         trace.first_byte_ms,
         (time.perf_counter() - trace.started_seconds) * 1000,
         usage.cache_write,
+        trace.team_id,
+        cost.micro_usd,
+        cost.price_id,
+        cost.reported_micro_usd,
+        "",
+        1,
     ]
 
 
@@ -83,13 +96,10 @@ def row_from_facts(facts: Facts) -> Row:
     The attempts, the provider and some times are missing there. A request without an ending is
     marked as interrupted.
     """
-    if len(facts) == FACT_COUNT:
-        facts = [*facts, Status.INTERRUPTED.value, None, "interrupted", 0, 0, 0, 0, False, None]
-    if len(facts) < ENDED_FACT_COUNT:
-        facts = [*facts, 0]  # tokens written to a cache
-    request_id, started_at, key_id, user_id, endpoint, model, stream = facts[:7]
-    status, http_status, error_code, prompt, completion, reasoning, cached = facts[7:14]
-    estimated, total_ms, cache_write = facts[14:]
+    running, ended = split_facts(facts)
+    request_id, started_at, key_id, user_id, endpoint, model, stream, team_id = running
+    status, http_status, error_code, *counts = ended
+    prompt, completion, reasoning, cached, estimated, total_ms, cache_write, *cost = counts
     return [
         request_id,
         started_at,
@@ -114,13 +124,17 @@ def row_from_facts(facts: Facts) -> Row:
         None,
         total_ms,
         cache_write,
+        team_id,
+        *cost,
+        "",
+        1,
     ]
 
 
 def facts_from_row(row: Row) -> Facts:
     """Return the values of a finished row that go into the journal; `row_from_facts` reads them."""
-    running_facts = [*row[:4], *row[6:9]]
-    return [*running_facts, *row[9:12], *row[13:18], *row[-2:]]
+    by_name = dict(zip(COLUMNS, row, strict=True))
+    return [by_name[name] for name in (*RUNNING_FACTS, *ENDED_FACTS)]
 
 
 # --- rows that no database accepts ----------------------------------------------------------------
@@ -131,8 +145,8 @@ def repair_row(row: Row) -> tuple[Row, list[str]]:
     are zero and marked as estimated. Raises ValueError when the row has no valid request id or
     time.
     """
-    if len(row) == FIRST_COLUMN_COUNT:
-        row = [*row, 0]
+    if len(row) in EARLIER_COLUMN_COUNTS:
+        row = [*row, *LATER_VALUES[len(row) - FIRST_COLUMN_COUNT :]]
     if len(row) != len(COLUMNS):
         raise ValueError(f"it has {len(row)} columns, not {len(COLUMNS)}")
     require_identity(row)
@@ -255,6 +269,11 @@ COLUMN_REPAIRS: dict[str, Repair] = {
     "key_id": make_integer_repair(0, HIGHEST_ID, None),
     "user_id": make_integer_repair(0, HIGHEST_ID, None),
     "provider_id": make_integer_repair(0, HIGHEST_ID, None),
+    "team_id": make_integer_repair(0, HIGHEST_ID, None),
+    "cost_micro_usd": make_integer_repair(0, HIGHEST_ID, None),
+    "price_id": make_integer_repair(0, HIGHEST_ID, None),
+    "reported_cost_micro_usd": make_integer_repair(0, HIGHEST_ID, None),
+    "request_count": make_integer_repair(1, HIGHEST_COUNT, 1),
     "token_id": repair_token_id,
     "stream": repair_boolean,
     "status": repair_status,

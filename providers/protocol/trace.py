@@ -34,6 +34,7 @@ class Trace(Struct):
     request: ChatRequest
     key_id: int | None = None
     user_id: int | None = None
+    team_id: int | None = None  # of the user
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     started_seconds: float = field(default_factory=time.perf_counter)
     attempts: list[Attempt] = field(default_factory=list)

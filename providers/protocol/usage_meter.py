@@ -62,6 +62,21 @@ class TokenUsage(Struct, frozen=True):
         }
 
 
+class RequestCost(Struct, frozen=True):
+    """The cost of a request in millionths of a USD; None is unknown.
+
+    `price_id` is the row of the price of its last upstream call, and `reported_micro_usd` the cost
+    as the upstreams reported it.
+    """
+
+    micro_usd: int | None = None
+    price_id: int | None = None
+    reported_micro_usd: int | None = None
+
+
+UNKNOWN_COST = RequestCost()
+
+
 class TextMemory(Struct):
     """The memory that the kept texts of one request take, in bytes."""
 
@@ -142,6 +157,7 @@ class UsageMeter(Struct):
     calls: list[MeteredCall] = field(default_factory=list)
     memory: TextMemory = field(default_factory=TextMemory)
     counted: TokenUsage | None = None  # the sum, set by the ledger
+    cost: RequestCost = UNKNOWN_COST  # set by the ledger
 
     def begin_call(self, body: Mapping[str, Any]) -> MeteredCall:
         """Begin the next upstream call and return it."""

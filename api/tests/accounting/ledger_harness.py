@@ -150,6 +150,12 @@ VALUES = {
     "first_byte_ms": 1.0,
     "total_ms": 2.0,
     "cache_write_tokens": 0,
+    "team_id": 14,
+    "cost_micro_usd": 1_500,
+    "price_id": 15,
+    "reported_cost_micro_usd": None,
+    "refused_by": "",
+    "request_count": 1,
 }
 
 

@@ -6,9 +6,15 @@ import orjson
 import pytest
 from django.db import connection
 
-from api.accounting.journal import SLOT_BYTES
+from api.accounting.journal import FACT_COUNT, FIRST_ENDED_COUNTS, FIRST_FACT_COUNT, SLOT_BYTES
 from api.accounting.usage_rows import facts_from_row, row_from_facts
-from api.accounting.usage_table import COLUMNS, FIRST_COLUMN_COUNT, TABLE
+from api.accounting.usage_table import (
+    COLUMNS,
+    EARLIER_COLUMN_COUNTS,
+    FIRST_COLUMN_COUNT,
+    LATER_VALUES,
+    TABLE,
+)
 from api.models import UsageRecord
 from api.tests.accounting.ledger_harness import LedgerHarness, row, stored_row
 from providers.protocol.usage_meter import TokenUsage, parse_usage
@@ -57,20 +63,29 @@ def test_an_older_process_writes_rows_beside_a_newer_one(transactional_db: None)
         )
     record = UsageRecord.objects.get()
     assert (record.prompt_tokens, record.cache_write_tokens) == (1, 0)
+    assert (record.cost_micro_usd, record.refused_by, record.request_count) == (None, "", 1)
 
 
-async def test_a_row_in_a_spool_of_the_release_before_is_written(harness: LedgerHarness) -> None:
-    old_row = row(1)[:FIRST_COLUMN_COUNT]
+@pytest.mark.parametrize("column_count", EARLIER_COLUMN_COUNTS)
+async def test_a_row_in_a_spool_of_an_earlier_release_is_written(
+    harness: LedgerHarness, column_count: int
+) -> None:
+    old_row = row(1)[:column_count]
     (harness.spool.directory / "0-old.spool").write_bytes(orjson.dumps(old_row) + b"\n")
     await harness.ledger.replay_spools()
-    assert list(stored_row(harness).values()) == [*old_row, 0]
+    assert list(stored_row(harness).values()) == [
+        *old_row,
+        *LATER_VALUES[column_count - FIRST_COLUMN_COUNT :],
+    ]
     assert not harness.spool.refused_path.exists()
 
 
-async def test_an_ending_in_a_journal_of_the_release_before_is_written(
-    harness: LedgerHarness,
+@pytest.mark.parametrize("fact_count", FIRST_ENDED_COUNTS)
+async def test_an_ending_in_a_journal_of_an_earlier_release_is_written(
+    harness: LedgerHarness, fact_count: int
 ) -> None:
-    old_facts = facts_from_row(row(1))[:-1]
+    new_facts = facts_from_row(row(1))
+    old_facts = [*new_facts[:FIRST_FACT_COUNT], *new_facts[FACT_COUNT:]][:fact_count]
     data = orjson.dumps(old_facts)
     (harness.ledger._journal_directory / "0-old.journal").write_bytes(
         (len(data).to_bytes(2, "big") + data).ljust(SLOT_BYTES, b"\0")
@@ -79,11 +94,13 @@ async def test_an_ending_in_a_journal_of_the_release_before_is_written(
     written = stored_row(harness)
     assert (written["status"], written["prompt_tokens"], written["total_ms"]) == ("complete", 1, 2)
     assert written["cache_write_tokens"] == 0
+    assert (written["team_id"], written["cost_micro_usd"]) == (None, None)
 
 
-def test_the_journal_keeps_all_tokens_of_a_finished_request() -> None:
+def test_the_journal_keeps_team_tokens_and_cost_of_a_finished_request() -> None:
     finished = row(1)
     finished[COLUMNS.index("cached_tokens")] = 20
     finished[COLUMNS.index("cache_write_tokens")] = 7
     kept = dict(zip(COLUMNS, row_from_facts(facts_from_row(finished)), strict=True))
     assert (kept["cached_tokens"], kept["cache_write_tokens"], kept["total_ms"]) == (20, 7, 2.0)
+    assert (kept["team_id"], kept["cost_micro_usd"], kept["price_id"]) == (14, 1_500, 15)

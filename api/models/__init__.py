@@ -1,0 +1,25 @@
+"""The models about callers: API keys, teams, limits, prices and usage records."""
+
+from api.models.api_key import ApiKey, KeyQuerySet, is_list_of_text
+from api.models.environment_import import EnvironmentImport
+from api.models.idempotent_request import IdempotentRequest, IdempotentRequestQuerySet
+from api.models.limit_set import BudgetWindow, LimitSet
+from api.models.price import Price
+from api.models.team import Team, TeamMember
+from api.models.usage_record import Status, UsageRecord
+
+__all__ = [
+    "ApiKey",
+    "BudgetWindow",
+    "EnvironmentImport",
+    "IdempotentRequest",
+    "IdempotentRequestQuerySet",
+    "KeyQuerySet",
+    "LimitSet",
+    "Price",
+    "Status",
+    "Team",
+    "TeamMember",
+    "UsageRecord",
+    "is_list_of_text",
+]

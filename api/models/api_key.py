@@ -1,0 +1,89 @@
+"""API keys, the credentials of callers."""
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+def is_list_of_text(value: object) -> None:
+    """Raise ValidationError unless the value is a list of non-empty strings."""
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValidationError("Give a list of model ids.")
+
+
+class KeyQuerySet(models.QuerySet["ApiKey"]):
+    def filter_valid(self) -> "KeyQuerySet":
+        """Return the keys that are accepted now: not revoked, not expired, with an active user."""
+        now = timezone.now()
+        return self.filter(
+            Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, user__is_active=True
+        )
+
+    def revoke(self) -> int:
+        """Revoke these keys and return how many were not revoked before.
+
+        Every process refuses them in under a second.
+        """
+        return self.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+class ApiKey(models.Model):
+    """An API key of a user; only its keyed digest is stored, and a `prefix` to recognise it."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_keys")
+    name = models.CharField(
+        max_length=100, blank=True, help_text="What it is for, for example <code>laptop</code>."
+    )
+    prefix = models.CharField(max_length=16, unique=True, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    allowed_models = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[is_list_of_text],
+        help_text='For example <code>["echo"]</code>; empty: every model.',
+    )
+    default_model = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        help_text="Answers requests that name no model, for example <code>echo</code>; empty: they "
+        "are refused.",
+    )
+    stores_content = models.BooleanField(
+        "stores content",
+        default=True,
+        help_text="Off: no content of its requests is stored: no conversations, no files.",
+    )
+    remembers_sessions = models.BooleanField(
+        "remembers sessions",
+        default=False,
+        help_text=(
+            "On: requests with the same <code>session_id</code>, for example "
+            "<code>holidays</code>, are one conversation. Off: they only share an upstream token."
+        ),
+    )
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="Refused after this time; empty: never."
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed = models.BigIntegerField(
+        default=0, editable=False, db_index=True
+    )  # written by triggers: providers/database/revisions.py
+
+    objects = KeyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        verbose_name = "API key"
+        indexes = [models.Index(fields=["-created_at", "-id"], name="apikey_created")]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()

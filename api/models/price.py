@@ -1,0 +1,69 @@
+"""Prices of upstream models, each valid from a date."""
+
+from decimal import Decimal
+
+from django.core.validators import MinValueValidator
+from django.db import models
+
+from providers.models import Provider
+
+
+def make_usd_field(help_text: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
+    """Return a column for an amount in USD, exact to a millionth of a cent; empty: unknown."""
+    return models.DecimalField(
+        max_digits=16,
+        decimal_places=8,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text=help_text,
+    )
+
+
+class Price(models.Model):
+    """The price of one upstream model of a provider, in USD, from a time on.
+
+    The latest row that is valid when a request begins gives its cost. A row that records name is
+    not changed: a new price is a new row.
+    """
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="prices")
+    upstream_model = models.CharField(
+        max_length=200, help_text="As the provider calls it, for example <code>gpt-5-mini</code>."
+    )
+    valid_from = models.DateTimeField(help_text="Requests that begin from then on have this price.")
+    prompt_usd = make_usd_field("Per million prompt tokens, for example 0.25.")
+    cached_usd = make_usd_field(
+        "Per million prompt tokens that the upstream had in its cache; empty: as prompt tokens."
+    )
+    cache_write_usd = make_usd_field(
+        "Per million prompt tokens that are written to its cache; empty: as prompt tokens."
+    )
+    completion_usd = make_usd_field("Per million completion tokens, for example 2.")
+    reasoning_usd = make_usd_field("Per million reasoning tokens; empty: as completion tokens.")
+    request_usd = make_usd_field("Per request, beside its tokens; empty: nothing.")
+    image_usd = make_usd_field("Per image that is made; empty: unknown.")
+    audio_second_usd = make_usd_field("Per second of audio; empty: unknown.")
+    tiers = models.JSONField(
+        default=list,
+        blank=True,
+        help_text=(
+            "Other prices for long prompts, for example "
+            '<code>[{"above_prompt_tokens": 200000, "prompt_usd": "2.5"}]</code>.'
+        ),
+    )
+    source = models.CharField(
+        max_length=300, blank=True, help_text="Where the price comes from, for example a page."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["provider", "upstream_model", "-valid_from"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "upstream_model", "valid_from"], name="price_from_date"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.upstream_model} from {self.valid_from:%Y-%m-%d}"
