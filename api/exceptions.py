@@ -141,15 +141,25 @@ def api_endpoint(*methods: str) -> Callable[[View[Request, P]], View[Request, P]
                     raise refuse_method(request, methods)
                 return await view(request, *args, **kwargs)
             except (GatewayError, AnyDatabaseError) as error:
-                return render_error(
+                response = render_error(
                     as_gateway_error(error) or InternalError("Something went wrong here."),
                     get_request_id(request),
                 )
+                add_limit_headers(response, request)
+                return response
 
         call_view.csrf_exempt = True  # type: ignore[attr-defined]
         return mark_lean(cast(View[Request, P], call_view))
 
     return decorate_view
+
+
+def add_limit_headers(response: HttpResponse, request: HttpRequest) -> None:
+    """Add the headers that say what is left of the limits of the request's caller."""
+    list_headers = getattr(request, "list_limit_headers", None)
+    if list_headers is not None:
+        for name, value in list_headers():
+            response.headers[name.decode()] = value.decode()
 
 
 def refuse_method(request: HttpRequest, methods: Sequence[str]) -> MethodNotAllowed:

@@ -406,6 +406,26 @@ LOOP_STALL_SECONDS = env.read_seconds(
 )
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT_BYTES
 
+# --- limits of API keys, users and teams ----------------------------------------------------------
+env.begin_group(
+    "Limits of callers", "How requests keep to the limits of docs/limits-and-budgets.md."
+)
+LIMIT_WAIT_SECONDS = env.read_seconds(
+    "LIMIT_WAIT_SECONDS",
+    20,
+    "Longest wait for money of a budget that running requests have reserved; then the request is "
+    "refused.",
+    least=0,
+)
+LIMIT_LEASE_SECONDS = env.read_seconds(
+    "LIMIT_LEASE_SECONDS", 15, "After that time a killed process holds nothing of a limit.", least=1
+)
+RESERVED_COMPLETION_TOKENS = env.read_count(
+    "RESERVED_COMPLETION_TOKENS",
+    4_096,
+    "Completion tokens for which money is reserved when a request sets no limit to them.",
+)
+
 # --- files of users -------------------------------------------------------------------------------
 env.begin_group("Files of users")
 UPLOADS = env.read_count("UPLOADS", 64, "Uploads at the same time, per process.", least=0)

@@ -181,8 +181,22 @@ class Ledger:
             trace.meter.counted = TokenUsage(estimated=True)
         await self._queue_row(trace, ending)
 
+    def queue_refused_rows(self, rows: list[Row]) -> None:
+        """Queue rows of refused requests for the next batch; a full disk loses them."""
+        for row in rows:
+            try:
+                slot = self._journal.write_facts(usage_rows.facts_from_row(row))
+            except OSError as error:
+                logger.warning("records of refused requests cannot be kept: %s", error)
+                return
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting_rows.append(WaitingRow(row, slot, waiter))
+            self._wake_event.set()
+
     def _queue_row(self, trace: Trace, ending: Ending) -> "asyncio.Future[None]":
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if trace.reservation is not None:
+            trace.reservation.settle(trace.meter, waiter)
         row = usage_rows.build_finished_row(
             trace, ending.status, ending.http_status, ending.error_code
         )

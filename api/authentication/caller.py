@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from api.limits import access
+from api.limits.access import matches_any
+from api.limits.caller_limits import CallerLimits
 from providers.exceptions import Forbidden, InvalidRequest
 
 # fields with which a caller chooses other models or services at the upstream: OpenRouter's,
@@ -37,17 +40,30 @@ class Caller:
     can_store: bool = True  # content may be stored
     remembers_sessions: bool = False  # a `session_id` names a conversation
     default_model: str = ""  # answers requests that name no model
+    team_id: int | None = None  # of the user
+    limits: CallerLimits | None = None  # None: nothing limits the caller
     tokens: tuple[str, ...] = field(default=(), repr=False)
 
     def can_use_model(self, name: str, public_id: str) -> bool:
         """Return whether the key may use the model.
 
-        `name` is the caller's name for it: its public id or an alias of it.
+        `name` is the caller's name for it: its public id or an alias of it. In the key's list, `*`
+        stands for any characters.
         """
-        return (
-            not self.allowed_models
-            or public_id in self.allowed_models
-            or name in self.allowed_models
+        if self.limits is not None and not access.can_use_model(self.limits, name, public_id):
+            return False
+        models = self.allowed_models
+        if not models or public_id in models or name in models:
+            return True
+        patterns = tuple(sorted(model for model in models if "*" in model))
+        return bool(patterns) and (matches_any(patterns, public_id) or matches_any(patterns, name))
+
+    @property
+    def is_limited_to_models(self) -> bool:
+        """Return whether there are models that the caller may not use."""
+        limits = self.limits
+        return bool(self.allowed_models) or (
+            limits is not None and any(rules.models for rules in limits.access)
         )
 
     def require_model(self, name: str, public_id: str) -> None:
@@ -61,7 +77,7 @@ class Caller:
         Such fields name the upstream's own models and services, which the key's list does not
         cover.
         """
-        if self.allowed_models and not UPSTREAM_CHOICE_FIELDS.isdisjoint(body):
+        if self.is_limited_to_models and not UPSTREAM_CHOICE_FIELDS.isdisjoint(body):
             field_name = min(UPSTREAM_CHOICE_FIELDS & body.keys())
             message = (
                 f"This API key is limited to certain models, so {field_name!r}, which may choose "

@@ -6,6 +6,7 @@ from typing import Any
 
 from api import keys
 from api.authentication.caller import Caller
+from api.limits.caller_limits import load_caller_limits
 from api.models import ApiKey
 from providers.exceptions import MISSING_KEY_TEXT, InvalidKey, InvalidRequest
 from providers.fast_settings import settings
@@ -25,6 +26,9 @@ CALLER_COLUMNS = (
     "stores_content",
     "remembers_sessions",
     "default_model",
+    "prefix",
+    "user__username",
+    "user__team_membership__team_id",
 )
 
 
@@ -70,20 +74,27 @@ def read_bearer(meta: Mapping[str, Any]) -> str:
 
 
 def load_caller(digest: str) -> Caller | None:
-    """Return the caller whose key has this digest, or None; one indexed query."""
-    row = ApiKey.objects.filter_valid().filter(digest=digest).values_list(*CALLER_COLUMNS).first()
+    """Return the caller whose key has this digest, or None.
+
+    One indexed query finds the key, a second one the limits.
+    """
+    row = ApiKey.objects.filter_valid().filter(digest=digest).values(*CALLER_COLUMNS).first()
     if row is None:
         return None
-    key_id, user_id, models, expires_at, stores_content, remembers_sessions, default_model = row
-    expires_timestamp = expires_at.timestamp() if expires_at else float("inf")
+    expires_at = row["expires_at"]
+    team_id = row["user__team_membership__team_id"]
     return Caller(
-        key_id,
-        user_id,
-        frozenset(models),
-        expires_timestamp,
-        can_store=stores_content,
-        remembers_sessions=remembers_sessions,
-        default_model=default_model,
+        row["pk"],
+        row["user_id"],
+        frozenset(row["allowed_models"]),
+        expires_at.timestamp() if expires_at else float("inf"),
+        can_store=row["stores_content"],
+        remembers_sessions=row["remembers_sessions"],
+        default_model=row["default_model"],
+        team_id=team_id,
+        limits=load_caller_limits(
+            row["pk"], row["user_id"], row["prefix"], row["user__username"], team_id
+        ),
     )
 
 

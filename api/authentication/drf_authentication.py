@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from api import keys
 from api.authentication import credentials
 from api.authentication.caller import Caller
+from api.limits.access import find_access_refusal
 
 
 class KeyAuthentication(BaseAuthentication):
@@ -19,6 +20,10 @@ class KeyAuthentication(BaseAuthentication):
         caller = credentials.load_caller(keys.digest_key(key))
         if caller is None:
             return AnonymousUser(), credentials.make_passthrough_caller(key)
+        if caller.limits is not None:
+            refusal = find_access_refusal(caller.limits, request._request)
+            if refusal is not None:
+                raise refusal.error
         return User.objects.get(pk=cast(int, caller.user_id)), caller
 
     def authenticate_header(self, request: Request) -> str:

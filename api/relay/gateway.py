@@ -17,6 +17,9 @@ from api.accounting.spool import Spool
 from api.accounting.write_errors import WriteFailed
 from api.authentication import Keyring, record_last_uses
 from api.idempotency.replay import Idempotency
+from api.limits.limit_keeper import LimitKeeper
+from api.limits.refused_requests import RefusedRequests
+from api.limits.stores import make_store
 from api.relay import loop_watchdog
 from api.relay.in_flight import KeyRequests
 from api.responses.background.background_follower import BackgroundFollower
@@ -41,6 +44,7 @@ RESTART_SECONDS = 0.5  # pause before failed housekeeping starts again
 LONGEST_RESTART_SECONDS = 10.0  # longest pause before work that keeps failing
 SWEEP_SECONDS = 30
 LAST_USE_WRITE_SECONDS = 5
+REFUSAL_WRITE_SECONDS = 1
 
 
 @dataclass(slots=True)
@@ -58,6 +62,8 @@ class Gateway:
     background_follower: BackgroundFollower
     breaker_sharing: BreakerSharing
     idempotency: Idempotency
+    limits: LimitKeeper
+    refused_requests: RefusedRequests = field(default_factory=RefusedRequests)
     embed: EmbedTexts | None = None
     requests_in_flight: int = 0
     key_requests: KeyRequests = field(default_factory=KeyRequests)
@@ -82,6 +88,7 @@ class Gateway:
             background_follower=BackgroundFollower(),
             breaker_sharing=BreakerSharing(pool),
             idempotency=Idempotency(),
+            limits=LimitKeeper(make_store()),
             embed=embeddings.build_embedder(catalogue, pool),
         )
 
@@ -103,6 +110,8 @@ class Gateway:
             self.background.write_until_cancelled,
             self.background_follower.poll_until_cancelled,
             self.idempotency.renew_until_cancelled,
+            self.limits.maintain_until_cancelled,
+            self._record_refusals_periodically,
             loop_watchdog.watch_until_cancelled,
             renew_token.apply_files_until_cancelled,
             self.pool.stream_claims.renew_until_cancelled,
@@ -135,7 +144,9 @@ class Gateway:
         await self.pool.renewals.wait_for_renewals()
         await self.pool.stream_claims.wait_for_releases()
         await state_writer.write_pool(self.pool, len(self.pool.unwritten_uses))
+        self.ledger.queue_refused_rows(self.refused_requests.take_rows())
         await self.ledger.write_rest_and_close()
+        await self.limits.stop()
         await self.clients.close()
 
     async def _sweep_periodically(self) -> None:
@@ -165,6 +176,12 @@ class Gateway:
                 self.ledger.suspend_requests()
         except Exception:  # a fault in one work must not end the others
             logger.exception("housekeeping failed and is tried again later")
+
+    async def _record_refusals_periodically(self) -> None:
+        """Queue the records of refused requests every REFUSAL_WRITE_SECONDS."""
+        while True:
+            await asyncio.sleep(REFUSAL_WRITE_SECONDS)
+            self.ledger.queue_refused_rows(self.refused_requests.take_rows())
 
     async def _write_last_uses_periodically(self) -> None:
         """Write the times of the keys' last uses every LAST_USE_WRITE_SECONDS."""

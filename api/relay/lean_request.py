@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 from django.core.handlers.asgi import ASGIRequest
 
 from api.authentication import Caller
+from api.limits.access import find_access_refusal
+from api.limits.caller_limits import CallerLimits
+from api.limits.limit_headers import Headers, render_limit_headers
 
 if TYPE_CHECKING:
     from api.relay.gateway import Gateway
+
+LONGEST_ENDPOINT_CHARS = 32  # in a usage record
 
 
 class LeanRequest(ASGIRequest):
@@ -26,13 +31,31 @@ class LeanRequest(ASGIRequest):
     async def authenticate(self) -> Caller:
         """Return the caller, and count the request to its API key until the request ends.
 
-        Raises InvalidKey, InvalidRequest, KeyLimitExceeded, DatabaseUnavailable.
+        Raises InvalidKey, InvalidRequest, Forbidden, KeyLimitExceeded, DatabaseUnavailable.
         """
         caller = await self.gateway.keyring.identify_caller(self.META)
+        if caller.limits is not None:
+            self.require_access(caller, caller.limits)
         if caller.key_id is not None:
             self.gateway.key_requests.add_request(caller.key_id)
         self.caller = caller
         return caller
+
+    def require_access(self, caller: Caller, limits: CallerLimits) -> None:
+        """Raise Forbidden when the caller may not use this address from where it is."""
+        refusal = find_access_refusal(limits, self)
+        if refusal is not None:
+            endpoint = self.path.removeprefix("/v1/")[:LONGEST_ENDPOINT_CHARS]
+            self.gateway.refused_requests.add_refusal(
+                caller, self.request_id, endpoint, "", refusal
+            )
+            raise refusal.error
+
+    def list_limit_headers(self) -> Headers:
+        """Return the headers that say what is left of the caller's limits."""
+        if self.caller is None or self.caller.limits is None:
+            return []
+        return render_limit_headers(self.gateway.limits, self.caller.limits)
 
     async def receive_body(self) -> bytes:
         """Return the body, which has at most BODY_LIMIT_BYTES and arrives within BODY_SECONDS.

@@ -13,9 +13,11 @@ from django.http import HttpResponseBase
 from msgspec import Struct
 
 from api.authentication import Caller
+from api.limits.reservation import Reservation
 from api.relay.error_fields import MessagePositions
 from api.relay.gateway import Gateway
 from api.relay.lean_request import LeanRequest
+from api.relay.request_limits import reserve_request
 from api.schemas import chat_request_body
 from api.streaming.stream_answer import JsonAnswer, StreamAnswer, StreamRenderer, upstream_headers
 from conversations.files.attachments import attach_files
@@ -117,10 +119,18 @@ async def start_answer(gateway: Gateway, accepted: AcceptedRequest) -> StartedAn
     From now on the request will have a usage record, and its turn an end. Writes to the journal.
     When this fails, the turn is deleted. Raises GatewayError.
     """
+    reservation: Reservation | None = None
     try:
-        trace, batches = await start_strategy(gateway, accepted)
+        request, candidates = await find_request_candidates(gateway, accepted)
+        limits = accepted.caller.limits
+        if limits is not None:
+            reservation = await reserve_request(gateway, accepted, limits, candidates)
+        trace, batches = start_strategy(gateway, accepted, request, candidates)
+        trace.reservation = reservation
         gateway.ledger.open_record(trace)
     except BaseException:  # also when the caller left; the turn would stay open
+        if reservation is not None:
+            reservation.release()
         if accepted.turn is not None:
             await gateway.history.delete_refused_turn(accepted.turn.turn)
         raise
@@ -130,24 +140,38 @@ async def start_answer(gateway: Gateway, accepted: AcceptedRequest) -> StartedAn
     return StartedAnswer(trace, batches)
 
 
-async def start_strategy(gateway: Gateway, accepted: AcceptedRequest) -> StartedAnswer:
-    """Return the answer of the model's strategy, over a prompt that fits. Raises GatewayError."""
+async def find_request_candidates(
+    gateway: Gateway, accepted: AcceptedRequest
+) -> tuple[ChatRequest, list[Candidate]]:
+    """Return the request with its files in the messages, and the candidates that can take it.
+
+    Raises GatewayError.
+    """
     caller = accepted.caller
     request = accepted.chat_request
     candidates = gateway.catalogue.find_candidates(
         accepted.model.public_id, request, caller.provider
     )
-    is_chat = request.endpoint == CHAT
-    has_files = is_chat and has_file_parts(request.body["messages"])
-    if has_files:
+    if request.endpoint == CHAT and has_file_parts(request.body["messages"]):
         request, candidates = await attach_request_files(request, caller, candidates)
     if accepted.forced_strategy or accepted.path_count:
         candidates = [replace_strategy(candidate, accepted) for candidate in candidates]
+    return request, candidates
+
+
+def start_strategy(
+    gateway: Gateway,
+    accepted: AcceptedRequest,
+    request: ChatRequest,
+    candidates: list[Candidate],
+) -> StartedAnswer:
+    """Return the answer of the model's strategy, over a prompt that fits. Raises GatewayError."""
+    caller = accepted.caller
     pool: Pool = CallerPool(gateway.pool, caller.tokens) if caller.tokens else gateway.pool
-    trace = Trace(request, caller.key_id, caller.user_id)
-    may_be_long = is_chat and (
+    trace = Trace(request, caller.key_id, caller.user_id, caller.team_id)
+    may_be_long = request.endpoint == CHAT and (
         accepted.turn is not None
-        or has_files
+        or request is not accepted.chat_request  # it has files
         or fitted_answer.may_be_long(accepted.size_bytes, candidates)
     )
     if may_be_long:
@@ -211,10 +235,12 @@ async def render_answer(
         stream = StreamAnswer(batches, renderer, heartbeat, request.request_id)
         stream.message_positions = positions
         stream.trace = trace
+        stream.limit_headers = request.list_limit_headers()
         return stream
     chunk = await read_single_chunk(batches)
     response = JsonAnswer(renderer.render_whole(chunk), request.request_id, start_time)
     response.raw_headers += upstream_headers(trace)
+    response.raw_headers += request.list_limit_headers()
     return response
 
 

@@ -98,6 +98,7 @@ class StreamAnswer(StreamingHttpResponse):
         self.is_writing = False
         self.message_positions: MessagePositions | None = None  # renames the field of an error
         self.trace: Trace | None = None  # set when upstreams make the answer now
+        self.limit_headers: list[tuple[bytes, bytes]] = []  # of a caller with limits
 
     async def send_answer(self, send: Send) -> None:
         """Send the answer and return when it is sent.
@@ -153,6 +154,7 @@ class StreamAnswer(StreamingHttpResponse):
             *headers,
             *encode_headers(self),
             *answer_headers(self._request_id, self._began),
+            *self.limit_headers,
         ]
         if status == 200 and self.trace is not None:
             all_headers += upstream_headers(self.trace)

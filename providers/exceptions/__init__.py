@@ -6,7 +6,8 @@
     │   ├── ModelNotFound 404 · UnknownUrl 404 · MethodNotAllowed 405 · RequestTimeout 408
     │   ├── ConversationBusy 409 · IdempotencyInFlight 409 · IdempotencyKeyReused 422
     │   ├── BodyTooLarge 413 · UnsupportedMediaType 415 · UpgradeRequired 426
-    │   └── KeyLimitExceeded 429 · HeadTooLarge 431
+    │   ├── KeyLimitExceeded 429 (TokenLimitExceeded) · QuotaExceeded 429
+    │   └── HeadTooLarge 431
     ├── OwnError             the gateway is at fault
     │   ├── InternalError 500 · WebSearchNotConfigured 501 · DatabaseUnavailable 503
     │   └── Saturated 503 · ShuttingDown 503
@@ -42,7 +43,9 @@ from providers.exceptions.caller_errors import (
     KeyLimitExceeded,
     MethodNotAllowed,
     ModelNotFound,
+    QuotaExceeded,
     RequestTimeout,
+    TokenLimitExceeded,
     UnknownUrl,
     UnsupportedMediaType,
     UpgradeRequired,
@@ -118,6 +121,7 @@ __all__ = [
     "PoolResting",
     "ProviderDown",
     "ProviderError",
+    "QuotaExceeded",
     "QuotaExhausted",
     "RateLimited",
     "Rejected",
@@ -126,6 +130,7 @@ __all__ = [
     "ServerFailed",
     "ShuttingDown",
     "TokenError",
+    "TokenLimitExceeded",
     "UnexpectedRedirect",
     "UnknownUrl",
     "Unreachable",

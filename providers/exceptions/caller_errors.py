@@ -102,3 +102,18 @@ class KeyLimitExceeded(CallerError):
     status = 429
     type = "requests"
     code = "rate_limit_exceeded"
+
+
+class TokenLimitExceeded(KeyLimitExceeded):
+    """The caller has used the tokens that are allowed in a minute."""
+
+    type = "tokens"
+
+
+class QuotaExceeded(CallerError):
+    """The money of the caller's key, user or team is spent; no client should try again."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    is_final = True

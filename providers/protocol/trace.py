@@ -1,8 +1,10 @@
 """Everything that happened to one request: its attempts, its usage and its strategy's result."""
 
 import time
+from asyncio import Future
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Protocol
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -11,6 +13,16 @@ from providers.protocol.attempt import ANSWERING_OUTCOMES, Attempt
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest
 from providers.protocol.usage_meter import UsageMeter
+
+
+class Reservation(Protocol):
+    """The part of the caller's limits that a request has reserved."""
+
+    def settle(self, meter: UsageMeter, committed: "Future[None]") -> None:
+        """Replace what was reserved by what was used.
+
+        The future is done when the usage record is committed.
+        """
 
 
 class StrategyResult(Struct):
@@ -43,6 +55,7 @@ class Trace(Struct):
     meter: UsageMeter = field(default_factory=UsageMeter)
     strategy_result: StrategyResult = field(default_factory=StrategyResult)
     claim_call: Callable[[], bool] | None = None  # counts one more upstream call; None: no limit
+    reservation: Reservation | None = None  # of the caller's limits
 
     def add_attempt(
         self,

@@ -1,0 +1,147 @@
+"""What this process holds of one limit: leased from the store, reserved by its requests."""
+
+import time
+from asyncio import Future
+from collections import deque
+
+from api.limits.stores.limit_store import Counter, Lease, LeaseRequest
+
+
+class Allowance:
+    """The part of one counter that this process holds.
+
+    `free` is leased and not reserved. `reserved` belongs to running requests, and `uncommitted` is
+    money that was spent by requests whose records are not committed yet. A windowed counter has
+    neither: what a request takes of it is used. `has_overdraft`: one running request may spend more
+    than it could reserve; there is at most one for each budget and process.
+    """
+
+    __slots__ = (
+        "_known_held",
+        "_returned",
+        "asking",
+        "counter",
+        "free",
+        "has_overdraft",
+        "lease",
+        "leased_at",
+        "limit",
+        "needed",
+        "refused_until",
+        "reserved",
+        "uncommitted",
+        "used_at",
+        "waiters",
+    )
+
+    def __init__(self, counter: Counter, limit: int) -> None:
+        self.counter = counter
+        self.limit = limit
+        self.free = 0
+        self.reserved = 0
+        self.uncommitted = 0
+        self.has_overdraft = False
+        self.needed = 0  # by the requests that wait for the next exchange
+        self.asking = 0  # requests that wait for an exchange
+        self.lease: Lease | None = None  # the latest answer of the store
+        self.leased_at = 0.0  # times are on the monotonic clock
+        self.used_at = time.monotonic()
+        self.refused_until = 0.0  # until then the store need not be asked again
+        self.waiters: deque[Future[None]] = deque()
+        self._returned: dict[int, int] = {}  # slot -> amount
+        self._known_held = 0  # by the store
+
+    @property
+    def held(self) -> int:
+        """Return the whole amount that this process holds of a leased counter."""
+        return self.free + self.reserved + self.uncommitted
+
+    @property
+    def remaining(self) -> int:
+        """Return what is left of the limit, as far as this process knows."""
+        left = self.free + (self.lease.remaining if self.lease is not None else self.limit)
+        return max(0, min(left, self.limit))
+
+    @property
+    def has_news(self) -> bool:
+        """Return whether this process holds another amount than the store knows."""
+        if self.counter.is_windowed:
+            return bool(self._returned)
+        return self.held != self._known_held
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing is held, waited for or to be given back."""
+        return not (self.held or self.has_news or self.asking or self.waiters)
+
+    def take(self, amount: int) -> None:
+        """Reserve an amount that is free for a request."""
+        self.free -= amount
+        if not self.counter.is_windowed:
+            self.reserved += amount
+
+    def give_back(self, amount: int) -> None:
+        """Return the amount of a request that has not begun."""
+        self.free += amount
+        if not self.counter.is_windowed:
+            self.reserved -= amount
+        self.wake_next_waiter()
+
+    def settle_tokens(self, taken: int, used: int, slot: int) -> None:
+        """Replace the tokens that a request took in a slot by those that it used."""
+        if taken != used:
+            self._returned[slot] = self._returned.get(slot, 0) + taken - used
+
+    def settle_money(self, reserved: int, spent: int) -> None:
+        """Replace the money that a request reserved by what it spent, not committed yet."""
+        self.reserved -= reserved
+        self.uncommitted += spent
+        self.free += max(0, reserved - spent)
+        self.wake_next_waiter()
+
+    def wake_next_waiter(self) -> None:
+        """Wake the request that has waited longest."""
+        while self.waiters:
+            waiter = self.waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def drop_idle(self) -> None:
+        """Give back what is free and not needed; the next exchange tells the store."""
+        if self.free and self.counter.is_windowed and self.lease is not None:
+            slot = self.lease.slot
+            self._returned[slot] = self._returned.get(slot, 0) + self.free
+        self.free = 0
+
+    def change_limit(self, limit: int) -> None:
+        """Take over another limit: what was leased under the old one is given back."""
+        self.limit = limit
+        self.refused_until = 0.0
+        self.drop_idle()
+
+    # --- exchanges with the store -----------------------------------------------------------------
+    def start_exchange(self) -> LeaseRequest:
+        """Return the word of this process to the store."""
+        needed = self.needed
+        self.needed = 0
+        if not self.counter.is_windowed:
+            return LeaseRequest(self.counter, self.limit, needed, self.held)
+        if self.free and needed:
+            needed += self.free  # leftovers of an old slot are leased anew
+            self.drop_idle()
+        returned = tuple(self._returned.items())
+        self._returned = {}
+        return LeaseRequest(self.counter, self.limit, needed, returned=returned)
+
+    def finish_exchange(self, held: int, lease: Lease) -> None:
+        """Take over the answer of the store, which was told of an amount `held`."""
+        self.lease = lease
+        self.leased_at = time.monotonic()
+        self.free += lease.granted
+        self._known_held = held + lease.granted
+
+    def fail_exchange(self, request: LeaseRequest) -> None:
+        """Keep for the next exchange what the store was not told."""
+        for slot, amount in request.returned:
+            self._returned[slot] = self._returned.get(slot, 0) + amount

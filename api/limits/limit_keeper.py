@@ -1,0 +1,296 @@
+"""The limits of this process: requests reserve what they may use, and settle what they used.
+
+A request reserves all that its caller's limits ask for, or nothing. While each limit has room in
+this process, that takes no statement and no waiting. Otherwise the store is asked, once for all
+requests that wait at that moment. A request is refused at once when a rate is used up or money is
+spent. When money is only reserved by other requests, it waits for their end, LIMIT_WAIT_SECONDS at
+most. Of each budget one request in a process may begin with less than it may cost, so that the rest
+of a budget can be spent: that is how far a budget can be overspent.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from api.limits import limit_errors
+from api.limits.allowance import Allowance
+from api.limits.caller_limits import Rule
+from api.limits.limit_errors import Refusal
+from api.limits.request_demands import AnswerLengths
+from api.limits.reservation import Part, Reservation
+from api.limits.stores.limit_store import Counter, LimitStore, StoreUnavailable
+from providers.exceptions import DatabaseUnavailable
+from providers.fast_settings import settings
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+FORGET_SECONDS = 120.0  # after which an allowance that nobody uses is forgotten
+RENEWALS_PER_LEASE = 3
+OTHERS_RETURN_SECONDS = 1.5 * TICK_SECONDS  # until then other processes gave back what lies idle
+
+Demand = tuple[Rule, int]  # a limit, and how much of it a request needs
+
+
+class LimitKeeper:
+    """The allowances of this process, by counter, and their exchanges with the store."""
+
+    def __init__(self, store: LimitStore) -> None:
+        self.store = store
+        self._allowances: dict[Counter, Allowance] = {}
+        self._changed: set[Allowance] = set()  # have something to ask or to tell
+        self._next_exchange: asyncio.Future[None] | None = None
+        self._exchange_task: asyncio.Task[None] | None = None
+        self._exchange_lock = asyncio.Lock()
+        self._answer_lengths: dict[str, AnswerLengths] = {}  # by the public id of the model
+
+    def find_allowance(self, rule: Rule, now: float) -> Allowance:
+        """Return this process's part of a limit, in the period that a UNIX time is in."""
+        counter = make_counter(rule, now)
+        limit = rule.current_amount(now)
+        allowance = self._allowances.get(counter)
+        if allowance is None:
+            allowance = self._allowances[counter] = Allowance(counter, limit)
+        elif allowance.limit != limit:
+            allowance.change_limit(limit)
+        return allowance
+
+    def find_answer_lengths(self, public_id: str) -> AnswerLengths:
+        """Return the lengths of a model's latest answers."""
+        lengths = self._answer_lengths.get(public_id)
+        if lengths is None:
+            lengths = self._answer_lengths[public_id] = AnswerLengths()
+        return lengths
+
+    async def reserve(
+        self, demands: Sequence[Demand], lengths: AnswerLengths | None = None
+    ) -> Reservation:
+        """Reserve what a request needs of each limit.
+
+        The answer is added to `lengths` when it has ended. Raises LimitRefused, and
+        DatabaseUnavailable when nobody knows what is left.
+        """
+        now = time.time()
+        parts = []
+        for rule, amount in demands:
+            allowance = self.find_allowance(rule, now)
+            parts.append(Part(rule, allowance, min(amount, allowance.limit)))
+        if not all(has_room(part) for part in parts):
+            await self._wait_for_room(parts)
+        self._take(parts)
+        return Reservation(self.store, parts, lengths)
+
+    def _take(self, parts: Sequence[Part]) -> None:
+        """Take all parts, which have room; nothing else runs in between."""
+        used_at = time.monotonic()
+        for part in parts:
+            allowance = part.allowance
+            if part.amount > allowance.free:
+                allowance.has_overdraft = part.is_overdraft = True
+                part.amount = allowance.free
+            if allowance.lease is not None:
+                part.slot = allowance.lease.slot
+            allowance.used_at = used_at
+            allowance.take(part.amount)
+            if allowance.free and allowance.waiters:
+                allowance.wake_next_waiter()
+
+    async def _wait_for_room(self, parts: Sequence[Part]) -> None:
+        """Return when all parts can be taken. Raises LimitRefused, DatabaseUnavailable."""
+        started_at = time.monotonic()
+        for part in parts:
+            if part.allowance.waiters:  # those who came before have their turn first
+                await wait_for_change(part.allowance)
+        while True:
+            lacking = [part for part in parts if part.allowance.free < part.amount]
+            for part in lacking:
+                refuse_known(part)
+            await self._exchange(lacking)
+            lacking = [part for part in parts if not can_begin(part)]
+            if not lacking:
+                return
+            await self._wait_or_refuse(lacking[0], time.monotonic() - started_at)
+
+    async def _wait_or_refuse(self, part: Part, waited_seconds: float) -> None:
+        """Wait until a part may have room. Raises LimitRefused when waiting does not help."""
+        allowance = part.allowance
+        if allowance.counter.is_budget:
+            require_money(part)
+            if waited_seconds >= settings.LIMIT_WAIT_SECONDS:
+                allowance.wake_next_waiter()
+                raise LimitRefused(limit_errors.refuse_reserved(part.rule, allowance.limit))
+            await wait_for_change(allowance)
+        elif self.store.is_shared and waited_seconds < OTHERS_RETURN_SECONDS:
+            await asyncio.sleep(OTHERS_RETURN_SECONDS)
+        else:
+            raise_rate_refusal(part)
+
+    # --- exchanges --------------------------------------------------------------------------------
+    async def _exchange(self, lacking: Sequence[Part]) -> None:
+        """Ask the store for what is lacking, together with all who ask at this moment."""
+        for part in lacking:
+            part.allowance.needed += part.amount
+            part.allowance.asking += 1
+            self._changed.add(part.allowance)
+        if self._next_exchange is None:
+            self._next_exchange = asyncio.get_running_loop().create_future()
+            if self._exchange_task is None or self._exchange_task.done():
+                self._exchange_task = asyncio.create_task(self._run_exchanges())
+        try:
+            await asyncio.shield(self._next_exchange)
+        except StoreUnavailable as error:
+            raise DatabaseUnavailable(
+                "The limits of the API key cannot be checked now. Nothing was sent on.",
+                retry_after_seconds=2,
+            ) from error
+        finally:
+            for part in lacking:
+                part.allowance.asking -= 1
+
+    async def _run_exchanges(self) -> None:
+        while self._next_exchange is not None:
+            done = self._next_exchange
+            self._next_exchange = None
+            try:
+                await self.exchange_now()
+            except StoreUnavailable as error:
+                done.set_exception(error)
+                done.exception()  # nobody may be waiting any more
+            else:
+                done.set_result(None)
+
+    async def exchange_now(self) -> None:
+        """Tell the store what changed, and lease what is needed.
+
+        Raises StoreUnavailable.
+        """
+        async with self._exchange_lock:
+            changed = list(self._changed)
+            self._changed.clear()
+            if not changed:
+                return
+            requests = [allowance.start_exchange() for allowance in changed]
+            try:
+                leases = await self.store.exchange(requests)
+            except BaseException:
+                for allowance, request in zip(changed, requests, strict=True):
+                    allowance.fail_exchange(request)
+                raise
+            for allowance, request, lease in zip(changed, requests, leases, strict=True):
+                allowance.finish_exchange(request.held, lease)
+
+    # --- housekeeping -----------------------------------------------------------------------------
+    async def maintain_until_cancelled(self) -> None:
+        """Give back what lies idle and renew leases, every TICK_SECONDS, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.collect_changes()
+            with suppress(StoreUnavailable):
+                await self.exchange_now()
+            for allowance in self._allowances.values():
+                allowance.wake_next_waiter()
+
+    def collect_changes(self) -> None:
+        """Find the allowances of which the store is to be told, and forget those out of use."""
+        now = time.monotonic()
+        renewed_before = now - settings.LIMIT_LEASE_SECONDS / RENEWALS_PER_LEASE
+        for counter, allowance in list(self._allowances.items()):
+            is_idle = allowance.used_at < now - TICK_SECONDS and not allowance.asking
+            if is_idle and allowance.free:
+                allowance.drop_idle()
+                self._changed.add(allowance)
+            elif allowance.has_news or (allowance.held and allowance.leased_at < renewed_before):
+                self._changed.add(allowance)
+            elif allowance.is_empty and allowance.used_at < now - FORGET_SECONDS:
+                del self._allowances[counter]
+
+    async def stop(self) -> None:
+        """Give back what no running request holds, and close the store."""
+        for allowance in self._allowances.values():
+            allowance.drop_idle()
+            self._changed.add(allowance)
+        with suppress(StoreUnavailable):
+            await self.exchange_now()
+        await self.store.close()
+
+
+class LimitRefused(Exception):
+    """A limit refuses a request; `refusal` says which one, and has the error for the caller."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.error.message)
+        self.refusal = refusal
+
+
+def make_counter(rule: Rule, now: float) -> Counter:
+    """Return the counter of a rule, in the period that a UNIX time is in."""
+    subject = rule.subject
+    if rule.period is None:
+        return Counter(subject.kind, subject.id, rule.resource)
+    start = rule.period.find_bounds(now)[0]
+    return Counter(subject.kind, subject.id, rule.resource, start, rule.period.rolling_seconds)
+
+
+def has_room(part: Part) -> bool:
+    """Return whether a part can be taken at once; requests that wait already come first."""
+    allowance = part.allowance
+    return allowance.free >= part.amount and not allowance.waiters
+
+
+def can_begin(part: Part) -> bool:
+    """Return whether a part can be taken after the store was asked.
+
+    One request at a time may begin with the rest of a budget, though it may cost more.
+    """
+    allowance = part.allowance
+    if allowance.free >= part.amount:
+        return True
+    return allowance.counter.is_budget and not allowance.has_overdraft and allowance.free > 0
+
+
+def require_money(part: Part) -> None:
+    """Raise LimitRefused when the money of a budget is spent, not only reserved."""
+    allowance = part.allowance
+    lease = allowance.lease
+    if lease is not None and lease.spent >= allowance.limit:
+        allowance.wake_next_waiter()
+        refusal = limit_errors.refuse_spent(part.rule, allowance.limit, time.time())
+        raise LimitRefused(refusal)
+
+
+def refuse_known(part: Part) -> None:
+    """Raise LimitRefused when the store has just said that there is no room."""
+    allowance = part.allowance
+    now = time.monotonic()
+    if allowance.counter.is_budget:
+        if now < allowance.leased_at + TICK_SECONDS and allowance.free <= 0:
+            require_money(part)
+    elif now < allowance.refused_until:
+        raise_rate_refusal(part)
+
+
+def raise_rate_refusal(part: Part) -> None:
+    """Raise LimitRefused, and remember for a moment that there is no room."""
+    allowance = part.allowance
+    lease = allowance.lease
+    now = time.monotonic()
+    seconds = 0.0
+    if lease is not None and allowance.counter.is_windowed:
+        seconds = max(0.0, lease.seconds_until_free - (now - allowance.leased_at))
+        if now >= allowance.refused_until:
+            allowance.refused_until = now + min(seconds, TICK_SECONDS)
+    raise LimitRefused(limit_errors.refuse_rate(part.rule, seconds))
+
+
+async def wait_for_change(allowance: Allowance) -> None:
+    """Wait for one's turn: until money is given back, or for the next tick."""
+    waiter = asyncio.get_running_loop().create_future()
+    allowance.waiters.append(waiter)
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        if waiter.done() and not waiter.cancelled():
+            allowance.wake_next_waiter()  # the turn goes to the next one
+        raise

@@ -1,0 +1,81 @@
+"""The reservation of one request: what it holds of each limit until its record is written."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from api.limits.allowance import Allowance
+from api.limits.caller_limits import Resource, Rule
+from api.limits.request_demands import AnswerLengths
+from api.limits.stores.limit_store import LimitStore
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from providers.protocol.usage_meter import UsageMeter
+
+
+class Part(Struct):
+    """The amount that a request takes of one allowance."""
+
+    rule: Rule
+    allowance: Allowance
+    amount: int
+    slot: int = 0  # of a windowed counter, when it was taken
+    is_overdraft: bool = False
+
+
+class Reservation(Struct):
+    """All parts of one request. It ends once: settled with what was used, or released unused."""
+
+    store: LimitStore
+    parts: Sequence[Part]
+    lengths: AnswerLengths | None = None  # of the model's answers
+    has_ended: bool = False
+
+    def release(self) -> None:
+        """Give everything back: the request was not begun."""
+        if self.has_ended:
+            return
+        self.has_ended = True
+        for part in self.parts:
+            if part.is_overdraft:
+                part.allowance.has_overdraft = False
+            part.allowance.give_back(part.amount)
+
+    def settle(self, meter: "UsageMeter", committed: "Future[None]") -> None:
+        """Replace what was reserved by what was used.
+
+        Money counts as held until the future `committed` says that the usage record is in the
+        database, from whose sums the store reads it.
+        """
+        if self.has_ended:
+            return
+        self.has_ended = True
+        usage = meter.counted
+        tokens = usage.prompt + usage.completion if usage is not None else 0
+        if usage is not None and usage.completion and self.lengths is not None:
+            self.lengths.add_answer(usage.completion)
+        for part in self.parts:
+            allowance = part.allowance
+            if part.rule.resource is Resource.CONCURRENCY:
+                allowance.give_back(part.amount)
+            elif part.rule.resource is Resource.TOKENS:
+                allowance.settle_tokens(part.amount, tokens, part.slot)
+            elif allowance.counter.is_budget:
+                self._settle_money(part, meter.cost.micro_usd or 0, committed)
+
+    def _settle_money(self, part: Part, micro_usd: int, committed: "Future[None]") -> None:
+        allowance = part.allowance
+        if part.is_overdraft:
+            allowance.has_overdraft = False
+        allowance.settle_money(part.amount, micro_usd)
+
+        def record_commit(_: object) -> None:
+            self.store.record_spent(allowance.counter, micro_usd)
+            allowance.uncommitted -= micro_usd
+            allowance.wake_next_waiter()
+
+        if micro_usd:
+            committed.add_done_callback(record_commit)
