@@ -57,5 +57,6 @@ def list_trigger_sets() -> list[TriggerSet]:
         "default_model",
     )
     keys = WatchedTable("api_apikey", "keys", columns, is_stamped=True)
+    watches = [keys, WatchedTable("api_price", "prices")]
     users = apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table
-    return [*list_watch_triggers([keys]), *list_user_triggers(users)]
+    return [*list_watch_triggers(watches), *list_user_triggers(users)]

@@ -22,6 +22,8 @@ from api.accounting.unwritten import UnwrittenRows
 from api.accounting.write_errors import DISK_FULL, WriteFailed, is_disk_full
 from api.accounting.writers import Writer
 from api.models import Status
+from api.pricing.price_directory import PriceDirectory
+from api.pricing.request_cost import compute_cost
 from providers.exceptions import DatabaseUnavailable, GatewayError
 from providers.fast_settings import settings
 from providers.protocol.chunks import Batches
@@ -82,10 +84,17 @@ class Ledger:
     accepted.
     """
 
-    def __init__(self, writer: Writer, spool: Spool, journal_directory: Path) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        spool: Spool,
+        journal_directory: Path,
+        prices: PriceDirectory | None = None,
+    ) -> None:
         self._writer = writer
         self._row_writer = RowWriter(writer, spool)
         self._recovery = Recovery(self._row_writer, spool, journal_directory)
+        self._prices = PriceDirectory() if prices is None else prices
         self._journal_directory = journal_directory
         self._journal = journal.Journal(journal_directory)
         self._slots_by_request: dict[str, int] = {}
@@ -165,20 +174,20 @@ class Ledger:
             await self.close_record(trace, classify_ending(sys.exc_info()[1], has_begun))
 
     async def close_record(self, trace: Trace, ending: Ending) -> None:
-        """Count the request's tokens and write its usage record.
+        """Count the request's tokens, compute its cost, and write its usage record.
 
         Returns when the record is committed, or kept for later. When the caller leaves meanwhile,
         only the waiting ends, not the writing.
         """
         try:
-            trace.meter.counted = await token_count.count_request(trace.meter)
+            self._record_cost(trace, await token_count.count_request(trace.meter))
         except asyncio.CancelledError:
-            trace.meter.counted = token_count.estimate_request(trace.meter)
+            self._record_cost(trace, token_count.estimate_request(trace.meter))
             self._queue_row(trace, ending)
             raise
         except Exception:  # whatever fails in counting, the request has its record
-            logger.exception("the tokens of a request could not be counted")
-            trace.meter.counted = TokenUsage(estimated=True)
+            logger.exception("tokens and cost of a request could not be computed")
+            trace.meter.counted = trace.meter.counted or TokenUsage(estimated=True)
         await self._queue_row(trace, ending)
 
     def queue_refused_rows(self, rows: list[Row]) -> None:
@@ -192,6 +201,12 @@ class Ledger:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting_rows.append(WaitingRow(row, slot, waiter))
             self._wake_event.set()
+
+    def _record_cost(self, trace: Trace, counted: TokenUsage) -> None:
+        """Write to the meter what was counted, and what it costs."""
+        trace.meter.counted = counted
+        token_count.record_counts_of_attempts(trace.meter)
+        trace.meter.cost = compute_cost(trace.meter, self._prices, trace.started_at)
 
     def _queue_row(self, trace: Trace, ending: Ending) -> "asyncio.Future[None]":
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

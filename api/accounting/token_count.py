@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import msgspec
 from django.conf import settings
 
 from api.accounting import tokenizer
@@ -63,38 +64,52 @@ class Uncounted:
         return self.prompt.char_count + sum(map(len, (*self.call.texts, *self.call.thinking)))
 
 
-def split_calls(meter: UsageMeter) -> tuple[TokenUsage, list[Uncounted]]:
-    """Return the sum of the reported figures, and the answered calls that have none.
+def record_reported_counts(meter: UsageMeter) -> list[Uncounted]:
+    """Write the reported figures of each answered call to it, and return the calls without any.
 
     Calls that no upstream answered took no tokens.
     """
-    total = TokenUsage()
     uncounted = []
     for call in meter.calls:
         if not call.is_answered:
             continue
-        reported_usage = parse_usage(call.reported)
-        if reported_usage is not None:
-            total += reported_usage
-        else:
+        call.counted = parse_usage(call.reported)
+        if call.counted is None:
             prompt = Prompt()
             prompt.add_body(call.body)
             uncounted.append(Uncounted(call, prompt))
-    return total, uncounted
+    return uncounted
+
+
+def record_measured_counts(uncounted: Sequence[Uncounted], counts: Sequence[TokenUsage]) -> None:
+    """Write the tokens that were measured to their calls."""
+    for call, count in zip(uncounted, counts, strict=True):
+        call.call.counted = count
+
+
+def sum_counts(meter: UsageMeter) -> TokenUsage:
+    """Return the tokens of a request: the sum of its answered calls."""
+    counts = [call.counted for call in meter.calls if call.counted is not None]
+    return counts[0] if len(counts) == 1 else sum(counts, TokenUsage())
 
 
 async def count_request(meter: UsageMeter) -> TokenUsage:
-    """Count the tokens of a request; texts only where the upstream gave no figures."""
-    total, uncounted = split_calls(meter)
-    if not uncounted:
-        return total
-    size = sum(call.chars for call in uncounted)
-    if size <= settings.COUNT_INLINE_BYTES and tokenizer.is_ready():
-        return total + measure_calls(uncounted, tokenizer.count_short_texts)
-    return total + await tokenizer.run_in_counting_thread(partial(count_in_thread, uncounted))
+    """Count the tokens of each answered call, write them to it, and return their sum.
+
+    Texts are counted only where the upstream gave no figures.
+    """
+    uncounted = record_reported_counts(meter)
+    if uncounted:
+        size = sum(call.chars for call in uncounted)
+        if size <= settings.COUNT_INLINE_BYTES and tokenizer.is_ready():
+            counts = measure_calls(uncounted, tokenizer.count_short_texts)
+        else:
+            counts = await tokenizer.run_in_counting_thread(partial(count_in_thread, uncounted))
+        record_measured_counts(uncounted, counts)
+    return sum_counts(meter)
 
 
-def count_in_thread(uncounted: Sequence[Uncounted], most_chars: int) -> TokenUsage:
+def count_in_thread(uncounted: Sequence[Uncounted], most_chars: int) -> list[TokenUsage]:
     """Count texts of any size in the counting thread; `most_chars` is for `tokenizer.count_all`."""
 
     def measure_texts(texts: Sequence[str]) -> int:
@@ -104,18 +119,30 @@ def count_in_thread(uncounted: Sequence[Uncounted], most_chars: int) -> TokenUsa
 
 
 def estimate_request(meter: UsageMeter) -> TokenUsage:
-    """Estimate the tokens of a request that cannot wait for counting.
+    """Estimate the tokens of a request that cannot wait for counting, like `count_request`.
 
     The upstreams' figures are used where they gave any.
     """
-    total, uncounted = split_calls(meter)
+    uncounted = record_reported_counts(meter)
     measure = partial(estimate_texts, most_chars=settings.COUNT_INLINE_BYTES)
-    return total + measure_calls(uncounted, measure)
+    record_measured_counts(uncounted, measure_calls(uncounted, measure))
+    return sum_counts(meter)
 
 
-def measure_calls(uncounted: Sequence[Uncounted], measure: Measure) -> TokenUsage:
-    """Return the tokens of calls whose texts are counted by `measure`."""
-    return sum((measure_call(call, measure) for call in uncounted), TokenUsage())
+def record_counts_of_attempts(meter: UsageMeter) -> None:
+    """Write the tokens of each call to its attempt, where a request made several calls.
+
+    So its usage record has what each of them cost (`api/pricing/recorded_calls.py`).
+    """
+    if len(meter.calls) > 1:
+        for call in meter.calls:
+            if call.attempt is not None and call.counted is not None:
+                call.attempt.tokens = msgspec.structs.asdict(call.counted)
+
+
+def measure_calls(uncounted: Sequence[Uncounted], measure: Measure) -> list[TokenUsage]:
+    """Return the tokens of each call, whose texts are counted by `measure`."""
+    return [measure_call(call, measure) for call in uncounted]
 
 
 def measure_call(uncounted: Uncounted, measure: Measure) -> TokenUsage:

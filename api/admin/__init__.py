@@ -1,5 +1,5 @@
-"""The admin of API keys and usage records."""
+"""The admin of API keys, prices and usage records."""
 
-from api.admin import key_admin, usage_admin
+from api.admin import key_admin, price_admin, usage_admin
 
-__all__ = ["key_admin", "usage_admin"]
+__all__ = ["key_admin", "price_admin", "usage_admin"]

@@ -1,5 +1,6 @@
 """The admin of usage records, which are read-only."""
 
+from typing import cast
 from uuid import UUID
 
 from django.contrib import admin
@@ -11,7 +12,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from api.admin.attempts_table import format_milliseconds, render_attempts_table, render_token_link
-from api.models import Status, UsageRecord
+from api.admin.price_links import render_price_link
+from api.models import Price, Status, UsageRecord
+from api.pricing.price_texts import render_micro_usd
 from providers.admin.big_tables import NO_VALUE, BigTableAdmin, make_time_column, render_badge
 from providers.models import Deletion
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
@@ -70,6 +73,7 @@ class UsageRecordAdmin(BigTableAdmin):
         "provider_name",
         "status_badge",
         "token_counts",
+        "cost_text",
         "duration_text",
     )
     list_select_related = ("user", "provider")
@@ -109,6 +113,7 @@ class UsageRecordAdmin(BigTableAdmin):
                 )
             },
         ),
+        ("Cost", {"fields": ("cost_text", "price_link", "reported_cost_text")}),
     )
     started = make_time_column("started_at", "started")
 
@@ -187,6 +192,29 @@ class UsageRecordAdmin(BigTableAdmin):
     def token_counts(self, record: UsageRecord) -> str:
         counts = f"{record.prompt_tokens} / {record.completion_tokens}"
         return f"~{counts}" if record.estimated else counts
+
+    @admin.display(description="cost")
+    def cost_text(self, record: UsageRecord) -> SafeString | str:
+        if record.status == Status.REFUSED:
+            return NO_VALUE
+        if record.cost_micro_usd is None:
+            return format_html('<span class="quiet">{}</span>', render_micro_usd(None))
+        return render_micro_usd(record.cost_micro_usd)
+
+    @admin.display(description="price")
+    def price_link(self, record: UsageRecord) -> SafeString | str:
+        if record.price_id is None:
+            return NO_VALUE
+        try:
+            return render_price_link(cast(Price, record.price))
+        except Price.DoesNotExist:
+            return f"{record.price_id} (deleted)"
+
+    @admin.display(description="cost as reported by the provider")
+    def reported_cost_text(self, record: UsageRecord) -> str:
+        if record.reported_cost_micro_usd is None:
+            return NO_VALUE
+        return render_micro_usd(record.reported_cost_micro_usd)
 
     @admin.display(description="time")
     def duration_text(self, record: UsageRecord) -> str:

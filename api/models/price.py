@@ -2,9 +2,11 @@
 
 from decimal import Decimal
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
+from api.pricing.price_values import NO_MODEL_TEXT, NO_PRICE_TEXT, USD_COLUMNS, validate_tiers
 from providers.models import Provider
 
 
@@ -47,6 +49,7 @@ class Price(models.Model):
     tiers = models.JSONField(
         default=list,
         blank=True,
+        validators=[validate_tiers],
         help_text=(
             "Other prices for long prompts, for example "
             '<code>[{"above_prompt_tokens": 200000, "prompt_usd": "2.5"}]</code>.'
@@ -61,9 +64,24 @@ class Price(models.Model):
         ordering = ["provider", "upstream_model", "-valid_from"]
         constraints = [
             models.UniqueConstraint(
-                fields=["provider", "upstream_model", "valid_from"], name="price_from_date"
+                fields=["provider", "upstream_model", "valid_from"],
+                name="price_from_date",
+                violation_error_message="This model already has a price from this moment on.",
             )
         ]
 
     def __str__(self) -> str:
         return f"{self.upstream_model} from {self.valid_from:%Y-%m-%d}"
+
+    def clean(self) -> None:
+        """Strip the model's name. Raises ValidationError when the row has no name or no price."""
+        self.upstream_model = self.upstream_model.strip()
+        if not self.upstream_model:
+            raise ValidationError({"upstream_model": NO_MODEL_TEXT})
+        if all(getattr(self, name) is None for name in USD_COLUMNS):
+            raise ValidationError(NO_PRICE_TEXT)
+
+    @property
+    def is_used(self) -> bool:
+        """Return whether usage records name this row: then it is not changed any more. A query."""
+        return self.usagerecord_set.exists()

@@ -101,6 +101,8 @@ class UsageRecord(models.Model):
             models.Index(fields=["user", "-id"], name="usage_user"),
             models.Index(fields=["token", "-id"], name="usage_token"),
             models.Index(fields=["-id"], condition=~Q(status="complete"), name="usage_troubled"),
+            # tells if records name a price; it has no entry for records without one
+            models.Index(fields=["price"], condition=Q(price__isnull=False), name="usage_price"),
         ]
 
     def __str__(self) -> str:

@@ -20,6 +20,7 @@ from api.idempotency.replay import Idempotency
 from api.limits.limit_keeper import LimitKeeper
 from api.limits.refused_requests import RefusedRequests
 from api.limits.stores import make_store
+from api.pricing.price_directory import PriceDirectory
 from api.relay import loop_watchdog
 from api.relay.in_flight import KeyRequests
 from api.responses.background.background_follower import BackgroundFollower
@@ -55,6 +56,7 @@ class Gateway:
     catalogue: Catalogue
     pool: Pool
     keyring: Keyring
+    prices: PriceDirectory
     ledger: Ledger
     heartbeat: Heartbeat
     history: History
@@ -76,12 +78,14 @@ class Gateway:
         spool = Spool(settings.HOME.root / "spool", settings.SPOOL_LIMIT_BYTES)
         catalogue = Catalogue(clients)
         pool = Pool()
+        prices = PriceDirectory()
         return cls(
             clients=clients,
             catalogue=catalogue,
             pool=pool,
             keyring=Keyring(settings.KEY_CACHE_SIZE),
-            ledger=Ledger(writers.make_writer(), spool, settings.HOME.root / "journal"),
+            prices=prices,
+            ledger=Ledger(writers.make_writer(), spool, settings.HOME.root / "journal", prices),
             heartbeat=Heartbeat(settings.PING_SECONDS),
             history=History(),
             background=BackgroundRunner(),

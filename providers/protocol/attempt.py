@@ -42,6 +42,8 @@ class Attempt(Struct):
     hidden_thinking: list[str] | None = None  # thinking that the caller does not get
     keeps_thinking: bool = False  # the upstream wants the hidden thinking back in later requests
     omitted_fields: list[str] = []  # fields of the body that the upstream did not get
+    # of its answer, as TokenUsage has them; set where the request made several calls
+    tokens: JsonObject | None = None
     # as in Trace: called before the request is sent again
     claim_call: Callable[[], bool] | None = None
     may_resend: bool = True  # False: no further upstream call may be made for this attempt
@@ -91,6 +93,9 @@ class Attempt(Struct):
         }
         if self.omitted_fields:
             entry["omitted"] = self.omitted_fields
+        if self.tokens is not None:
+            entry["provider_id"] = self.provider_id
+            entry["tokens"] = self.tokens
         return entry
 
     def as_dicts(self) -> list[JsonObject]:

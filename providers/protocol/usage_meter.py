@@ -99,6 +99,7 @@ class MeteredCall(Struct):
     body: Mapping[str, Any]  # of the request
     attempt: Attempt | None = None  # the latest one
     reported: JsonObject | None = None  # the usage as the upstream reported it
+    counted: TokenUsage | None = None  # set by the ledger when the call was answered
     texts: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     # characters that were produced but not kept, to bound the memory of a request
@@ -253,10 +254,13 @@ def parse_usage(usage: object) -> TokenUsage | None:
         return None
     prompt_details = usage.get("prompt_tokens_details")
     completion_details = usage.get("completion_tokens_details")
+    reasoning = find_count(completion_details, ("reasoning_tokens",))
+    if reasoning and usage.get("total_tokens") == prompt + completion + reasoning:
+        completion += reasoning  # xAI counts them beside completion tokens, and not among them
     return TokenUsage(
         prompt,
         completion,
-        find_count(completion_details, ("reasoning_tokens",)),
+        reasoning,
         find_count(prompt_details, CACHED_NAMES) or find_count(usage, CACHED_NAMES),
         cache_write=(
             find_count(prompt_details, CACHE_WRITE_NAMES) or find_count(usage, CACHE_WRITE_NAMES)

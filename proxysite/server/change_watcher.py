@@ -15,6 +15,7 @@ from django.db import DatabaseError, connection
 
 from api.accounting.writers import POSTGRES_PARAMETERS
 from api.authentication import read_changed_keys
+from api.pricing.price_directory import read_prices
 from api.relay.gateway import Gateway
 from providers.database.database_errors import log_unless_outage
 from providers.database.database_threads import HOUSEKEEPING
@@ -40,7 +41,7 @@ def read_versions() -> dict[str, int]:
 
 
 class ChangeWatcher:
-    """Keeps models, tokens, API keys and breakers of one gateway as they are in the database."""
+    """Keeps models, prices, tokens, keys and breakers of one gateway as the database has them."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -78,6 +79,8 @@ class ChangeWatcher:
                     Pool.read_tokens, EVERY_VERSION if reads_everything else pool.version_in_force
                 )
             )
+        if reads_everything or "prices" in changed:
+            gateway.prices.apply_rows(await HOUSEKEEPING.run_work(read_prices))
         if reads_everything or "breakers" in changed:
             gateway.breaker_sharing.apply_hints(await HOUSEKEEPING.run_work(read_breaker_hints))
         if reads_everything or "keys" in changed:

@@ -1,0 +1,1 @@
+"""Prices of upstream models, and the costs of requests computed from them."""

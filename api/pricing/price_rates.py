@@ -1,0 +1,145 @@
+"""Prices as whole numbers, so that a cost is exact and needs no decimals.
+
+A rate is in units of a hundred-millionth of a micro-USD. A price of 1 USD for a million tokens is
+1 micro-USD a token, and prices have at most eight decimal places, so every price is a whole number
+of units. Costs are summed in units and rounded once (`round_to_micro_usd`).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+from api.pricing.price_values import ABOVE, TOKEN_COLUMNS, parse_tier_usd
+from providers.protocol.usage_meter import TokenUsage
+
+UNITS_PER_MICRO_USD = 10**8
+UNITS_PER_USD = UNITS_PER_MICRO_USD * 10**6
+
+
+class Rates(Struct, frozen=True):
+    """The units that one token of each kind costs; None is unknown."""
+
+    prompt: int | None
+    cached: int | None
+    cache_write: int | None
+    completion: int | None
+    reasoning: int | None
+
+    def charge_tokens(self, usage: TokenUsage) -> int | None:
+        """Return the cost of these tokens in units; None when the price of some is unknown.
+
+        Cached and cache-write tokens are prompt tokens, and reasoning tokens are completion tokens,
+        so each token is charged once. Parts that are larger than the whole are cut to it.
+        """
+        cached = min(usage.cached, usage.prompt)
+        cache_write = min(usage.cache_write, usage.prompt - cached)
+        reasoning = min(usage.reasoning, usage.completion)
+        units = 0
+        for count, rate in (
+            (usage.prompt - cached - cache_write, self.prompt),
+            (cached, self.cached),
+            (cache_write, self.cache_write),
+            (usage.completion - reasoning, self.completion),
+            (reasoning, self.reasoning),
+        ):
+            if count:
+                if rate is None:
+                    return None
+                units += count * rate
+        return units
+
+    def charge_highest(self, prompt_tokens: int, completion_tokens: int) -> int | None:
+        """Return the most units that so many tokens can cost, of whatever kind they are."""
+        prompt_rates = (self.prompt, self.cached, self.cache_write)
+        prompt = max((rate for rate in prompt_rates if rate is not None), default=None)
+        completion_rates = (self.completion, self.reasoning)
+        completion = max((rate for rate in completion_rates if rate is not None), default=None)
+        if (prompt_tokens and prompt is None) or (completion_tokens and completion is None):
+            return None
+        return prompt_tokens * (prompt or 0) + completion_tokens * (completion or 0)
+
+
+class RateTier(Struct, frozen=True):
+    """The rates of a call with more than `above_prompt_tokens` prompt tokens."""
+
+    above_prompt_tokens: int
+    rates: Rates
+
+
+class PriceRates(Struct, frozen=True):
+    """One row of prices, in units; `tiers` begin with the one for the longest prompts."""
+
+    price_id: int
+    valid_from: datetime
+    rates: Rates
+    request_units: int = 0
+    tiers: tuple[RateTier, ...] = ()
+
+    def find_rates(self, prompt_tokens: int) -> Rates:
+        """Return the rates of a call with so many prompt tokens: they hold for all its tokens."""
+        for tier in self.tiers:
+            if prompt_tokens > tier.above_prompt_tokens:
+                return tier.rates
+        return self.rates
+
+    def charge_call(self, usage: TokenUsage) -> int | None:
+        """Return the cost of an answered call in units; None when it is unknown."""
+        units = self.find_rates(usage.prompt).charge_tokens(usage)
+        return None if units is None else units + self.request_units
+
+    def charge_highest(self, prompt_tokens: int, completion_tokens: int) -> int | None:
+        """Return the most units that an answered call with so many tokens can cost."""
+        rates = self.find_rates(prompt_tokens)
+        units = rates.charge_highest(prompt_tokens, completion_tokens)
+        return None if units is None else units + self.request_units
+
+
+def make_price_rates(columns: Mapping[str, Any]) -> PriceRates:
+    """Return a Price row's columns (`price_directory.COLUMNS`) in units."""
+    tiers: Sequence[Mapping[str, Any]] = columns["tiers"]
+    request_usd = columns["request_usd"] or Decimal(0)
+    return PriceRates(
+        price_id=columns["id"],
+        valid_from=columns["valid_from"],
+        rates=make_rates(columns),
+        request_units=int(request_usd * UNITS_PER_USD),
+        tiers=tuple(RateTier(tier[ABOVE], make_tier_rates(columns, tier)) for tier in tiers[::-1]),
+    )
+
+
+def make_rates(prices: Mapping[str, Decimal | None]) -> Rates:
+    """Return prices for a million tokens as rates.
+
+    Without a price of their own, cached and cache-write tokens cost as much as prompt tokens, and
+    reasoning tokens as much as completion tokens.
+    """
+    units = {
+        name: None if (price := prices[name]) is None else int(price * UNITS_PER_MICRO_USD)
+        for name in TOKEN_COLUMNS
+    }
+    prompt = units["prompt_usd"]
+    completion = units["completion_usd"]
+    return Rates(
+        prompt=prompt,
+        cached=prompt if units["cached_usd"] is None else units["cached_usd"],
+        cache_write=prompt if units["cache_write_usd"] is None else units["cache_write_usd"],
+        completion=completion,
+        reasoning=completion if units["reasoning_usd"] is None else units["reasoning_usd"],
+    )
+
+
+def make_tier_rates(columns: Mapping[str, Any], tier: Mapping[str, Any]) -> Rates:
+    """Return the rates of a tier: its own prices, and those of the row where it has none."""
+    prices = {
+        name: parse_tier_usd(name, tier[name]) if name in tier else columns[name]
+        for name in TOKEN_COLUMNS
+    }
+    return make_rates(prices)
+
+
+def round_to_micro_usd(units: int) -> int:
+    """Return a cost as whole micro-USD, half of one rounded up."""
+    return (units + UNITS_PER_MICRO_USD // 2) // UNITS_PER_MICRO_USD

@@ -1,0 +1,74 @@
+"""Upstream models that answered requests and have no price."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import Count, QuerySet
+from django.utils import timezone
+
+from api.models import UsageRecord
+from api.pricing import recorded_calls
+from api.pricing.price_directory import read_directory
+from api.request_ids import first_id_at
+from providers.models import Provider
+
+SPAN = timedelta(days=30)
+SAMPLED_RECORDS = 5  # of each model that callers named; they tell the upstream model
+RECENT_RECORDS = 20_000  # the page looks at no more
+
+
+@dataclass(slots=True)
+class UnknownPrice:
+    """An upstream model without a price, and the requests to it whose cost is unknown.
+
+    `models` are the names that callers used. `requests` counts all requests by these names that the
+    provider answered at an unknown cost.
+    """
+
+    provider: Provider
+    upstream_model: str
+    models: list[str]
+    requests: int = 0
+
+
+def find_unknown_prices(most_records: int | None = None) -> list[UnknownPrice]:
+    """Return the models of the last 30 days without a price now, the most used first.
+
+    With `most_records`, only so many of the latest records are looked at.
+    """
+    now = timezone.now()
+    prices = read_directory()
+    providers = Provider.objects.in_bulk()
+    unknown: dict[tuple[int, str], UnknownPrice] = {}
+    records = filter_unknown_costs(most_records)
+    groups = records.order_by().values_list("provider_id", "model").annotate(requests=Count("pk"))
+    for answering_id, model, requests in groups:
+        sampled_calls = list_sampled_calls(records.filter(provider_id=answering_id, model=model))
+        for provider_id, upstream_model in set(sampled_calls):
+            provider = providers.get(provider_id)
+            if provider is None or prices.find_price(provider_id, upstream_model, now):
+                continue
+            entry = unknown.setdefault(
+                (provider_id, upstream_model), UnknownPrice(provider, upstream_model, [])
+            )
+            entry.models.append(model)
+            entry.requests += requests
+    return sorted(unknown.values(), key=lambda entry: -entry.requests)
+
+
+def filter_unknown_costs(most_records: int | None) -> QuerySet[UsageRecord]:
+    """Return the records of the last 30 days whose cost is unknown, for want of a price."""
+    recent = UsageRecord.objects.filter(pk__gte=first_id_at(timezone.now() - SPAN))
+    if most_records is not None:
+        next_older = recent.order_by("-pk").values_list("pk", flat=True)[most_records:][:1]
+        recent = recent.filter(pk__gt=next_older[0]) if next_older else recent
+    return recent.filter(cost_micro_usd=None).exclude(status__in=recorded_calls.UNTOLD_STATUSES)
+
+
+def list_sampled_calls(records: QuerySet[UsageRecord]) -> Iterator[tuple[int, str]]:
+    """Yield provider id and upstream model of the calls in the latest of these records."""
+    for record in records.order_by("-pk").values(*recorded_calls.COLUMNS)[:SAMPLED_RECORDS]:
+        for call in recorded_calls.read_answered_calls(record) or ():
+            if call.provider_id is not None:
+                yield call.provider_id, call.upstream_model
