@@ -6,14 +6,14 @@ order of time.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from uuid import UUID
+from datetime import timedelta
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from api.admin.attempts_table import OUTCOME_COLOURS, load_token_masks
 from api.models import Status, UsageRecord
+from api.usage.record_expiry import first_id_at
 
 MOST_LINES = 8  # lines of recent failures, and of recent changes
 SEARCHED_REQUESTS = 200  # latest requests, for failures that another token made good
@@ -30,14 +30,6 @@ class RequestCounts:
     requests: int
     errors: int
     is_capped: bool
-
-
-def first_id_at(moment: datetime) -> UUID:
-    """Return the smallest id of a request at that time.
-
-    The first 48 bits of an id are milliseconds (RFC 9562, version 7).
-    """
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def count_records(records: QuerySet[UsageRecord]) -> int:
