@@ -42,6 +42,7 @@ def list_trigger_sets() -> list[TriggerSet]:
     """Return the triggers of this app's tables, and that of the users' table."""
     from django.apps import apps
 
+    from api.usage.rollup_triggers import list_rollup_triggers
     from api.user_triggers import list_user_triggers
     from providers.database.revisions import WatchedTable, list_watch_triggers
 
@@ -59,4 +60,8 @@ def list_trigger_sets() -> list[TriggerSet]:
     keys = WatchedTable("api_apikey", "keys", columns, is_stamped=True)
     watches = [keys, WatchedTable("api_price", "prices")]
     users = apps.get_model(settings.AUTH_USER_MODEL)._meta.db_table
-    return [*list_watch_triggers(watches), *list_user_triggers(users)]
+    return [
+        *list_watch_triggers(watches),
+        *list_user_triggers(users),
+        *list_rollup_triggers(),
+    ]

@@ -1,11 +1,27 @@
 """The periodic tasks of this app."""
 
 from celery import shared_task
+from django.conf import settings
 
 from api.idempotency import claims
+from api.usage import reconciliation, record_expiry
 
 
 @shared_task
 def delete_kept_answers() -> int:
     """Delete the expired answers of idempotent requests; return how many."""
     return claims.delete_expired_answers()
+
+
+@shared_task
+def complete_rollups() -> bool:
+    """Add the records from before the roll-ups to them, once; return whether it was done now."""
+    return reconciliation.complete_rollups()
+
+
+@shared_task
+def expire_usage() -> int:
+    """Delete usage records that are older than USAGE_DAYS; return how many."""
+    if not settings.USAGE_DAYS:
+        return 0
+    return record_expiry.delete_old_records(settings.USAGE_DAYS)

@@ -79,6 +79,12 @@ app.conf.beat_schedule = {
         "options": {"expire_seconds": 60},
     },
     "delete kept answers": {"task": "api.tasks.delete_kept_answers", "schedule": 3_600.0},
+    "complete the sums of usage": {
+        "task": "api.tasks.complete_rollups",
+        "schedule": 600.0,
+        "options": {"expire_seconds": 600},
+    },
+    "delete old usage records": {"task": "api.tasks.expire_usage", "schedule": 86_400.0},
     "carry on deletions": {
         "task": "proxysite.tasks.carry_on_deletions",
         "schedule": 60.0,

@@ -766,6 +766,18 @@ STICKY_CONVERSATIONS = env.read_count(
     "STICKY_CONVERSATIONS", 10_000, "Conversations whose token is remembered, per process.", least=0
 )
 
+# --- usage ----------------------------------------------------------------------------------------
+env.begin_group("Usage", "Usage records and their sums; see docs/usage.md.")
+USAGE_DAYS = env.read_count(
+    "USAGE_DAYS",
+    400,
+    "Usage records are kept for so long, their sums for ever; 0: the records, too.",
+    least=0,
+)
+USAGE_GROUPS = env.read_count(
+    "USAGE_GROUPS", 10_000, "Most groups of one answer of /v1/usage and of the command `usage`."
+)
+
 # --- idempotent requests --------------------------------------------------------------------------
 env.begin_group("Idempotent requests", "Requests with an Idempotency-Key; see docs/idempotency.md.")
 IDEMPOTENCY_SECONDS = env.read_whole_seconds(

@@ -29,6 +29,7 @@ from api.views import (
     stored_responses,
     web_search,
 )
+from api.views.account import usage_view
 from api.views.staff import token_pool, token_renewal
 from providers.exceptions import InternalError, InvalidRequest
 from proxysite.desk import dashboard
@@ -99,6 +100,8 @@ urlpatterns = [
     path("v1/completions", chat.completions),
     path("v1/embeddings", chat.embeddings),
     path("v1/web_search", web_search.web_search),
+    path("v1/usage", usage_view.Usage.as_view()),
+    path("v1/requests/<str:request_id>", usage_view.OneRequest.as_view()),
     path("v1/models", model_list.ModelList.as_view()),
     path("v1/models/<path:model>", model_list.ModelDetail.as_view()),
     path("v1/files", files.Files.as_view()),

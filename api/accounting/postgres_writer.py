@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import suppress
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -28,11 +29,13 @@ logger = logging.getLogger(__name__)
 class PostgresWriter:
     """The writer for Postgres, with COPY.
 
-    A batch with a row that already exists is written with INSERT … ON CONFLICT instead.
+    A batch with a row that already exists is written with INSERT … ON CONFLICT instead. Each
+    transaction is one statement, with its rows in the order of their ids; triggers add them to the
+    roll-ups in the order of their keys. So two processes never wait for each other in a circle.
     """
 
     COPY_SQL = f"COPY {TABLE} ({COLUMN_NAMES}) FROM STDIN"
-    INSERT_SQL = build_insert_sql("%s")
+    INSERTED_ROWS = 1_000  # of one statement, which may have 65,535 values
     ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
     def __init__(self, parameters: dict[str, Any], timeout_seconds: float) -> None:
@@ -77,10 +80,14 @@ class PostgresWriter:
 
     async def _copy_lines(self, db: "AsyncConnection", lines: list[str]) -> None:
         async with db.cursor().copy(self.COPY_SQL) as copy:
-            await copy.write("".join(lines))
+            await copy.write("".join(sorted(lines)))  # a line begins with the id
 
     async def _insert_rows(self, db: "AsyncConnection", values: list[Row]) -> None:
-        await db.cursor().executemany(self.INSERT_SQL, values)
+        values = sorted(values, key=itemgetter(0))
+        for start in range(0, len(values), self.INSERTED_ROWS):
+            part = values[start : start + self.INSERTED_ROWS]
+            statement = build_insert_sql("%s", len(part))
+            await db.execute(statement, [value for row in part for value in row])
 
     def _format_line(self, row: Row) -> str:
         return "\t".join(map(self._format_value, row)) + "\n"

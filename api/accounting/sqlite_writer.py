@@ -1,4 +1,8 @@
-"""The writer of usage records for SQLite: one thread with one connection."""
+"""The writer of usage records for SQLite: one thread with one connection.
+
+It also adds the records to the roll-ups, many at once (`api/usage/folding.py`): in the transaction
+of a batch, or in one of its own when no batch follows and when it is closed.
+"""
 
 import asyncio
 import logging
@@ -6,7 +10,7 @@ import os
 import sqlite3
 import threading
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from api.accounting.spool import Row
 from api.accounting.usage_table import (
@@ -17,6 +21,7 @@ from api.accounting.usage_table import (
     encode_attempts,
 )
 from api.accounting.write_errors import RowsRefused, WriteFailed, is_disk_full
+from api.usage.folding import RecordFolder
 from providers.queued_sqlite3.write_queue import write_queue
 
 logger = logging.getLogger(__name__)
@@ -40,6 +45,7 @@ class SqliteWriter:
         self._path = path
         self._timeout_seconds = timeout_seconds
         self._connection: sqlite3.Connection | None = None
+        self._folder = RecordFolder()
         self._loop = asyncio.get_running_loop()
         self._batches: SimpleQueue[tuple[list[Row] | None, asyncio.Future[None]]] = SimpleQueue()
         threading.Thread(target=self._write_batches, name="ledger", daemon=True).start()
@@ -61,7 +67,11 @@ class SqliteWriter:
         A queue and one callback per batch cost half as much as the futures of an executor.
         """
         while True:
-            rows, done = self._batches.get()
+            try:
+                rows, done = self._batches.get(timeout=self._idle_seconds())
+            except Empty:
+                self._fold_records()
+                continue
             problem = self._write_or_close(rows)
             try:
                 self._loop.call_soon_threadsafe(_resolve_future, done, problem)
@@ -75,6 +85,8 @@ class SqliteWriter:
         """Write a batch, or close the connection when `rows` is None; return the error."""
         try:
             if rows is None:
+                self._folder.make_due()
+                self._fold_records()
                 self._close_connection()
             else:
                 self._write_batch(rows)
@@ -109,11 +121,28 @@ class SqliteWriter:
             return False
         return disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES
 
+    def _idle_seconds(self) -> float | None:
+        """Return how long to wait for a batch; None: until one comes."""
+        return self._folder.pause_seconds if self._connection is not None else None
+
+    def _fold_records(self) -> None:
+        """Add new records to the roll-ups in a transaction of its own; a later one tries again."""
+        db = self._connection
+        if db is None or self._folder.pause_seconds is None:
+            return
+        try:
+            self._insert_rows(db, [])
+        except (sqlite3.Error, OSError, MemoryError) as error:
+            logger.warning("the roll-ups of usage records wait: %s", error)
+            self._folder.postpone()
+
     def _insert_rows(self, db: sqlite3.Connection, values: list[Row]) -> None:
+        """Write rows, and the roll-ups of all new records if it is time, in one transaction."""
         with write_queue.hold_lock(self._timeout_seconds, first=True):
             db.execute("BEGIN IMMEDIATE")
             try:
                 db.executemany(self.INSERT_SQL, values)
+                self._folder.fold_if_due(db)
                 db.execute("COMMIT")
             except BaseException:  # whatever ends the write, other writers wait for the lock
                 if db.in_transaction:  # SQLite has rolled back by itself when the disk is full

@@ -57,10 +57,11 @@ CONVERSION_ERRORS = (TypeError, ValueError, OverflowError)
 ROW_ERRORS = (*CONVERSION_ERRORS, ArithmeticError, AttributeError, LookupError, RecursionError)
 
 
-def build_insert_sql(placeholder: str) -> str:
-    """Return the statement that inserts one row; `placeholder` is the driver's for one value."""
-    placeholders = ", ".join([placeholder] * len(COLUMNS))
-    insert = f"INSERT INTO {TABLE} ({COLUMN_NAMES}) VALUES ({placeholders})"  # noqa: S608
+def build_insert_sql(placeholder: str, row_count: int = 1) -> str:
+    """Return the statement that inserts rows; `placeholder` is the driver's for one value."""
+    placeholders = f"({', '.join([placeholder] * len(COLUMNS))})"
+    values = ", ".join([placeholders] * row_count)
+    insert = f"INSERT INTO {TABLE} ({COLUMN_NAMES}) VALUES {values}"  # noqa: S608
     return f"{insert} {SKIP_EXISTING}"
 
 

@@ -7,6 +7,7 @@ from api.models.limit_set import BudgetWindow, LimitSet
 from api.models.price import Price
 from api.models.team import Team, TeamMember
 from api.models.usage_record import Status, UsageRecord
+from api.models.usage_rollup import RollupState, Spend, SubjectKind, UsageDay, UsageHour
 
 __all__ = [
     "ApiKey",
@@ -17,9 +18,14 @@ __all__ = [
     "KeyQuerySet",
     "LimitSet",
     "Price",
+    "RollupState",
+    "Spend",
     "Status",
+    "SubjectKind",
     "Team",
     "TeamMember",
+    "UsageDay",
+    "UsageHour",
     "UsageRecord",
     "is_list_of_text",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from django.apps import AppConfig
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import post_migrate
 
@@ -53,13 +53,18 @@ class TriggerSet:
 def install_triggers(connection: BaseDatabaseWrapper, trigger_sets: Iterable[TriggerSet]) -> None:
     """Create triggers and their functions, replacing those that exist.
 
-    Writes only the schema. Sets whose tables do not all exist are left for a later run.
+    Writes only the schema. Sets whose tables do not all exist are left for a later run. A set is
+    replaced in one transaction: no row is written between its old and its new triggers.
     """
     with connection.cursor() as cursor:
         existing = set(connection.introspection.table_names(cursor))
     for trigger_set in trigger_sets:
         if trigger_set.tables <= existing:
-            execute_statements(connection, list_install_statements(connection.vendor, trigger_set))
+            with transaction.atomic(using=connection.alias):
+                statements = list_install_statements(connection.vendor, trigger_set)
+                execute_statements(connection, statements)
+            if connection.vendor == "sqlite":
+                execute_statements(connection, trigger_set.sqlite_settings)
 
 
 def drop_triggers(connection: BaseDatabaseWrapper, trigger_set: TriggerSet) -> None:
@@ -88,8 +93,6 @@ def list_install_statements(vendor: str, trigger_set: TriggerSet) -> list[str]:
         statements.append(render_drop_statement(vendor, trigger))
         if trigger.definition:
             statements.append(f"CREATE TRIGGER {trigger.name} {trigger.definition}")
-    if vendor == "sqlite":
-        statements += trigger_set.sqlite_settings
     return statements
 
 

@@ -1,0 +1,1 @@
+"""Usage: the roll-ups of usage records, and the answers that are read from them."""

@@ -1,0 +1,262 @@
+"""Compare the roll-ups with the usage records, and add what they lack.
+
+A difference is computed by one statement, which sees one state of the database, in which records
+and roll-ups belong together. It stays true while requests go on: whatever is written later changes
+both sides alike. So a repair adds the differences and needs no lock; one that was interrupted is
+simply begun again. Hours and spending are compared with the records, days with the hours, and the
+total of a subject with its slots. Records that were deleted are not missed: slots before
+`RollupState.records_from` are left out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Max, Min
+
+from api.models import RollupState, UsageHour, UsageRecord
+from api.models.usage_rollup import ROLLUP_KEYS
+from api.usage import rollup_sql
+from api.usage.folding import fold_all_records
+from api.usage.rollup_sql import (
+    DAYS,
+    FOLDED_ROWID,
+    HOURS,
+    RECORDS,
+    SPEND,
+    SPEND_KEYS,
+    SUMS,
+    Dialect,
+)
+
+SLICE_HOURS = 6  # of records that one statement reads on Postgres
+ROWS_AT_ONCE = 2_000  # differences of one transaction
+LEASE_SECONDS = 120.0
+DIFFERENCES = "usage_differences"  # a temporary table
+WHOLE_DAY = timedelta(days=1)
+
+
+class RepairRunning(Exception):
+    """Another process repairs the roll-ups now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A query for the rows that a table of roll-ups should have, to be compared with those it has.
+
+    `condition` chooses the rows of the table, with the values `values`.
+    """
+
+    table: str
+    keys: tuple[str, ...]
+    sums: tuple[str, ...]
+    expected: str
+    condition: str
+    values: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Differences:
+    """Rows of the roll-ups that differ, by table, and by how much their first sum does."""
+
+    rows: dict[str, int]
+
+    @property
+    def count(self) -> int:
+        return sum(self.rows.values())
+
+
+# --- what is compared -----------------------------------------------------------------------------
+def find_records_span() -> tuple[datetime, datetime]:
+    """Return the whole days in which there are records or hours: from the first, to after the last.
+
+    Days whose records were deleted are left out.
+    """
+    spans = [
+        UsageRecord.objects.aggregate(first=Min("started_at"), last=Max("started_at")),
+        UsageHour.objects.aggregate(first=Min("slot"), last=Max("slot")),
+    ]
+    moments = [moment for span in spans for moment in span.values() if moment is not None]
+    if not moments:
+        now = datetime.now(UTC)
+        return now, now
+    first = min(moments).replace(hour=0, minute=0, second=0, microsecond=0)
+    state = RollupState.objects.filter(pk=1).first()
+    if state is not None and state.records_from is not None:
+        first = max(first, state.records_from)
+    last = max(moments).replace(hour=0, minute=0, second=0, microsecond=0)
+    return first, last + WHOLE_DAY
+
+
+def list_slices(begin: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """Return the parts of a span that one statement compares.
+
+    On SQLite it is the whole, since each statement has to look at every record.
+    """
+    if connection.vendor == "sqlite":
+        return [(begin, end)] if begin < end else []
+    slices = []
+    while begin < end:
+        next_begin = min(begin + timedelta(hours=SLICE_HOURS), end)
+        slices.append((begin, next_begin))
+        begin = next_begin
+    return slices
+
+
+def list_comparisons(begin: datetime, end: datetime) -> Iterator[Comparison]:
+    """Yield the comparisons of the roll-ups of a span of whole days, in their order."""
+    dialect = rollup_sql.get_dialect(connection.vendor)
+    for first, last in list_slices(begin, end):
+        yield from compare_with_records(dialect, first, last)
+    yield compare_days_with_hours(dialect, begin, end)
+    yield compare_totals_with_slots(dialect)
+
+
+def compare_with_records(dialect: Dialect, begin: datetime, end: datetime) -> Iterator[Comparison]:
+    """Yield the comparisons of hours and of spending with the records of a span."""
+    records = f"(SELECT * FROM {RECORDS} WHERE started_at >= %(begin)s AND started_at < %(end)s"
+    if dialect.vendor == "sqlite":  # records that are not added yet are no difference
+        records += f" AND rowid <= {FOLDED_ROWID}"
+    records += ")"
+    values = {"begin": adapt_moment(begin), "end": adapt_moment(end)}
+    in_span = "slot >= %(begin)s AND slot < %(end)s"
+    hours = rollup_sql.render_grouped_sums(dialect, dialect.hour, records)
+    yield Comparison(HOURS, ROLLUP_KEYS, SUMS, hours, in_span, values)
+    spend = rollup_sql.render_spend_query(dialect, records)
+    slots = f"SELECT * FROM ({spend}) AS spent WHERE slot <> {dialect.total_slot}"
+    yield Comparison(SPEND, SPEND_KEYS, ("micro_usd",), slots, in_span, values)
+
+
+def compare_days_with_hours(dialect: Dialect, begin: datetime, end: datetime) -> Comparison:
+    day = rollup_sql.render_day_of_hour(dialect)
+    keys = ", ".join(ROLLUP_KEYS[1:])
+    sums = ", ".join(f"{rollup_sql.render_sum(dialect, name)} AS {name}" for name in SUMS)
+    numbers = ", ".join(str(number) for number in range(1, len(ROLLUP_KEYS) + 1))
+    expected = (
+        f"SELECT {day} AS slot, {keys}, {sums} FROM {HOURS} "
+        f"WHERE slot >= %(begin)s AND slot < %(end)s GROUP BY {numbers}"
+    )
+    values = {
+        "begin": adapt_moment(begin),
+        "end": adapt_moment(end),
+        "first_day": begin.date().isoformat(),
+        "last_day": end.date().isoformat(),
+    }
+    in_span = "slot >= %(first_day)s AND slot < %(last_day)s"
+    return Comparison(DAYS, ROLLUP_KEYS, SUMS, expected, in_span, values)
+
+
+def compare_totals_with_slots(dialect: Dialect) -> Comparison:
+    total = dialect.total_slot
+    expected = (
+        f"SELECT subject_kind, subject_id, {total} AS slot, "
+        f"{rollup_sql.render_sum(dialect, 'micro_usd')} AS micro_usd FROM {SPEND} "
+        f"WHERE slot <> {total} GROUP BY 1, 2"
+    )
+    return Comparison(SPEND, SPEND_KEYS, ("micro_usd",), expected, f"slot = {total}", {})
+
+
+def adapt_moment(moment: datetime) -> datetime | str:
+    """Return a time as the database compares it; SQLite has texts without an offset."""
+    if connection.vendor == "sqlite":
+        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return moment
+
+
+# --- the differences ------------------------------------------------------------------------------
+def render_differences(comparison: Comparison) -> str:
+    """Return the query for what has to be added to the rows of a table, with a number `n`."""
+    keys = ", ".join(comparison.keys)
+    columns = ", ".join((*comparison.keys, *comparison.sums))
+    negative = ", ".join((*comparison.keys, *(f"-{name}" for name in comparison.sums)))
+    dialect = rollup_sql.get_dialect(connection.vendor)
+    sums = ", ".join(
+        f"{rollup_sql.render_sum(dialect, name)} AS {name}" for name in comparison.sums
+    )
+    is_different = " OR ".join(f"SUM({name}) <> 0" for name in comparison.sums)
+    return (
+        f"SELECT row_number() OVER (ORDER BY {keys}) AS n, {keys}, {sums} FROM ("
+        f"SELECT {columns} FROM ({comparison.expected}) AS expected UNION ALL "
+        f"SELECT {negative} FROM {comparison.table} WHERE {comparison.condition}"
+        f") AS sides GROUP BY {keys} HAVING {is_different}"
+    )
+
+
+def write_differences(comparison: Comparison) -> int:
+    """Write what has to be added to a table into a temporary one; return the number of rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE IF EXISTS {DIFFERENCES}")
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE {DIFFERENCES} AS {render_differences(comparison)}",
+            comparison.values,
+        )
+        cursor.execute(f"SELECT count(*) FROM {DIFFERENCES}")
+        return int(cursor.fetchone()[0])
+
+
+def add_differences(comparison: Comparison, count: int) -> None:
+    """Add the rows of the temporary table to the table, ROWS_AT_ONCE in a transaction."""
+    columns = ", ".join((*comparison.keys, *comparison.sums))
+    part = f"SELECT {columns} FROM {DIFFERENCES} WHERE n > %s AND n <= %s"
+    statement = rollup_sql.render_upsert(comparison.table, comparison.keys, comparison.sums, part)
+    for start in range(0, count, ROWS_AT_ONCE):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement, [start, start + ROWS_AT_ONCE])
+
+
+def drop_differences() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE IF EXISTS {DIFFERENCES}")
+
+
+# --- check and repair -----------------------------------------------------------------------------
+def compare_rollups(begin: datetime, end: datetime, *, repair: bool = False) -> Differences:
+    """Compare the roll-ups of a span of whole days with the records; return what differs.
+
+    With `repair`, which needs the lease, the differences are added to the roll-ups.
+    """
+    found = Differences(dict.fromkeys((HOURS, DAYS, SPEND), 0))
+    try:
+        for comparison in list_comparisons(begin, end):
+            count = write_differences(comparison)
+            found.rows[comparison.table] += count
+            if repair:
+                add_differences(comparison, count)
+                renew_lease()
+    finally:
+        drop_differences()
+    return found
+
+
+def repair_rollups(begin: datetime, end: datetime) -> Differences:
+    """Add to the roll-ups of a span of whole days what they lack; return what differed.
+
+    Raises RepairRunning.
+    """
+    RollupState.objects.get_or_create(pk=1)
+    rows = RollupState.objects.filter(pk=1)
+    if not rows.claim_lease("claimed_until", LEASE_SECONDS):
+        raise RepairRunning
+    try:
+        return compare_rollups(begin, end, repair=True)
+    finally:
+        rows.release_lease("claimed_until")
+
+
+def renew_lease() -> None:
+    RollupState.objects.filter(pk=1).renew_lease("claimed_until", LEASE_SECONDS)
+
+
+def complete_rollups() -> bool:
+    """Add the records from before the roll-ups, once; return whether this process did it."""
+    if not RollupState.objects.filter(pk=1, needs_rebuild=True).exists():
+        return False
+    fold_all_records()
+    try:
+        repair_rollups(*find_records_span())
+    except RepairRunning:
+        return False
+    RollupState.objects.filter(pk=1).update(needs_rebuild=False)
+    return True
