@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models import F
 
+from api.accounting.usage_table import COLUMNS
 from api.accounting.writers import Writer, make_writer
 from api.models import RollupState, Spend, Team, UsageDay, UsageHour, UsageRecord
 from api.tests.accounting.written_rows import committed, make_row, sqlite_only, write_rows
@@ -131,7 +132,7 @@ async def test_records_that_are_deleted_stay_in_the_sums(writer: Writer) -> None
 async def test_the_writer_adds_records_soon_after_the_last_batch(writer: Writer) -> None:
     await write_rows(writer, make_row(1))
     await write_rows(writer, make_row(2))
-    count = 2 * make_row()[-1]
+    count = 2 * make_row()[COLUMNS.index("request_count")]
 
     def are_added() -> bool:
         return sum(UsageHour.objects.values_list("requests", flat=True)) == count
