@@ -29,7 +29,7 @@ from api.views import (
     stored_responses,
     web_search,
 )
-from api.views.account import usage_view
+from api.views.account import key_status, usage_view
 from api.views.staff import token_pool, token_renewal
 from providers.exceptions import InternalError, InvalidRequest
 from proxysite.desk import dashboard
@@ -102,6 +102,7 @@ urlpatterns = [
     path("v1/web_search", web_search.web_search),
     path("v1/usage", usage_view.Usage.as_view()),
     path("v1/requests/<str:request_id>", usage_view.OneRequest.as_view()),
+    path("v1/key", key_status.show_key),
     path("v1/models", model_list.ModelList.as_view()),
     path("v1/models/<path:model>", model_list.ModelDetail.as_view()),
     path("v1/files", files.Files.as_view()),

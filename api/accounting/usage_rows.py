@@ -87,6 +87,7 @@ def build_finished_row(trace: Trace, status: Status, http_status: int, error_cod
         cost.reported_micro_usd,
         "",
         1,
+        trace.end_user_id,
     ]
 
 
@@ -128,6 +129,7 @@ def row_from_facts(facts: Facts) -> Row:
         *cost,
         "",
         1,
+        None,
     ]
 
 
@@ -273,6 +275,7 @@ COLUMN_REPAIRS: dict[str, Repair] = {
     "cost_micro_usd": make_integer_repair(0, HIGHEST_ID, None),
     "price_id": make_integer_repair(0, HIGHEST_ID, None),
     "reported_cost_micro_usd": make_integer_repair(0, HIGHEST_ID, None),
+    "end_user_id": make_integer_repair(0, HIGHEST_ID, None),
     "request_count": make_integer_repair(1, HIGHEST_COUNT, 1),
     "token_id": repair_token_id,
     "stream": repair_boolean,

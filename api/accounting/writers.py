@@ -8,7 +8,7 @@ row of the wrong kind never holds the write lock.
 """
 
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import connection
@@ -35,9 +35,13 @@ def make_writer() -> Writer:
     timeout = settings.DATABASE_TIMEOUT_SECONDS
     if connection.vendor == "sqlite":
         return SqliteWriter(str(connection.settings_dict["NAME"]), timeout)
-    parameters = {
+    return PostgresWriter(list_postgres_parameters(), timeout)
+
+
+def list_postgres_parameters() -> dict[str, Any]:
+    """Return the parameters of a connection of our own to the configured Postgres."""
+    return {
         name: value
         for name, value in connection.get_connection_params().items()
         if name in POSTGRES_PARAMETERS
     }
-    return PostgresWriter(parameters, timeout)

@@ -38,8 +38,10 @@ def can_use_model(limits: CallerLimits, name: str, public_id: str) -> bool:
     )
 
 
-def find_access_refusal(limits: CallerLimits, request: HttpRequest) -> AccessRefusal | None:
-    """Return why this address may not be called from where the request comes, or None."""
+def find_access_refusal(
+    limits: CallerLimits, request: HttpRequest, *, checks_endpoint: bool = True
+) -> AccessRefusal | None:
+    """Return why this endpoint may not be called from where the request comes, or None."""
     for rules in limits.access:
         subject = rules.subject
         if is_expired(rules):
@@ -47,7 +49,7 @@ def find_access_refusal(limits: CallerLimits, request: HttpRequest) -> AccessRef
                 f"{subject.kind} expiry",
                 Forbidden(f"The access of {subject.text} has ended.", code="access_expired"),
             )
-        if rules.endpoints and not matches_any(rules.endpoints, request.path):
+        if checks_endpoint and rules.endpoints and not matches_any(rules.endpoints, request.path):
             message = f"{subject.text} may not use {request.path}."
             return AccessRefusal(
                 f"{subject.kind} endpoints",

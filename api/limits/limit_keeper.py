@@ -127,6 +127,18 @@ class LimitKeeper:
         else:
             raise_rate_refusal(part)
 
+    async def look_up(self, rules: Sequence[Rule]) -> list[Allowance]:
+        """Return this process's parts of limits, after the store was asked what is left.
+
+        Raises DatabaseUnavailable.
+        """
+        now = time.time()
+        allowances = [self.find_allowance(rule, now) for rule in rules]
+        self._changed.update(allowances)
+        if allowances:
+            await self._exchange(())
+        return allowances
+
     # --- exchanges --------------------------------------------------------------------------------
     async def _exchange(self, lacking: Sequence[Part]) -> None:
         """Ask the store for what is lacking, together with all who ask at this moment."""

@@ -32,6 +32,7 @@ class Reservation(Struct):
     store: LimitStore
     parts: Sequence[Part]
     lengths: AnswerLengths | None = None  # of the model's answers
+    end_user_id: int | None = None  # where the key has limits for each end user
     has_ended: bool = False
 
     def release(self) -> None:

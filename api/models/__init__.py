@@ -3,6 +3,7 @@
 from api.models.api_key import ApiKey, KeyQuerySet, is_list_of_text
 from api.models.environment_import import EnvironmentImport
 from api.models.idempotent_request import IdempotentRequest, IdempotentRequestQuerySet
+from api.models.limit_lease import LimitLease, LimitSlot
 from api.models.limit_set import BudgetWindow, LimitSet
 from api.models.price import Price
 from api.models.team import Team, TeamMember
@@ -16,7 +17,9 @@ __all__ = [
     "IdempotentRequest",
     "IdempotentRequestQuerySet",
     "KeyQuerySet",
+    "LimitLease",
     "LimitSet",
+    "LimitSlot",
     "Price",
     "RollupState",
     "Spend",

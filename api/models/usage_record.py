@@ -83,6 +83,10 @@ class UsageRecord(models.Model):
         db_default="",
         help_text="The limit that refused it, for example <code>key requests_per_minute</code>.",
     )
+    end_user_id = models.BigIntegerField(
+        null=True,
+        help_text="The number of the end user, if the key limits each of them.",
+    )
     request_count = models.IntegerField(
         db_default=1, help_text="How many requests the row stands for: more than one of refused."
     )

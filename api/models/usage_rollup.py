@@ -88,12 +88,14 @@ class SubjectKind(models.TextChoices):
     KEY = "key", "API key"
     USER = "user", "user"
     TEAM = "team", "team"
+    END_USER = "end_user", "end user"
 
 
 class Spend(models.Model):
     """The cost of one subject's requests that began in a quarter of an hour, or altogether.
 
-    A request counts for its key, its user, the team that its user was in, and each team above that.
+    A request counts for its key, its user, the team that its user was in, each team above that, and
+    its end user, where the key has limits for each of them.
     The row of the slot 1970-01-01 00:00 has the sum of all others of its subject. Time zones differ
     by whole quarters of an hour, so the slots of a day in any of them can be added up.
     """

@@ -54,7 +54,7 @@ def parse_tier_usd(name: str, value: object) -> Decimal:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise InvalidOperation
         price = Decimal(str(value).strip())
-        if not price.is_finite() or price.normalize().as_tuple().exponent < -DECIMAL_PLACES:  # type: ignore[operator]
+        if not price.is_finite() or price != round(price, DECIMAL_PLACES):
             raise InvalidOperation
     except InvalidOperation:
         raise ValidationError(

@@ -126,7 +126,9 @@ async def start_answer(gateway: Gateway, accepted: AcceptedRequest) -> StartedAn
         if limits is not None:
             reservation = await reserve_request(gateway, accepted, limits, candidates)
         trace, batches = start_strategy(gateway, accepted, request, candidates)
-        trace.reservation = reservation
+        if reservation is not None:
+            trace.reservation = reservation
+            trace.end_user_id = reservation.end_user_id
         gateway.ledger.open_record(trace)
     except BaseException:  # also when the caller left; the turn would stay open
         if reservation is not None:

@@ -1,10 +1,11 @@
 """Reserve what a request may use of its caller's limits, before it is sent."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from api.limits import end_users
-from api.limits.caller_limits import CallerLimits, Rule
+from api.limits.caller_limits import CallerLimits
 from api.limits.limit_keeper import LimitRefused
 from api.limits.request_demands import count_calls, estimate_request, list_demands
 from api.limits.reservation import Reservation
@@ -32,24 +33,30 @@ async def reserve_request(
     estimate = estimate_request(request, size_bytes, lengths)
     calls = count_calls(candidates[0])
     tokens = (estimate.prompt + estimate.completion) * calls
-    micro_usd = None
-    demands = list_demands(find_rules(accepted, limits), tokens, micro_usd)
+    cost = gateway.prices.estimate_highest_cost(
+        candidates, estimate.prompt, estimate.most_completion, datetime.now(UTC)
+    )
+    micro_usd = None if cost is None else cost * calls
+    end_user_id = find_end_user(accepted, limits)
+    rules = limits.rules
+    if end_user_id is not None:
+        rules += limits.list_end_user_rules(end_user_id, caller.key_id or 0)
+    demands = list_demands(rules, tokens, micro_usd)
     try:
-        return await gateway.limits.reserve(demands, lengths)
+        reservation = await gateway.limits.reserve(demands, lengths)
     except LimitRefused as refused:
         refusal = (refused.refusal.limit_name, refused.refusal.error)
         gateway.refused_requests.add_refusal(
             caller, request.id, request.ledger_endpoint, request.model, refusal
         )
         raise refused.refusal.error from None
+    reservation.end_user_id = end_user_id
+    return reservation
 
 
-def find_rules(accepted: "AcceptedRequest", limits: CallerLimits) -> Sequence[Rule]:
-    """Return the rules of the caller, and those of the end user whom the request names."""
+def find_end_user(accepted: "AcceptedRequest", limits: CallerLimits) -> int | None:
+    """Return the number of the end user whom a request names, where the key limits each of them."""
     key_id = accepted.caller.key_id
     if limits.end_user is None or key_id is None:
-        return limits.rules
-    end_user_id = end_users.find_end_user_id(accepted.chat_request.body, key_id)
-    if end_user_id is None:
-        return limits.rules
-    return (*limits.rules, *limits.list_end_user_rules(end_user_id, key_id))
+        return None
+    return end_users.find_end_user_id(accepted.chat_request.body, key_id)

@@ -162,9 +162,10 @@ def render_spend_query(dialect: Dialect, source: str, sign: str = "") -> str:
     SELECT subject_kind, subject_id, slot, {render_sum(dialect, "micro_usd")} AS micro_usd
     FROM (
         WITH RECURSIVE costs AS (
-            SELECT {dialect.quarter} AS slot, key_id, user_id, team_id, {cost} AS micro_usd
+            SELECT {dialect.quarter} AS slot, key_id, user_id, team_id, end_user_id,
+                {cost} AS micro_usd
             FROM {source} AS records WHERE cost_micro_usd IS NOT NULL
-            GROUP BY 1, 2, 3, 4
+            GROUP BY 1, 2, 3, 4, 5
         ), chains (team_id, above_id, depth) AS (
             SELECT DISTINCT team_id, team_id, 0 FROM costs WHERE team_id IS NOT NULL
             UNION
@@ -176,6 +177,9 @@ def render_spend_query(dialect: Dialect, source: str, sign: str = "") -> str:
             FROM costs WHERE key_id IS NOT NULL
             UNION ALL
             SELECT 'user', user_id, slot, micro_usd FROM costs WHERE user_id IS NOT NULL
+            UNION ALL
+            SELECT 'end_user', end_user_id, slot, micro_usd
+            FROM costs WHERE end_user_id IS NOT NULL
             UNION ALL
             SELECT 'team', above.above_id, costs.slot, costs.micro_usd
             FROM costs JOIN (SELECT DISTINCT team_id, above_id FROM chains) AS above

@@ -55,7 +55,8 @@ def render_postgres_trigger(event: str, tables: str) -> str:
 # --- SQLite ---------------------------------------------------------------------------------------
 NEW_RECORD = (
     "(SELECT NEW.started_at AS started_at, NEW.key_id AS key_id, NEW.user_id AS user_id, "
-    "NEW.team_id AS team_id, NEW.model AS model, NEW.provider_id AS provider_id, "
+    "NEW.team_id AS team_id, NEW.end_user_id AS end_user_id, "
+    "NEW.model AS model, NEW.provider_id AS provider_id, "
     "NEW.token_id AS token_id, NEW.status AS status, "
     "COALESCE(NEW.cost_micro_usd, 0) - COALESCE(OLD.cost_micro_usd, 0) AS cost_micro_usd)"
 )

@@ -47,6 +47,7 @@ class Trace(Struct):
     key_id: int | None = None
     user_id: int | None = None
     team_id: int | None = None  # of the user
+    end_user_id: int | None = None  # where the key has limits for each end user
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     started_seconds: float = field(default_factory=time.perf_counter)
     attempts: list[Attempt] = field(default_factory=list)

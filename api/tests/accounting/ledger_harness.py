@@ -156,6 +156,7 @@ VALUES = {
     "reported_cost_micro_usd": None,
     "refused_by": "",
     "request_count": 1,
+    "end_user_id": None,
 }
 
 

@@ -58,6 +58,7 @@ VALUES = (
     2**33,
     "key tokens_per_minute",
     3,
+    2**62,
 )
 
 

@@ -65,6 +65,7 @@ def sum_spend(records: list[UsageRecord]) -> dict[tuple[str, int, datetime], int
         minute = record.started_at.minute // 15 * 15
         slot = record.started_at.replace(minute=minute, second=0, microsecond=0)
         subjects = [("key", record.key_id), ("user", record.user_id)]
+        subjects.append(("end_user", record.end_user_id))
         team = record.team_id
         while team is not None:
             subjects.append(("team", team))
