@@ -1,5 +1,6 @@
 """The admin of prices: a price that records name is not changed, a new one is added."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,7 @@ from providers.admin.big_tables import make_time_column, render_badge
 from providers.integers import parse_integer
 
 MOST_UNKNOWN = 20  # models without a price that the list names
+PRESENT = timedelta(minutes=5)  # a price that began within that time is one of now
 HIGHEST_ID = 2**63 - 1
 PROVIDER_QUERY = "provider__id__exact"
 COPIED_FIELDS = ("provider", "upstream_model", "tiers", *USD_COLUMNS)
@@ -80,8 +82,9 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "cached_price",
         "completion_price",
         "request_price",
-        "source",
     )
+    sortable_by = ()
+    show_facets = admin.ShowFacets.NEVER
     list_select_related = ("provider",)
     list_filter = (StateFilter, "provider", UpstreamModelFilter)
     list_per_page = 100
@@ -108,10 +111,14 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 "description": "An empty price is unknown; 0 means that it costs nothing.",
             },
         ),
-        ("USD for other things", {"fields": ("request_usd", "image_usd", "audio_second_usd")}),
-        ("All prices of this model", {"fields": ("history",)}),
+        ("USD for each", {"fields": ("request_usd", "image_usd", "audio_second_usd")}),
     )
+    history_fieldset = ("All prices of this model", {"fields": ("history",)})
     begin = make_time_column("valid_from", "from")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Price | None = None) -> Any:
+        """Return the fields; of an existing price, with all prices of its model."""
+        return self.fieldsets if obj is None else (*self.fieldsets, self.history_fieldset)
 
     def has_change_permission(self, request: HttpRequest, obj: Price | None = None) -> bool:
         """Return whether the price may be changed: not once usage records name it."""
@@ -158,7 +165,7 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save the price; say how requests that were before get their cost."""
         super().save_model(request, obj, form, change)
-        if obj.valid_from < timezone.now():
+        if obj.valid_from < timezone.now() - PRESENT:
             text = (
                 "Requests that were recorded before now keep their cost until: manage.py recost "
                 f"--from {obj.valid_from:%Y-%m-%d} --provider {obj.provider.name}"

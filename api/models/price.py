@@ -10,9 +10,12 @@ from api.pricing.price_values import NO_MODEL_TEXT, NO_PRICE_TEXT, USD_COLUMNS, 
 from providers.models import Provider
 
 
-def make_usd_field(help_text: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
+def make_usd_field(
+    label: str, help_text: str
+) -> "models.DecimalField[Decimal | None, Decimal | None]":
     """Return a column for an amount in USD, exact to a millionth of a cent; empty: unknown."""
     return models.DecimalField(
+        label,
         max_digits=16,
         decimal_places=8,
         null=True,
@@ -34,24 +37,30 @@ class Price(models.Model):
         max_length=200, help_text="As the provider calls it, for example <code>gpt-5-mini</code>."
     )
     valid_from = models.DateTimeField(help_text="Requests that begin from then on have this price.")
-    prompt_usd = make_usd_field("Per million prompt tokens, for example 0.25.")
+    prompt_usd = make_usd_field("prompt tokens", "Per million prompt tokens, for example 0.25.")
     cached_usd = make_usd_field(
-        "Per million prompt tokens that the upstream had in its cache; empty: as prompt tokens."
+        "cached tokens",
+        "Per million prompt tokens that the upstream had in its cache; empty: as prompt tokens.",
     )
     cache_write_usd = make_usd_field(
-        "Per million prompt tokens that are written to its cache; empty: as prompt tokens."
+        "cache-write tokens",
+        "Per million prompt tokens that are written to its cache; empty: as prompt tokens.",
     )
-    completion_usd = make_usd_field("Per million completion tokens, for example 2.")
-    reasoning_usd = make_usd_field("Per million reasoning tokens; empty: as completion tokens.")
-    request_usd = make_usd_field("Per request, beside its tokens; empty: nothing.")
-    image_usd = make_usd_field("Per image that is made; empty: unknown.")
-    audio_second_usd = make_usd_field("Per second of audio; empty: unknown.")
+    completion_usd = make_usd_field(
+        "completion tokens", "Per million completion tokens, for example 2."
+    )
+    reasoning_usd = make_usd_field(
+        "reasoning tokens", "Per million reasoning tokens; empty: as completion tokens."
+    )
+    request_usd = make_usd_field("request", "Per request, beside its tokens; empty: nothing.")
+    image_usd = make_usd_field("image", "Per image that is made; empty: unknown.")
+    audio_second_usd = make_usd_field("second of audio", "Per second of audio; empty: unknown.")
     tiers = models.JSONField(
         default=list,
         blank=True,
         validators=[validate_tiers],
         help_text=(
-            "Other prices for long prompts, for example "
+            "Other prices for all tokens of a call with a long prompt, for example "
             '<code>[{"above_prompt_tokens": 200000, "prompt_usd": "2.5"}]</code>.'
         ),
     )

@@ -1,7 +1,8 @@
 """Changes of costs that are recorded already: the only place that writes them.
 
-Sums of costs elsewhere must change in the same transaction as the records. On Postgres a trigger on
-an UPDATE of `cost_micro_usd` can do that; on SQLite it is a call in `apply_cost_changes`.
+Triggers on an UPDATE of `cost_micro_usd` change the roll-ups in the same transaction
+(`api/usage/rollup_triggers.py`). A transaction has one such statement, so that it takes the locks
+of the roll-ups in the order in which the ledger takes them.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from uuid import UUID
 from django.db import transaction
 
 from api.models import UsageRecord
+
+CHANGES_AT_ONCE = 250  # records that one statement changes
 
 
 class CostChange(NamedTuple):
@@ -27,13 +30,20 @@ class CostChange(NamedTuple):
         return (self.micro_usd or 0) - (self.old_micro_usd or 0)
 
 
-@transaction.atomic
 def apply_cost_changes(changes: Sequence[CostChange]) -> list[CostChange]:
     """Write costs to usage records, and return the changes that were made.
 
     A record whose cost is not the old one any more is left as it is: another process has just
     changed it.
     """
+    made: list[CostChange] = []
+    for start in range(0, len(changes), CHANGES_AT_ONCE):
+        made += _apply_at_once(changes[start : start + CHANGES_AT_ONCE])
+    return made
+
+
+@transaction.atomic
+def _apply_at_once(changes: Sequence[CostChange]) -> list[CostChange]:
     records = UsageRecord.objects.select_for_update().only("id", "cost_micro_usd", "price_id")
     rows = records.in_bulk([change.record_id for change in changes])
     made = [
@@ -47,6 +57,6 @@ def apply_cost_changes(changes: Sequence[CostChange]) -> list[CostChange]:
         row.cost_micro_usd = change.micro_usd
         row.price_id = change.price_id
     UsageRecord.objects.bulk_update(
-        [rows[change.record_id] for change in made], ["cost_micro_usd", "price"], batch_size=250
+        [rows[change.record_id] for change in made], ["cost_micro_usd", "price"]
     )
     return made

@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from django.db.models import Sum
 from django.utils import timezone
 
-from api.models import Price, UsageRecord
-from api.pricing import recost
+from api.models import Price, UsageHour, UsageRecord
+from api.pricing import cost_changes, recost
 from api.pricing.cost_changes import CostChange, apply_cost_changes
 from api.pricing.recost import RecostRange, RecostReport, update_costs
 from api.tests.pricing.price_rows import EMPTY_ATTEMPT, LONG_AGO, RecordCreator, create_price
+from api.usage import folding, reconciliation
 from providers.models import Provider
 from providers.protocol.usage_meter import TokenUsage
 
@@ -144,3 +146,29 @@ def test_a_cost_that_has_changed_meanwhile_is_left(echo: Provider, records: Reco
     assert apply_cost_changes(changes) == changes[:1]
     assert [cost for cost, _ in read_costs()] == [5, 7]
     assert apply_cost_changes(changes) == []
+
+
+def test_more_changes_than_one_statement_takes_are_made(
+    echo: Provider, records: RecordCreator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost_changes, "CHANGES_AT_ONCE", 2)
+    rows = [records.create_record(echo) for _ in range(5)]
+    changes = [CostChange(row.pk, None, number, None) for number, row in enumerate(rows)]
+    assert apply_cost_changes(changes) == changes
+    assert [cost for cost, _ in read_costs()] == [0, 1, 2, 3, 4]
+
+
+def test_the_roll_ups_change_with_the_records(
+    echo: Provider, records: RecordCreator, price: Price, today: RecostRange
+) -> None:
+    for cost in (None, 1, 2_000, 70):
+        records.create_record(echo, cost_micro_usd=cost)
+    folding.fold_all_records()
+    records.create_record(echo)  # on SQLite it is not folded yet
+    assert update_costs(today).changed_records == 5  # one gets its price alone
+    folding.fold_all_records()
+    sums = UsageHour.objects.aggregate(
+        cost=Sum("cost_micro_usd"), unknown=Sum("unknown_cost_requests")
+    )
+    assert sums == {"cost": 10_000, "unknown": 0}
+    assert reconciliation.compare_rollups(*reconciliation.find_records_span()).count == 0
