@@ -2,25 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from api.models import RollupState, UsageRecord
+from api.request_ids import first_id_at
 from api.usage import reconciliation
 from api.usage.rollup_sql import FOLDED_ROWID, RECORDS
 from providers.deletions.deletion_jobs import write_and_pause
 
 RECORDS_AT_ONCE = 1_000  # of one transaction
-
-
-def first_id_at(moment: datetime) -> UUID:
-    """Return the smallest id of a request at that time.
-
-    The first 48 bits of an id are milliseconds (RFC 9562, version 7).
-    """
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def find_cutoff(days: int) -> datetime:
