@@ -21,7 +21,12 @@ from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 from tokens.models import UpstreamToken
 
 REQUEST_PREFIXES = ("req_", "chatcmpl-", "cmpl-")
-STATUS_COLOURS = {Status.COMPLETE: "good", Status.ABANDONED: "off", Status.INTERRUPTED: "wait"}
+STATUS_COLOURS = {
+    Status.COMPLETE: "good",
+    Status.ABANDONED: "off",
+    Status.INTERRUPTED: "wait",
+    Status.REFUSED: "off",
+}
 REFERENCE_MODELS = {"user": "auth.user", "provider": "providers.provider", "key": "api.apikey"}
 
 
@@ -184,6 +189,13 @@ class UsageRecordAdmin(BigTableAdmin):
     @admin.display(description="status")
     def status_badge(self, record: UsageRecord) -> SafeString:
         badge = render_badge(STATUS_COLOURS.get(Status(record.status), "bad"), record.status)
+        if record.status == Status.REFUSED:
+            return format_html(
+                '{} <span class="quiet">× {} by {}</span>',
+                badge,
+                record.request_count,
+                record.refused_by or "a limit",
+            )
         if record.error_code in ("", record.status):
             return badge
         return format_html('{} <span class="quiet">{}</span>', badge, record.error_code)

@@ -2,6 +2,9 @@
 
 from django.db import migrations, models
 
+from api.usage.rollup_triggers import list_rollup_triggers
+from providers.database.triggers import drop_triggers
+
 
 def note_older_records(apps, schema_editor):
     """Note that there are records which the roll-ups lack; a periodic task adds them.
@@ -28,6 +31,12 @@ def leave_room_for_updates(apps, schema_editor):
             schema_editor.execute(
                 f'ALTER TABLE {table} SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)'
             )
+
+
+def drop_rollup_triggers(apps, schema_editor):
+    """Drop the triggers, which write to the tables that go."""
+    for trigger_set in list_rollup_triggers():
+        drop_triggers(schema_editor.connection, trigger_set)
 
 
 class Migration(migrations.Migration):
@@ -108,5 +117,5 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunPython(note_older_records, migrations.RunPython.noop),
-        migrations.RunPython(leave_room_for_updates, migrations.RunPython.noop),
+        migrations.RunPython(leave_room_for_updates, drop_rollup_triggers),
     ]

@@ -1,14 +1,15 @@
 """The dashboard's requests: their numbers in the last hour and day, and the latest failures.
 
 Every count is bounded by an index: requests are counted in a range of their ids, which are in the
-order of time.
+order of time. Requests that a limit refused are counted, but are no failures.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from api.admin.attempts_table import OUTCOME_COLOURS, load_token_masks
@@ -20,6 +21,8 @@ SEARCHED_REQUESTS = 200  # latest requests, for failures that another token made
 MOST_COUNTED = 50_000  # requests of a span; beyond it the page says “more”
 # outcomes of attempts that are no failures
 HARMLESS_OUTCOMES = frozenset((*OUTCOME_COLOURS, "running"))
+# statuses of requests that no upstream failed
+HARMLESS_STATUSES = (Status.COMPLETE, Status.ABANDONED, Status.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,21 @@ class RequestCounts:
 
 
 def count_records(records: QuerySet[UsageRecord]) -> int:
-    return records.order_by("-id").values("pk")[:MOST_COUNTED].count()
+    """Return how many requests the latest MOST_COUNTED of these records stand for."""
+    latest = records.order_by("-id").values("request_count")[:MOST_COUNTED]
+    return int(latest.aggregate(requests=Coalesce(Sum("request_count"), 0))["requests"])
+
+
+def filter_failed(records: QuerySet[UsageRecord]) -> QuerySet[UsageRecord]:
+    """Return the records of requests that failed; the first condition has an index."""
+    return records.filter(~Q(status="complete")).exclude(status__in=HARMLESS_STATUSES)
 
 
 def count_requests(name: str, length: timedelta) -> RequestCounts:
     records = UsageRecord.objects.filter(id__gte=first_id_at(timezone.now() - length))
     requests = count_records(records)
-    errors = count_records(records.filter(~Q(status="complete")).exclude(status=Status.ABANDONED))
-    return RequestCounts(name, requests, errors, requests == MOST_COUNTED)
+    errors = count_records(filter_failed(records))
+    return RequestCounts(name, requests, errors, requests >= MOST_COUNTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,8 @@ def find_recent_failures() -> list[RecentFailure]:
     records = UsageRecord.objects.order_by("-id").only(
         "id", "started_at", "model", "status", "error_code", "attempts"
     )
-    failed = records.filter(~Q(status="complete"))[: MOST_LINES * 2]
+    unsuccessful = records.filter(~Q(status="complete")).exclude(status=Status.REFUSED)
+    failed = unsuccessful[: MOST_LINES * 2]
     candidates = {record.pk: record for record in (*failed, *records[:SEARCHED_REQUESTS])}
     failures: list[RecentFailure] = []
     for record in sorted(candidates.values(), key=lambda record: record.pk, reverse=True):
@@ -101,6 +112,6 @@ def list_failed_attempts(record: UsageRecord) -> list[RecentFailure]:
         for attempt in reversed(record.attempts)
         if attempt.get("outcome") not in HARMLESS_OUTCOMES
     ]
-    if not failures and record.status not in (Status.COMPLETE, Status.ABANDONED):
+    if not failures and record.status not in HARMLESS_STATUSES:
         failures = [RecentFailure(record, outcome=record.error_code or record.status)]
     return failures

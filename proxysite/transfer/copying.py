@@ -79,7 +79,7 @@ def require_empty_target(target: TargetDatabase) -> None:
 
 
 def make_plans(source: SourceDatabase, target: TargetDatabase) -> list[TablePlan]:
-    """Return the plan of each table.
+    """Return the plan of each table, once the roll-ups of usage contain all records.
 
     Raises CopyRefused when the migrations or the columns of the two databases differ.
     """
@@ -87,6 +87,7 @@ def make_plans(source: SourceDatabase, target: TargetDatabase) -> list[TablePlan
         raise CopyRefused(
             "The source is of another version: run `make serve` on it once, end it, and copy then."
         )
+    source.fold_usage_records()
     plans = []
     for table in target.read_tables():
         kinds = target.read_kinds(table)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from api.usage.folding import fold_records
 from proxysite.transfer.values import Value, convert_value
 
 # the full-text index: its words are a text on SQLite, a tsvector on Postgres
@@ -15,7 +16,10 @@ BEFORE_FIRST_ROW = -(2**63)  # a rowid
 
 
 class SourceDatabase:
-    """An SQLite file, locked against writing as long as it is open."""
+    """An SQLite file, locked against writing as long as it is open.
+
+    Its transaction is rolled back in the end: the file stays as it is.
+    """
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(
@@ -26,6 +30,11 @@ class SourceDatabase:
     def close(self) -> None:
         self._db.rollback()
         self._db.close()
+
+    def fold_usage_records(self) -> None:
+        """Add records to the roll-ups that a killed gateway left, as the copy should have them."""
+        while fold_records(self._db):
+            pass
 
     def read_columns(self, table: str) -> list[str]:
         """Return the names of a table's columns; none when there is no such table."""

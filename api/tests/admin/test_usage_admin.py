@@ -205,3 +205,10 @@ def test_an_address_typed_by_hand_cannot_sort_or_skip_a_big_table(admin_client: 
     assert orders <= {'"api_usagerecord"."id" DESC', "1 DESC"}
     offsets = [int(found) for sql in asked for found in re.findall(r"OFFSET (\d+)", sql)]
     assert max(offsets, default=0) < 100_000
+
+
+def test_a_row_of_refused_requests_says_how_many_and_by_which_limit(admin_client: Client) -> None:
+    create_record(status="refused", request_count=40, refused_by="key requests_per_minute")
+    html = admin_client.get(USAGE).content.decode()
+    text = " ".join(re.sub(r"<[^>]*>", " ", html).split())
+    assert "refused × 40 by key requests_per_minute" in text

@@ -67,6 +67,14 @@ def test_requests_are_counted_by_their_time(admin_client, provider, monkeypatch)
     )
 
 
+def test_refused_requests_are_counted_each_and_are_no_failures(admin_client, provider):
+    create_record(status="refused", request_count=40, refused_by="key requests_per_minute")
+    create_record(status="complete")
+    shown = read_text(admin_client)
+    assert "last hour 41 of them failed 0 last 24 hours 41 of them failed 0" in shown
+    assert "requests_per_minute" not in shown
+
+
 @pytest.mark.parametrize("status", ["complete", "error"])
 def test_requests_of_a_span_are_found_by_an_index(status):
     create_record(status=status)

@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 from django.contrib.auth.models import User
 from api.models import UsageRecord
+from api.usage.folding import fold_all_records
 from conversations.files import file_storage as files
 from conversations.documents import ingest
 from conversations.models import FilePurpose
@@ -53,6 +54,7 @@ rows = [
     for n in range({USAGE_ROWS})
 ]
 UsageRecord.objects.bulk_create(rows, batch_size=500)
+fold_all_records()
 """
 
 
