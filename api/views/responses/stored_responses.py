@@ -23,7 +23,7 @@ from api.responses.output.renderer import render_event_lines
 from api.streaming.chat_renderer import PING
 from api.views.base import ApiView, owner_id
 from api.views.conversations import read_include_values, render_conversation_item
-from api.views.responses import make_error_events
+from api.views.responses.background_answer import make_error_events
 from api.views.staff.staff_access import find_running_gateway
 from conversations.history.conversation_lookup import find_stored_turn
 from conversations.history.dead_turns import show_present_status
