@@ -18,6 +18,8 @@ from api.schemas.json_body import (
     missing_parameter_error,
     parse_json_body,
 )
+from conversations.messages.items import COMPACTION_TYPES
+from conversations.messages.opaque_text import decode_opaque_text, is_own_opaque_text
 from providers.exceptions import InvalidRequest, UnsupportedMediaType
 from providers.protocol.json_types import JsonObject
 
@@ -78,6 +80,10 @@ class Reasoning(Struct):
     encrypted_content: str | Maybe = UNSET
 
 
+class Compaction(Struct):
+    encrypted_content: str | Maybe = UNSET
+
+
 class UncheckedItem(Struct):
     """An item that is kept unchanged."""
 
@@ -91,13 +97,14 @@ ITEM_SHAPES: dict[str, type[Struct]] = {
     "additional_tools": ToolItem,
     "tool_search_output": ToolItem,
     "reasoning": Reasoning,
+    **dict.fromkeys(COMPACTION_TYPES, Compaction),
     **dict.fromkeys(
         """
         file_search_call computer_call computer_call_output web_search_call tool_search_call
-        configuration_update compaction compaction_summary compaction_trigger context_compaction
-        agent_message image_generation_call code_interpreter_call local_shell_call
-        local_shell_call_output shell_call shell_call_output apply_patch_call
-        apply_patch_call_output mcp_list_tools mcp_approval_request mcp_approval_response mcp_call
+        configuration_update compaction_trigger agent_message image_generation_call
+        code_interpreter_call local_shell_call local_shell_call_output
+        shell_call shell_call_output apply_patch_call apply_patch_call_output
+        mcp_list_tools mcp_approval_request mcp_approval_response mcp_call
         program program_output
         """.split(),
         UncheckedItem,
@@ -180,6 +187,21 @@ def check_item(item: object, field_path: str) -> None:
     elif shape is Reasoning:
         check_item_parts(item.get("summary"), f"{field_path}.summary", SUMMARY_PARTS)
         check_item_parts(item.get("content"), f"{field_path}.content", REASONING_PARTS)
+    elif shape is Compaction:
+        check_compaction(item, field_path)
+
+
+def check_compaction(item: JsonObject, field_path: str) -> None:
+    """Raise InvalidRequest when a compaction has our mark and cannot be read.
+
+    It stands for a whole conversation, so it is not passed over.
+    """
+    content = item.get("encrypted_content")
+    if is_own_opaque_text(content) and not decode_opaque_text(content):
+        raise InvalidRequest(
+            "This compaction was changed on its way and cannot be read.",
+            param=f"{field_path}.encrypted_content",
+        )
 
 
 def find_item_shape(item: JsonObject, field_path: str) -> type[Struct]:
