@@ -38,6 +38,8 @@ PIECE_BYTES = 65_536
 FILES_AT_A_TIME = 500
 FILENAME_CHARS = 255
 CONTENT_TYPE_CHARS = 100
+# a file for a batch expires if its upload does not say when; source: OpenAI's API description
+DEFAULT_LIFETIME_SECONDS = {FilePurpose.BATCH: 30 * 86_400}
 # documents that are read at the same time
 reader_threads = ThreadPoolExecutor(4, thread_name_prefix="documents")
 upload_locks = KeyedLocks(threading.Lock)  # by user id: a user's uploads are read one at a time
@@ -94,7 +96,7 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
             row.status = FileStatus.ERROR
         elif row.reason and upload.is_document:
             raise unreadable_type_error(row.filename)
-        create_file_row(row, upload.expires_seconds)
+        create_file_row(row, upload.expires_seconds or DEFAULT_LIFETIME_SECONDS.get(row.purpose))
     except OSError as error:
         remove_file_bytes(row.id)
         raise Saturated("There is no room for files here now.", retry_after_seconds=60) from error
