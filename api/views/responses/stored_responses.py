@@ -88,11 +88,12 @@ class InputItems(ApiView):
         page_query = pagination.parse_page_query(request.query_params)
         turn = find_stored_response(owner_id(request), response_id)
         input_items = turn.items.filter(output=False)
-        last_seen = pagination.find_last_seen(
+        rows = pagination.find_page_rows(
+            input_items,
             page_query,
             lambda item_id: stored_items.find_item_among(input_items, item_id, "after"),
+            "id",
         )
-        rows = pagination.select_page_rows(input_items, page_query, last_seen, "id")
         items = [render_conversation_item(item, include) for item in rows]
         return Response(pagination.render_page(items, page_query))
 
