@@ -27,6 +27,7 @@ from conversations.strategies import find_strategy
 from providers.catalogue import Candidate, ResolvedModel
 from providers.exceptions import InternalError, ModelNotFound
 from providers.filters.file_parts import has_file_parts
+from providers.network.api_client import ApiClient
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest
 from providers.protocol.trace import Trace
@@ -153,7 +154,9 @@ async def find_request_candidates(
         accepted.model.public_id, request, caller.provider
     )
     if request.endpoint == CHAT and has_file_parts(request.body["messages"]):
-        request, candidates = await attach_request_files(request, caller, candidates)
+        request, candidates = await attach_request_files(
+            request, caller, candidates, gateway.clients.api
+        )
     if accepted.forced_strategy or accepted.path_count:
         candidates = [replace_strategy(candidate, accepted) for candidate in candidates]
     return request, candidates
@@ -183,13 +186,15 @@ def start_strategy(
 
 
 async def attach_request_files(
-    request: ChatRequest, caller: Caller, candidates: list[Candidate]
+    request: ChatRequest, caller: Caller, candidates: list[Candidate], client: ApiClient
 ) -> tuple[ChatRequest, list[Candidate]]:
     """Return the request with its files in the messages, and the candidates that take them.
 
     Raises InvalidRequest, DatabaseUnavailable, Saturated.
     """
-    messages, candidates = await attach_files(request.body["messages"], caller.user_id, candidates)
+    messages, candidates = await attach_files(
+        request.body["messages"], caller.user_id, candidates, client
+    )
     return request.with_body({**request.body, "messages": messages}), candidates
 
 

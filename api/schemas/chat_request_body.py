@@ -28,10 +28,6 @@ CONTENT_SUBSTITUTES = frozenset(
     ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
 )
 PART_TYPES = ("text", "image_url", "input_audio", "file")  # each has its content in such a field
-FILE_URL_TEXT = (
-    "file_url is not fetched here: send the file's content as file.file_data, or upload it with "
-    "/v1/files and name its id as file.file_id."
-)
 CHOICE_MODES = ("none", "auto", "required")
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -255,9 +251,8 @@ def check_message(message: JsonObject, path: str) -> None:
 def check_content_part(part: JsonObject, path: str) -> None:
     """Raise InvalidRequest unless a content part has the field that its type names."""
     field = part["type"]
-    if field in PART_TYPES and part.get(field) is None:
-        if part.get("file_url") is not None:
-            raise InvalidRequest(FILE_URL_TEXT, param=f"{path}.file_url")
+    is_at_url = field == "file" and part.get("file_url") is not None
+    if field in PART_TYPES and part.get(field) is None and not is_at_url:
         raise missing_parameter_error(f"{path}.{field}")
     if field == "image_url":
         image = part["image_url"]

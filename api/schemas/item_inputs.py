@@ -37,6 +37,7 @@ class Part(Struct):
     image_url: str | Maybe = UNSET
     file_id: str | Maybe = UNSET
     file_data: str | Maybe = UNSET
+    file_url: str | Maybe = UNSET
     filename: str | Maybe = UNSET
     detail: str | Maybe = UNSET
     input_audio: JsonObject | Maybe = UNSET
@@ -114,7 +115,7 @@ PartKinds = dict[str, tuple[str, ...]]  # kind of part -> fields, one of which i
 INPUT_PARTS: PartKinds = {
     "input_text": ("text",),
     "input_image": ("image_url", "file_id"),
-    "input_file": ("file_id", "file_data"),
+    "input_file": ("file_id", "file_data", "file_url"),
     "input_audio": ("input_audio",),
 }
 OUTPUT_PARTS: PartKinds = {"output_text": ("text",), "refusal": ("refusal",)}
@@ -238,9 +239,6 @@ def check_item_parts(parts: object, field_path: str, kinds: PartKinds) -> None:
                 f"{part['type'][:64]!r} is not accepted here; one of {', '.join(kinds)} is.",
                 param=f"{path}.type",
             )
-        if part.get("file_url") is not None:
-            message = "A file at a URL is not fetched: give it by file_id or file_data."
-            raise InvalidRequest(message, param=f"{path}.file_url", code="unsupported_parameter")
         if all(part.get(field) is None for field in needed_fields):
             raise missing_parameter_error(f"{path}.{needed_fields[0]}")
 

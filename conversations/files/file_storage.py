@@ -27,6 +27,7 @@ from django.utils import timezone
 
 from conversations.files import storage_quota
 from conversations.models import FilePurpose, FileStatus, StoredFile, new_id
+from conversations.models.files import DEFAULT_LIFETIME_SECONDS
 from conversations.text import extract
 from providers.database.keyed_locks import KeyedLocks
 from providers.durable_files import write_durable_file
@@ -38,8 +39,6 @@ PIECE_BYTES = 65_536
 FILES_AT_A_TIME = 500
 FILENAME_CHARS = 255
 CONTENT_TYPE_CHARS = 100
-# a file for a batch expires if its upload does not say when; source: OpenAI's API description
-DEFAULT_LIFETIME_SECONDS: dict[str, int] = {FilePurpose.BATCH: 30 * 86_400}
 # documents that are read at the same time
 reader_threads = ThreadPoolExecutor(4, thread_name_prefix="documents")
 upload_locks = KeyedLocks(threading.Lock)  # by user id: a user's uploads are read one at a time

@@ -28,6 +28,10 @@ class FilePurpose(models.TextChoices):
     FILE_EXTRACT = "file-extract", "file extract"
 
 
+# a file for a batch expires if its upload does not say when; source: as above
+DEFAULT_LIFETIME_SECONDS: dict[str, int] = {FilePurpose.BATCH: 30 * 86_400}
+
+
 class FileStatus(models.TextChoices):
     PROCESSED = "processed", "processed"
     ERROR = "error", "no text could be read"
