@@ -14,7 +14,7 @@ UNSUPPORTED_FIELDS = ("background", "conversation", "stream")
 UPSTREAM_FIELDS = frozenset(
     """
     model user safety_identifier prompt_cache_key prompt_cache_retention service_tier seed
-    temperature top_p
+    temperature top_p long_prompts
     """.split()
 )
 

@@ -17,6 +17,7 @@ from api.authentication import Caller
 from api.exceptions import api_endpoint
 from api.idempotency.replay import make_idempotent
 from api.relay import conversation_options
+from api.relay.header_switches import apply_header_switches
 from api.relay.lean_request import LeanRequest
 from api.relay.pipeline import (
     AcceptedRequest,
@@ -149,6 +150,7 @@ def accept_compaction(
         )
     chat_body = build_chat_body(body, messages)
     chat_request = build_chat_request(request.request_id, CHAT, chat_body, compaction.model)
+    chat_request = apply_header_switches(chat_request, request.META)
     chat_request = structs.replace(chat_request, search=Search.OFF)
     return AcceptedRequest(
         caller,
