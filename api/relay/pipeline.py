@@ -96,7 +96,6 @@ def build_chat_request(
     if turn is not None and turn.continues_conversation:
         conversation = turn.turn.turn_start.conversation_id
     stream_options = body.get("stream_options") or {}
-    wants_search = body.get("web_search_options") is not None
     return ChatRequest(
         id=request_id.removeprefix("req_"),
         endpoint=endpoint,
@@ -105,7 +104,8 @@ def build_chat_request(
         stream=endpoint != EMBEDDINGS and bool(body.get("stream")),
         include_usage=bool(stream_options.get("include_usage")),
         thinking=THINKING_BY_FORMAT.get(body.get("reasoning_format") or "", model.thinking),
-        search="on" if wants_search else model.search,
+        search=model.search,
+        wants_search=body.get("web_search_options") is not None,
         long_prompts=body.get("long_prompts") or "",
         conversation=conversation,
         wants_stored_chat=bool(conversation),

@@ -16,6 +16,7 @@ from typing import ClassVar
 import orjson
 
 from providers import dialects, filters
+from providers.choices import Search
 from providers.exceptions import BadResponse, Rejected
 from providers.filters import conform, file_parts
 from providers.filters.answer_folder import fold_answer, fold_text_completion
@@ -80,6 +81,8 @@ class BaseAdapter(CredentialCalls):
         """
         body = {**request.body, "model": model.name}
         if request.endpoint == CHAT:
+            if model.search == Search.OFF:
+                body.pop("web_search_options", None)
             body = file_parts.rewrite_file_parts(body, model)
             if model.tools != "native":
                 body = tool_request.rewrite_tool_request(body)

@@ -15,6 +15,7 @@ from api.authentication import Caller
 from api.exceptions import api_endpoint
 from api.idempotency.replay import make_idempotent
 from api.relay.error_fields import locate_response_items
+from api.relay.header_switches import apply_header_switches
 from api.relay.lean_request import LeanRequest
 from api.relay.pipeline import (
     AcceptedRequest,
@@ -121,12 +122,13 @@ async def accept_response(
         body,
         messages,
         turn_request.tool_names,
-        searches=request.gateway.catalogue.searches_web(model),
+        search_setting=request.gateway.catalogue.find_search_setting(model),
     )
     chat_body = await call_beside_loop(size_bytes, build_body)
     if body.get("background"):
         chat_body = {**chat_body, "stream": True}
     chat_request = build_chat_request(request.request_id, CHAT, chat_body, model, turn)
+    chat_request = apply_header_switches(chat_request, request.META)
     accepted = AcceptedRequest(
         caller,
         chat_request.from_endpoint(ENDPOINT_NAME),
