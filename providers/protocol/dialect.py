@@ -19,6 +19,8 @@ ThinkingTags = Literal[
     "kimi-vl",
     "mistral",
     "begin_of_thought",
+    "minimax",
+    "cohere",
     "harmony",
 ]
 # families of tool calls with special tokens or tags, which nobody writes by accident

@@ -1,9 +1,9 @@
 """Read the arguments of a call as MiniMax M3 writes them: nested tags behind a mark. No I/O.
 
-Each argument is `MARK<name>value MARK</name>` without the blank. An object has its members as such
-tags, a list has tags named `item`; a tag that comes several times is a list, too. An empty list or
-object is an empty tag. Sources: the descriptions of this form in the parsers of llama.cpp (pull
-request 24523), vLLM and mlxcel.
+Each argument is `MARK<name>value MARK</name>` without the blank; the mark before the closing tag
+may be missing. An object has its members as such tags, a list has tags named `item`; a tag that
+comes several times is a list, too. An empty list or object is an empty tag. Sources: the
+descriptions of this form in the parsers of llama.cpp (pull request 24523), vLLM and mlxcel.
 """
 
 import re
@@ -47,6 +47,8 @@ def parse_elements(body: str) -> Element | None:
     for tag in TAG.finditer(body):
         open_elements[-1].texts.append(body[position : tag.start()])
         position = tag.end()
+        if not (tag[1] and tag[2] == open_elements[-1].name):
+            close_unmarked(open_elements)
         if not tag[1]:
             element = Element(tag[2])
             open_elements[-1].children.append(element)
@@ -58,7 +60,18 @@ def parse_elements(body: str) -> Element | None:
         if not 0 < len(open_elements) <= MOST_LEVELS:
             return None
     open_elements[-1].texts.append(body[position:])
+    close_unmarked(open_elements)
     return open_elements[0] if len(open_elements) == 1 else None
+
+
+def close_unmarked(open_elements: list[Element]) -> None:
+    """Close, in place, the last element if its text ends with its closing tag, without the mark."""
+    element = open_elements[-1]
+    closing_tag = f"</{element.name}>"
+    text = element.text.rstrip()
+    if element.name and not element.children and text.endswith(closing_tag):
+        element.texts = [text.removesuffix(closing_tag)]
+        open_elements.pop()
 
 
 def convert_members(element: Element, schema: ArgumentSchema, own_schema: object) -> JsonObject:

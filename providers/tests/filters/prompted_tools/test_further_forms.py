@@ -149,6 +149,11 @@ def element(name: str, content: str) -> str:
             {"rows": [{"id": 7, "name": 7}]},
         ),
         (
+            element("rows", element("item", f"{NS}<id>7</id>{NS}<name>a</b></name>")),
+            {"rows": [{"id": 7, "name": "a</b>"}]},
+        ),
+        (f"{NS}<tags>a</tags>\n{NS}<options>{{}}</options>", {"tags": "a", "options": {}}),
+        (
             element("options", f"now{element('deep', 'true')}"),
             {"options": {"deep": True, "$text": "now"}},
         ),
