@@ -446,7 +446,8 @@ FILE_TEXT_SECONDS = env.read_seconds(
 FILE_URL_SECONDS = env.read_seconds(
     "FILE_URL_SECONDS",
     10,
-    "Fetching the files of one request by their URLs may take so long; 0: none is fetched.",
+    "Fetching the files of one request by their URLs may take so long; 0: none is fetched, as "
+    "where PROXY_URL is set.",
     least=0,
 )
 FILE_URL_ALLOW_PRIVATE = env.read_switch(

@@ -1,8 +1,9 @@
 """Fetch files that a request names by URL.
 
 The addresses are a caller's, so the guard against server-side request forgery decides where a
-connection may go, anew for each redirect. A caller does not learn why a fetch failed: that would
-tell about the network of the gateway.
+connection may go, anew for each redirect. Nothing is fetched through an outbound proxy: it looks
+names up itself, where the guard cannot see what they lead to. A caller does not learn why a fetch
+failed: that would tell about the network of the gateway.
 """
 
 import asyncio
@@ -39,7 +40,8 @@ async def fetch_files(client: ApiClient, url_by_place: Mapping[str, str]) -> dic
 
     Together they may take FILE_URL_SECONDS and have FILE_LIMIT_BYTES. Raises InvalidRequest.
     """
-    if not settings.FILE_URL_SECONDS:
+    has_proxy = find_default_proxy(settings.FILE_URL_ALLOW_PRIVATE) is not None
+    if has_proxy or not settings.FILE_URL_SECONDS:
         place = next(iter(url_by_place))
         message = "Files at URLs are not fetched here: give them by file_id or file_data."
         raise InvalidRequest(message, param=f"{place}.file_url", code="unsupported_parameter")
@@ -92,12 +94,10 @@ async def fetch_file(client: ApiClient, url: httpx.URL, room_bytes: int) -> Fetc
 
 def build_file_call(url: httpx.URL, room_bytes: int) -> ApiCall:
     seconds = settings.FILE_URL_SECONDS
-    may_be_private = settings.FILE_URL_ALLOW_PRIVATE
     return ApiCall(
         "GET",
         url,
-        allow_private=may_be_private,
-        proxy=find_default_proxy(may_be_private),
+        allow_private=settings.FILE_URL_ALLOW_PRIVATE,
         timeouts=Timeouts(settings.CONNECT_SECONDS, seconds, seconds, seconds, seconds),
         total_seconds=seconds,
         answer_bytes=room_bytes,

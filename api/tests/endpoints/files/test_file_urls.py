@@ -153,6 +153,13 @@ async def test_what_is_no_web_address_is_refused_by_its_place(gateway, upstream,
     assert upstream.requests == []
 
 
+@pytest.mark.settings(PROXY_URL="http://127.0.0.1:1")
+async def test_through_a_proxy_nothing_is_fetched(gateway, alice):
+    """It looks names up itself, so that a name could lead into its network."""
+    answer = await ask(gateway, alice, file_at("http://files.example/a.txt"))
+    assert (answer.status, answer.error["code"]) == (400, "unsupported_parameter")
+
+
 @pytest.mark.settings(FILE_URL_SECONDS=0, FILE_URL_ALLOW_PRIVATE=True)
 async def test_where_nothing_is_fetched_the_error_says_what_to_send(gateway, alice, file_server):
     answer = await ask(gateway, alice, file_at(f"{file_server.url}/a.txt"))
