@@ -3,6 +3,7 @@
 import openai
 import pytest
 
+from api.models import LimitSet
 from conversations.messages.items_to_chat import COMPACTION_NOTICE
 from conversations.models import Turn
 from conversations.prompts.compaction import COMPACTION_PROMPT
@@ -141,6 +142,20 @@ async def test_it_is_recorded_and_refused_like_any_request(gateway, upstream, al
     other = await run_in_thread(lambda: rows.create_person("bob", models=["other"]))
     assert (await compact(gateway, other)).status in (401, 403)
     assert len(upstream.requests) == 2
+
+
+@pytest.fixture
+def one_a_minute(alice):
+    return LimitSet.objects.create(key=alice.row, requests_per_minute=1)
+
+
+async def test_it_counts_as_a_request_of_its_key(alice, one_a_minute, gateway, upstream):
+    queue_summary(upstream)
+    answer = await compact(gateway, alice)
+    assert (answer.status, answer.headers["x-ratelimit-remaining-requests"]) == (200, "0")
+    refused = await compact(gateway, alice)
+    assert (refused.status, refused.error["code"]) == (429, "rate_limit_exceeded")
+    assert len(upstream.requests) == 1
 
 
 async def test_a_summary_that_was_cut_off_says_so_and_an_empty_one_is_an_error(
