@@ -22,7 +22,6 @@ FOREIGN_ENDPOINTS = frozenset(
     organization realtime rerank score skills threads tokenize uploads vector_stores videos
     """.split()
 )
-COMPACTION = "responses/compact"  # beside endpoints that exist here
 
 
 def explain_unknown_address(method: str, path: str) -> UnknownUrl:
@@ -35,8 +34,6 @@ def explain_unknown_address(method: str, path: str) -> UnknownUrl:
     segments = split_path(path)
     if segments and segments[0] in FOREIGN_ENDPOINTS:
         return UnknownUrl(f"{text}This gateway has no endpoint /v1/{segments[0]}.")
-    if "/".join(segments) == COMPACTION:
-        return UnknownUrl(f"{text}This gateway has no endpoint /v1/{COMPACTION}.")
     return UnknownUrl(f"{text}{BASE_URL_HINT}")
 
 

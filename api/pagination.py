@@ -1,7 +1,7 @@
 """Cursor pages in the form of OpenAI's lists: `after` an id, at most `limit`, in an `order`.
 
 Pages are found by key, never by offset. `parse_page_query` reads the query string.
-`select_page_rows` finds the rows and one more, by which `render_page` knows whether more follow.
+`find_page_rows` finds the rows and one more, by which `render_page` knows whether more follow.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,14 +33,15 @@ def parse_page_query(
     *,
     limit: int = DEFAULT_LIMIT,
     most_rows: int = LONGEST_PAGE,
+    fewest_rows: int = 1,
     order: str = "desc",
 ) -> PageQuery:
     """Return the part of a list that a query string asks for.
 
-    `limit` and `order` are the defaults; `most_rows` is the most rows of one page. Raises
+    `limit` and `order` are the defaults; a page has from `fewest_rows` to `most_rows` rows. Raises
     InvalidRequest.
     """
-    row_count = read_integer(query.get("limit", limit), "limit", 1, most_rows)
+    row_count = read_integer(query.get("limit", limit), "limit", fewest_rows, most_rows)
     direction = query.get("order", order)
     if direction not in ("asc", "desc"):
         raise InvalidRequest("order is asc or desc.", param="order")
@@ -59,21 +60,16 @@ def read_integer(value: object, param: str, least: int, most: int) -> int:
     return number
 
 
-def find_last_seen(page_query: PageQuery, find_row: Callable[[str], Row]) -> Row | None:
-    """Return the row after which the page begins, found by its id; None for the first page."""
-    if not page_query.after:
-        return None
-    return find_row(page_query.after)
-
-
-def select_page_rows(
-    queryset: QuerySet[Row], page_query: PageQuery, last: Row | None, *fields: str
+def find_page_rows(
+    queryset: QuerySet[Row], page_query: PageQuery, find_row: Callable[[str], Row], *fields: str
 ) -> list[Row]:
-    """Return up to `limit` + 1 rows of `queryset` that come after the row `last`.
+    """Return the page's rows of `queryset` and one more, in the order of `fields`.
 
-    They are in the order of `fields`, which together are unique.
+    `find_row` finds the row with the id `after`, behind which the page begins, and raises an error
+    when there is none. The `fields` together are unique.
     """
-    if last is not None:
+    if page_query.after:
+        last = find_row(page_query.after)
         queryset = queryset.filter(
             after_row_condition(last, fields, descending=page_query.descending)
         )

@@ -443,6 +443,16 @@ FILE_TEXT_CHARS = env.read_count(
 FILE_TEXT_SECONDS = env.read_seconds(
     "FILE_TEXT_SECONDS", 10, "Reading the text of one file may take so long."
 )
+FILE_URL_SECONDS = env.read_seconds(
+    "FILE_URL_SECONDS",
+    10,
+    "Fetching the files of one request by their URLs may take so long; 0: none is fetched, as "
+    "where PROXY_URL is set.",
+    least=0,
+)
+FILE_URL_ALLOW_PRIVATE = env.read_switch(
+    "FILE_URL_ALLOW_PRIVATE", False, "URLs of files may lead to this machine or network."
+)
 UNFITTED_TEXT_CHARS = env.read_count(
     "UNFITTED_TEXT_CHARS",
     500_000,

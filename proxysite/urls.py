@@ -21,15 +21,13 @@ from api.views import (
     file_ingestion,
     files,
     health,
-    input_tokens,
     model_list,
-    responses,
     sessions,
     stored_completions,
-    stored_responses,
     web_search,
 )
 from api.views.account import key_status, usage_view
+from api.views.responses import compaction, create_response, input_tokens, stored_responses
 from api.views.staff import token_pool, token_renewal
 from providers.exceptions import InternalError, InvalidRequest
 from proxysite.desk import dashboard
@@ -87,13 +85,9 @@ urlpatterns = [
         stored_completions.StoredCompletionMessages.as_view(),
     ),
     path("v1/chat/completions/<str:conversation>", chat.conversation_completions),
-    path("v1/responses", responses.responses),
+    path("v1/responses", create_response.responses),
     path("v1/responses/input_tokens", input_tokens.count_input_tokens),
-    path(
-        f"v1/{address_hints.COMPACTION}",
-        csrf_exempt(health.answer_unknown_url),
-        name=address_hints.UNKNOWN_URL_NAME,
-    ),
+    path("v1/responses/compact", compaction.create_compaction_once),
     path("v1/responses/<str:response_id>", stored_responses.StoredResponse.as_view()),
     path("v1/responses/<str:response_id>/cancel", stored_responses.CancelResponse.as_view()),
     path("v1/responses/<str:response_id>/input_items", stored_responses.InputItems.as_view()),

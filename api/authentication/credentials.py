@@ -8,6 +8,7 @@ from api import keys
 from api.authentication.caller import Caller
 from api.limits.caller_limits import load_caller_limits
 from api.models import ApiKey
+from api.shared_keys import PUBLISHED_KEYS
 from providers.exceptions import MISSING_KEY_TEXT, InvalidKey, InvalidRequest
 from providers.fast_settings import settings
 
@@ -112,6 +113,8 @@ def make_passthrough_caller(key: str) -> Caller:
     Raises InvalidKey.
     """
     tokens = tuple(filter(None, map(str.strip, key.split(","))))
+    if not PUBLISHED_KEYS.isdisjoint(tokens):  # a program's default, and never a token
+        raise InvalidKey(INVALID_KEY_TEXT)
     if not settings.PASSTHROUGH_PROVIDER or not tokens or len(max(tokens, key=len)) > TOKEN_LENGTH:
         raise InvalidKey(INVALID_KEY_TEXT)
     words = re.split(r"[^\w.-]+", key, flags=re.ASCII)  # finds a key in quotes or behind a word

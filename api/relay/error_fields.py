@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.responses.request.schema import RENAMED_FIELDS
+from conversations.messages.items import COMPACTION_TYPES
+from conversations.messages.opaque_text import is_own_opaque_text
 from providers.exceptions import GatewayError
 from providers.protocol.message_text import SYSTEM_ROLES
 
@@ -116,4 +118,6 @@ def locate_response_items(body: Mapping[str, Any]) -> MessagePositions:
 def find_item_role(item: Mapping[str, Any]) -> str:
     """Return the role of the message that an item becomes; empty when it becomes none."""
     kind = item.get("type") or "message"
+    if kind in COMPACTION_TYPES:
+        return "user" if is_own_opaque_text(item.get("encrypted_content")) else ""
     return str(item["role"]) if kind == "message" else ITEM_ROLES.get(kind, "")

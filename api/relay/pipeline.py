@@ -27,6 +27,7 @@ from conversations.strategies import find_strategy
 from providers.catalogue import Candidate, ResolvedModel
 from providers.exceptions import InternalError, ModelNotFound
 from providers.filters.file_parts import has_file_parts
+from providers.network.api_client import ApiClient
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest
 from providers.protocol.trace import Trace
@@ -95,7 +96,6 @@ def build_chat_request(
     if turn is not None and turn.continues_conversation:
         conversation = turn.turn.turn_start.conversation_id
     stream_options = body.get("stream_options") or {}
-    wants_search = body.get("web_search_options") is not None
     return ChatRequest(
         id=request_id.removeprefix("req_"),
         endpoint=endpoint,
@@ -104,7 +104,8 @@ def build_chat_request(
         stream=endpoint != EMBEDDINGS and bool(body.get("stream")),
         include_usage=bool(stream_options.get("include_usage")),
         thinking=THINKING_BY_FORMAT.get(body.get("reasoning_format") or "", model.thinking),
-        search="on" if wants_search else model.search,
+        search=model.search,
+        wants_search=body.get("web_search_options") is not None,
         long_prompts=body.get("long_prompts") or "",
         conversation=conversation,
         wants_stored_chat=bool(conversation),
@@ -155,7 +156,9 @@ async def find_request_candidates(
         accepted.model.public_id, request, caller.provider
     )
     if request.endpoint == CHAT and has_file_parts(request.body["messages"]):
-        request, candidates = await attach_request_files(request, caller, candidates)
+        request, candidates = await attach_request_files(
+            request, caller, candidates, gateway.clients.api
+        )
     if accepted.forced_strategy or accepted.path_count:
         candidates = [replace_strategy(candidate, accepted) for candidate in candidates]
     return request, candidates
@@ -185,13 +188,15 @@ def start_strategy(
 
 
 async def attach_request_files(
-    request: ChatRequest, caller: Caller, candidates: list[Candidate]
+    request: ChatRequest, caller: Caller, candidates: list[Candidate], client: ApiClient
 ) -> tuple[ChatRequest, list[Candidate]]:
     """Return the request with its files in the messages, and the candidates that take them.
 
     Raises InvalidRequest, DatabaseUnavailable, Saturated.
     """
-    messages, candidates = await attach_files(request.body["messages"], caller.user_id, candidates)
+    messages, candidates = await attach_files(
+        request.body["messages"], caller.user_id, candidates, client
+    )
     return request.with_body({**request.body, "messages": messages}), candidates
 
 

@@ -18,6 +18,8 @@ from api.schemas.json_body import (
     missing_parameter_error,
     parse_json_body,
 )
+from conversations.messages.items import COMPACTION_TYPES
+from conversations.messages.opaque_text import decode_opaque_text, is_own_opaque_text
 from providers.exceptions import InvalidRequest, UnsupportedMediaType
 from providers.protocol.json_types import JsonObject
 
@@ -35,6 +37,7 @@ class Part(Struct):
     image_url: str | Maybe = UNSET
     file_id: str | Maybe = UNSET
     file_data: str | Maybe = UNSET
+    file_url: str | Maybe = UNSET
     filename: str | Maybe = UNSET
     detail: str | Maybe = UNSET
     input_audio: JsonObject | Maybe = UNSET
@@ -78,6 +81,10 @@ class Reasoning(Struct):
     encrypted_content: str | Maybe = UNSET
 
 
+class Compaction(Struct):
+    encrypted_content: str | Maybe = UNSET
+
+
 class UncheckedItem(Struct):
     """An item that is kept unchanged."""
 
@@ -91,13 +98,14 @@ ITEM_SHAPES: dict[str, type[Struct]] = {
     "additional_tools": ToolItem,
     "tool_search_output": ToolItem,
     "reasoning": Reasoning,
+    **dict.fromkeys(COMPACTION_TYPES, Compaction),
     **dict.fromkeys(
         """
         file_search_call computer_call computer_call_output web_search_call tool_search_call
-        configuration_update compaction compaction_summary compaction_trigger context_compaction
-        agent_message image_generation_call code_interpreter_call local_shell_call
-        local_shell_call_output shell_call shell_call_output apply_patch_call
-        apply_patch_call_output mcp_list_tools mcp_approval_request mcp_approval_response mcp_call
+        configuration_update compaction_trigger agent_message image_generation_call
+        code_interpreter_call local_shell_call local_shell_call_output
+        shell_call shell_call_output apply_patch_call apply_patch_call_output
+        mcp_list_tools mcp_approval_request mcp_approval_response mcp_call
         program program_output
         """.split(),
         UncheckedItem,
@@ -107,7 +115,7 @@ PartKinds = dict[str, tuple[str, ...]]  # kind of part -> fields, one of which i
 INPUT_PARTS: PartKinds = {
     "input_text": ("text",),
     "input_image": ("image_url", "file_id"),
-    "input_file": ("file_id", "file_data"),
+    "input_file": ("file_id", "file_data", "file_url"),
     "input_audio": ("input_audio",),
 }
 OUTPUT_PARTS: PartKinds = {"output_text": ("text",), "refusal": ("refusal",)}
@@ -180,6 +188,21 @@ def check_item(item: object, field_path: str) -> None:
     elif shape is Reasoning:
         check_item_parts(item.get("summary"), f"{field_path}.summary", SUMMARY_PARTS)
         check_item_parts(item.get("content"), f"{field_path}.content", REASONING_PARTS)
+    elif shape is Compaction:
+        check_compaction(item, field_path)
+
+
+def check_compaction(item: JsonObject, field_path: str) -> None:
+    """Raise InvalidRequest when a compaction has our mark and cannot be read.
+
+    It stands for a whole conversation, so it is not passed over.
+    """
+    content = item.get("encrypted_content")
+    if is_own_opaque_text(content) and not decode_opaque_text(content):
+        raise InvalidRequest(
+            "This compaction was changed on its way and cannot be read.",
+            param=f"{field_path}.encrypted_content",
+        )
 
 
 def find_item_shape(item: JsonObject, field_path: str) -> type[Struct]:
@@ -216,9 +239,6 @@ def check_item_parts(parts: object, field_path: str, kinds: PartKinds) -> None:
                 f"{part['type'][:64]!r} is not accepted here; one of {', '.join(kinds)} is.",
                 param=f"{path}.type",
             )
-        if part.get("file_url") is not None:
-            message = "A file at a URL is not fetched: give it by file_id or file_data."
-            raise InvalidRequest(message, param=f"{path}.file_url", code="unsupported_parameter")
         if all(part.get(field) is None for field in needed_fields):
             raise missing_parameter_error(f"{path}.{needed_fields[0]}")
 

@@ -15,6 +15,7 @@ from api.exceptions import api_endpoint
 from api.idempotency.replay import make_idempotent
 from api.relay import conversation_options
 from api.relay.error_fields import locate_chat_messages
+from api.relay.header_switches import apply_header_switches
 from api.relay.lean_request import LeanRequest
 from api.relay.pipeline import (
     AcceptedRequest,
@@ -72,6 +73,7 @@ async def relay_request(
         if positions is not None:
             positions.full_body = upstream_body
         chat_request = build_chat_request(request.request_id, endpoint, upstream_body, model, turn)
+        chat_request = apply_header_switches(chat_request, request.META)
         if group:
             chat_request = conversation_options.add_group(chat_request, group)
         accepted = AcceptedRequest(

@@ -72,11 +72,14 @@ class Conversations(ApiView):
 
     def get(self, request: Request) -> Response:
         page_query = pagination.parse_page_query(request.query_params)
-        last_seen = pagination.find_last_seen(
-            page_query, partial(stored_conversations.find_conversation, owner_id(request))
-        )
         own = stored_conversations.conversations_of(owner_id(request))
-        rows = pagination.select_page_rows(own, page_query, last_seen, "used_at", "id")
+        rows = pagination.find_page_rows(
+            own,
+            page_query,
+            partial(stored_conversations.find_conversation, owner_id(request)),
+            "used_at",
+            "id",
+        )
         objects = [render_listed_conversation(row) for row in rows]
         return Response(pagination.render_page(objects, page_query))
 
@@ -117,11 +120,10 @@ class ConversationItems(ApiView):
         include = read_include_values(request)
         page_query = pagination.parse_page_query(request.query_params)
         conversation = stored_conversations.find_conversation(owner_id(request), conversation_id)
-        last_seen = pagination.find_last_seen(
-            page_query, partial(stored_items.find_item, conversation)
-        )
         own_items = stored_items.items_of(conversation)
-        rows = pagination.select_page_rows(own_items, page_query, last_seen, "id")
+        rows = pagination.find_page_rows(
+            own_items, page_query, partial(stored_items.find_item, conversation), "id"
+        )
         objects = [render_conversation_item(item, include) for item in rows]
         return Response(pagination.render_page(objects, page_query))
 

@@ -49,10 +49,13 @@ class Files(ApiView):
         files = StoredFile.objects.of_user(owner_id(request))
         if purpose := request.query_params.get("purpose"):
             files = files.filter(purpose__in={purpose}.intersection(FilePurpose.values))
-        last_seen = pagination.find_last_seen(
-            page_query, partial(file_storage.find_stored_file, owner_id(request))
+        rows = pagination.find_page_rows(
+            files,
+            page_query,
+            partial(file_storage.find_stored_file, owner_id(request)),
+            "created_at",
+            "id",
         )
-        rows = pagination.select_page_rows(files, page_query, last_seen, "created_at", "id")
         return Response(pagination.render_page([row.as_openai() for row in rows], page_query))
 
 

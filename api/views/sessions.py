@@ -52,11 +52,14 @@ class Sessions(ApiView):
 
     def get(self, request: Request) -> Response:
         page_query = pagination.parse_page_query(request.query_params)
-        last_seen = pagination.find_last_seen(
-            page_query, partial(stored_sessions.find_session, owner_id(request))
-        )
         own = stored_sessions.sessions_of(owner_id(request))
-        rows = pagination.select_page_rows(own, page_query, last_seen, "used_at", "id")
+        rows = pagination.find_page_rows(
+            own,
+            page_query,
+            partial(stored_sessions.find_session, owner_id(request)),
+            "used_at",
+            "id",
+        )
         objects = [render_session(row) for row in rows]
         return Response(pagination.render_page(objects, page_query, "session_id"))
 

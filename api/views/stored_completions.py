@@ -44,7 +44,7 @@ REPEATED_FIELDS = (  # request fields that the object always has
 class StoredCompletions(ApiView):
     def get(self, request: Request) -> Response:
         parameters = request.query_params
-        page_query = pagination.parse_page_query(parameters, order="asc")
+        page_query = pagination.parse_page_query(parameters, order="asc", fewest_rows=0)
         completions = stored_completions.completions_of(owner_id(request))
         if model := parameters.get("model"):
             completions = completions.filter(model=model)
@@ -52,10 +52,12 @@ class StoredCompletions(ApiView):
             if match := METADATA_PARAMETER.fullmatch(name):
                 condition = build_metadata_condition(match[1], parameters[name])
                 completions = completions.filter(condition)
-        last_seen = pagination.find_last_seen(
-            page_query, partial(stored_completions.find_completion, owner_id(request))
+        rows = pagination.find_page_rows(
+            completions,
+            page_query,
+            partial(stored_completions.find_completion, owner_id(request)),
+            "id",
         )
-        rows = pagination.select_page_rows(completions, page_query, last_seen, "id")
         return Response(pagination.render_page(render_completions(rows), page_query))
 
 
@@ -80,7 +82,7 @@ class StoredCompletion(ApiView):
 
 class StoredCompletionMessages(ApiView):
     def get(self, request: Request, completion_id: str) -> Response:
-        page_query = pagination.parse_page_query(request.query_params, order="asc")
+        page_query = pagination.parse_page_query(request.query_params, order="asc", fewest_rows=0)
         turn = stored_completions.find_completion(owner_id(request), completion_id)
         messages = items_to_chat.entries_to_messages(turn.items.filter(output=False).order_by("id"))
         objects = [

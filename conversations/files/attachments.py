@@ -1,9 +1,10 @@
 """Prepare the file parts of a chat body for the candidates that may answer it.
 
 A part is OpenAI's `{"type": "file", "file": {"file_id"}}` or `{"file": {"file_data", "filename"}}`
-(a data URL, or bare base64). The prepared part has the filename, `file_data` if a candidate takes
-files, the text of the file under `text` if a candidate does not, and the id of a stored file under
-`file_id`. `providers/filters/file_parts.py` makes the upstream's form of it.
+(a data URL, or bare base64), or has a `file_url`, whose file is fetched. The prepared part has the
+filename, `file_data` if a candidate takes files, the text of the file under `text` if a candidate
+does not, and the id of a stored file under `file_id`. `providers/filters/file_parts.py` makes the
+upstream's form of it.
 """
 
 import asyncio
@@ -14,10 +15,12 @@ from dataclasses import replace
 from django.conf import settings
 
 from conversations.files import file_storage
+from conversations.files.fetched_files import FetchedFile, fetch_files
 from conversations.files.file_forms import (
     AttachedFile,
     WantedForms,
     decode_inline_file,
+    make_attached_file,
     read_stored_file,
 )
 from conversations.models import StoredFile
@@ -30,10 +33,14 @@ from providers.filters.file_parts import (
     TEXT_FIELD,
     copy_file_messages,
     find_file_parts,
+    read_file_fields,
 )
+from providers.network.api_client import ApiClient
 from providers.protocol.json_types import JsonObject
 
 MOST_PARTS = 20
+FILE_URL_FIELD = "file_url"
+SOURCE_FIELDS = (FILE_ID_FIELD, "file_data", FILE_URL_FIELD)  # a file has one of them
 FilePart = tuple[str, JsonObject]  # its place in the body, and the part
 
 # a user's requests read documents one at a time, so that one user cannot take all readers
@@ -41,11 +48,15 @@ request_read_locks = KeyedLocks(asyncio.Lock)  # by user id
 
 
 async def attach_files(
-    messages: Sequence[JsonObject], user_id: int | None, candidates: Sequence[Candidate]
+    messages: Sequence[JsonObject],
+    user_id: int | None,
+    candidates: Sequence[Candidate],
+    client: ApiClient,
 ) -> tuple[list[JsonObject], list[Candidate]]:
     """Return the messages with the files in their parts, and the candidates that can answer.
 
-    Raises InvalidRequest with `param`, DatabaseUnavailable, Saturated.
+    `client` fetches files at URLs. Raises InvalidRequest with `param`, DatabaseUnavailable,
+    Saturated.
     """
     if user_id is None:  # a caller with an upstream token and no API key has no files
         raise InvalidRequest(
@@ -57,7 +68,7 @@ async def attach_files(
     wanted = WantedForms(
         wants_file_data=bool(file_takers), wants_file_text=len(file_takers) < len(candidates)
     )
-    attached_files = await load_attached_files(parts, user_id, wanted)
+    attached_files = await load_attached_files(parts, user_id, wanted, client)
     if wanted.wants_file_data and is_too_large(file.size_bytes for file in attached_files):
         message = f"The files of a request have at most {settings.FILE_LIMIT_BYTES} bytes together."
         raise InvalidRequest(message, param="messages", code="files_too_large")
@@ -93,6 +104,7 @@ def fill_part(part: JsonObject, file: AttachedFile, *, with_data: bool) -> None:
         part["file"]["file_data"] = file.data_url
     part[TEXT_FIELD] = file.text
     part.pop(FILE_ID_FIELD, None)
+    part.pop(FILE_URL_FIELD, None)
     if file.file_id:
         part[FILE_ID_FIELD] = file.file_id
 
@@ -128,7 +140,7 @@ def find_text_refusal(
 
 
 async def load_attached_files(
-    parts: list[FilePart], user_id: int, wanted: WantedForms
+    parts: list[FilePart], user_id: int, wanted: WantedForms, client: ApiClient
 ) -> list[AttachedFile]:
     """Return the file of each part, in their order.
 
@@ -137,10 +149,11 @@ async def load_attached_files(
     file_id_by_place: dict[str, str] = {}
     inline_files: dict[str, JsonObject] = {}
     for place, part in parts:
-        if file_id := read_file_id(place, part["file"]):
+        fields = read_file_fields(part)
+        if file_id := read_file_id(place, fields):
             file_id_by_place[place] = file_id
         else:
-            inline_files[place] = part["file"]
+            inline_files[place] = fields
     file_by_place: dict[str, AttachedFile] = {}
     if file_id_by_place:
         file_by_id = await await_in_time(
@@ -148,45 +161,54 @@ async def load_attached_files(
         )
         file_by_place |= {place: file_by_id[file_id] for place, file_id in file_id_by_place.items()}
     if inline_files:
-        file_by_place |= await decode_in_turn(inline_files, user_id, wanted)
+        file_by_place |= await decode_in_turn(inline_files, user_id, wanted, client)
     return [file_by_place[place] for place, _ in parts]
 
 
 async def decode_in_turn(
-    inline_files: dict[str, JsonObject], user_id: int, wanted: WantedForms
+    inline_files: dict[str, JsonObject], user_id: int, wanted: WantedForms, client: ApiClient
 ) -> dict[str, AttachedFile]:
-    """Run `decode_inline_files` in a reader's thread, for each user once at a time.
+    """Fetch files at URLs, and run `decode_inline_files` in a reader's thread.
 
-    Raises InvalidRequest, Saturated.
+    For each user this happens once at a time, which also bounds the memory of fetched files. Raises
+    InvalidRequest, Saturated.
     """
-    patience_seconds = 2 * settings.FILE_TEXT_SECONDS
+    urls = {
+        place: fields[FILE_URL_FIELD]
+        for place, fields in inline_files.items()
+        if FILE_URL_FIELD in fields
+    }
+    patience_seconds = 2 * settings.FILE_TEXT_SECONDS + (settings.FILE_URL_SECONDS if urls else 0)
+    deadline = time.monotonic() + patience_seconds
     try:
         async with asyncio.timeout(patience_seconds), request_read_locks.get_lock(user_id):
+            fetched_files = await fetch_files(client, urls) if urls else {}
             return await asyncio.get_running_loop().run_in_executor(
                 file_storage.reader_threads,
                 decode_inline_files,
-                inline_files,
+                inline_files | fetched_files,
                 wanted,
-                time.monotonic() + patience_seconds,
+                deadline,
             )
     except TimeoutError:
         raise Saturated("Too many documents are being read.", retry_after_seconds=5) from None
 
 
 def read_file_id(place: str, file_fields: JsonObject) -> str:
-    """Return the file's id, or an empty string for a file inside the request.
+    """Return the file's id, or an empty string for a file inside the request or at a URL.
 
     Raises InvalidRequest.
     """
-    file_id = file_fields.get("file_id")
-    data = file_fields.get("file_data")
-    if isinstance(file_id, str) and file_id and data is None:
-        return file_id
-    if isinstance(data, str) and data and file_id is None:
-        return ""
-    is_missing = file_id is None and data is None
+    sources = {
+        name: file_fields[name] for name in SOURCE_FIELDS if file_fields.get(name) is not None
+    }
+    if len(sources) == 1:
+        name, value = sources.popitem()
+        if isinstance(value, str) and value:
+            return value if name == FILE_ID_FIELD else ""
+    is_missing = not sources and all(file_fields.get(name) is None for name in SOURCE_FIELDS)
     raise InvalidRequest(
-        "A file is given by file_id, or by file_data with its filename.",
+        "A file is given by file_id, by file_data with its filename, or by file_url.",
         param=f"{place}.file",
         code="missing_required_parameter" if is_missing else None,
     )
@@ -217,15 +239,18 @@ def load_own_files(
 
 
 def decode_inline_files(
-    inline_files: dict[str, JsonObject], wanted: WantedForms, deadline: float
+    inline_files: dict[str, JsonObject | FetchedFile], wanted: WantedForms, deadline: float
 ) -> dict[str, AttachedFile]:
-    """Return the files that came with the request, by place. For a reader's thread.
+    """Return the files that are not stored, by place. For a reader's thread.
 
     `deadline` is a time of the monotonic clock. Raises InvalidRequest, TimeoutError.
     """
     file_by_place = {}
-    for place, file_fields in inline_files.items():
+    for place, file in inline_files.items():
         if time.monotonic() > deadline:
             raise TimeoutError
-        file_by_place[place] = decode_inline_file(place, file_fields, wanted)
+        if isinstance(file, FetchedFile):
+            file_by_place[place] = make_attached_file(file, wanted)
+        else:
+            file_by_place[place] = decode_inline_file(place, file, wanted)
     return file_by_place

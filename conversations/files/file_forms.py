@@ -5,6 +5,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 
 from conversations.files import file_storage
+from conversations.files.fetched_files import FetchedFile
 from conversations.models import StoredFile
 from conversations.text import extract
 from providers.exceptions import InvalidRequest
@@ -56,6 +57,12 @@ def read_stored_file(row: StoredFile, wanted: WantedForms) -> AttachedFile:
 
 def decode_inline_file(place: str, file_fields: JsonObject, wanted: WantedForms) -> AttachedFile:
     """Return a file that came with the request in the wanted forms. Raises InvalidRequest."""
+    file = read_file_data(place, file_fields)
+    return make_attached_file(file, wanted)
+
+
+def read_file_data(place: str, file_fields: JsonObject) -> FetchedFile:
+    """Return a file that came with the request. Raises InvalidRequest."""
     header, comma, encoded = file_fields["file_data"].partition(",")
     if not comma:  # bare base64
         header = ""
@@ -66,7 +73,15 @@ def decode_inline_file(place: str, file_fields: JsonObject, wanted: WantedForms)
     except ValueError:
         message = "file_data must be base64, or a data URL with base64."
         raise InvalidRequest(message, param=f"{place}.file.file_data") from None
-    filename = choose_filename(file_fields.get("filename"), content_type, data)
+    filename = file_fields.get("filename")
+    return FetchedFile(filename if isinstance(filename, str) else "", content_type, data)
+
+
+def make_attached_file(file: FetchedFile, wanted: WantedForms) -> AttachedFile:
+    """Return a file that is not stored in the wanted forms."""
+    content_type = file.content_type
+    data = file.data
+    filename = choose_filename(file.filename, content_type, data)
     data_url = ""
     text = ""
     problem = ""
@@ -80,9 +95,9 @@ def decode_inline_file(place: str, file_fields: JsonObject, wanted: WantedForms)
     return AttachedFile(filename, data_url, text, problem, len(data))
 
 
-def choose_filename(filename: object, content_type: str, data: bytes) -> str:
+def choose_filename(filename: str, content_type: str, data: bytes) -> str:
     """Return a file's name; when the request gives none, one that fits its type."""
-    sanitized = file_storage.sanitize_filename(filename) if isinstance(filename, str) else ""
+    sanitized = file_storage.sanitize_filename(filename)
     default = "document.pdf" if data.startswith(b"%PDF-") else "document.txt"
     return sanitized or DEFAULT_FILENAMES.get(content_type, default)
 

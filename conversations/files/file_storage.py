@@ -27,6 +27,7 @@ from django.utils import timezone
 
 from conversations.files import storage_quota
 from conversations.models import FilePurpose, FileStatus, StoredFile, new_id
+from conversations.models.files import DEFAULT_LIFETIME_SECONDS
 from conversations.text import extract
 from providers.database.keyed_locks import KeyedLocks
 from providers.durable_files import write_durable_file
@@ -94,7 +95,7 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
             row.status = FileStatus.ERROR
         elif row.reason and upload.is_document:
             raise unreadable_type_error(row.filename)
-        create_file_row(row, upload.expires_seconds)
+        create_file_row(row, upload.expires_seconds or DEFAULT_LIFETIME_SECONDS.get(row.purpose))
     except OSError as error:
         remove_file_bytes(row.id)
         raise Saturated("There is no room for files here now.", retry_after_seconds=60) from error

@@ -210,12 +210,23 @@ def compose_unsaved_messages(turn_request: TurnRequest) -> list[JsonObject]:
 
     Raises UnknownUrl, InvalidRequest.
     """
+    system, earlier_items, entries = load_unsaved_items(turn_request)
+    return compose_messages(turn_request, system, earlier_items, entries)
+
+
+def load_unsaved_items(
+    turn_request: TurnRequest,
+) -> tuple[list[ItemRow], list[ItemRow], list[Entry]]:
+    """Return the items of a request that is not saved: instructions, history, and its own.
+
+    The history is trimmed to the request's budget. Raises UnknownUrl, InvalidRequest.
+    """
     conversation = find_continued_conversation(turn_request)
     new = NewRequestItems(turn_request.entries)
     earlier = load_earlier_items(conversation, turn_request, new)
     system = [] if turn_request.instructions else earlier.system
     entries = drop_repeated_entries(conversation, earlier.items, turn_request.entries)
-    return compose_messages(turn_request, system, earlier.items, entries)
+    return system, earlier.items, entries
 
 
 def find_resume(conversation: Conversation, turn: Turn) -> Resume | None:

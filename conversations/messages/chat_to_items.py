@@ -6,6 +6,7 @@ One message becomes one or several items. Source: OpenAI's API reference, "Chat 
 from collections.abc import Iterable, Iterator, Sequence
 
 from conversations.messages.items import Entry, make_call_entry, make_reasoning_entry
+from providers.filters.file_parts import read_file_fields
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import Content, join_texts
 
@@ -103,7 +104,7 @@ def convert_chat_part(part: JsonObject, direction: str) -> JsonObject:
         case "image_url":
             return convert_image_part(part)
         case "file":
-            return {"type": "input_file", **part["file"]}
+            return {"type": "input_file", **read_file_fields(part)}
     return part
 
 

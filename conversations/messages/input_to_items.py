@@ -5,7 +5,8 @@ know. Clients put notes of their own beside them, which no upstream accepts.
 """
 
 from conversations.messages.chat_to_items import convert_content
-from conversations.messages.items import OUTPUT_TYPES, Entry, read_thinking
+from conversations.messages.items import COMPACTION_TYPES, OUTPUT_TYPES, Entry, read_thinking
+from conversations.messages.opaque_text import decode_opaque_text
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
 
@@ -55,6 +56,8 @@ def make_input_entry(data: JsonObject) -> Entry:
             return Entry(kind, "assistant", data, f"{data['name']}({data['input']})")
         case "agent_message":
             return Entry(kind, "", data, read_agent_message(data))
+    if kind in COMPACTION_TYPES:
+        return Entry(kind, "", data, decode_opaque_text(data.get("encrypted_content")))
     if kind in OUTPUT_TYPES:
         return Entry(kind, "tool", select_fields(data), join_texts(data.get("output")))
     return Entry(kind, "", data)

@@ -26,10 +26,13 @@ ID_PREFIXES = {
     "function_call_output": "fco_",
     "custom_tool_call": "ctc_",
     "custom_tool_call_output": "ctco_",
+    "compaction": "cmp_",
 }
 # the last is a type that only its upstream knows
 CALL_TYPES = ("function_call", "custom_tool_call", "tool_call")
 OUTPUT_TYPES = ("function_call_output", "custom_tool_call_output")
+# a summary in place of the items before it; Codex knows the other names
+COMPACTION_TYPES = ("compaction", "compaction_summary", "context_compaction")
 CUSTOM_CALL_FIELDS = {"id", "type", "custom"}
 CALL_KINDS = {"function_call": "function", "custom_tool_call": "custom"}
 # thinking as OpenRouter wants it back with the calls that it led to

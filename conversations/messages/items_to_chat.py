@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from conversations.messages.items import (
     CALL_TYPES,
+    COMPACTION_TYPES,
     DETAILS_FIELD,
     OUTPUT_TYPES,
     ItemLike,
@@ -21,6 +22,7 @@ from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import Content, join_texts
 
 CUT_NOTICE = "\n\n[This answer was cut off before its end.]"
+COMPACTION_NOTICE = "[Summary of the conversation so far, without its user messages:]\n\n"
 # fields of an item that have a place of their own in a chat message
 ITEM_FIELDS = ("type", "role", "content", "phase", "call_id", "output", "created_by")
 ANSWER_ONLY_FIELDS = ("annotations", "logprobs")  # fields of a text that only answers have
@@ -63,6 +65,8 @@ def make_input_message(entry: ItemLike) -> JsonObject | None:
         }
     elif entry.type == "agent_message" and entry.text:
         return {"role": "user", "content": entry.text}
+    elif entry.type in COMPACTION_TYPES and entry.text:
+        return {"role": "user", "content": COMPACTION_NOTICE + entry.text}
     else:
         return None
     return message | extra_message_fields(data)

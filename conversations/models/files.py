@@ -13,15 +13,23 @@ from django.utils import timezone
 
 
 class FilePurpose(models.TextChoices):
-    """The purpose of a file, in OpenAI's and Moonshot's words.
+    """The purposes that a caller can give a file, in OpenAI's and Moonshot's words.
 
-    Purposes of services that are not offered here are left out.
+    Files for services that are not offered here are only stored. Source: OpenAI's API description,
+    `CreateFileRequest`; `file-extract` is Moonshot's.
     """
 
     USER_DATA = "user_data", "user data"
     ASSISTANTS = "assistants", "assistants"
     VISION = "vision", "vision"
+    BATCH = "batch", "batch"
+    FINE_TUNE = "fine-tune", "fine-tune"
+    EVALS = "evals", "evals"
     FILE_EXTRACT = "file-extract", "file extract"
+
+
+# a file for a batch expires if its upload does not say when; source: as above
+DEFAULT_LIFETIME_SECONDS: dict[str, int] = {FilePurpose.BATCH: 30 * 86_400}
 
 
 class FileStatus(models.TextChoices):

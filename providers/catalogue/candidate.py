@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from django.conf import settings
 
-from providers.choices import ThinkingFormat
+from providers.choices import Search, ThinkingFormat
 from providers.dialects import find_dialect
 from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import JsonObject
@@ -58,11 +58,14 @@ class Candidate:
         return None
 
     def configure_model(self, request: ChatRequest) -> UpstreamModel:
-        """Return the model with the thinking and search settings that this request asks for."""
-        if not request.thinking and not request.search:
+        """Return the model with the thinking and search settings that this request asks for.
+
+        Of the search decides the alias, then the row; what neither decides, the body may.
+        """
+        if not (request.thinking or request.search or request.wants_search):
             return self.model
         thinking = request.thinking or self.model.thinking
-        search = request.search or self.model.search
+        search = request.search or self.model.search or (request.wants_search and Search.ON) or ""
         return msgspec.structs.replace(self.model, thinking=thinking, search=search)
 
 

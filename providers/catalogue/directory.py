@@ -104,12 +104,17 @@ class Catalogue:
         """Return the tokens that all candidates of a model can take; None when none says."""
         return find_smallest_window(self._candidates.get(public_id, ()))
 
-    def searches_web(self, model: ResolvedModel) -> bool:
-        """Return whether the alias, or else a row of the model, has web search switched on."""
+    def find_search_setting(self, model: ResolvedModel) -> str:
+        """Return choices.Search of the alias, or else of the model's rows; empty: not decided.
+
+        Of several rows one that is on decides; all of them must be off.
+        """
         if model.search:
-            return model.search == Search.ON
-        rows = self._candidates.get(model.public_id, ())
-        return any(row.model.search == Search.ON for row in rows)
+            return model.search
+        settings = {row.model.search for row in self._candidates.get(model.public_id, ())}
+        if Search.ON in settings:
+            return Search.ON
+        return Search.OFF if settings == {Search.OFF} else ""
 
 
 def choose_usable(candidates: list[Candidate], request: ChatRequest) -> list[Candidate]:

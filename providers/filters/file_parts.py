@@ -1,9 +1,10 @@
 """File parts of a chat body, for upstreams that take files and for those that do not. No I/O.
 
-The input (made by `conversations/files/file_storage.py`) is `{"type": "file", "file": {"filename",
+The input (made by `conversations/files/attachments.py`) is `{"type": "file", "file": {"filename",
 "file_data"}, "text": …}`. `file_data` (a data URL) is there when a candidate takes files, `text`
 when one does not, and `file_id` beside them when it is a stored file. The output is OpenAI's file
-part without `text` and `file_id`, or a text part that names the file.
+part without `text` and `file_id`, or a text part that names the file. `read_file_fields` reads the
+parts of callers.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,22 @@ def find_file_parts(messages: Iterable[JsonObject]) -> Iterator[tuple[str, JsonO
         for part_index, part in enumerate(content):
             if part.get("type") == "file":
                 yield f"messages[{message_index}].content[{part_index}]", part
+
+
+def read_file_fields(part: JsonObject) -> JsonObject:
+    """Return the fields of a file part: OpenAI's, or those for kimi-free-api's `file_url`.
+
+    That is `{"type": "file", "file_url": {"url": …}}`, with a URL or a data URL.
+    """
+    if part.get("file") is not None:
+        fields: JsonObject = part["file"]
+        return fields
+    url = part.get("file_url")
+    if isinstance(url, dict):
+        url = url.get("url")
+    if isinstance(url, str) and url.startswith("data:"):
+        return {"file_data": url}
+    return {"file_url": url}
 
 
 def rewrite_file_parts(body: JsonObject, model: UpstreamModel) -> JsonObject:

@@ -19,10 +19,16 @@ ThinkingTags = Literal[
     "kimi-vl",
     "mistral",
     "begin_of_thought",
+    "minimax",
+    "cohere",
     "harmony",
 ]
 # families of tool calls with special tokens or tags, which nobody writes by accident
-UNMISTAKABLE_FORMS = frozenset(("tags", "deepseek", "harmony", "kimi", "llama", "mistral"))
+UNMISTAKABLE_FORMS = frozenset(
+    """
+    tags cohere deepseek granite harmony internlm kimi llama minimax mistral phi
+    """.split()
+)
 # fields of a call that its upstream wants back with it: Gemini's signature of its thinking, and how
 # other gateways pass it on
 CALL_EXTRA_FIELDS = ("extra_content", "thought_signature", "provider_specific_fields")

@@ -42,7 +42,8 @@ class ChatRequest(Struct, frozen=True):
     stream: bool = False
     include_usage: bool = False  # the caller wants the chunk that carries usage
     thinking: str = ""  # choices.Thinking of the alias or the body; empty: as the model's row says
-    search: str = ""  # choices.Search of the alias or the body; empty: as the model's row says
+    search: str = ""  # choices.Search of the alias; empty: as the model's row says
+    wants_search: bool = False  # the body asks for a web search; row and alias decide before it
     long_prompts: str = ""  # choices.LongPrompts of the body; empty: as the model's row says
     # user and conversation: its requests use the same token while that is healthy
     conversation: str = ""

@@ -16,6 +16,7 @@ from typing import ClassVar
 import orjson
 
 from providers import dialects, filters
+from providers.choices import Search
 from providers.exceptions import BadResponse, Rejected
 from providers.filters import conform, file_parts
 from providers.filters.answer_folder import fold_answer, fold_text_completion
@@ -33,14 +34,14 @@ from providers.protocol.request import (
     EMBEDDINGS,
     ChatRequest,
     Credential,
-    NewCredential,
     UpstreamModel,
 )
 from providers.upstream.answer_stream import AnswerStream
-from providers.upstream.error_mapping import find_error_object, map_error_answer, require_quota
+from providers.upstream.credential_calls import CredentialCalls
+from providers.upstream.error_mapping import find_error_object, map_error_answer
 from providers.upstream.rate_limits import read_limit
 from providers.upstream.stream_reader import StreamReader
-from providers.upstream.upstream_client import Limits, Upstream, UpstreamClient
+from providers.upstream.upstream_client import Limits, Upstream
 from providers.upstream.whole_answer import (
     conform_whole_answer,
     has_whole_body,
@@ -53,7 +54,7 @@ EVENT_SLICE_BYTES = 64 * 2**10  # of a stream's events that are read at a time
 logger = logging.getLogger(__name__)
 
 
-class BaseAdapter(UpstreamClient):
+class BaseAdapter(CredentialCalls):
     """The adapter of OpenAI's dialect; adapters of other dialects override the differences."""
 
     label: ClassVar[str] = "OpenAI dialect"
@@ -63,13 +64,9 @@ class BaseAdapter(UpstreamClient):
     # True: the upstream is always asked to stream, and whole answers are made of the chunks
     is_stream_only: ClassVar[bool] = False
     has_single_stream: ClassVar[bool] = False  # a token may have one stream at a time
-    can_refresh: ClassVar[bool] = False  # has `refresh_credential`
-    can_sign_in: ClassVar[bool] = False  # has `sign_in`
     profile_name: ClassVar[str] = ""  # of its dialect; empty: the host of the base URL decides
     # of choices.Capability: those of a model whose row names none; empty: not known
     capabilities: ClassVar[tuple[str, ...]] = ()
-    # hosts that list models without a key -> the path of a free call that needs the key
-    KEY_CHECK_PATHS: ClassVar[dict[str, str]] = {}
 
     def __init__(self, upstream: Upstream, clients: Clients) -> None:
         super().__init__(upstream, clients)
@@ -84,6 +81,8 @@ class BaseAdapter(UpstreamClient):
         """
         body = {**request.body, "model": model.name}
         if request.endpoint == CHAT:
+            if model.search == Search.OFF:
+                body.pop("web_search_options", None)
             body = file_parts.rewrite_file_parts(body, model)
             if model.tools != "native":
                 body = tool_request.rewrite_tool_request(body)
@@ -263,39 +262,3 @@ class BaseAdapter(UpstreamClient):
         if request.endpoint == CHAT:
             return fold_answer(chunks)
         return fold_text_completion(chunks)
-
-    # --- other calls ------------------------------------------------------------------------------
-    async def list_model_ids(self, credential: Credential) -> list[str]:
-        """Return the ids of the models that the upstream lists, sorted. Raises UpstreamError."""
-        entries = await self.fetch_json("GET", "models", credential)
-        try:
-            if not isinstance(entries, list):  # Together sends the list without an object around it
-                entries = entries["data"]
-            return sorted(str(entry["id"]) for entry in entries)
-        except (KeyError, TypeError):
-            raise BadResponse("The upstream's list of models is not readable.") from None
-
-    async def probe_credential(self, credential: Credential) -> None:
-        """Check a credential with the cheapest free call that needs it.
-
-        Raises UpstreamError when the credential does not work.
-        """
-        path = self.KEY_CHECK_PATHS.get(self.get_target("models").origin.host)
-        if path is None:
-            await self.list_model_ids(credential)
-        else:
-            require_quota(await self.fetch_json("GET", path, credential))
-
-    async def refresh_credential(self, secret: str) -> NewCredential:
-        """Exchange a refresh token for a new credential; the refresh token may be void afterwards.
-
-        Raises UpstreamError.
-        """
-        raise NotImplementedError
-
-    async def sign_in(self, email: str, password: str) -> NewCredential:
-        """Return a new credential for an account. Raises UpstreamError."""
-        raise NotImplementedError
-
-    async def delete_chat(self, credential: Credential, chat_id: str) -> None:
-        """Delete a chat that the upstream stores. Raises UpstreamError."""

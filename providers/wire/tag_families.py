@@ -37,7 +37,7 @@ ANSWER_TAG = make_answer_tag(ANSWER, END_ANSWER)
 # the families by the names that dialects use: first the tag whose closing tag ends thinking without
 # an opening tag
 TAG_FAMILIES: dict[str, tuple[OpeningTag, ...]] = {
-    # DeepSeek R1, Qwen, K2-Think, MiniMax and most others
+    # DeepSeek R1, Qwen, K2-Think, MiniMax M2 and most others
     "think": (*OPEN_WEBUI_TAGS, ANSWER_TAG),
     "thinking": (make_element("thinking"), ANSWER_TAG),
     "thought": (make_element("thought"), ANSWER_TAG),
@@ -54,6 +54,14 @@ TAG_FAMILIES: dict[str, tuple[OpeningTag, ...]] = {
             answer_closing=END_SOLUTION,
         ),
         make_answer_tag("<|begin_of_solution|>", END_SOLUTION),
+    ),
+    # MiniMax M3
+    "minimax": (make_element("mm:think"),),
+    # Cohere's Command A and later
+    "cohere": (
+        OpeningTag("<|START_THINKING|>", ClosingTag("<|END_THINKING|>")),
+        make_answer_tag("<|START_RESPONSE|>", ClosingTag("<|END_RESPONSE|>")),
+        make_answer_tag("<|START_TEXT|>", ClosingTag("<|END_TEXT|>")),
     ),
     # gpt-oss
     "harmony": (

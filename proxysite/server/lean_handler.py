@@ -1,8 +1,9 @@
 """The request handler of the relaying endpoints; `bounded_handler.py` has that of all others.
 
 It keeps Django's request, URLconf, async middleware and async views. It leaves out the
-thread-sensitive context and the start and finish signals, and runs one task per request. Our server
-(`uvicorn_server.py`) tells it when the caller leaves; under any other server a watcher task does.
+thread-sensitive context and the start and finish signals, and runs one task per request. Our
+connections (`connections/caller_connection.py`) tell it when the caller leaves; under any other
+server a watcher task does.
 """
 
 import asyncio

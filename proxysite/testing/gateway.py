@@ -22,7 +22,8 @@ from providers.upstream.base_adapter import Upstream
 from proxysite.asgi import Application
 from proxysite.server.body_budget import BodyBudget
 from proxysite.server.change_watcher import ChangeWatcher
-from proxysite.server.uvicorn_server import CallerConnection, GracefulServer, make_uvicorn_config
+from proxysite.server.connections.caller_connection import CallerConnection
+from proxysite.server.uvicorn_server import GracefulServer, make_uvicorn_config
 from proxysite.testing import rows, wait_until_true
 from proxysite.testing.client_transport import CallerTransport
 from proxysite.testing.gateway_answers import BareConnection, GatewayAnswer, StreamedAnswer

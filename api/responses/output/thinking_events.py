@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from api.responses.output.objects import ResponseHead
 from api.responses.output.part_events import Event, PartEvents
-from api.responses.request.encrypted_reasoning import encode_reasoning
 from conversations.messages.answer_builder import AnswerPart
+from conversations.messages.opaque_text import encode_opaque_text
 
 
 class ThinkingEvents(PartEvents):
@@ -27,7 +27,7 @@ class ThinkingEvents(PartEvents):
     def build_item(self, status: str) -> Event:
         item = super().build_item(status)
         if self._wants_encrypted_content:
-            return {**item, "encrypted_content": encode_reasoning("".join(self.part.text))}
+            return {**item, "encrypted_content": encode_opaque_text("".join(self.part.text))}
         return item
 
     def build_empty_item(self) -> Event:

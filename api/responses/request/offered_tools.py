@@ -14,7 +14,7 @@ import msgspec
 from django.conf import settings
 from msgspec import UNSET, Meta, Struct
 
-from api.schemas.chat_request_body import FunctionName
+from api.schemas.body_shapes import FunctionName
 from api.schemas.item_inputs import prefix_error_path
 from api.schemas.json_body import Maybe, invalid_value_error, missing_parameter_error
 from conversations.messages.tool_names import CalledTool, ToolNames

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from api.responses.request import encrypted_reasoning, input_items, schema, to_chat
 from api.schemas import chat_request_body
+from api.schemas.body_shapes import ChatBody
 from api.schemas.chat_normalizer import normalize_chat_body
-from api.schemas.chat_request_body import ChatBody
 from api.schemas.json_body import invalid_value_error, parse_json_body
 from providers.exceptions import InvalidRequest
 from providers.protocol.json_types import JsonObject

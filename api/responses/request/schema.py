@@ -11,7 +11,7 @@ from django.conf import settings
 from msgspec import UNSET, Meta, Struct
 
 from api.responses.request import input_items, tool_choice
-from api.schemas.chat_request_body import Name, Penalty, StreamOptions, Tokens
+from api.schemas.body_shapes import Name, Penalty, StreamOptions, Tokens
 from api.schemas.item_inputs import check_item, validate_metadata
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, refuse_long_list
 from conversations.strategies.multipath.multipath_options import CandidateCount

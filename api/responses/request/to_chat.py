@@ -42,14 +42,14 @@ def build_chat_body(
     messages: Sequence[JsonObject],
     tool_names: ToolNames | None = None,
     *,
-    searches: bool = False,
+    search_setting: str = "",
 ) -> JsonObject:
     """Return the chat body for a validated body without references.
 
     `messages` has the request's own messages and those before them. `tool_names` are those of
-    `read_tool_names`; `searches` is true when the model's row or alias has web search switched on.
-    Raises InvalidRequest when there is nothing to answer, or when a tool answers that was not
-    called.
+    `read_tool_names`; `search_setting` is choices.Search of the model's alias or row. Raises
+    InvalidRequest when there is nothing to answer, when a tool answers that was not called, or when
+    a search is chosen that is switched off.
     """
     if tool_names is None:
         tool_names = read_tool_names(body)
@@ -63,7 +63,7 @@ def build_chat_body(
         )
     chat_body |= build_limit_fields(body)
     chat_body |= build_text_fields(body)
-    chat_body |= tools.build_tool_fields(body, tool_names, searches=searches)
+    chat_body |= tools.build_tool_fields(body, tool_names, search_setting)
     return chat_body
 
 

@@ -18,6 +18,8 @@ from api.responses.request.tool_choice import (
 )
 from api.schemas.chat_normalizer import nest_format
 from conversations.messages.tool_names import ToolNames
+from providers.choices import Search
+from providers.exceptions import InvalidRequest
 from providers.protocol.json_types import JsonObject
 
 FUNCTION_FIELDS = ("description", "parameters", "strict")
@@ -32,16 +34,17 @@ INPUT_PARAMETERS = {
 
 
 def build_tool_fields(
-    body: JsonObject, tool_names: ToolNames, *, searches: bool = False
+    body: JsonObject, tool_names: ToolNames, search_setting: str = ""
 ) -> JsonObject:
     """Return the fields of a chat body for the tools of the validated `body`.
 
     When only some tools are allowed, the others are not sent: that works at every upstream.
-    `searches` is true when the model's row or alias has web search switched on.
+    `search_setting` is choices.Search of the model's alias or row. Raises InvalidRequest when a
+    search is chosen that is switched off.
     """
     choice = body.get("tool_choice")
     offered_tools = select_allowed_tools(choice, list_offered_tools(body))
-    search = find_wanted_search(choice, offered_tools, searches=searches)
+    search = find_wanted_search(choice, offered_tools, search_setting)
     choice = read_choice_mode(choice)
     called_tools = [offered for offered in offered_tools if not offered.is_search]
     fields: JsonObject = {}
@@ -55,12 +58,20 @@ def build_tool_fields(
 
 
 def find_wanted_search(
-    choice: str | JsonObject | None, offered_tools: list[OfferedTool], *, searches: bool
+    choice: str | JsonObject | None, offered_tools: list[OfferedTool], search_setting: str
 ) -> OfferedTool | None:
-    """Return the search that the upstream is asked for, or None."""
+    """Return the search that the upstream is asked for, or None.
+
+    Raises InvalidRequest when it is chosen, and switched off.
+    """
     chosen_search = find_chosen_search(choice, offered_tools)
-    if chosen_search is not None or not searches or choice == "none":
+    if chosen_search is not None:
+        if search_setting == Search.OFF:
+            message = "Web search is switched off for this model, so it cannot be chosen."
+            raise InvalidRequest(message, param="tool_choice", code="unsupported_parameter")
         return chosen_search
+    if search_setting != Search.ON or choice == "none":
+        return None
     return next((offered for offered in offered_tools if may_be_searched(offered)), None)
 
 

@@ -22,7 +22,7 @@ async def test_the_home_page_lists_features_for_programs(gateway):
     assert answer.json["message"]
 
 
-# --- use_search and file_url ----------------------------------------------------------------------
+# --- use_search -----------------------------------------------------------------------------------
 @pytest.fixture
 async def kimi(upstream, transactional_db):
     def make():
@@ -41,15 +41,6 @@ async def test_use_search_turns_the_search_of_kimi_on_and_off(kimi, gateway, ups
     assert answer.status == 200, answer.json
     asked = [request for request in upstream.requests if request.path.endswith("/stream")]
     assert [request.json["use_search"] for request in asked] == [wish]
-
-
-async def test_a_file_url_is_refused_with_what_to_send_instead(gateway, upstream, alice):
-    part = {"type": "file", "file_url": {"url": "https://example.org/a.pdf"}}
-    body = {"model": "m", "messages": [{"role": "user", "content": [part]}]}
-    answer = await gateway.send_request("POST", CHAT, alice.key, json=body)
-    assert (answer.status, answer.error["param"]) == (400, "messages[0].content[0].file_url")
-    assert "/v1/files" in answer.error["message"]
-    assert upstream.requests == []
 
 
 # --- tokens that callers bring --------------------------------------------------------------------

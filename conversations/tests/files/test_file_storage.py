@@ -81,7 +81,7 @@ def test_a_file_beyond_the_limit_leaves_nothing(alice, settings):
 @pytest.mark.parametrize(
     "change",
     [
-        {"purpose": "fine-tune"},
+        {"purpose": "fine-tune-results"},
         {"filename": "a.exe", "pieces": [b"MZ\0"], "is_document": True},
         {"filename": "", "pieces": [b"PK\3\4"], "is_document": True},
     ],

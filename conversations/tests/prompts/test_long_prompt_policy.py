@@ -63,6 +63,48 @@ async def test_a_prompt_that_is_too_long_is_fitted_or_refused(
         assert len(sent["messages"][0]["content"]) < len(NOTES)
 
 
+@pytest.mark.parametrize(
+    ("header", "fields", "status"),
+    [
+        ("refuse", {}, 400),
+        (" Refuse ", {}, 400),
+        ("fit", {"tools": TOOLS}, 200),
+        ("refuse", {"long_prompts": "fit"}, 200),  # the body counts more
+        ("fit", {"long_prompts": "refuse"}, 400),
+    ],
+)
+async def test_a_header_says_so_for_clients_whose_body_cannot_be_changed(
+    gateway, upstream, alice, set_model, header, fields, status
+) -> None:
+    await set_model()
+    headers = {"X-Long-Prompts": header}
+    chat = {"model": "m", "messages": MESSAGES, **fields}
+    answer = await gateway.send_request(
+        "POST", "/v1/chat/completions", alice.key, json=chat, headers=headers
+    )
+    assert answer.status == status
+    response = {"model": "m", "input": MESSAGES, "store": False}
+    response |= {name: value for name, value in fields.items() if name != "tools"}
+    if "tools" not in fields:
+        for path in ("/v1/responses", "/v1/responses/compact"):
+            answer = await gateway.send_request(
+                "POST", path, alice.key, json=response, headers=headers
+            )
+            assert answer.status == status, path
+
+
+async def test_an_unknown_word_in_the_header_is_refused_by_its_name(gateway, alice) -> None:
+    answer = await gateway.send_request(
+        "POST",
+        "/v1/chat/completions",
+        alice.key,
+        json={"model": "m", "messages": [ASKED]},
+        headers={"X-Long-Prompts": "cut"},
+    )
+    assert (answer.status, answer.error["param"]) == (400, "X-Long-Prompts")
+    assert answer.error["message"] == "X-Long-Prompts is fit or refuse."
+
+
 @pytest.mark.parametrize("fields", [{"long_prompts": "refuse"}, {"tools": TOOLS}])
 async def test_a_prompt_that_the_window_takes_is_sent_as_it_is(
     gateway, upstream, alice, set_model, fields

@@ -11,6 +11,10 @@ from providers.wire.json_reader import read_json
 
 ANY_TYPE: frozenset[str] = frozenset()  # a schema that names no type
 STRING_ONLY = frozenset(("string",))
+EMPTY_VALUES: dict[frozenset[str], type] = {
+    frozenset(("array",)): list,
+    frozenset(("object",)): dict,
+}
 BRANCH_WORDS = ("anyOf", "oneOf", "allOf")
 MOST_SCHEMA_LEVELS = 16
 PYTHON_CONSTANTS = {"True": True, "False": False, "None": None}
@@ -31,7 +35,29 @@ class ArgumentSchema:
 
         An argument without a known type is the JSON that it is, else text.
         """
-        types = self._list_types(self._find_property(name))
+        return self._convert(self.find_member(self.root, name), text)
+
+    def convert_value(self, schema: object, text: str) -> object:
+        """Return the value that a text means by a schema within this one.
+
+        An empty text is an empty list or object where the schema has nothing else.
+        """
+        empty_value = EMPTY_VALUES.get(self._list_types(schema))
+        return empty_value() if empty_value and not text.strip() else self._convert(schema, text)
+
+    def find_member(self, schema: object, name: str) -> object:
+        """Return the schema of a member of an object; None if nothing is known of it."""
+        schema = self._resolve(schema)
+        properties = schema.get("properties") if isinstance(schema, dict) else None
+        return properties.get(name) if isinstance(properties, dict) else None
+
+    def find_items(self, schema: object) -> object:
+        """Return the schema of the items of a list; None if nothing is known of them."""
+        schema = self._resolve(schema)
+        return schema.get("items") if isinstance(schema, dict) else None
+
+    def _convert(self, schema: object, text: str) -> object:
+        types = self._list_types(schema)
         if types == STRING_ONLY:
             return text
         is_json, value = parse_text(text)
@@ -46,11 +72,6 @@ class ArgumentSchema:
     def fits(self, arguments: object) -> bool:
         """Return whether the arguments are an object that the schema allows."""
         return isinstance(arguments, dict) and self._fits(arguments, self.root, 0)
-
-    def _find_property(self, name: str) -> object:
-        schema = self._resolve(self.root)
-        properties = schema.get("properties") if isinstance(schema, dict) else None
-        return properties.get(name) if isinstance(properties, dict) else None
 
     def _resolve(self, schema: object) -> object:
         """Return the schema that a reference like `#/$defs/NAME` names, or the schema itself."""

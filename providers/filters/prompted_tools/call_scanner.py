@@ -9,6 +9,7 @@ in code fences of another language, in thinking between tags, and within JSON th
 
 import re
 
+from providers.filters.call_texts import token_syntax
 from providers.filters.prompted_tools import call_syntax as forms
 from providers.filters.prompted_tools.call_collector import CallCollector
 from providers.filters.prompted_tools.code_scanner import CodeScanner
@@ -129,6 +130,8 @@ class CallScanner:
             return self._collector.take_closing_tag(opener)
         if opener in forms.SENTENCE_OPENERS or char in "cC":
             return self._read_sentence()
+        if opener == token_syntax.COHERE_ACTION:
+            return self._code_scanner.read_action(opener)
         if opener in forms.TOKEN_OPENERS:
             return self._token_scanner.read_call(opener)
         return self._tag_scanner.read_call(opener)

@@ -82,11 +82,16 @@ LINES = "lines"  # JSON alone on its line
 SENTENCES = "sentences"
 PYTHON = "python"  # [name(key=value)] alone on its line
 TAGS = "tags"  # of Hermes, Qwen, GLM, MiniMax, and XML in general
+COHERE = "cohere"
 DEEPSEEK = "deepseek"
+GRANITE = "granite"  # and Phi-4-mini
 HARMONY = "harmony"
+INTERNLM = "internlm"
 KIMI = "kimi"
 LLAMA = "llama"
+MINIMAX = "minimax"  # M3; the tags of the older ones are among TAGS
 MISTRAL = "mistral"
+PHI = "phi"
 ALL_FORMS = UNMISTAKABLE_FORMS | {FENCES, LINES, SENTENCES, PYTHON}
 
 # the names of DeepSeek's tags begin with one of these
@@ -129,8 +134,23 @@ MORE_CALLS = StreamPattern(Run(r"[\s,;]"), "{")
 FENCED_CALL = StreamPattern("<tool_call>", BLANKS, ("{", "["))
 FENCED_CALL_END = StreamPattern("</tool_call>")
 FENCED_LIST = StreamPattern(
-    "[", BLANKS, "{", BLANKS, ('"name"', '"tool"', '"function"', '"type"', '"id"', '"index"')
+    "[",
+    BLANKS,
+    "{",
+    BLANKS,
+    (
+        '"name"',
+        '"tool"',
+        '"tool_name"',
+        '"tool_call_id"',
+        '"function"',
+        '"type"',
+        '"id"',
+        '"index"',
+    ),
 )
+# a fence of the older models of Cohere, which ends on the line of the list
+ACTION_FENCE = StreamPattern(BLANKS, "```json", BLANKS, "[")
 TAG = StreamPattern(BLANKS, "<", Run(r"[^<>\n]", 1, 300, is_group=True), ">")
 TAG_REST = StreamPattern(Run(r"[^<>\n]", 1, 300, is_group=True), ">")
 TOOL_NAME = StreamPattern(BLANKS, NAME, BLANKS, "</tool>")
@@ -177,10 +197,16 @@ CLOSING_TAGS = (*(f"</{tag[1:]}" for tag in WRAPPING_TAGS), "</function>")
 OPENERS_BY_FORM = {
     TAGS: (*PLAIN_WRAPPING_TAGS, *INVOKE_TAGS),
     DEEPSEEK: (*DSML_WRAPPING_TAGS, *DSML_INVOKE_TAGS, *token_syntax.DEEPSEEK_OPENERS),
+    COHERE: token_syntax.COHERE_OPENERS,
+    FENCES: (token_syntax.COHERE_ACTION,),
+    GRANITE: token_syntax.GRANITE_OPENERS,
     HARMONY: token_syntax.HARMONY_OPENERS,
+    INTERNLM: token_syntax.INTERNLM_OPENERS,
     KIMI: token_syntax.KIMI_OPENERS,
     LLAMA: token_syntax.LLAMA_OPENERS,
+    MINIMAX: token_syntax.MINIMAX_OPENERS,
     MISTRAL: (token_syntax.MISTRAL_OPENER,),
+    PHI: token_syntax.PHI_OPENERS,
     SENTENCES: SENTENCE_OPENERS,
 }
 CLOSERS = frozenset((*CLOSING_TAGS, *token_syntax.CLOSERS))
@@ -192,6 +218,8 @@ TOKEN_OPENERS = frozenset(
         *token_syntax.KIMI_OPENERS,
         *token_syntax.HARMONY_OPENERS,
         *token_syntax.LLAMA_OPENERS,
+        *token_syntax.JSON_OPENERS,
+        *token_syntax.MINIMAX_OPENERS,
         token_syntax.MISTRAL_OPENER,
     )
 )

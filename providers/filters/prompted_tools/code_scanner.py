@@ -56,6 +56,19 @@ class CodeScanner:
         elif text.next_char:
             yield from self._read_span(mark_count)
 
+    def read_action(self, opener: str) -> Steps[None]:
+        """Read the fence with a list of calls behind the word of Cohere's older models."""
+        text = self._text
+        text.begin_holding()
+        text.take_chars(len(opener))
+        fence = yield from text.match_pattern(forms.ACTION_FENCE)
+        if not fence:
+            text.release_held()
+            return
+        text.take_to(fence.end() - 1)
+        if not (yield from self._read_fenced_calls("`")):
+            yield from self._read_fence("`", LEAST_FENCE_MARKS)
+
     def _read_span(self, mark_count: int) -> Steps[None]:
         """Read to the end of a code span, at the latest to the end of the line."""
         text = self._text

@@ -3,12 +3,18 @@
 import re
 
 from providers.filters.call_texts import token_syntax as tokens
+from providers.filters.call_texts.minimax_arguments import parse_minimax_arguments
 from providers.filters.call_texts.python_calls import parse_python_calls
+from providers.filters.call_texts.schema_types import ArgumentSchema
 from providers.filters.prompted_tools import call_syntax as forms
 from providers.filters.prompted_tools.call_collector import CallCollector
 from providers.filters.prompted_tools.call_syntax import BLANKS, NAME, Run, StreamPattern
 from providers.filters.prompted_tools.scanned_text import ScannedText, Steps
-from providers.filters.prompted_tools.written_call import WrittenCall, resolve_tool_name
+from providers.filters.prompted_tools.written_call import (
+    WrittenCall,
+    build_written_call,
+    resolve_tool_name,
+)
 
 CALL_BEGINNING = StreamPattern(BLANKS, tokens.CALL_TOKENS)
 CALL_HEAD = StreamPattern(
@@ -19,7 +25,11 @@ FENCED_HEAD = StreamPattern(BLANKS, NAME, BLANKS, "```", Run("[a-z]", 0, 8), BLA
 FENCE_END = StreamPattern(BLANKS, "```")
 OBJECT_BEGINNING = forms.OBJECT_BEGINNING
 NO_ARGUMENTS = StreamPattern(BLANKS, tokens.CALL_ENDS)
-MISTRAL_LIST = StreamPattern(BLANKS, ("{", "["))
+JSON_BEGINNING = StreamPattern(BLANKS, ("{", "["))
+MINIMAX_BEGINNING = StreamPattern(BLANKS, tokens.MINIMAX_INVOKE)
+MINIMAX_HEAD = StreamPattern(
+    BLANKS, "name=", Run("[\"']", 1, 1), NAME, Run("[\"']", 1, 1), BLANKS, ">"
+)
 MISTRAL_NAME = StreamPattern(
     BLANKS, NAME, BLANKS, (tokens.MISTRAL_ARGUMENTS, tokens.MISTRAL_ID, "{")
 )
@@ -53,7 +63,11 @@ class TokenScanner:
         text = self._text
         text.begin_holding()
         text.take_chars(len(opener))
-        if opener == tokens.MISTRAL_OPENER:
+        if opener in tokens.JSON_OPENERS:
+            yield from self._read_json_calls(opener)
+        elif opener in tokens.MINIMAX_OPENERS:
+            yield from self._read_minimax_call(opener)
+        elif opener == tokens.MISTRAL_OPENER:
             yield from self._read_mistral_call()
         elif opener in tokens.LLAMA_OPENERS:
             yield from self._read_llama_calls()
@@ -100,7 +114,7 @@ class TokenScanner:
     # --- Mistral ----------------------------------------------------------------------------------
     def _read_mistral_call(self) -> Steps[None]:
         text = self._text
-        call_list = yield from text.match_pattern(MISTRAL_LIST)
+        call_list = yield from text.match_pattern(JSON_BEGINNING)
         if call_list:
             text.take_to(call_list.end() - 1)
             calls = yield from self._collector.take_value_calls(
@@ -122,6 +136,43 @@ class TokenScanner:
                 call_id = id_match[1]
         call = yield from self._collector.read_arguments(name, tokens.MISTRAL_ENDS, call_id)
         self._collector.settle_call(call, closers=tokens.MISTRAL_ENDS)
+
+    # --- Cohere, Granite, InternLM, Phi -----------------------------------------------------------
+    def _read_json_calls(self, opener: str) -> Steps[None]:
+        """Read the list of calls, or the calls, behind a token."""
+        text = self._text
+        if opener in tokens.PHI_OPENERS:
+            text.put_back(1)  # the bracket of the list
+        beginning = yield from text.match_pattern(JSON_BEGINNING)
+        if not beginning:
+            text.release_held()
+            return
+        text.take_to(beginning.end() - 1)
+        yield from self._collector.take_objects(ends=tokens.JSON_ENDS, closers=tokens.JSON_ENDS)
+
+    # --- MiniMax M3 -------------------------------------------------------------------------------
+    def _read_minimax_call(self, opener: str) -> Steps[None]:
+        """Read one call of a section; the section's other calls begin with a tag of their own."""
+        text = self._text
+        if opener == tokens.MINIMAX_SECTION:
+            beginning = yield from text.match_pattern(MINIMAX_BEGINNING)
+            if not beginning:
+                text.release_held()
+                return
+            text.take_to(beginning.end())
+        head = yield from text.match_pattern(MINIMAX_HEAD)
+        name = resolve_tool_name(head[1], self._collector.tools) if head else ""
+        if not head or not name:
+            text.release_held()
+            return
+        text.take_to(head.end())
+        body = yield from text.take_until(tokens.MINIMAX_INVOKE_END)
+        arguments = None
+        if body is not None and text.is_holding:
+            schema = ArgumentSchema(self._collector.tools[name])
+            arguments = parse_minimax_arguments(body, schema)
+        call = build_written_call(name, arguments) if arguments is not None else None
+        self._collector.settle_call(call, closers=tokens.MINIMAX_ENDS)
 
     # --- Llama ------------------------------------------------------------------------------------
     def _read_llama_calls(self) -> Steps[None]:

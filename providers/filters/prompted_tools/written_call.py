@@ -9,9 +9,9 @@ from providers.protocol.json_types import JsonObject
 from providers.wire.json_reader import read_json
 
 ToolsByName = dict[str, JsonObject]  # function objects ({name, description, parameters})
-NAME_KEYS = ("name", "tool", "function")
+NAME_KEYS = ("name", "tool", "function", "tool_name")  # the last is Cohere's
 ARGUMENT_KEYS = ("arguments", "parameters")
-CALL_KEYS = frozenset((*NAME_KEYS, *ARGUMENT_KEYS, "id", "type", "index"))
+CALL_KEYS = frozenset((*NAME_KEYS, *ARGUMENT_KEYS, "id", "tool_call_id", "type", "index"))
 # the only keys of a call whose values are objects or lists
 NESTED_KEYS = frozenset((*ARGUMENT_KEYS, "function", "tool_calls"))
 # keys of a JSON Schema: it describes the tool and does not call it

@@ -13,16 +13,12 @@ from providers.filters.leaked_calls import read_leaked_calls
 from providers.filters.prompted_tools.call_reader import CallReader
 from providers.filters.prompted_tools.call_syntax import (
     ALL_FORMS,
-    DEEPSEEK,
     FENCES,
-    HARMONY,
     KIMI,
     LINES,
-    LLAMA,
-    MISTRAL,
+    OPENERS_BY_FORM,
     PYTHON,
     SENTENCES,
-    TAGS,
 )
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk, make_delta
@@ -204,7 +200,7 @@ async def test_the_forms_that_are_looked_for_can_be_chosen() -> None:
 
 def test_the_forms_that_a_dialect_may_name_are_those_that_nobody_writes_by_accident() -> None:
     ordinary_forms = {FENCES, LINES, SENTENCES, PYTHON}
-    assert {TAGS, DEEPSEEK, HARMONY, KIMI, LLAMA, MISTRAL} == UNMISTAKABLE_FORMS
+    assert OPENERS_BY_FORM.keys() - {FENCES, SENTENCES} == UNMISTAKABLE_FORMS
     assert ordinary_forms == ALL_FORMS - UNMISTAKABLE_FORMS
 
 

@@ -31,6 +31,9 @@ FORMS = [
         "<|begin_of_solution|>\nthree<|end_of_solution|>",
     ),
     ("begin_of_thought", "<|begin_of_thought|>one two<|end_of_thought|>three"),
+    ("minimax", "<mm:think>one two</mm:think>three"),
+    ("cohere", "<|START_THINKING|>one two<|END_THINKING|><|START_RESPONSE|>three<|END_RESPONSE|>"),
+    ("cohere", "<|START_THINKING|>one two<|END_THINKING|><|START_TEXT|>three<|END_TEXT|>"),
     ("harmony", f"<|channel|>analysis<|message|>one two<|end|>{FINAL}three<|return|>"),
     ("harmony", f"<|channel|>analysis<|message|>one two<|end|>{FINAL}three"),
     (

@@ -6,6 +6,7 @@ import pytest
 
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
+from proxysite.testing.gateway import HELLO
 from proxysite.testing.upstream import answer_honestly, send_refusal, send_reply
 
 on = pytest.mark.settings(PASSTHROUGH_PROVIDER="fake")
@@ -125,4 +126,17 @@ async def test_a_stranger_has_no_file_read(gateway, upstream, alice):
     assert (answer.status, answer.error["param"]) == (400, "messages")
     for method, path in (("GET", "/v1/files"), ("GET", "/v1/files/file-1")):
         assert (await gateway.send_request(method, path, "token-one")).status in (401, 403)
+    assert upstream.requests == []
+
+
+@on
+@pytest.mark.parametrize("key", ["sk-default", "sk-false", "sk-k2think", "tok-1,sk-default"])
+async def test_a_published_default_is_no_token_and_lists_nothing(gateway, upstream, key):
+    """A18: a client that was never set up looked as if it worked."""
+    for method, path, body in (
+        ("GET", "/v1/models", None),
+        ("POST", "/v1/chat/completions", {"model": "m", "messages": HELLO}),
+    ):
+        answer = await gateway.send_request(method, path, key, json=body)
+        assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
     assert upstream.requests == []

@@ -42,9 +42,9 @@ WRONG_ITEMS = [
         None,
     ),
     (
-        {"role": "user", "content": [{"type": "input_file", "file_url": "x"}]},
+        {"role": "user", "content": [{"type": "input_file", "file_url": 7}]},
         "items[0].content[0].file_url",
-        None,
+        "invalid_type",
     ),
     ({"role": "user", "content": [{"type": "input_image"}]}, "items[0].content[0].image_url", None),
     (

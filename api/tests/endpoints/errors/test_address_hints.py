@@ -70,9 +70,3 @@ async def test_a_large_body_at_a_wrong_address_is_a_404_and_not_413(gateway, ali
 async def test_a_large_body_without_a_key_is_a_401_and_not_413(gateway):
     answer = await gateway.send_request("POST", "/v1/conversations", content=b" " * 40_000)
     assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
-
-
-async def test_the_compaction_of_a_response_is_no_endpoint_beside_responses(gateway, alice):
-    answer = await gateway.send_request("POST", "/v1/responses/compact", alice.key, json={})
-    assert (answer.status, answer.error["code"]) == (404, "unknown_url")
-    assert "This gateway has no endpoint /v1/responses/compact." in answer.error["message"]

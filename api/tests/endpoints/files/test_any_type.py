@@ -1,6 +1,9 @@
 """Files of any type are stored; only their use as a document needs one that can be read."""
 
+from typing import get_args
+
 import pytest
+from openai.types import FilePurpose
 
 from api.tests.endpoints.files.file_requests import ask_about, file_by_id, upload_file
 from proxysite.testing.upstream import answer_honestly
@@ -39,3 +42,16 @@ async def test_a_text_of_an_unknown_name_is_read_in_a_prompt(gateway, upstream, 
     )
     assert answer.status == 200
     assert b"Permission is granted" in upstream.last_exchange.request.body
+
+
+@pytest.mark.parametrize("purpose", get_args(FilePurpose))
+async def test_a_file_of_any_purpose_of_openai_is_stored(gateway, alice, purpose):
+    stored = await upload_file(gateway, alice.key, "a.jsonl", b'{"a": 1}\n', purpose)
+    assert (stored.status, stored.json["purpose"]) == (200, purpose)
+    listed = await gateway.send_request("GET", "/v1/files", alice.key, params={"purpose": purpose})
+    assert [file["id"] for file in listed.json["data"]] == [stored.json["id"]]
+
+
+async def test_a_file_for_a_batch_expires_after_thirty_days(gateway, alice):
+    stored = await upload_file(gateway, alice.key, "a.jsonl", b"{}", "batch")
+    assert 0 <= stored.json["expires_at"] - stored.json["created_at"] - 30 * 86_400 <= 1

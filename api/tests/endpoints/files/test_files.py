@@ -190,4 +190,4 @@ async def test_the_official_client_stores_lists_reads_and_deletes(gateway, alice
             await client.files.retrieve(made.id)
         assert (caught.value.code, caught.value.param) == ("file_not_found", "id")
         with pytest.raises(openai.BadRequestError):
-            await client.files.create(file=("a.jsonl", b"{}"), purpose="fine-tune")
+            await client.files.create(file=("a.jsonl", b"{}"), purpose="fine-tune-results")

@@ -44,7 +44,7 @@ async def test_a_form_that_lacks_something_names_it(gateway, alice):
     fields = {"purpose": (None, "user_data"), "file": (None, "a")}
     text = await gateway.send_request("POST", "/v1/files", alice.key, files=fields)
     assert (text.status, text.error["param"]) == (400, "file")
-    wrong = await upload_file(gateway, alice.key, purpose="batch")
+    wrong = await upload_file(gateway, alice.key, purpose="batch_output")
     assert (wrong.status, wrong.error["param"]) == (400, "purpose")
     assert list_disk_files() == []
 

@@ -35,7 +35,7 @@ async def test_the_list_has_the_oldest_first_and_pages(gateway, alice, mallory):
     )
 
 
-@pytest.mark.parametrize("params", [{"limit": "0"}, {"limit": "101"}, {"order": "up"}])
+@pytest.mark.parametrize("params", [{"limit": "-1"}, {"limit": "101"}, {"order": "up"}])
 async def test_a_page_is_asked_for_in_a_known_way(gateway, alice, params):
     for path in (
         PATH,
@@ -43,6 +43,18 @@ async def test_a_page_is_asked_for_in_a_known_way(gateway, alice, params):
     ):
         answer = await gateway.send_request("GET", path, alice.key, params=params)
         assert (answer.status, answer.error["param"]) == (400, *params)
+
+
+async def test_a_page_of_no_rows_is_empty_and_says_whether_there_are_any(gateway, alice):
+    """OpenAI documents no least `limit` here, and its own suite sends 0."""
+    empty = await list_completions(gateway, alice.key, limit=0)
+    assert (empty["data"], empty["has_more"]) == ([], False)
+    name = completion_id(await run_in_thread(create_completion, alice))
+    page = await list_completions(gateway, alice.key, limit=0)
+    assert (page["data"], page["first_id"], page["has_more"]) == ([], None, True)
+    path = f"{PATH}/{name}/messages"
+    answer = await gateway.send_request("GET", path, alice.key, params={"limit": "0"})
+    assert (answer.status, answer.json["data"], answer.json["has_more"]) == (200, [], True)
 
 
 async def test_the_list_can_be_of_one_model(gateway, alice):

@@ -3,11 +3,10 @@ import pytest
 from api.responses.output.objects import build_response_head
 from api.responses.request.encrypted_reasoning import (
     INCLUDE_VALUE,
-    OWN_PREFIX,
     decode_input_reasoning,
     decode_reasoning_item,
-    encode_reasoning,
 )
+from conversations.messages.opaque_text import OWN_PREFIX, encode_opaque_text
 
 TEXT = "Hm, 東京 …"
 BODY = {"model": "m", "include": [INCLUDE_VALUE]}
@@ -23,7 +22,7 @@ def test_what_was_sealed_is_opened():
         "type": "reasoning",
         "id": "rs_1",
         "summary": [],
-        "encrypted_content": encode_reasoning(TEXT),
+        "encrypted_content": encode_opaque_text(TEXT),
     }
     assert decode_reasoning_item(item) == {
         "type": "reasoning",
@@ -37,7 +36,7 @@ def test_an_item_that_says_its_text_loses_only_the_seal():
     item = {
         "type": "reasoning",
         "summary": [{"type": "summary_text", "text": TEXT}],
-        "encrypted_content": encode_reasoning(TEXT),
+        "encrypted_content": encode_opaque_text(TEXT),
     }
     assert decode_reasoning_item(item) == {"type": "reasoning", "summary": item["summary"]}
 
@@ -59,7 +58,7 @@ def test_what_was_damaged_on_its_way_is_nothing(sealed):
 
 
 def test_a_nul_that_was_slipped_in_is_left_out():
-    item = {"type": "reasoning", "summary": [], "encrypted_content": encode_reasoning("a\0b")}
+    item = {"type": "reasoning", "summary": [], "encrypted_content": encode_opaque_text("a\0b")}
     assert decode_reasoning_item(item)["content"] == thought("ab")
 
 
@@ -69,7 +68,7 @@ def test_a_body_keeps_everything_else():
         "model": "m",
         "input": [
             question,
-            {"type": "reasoning", "summary": [], "encrypted_content": encode_reasoning("a")},
+            {"type": "reasoning", "summary": [], "encrypted_content": encode_opaque_text("a")},
         ],
     }
     assert decode_input_reasoning(body)["input"] == [

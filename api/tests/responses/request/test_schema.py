@@ -185,17 +185,6 @@ def test_a_field_of_chat_completions_is_refused_not_ignored(name: str) -> None:
     assert (error.param, error.shown_code) == (name, "unsupported_parameter")
 
 
-def test_a_file_at_a_url_is_refused() -> None:
-    part = {"type": "input_file", "file_url": "http://127.0.0.1/secret"}
-    error = refused(
-        input=[{"role": "user", "content": [{"type": "input_text", "text": "x"}, part]}]
-    )
-    assert (error.param, error.shown_code) == (
-        "input[0].content[1].file_url",
-        "unsupported_parameter",
-    )
-
-
 @pytest.mark.parametrize("field", ["api_base", "base_url", "api_key", "extra_headers"])
 def test_a_field_that_would_choose_where_the_request_goes_is_refused(field: str) -> None:
     assert refused(**{field: "x"}).param == field

@@ -132,6 +132,71 @@ def harmony_role(name: str, arguments: JsonObject) -> str:
     )
 
 
+def harmony_start(name: str, arguments: JsonObject) -> str:
+    return (
+        f"<|start|>assistant<|channel|>commentary to=functions.{name} <|constrain|>json"
+        f"<|message|>{as_json(arguments)}<|call|>"
+    )
+
+
+def cohere(name: str, arguments: JsonObject) -> str:
+    call = {"tool_call_id": "0", "tool_name": name, "parameters": arguments}
+    return f"<|START_ACTION|>[\n    {as_json(call)}\n]<|END_ACTION|>"
+
+
+def cohere_action(name: str, arguments: JsonObject) -> str:
+    calls = json.dumps([{"tool_name": name, "parameters": arguments}], indent=4)
+    return f"Action: ```json\n{calls}```"
+
+
+def granite(name: str, arguments: JsonObject) -> str:
+    return f"<|tool_call|>[{as_json({'name': name, 'arguments': arguments})}]"
+
+
+def granite_31(name: str, arguments: JsonObject) -> str:
+    return f"<tool_call>[{as_json({'arguments': arguments, 'name': name})}]"
+
+
+def granite_20b(name: str, arguments: JsonObject) -> str:
+    return f"<function_call> {as_json({'name': name, 'arguments': arguments})}"
+
+
+def internlm(name: str, arguments: JsonObject) -> str:
+    call = as_json({"name": name, "parameters": arguments})
+    return f"<|action_start|><|plugin|>\n{call}<|action_end|>"
+
+
+def phi(name: str, arguments: JsonObject) -> str:
+    return f"{granite(name, arguments)}<|/tool_call|>"
+
+
+def phi_functools(name: str, arguments: JsonObject) -> str:
+    return f"functools[{as_json({'name': name, 'arguments': arguments})}]"
+
+
+MINIMAX_MARK = "]<]minimax[>["
+
+
+def write_minimax_value(value: object) -> str:
+    """A value between MiniMax M3's tags: members and items in tags of their own."""
+    if isinstance(value, dict):
+        return "".join(write_minimax_tag(key, member) for key, member in value.items())
+    if isinstance(value, list):
+        return "".join(write_minimax_tag("item", item) for item in value)
+    return as_text(value)
+
+
+def write_minimax_tag(name: str, value: object) -> str:
+    return f"{MINIMAX_MARK}<{name}>{write_minimax_value(value)}{MINIMAX_MARK}</{name}>"
+
+
+def minimax_m3(name: str, arguments: JsonObject) -> str:
+    return (
+        f'{MINIMAX_MARK}<tool_call>\n{MINIMAX_MARK}<invoke name="{name}">'
+        f"{write_minimax_value(arguments)}{MINIMAX_MARK}</invoke>\n{MINIMAX_MARK}</tool_call>"
+    )
+
+
 def hermes(name: str, arguments: JsonObject) -> str:
     return f"<tool_call>\n{as_json({'name': name, 'arguments': arguments})}\n</tool_call>"
 
@@ -167,6 +232,22 @@ UNMISTAKABLE: tuple[Writer, ...] = (
     llama_4,
     harmony,
     harmony_role,
+    harmony_start,
     hermes,
+    cohere,
+    granite,
+    granite_31,
+    granite_20b,
+    internlm,
+    phi,
+    phi_functools,
+    minimax_m3,
 )
-WRITERS: tuple[Writer, ...] = (*UNMISTAKABLE, llama_python, fenced, fenced_list, inline)
+WRITERS: tuple[Writer, ...] = (
+    *UNMISTAKABLE,
+    cohere_action,
+    llama_python,
+    fenced,
+    fenced_list,
+    inline,
+)

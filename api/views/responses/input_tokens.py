@@ -18,11 +18,11 @@ from api.exceptions import api_endpoint
 from api.relay import conversation_options
 from api.relay.lean_request import LeanRequest
 from api.relay.pipeline import resolve_model
-from api.responses.request import encrypted_reasoning, input_items, schema, to_chat
+from api.responses.request import schema, to_chat
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.streaming.stream_answer import JsonAnswer
 from api.views.base import require_json
-from api.views.responses import find_own_items
+from api.views.responses.input_references import resolve_references
 from conversations.history import start_turn
 from conversations.history.turn_request import TurnRequest
 from conversations.messages import input_to_items
@@ -46,9 +46,7 @@ async def count_input_tokens(request: LeanRequest) -> HttpResponseBase:
     if name := body.get("model"):
         model = resolve_model(gateway, caller, name)
         window = gateway.catalogue.find_context_window(model.public_id)
-    body = await load_referenced_items(caller, body)
-    body = encrypted_reasoning.decode_input_reasoning(body)
-    body = input_items.drop_hosted_outputs(body)
+    body = await resolve_references(caller, body)
     if schema.find_conversation_id(body) or body.get("previous_response_id"):
         caller.require_storing()
         budget = conversation_options.prompt_budget_tokens(window, body)
@@ -68,18 +66,6 @@ async def count_input_tokens(request: LeanRequest) -> HttpResponseBase:
     if not count.is_exact:
         answer["estimated"] = True  # counted from a sample
     return JsonAnswer(orjson.dumps(answer), request.request_id, began)
-
-
-async def load_referenced_items(caller: Caller, body: JsonObject) -> JsonObject:
-    """Return the body with the caller's own items in place of references.
-
-    Raises UnknownUrl, DatabaseUnavailable.
-    """
-    references = input_items.find_item_references(body)
-    if not references:
-        return body
-    work = await TURNS.start_work(caller.user_id, find_own_items, caller, list(references.values()))
-    return input_items.resolve_item_references(body, await await_in_time(work))
 
 
 def build_lookup_request(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxysite.server.uvicorn_server import RequestCycle
+from proxysite.server.connections.request_cycles import RequestCycle
 
 
 class Wire:

@@ -23,7 +23,7 @@ from api.responses.output.renderer import render_event_lines
 from api.streaming.chat_renderer import PING
 from api.views.base import ApiView, owner_id
 from api.views.conversations import read_include_values, render_conversation_item
-from api.views.responses import make_error_events
+from api.views.responses.background_answer import make_error_events
 from api.views.staff.staff_access import find_running_gateway
 from conversations.history.conversation_lookup import find_stored_turn
 from conversations.history.dead_turns import show_present_status
@@ -88,11 +88,12 @@ class InputItems(ApiView):
         page_query = pagination.parse_page_query(request.query_params)
         turn = find_stored_response(owner_id(request), response_id)
         input_items = turn.items.filter(output=False)
-        last_seen = pagination.find_last_seen(
+        rows = pagination.find_page_rows(
+            input_items,
             page_query,
             lambda item_id: stored_items.find_item_among(input_items, item_id, "after"),
+            "id",
         )
-        rows = pagination.select_page_rows(input_items, page_query, last_seen, "id")
         items = [render_conversation_item(item, include) for item in rows]
         return Response(pagination.render_page(items, page_query))
 

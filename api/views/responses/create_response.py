@@ -1,0 +1,151 @@
+"""POST /v1/responses: a chat completion in the form of OpenAI's Responses API.
+
+A response is stored unless the body or the API key says otherwise. In a conversation it is always
+remembered. A response in the background runs on when the caller leaves. The caller gets its state
+at once, or its events when it streams.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+
+from django.http import HttpResponseBase
+
+from api.authentication import Caller
+from api.exceptions import api_endpoint
+from api.idempotency.replay import make_idempotent
+from api.relay.error_fields import locate_response_items
+from api.relay.header_switches import apply_header_switches
+from api.relay.lean_request import LeanRequest
+from api.relay.pipeline import (
+    AcceptedRequest,
+    build_chat_request,
+    render_answer,
+    resolve_model,
+    start_answer,
+)
+from api.responses.background.response_slots import ResponseSlot
+from api.responses.output.objects import ResponseHead, build_response_head
+from api.responses.output.renderer import EventRenderer
+from api.responses.request import schema, to_chat
+from api.schemas.default_model import read_with_default_model
+from api.schemas.json_body import call_beside_loop, read_beside_loop
+from api.views.base import require_json
+from api.views.responses.background_answer import render_background_answer, start_background
+from api.views.responses.input_references import resolve_references
+from api.views.responses.response_turns import build_turn_request, create_turn_if_remembered
+from providers.catalogue import ResolvedModel
+from providers.exceptions import GatewayError
+from providers.protocol.json_types import JsonObject
+from providers.protocol.request import CHAT
+
+ENDPOINT_NAME = "responses"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBody:
+    """A request's body, its size in bytes, and the time when it came, on the monotonic clock."""
+
+    body: JsonObject
+    size_bytes: int
+    start_time: float
+
+
+async def create_response(request: LeanRequest) -> HttpResponseBase:
+    """Answer one response request.
+
+    Raises GatewayError.
+    """
+    gateway = request.gateway
+    start_time = time.monotonic()
+    gateway.ledger.require_available()
+    caller = await request.authenticate()
+    require_json(request)
+    raw = await request.receive_body()
+    read_body = partial(read_with_default_model, schema.read_response_body, caller.default_model)
+    body = await read_beside_loop(read_body, raw)
+    received = ReceivedBody(body, len(raw), start_time)
+    if not body.get("background"):
+        return await answer_response_request(request, caller, received, None)
+    with gateway.background.reserve_response_slot(
+        caller.user_id or 0, gateway.requests_in_flight
+    ) as slot:
+        return await answer_response_request(request, caller, received, slot)
+
+
+async def answer_response_request(
+    request: LeanRequest, caller: Caller, received: ReceivedBody, slot: ResponseSlot | None
+) -> HttpResponseBase:
+    """Answer the request; in the background when it has a `slot` there.
+
+    Writes the usage record, and the turn when the response is to be remembered. Raises
+    GatewayError.
+    """
+    model = resolve_model(request.gateway, caller, received.body["model"])
+    caller.reject_model_choice(received.body)
+    body = await resolve_references(caller, received.body)
+    positions = locate_response_items(body)
+    try:
+        accepted, head = await accept_response(request, caller, model, replace(received, body=body))
+        positions.full_body = accepted.chat_request.body
+        answer = await start_answer(request.gateway, accepted)
+        turn = accepted.turn
+        if turn is not None and slot is not None:
+            feed = start_background(request, turn, answer, head, slot)
+            wants_stream = bool(body.get("stream"))
+            return render_background_answer(
+                request, feed, head, received.start_time, wants_stream=wants_stream
+            )
+        renderer = EventRenderer(answer.trace, head, turn.turn.answer if turn else None)
+        return await render_answer(request, answer, renderer, positions, received.start_time)
+    except GatewayError as error:
+        positions.rename_param(error)
+        raise
+
+
+async def accept_response(
+    request: LeanRequest, caller: Caller, model: ResolvedModel, received: ReceivedBody
+) -> tuple[AcceptedRequest, ResponseHead]:
+    """Return the accepted request, and the part of its response that is known now.
+
+    Writes the turn when the response is to be remembered. Raises GatewayError.
+    """
+    body = received.body
+    size_bytes = received.size_bytes
+    build_turn = partial(
+        build_turn_request, request.gateway, caller, request.request_id, body, model
+    )
+    turn_request = await call_beside_loop(size_bytes, build_turn)
+    turn, messages = await create_turn_if_remembered(request.gateway, turn_request, body)
+    build_body = partial(
+        to_chat.build_chat_body,
+        body,
+        messages,
+        turn_request.tool_names,
+        search_setting=request.gateway.catalogue.find_search_setting(model),
+    )
+    chat_body = await call_beside_loop(size_bytes, build_body)
+    if body.get("background"):
+        chat_body = {**chat_body, "stream": True}
+    chat_request = build_chat_request(request.request_id, CHAT, chat_body, model, turn)
+    chat_request = apply_header_switches(chat_request, request.META)
+    accepted = AcceptedRequest(
+        caller,
+        chat_request.from_endpoint(ENDPOINT_NAME),
+        model,
+        size_bytes,
+        turn,
+        path_count=body.get("mpr_candidates"),
+    )
+    created_at = turn.turn.turn_start.created_at if turn else int(time.time())
+    head = build_response_head(
+        body,
+        turn_request.request_id,
+        created_at,
+        stored=turn_request.stored,
+        tool_names=turn_request.tool_names,
+    )
+    return accepted, head
+
+
+responses = api_endpoint("POST")(make_idempotent(create_response))
