@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from api.alerts import delivery, event_records, unknown_prices
 from api.idempotency import claims
 
 
@@ -9,3 +10,21 @@ from api.idempotency import claims
 def delete_kept_answers() -> int:
     """Delete the expired answers of idempotent requests; return how many."""
     return claims.delete_expired_answers()
+
+
+@shared_task
+def deliver_alerts() -> int:
+    """Send the alerts that are due; return how many were taken."""
+    return delivery.deliver_due_alerts()
+
+
+@shared_task
+def report_unknown_prices() -> int:
+    """Report models that were used although their price is unknown; return how many are new."""
+    return unknown_prices.report_unknown_prices()
+
+
+@shared_task
+def delete_old_alerts() -> int:
+    """Delete alerts older than ALERT_KEEP_DAYS; return how many."""
+    return event_records.delete_old_alerts()

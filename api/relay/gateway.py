@@ -15,6 +15,7 @@ from api.accounting import writers
 from api.accounting.ledger import Ledger
 from api.accounting.spool import Spool
 from api.accounting.write_errors import WriteFailed
+from api.alerts.alert_queue import AlertQueue
 from api.authentication import Keyring, record_last_uses
 from api.idempotency.replay import Idempotency
 from api.relay import loop_watchdog
@@ -58,6 +59,7 @@ class Gateway:
     background_follower: BackgroundFollower
     breaker_sharing: BreakerSharing
     idempotency: Idempotency
+    alerts: AlertQueue = field(default_factory=AlertQueue)
     embed: EmbedTexts | None = None
     requests_in_flight: int = 0
     key_requests: KeyRequests = field(default_factory=KeyRequests)
@@ -103,6 +105,7 @@ class Gateway:
             self.background.write_until_cancelled,
             self.background_follower.poll_until_cancelled,
             self.idempotency.renew_until_cancelled,
+            self.alerts.write_until_cancelled,
             loop_watchdog.watch_until_cancelled,
             renew_token.apply_files_until_cancelled,
             self.pool.stream_claims.renew_until_cancelled,
@@ -135,6 +138,7 @@ class Gateway:
         await self.pool.renewals.wait_for_renewals()
         await self.pool.stream_claims.wait_for_releases()
         await state_writer.write_pool(self.pool, len(self.pool.unwritten_uses))
+        await self.alerts.write_waiting()
         await self.ledger.write_rest_and_close()
         await self.clients.close()
 
