@@ -11,6 +11,8 @@ class ApiConfig(AppConfig):
     verbose_name = "API"
 
     def ready(self) -> None:
+        from api import checks  # noqa: F401
+
         install_after_migrate(self, list_trigger_sets)
         register_deletions()
 

@@ -3,6 +3,7 @@
 from celery import shared_task
 from django.conf import settings
 
+from api.alerts import delivery, event_records, unknown_prices
 from api.idempotency import claims
 from api.usage import reconciliation, record_expiry
 
@@ -25,3 +26,21 @@ def expire_usage() -> int:
     if not settings.USAGE_DAYS:
         return 0
     return record_expiry.delete_old_records(settings.USAGE_DAYS)
+
+
+@shared_task
+def deliver_alerts() -> int:
+    """Send the alerts that are due; return how many were taken."""
+    return delivery.deliver_due_alerts()
+
+
+@shared_task
+def report_unknown_prices() -> int:
+    """Report models that were used although their price is unknown; return how many are new."""
+    return unknown_prices.report_unknown_prices()
+
+
+@shared_task
+def delete_old_alerts() -> int:
+    """Delete alerts older than ALERT_KEEP_DAYS; return how many."""
+    return event_records.delete_old_alerts()

@@ -85,6 +85,17 @@ app.conf.beat_schedule = {
         "options": {"expire_seconds": 600},
     },
     "delete old usage records": {"task": "api.tasks.expire_usage", "schedule": 86_400.0},
+    "deliver alerts": {
+        "task": "api.tasks.deliver_alerts",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
+    "report unknown prices": {
+        "task": "api.tasks.report_unknown_prices",
+        "schedule": 3_600.0,
+        "options": {"expire_seconds": 3_600},
+    },
+    "delete old alerts": {"task": "api.tasks.delete_old_alerts", "schedule": 86_400.0},
     "carry on deletions": {
         "task": "proxysite.tasks.carry_on_deletions",
         "schedule": 60.0,

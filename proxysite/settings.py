@@ -11,7 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from proxysite.configuration import database_settings, env_aliases, env_file, locations
+from proxysite.configuration import (
+    database_settings,
+    email_settings,
+    env_aliases,
+    env_file,
+    locations,
+)
 from proxysite.home import Home
 from proxysite.logging import build_logging_config
 
@@ -846,6 +852,59 @@ COUNT_CACHE_CHARS = env.read_count(
 KEY_CACHE_SIZE = env.read_count(
     "KEY_CACHE_SIZE", 20_000, "API keys that are kept in memory, per process."
 )
+
+# --- alerts ---------------------------------------------------------------------------------------
+env.begin_group("Alerts", "About budgets, limits and prices; see docs/alerts.md.")
+ALERT_WEBHOOK_URL = env.read_secret(
+    "ALERT_WEBHOOK_URL", "Address that gets alerts as signed JSON, for example https://host/path."
+)
+ALERT_WEBHOOK_SECRET = env.read_secret(
+    "ALERT_WEBHOOK_SECRET",
+    "Signs them: whsec_ and the base64 of 32 random bytes or more; or a text of 32 bytes or more.",
+)
+ALERT_ALLOW_PRIVATE = env.read_switch(
+    "ALERT_ALLOW_PRIVATE",
+    False,
+    "ALERT_WEBHOOK_URL may be on this machine or network, and plain http.",
+)
+ALERT_WEBHOOK_SECONDS = env.read_number(
+    "ALERT_WEBHOOK_SECONDS",
+    20,
+    "One attempt at the webhook may take so long.",
+    least=0.001,
+    most=120,
+)
+ALERT_EMAILS = env.read_emails(
+    "ALERT_EMAILS", [], "Operators who get every alert by e-mail; needs EMAIL_URL."
+)
+ALERT_TRIES = env.read_count(
+    "ALERT_TRIES",
+    16,
+    "Attempts at one delivery; by default all together take about 30 hours.",
+    most=1_000,
+)
+ALERT_RETRY_SECONDS = env.read_seconds(
+    "ALERT_RETRY_SECONDS", 10, "Pause after the first failed attempt; it doubles each time."
+)
+ALERT_RETRY_MAX_SECONDS = env.read_seconds(
+    "ALERT_RETRY_MAX_SECONDS", 21_600, "Longest pause between two attempts."
+)
+ALERT_KEEP_DAYS = env.read_count(
+    "ALERT_KEEP_DAYS", 400, "Alerts are kept for so long.", least=60, most=36_500
+)
+EMAIL_URL = env.read_secret(
+    "EMAIL_URL",
+    "Mail server: smtp://, smtp+tls:// (STARTTLS) or smtp+ssl://, then user:password@host:port.",
+)
+EMAIL_FROM = env.read_plain_text(
+    "EMAIL_FROM", "proxysite@localhost", "Sender of e-mails, for example alerts@gateway.example."
+)
+EMAIL_SECONDS = env.read_number(
+    "EMAIL_SECONDS", 10, "A mail server may be silent for so long.", least=0.001, most=20
+)
+globals().update(email_settings.read_mail_server(env, EMAIL_URL))
+EMAIL_TIMEOUT = EMAIL_SECONDS
+DEFAULT_FROM_EMAIL = EMAIL_FROM
 
 # --- credentials of the K2Think and Kimi proxies: taken into rows at each start -------------------
 env.begin_group(

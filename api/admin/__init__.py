@@ -1,5 +1,5 @@
-"""The admin of API keys, prices and usage records."""
+"""The admin of API keys, prices, usage records and alerts."""
 
-from api.admin import key_admin, price_admin, usage_admin
+from api.admin import alert_admin, key_admin, price_admin, usage_admin
 
-__all__ = ["key_admin", "price_admin", "usage_admin"]
+__all__ = ["alert_admin", "key_admin", "price_admin", "usage_admin"]

@@ -4,6 +4,7 @@ import time
 from asyncio import Future
 from collections import deque
 
+from api.limits.caller_limits import Rule
 from api.limits.stores.limit_store import Counter, Lease, LeaseRequest
 
 
@@ -29,13 +30,15 @@ class Allowance:
         "needed",
         "refused_until",
         "reserved",
+        "rule",
         "uncommitted",
         "used_at",
         "waiters",
     )
 
-    def __init__(self, counter: Counter, limit: int) -> None:
+    def __init__(self, counter: Counter, rule: Rule, limit: int) -> None:
         self.counter = counter
+        self.rule = rule
         self.limit = limit
         self.free = 0
         self.reserved = 0
@@ -114,8 +117,9 @@ class Allowance:
             self._returned[slot] = self._returned.get(slot, 0) + self.free
         self.free = 0
 
-    def change_limit(self, limit: int) -> None:
+    def change_limit(self, rule: Rule, limit: int) -> None:
         """Take over another limit: what was leased under the old one is given back."""
+        self.rule = rule
         self.limit = limit
         self.refused_until = 0.0
         self.drop_idle()

@@ -22,14 +22,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Resource(StrEnum):
-    """A limited quantity; the values are the names that refusals and records show."""
+    """A limited quantity; the values are columns of LimitSet, which refusals and records show."""
 
     REQUESTS = "requests_per_minute"
     TOKENS = "tokens_per_minute"
     CONCURRENCY = "concurrent_requests"
-    DAY_BUDGET = "day_budget"
-    MONTH_BUDGET = "month_budget"
-    TOTAL_BUDGET = "total_budget"
+    DAY_BUDGET = "day_budget_usd"
+    MONTH_BUDGET = "month_budget_usd"
+    TOTAL_BUDGET = "total_budget_usd"
 
 
 BUDGETS = (Resource.DAY_BUDGET, Resource.MONTH_BUDGET, Resource.TOTAL_BUDGET)
@@ -43,7 +43,7 @@ class Subject:
     kind: str
     id: int
     text: str
-    owner_id: int | None = None  # the user who gets alerts, if any
+    key_id: int | None = None  # of an end user
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class CallerLimits:
         """Return the rules of one end user of the key; `end_user_id` comes from `end_users.py`."""
         if self.end_user is None:
             return ()
-        subject = Subject("end_user", end_user_id, "this end user of the API key", key_id)
+        subject = Subject("end_user", end_user_id, "this end user of the API key", key_id=key_id)
         return tuple(make_rules(self.end_user, subject))
 
 
@@ -139,7 +139,7 @@ def find_subject(row: LimitSet, prefix: str, username: str, teams: dict[int, str
     if row.team_id is not None:
         return Subject("team", row.team_id, f"the team {teams[row.team_id]}")
     if row.user_id is not None:
-        return Subject("user", row.user_id, f"the user {username}", row.user_id)
+        return Subject("user", row.user_id, f"the user {username}")
     return Subject("key", row.key_id or 0, f"the API key {prefix}…")
 
 
@@ -165,7 +165,7 @@ def make_rules(row: LimitSet, subject: Subject) -> Iterable[Rule]:
                 subject,
                 resource,
                 to_micro_usd(usd),
-                BudgetPeriod(resource.removesuffix("_budget"), row.time_zone, is_rolling),
+                BudgetPeriod(resource.removesuffix("_budget_usd"), row.time_zone, is_rolling),
                 to_micro_usd(row.raise_usd or Decimal(0)),
                 row.raise_until.timestamp() if row.raise_until else 0.0,
             )

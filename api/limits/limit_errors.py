@@ -65,7 +65,7 @@ def refuse_spent(rule: Rule, limit: int, now: float) -> Refusal:
 
 def describe_budget(rule: Rule, limit: int) -> str:
     """Return for example `budget of 5 USD a day of the user alice`."""
-    period = rule.resource.removesuffix("_budget")
+    period = rule.resource.removesuffix("_budget_usd")
     unit = "in total" if rule.resource is Resource.TOTAL_BUDGET else f"a {period}"
     return f"budget of {format_usd(limit)} USD {unit} of {rule.subject.text}"
 

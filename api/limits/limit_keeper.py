@@ -11,7 +11,7 @@ of a budget can be spent: that is how far a budget can be overspent.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from api.limits import limit_errors
@@ -31,14 +31,24 @@ FORGET_SECONDS = 120.0  # after which an allowance that nobody uses is forgotten
 RENEWALS_PER_LEASE = 3
 OTHERS_RETURN_SECONDS = 1.5 * TICK_SECONDS  # until then other processes gave back what lies idle
 
+WatchBudget = Callable[[Rule, int, int], None]  # a budget, and micro-USD: spent, limit
 Demand = tuple[Rule, int]  # a limit, and how much of it a request needs
+
+
+def ignore_budget(rule: Rule, spent: int, limit: int) -> None:
+    """Do nothing about a budget."""
 
 
 class LimitKeeper:
     """The allowances of this process, by counter, and their exchanges with the store."""
 
-    def __init__(self, store: LimitStore) -> None:
+    def __init__(self, store: LimitStore, watch_budget: WatchBudget = ignore_budget) -> None:
+        """Keep the limits of a store.
+
+        `watch_budget` is called with what is spent of a budget whenever the store has said it.
+        """
         self.store = store
+        self._watch_budget = watch_budget
         self._allowances: dict[Counter, Allowance] = {}
         self._changed: set[Allowance] = set()  # have something to ask or to tell
         self._next_exchange: asyncio.Future[None] | None = None
@@ -52,9 +62,9 @@ class LimitKeeper:
         limit = rule.current_amount(now)
         allowance = self._allowances.get(counter)
         if allowance is None:
-            allowance = self._allowances[counter] = Allowance(counter, limit)
+            allowance = self._allowances[counter] = Allowance(counter, rule, limit)
         elif allowance.limit != limit:
-            allowance.change_limit(limit)
+            allowance.change_limit(rule, limit)
         return allowance
 
     def find_answer_lengths(self, public_id: str) -> AnswerLengths:
@@ -192,6 +202,8 @@ class LimitKeeper:
                 raise
             for allowance, request, lease in zip(changed, requests, leases, strict=True):
                 allowance.finish_exchange(request.held, lease)
+                if allowance.counter.is_budget:
+                    self._watch_budget(allowance.rule, lease.spent, allowance.limit)
 
     # --- housekeeping -----------------------------------------------------------------------------
     async def maintain_until_cancelled(self) -> None:

@@ -1,5 +1,14 @@
-"""The models about callers: API keys, teams, limits, prices and usage records."""
+"""The models about callers: API keys, teams, limits, prices, usage records and alerts."""
 
+from api.models.alert import (
+    AlertChannel,
+    AlertDelivery,
+    AlertDeliveryQuerySet,
+    AlertEvent,
+    AlertKind,
+    AlertSubject,
+    DeliveryState,
+)
 from api.models.api_key import ApiKey, KeyQuerySet, is_list_of_text
 from api.models.environment_import import EnvironmentImport
 from api.models.idempotent_request import IdempotentRequest, IdempotentRequestQuerySet
@@ -11,8 +20,15 @@ from api.models.usage_record import Status, UsageRecord
 from api.models.usage_rollup import RollupState, Spend, SubjectKind, UsageDay, UsageHour
 
 __all__ = [
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertDeliveryQuerySet",
+    "AlertEvent",
+    "AlertKind",
+    "AlertSubject",
     "ApiKey",
     "BudgetWindow",
+    "DeliveryState",
     "EnvironmentImport",
     "IdempotentRequest",
     "IdempotentRequestQuerySet",

@@ -15,6 +15,8 @@ from api.accounting import writers
 from api.accounting.ledger import Ledger
 from api.accounting.spool import Spool
 from api.accounting.write_errors import WriteFailed
+from api.alerts.alert_queue import AlertQueue
+from api.alerts.limit_alerts import report_budget
 from api.authentication import Keyring, record_last_uses
 from api.idempotency.replay import Idempotency
 from api.limits.limit_keeper import LimitKeeper
@@ -65,6 +67,7 @@ class Gateway:
     breaker_sharing: BreakerSharing
     idempotency: Idempotency
     limits: LimitKeeper
+    alerts: AlertQueue
     refused_requests: RefusedRequests = field(default_factory=RefusedRequests)
     embed: EmbedTexts | None = None
     requests_in_flight: int = 0
@@ -79,6 +82,7 @@ class Gateway:
         catalogue = Catalogue(clients)
         pool = Pool()
         prices = PriceDirectory()
+        alerts = AlertQueue()
         return cls(
             clients=clients,
             catalogue=catalogue,
@@ -92,7 +96,8 @@ class Gateway:
             background_follower=BackgroundFollower(),
             breaker_sharing=BreakerSharing(pool),
             idempotency=Idempotency(),
-            limits=LimitKeeper(make_store()),
+            limits=LimitKeeper(make_store(), partial(report_budget, alerts)),
+            alerts=alerts,
             embed=embeddings.build_embedder(catalogue, pool),
         )
 
@@ -116,6 +121,7 @@ class Gateway:
             self.idempotency.renew_until_cancelled,
             self.limits.maintain_until_cancelled,
             self._record_refusals_periodically,
+            self.alerts.write_until_cancelled,
             loop_watchdog.watch_until_cancelled,
             renew_token.apply_files_until_cancelled,
             self.pool.stream_claims.renew_until_cancelled,
@@ -149,6 +155,7 @@ class Gateway:
         await self.pool.stream_claims.wait_for_releases()
         await state_writer.write_pool(self.pool, len(self.pool.unwritten_uses))
         self.ledger.queue_refused_rows(self.refused_requests.take_rows())
+        await self.alerts.write_waiting()
         await self.ledger.write_rest_and_close()
         await self.limits.stop()
         await self.clients.close()

@@ -1,9 +1,11 @@
 """Reserve what a request may use of its caller's limits, before it is sent."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from api.alerts.limit_alerts import report_refusal
 from api.limits import end_users
 from api.limits.caller_limits import CallerLimits
 from api.limits.limit_keeper import LimitRefused
@@ -49,6 +51,8 @@ async def reserve_request(
         gateway.refused_requests.add_refusal(
             caller, request.id, request.ledger_endpoint, request.model, refusal
         )
+        rule = refused.refusal.rule
+        report_refusal(gateway.alerts, rule, rule.current_amount(time.time()))
         raise refused.refusal.error from None
     reservation.end_user_id = end_user_id
     return reservation

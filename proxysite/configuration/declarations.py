@@ -183,6 +183,12 @@ class Environment:
         kind = ValueKind(setting_values.parse_networks, allowed)
         return self.read_variable(name, default, help_text, kind)
 
+    def read_emails(self, name: str, default: list[str], help_text: str = "") -> list[str]:
+        """Read a list of e-mail addresses."""
+        allowed = "e-mail addresses, comma separated: alice@example.com,bob@example.com"
+        kind = ValueKind(setting_values.parse_emails, allowed)
+        return self.read_variable(name, default, help_text, kind)
+
     def read_url(
         self, name: str, default: str, help_text: str = "", schemes: tuple[str, ...] = ()
     ) -> str:

@@ -24,6 +24,7 @@ SHORTEST_NAME = 7  # shorter names resemble too many others
 POSTGRES_SCHEMES = ("postgres", "postgresql", "psql", "pgsql")
 DATABASE_FORMS = "postgres://user:password@host:5432/name or sqlite:////path/of/a/file"
 HOST_NAME = re.compile(r"\*|\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
+EMAIL_PATTERN = re.compile(r"[^@\s,<>()]+@[^@\s,<>()]*[^@\s,<>().]")
 ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/\s?#]+")
 
 
@@ -87,6 +88,10 @@ def parse_origins(text: str, wildcard: bool) -> list[str]:
     origins = split_list(text)
     check_entries([entry for entry in origins if not (wildcard and entry == "*")], ORIGIN)
     return origins
+
+
+def parse_emails(text: str) -> list[str]:
+    return check_entries(split_list(text), EMAIL_PATTERN)
 
 
 def parse_networks(text: str) -> list[IPv4Network | IPv6Network]:

@@ -13,7 +13,7 @@ KEY = Subject("key", 7, "the API key sk-ps-1234…")
 
 def make_rule(resource: Resource, amount: int) -> Rule:
     """Return a limit of one key; budgets are for all time."""
-    period = BudgetPeriod("total") if resource.endswith("_budget") else None
+    period = BudgetPeriod("total") if resource.endswith("_budget_usd") else None
     return Rule(KEY, resource, amount, period)
 
 

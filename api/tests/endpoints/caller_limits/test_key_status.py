@@ -41,7 +41,7 @@ async def test_a_key_sees_what_is_used_and_left(limited, gateway, upstream, alic
     assert 0 < requests["resets_in_seconds"] <= 60
     running = limits["concurrent_requests"]
     assert (running["amount"], running["used"]) == (5, 0)
-    budget = limits["day_budget"]
+    budget = limits["day_budget_usd"]
     assert (budget["amount"], budget["used"], budget["left"]) == (2.5, 0, 2.5)
     assert (budget["unit"], budget["period"], budget["window"]) == ("USD", "day", "calendar")
     assert budget["resets_at"].endswith("+00:00")

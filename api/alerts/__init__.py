@@ -1,0 +1,1 @@
+"""Alerts about budgets, limits and prices: noted on the request's path, delivered by a worker."""
