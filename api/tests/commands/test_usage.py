@@ -65,7 +65,7 @@ def test_check_usage_finds_and_repairs_what_differs(alice: Person) -> None:
     UsageDay.objects.all().delete()
     Spend.objects.filter(subject_kind="user").delete()
     text = refused("check_usage")
-    assert "2 rows of hours, 2 rows of days" in text
+    assert "2 rows of hours, 2 rows of totals of hours, 2 rows of days" in text
     assert "Repaired: 2 rows of hours" in run("check_usage", "--repair")
     assert "The sums are those of the records" in run("check_usage")
     day = (NOW - timedelta(days=3)).date().isoformat()
