@@ -229,12 +229,20 @@ def drop_differences() -> None:
         cursor.execute(f"DROP TABLE IF EXISTS {DIFFERENCES}")
 
 
+def summarize_time_index() -> None:
+    """Let Postgres's index of times know the latest records, which may take until a VACUUM."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT brin_summarize_new_values(to_regclass('usage_started_at'))")
+
+
 # --- check and repair -----------------------------------------------------------------------------
 def compare_rollups(begin: datetime, end: datetime, *, repair: bool = False) -> Differences:
     """Compare the roll-ups of a span of whole days with the records; return what differs.
 
     With `repair`, which needs the lease, the differences are added to the roll-ups.
     """
+    summarize_time_index()
     found = Differences(dict.fromkeys((HOURS, HOUR_TOTALS, DAYS, SPEND), 0))
     try:
         for comparison in list_comparisons(begin, end):

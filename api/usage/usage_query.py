@@ -39,7 +39,6 @@ GROUP_COLUMNS = {
     "status": "status",
 }
 GROUPS = (HOUR, DAY, *GROUP_COLUMNS)
-WHOLE_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
