@@ -786,8 +786,8 @@ STICKY_CONVERSATIONS = env.read_count(
 env.begin_group("Usage", "Usage records and their sums; see docs/usage.md.")
 USAGE_DAYS = env.read_count(
     "USAGE_DAYS",
-    400,
-    "Usage records are kept for so long, their sums for ever; 0: the records, too.",
+    0,
+    "Days after which usage records are deleted; their sums stay. 0: the records stay, too.",
     least=0,
 )
 USAGE_GROUPS = env.read_count(

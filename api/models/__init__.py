@@ -17,7 +17,14 @@ from api.models.limit_set import BudgetWindow, LimitSet
 from api.models.price import Price
 from api.models.team import Team, TeamMember
 from api.models.usage_record import Status, UsageRecord
-from api.models.usage_rollup import RollupState, Spend, SubjectKind, UsageDay, UsageHour
+from api.models.usage_rollup import (
+    RollupState,
+    Spend,
+    SubjectKind,
+    UsageDay,
+    UsageHour,
+    UsageHourTotal,
+)
 
 __all__ = [
     "AlertChannel",
@@ -45,6 +52,7 @@ __all__ = [
     "TeamMember",
     "UsageDay",
     "UsageHour",
+    "UsageHourTotal",
     "UsageRecord",
     "is_list_of_text",
 ]

@@ -26,14 +26,8 @@ ROLLUP_KEYS = (
 
 
 class UsageSums(models.Model):
-    """The columns of hours and days: whose requests, and their sums."""
+    """The sums of requests that ended alike."""
 
-    key_id = models.BigIntegerField()
-    user_id = models.BigIntegerField()
-    team_id = models.BigIntegerField()
-    model = models.CharField(max_length=200)
-    provider_id = models.BigIntegerField()
-    token_id = models.UUIDField()
     status = models.CharField(max_length=16)
     requests = models.BigIntegerField()
     prompt_tokens = models.BigIntegerField()
@@ -50,7 +44,21 @@ class UsageSums(models.Model):
         abstract = True
 
 
-class UsageHour(UsageSums):
+class SubjectSums(UsageSums):
+    """The sums of the requests of one subject: the columns of hours and days."""
+
+    key_id = models.BigIntegerField()
+    user_id = models.BigIntegerField()
+    team_id = models.BigIntegerField()
+    model = models.CharField(max_length=200)
+    provider_id = models.BigIntegerField()
+    token_id = models.UUIDField()
+
+    class Meta:
+        abstract = True
+
+
+class UsageHour(SubjectSums):
     """The sums of the requests that began in one hour."""
 
     slot = models.DateTimeField(help_text="When the hour begins, UTC.")
@@ -66,7 +74,22 @@ class UsageHour(UsageSums):
         return f"{self.slot:%Y-%m-%d %H:00}: {self.requests} requests"
 
 
-class UsageDay(UsageSums):
+class UsageHourTotal(UsageSums):
+    """The sums of all requests that began in one hour, for charts of many hours.
+
+    On Postgres they are the sum of several rows: each connection adds to its own `shard`, so that
+    no two processes wait for each other here.
+    """
+
+    slot = models.DateTimeField(help_text="When the hour begins, UTC.")
+    shard = models.PositiveSmallIntegerField()
+    pk = models.CompositePrimaryKey("slot", "status", "shard")
+
+    def __str__(self) -> str:
+        return f"{self.slot:%Y-%m-%d %H:00}: {self.requests} requests"
+
+
+class UsageDay(SubjectSums):
     """The sums of the requests that began on one day, in UTC."""
 
     slot = models.DateField(help_text="The day, in UTC.")

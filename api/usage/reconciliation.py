@@ -3,9 +3,9 @@
 A difference is computed by one statement, which sees one state of the database, in which records
 and roll-ups belong together. It stays true while requests go on: whatever is written later changes
 both sides alike. So a repair adds the differences and needs no lock; one that was interrupted is
-simply begun again. Hours and spending are compared with the records, days with the hours, and the
-total of a subject with its slots. Records that were deleted are not missed: slots before
-`RollupState.records_from` are left out.
+simply begun again. Hours and spending are compared with the records, days and the totals of hours
+with the hours, and the total of a subject with its slots. Records that were deleted are not missed:
+slots before `RollupState.records_from` are left out.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ from api.usage.folding import fold_all_records
 from api.usage.rollup_sql import (
     DAYS,
     FOLDED_ROWID,
+    HOUR_TOTALS,
     HOURS,
     RECORDS,
     SPEND,
@@ -36,6 +37,7 @@ ROWS_AT_ONCE = 2_000  # differences of one transaction
 LEASE_SECONDS = 120.0
 DIFFERENCES = "usage_differences"  # a temporary table
 WHOLE_DAY = timedelta(days=1)
+IN_SPAN = "slot >= %(begin)s AND slot < %(end)s"
 
 
 class RepairRunning(Exception):
@@ -46,7 +48,8 @@ class RepairRunning(Exception):
 class Comparison:
     """A query for the rows that a table of roll-ups should have, to be compared with those it has.
 
-    `condition` chooses the rows of the table, with the values `values`.
+    `condition` chooses the rows of the table, with the values `values`. `shard` is the one to which
+    differences are added, in a table that has several.
     """
 
     table: str
@@ -55,6 +58,7 @@ class Comparison:
     expected: str
     condition: str
     values: dict[str, Any]
+    shard: int | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +114,7 @@ def list_comparisons(begin: datetime, end: datetime) -> Iterator[Comparison]:
     dialect = rollup_sql.get_dialect(connection.vendor)
     for first, last in list_slices(begin, end):
         yield from compare_with_records(dialect, first, last)
+    yield compare_hour_totals_with_hours(dialect, begin, end)
     yield compare_days_with_hours(dialect, begin, end)
     yield compare_totals_with_slots(dialect)
 
@@ -120,32 +125,39 @@ def compare_with_records(dialect: Dialect, begin: datetime, end: datetime) -> It
     if dialect.vendor == "sqlite":  # records that are not added yet are no difference
         records += f" AND rowid <= {FOLDED_ROWID}"
     records += ")"
-    values = {"begin": adapt_moment(begin), "end": adapt_moment(end)}
-    in_span = "slot >= %(begin)s AND slot < %(end)s"
-    hours = rollup_sql.render_grouped_sums(dialect, dialect.hour, records)
-    yield Comparison(HOURS, ROLLUP_KEYS, SUMS, hours, in_span, values)
+    values = make_span_values(dialect, begin, end)
+    keys = rollup_sql.render_key_values(dialect, dialect.hour)
+    hours = rollup_sql.render_grouped_sums(dialect, keys, records)
+    yield Comparison(HOURS, ROLLUP_KEYS, SUMS, hours, IN_SPAN, values)
     spend = rollup_sql.render_spend_query(dialect, records)
     slots = f"SELECT * FROM ({spend}) AS spent WHERE slot <> {dialect.total_slot}"
-    yield Comparison(SPEND, SPEND_KEYS, ("micro_usd",), slots, in_span, values)
+    yield Comparison(SPEND, SPEND_KEYS, ("micro_usd",), slots, IN_SPAN, values)
+
+
+def compare_hour_totals_with_hours(dialect: Dialect, begin: datetime, end: datetime) -> Comparison:
+    keys = ("slot", "status")
+    expected = f"SELECT slot, status, {', '.join(SUMS)} FROM {HOURS} WHERE {IN_SPAN}"
+    values = make_span_values(dialect, begin, end)
+    return Comparison(HOUR_TOTALS, keys, SUMS, expected, IN_SPAN, values, shard=0)
 
 
 def compare_days_with_hours(dialect: Dialect, begin: datetime, end: datetime) -> Comparison:
+    columns = ", ".join((*ROLLUP_KEYS[1:], *SUMS))
     day = rollup_sql.render_day_of_hour(dialect)
-    keys = ", ".join(ROLLUP_KEYS[1:])
-    sums = ", ".join(f"{rollup_sql.render_sum(dialect, name)} AS {name}" for name in SUMS)
-    numbers = ", ".join(str(number) for number in range(1, len(ROLLUP_KEYS) + 1))
-    expected = (
-        f"SELECT {day} AS slot, {keys}, {sums} FROM {HOURS} "
-        f"WHERE slot >= %(begin)s AND slot < %(end)s GROUP BY {numbers}"
-    )
-    values = {
-        "begin": adapt_moment(begin),
-        "end": adapt_moment(end),
+    expected = f"SELECT {day} AS slot, {columns} FROM {HOURS} WHERE {IN_SPAN}"
+    values = make_span_values(dialect, begin, end) | {
         "first_day": begin.date().isoformat(),
-        "last_day": end.date().isoformat(),
+        "end_day": end.date().isoformat(),
     }
-    in_span = "slot >= %(first_day)s AND slot < %(last_day)s"
-    return Comparison(DAYS, ROLLUP_KEYS, SUMS, expected, in_span, values)
+    whole_days = "slot >= %(first_day)s AND slot < %(end_day)s"
+    return Comparison(
+        DAYS,
+        ROLLUP_KEYS,
+        SUMS,
+        f"SELECT slot, {columns} FROM ({expected}) AS hours",
+        whole_days,
+        values,
+    )
 
 
 def compare_totals_with_slots(dialect: Dialect) -> Comparison:
@@ -158,11 +170,12 @@ def compare_totals_with_slots(dialect: Dialect) -> Comparison:
     return Comparison(SPEND, SPEND_KEYS, ("micro_usd",), expected, f"slot = {total}", {})
 
 
-def adapt_moment(moment: datetime) -> datetime | str:
-    """Return a time as the database compares it; SQLite has texts without an offset."""
-    if connection.vendor == "sqlite":
-        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return moment
+def make_span_values(dialect: Dialect, begin: datetime, end: datetime) -> dict[str, Any]:
+    """Return the values of IN_SPAN."""
+    return {
+        "begin": rollup_sql.adapt_moment(dialect, begin),
+        "end": rollup_sql.adapt_moment(dialect, end),
+    }
 
 
 # --- the differences ------------------------------------------------------------------------------
@@ -198,9 +211,14 @@ def write_differences(comparison: Comparison) -> int:
 
 def add_differences(comparison: Comparison, count: int) -> None:
     """Add the rows of the temporary table to the table, ROWS_AT_ONCE in a transaction."""
-    columns = ", ".join((*comparison.keys, *comparison.sums))
+    keys = list(comparison.keys)
+    values = list(comparison.keys)
+    if comparison.shard is not None:
+        keys.append("shard")
+        values.append(str(comparison.shard))
+    columns = ", ".join((*values, *comparison.sums))
     part = f"SELECT {columns} FROM {DIFFERENCES} WHERE n > %s AND n <= %s"
-    statement = rollup_sql.render_upsert(comparison.table, comparison.keys, comparison.sums, part)
+    statement = rollup_sql.render_upsert(comparison.table, tuple(keys), comparison.sums, part)
     for start in range(0, count, ROWS_AT_ONCE):
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement, [start, start + ROWS_AT_ONCE])
@@ -211,13 +229,21 @@ def drop_differences() -> None:
         cursor.execute(f"DROP TABLE IF EXISTS {DIFFERENCES}")
 
 
+def summarize_time_index() -> None:
+    """Let Postgres's index of times know the latest records, which may take until a VACUUM."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT brin_summarize_new_values(to_regclass('usage_started_at'))")
+
+
 # --- check and repair -----------------------------------------------------------------------------
 def compare_rollups(begin: datetime, end: datetime, *, repair: bool = False) -> Differences:
     """Compare the roll-ups of a span of whole days with the records; return what differs.
 
     With `repair`, which needs the lease, the differences are added to the roll-ups.
     """
-    found = Differences(dict.fromkeys((HOURS, DAYS, SPEND), 0))
+    summarize_time_index()
+    found = Differences(dict.fromkeys((HOURS, HOUR_TOTALS, DAYS, SPEND), 0))
     try:
         for comparison in list_comparisons(begin, end):
             count = write_differences(comparison)

@@ -2,20 +2,23 @@
 
 All names come from this project's code, never from input. `source` is a table, or a subquery in
 parentheses, with the columns of usage records; the statements add its sums to the roll-ups. They
-write rows in the order of their keys, and always hours first, then days, then spending: two
-transactions that do so never wait for each other in a circle.
+write rows in the order of their keys, and always one table after the other: two transactions
+that do so never wait for each other in a circle.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from api.models.team import DEEPEST_TEAM
 from api.models.usage_rollup import ROLLUP_KEYS
 
 RECORDS = "api_usagerecord"
 HOURS = "api_usagehour"
+HOUR_TOTALS = "api_usagehourtotal"
 DAYS = "api_usageday"
 SPEND = "api_spend"
 STATE = "api_rollupstate"
+TOTAL_KEYS = ("slot", "status", "shard")  # of the totals of hours
 SPEND_KEYS = ("subject_kind", "subject_id", "slot")
 TOTAL_SLOT = "1970-01-01 00:00:00"  # of the row with all that a subject spent
 SQLITE_NIL_UUID = "0" * 32
@@ -44,7 +47,8 @@ FOLDED_ROWID = (
 class Dialect:
     """The expressions that differ between the databases.
 
-    `hour`, `day` and `quarter` are the slots in which a record's `started_at` lies.
+    `hour`, `day` and `quarter` are the slots in which a record's `started_at` lies. `shard` numbers
+    the connection, for the totals of hours.
     """
 
     vendor: str
@@ -53,6 +57,7 @@ class Dialect:
     quarter: str
     nil_uuid: str
     total_slot: str
+    shard: str
     bigint: str  # put behind a sum, so that it has the type of its column
 
 
@@ -66,6 +71,7 @@ SQLITE = Dialect(
     ),
     nil_uuid=f"'{SQLITE_NIL_UUID}'",
     total_slot=f"'{TOTAL_SLOT}'",
+    shard="0",
     bigint="",
 )
 POSTGRES = Dialect(
@@ -75,6 +81,7 @@ POSTGRES = Dialect(
     quarter="to_timestamp(floor(extract(epoch FROM started_at) / 900) * 900)",
     nil_uuid=f"'{POSTGRES_NIL_UUID}'::uuid",
     total_slot=f"'{TOTAL_SLOT}+00'::timestamptz",
+    shard="pg_backend_pid() % 16",
     bigint="::bigint",
 )
 
@@ -86,8 +93,9 @@ def get_dialect(vendor: str) -> Dialect:
 def list_add_statements(dialect: Dialect, source: str, sign: str = "") -> list[str]:
     """Return the statements that add the records of `source` to all roll-ups, in their order."""
     return [
-        render_add_sums(dialect, HOURS, dialect.hour, source, sign),
-        render_add_sums(dialect, DAYS, dialect.day, source, sign),
+        render_add_sums(dialect, HOURS, render_key_values(dialect, dialect.hour), source, sign),
+        render_add_sums(dialect, HOUR_TOTALS, render_total_values(dialect), source, sign),
+        render_add_sums(dialect, DAYS, render_key_values(dialect, dialect.day), source, sign),
         render_add_spend(dialect, source, sign),
     ]
 
@@ -97,10 +105,17 @@ def render_day_of_hour(dialect: Dialect) -> str:
     return dialect.day.replace("started_at", "slot")
 
 
+def adapt_moment(dialect: Dialect, moment: datetime) -> datetime | str:
+    """Return a time as the database compares it; SQLite has texts without an offset."""
+    if dialect.vendor == "sqlite":
+        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return moment
+
+
 # --- hours and days -------------------------------------------------------------------------------
-def render_key_values(dialect: Dialect, slot: str) -> tuple[str, ...]:
-    """Return the value of a record for each of ROLLUP_KEYS."""
-    return (
+def render_key_values(dialect: Dialect, slot: str) -> dict[str, str]:
+    """Return the value of a record for each of ROLLUP_KEYS, the key of hours and days."""
+    values = (
         slot,
         "COALESCE(key_id, 0)",
         "COALESCE(user_id, 0)",
@@ -110,6 +125,12 @@ def render_key_values(dialect: Dialect, slot: str) -> tuple[str, ...]:
         f"COALESCE(token_id, {dialect.nil_uuid})",
         "status",
     )
+    return dict(zip(ROLLUP_KEYS, values, strict=True))
+
+
+def render_total_values(dialect: Dialect) -> dict[str, str]:
+    """Return the value of a record for each of TOTAL_KEYS, the key of the totals of hours."""
+    return dict(zip(TOTAL_KEYS, (dialect.hour, "status", dialect.shard), strict=True))
 
 
 def render_sum(dialect: Dialect, value: str, sign: str = "") -> str:
@@ -118,32 +139,38 @@ def render_sum(dialect: Dialect, value: str, sign: str = "") -> str:
     return f"COALESCE(SUM({product}), 0){dialect.bigint}"
 
 
-def render_grouped_sums(dialect: Dialect, slot: str, source: str, sign: str = "") -> str:
-    """Return the query for the sums of records by the roll-ups' key."""
-    keys = ", ".join(
-        f"{value} AS {name}"
-        for name, value in zip(ROLLUP_KEYS, render_key_values(dialect, slot), strict=True)
-    )
+def render_grouped_sums(
+    dialect: Dialect, key_values: dict[str, str], source: str, sign: str = ""
+) -> str:
+    """Return the query for the sums of records by a key: its columns, and their values."""
+    keys = ", ".join(f"{value} AS {name}" for name, value in key_values.items())
     sums = ", ".join(
         f"{render_sum(dialect, value, sign)} AS {name}" for name, value in SUMMED_VALUES.items()
     )
-    numbers = ", ".join(str(number) for number in range(1, len(ROLLUP_KEYS) + 1))
+    numbers = render_numbers(len(key_values))
     return f"SELECT {keys}, {sums} FROM {source} AS records GROUP BY {numbers}"
 
 
-def render_add_sums(dialect: Dialect, table: str, slot: str, source: str, sign: str = "") -> str:
-    """Return the statement that adds records to a table of hours or days."""
-    query = render_grouped_sums(dialect, slot, source, sign)
+def render_numbers(count: int) -> str:
+    """Return the numbers of the first columns, for GROUP BY and ORDER BY."""
+    return ", ".join(str(number) for number in range(1, count + 1))
+
+
+def render_add_sums(
+    dialect: Dialect, table: str, key_values: dict[str, str], source: str, sign: str = ""
+) -> str:
+    """Return the statement that adds records to a table of sums."""
+    query = render_grouped_sums(dialect, key_values, source, sign)
     if sign:  # an update that changes no sum writes nothing
         changed = " OR ".join(f"{name} <> 0" for name in SUMS)
         query = f"SELECT * FROM ({query}) AS changes WHERE {changed}"
-    return render_upsert(table, ROLLUP_KEYS, SUMS, query)
+    return render_upsert(table, tuple(key_values), SUMS, query)
 
 
 def render_upsert(table: str, keys: tuple[str, ...], sums: tuple[str, ...], query: str) -> str:
     """Return the statement that adds the rows of a query to those of a table, in key order."""
     columns = ", ".join((*keys, *sums))
-    numbers = ", ".join(str(number) for number in range(1, len(keys) + 1))
+    numbers = render_numbers(len(keys))
     additions = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
     return (
         f"INSERT INTO {table} ({columns}) {query} ORDER BY {numbers} "

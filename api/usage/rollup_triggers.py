@@ -7,10 +7,10 @@ keep the mark up to which records are contained when records are deleted. A dele
 the sums.
 """
 
-from api.models.usage_rollup import ROLLUP_KEYS
 from api.usage.rollup_sql import (
     DAYS,
     FOLDED_ROWID,
+    HOUR_TOTALS,
     HOURS,
     POSTGRES,
     RECORDS,
@@ -20,10 +20,11 @@ from api.usage.rollup_sql import (
     list_add_statements,
     render_add_spend,
     render_key_values,
+    render_total_values,
 )
 from providers.database.triggers import Trigger, TriggerSet
 
-TABLES = frozenset((RECORDS, HOURS, DAYS, SPEND, STATE, "api_team"))
+TABLES = frozenset((RECORDS, HOURS, HOUR_TOTALS, DAYS, SPEND, STATE, "api_team"))
 POSTGRES_CHANGES = """(
     SELECT 1 AS sign, new_rows.* FROM new_rows UNION ALL SELECT -1, old_rows.* FROM old_rows
 )"""
@@ -31,12 +32,12 @@ POSTGRES_CHANGES = """(
 
 def render_postgres_function(name: str, source: str, sign: str = "") -> str:
     """Return the statement that creates the function of a trigger."""
-    hours, days, spend = list_add_statements(POSTGRES, source, sign)
+    *sums, spend = list_add_statements(POSTGRES, source, sign)
+    add_sums = ";\n        ".join(sums)
     return f"""
     CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        {hours};
-        {days};
+        {add_sums};
         IF EXISTS (SELECT 1 FROM {source} AS records WHERE cost_micro_usd IS NOT NULL) THEN
             {spend};
         END IF;
@@ -62,10 +63,10 @@ NEW_RECORD = (
 )
 
 
-def render_cost_update(table: str, slot: str) -> str:
-    """Return the statement that adds the difference of a record's cost to its hour or day."""
-    keys = ", ".join(ROLLUP_KEYS)
-    values = ", ".join(render_key_values(SQLITE, slot))
+def render_cost_update(table: str, key_values: dict[str, str]) -> str:
+    """Return the statement that adds the difference of a record's cost to a row of sums."""
+    keys = ", ".join(key_values)
+    values = ", ".join(key_values.values())
     became_unknown = "(NEW.cost_micro_usd IS NULL) - (OLD.cost_micro_usd IS NULL)"
     return (
         f"UPDATE {table} SET cost_micro_usd = cost_micro_usd "
@@ -77,12 +78,16 @@ def render_cost_update(table: str, slot: str) -> str:
 
 
 def render_sqlite_cost_trigger() -> str:
+    updates = (
+        render_cost_update(HOURS, render_key_values(SQLITE, SQLITE.hour)),
+        render_cost_update(HOUR_TOTALS, render_total_values(SQLITE)),
+        render_cost_update(DAYS, render_key_values(SQLITE, SQLITE.day)),
+        render_add_spend(SQLITE, NEW_RECORD),
+    )
     return (
         f"AFTER UPDATE OF cost_micro_usd ON {RECORDS} "
         "WHEN OLD.cost_micro_usd IS NOT NEW.cost_micro_usd "
-        f"AND NEW.rowid <= {FOLDED_ROWID} BEGIN "
-        f"{render_cost_update(HOURS, SQLITE.hour)}; {render_cost_update(DAYS, SQLITE.day)}; "
-        f"{render_add_spend(SQLITE, NEW_RECORD)}; END"
+        f"AND NEW.rowid <= {FOLDED_ROWID} BEGIN {'; '.join(updates)}; END"
     )
 
 

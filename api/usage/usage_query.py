@@ -1,6 +1,7 @@
 """Read the sums of a span of time from the roll-ups, grouped by any of their columns.
 
-Whole days are read from the days, the rest and groups by the hour from the hours. On SQLite the
+Whole days are read from the days, the rest and groups by the hour from the hours, all requests by
+the hour from their totals. On SQLite the
 records that the roll-ups do not contain yet are added up by the same statement, so that the sums
 are exact at any moment, and reading writes nothing.
 """
@@ -13,9 +14,17 @@ from uuid import UUID
 
 from django.db import connection
 
-from api.models.usage_rollup import ROLLUP_KEYS
 from api.usage import rollup_sql
-from api.usage.rollup_sql import DAYS, FOLDED_ROWID, HOURS, RECORDS, SUMMED_VALUES, SUMS, Dialect
+from api.usage.rollup_sql import (
+    DAYS,
+    FOLDED_ROWID,
+    HOUR_TOTALS,
+    HOURS,
+    RECORDS,
+    SUMMED_VALUES,
+    SUMS,
+    Dialect,
+)
 
 HOUR = "hour"
 DAY = "day"
@@ -30,7 +39,6 @@ GROUP_COLUMNS = {
     "status": "status",
 }
 GROUPS = (HOUR, DAY, *GROUP_COLUMNS)
-WHOLE_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +172,19 @@ def list_parts(dialect: Dialect, query: UsageQuery) -> tuple[list[Part], dict[st
     first_day = ceil_to_day(query.begin)
     end_day = query.end.replace(hour=0)
     values: dict[str, Any] = {
-        "begin": adapt_moment(dialect, query.begin),
-        "end": adapt_moment(dialect, query.end),
+        "begin": rollup_sql.adapt_moment(dialect, query.begin),
+        "end": rollup_sql.adapt_moment(dialect, query.end),
         "first_day": first_day.date().isoformat(),
         "end_day": end_day.date().isoformat(),
-        "days_begin": adapt_moment(dialect, first_day),
-        "days_end": adapt_moment(dialect, end_day),
+        "days_begin": rollup_sql.adapt_moment(dialect, first_day),
+        "days_end": rollup_sql.adapt_moment(dialect, end_day),
         "key_id": query.key_id,
         "user_id": query.user_id,
     }
     in_span = "slot >= %(begin)s AND slot < %(end)s"
-    if HOUR in query.group_by or first_day >= end_day:
+    if HOUR in query.group_by and has_hour_totals(query):
+        parts = [make_rollup_part(dialect, HOUR_TOTALS, in_span, query)]
+    elif HOUR in query.group_by or first_day >= end_day:
         parts = [make_rollup_part(dialect, HOURS, in_span, query)]
     else:
         whole_days = "slot >= %(first_day)s AND slot < %(end_day)s"
@@ -190,6 +200,12 @@ def list_parts(dialect: Dialect, query: UsageQuery) -> tuple[list[Part], dict[st
     return parts, values
 
 
+def has_hour_totals(query: UsageQuery) -> bool:
+    """Return whether the totals of hours answer the query."""
+    is_of_all = query.key_id is None and query.user_id is None
+    return is_of_all and {HOUR, DAY, "status"}.issuperset(query.group_by)
+
+
 def make_rollup_part(dialect: Dialect, table: str, condition: str, query: UsageQuery) -> Part:
     day = "slot" if table == DAYS else rollup_sql.render_day_of_hour(dialect)
     names = {name: name for name in (*GROUP_COLUMNS.values(), *SUMS)}
@@ -198,12 +214,11 @@ def make_rollup_part(dialect: Dialect, table: str, condition: str, query: UsageQ
 
 def make_records_part(dialect: Dialect, query: UsageQuery) -> Part:
     """Return the part of the records that the roll-ups do not contain yet."""
-    keys = rollup_sql.render_key_values(dialect, dialect.hour)
+    named_keys = rollup_sql.render_key_values(dialect, dialect.hour)
     condition = (
         f"rowid > {FOLDED_ROWID} AND started_at >= %(begin)s AND started_at < %(end)s"
         + render_restriction(query)
     )
-    named_keys = dict(zip(ROLLUP_KEYS, keys, strict=True))
     return Part(RECORDS, dialect.hour, dialect.day, condition, named_keys, SUMMED_VALUES)
 
 
@@ -220,10 +235,3 @@ def render_restriction(query: UsageQuery) -> str:
 def ceil_to_day(moment: datetime) -> datetime:
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight if midnight == moment else midnight + timedelta(days=1)
-
-
-def adapt_moment(dialect: Dialect, moment: datetime) -> datetime | str:
-    """Return a time as the database compares it; SQLite has texts without an offset."""
-    if dialect.vendor == "sqlite":
-        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return moment

@@ -10,11 +10,16 @@ from api.models import RollupState
 from api.usage import reconciliation, usage_parameters
 from api.usage.folding import fold_all_records
 from api.usage.reconciliation import Differences, RepairRunning
-from api.usage.rollup_sql import DAYS, HOURS, SPEND
+from api.usage.rollup_sql import DAYS, HOUR_TOTALS, HOURS, SPEND
 from api.usage.usage_parameters import ParameterError
 from providers.management.base import GatewayCommand
 
-TABLE_NAMES = {HOURS: "hours", DAYS: "days", SPEND: "spending"}
+TABLE_NAMES = {
+    HOURS: "hours",
+    HOUR_TOTALS: "totals of hours",
+    DAYS: "days",
+    SPEND: "spending",
+}
 
 
 class Command(GatewayCommand):

@@ -65,7 +65,7 @@ def test_check_usage_finds_and_repairs_what_differs(alice: Person) -> None:
     UsageDay.objects.all().delete()
     Spend.objects.filter(subject_kind="user").delete()
     text = refused("check_usage")
-    assert "2 rows of hours, 2 rows of days" in text
+    assert "2 rows of hours, 2 rows of totals of hours, 2 rows of days" in text
     assert "Repaired: 2 rows of hours" in run("check_usage", "--repair")
     assert "The sums are those of the records" in run("check_usage")
     day = (NOW - timedelta(days=3)).date().isoformat()
@@ -86,6 +86,7 @@ def create_old_record(days: int) -> UsageRecord:
     return create_record(id=request_id, started_at=began)
 
 
+@pytest.mark.settings(USAGE_DAYS=400)
 def test_expire_usage_deletes_old_records_and_keeps_their_sums(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -104,6 +105,7 @@ def test_expire_usage_deletes_old_records_and_keeps_their_sums(
     assert "The sums are those of the records" in run("check_usage")
 
 
+@pytest.mark.settings(USAGE_DAYS=400)
 def test_expire_usage_waits_for_the_sums_of_older_records() -> None:
     create_old_record(500)
     fold_all_records()
@@ -116,6 +118,7 @@ def test_expire_usage_waits_for_the_sums_of_older_records() -> None:
     assert UsageHour.objects.count() == 1
 
 
+@pytest.mark.settings(USAGE_DAYS=400)
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="Postgres adds records at once")
 def test_a_record_that_is_in_no_sum_yet_is_not_deleted() -> None:
     create_old_record(500)

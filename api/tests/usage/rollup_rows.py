@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from api.models import Spend, Team, UsageDay, UsageHour, UsageRecord
+from api.models import Spend, Team, UsageDay, UsageHour, UsageHourTotal, UsageRecord
 from api.models.usage_rollup import NIL_UUID, ROLLUP_KEYS
 from api.usage import reconciliation
 from api.usage.rollup_sql import SUMS, TOTAL_SLOT
@@ -77,6 +77,21 @@ def sum_spend(records: list[UsageRecord]) -> dict[tuple[str, int, datetime], int
     return {key: micro for key, micro in spent.items() if micro}
 
 
+def read_hour_totals() -> Sums:
+    rows: Sums = {}
+    for row in UsageHourTotal.objects.values("slot", "status", *SUMS):
+        sums = {name: row[name] for name in SUMS}
+        rows.setdefault((row["slot"], row["status"]), Counter()).update(sums)
+    return {key: sums for key, sums in rows.items() if any(sums.values())}
+
+
+def total_hours(hours: Sums) -> Sums:
+    rows: Sums = {}
+    for (slot, *_, status), sums in hours.items():
+        rows.setdefault((slot, status), Counter()).update(sums)
+    return rows
+
+
 def check_rollups(records: list[UsageRecord] | None = None) -> None:
     """Fail unless the roll-ups equal the sums of the records: of all there are, or of these."""
     if records is None:
@@ -84,5 +99,6 @@ def check_rollups(records: list[UsageRecord] | None = None) -> None:
         differences = reconciliation.compare_rollups(*reconciliation.find_records_span())
         assert differences.count == 0, differences
     assert read_rollups(UsageHour) == sum_records(records)
+    assert read_hour_totals() == total_hours(sum_records(records))
     assert read_rollups(UsageDay) == sum_records(records, by_day=True)
     assert read_spend() == sum_spend(records)

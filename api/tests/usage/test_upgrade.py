@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from api import tasks
-from api.models import RollupState, UsageHour, UsageRecord
+from api.models import RollupState, UsageHour, UsageHourTotal, UsageRecord
 from api.tests.usage.rollup_rows import check_rollups
 from api.usage.folding import fold_all_records
 
@@ -84,3 +84,13 @@ def test_a_rebuild_that_was_interrupted_is_begun_again(
 
 def fail(*values: object) -> None:
     raise RuntimeError("the process ends here")
+
+
+def test_hours_from_before_their_totals_get_them(transactional_db: None) -> None:
+    create_records(UsageRecord, 20)
+    fold_all_records()
+    MigrationExecutor(connection).migrate([("api", "0016_price_labels")])
+    migrate_to_newest()
+    assert not UsageHourTotal.objects.exists()
+    assert tasks.complete_rollups()
+    check_rollups()
