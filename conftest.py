@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import pytest
 import uvloop
 from django.conf import settings
@@ -41,6 +42,8 @@ if TYPE_CHECKING:  # each is imported by the first test that needs it
     from proxysite.testing.upstream_server import Upstream
 
 
+END_OF_CERTIFICATE = "-----END CERTIFICATE-----\n"
+
 pytest_plugins = ["proxysite.testing.house_fixtures"]
 
 
@@ -48,10 +51,23 @@ def pytest_configure(config: pytest.Config) -> None:
     # each test has an event loop of its own, and two rings of libuv take longer than the loop does;
     # houses run with them
     os.environ["UV_USE_IO_URING"] = "0"
+    if "not interop" in config.option.markexpr:  # interop tests download packages
+        trust_one_authority()
     gc.disable()  # collecting tests makes objects that stay
     config.addinivalue_line(
         "markers", "settings(**values): Django settings during one test, from before the gateway on"
     )
+
+
+def trust_one_authority() -> None:
+    """Make the system's certificate authorities one: httpx reads all of them for each client.
+
+    Tests speak TLS with authorities that they make themselves. Sets SSL_CERT_FILE.
+    """
+    first, end, _ = Path(certifi.where()).read_text(encoding="ascii").partition(END_OF_CERTIFICATE)
+    file = settings.HOME.root / "authority.pem"
+    file.write_text(first + end, encoding="ascii")
+    os.environ["SSL_CERT_FILE"] = str(file)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

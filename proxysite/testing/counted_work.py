@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 TEXT_TYPES = (str, bytes, bytearray)
+TraceFunction = Callable[[FrameType, str, object], Any]
 SMALL_BYTES = 1_024  # numbers and the objects of a frame: they do not grow with the text
 
 
@@ -22,7 +23,6 @@ class WorkCounter:
 
     def __init__(self) -> None:
         self._steps = 0
-        self._allocated_bytes = 0
 
     def count_steps(self, work: Callable[[], object]) -> int:
         """Call `work` twice, and return how many steps the second call took.
@@ -31,17 +31,18 @@ class WorkCounter:
         """
         work()
         self._steps = 0
+        count_line, read_count = make_line_counter()
         before = sys.gettrace(), sys.getprofile()
         tracemalloc.start()
         sys.setprofile(self._count_method)
-        sys.settrace(self._count_line)
+        sys.settrace(count_line)
         try:
             work()
         finally:
             sys.settrace(before[0])
             sys.setprofile(before[1])
             tracemalloc.stop()
-        return self._steps
+        return self._steps + read_count()
 
     def watch_patterns(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
         """Replace the regular expressions of the modules by ones that are counted."""
@@ -69,23 +70,37 @@ class WorkCounter:
             if isinstance(pattern, re.Pattern):
                 monkeypatch.setattr(value, slot, CountedPattern(pattern, self))
 
-    def _count_line(self, frame: FrameType, event: str, argument: object) -> Any:
-        """Count a line, and the bytes that the line before it copied."""
-        allocated, peak = tracemalloc.get_traced_memory()
-        copied = peak - self._allocated_bytes
-        if copied > SMALL_BYTES:
-            self._steps += copied
-        self._steps += event == "line"
-        tracemalloc.reset_peak()
-        self._allocated_bytes = allocated
-        return self._count_line
-
     def _count_method(self, frame: FrameType, event: str, argument: object) -> None:
         """Count the characters of a text whose method is called."""
         if event == "c_call":
             text = getattr(argument, "__self__", None)
             if isinstance(text, TEXT_TYPES):
                 self._steps += len(text)
+
+
+def make_line_counter() -> tuple[TraceFunction, Callable[[], int]]:
+    """Return a trace function that counts, and a function that returns its count.
+
+    It counts each line, and the bytes that the line before it copied. It runs at every line:
+    variables of this function are read and changed faster than attributes.
+    """
+    read_memory, reset_peak = tracemalloc.get_traced_memory, tracemalloc.reset_peak
+    steps = 0
+    allocated_before = 0
+
+    def count_line(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal steps, allocated_before
+        allocated, peak = read_memory()
+        copied = peak - allocated_before
+        if copied > SMALL_BYTES:
+            steps += copied
+        if event == "line":
+            steps += 1
+        reset_peak()
+        allocated_before = allocated
+        return count_line
+
+    return count_line, lambda: steps
 
 
 class CountedPattern:

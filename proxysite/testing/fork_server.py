@@ -1,8 +1,9 @@
-"""A process that has imported the libraries, and forks one `manage.py` process per request.
+"""A process that has imported much, and forks one `manage.py` process per request.
 
 An interpreter that starts cold spends most of its time on the imports of Django, Celery and other
-libraries. The forks begin behind them. Settings and our own modules are read in each fork, as in a
-cold process: the libraries that are imported here read neither settings nor the environment.
+libraries, and of our own modules. The forks begin behind the modules that read neither settings nor
+the environment. Settings, models and everything that uses them are read in each fork, as in a cold
+process.
 
 Run by `forked_process.py`. A connection brings one message: the launch as JSON, and four file
 descriptors: standard input, output and error, and a pipe. The process id is written to the pipe,
@@ -13,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -48,6 +50,13 @@ LIBRARIES = """
     rest_framework.metadata rest_framework.mixins rest_framework.negotiation
     rest_framework.permissions rest_framework.serializers sqlite3 tzdata uvicorn uvicorn.lifespan.on
     uvicorn.loops.uvloop uvicorn.protocols.http.httptools_impl uvloop whitenoise.middleware yaml
+    """.split()
+# our own packages of which no module reads settings or the environment while it is imported
+PACKAGES = """
+    conversations.messages conversations.text providers.adapters providers.dialects
+    providers.exceptions providers.filters providers.network providers.protocol
+    providers.queued_sqlite3 providers.upstream providers.wire proxysite.configuration
+    proxysite.transfer
     """.split()
 
 
@@ -116,10 +125,25 @@ def run_manage(launch: Launch) -> None:
     runpy.run_path(program, run_name="__main__")
 
 
-def main() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # parents of processes are reaped
+def import_modules() -> None:
+    """Import the libraries and our own packages. Fails when one of them reads the settings."""
+    from django.conf import settings
+
     for name in LIBRARIES:
         importlib.import_module(name)
+    environment = dict(os.environ)
+    for name in PACKAGES:
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+            importlib.import_module(module.name)
+    assert not settings.configured, "a module that is imported before the forks reads the settings"
+    assert os.environ == environment, "a module that is imported before the forks sets a variable"
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # parents of processes are reaped
+    sys.path[0] = os.getcwd()
+    import_modules()
     gc.freeze()
     listener = socket.socket(fileno=int(sys.argv[1]))
     launch = serve_requests(listener, lifeline=int(sys.argv[2]))

@@ -1,6 +1,7 @@
 """Broad excepts stand only where the program meets what it cannot foresee, and say why."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from proxysite.tests.test_layout import APPS, LEFT_OUT, ROOT
@@ -18,6 +19,7 @@ EDGES = {
 }
 
 
+@cache
 def find_broad_handlers() -> list[tuple[str, ast.ExceptHandler, str]]:
     """Return (file, handler, source line) of each broad except outside of tests."""
     handlers = []

@@ -4,7 +4,7 @@ real process.
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from openai.types.chat import ChatCompletionMessageFunctionToolCall
 
 from providers.tests.kimi_site import Site, jwt, rest_says, web_says
 from proxysite.testing import speech, wait_until_true
+from proxysite.testing.house import make_house
 from proxysite.testing.upstream import DONE, Exchange, Script, send_reply, send_stream
 
 ASK: list[Any] = [{"role": "user", "content": "Hello!"}]
@@ -94,14 +95,18 @@ SAYS: dict[str, Callable[..., Script]] = {
 }
 
 
-@pytest.fixture(scope="session")
-def furnished(house: Any, _listener: Any) -> Any:
-    """The shared house with these upstreams, all at one address: what answers there is the
-    test's.
+@pytest.fixture(scope="module")
+def furnished(_furnished: Any, _listener: Any, tmp_path_factory: Any) -> Iterator[Any]:
+    """A house with these upstreams, all at one address: what answers there is the test's.
+
+    It is none that other tests share, because they would find these upstreams.
     """
     url = f"http://127.0.0.1:{_listener.getsockname()[1]}/v1"
-    house.run_manage_command("shell", "-c", ROWS.format(rows=UPSTREAMS, url=url))
-    return house
+    home = tmp_path_factory.mktemp("house") / "home"
+    with make_house(home, template=_furnished[0]) as house:
+        house.run_manage_command("shell", "-c", ROWS.format(rows=UPSTREAMS, url=url))
+        house.start()
+        yield house
 
 
 @pytest.fixture(params=UPSTREAMS, ids=[row[0] for row in UPSTREAMS])
