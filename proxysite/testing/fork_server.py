@@ -10,16 +10,17 @@ descriptors: standard input, output and error, and a pipe. The process id is wri
 and when the process has ended its exit status. `forked_manage.py` asks from a shell.
 """
 
+import contextlib
 import gc
 import importlib
 import json
 import os
-import pkgutil
 import runpy
 import select
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TypedDict
 
 MOST_LAUNCH_BYTES = 2**18
@@ -51,12 +52,11 @@ LIBRARIES = """
     rest_framework.permissions rest_framework.serializers sqlite3 tzdata uvicorn uvicorn.lifespan.on
     uvicorn.loops.uvloop uvicorn.protocols.http.httptools_impl uvloop whitenoise.middleware yaml
     """.split()
-# our own packages of which no module reads settings or the environment while it is imported
+# our own packages whose modules read neither settings nor the environment while they are imported
 PACKAGES = """
     conversations.messages conversations.text providers.adapters providers.dialects
     providers.exceptions providers.filters providers.network providers.protocol
     providers.queued_sqlite3 providers.upstream providers.wire proxysite.configuration
-    proxysite.transfer
     """.split()
 
 
@@ -126,18 +126,28 @@ def run_manage(launch: Launch) -> None:
 
 
 def import_modules() -> None:
-    """Import the libraries and our own packages. Fails when one of them reads the settings."""
+    """Import the libraries and our own packages.
+
+    A module that turns out to need the settings, because it imports models, is left to the forks.
+    """
     from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
 
     for name in LIBRARIES:
         importlib.import_module(name)
     environment = dict(os.environ)
-    for name in PACKAGES:
-        package = importlib.import_module(name)
-        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-            importlib.import_module(module.name)
+    for package in PACKAGES:
+        for name in list_modules(package):
+            with contextlib.suppress(ImproperlyConfigured):
+                importlib.import_module(name)
     assert not settings.configured, "a module that is imported before the forks reads the settings"
     assert os.environ == environment, "a module that is imported before the forks sets a variable"
+
+
+def list_modules(package: str) -> list[str]:
+    """Return the names of a package's modules, below folders too; nothing is imported."""
+    folder = Path(package.replace(".", "/"))
+    return sorted(".".join(file.with_suffix("").parts) for file in folder.rglob("[a-z]*.py"))
 
 
 def main() -> None:
