@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.conf import settings
 
-from api.alerts import delivery, event_records, unknown_prices
+from api.alerts import delivery, event_records, price_alerts
 from api.idempotency import claims
 from api.usage import reconciliation, record_expiry
 
@@ -37,7 +37,7 @@ def deliver_alerts() -> int:
 @shared_task
 def report_unknown_prices() -> int:
     """Report models that were used although their price is unknown; return how many are new."""
-    return unknown_prices.report_unknown_prices()
+    return price_alerts.report_unknown_prices()
 
 
 @shared_task

@@ -55,10 +55,16 @@ def deliver_by_channel(channel: AlertChannel) -> int:
 
 
 def claim_due_deliveries(channel: AlertChannel) -> list[AlertDelivery]:
-    """Claim the next due deliveries of a channel; writes lease and attempt of each."""
+    """Claim the next due deliveries of a channel; writes lease and attempt of each.
+
+    When other workers were quicker with all that were found, it looks again.
+    """
     due = AlertDelivery.objects.filter_due().filter(is_free("claimed_until"), channel=channel)
-    rows = due.order_by("due_at").select_related("event", "user")[: DELIVERIES_AT_ONCE[channel]]
-    return [delivery for delivery in rows if claim_delivery(delivery)]
+    next_due = due.order_by("due_at").select_related("event", "user")
+    while rows := list(next_due[: DELIVERIES_AT_ONCE[channel]]):
+        if claimed := [delivery for delivery in rows if claim_delivery(delivery)]:
+            return claimed
+    return []
 
 
 def claim_delivery(delivery: AlertDelivery) -> bool:

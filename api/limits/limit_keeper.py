@@ -196,7 +196,7 @@ class LimitKeeper:
             requests = [allowance.start_exchange() for allowance in changed]
             try:
                 leases = await self.store.exchange(requests)
-            except BaseException:
+            except BaseException:  # whatever ends it, the store is told another time
                 for allowance, request in zip(changed, requests, strict=True):
                     allowance.fail_exchange(request)
                 raise

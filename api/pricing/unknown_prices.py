@@ -32,8 +32,12 @@ class UnknownPrice:
     requests: int = 0
 
 
-def find_unknown_prices(most_records: int | None = None) -> list[UnknownPrice]:
-    """Return the models of the last 30 days without a price now, the most used first.
+def find_unknown_prices(
+    most_records: int | None = None, span: timedelta = SPAN
+) -> list[UnknownPrice]:
+    """Return the models of the last 30 days, or another span, without a price now.
+
+    The most used come first.
 
     With `most_records`, only so many of the latest records are looked at.
     """
@@ -41,7 +45,7 @@ def find_unknown_prices(most_records: int | None = None) -> list[UnknownPrice]:
     prices = read_directory()
     providers = Provider.objects.in_bulk()
     unknown: dict[tuple[int, str], UnknownPrice] = {}
-    records = filter_unknown_costs(most_records)
+    records = filter_unknown_costs(most_records, span)
     groups = records.order_by().values_list("provider_id", "model").annotate(requests=Count("pk"))
     for answering_id, model, requests in groups:
         sampled_calls = list_sampled_calls(records.filter(provider_id=answering_id, model=model))
@@ -57,9 +61,9 @@ def find_unknown_prices(most_records: int | None = None) -> list[UnknownPrice]:
     return sorted(unknown.values(), key=lambda entry: -entry.requests)
 
 
-def filter_unknown_costs(most_records: int | None) -> QuerySet[UsageRecord]:
-    """Return the records of the last 30 days whose cost is unknown, for want of a price."""
-    recent = UsageRecord.objects.filter(pk__gte=first_id_at(timezone.now() - SPAN))
+def filter_unknown_costs(most_records: int | None, span: timedelta) -> QuerySet[UsageRecord]:
+    """Return the records of the latest time whose cost is unknown, for want of a price."""
+    recent = UsageRecord.objects.filter(pk__gte=first_id_at(timezone.now() - span))
     if most_records is not None:
         next_older = recent.order_by("-pk").values_list("pk", flat=True)[most_records:][:1]
         recent = recent.filter(pk__gt=next_older[0]) if next_older else recent
