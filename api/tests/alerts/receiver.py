@@ -43,6 +43,12 @@ class Receiver:
         return [headers["webhook-id"] for headers, _ in self.requests]
 
 
+class ManyConnections(ThreadingHTTPServer):
+    """A server that many connections reach at once."""
+
+    request_queue_size = 128
+
+
 @contextmanager
 def run_receiver() -> Iterator[Receiver]:
     receiver = Receiver()
@@ -65,7 +71,7 @@ def run_receiver() -> Iterator[Receiver]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ManyConnections(("127.0.0.1", 0), Handler) as server:
         receiver.url = f"http://127.0.0.1:{server.server_port}/alerts?channel=1"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
