@@ -40,7 +40,8 @@ def find_calendar_bounds(unit: str, time_zone: str, quarter_hour: int) -> tuple[
     """
     zone = ZoneInfo(time_zone)
     local = datetime.fromtimestamp(quarter_hour * 900, UTC).astimezone(zone)
-    start = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    # `fold`: where midnight comes twice, the day begins with the first
+    start = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if unit == "month":
         start = start.replace(day=1)
         end = (start + timedelta(days=32)).replace(day=1)
