@@ -24,6 +24,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import certifi
 import pytest
@@ -213,6 +214,9 @@ async def gateway(
     monkeypatch.setattr("tokens.pool.pool.Pool.shuffle_rotations", lambda pool: None)
     # a test that wants token states written asks for it
     monkeypatch.setattr("tokens.pool.state_writer.TICK_SECONDS", 3_600)
+    # ids of keys come again in the next test, and other processes test with the same Redis
+    prefix = f"proxysite:test:{uuid4().hex}:"
+    monkeypatch.setattr("api.limits.stores.redis_store.KEY_PREFIX", prefix)
     server = RunningGateway()
     await server.start()
     yield server

@@ -19,6 +19,7 @@ class Allowance:
 
     __slots__ = (
         "_known_held",
+        "_overused",
         "_returned",
         "asking",
         "counter",
@@ -31,6 +32,7 @@ class Allowance:
         "refused_until",
         "reserved",
         "rule",
+        "slot",
         "uncommitted",
         "used_at",
         "waiters",
@@ -46,13 +48,15 @@ class Allowance:
         self.has_overdraft = False
         self.needed = 0  # by the requests that wait for the next exchange
         self.asking = 0  # requests that wait for an exchange
+        self.slot = 0  # that what is free of a windowed counter was leased in
         self.lease: Lease | None = None  # the latest answer of the store
         self.leased_at = 0.0  # times are on the monotonic clock
         self.used_at = time.monotonic()
         self.refused_until = 0.0  # until then the store need not be asked again
         self.waiters: deque[Future[None]] = deque()
         self._returned: dict[int, int] = {}  # slot -> amount
-        self._known_held = 0  # by the store
+        self._overused = 0  # of a windowed counter, beyond what was leased
+        self._known_held: int | None = 0  # by the store; None: nobody knows what it was told
 
     @property
     def held(self) -> int:
@@ -69,7 +73,7 @@ class Allowance:
     def has_news(self) -> bool:
         """Return whether this process holds another amount than the store knows."""
         if self.counter.is_windowed:
-            return bool(self._returned)
+            return bool(self._returned or self._overused)
         return self.held != self._known_held
 
     @property
@@ -83,8 +87,11 @@ class Allowance:
         if not self.counter.is_windowed:
             self.reserved += amount
 
-    def give_back(self, amount: int) -> None:
-        """Return the amount of a request that has not begun."""
+    def give_back(self, amount: int, slot: int = 0) -> None:
+        """Return the amount that a request took, of a windowed counter in a slot."""
+        if self.counter.is_windowed and slot != self.slot:
+            self._add_returned(slot, amount)
+            return
         self.free += amount
         if not self.counter.is_windowed:
             self.reserved -= amount
@@ -92,15 +99,27 @@ class Allowance:
 
     def settle_tokens(self, taken: int, used: int, slot: int) -> None:
         """Replace the tokens that a request took in a slot by those that it used."""
-        if taken != used:
-            self._returned[slot] = self._returned.get(slot, 0) + taken - used
+        if used > taken:
+            self._overused += used - taken
+        elif used < taken:
+            self._add_returned(slot, taken - used)
 
     def settle_money(self, reserved: int, spent: int) -> None:
-        """Replace the money that a request reserved by what it spent, not committed yet."""
+        """Replace the money that a request reserved by what it spent, not committed yet.
+
+        A request that cost more than it reserved uses up what is free.
+        """
         self.reserved -= reserved
         self.uncommitted += spent
-        self.free += max(0, reserved - spent)
+        self.free = max(0, self.free + reserved - spent)
         self.wake_next_waiter()
+
+    def forget_known(self) -> None:
+        """Let the store be told anew what is held."""
+        self._known_held = None
+
+    def _add_returned(self, slot: int, amount: int) -> None:
+        self._returned[slot] = self._returned.get(slot, 0) + amount
 
     def wake_next_waiter(self) -> None:
         """Wake the request that has waited longest."""
@@ -112,9 +131,8 @@ class Allowance:
 
     def drop_idle(self) -> None:
         """Give back what is free and not needed; the next exchange tells the store."""
-        if self.free and self.counter.is_windowed and self.lease is not None:
-            slot = self.lease.slot
-            self._returned[slot] = self._returned.get(slot, 0) + self.free
+        if self.free and self.counter.is_windowed:
+            self._add_returned(self.slot, self.free)
         self.free = 0
 
     def change_limit(self, rule: Rule, limit: int) -> None:
@@ -135,17 +153,27 @@ class Allowance:
             needed += self.free  # leftovers of an old slot are leased anew
             self.drop_idle()
         returned = tuple(self._returned.items())
+        overused = self._overused
         self._returned = {}
-        return LeaseRequest(self.counter, self.limit, needed, returned=returned)
+        self._overused = 0
+        return LeaseRequest(self.counter, self.limit, needed, 0, returned, overused)
 
     def finish_exchange(self, held: int, lease: Lease) -> None:
         """Take over the answer of the store, which was told of an amount `held`."""
         self.lease = lease
         self.leased_at = time.monotonic()
+        if lease.granted and self.counter.is_windowed:
+            if lease.slot != self.slot:
+                self.drop_idle()  # a request gave it back meanwhile
+            self.slot = lease.slot
         self.free += lease.granted
         self._known_held = held + lease.granted
+        if lease.remaining < 0 and not self.counter.is_windowed:  # the limit was lowered
+            self.free = max(0, self.free + lease.remaining)
 
     def fail_exchange(self, request: LeaseRequest) -> None:
-        """Keep for the next exchange what the store was not told."""
+        """Keep for the next exchange what the store was not told, as far as anybody knows."""
         for slot, amount in request.returned:
-            self._returned[slot] = self._returned.get(slot, 0) + amount
+            self._add_returned(slot, amount)
+        self._overused += request.overused
+        self.forget_known()

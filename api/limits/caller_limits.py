@@ -18,6 +18,7 @@ from api.models import BudgetWindow, LimitSet, Team
 from api.models.team import list_parents
 
 MICRO_USD = 1_000_000  # per USD
+HIGHEST_COUNT = 10**12  # of a limit; nobody reaches it, and sums of it fit into 64 bits
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -152,7 +153,7 @@ def make_rules(row: LimitSet, subject: Subject) -> Iterable[Rule]:
     )
     for resource, count in counts:
         if count is not None:
-            yield Rule(subject, resource, count)
+            yield Rule(subject, resource, min(count, HIGHEST_COUNT))
     budgets: Sequence[tuple[Resource, Decimal | None]] = (
         (Resource.DAY_BUDGET, row.day_budget_usd),
         (Resource.MONTH_BUDGET, row.month_budget_usd),

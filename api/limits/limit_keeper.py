@@ -27,7 +27,6 @@ from providers.fast_settings import settings
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-FORGET_SECONDS = 120.0  # after which an allowance that nobody uses is forgotten
 RENEWALS_PER_LEASE = 3
 OTHERS_RETURN_SECONDS = 1.5 * TICK_SECONDS  # until then other processes gave back what lies idle
 
@@ -49,10 +48,11 @@ class LimitKeeper:
         """
         self.store = store
         self._watch_budget = watch_budget
+        self._generation = store.generation
         self._allowances: dict[Counter, Allowance] = {}
         self._changed: set[Allowance] = set()  # have something to ask or to tell
-        self._next_exchange: asyncio.Future[None] | None = None
-        self._exchange_task: asyncio.Task[None] | None = None
+        self._next_exchange: asyncio.Task[None] | None = None
+        self._exchange_tasks: set[asyncio.Task[None]] = set()
         self._exchange_lock = asyncio.Lock()
         self._answer_lengths: dict[str, AnswerLengths] = {}  # by the public id of the model
 
@@ -86,7 +86,7 @@ class LimitKeeper:
         parts = []
         for rule, amount in demands:
             allowance = self.find_allowance(rule, now)
-            parts.append(Part(rule, allowance, min(amount, allowance.limit)))
+            parts.append(Part(rule, allowance, max(1, min(amount, allowance.limit))))
         if not all(has_room(part) for part in parts):
             await self._wait_for_room(parts)
         self._take(parts)
@@ -100,8 +100,7 @@ class LimitKeeper:
             if part.amount > allowance.free:
                 allowance.has_overdraft = part.is_overdraft = True
                 part.amount = allowance.free
-            if allowance.lease is not None:
-                part.slot = allowance.lease.slot
+            part.slot = allowance.slot
             allowance.used_at = used_at
             allowance.take(part.amount)
             if allowance.free and allowance.waiters:
@@ -117,7 +116,8 @@ class LimitKeeper:
             lacking = [part for part in parts if part.allowance.free < part.amount]
             for part in lacking:
                 refuse_known(part)
-            await self._exchange(lacking)
+            if lacking:
+                await self._exchange(lacking)
             lacking = [part for part in parts if not can_begin(part)]
             if not lacking:
                 return
@@ -157,9 +157,9 @@ class LimitKeeper:
             part.allowance.asking += 1
             self._changed.add(part.allowance)
         if self._next_exchange is None:
-            self._next_exchange = asyncio.get_running_loop().create_future()
-            if self._exchange_task is None or self._exchange_task.done():
-                self._exchange_task = asyncio.create_task(self._run_exchanges())
+            task = self._next_exchange = asyncio.create_task(self._run_next_exchange())
+            self._exchange_tasks.add(task)
+            task.add_done_callback(self._exchange_tasks.discard)
         try:
             await asyncio.shield(self._next_exchange)
         except StoreUnavailable as error:
@@ -171,17 +171,11 @@ class LimitKeeper:
             for part in lacking:
                 part.allowance.asking -= 1
 
-    async def _run_exchanges(self) -> None:
-        while self._next_exchange is not None:
-            done = self._next_exchange
+    async def _run_next_exchange(self) -> None:
+        """Make the exchange that requests wait for; later ones wait for another."""
+        async with self._exchange_lock:
             self._next_exchange = None
-            try:
-                await self.exchange_now()
-            except StoreUnavailable as error:
-                done.set_exception(error)
-                done.exception()  # nobody may be waiting any more
-            else:
-                done.set_result(None)
+            await self._exchange_changed()
 
     async def exchange_now(self) -> None:
         """Tell the store what changed, and lease what is needed.
@@ -189,21 +183,25 @@ class LimitKeeper:
         Raises StoreUnavailable.
         """
         async with self._exchange_lock:
-            changed = list(self._changed)
-            self._changed.clear()
-            if not changed:
-                return
-            requests = [allowance.start_exchange() for allowance in changed]
-            try:
-                leases = await self.store.exchange(requests)
-            except BaseException:  # whatever ends it, the store is told another time
-                for allowance, request in zip(changed, requests, strict=True):
-                    allowance.fail_exchange(request)
-                raise
-            for allowance, request, lease in zip(changed, requests, leases, strict=True):
-                allowance.finish_exchange(request.held, lease)
-                if allowance.counter.is_budget:
-                    self._watch_budget(allowance.rule, lease.spent, allowance.limit)
+            await self._exchange_changed()
+
+    async def _exchange_changed(self) -> None:
+        """Exchange all that changed; one exchange at a time. Raises StoreUnavailable."""
+        changed = list(self._changed)
+        self._changed.clear()
+        if not changed:
+            return
+        requests = [allowance.start_exchange() for allowance in changed]
+        try:
+            leases = await self.store.exchange(requests)
+        except BaseException:  # also when cancelled: what was not told is told next time
+            for allowance, request in zip(changed, requests, strict=True):
+                allowance.fail_exchange(request)
+            raise
+        for allowance, request, lease in zip(changed, requests, leases, strict=True):
+            allowance.finish_exchange(request.held, lease)
+            if allowance.counter.is_budget:
+                self._watch_budget(allowance.rule, lease.spent, allowance.limit)
 
     # --- housekeeping -----------------------------------------------------------------------------
     async def maintain_until_cancelled(self) -> None:
@@ -218,8 +216,13 @@ class LimitKeeper:
 
     def collect_changes(self) -> None:
         """Find the allowances of which the store is to be told, and forget those out of use."""
+        if self._generation != self.store.generation:
+            self._generation = self.store.generation
+            for allowance in self._allowances.values():
+                allowance.forget_known()
         now = time.monotonic()
         renewed_before = now - settings.LIMIT_LEASE_SECONDS / RENEWALS_PER_LEASE
+        forgotten_before = now - settings.LIMIT_LEASE_SECONDS
         for counter, allowance in list(self._allowances.items()):
             is_idle = allowance.used_at < now - TICK_SECONDS and not allowance.asking
             if is_idle and allowance.free:
@@ -227,7 +230,7 @@ class LimitKeeper:
                 self._changed.add(allowance)
             elif allowance.has_news or (allowance.held and allowance.leased_at < renewed_before):
                 self._changed.add(allowance)
-            elif allowance.is_empty and allowance.used_at < now - FORGET_SECONDS:
+            elif allowance.is_empty and allowance.used_at < forgotten_before:
                 del self._allowances[counter]
 
     async def stop(self) -> None:

@@ -43,7 +43,7 @@ class Reservation(Struct):
         for part in self.parts:
             if part.is_overdraft:
                 part.allowance.has_overdraft = False
-            part.allowance.give_back(part.amount)
+            part.allowance.give_back(part.amount, part.slot)
 
     def settle(self, meter: "UsageMeter", committed: "Future[None]") -> None:
         """Replace what was reserved by what was used.
@@ -56,6 +56,7 @@ class Reservation(Struct):
         self.has_ended = True
         usage = meter.counted
         tokens = usage.prompt + usage.completion if usage is not None else 0
+        was_sent = any(call.attempt is not None for call in meter.calls)
         if usage is not None and usage.completion and self.lengths is not None:
             self.lengths.add_answer(usage.completion)
         for part in self.parts:
@@ -64,6 +65,9 @@ class Reservation(Struct):
                 allowance.give_back(part.amount)
             elif part.rule.resource is Resource.TOKENS:
                 allowance.settle_tokens(part.amount, tokens, part.slot)
+            elif part.rule.resource is Resource.REQUESTS:
+                if not was_sent:
+                    allowance.give_back(part.amount, part.slot)
             elif allowance.counter.is_budget:
                 self._settle_money(part, meter.cost.micro_usd or 0, committed)
 

@@ -49,8 +49,8 @@ class LeaseRequest(NamedTuple):
     """The word of a process about one counter: what it holds, needs and gives back.
 
     `held` is the whole amount that it holds of a leased counter. `returned` are amounts of a
-    windowed counter that are given back to the slots they came from; a negative one was used beyond
-    what was leased.
+    windowed counter that are given back to the slots they came from; `overused` was used beyond
+    what was leased, and counts from now on.
     """
 
     counter: Counter
@@ -58,6 +58,7 @@ class LeaseRequest(NamedTuple):
     needed: int
     held: int = 0
     returned: tuple[tuple[int, int], ...] = ()  # slot, amount
+    overused: int = 0
 
 
 class Lease(NamedTuple):
@@ -81,9 +82,13 @@ class StoreUnavailable(Exception):
 
 
 class LimitStore(Protocol):
-    """A store. `is_shared`: other processes use it too."""
+    """A store. `is_shared`: other processes use it too.
+
+    `generation` changes when the store may have forgotten what it was told.
+    """
 
     is_shared: bool
+    generation: int
 
     async def exchange(self, requests: list[LeaseRequest]) -> list[Lease]:
         """Lease what is needed and there, and return an answer for each request.

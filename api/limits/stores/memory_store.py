@@ -3,17 +3,22 @@
 import time
 from collections.abc import Awaitable, Callable
 
+from msgspec import Struct
+
 from api.limits.stores.limit_store import (
     SLOTS_PER_SECOND,
     WINDOW_SLOTS,
     Counter,
     Lease,
     LeaseRequest,
+    StoreUnavailable,
     find_slice,
 )
+from providers.exceptions import GatewayError
+from providers.fast_settings import settings
 
 LoadSpent = Callable[[Counter], Awaitable[int]]
-MOST_COUNTERS = 100_000
+SWEEP_SECONDS = 10.0
 RELOAD_SECONDS = 60.0  # after which the spent money is read anew, for prices that changed since
 
 
@@ -31,10 +36,20 @@ class SlotWindow:
             self.total -= self._amounts.pop(slot)
 
     def add_amount(self, slot: int, amount: int) -> None:
-        """Add an amount to a slot, or take it away when it is negative; old slots stay gone."""
-        if amount > 0 or slot in self._amounts:
+        """Add an amount to the slot of now."""
+        if amount:
             self._amounts[slot] = self._amounts.get(slot, 0) + amount
             self.total += amount
+
+    def take_away(self, slot: int, amount: int) -> None:
+        """Take away what was given back to a slot; old slots stay gone."""
+        if slot in self._amounts:
+            self._amounts[slot] -= amount
+            self.total -= amount
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._amounts
 
     def count_seconds(self, now_slot: int, amount: int) -> float:
         """Return the seconds after which so much has left the window."""
@@ -45,23 +60,40 @@ class SlotWindow:
         return 0.0
 
 
+class SpentMoney(Struct):
+    """The money that a subject spent in a period, as this process knows it."""
+
+    micro_usd: int = 0
+    read_at: float = float("-inf")  # from the database; on the monotonic clock
+    asked_at: float = 0.0
+    settlement_count: int = 0  # of requests since
+
+
 class MemoryStore:
     """Windows and spent money in memory; the money is read from the database when first needed."""
 
     is_shared = False
+    generation = 0
 
     def __init__(self, load_spent: LoadSpent) -> None:
         self._load_spent = load_spent
         self._windows: dict[Counter, SlotWindow] = {}
-        self._spent: dict[Counter, tuple[int, float]] = {}  # micro-USD, and when it was read
+        self._spent: dict[Counter, SpentMoney] = {}
+        self._swept_at = time.monotonic()
 
     async def exchange(self, requests: list[LeaseRequest]) -> list[Lease]:
-        return [await self._lease(request) for request in requests]
+        self._sweep_now_and_then()
+        for request in requests:
+            if request.counter.is_budget:
+                await self._read_spent(request)
+        return [self._lease(request) for request in requests]
 
-    async def _lease(self, request: LeaseRequest) -> Lease:
+    def _lease(self, request: LeaseRequest) -> Lease:
         if request.counter.is_windowed:
             return self._lease_window(request)
-        spent = await self._find_spent(request) if request.counter.is_budget else 0
+        spent = 0
+        if request.counter.is_budget:
+            spent = self._spent[request.counter].micro_usd
         free = request.limit - spent - request.held
         granted = find_slice(request.needed, free)
         return Lease(granted, free - granted, spent=spent)
@@ -70,11 +102,11 @@ class MemoryStore:
         now_slot = int(time.monotonic() * SLOTS_PER_SECOND)
         window = self._windows.get(request.counter)
         if window is None:
-            self._make_room()
             window = self._windows[request.counter] = SlotWindow()
         for slot, amount in request.returned:
-            window.add_amount(slot, -amount)
+            window.take_away(slot, amount)
         window.forget_old_slots(now_slot)
+        window.add_amount(now_slot, request.overused)
         free = request.limit - window.total
         granted = find_slice(request.needed, free)
         window.add_amount(now_slot, granted)
@@ -86,24 +118,53 @@ class MemoryStore:
             seconds_until_full=window.count_seconds(now_slot, window.total),
         )
 
-    def _make_room(self) -> None:
-        """Forget the windows that are empty when there are many."""
-        if len(self._windows) >= MOST_COUNTERS:
-            self._windows = {name: kept for name, kept in self._windows.items() if kept.total}
+    async def _read_spent(self, request: LeaseRequest) -> None:
+        """Read the spent money when it is not known, and anew now and then while nothing is held.
 
-    async def _find_spent(self, request: LeaseRequest) -> int:
-        """Return the money that is spent; read it anew now and then while nothing is held."""
-        spent, read_at = self._spent.get(request.counter, (0, float("-inf")))
-        age_seconds = time.monotonic() - read_at
-        is_rolling = request.counter.rolling_seconds > 0
-        if age_seconds > RELOAD_SECONDS and (request.held == 0 or is_rolling or spent == 0):
-            spent = await self._load_spent(request.counter)
-            self._spent[request.counter] = (spent, time.monotonic())
-        return spent
+        The sum that is read is not used when requests were settled meanwhile: nobody knows whether
+        it has them. Raises StoreUnavailable.
+        """
+        counter = request.counter
+        spent = self._spent.get(counter)
+        if spent is None:
+            spent = self._spent[counter] = SpentMoney()
+        now = spent.asked_at = time.monotonic()
+        is_known = spent.read_at > float("-inf")
+        is_stale = spent.read_at < now - RELOAD_SECONDS
+        if is_known and not (is_stale and (request.held == 0 or counter.rolling_seconds)):
+            return
+        settlement_count = spent.settlement_count
+        try:
+            micro_usd = await self._load_spent(counter)
+        except GatewayError as error:
+            raise StoreUnavailable(error.message) from error
+        if not is_known or spent.settlement_count == settlement_count:
+            spent.micro_usd = micro_usd
+            spent.read_at = now
 
     def record_spent(self, counter: Counter, micro_usd: int) -> None:
-        spent, read_at = self._spent.get(counter, (0, float("-inf")))
-        self._spent[counter] = (spent + micro_usd, read_at)
+        spent = self._spent.get(counter)
+        if spent is not None:
+            spent.micro_usd += micro_usd
+            spent.settlement_count += 1
+
+    def _sweep_now_and_then(self) -> None:
+        """Forget the windows that are empty and the money that nobody asks for."""
+        now = time.monotonic()
+        if now < self._swept_at + SWEEP_SECONDS:
+            return
+        self._swept_at = now
+        now_slot = int(now * SLOTS_PER_SECOND)
+        for counter, window in list(self._windows.items()):
+            window.forget_old_slots(now_slot)
+            if window.is_empty:
+                del self._windows[counter]
+        unasked = 2 * settings.LIMIT_LEASE_SECONDS  # what is held is told more often
+        self._spent = {
+            counter: spent
+            for counter, spent in self._spent.items()
+            if spent.asked_at > now - unasked
+        }
 
     async def close(self) -> None:
         """Do nothing: what was held ends with the process."""

@@ -5,6 +5,7 @@ order of their names, and then leases with one statement, which sees all that wa
 All times are those of the database, so the clocks of the gateways do not matter.
 """
 
+import asyncio
 import logging
 import time
 import uuid
@@ -56,7 +57,7 @@ WITH clock AS MATERIALIZED (
     SELECT slots.slot, slots.amount FROM api_limitslot AS slots, clock
     WHERE slots.counter = %(name)s AND slots.slot > clock.slot - %(window_slots)s
 ), free AS (
-    SELECT (%(limit)s - coalesce(sum(amount), 0))::bigint AS amount FROM used
+    SELECT (%(limit)s - %(overused)s - coalesce(sum(amount), 0))::bigint AS amount FROM used
 ), granted AS (
     SELECT CASE WHEN %(needed)s::bigint > 0 AND free.amount > 0
         THEN least(free.amount, greatest(%(needed)s::bigint, free.amount / %(slice_divisor)s))
@@ -64,7 +65,8 @@ WITH clock AS MATERIALIZED (
     FROM free
 ), added AS (
     INSERT INTO api_limitslot AS slots (counter, slot, amount)
-    SELECT %(name)s, clock.slot, granted.amount FROM clock, granted WHERE granted.amount > 0
+    SELECT %(name)s, clock.slot, granted.amount + %(overused)s FROM clock, granted
+    WHERE granted.amount + %(overused)s > 0
     ON CONFLICT (counter, slot) DO UPDATE SET amount = slots.amount + excluded.amount
 )
 SELECT granted.amount, free.amount - granted.amount, clock.slot,
@@ -109,12 +111,23 @@ WITH clock AS MATERIALIZED (
 SELECT granted.amount, free.amount - granted.amount, spent.amount FROM granted, free, spent
 """
 
+# rows that another process changes at this moment are left for the next time
 SWEEP_SQL = (
     """
-    DELETE FROM api_limitslot WHERE slot <
-        floor(extract(epoch FROM clock_timestamp()) * %(slots_per_second)s) - 2 * %(window_slots)s
+    DELETE FROM api_limitslot WHERE (counter, slot) IN (
+        SELECT counter, slot FROM api_limitslot WHERE slot <
+            floor(extract(epoch FROM clock_timestamp()) * %(slots_per_second)s)
+            - 2 * %(window_slots)s
+        FOR UPDATE SKIP LOCKED
+    )
     """,
-    "DELETE FROM api_limitlease WHERE expires_at < clock_timestamp() - interval '1 hour'",
+    """
+    DELETE FROM api_limitlease WHERE (counter, holder) IN (
+        SELECT counter, holder FROM api_limitlease
+        WHERE expires_at < clock_timestamp() - interval '1 hour'
+        FOR UPDATE SKIP LOCKED
+    )
+    """,
 )
 
 
@@ -122,6 +135,7 @@ class PostgresStore:
     """The store of one process; `holder` names the process in its leases."""
 
     is_shared = True
+    generation = 0
 
     def __init__(self, parameters: dict[str, Any], timeout_seconds: float) -> None:
         self.holder = uuid.uuid4().hex
@@ -139,6 +153,9 @@ class PostgresStore:
         except TimeoutError as error:
             self._connection = None  # the time limit closes it when the late call has ended
             raise StoreUnavailable("the database does not answer") from error
+        except asyncio.CancelledError:
+            self._connection = None  # as above
+            raise
         except (psycopg.Error, OSError) as error:
             await self._close_connection()
             raise StoreUnavailable(str(error)) from error
@@ -174,6 +191,7 @@ class PostgresStore:
             "name": name,
             "limit": request.limit,
             "needed": request.needed,
+            "overused": request.overused,
         }
         await db.execute(LOCK_SQL, {"name": name})
         if counter.is_windowed:

@@ -38,15 +38,16 @@ local function find_slice(needed, free)
 end
 """
 
-# KEYS: the hash slot -> amount. ARGV: limit, needed, then slots and amounts that are given back.
+# KEYS: the hash slot -> amount. ARGV: limit, needed, overused, then slots and amounts that are
+# given back. Numbers are written with %.0f: Lua's own form of large ones has an exponent.
 LEASE_WINDOW_LUA = f"""
 {SLICE_LUA}
 local time = redis.call('TIME')
 local now = math.floor((tonumber(time[1]) + tonumber(time[2]) / 1000000) * {SLOTS_PER_SECOND})
-local limit, needed = tonumber(ARGV[1]), tonumber(ARGV[2])
-for i = 3, #ARGV, 2 do
+local limit, needed, overused = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+for i = 4, #ARGV, 2 do
     if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
-        redis.call('HINCRBY', KEYS[1], ARGV[i], -tonumber(ARGV[i + 1]))
+        redis.call('HINCRBY', KEYS[1], ARGV[i], string.format('%.0f', -tonumber(ARGV[i + 1])))
     end
 end
 local fields = redis.call('HGETALL', KEYS[1])
@@ -62,10 +63,11 @@ for i = 1, #fields, 2 do
     end
 end
 table.sort(slots)
-local free = limit - used
+local free = limit - used - overused
 local granted = find_slice(needed, free)
-if granted > 0 then
-    redis.call('HINCRBY', KEYS[1], tostring(now), granted)
+if granted + overused > 0 then
+    local amount = string.format('%.0f', granted + overused)
+    redis.call('HINCRBY', KEYS[1], string.format('%.0f', now), amount)
 end
 redis.call('EXPIRE', KEYS[1], {2 * WINDOW_SECONDS})
 local missing, until_free, until_full = needed - free, '', ''
@@ -96,7 +98,7 @@ end
 local free = limit - others - held
 local granted = find_slice(needed, free)
 if held + granted > 0 then
-    local word = string.format('%d %d', held + granted, now + tonumber(ARGV[5]))
+    local word = string.format('%.0f %.0f', held + granted, now + tonumber(ARGV[5]))
     redis.call('HSET', KEYS[1], ARGV[4], word)
     redis.call('PEXPIRE', KEYS[1], 10 * tonumber(ARGV[5]))
 else
@@ -117,15 +119,17 @@ class RedisStore:
         self._redis: Redis | None = None
         self._scripts: tuple[Any, Any] | None = None
         self._retry_at = 0.0  # on the monotonic clock: until then Redis is left alone
+        self._is_redis_away = False
+        self.generation = 0
 
     async def exchange(self, requests: list[LeaseRequest]) -> list[Lease]:
         budgets = [request for request in requests if request.counter.is_budget]
         counted = [request for request in requests if not request.counter.is_budget]
         leases: dict[Counter, Lease] = {}
+        if budgets:  # first: when that fails, nothing is counted
+            leases |= await self._ask_postgres(budgets)
         if counted:
             leases |= await self._count(counted)
-        if budgets:
-            leases |= await self._ask_postgres(budgets)
         return [leases[request.counter] for request in requests]
 
     async def _ask_postgres(self, requests: list[LeaseRequest]) -> dict[Counter, Lease]:
@@ -139,11 +143,21 @@ class RedisStore:
         if time.monotonic() >= self._retry_at:
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
-                    return await self._run_scripts(requests)
+                    leases = await self._run_scripts(requests)
             except (RedisError, OSError, TimeoutError) as error:
                 self._retry_at = time.monotonic() + RETRY_SECONDS
+                self._mark_redis(is_away=True)
                 logger.warning("Redis does not answer; limits are counted in Postgres: %s", error)
+            else:
+                self._mark_redis(is_away=False)
+                return leases
         return await self._ask_postgres(requests)
+
+    def _mark_redis(self, *, is_away: bool) -> None:
+        """Note whether Redis counts; the other store must be told what is held."""
+        if is_away != self._is_redis_away:
+            self._is_redis_away = is_away
+            self.generation += 1
 
     async def _run_scripts(self, requests: list[LeaseRequest]) -> dict[Counter, Lease]:
         window_script, held_script = self._scripts or self._open_connection()
@@ -152,7 +166,7 @@ class RedisStore:
                 key = f"{KEY_PREFIX}{request.counter.name}"
                 if request.counter.is_windowed:
                     returned = [number for pair in request.returned for number in pair]
-                    values = [request.limit, request.needed, *returned]
+                    values = [request.limit, request.needed, request.overused, *returned]
                     await window_script(keys=[key], args=values, client=pipeline)
                 else:
                     lease_ms = int(settings.LIMIT_LEASE_SECONDS * 1000)

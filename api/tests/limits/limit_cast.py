@@ -6,6 +6,7 @@ from collections import defaultdict
 from api.limits.budget_periods import BudgetPeriod
 from api.limits.caller_limits import Resource, Rule, Subject
 from api.limits.stores.limit_store import Counter, Lease, LeaseRequest, find_slice
+from providers.protocol.attempt import Attempt
 from providers.protocol.usage_meter import RequestCost, TokenUsage, UsageMeter
 
 KEY = Subject("key", 7, "the API key sk-ps-1234…")
@@ -20,6 +21,7 @@ def make_rule(resource: Resource, amount: int) -> Rule:
 def make_meter(tokens: int = 0, micro_usd: int | None = None) -> UsageMeter:
     """Return the meter of a request that ended with this usage."""
     meter = UsageMeter()
+    meter.begin_call({}).attempt = Attempt("fake", "m")
     meter.counted = TokenUsage(tokens)
     meter.cost = RequestCost(micro_usd)
     return meter
@@ -37,6 +39,7 @@ class SharedStore:
     """The store of one process, over leases in memory that other processes have too."""
 
     is_shared = True
+    generation = 0
 
     def __init__(self, leases: SharedLeases, holder: int) -> None:
         self.leases = leases

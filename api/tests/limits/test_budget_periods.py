@@ -58,10 +58,13 @@ def test_an_hour_that_comes_twice_at_midnight_belongs_to_one_day() -> None:
 
 @pytest.mark.parametrize(
     ("zone", "noon"),
-    [("Asia/Beirut", datetime(2026, 3, 29, 9)), ("America/Sao_Paulo", datetime(2018, 11, 4, 15))],
+    [
+        ("Asia/Beirut", datetime(2026, 3, 29, 9, tzinfo=UTC)),
+        ("America/Sao_Paulo", datetime(2018, 11, 4, 15, tzinfo=UTC)),
+    ],
 )
 def test_a_day_without_midnight_begins_with_its_first_moment(zone: str, noon: datetime) -> None:
-    start, end = find_day(zone, noon.replace(tzinfo=UTC))
+    start, end = find_day(zone, noon)
     assert end - start == timedelta(hours=23)
     assert start.astimezone(ZoneInfo(zone)).hour == 1
 

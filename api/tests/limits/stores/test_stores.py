@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -9,7 +10,7 @@ from django.db import connection
 
 from api.accounting.writers import list_postgres_parameters
 from api.limits.caller_limits import Resource
-from api.limits.stores import make_store
+from api.limits.stores import make_store, redis_store
 from api.limits.stores.limit_store import (
     SLICE_DIVISOR,
     WINDOW_SECONDS,
@@ -30,8 +31,9 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 
 
 @pytest.fixture
-async def open_store() -> AsyncIterator[OpenStore]:
+async def open_store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenStore]:
     """Return a function that opens the store of one more process."""
+    monkeypatch.setattr(redis_store, "KEY_PREFIX", f"proxysite:test:{uuid4().hex}:")
     async with AsyncExitStack() as stack:
 
         def open_one() -> LimitStore:
@@ -40,18 +42,6 @@ async def open_store() -> AsyncIterator[OpenStore]:
             return store
 
         yield open_one
-        if settings.REDIS_URL:
-            await clear_redis()
-
-
-async def clear_redis() -> None:
-    from redis.asyncio import Redis
-
-    redis = Redis.from_url(settings.REDIS_URL)
-    keys = [key async for key in redis.scan_iter("proxysite:limits:*")]
-    if keys:
-        await redis.delete(*keys)
-    await redis.aclose()
 
 
 async def lease(store: LimitStore, counter: Counter, limit: int, needed: int, **more: int) -> Lease:
@@ -86,7 +76,7 @@ async def test_what_is_given_back_to_its_slot_is_there_again(open_store: OpenSto
     request = LeaseRequest(REQUESTS, 10, 3, returned=((first.slot, 4),))
     [second] = await store.exchange([request])
     assert (second.granted, second.remaining) == (3, 1)
-    [beyond] = await store.exchange([LeaseRequest(REQUESTS, 10, 0, returned=((first.slot, -6),))])
+    [beyond] = await store.exchange([LeaseRequest(REQUESTS, 10, 0, overused=6)])
     assert beyond.remaining == -5
 
 
