@@ -188,7 +188,11 @@ class Ledger:
         except Exception:  # whatever fails in counting, the request has its record
             logger.exception("tokens and cost of a request could not be computed")
             trace.meter.counted = trace.meter.counted or TokenUsage(estimated=True)
-        await self._queue_row(trace, ending)
+        commit_future = self._queue_row(trace, ending)
+        if trace.reservation is None:
+            await commit_future
+        else:  # the cost is held until the commit, also when the caller leaves meanwhile
+            await asyncio.shield(commit_future)
 
     def queue_refused_rows(self, rows: list[Row]) -> None:
         """Queue rows of refused requests for the next batch; a full disk loses them."""

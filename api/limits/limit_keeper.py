@@ -21,7 +21,7 @@ from api.limits.limit_errors import Refusal
 from api.limits.request_demands import AnswerLengths
 from api.limits.reservation import Part, Reservation
 from api.limits.stores.limit_store import Counter, LimitStore, StoreUnavailable
-from providers.exceptions import DatabaseUnavailable
+from providers.exceptions import DatabaseUnavailable, GatewayError
 from providers.fast_settings import settings
 
 logger = logging.getLogger(__name__)
@@ -249,6 +249,11 @@ class LimitRefused(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.error.message)
         self.refusal = refusal
+
+    @property
+    def named_error(self) -> tuple[str, GatewayError]:
+        """Return the name of the limit, and the error for the caller."""
+        return self.refusal.limit_name, self.refusal.error
 
 
 def make_counter(rule: Rule, now: float) -> Counter:

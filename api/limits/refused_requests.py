@@ -62,7 +62,9 @@ class RefusedRequests:
             error.shown_code or "",
         )
         if kind not in self._counts and len(self._counts) >= MOST_KINDS:
-            kind = kind._replace(model=OTHER_MODELS, key_id=None, user_id=None, team_id=None)
+            kind = kind._replace(
+                endpoint="", model=OTHER_MODELS, key_id=None, user_id=None, team_id=None
+            )
         self._counts[kind] = self._counts.get(kind, 0) + 1
         self._first_ids.setdefault(kind, request_id.removeprefix("req_"))
 

@@ -71,6 +71,13 @@ class Reservation(Struct):
             elif allowance.counter.is_budget:
                 self._settle_money(part, meter.cost.micro_usd or 0, committed)
 
+    def end_plain_request(self) -> None:
+        """End a request that used no tokens and no money: it runs no more."""
+        self.has_ended = True
+        for part in self.parts:
+            if part.rule.resource is Resource.CONCURRENCY:
+                part.allowance.give_back(part.amount)
+
     def _settle_money(self, part: Part, micro_usd: int, committed: "Future[None]") -> None:
         allowance = part.allowance
         if part.is_overdraft:

@@ -1,6 +1,7 @@
 """The request of the relaying endpoints, and the ids of all requests."""
 
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -45,11 +46,18 @@ class LeanRequest(ASGIRequest):
         """Raise Forbidden when the caller may not use this address from where it is."""
         refusal = find_access_refusal(limits, self)
         if refusal is not None:
-            endpoint = self.path.removeprefix("/v1/")[:LONGEST_ENDPOINT_CHARS]
             self.gateway.refused_requests.add_refusal(
-                caller, self.request_id, endpoint, "", refusal
+                caller, self.request_id, self.ledger_endpoint, "", refusal
             )
             raise refusal.error
+
+    @property
+    def ledger_endpoint(self) -> str:
+        """Return the name of the endpoint for usage records, without the ids in its path."""
+        match = self.resolver_match
+        route = self.path[1:] if match is None else match.route
+        name = re.sub("<[^>]*>", "*", route).removeprefix("v1/")
+        return name[:LONGEST_ENDPOINT_CHARS]
 
     def list_limit_headers(self) -> Headers:
         """Return the headers that say what is left of the caller's limits."""

@@ -1,13 +1,15 @@
 """Reserve what a request may use of its caller's limits, before it is sent."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from api.alerts.limit_alerts import report_refusal
+from api.authentication import Caller
 from api.limits import end_users
-from api.limits.caller_limits import CallerLimits
+from api.limits.caller_limits import CallerLimits, Resource
 from api.limits.limit_keeper import LimitRefused
 from api.limits.request_demands import count_calls, estimate_request, list_demands
 from api.limits.reservation import Reservation
@@ -15,7 +17,10 @@ from providers.catalogue import Candidate
 
 if TYPE_CHECKING:
     from api.relay.gateway import Gateway
+    from api.relay.lean_request import LeanRequest
     from api.relay.pipeline import AcceptedRequest
+
+COUNTED = (Resource.REQUESTS, Resource.CONCURRENCY)  # of requests that ask no model
 
 
 async def reserve_request(
@@ -47,15 +52,38 @@ async def reserve_request(
     try:
         reservation = await gateway.limits.reserve(demands, lengths)
     except LimitRefused as refused:
-        refusal = (refused.refusal.limit_name, refused.refusal.error)
         gateway.refused_requests.add_refusal(
-            caller, request.id, request.ledger_endpoint, request.model, refusal
+            caller, request.id, request.ledger_endpoint, request.model, refused.named_error
         )
         rule = refused.refusal.rule
         report_refusal(gateway.alerts, rule, rule.current_amount(time.time()))
         raise refused.refusal.error from None
     reservation.end_user_id = end_user_id
     return reservation
+
+
+@asynccontextmanager
+async def count_request(request: "LeanRequest", caller: Caller) -> AsyncIterator[None]:
+    """Count a request that asks no model to the requests of its caller, while the block runs.
+
+    Raises the error of the limit that refuses it, which gets a usage record; DatabaseUnavailable.
+    """
+    limits = caller.limits
+    if limits is None:
+        yield
+        return
+    demands = [(rule, 1) for rule in limits.rules if rule.resource in COUNTED]
+    try:
+        reservation = await request.gateway.limits.reserve(demands)
+    except LimitRefused as refused:
+        request.gateway.refused_requests.add_refusal(
+            caller, request.request_id, request.ledger_endpoint, "", refused.named_error
+        )
+        raise refused.refusal.error from None
+    try:
+        yield
+    finally:
+        reservation.end_plain_request()
 
 
 def find_end_user(accepted: "AcceptedRequest", limits: CallerLimits) -> int | None:

@@ -12,8 +12,9 @@ from django.http import HttpResponse, HttpResponseBase
 from msgspec import UNSET, Meta, Struct
 
 from api.authentication import INVALID_KEY_TEXT
-from api.exceptions import api_endpoint
+from api.exceptions import add_limit_headers, api_endpoint
 from api.relay.lean_request import LeanRequest
+from api.relay.request_limits import count_request
 from api.schemas.json_body import Maybe, missing_parameter_error, parse_json_body, read_beside_loop
 from api.views.base import require_json
 from providers.exceptions import InvalidKey, InvalidRequest
@@ -41,9 +42,12 @@ async def web_search(request: LeanRequest) -> HttpResponseBase:
         raise missing_parameter_error("query", "The query is empty.")
     if len(query.split(" ")) > backend.most_words:
         raise InvalidRequest(f"A query has at most {backend.most_words} words.", param="query")
-    results = await search_web(
-        request.gateway.clients.api, query, body.get("count") or DEFAULT_RESULT_COUNT
-    )
+    async with count_request(request, caller):
+        results = await search_web(
+            request.gateway.clients.api, query, body.get("count") or DEFAULT_RESULT_COUNT
+        )
     answer = {"status": "success", "query": body["query"], "results": results}
     headers = {"x-request-id": request.request_id, "cache-control": "no-store"}
-    return HttpResponse(orjson.dumps(answer), content_type="application/json", headers=headers)
+    response = HttpResponse(orjson.dumps(answer), content_type="application/json", headers=headers)
+    add_limit_headers(response, request)
+    return response

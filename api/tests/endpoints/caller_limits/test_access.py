@@ -102,3 +102,17 @@ async def test_a_refusal_of_access_is_a_usage_record(ended_access, gateway, upst
     assert {(row.status, row.refused_by, row.http_status) for row in records} == {
         ("refused", "user expiry", 403)
     }
+
+
+@pytest.fixture
+def only_models(alice: Person) -> None:
+    limit_access(alice, allowed_endpoints=["/v1/models"])
+
+
+async def test_ids_in_paths_make_no_records_of_their_own(only_models, gateway, upstream, alice):
+    for number in range(5):
+        path = f"/v1/chat/completions/{number}"
+        refused = await gateway.send_request("POST", path, alice.key, json={})
+        assert refused.status == 403
+    kinds = list(gateway.inner.refused_requests._counts)
+    assert {kind.endpoint for kind in kinds} == {"chat/completions/*"}

@@ -5,11 +5,14 @@ import asyncio
 import pytest
 
 from api.models import LimitSet, Team, TeamMember
+from api.tests.endpoints.late_answers import send_late
 from api.tests.endpoints.whole_and_streamed import WHOLE_AND_STREAMED
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, speech
 from proxysite.testing.rows import Person
 from proxysite.testing.upstream import DONE, Gate, send_reply, send_stream
+
+NOTHING = {"query": "x", "results": [], "response_time": 0.1}  # of a search service
 
 
 def limit_key(person: Person, **limits: object) -> LimitSet:
@@ -107,6 +110,39 @@ async def test_members_of_a_team_share_the_limits_of_the_team_above(
     assert "the team Company" in refused.error["message"]
     records = await rows.read_usage_records()
     assert {row.team.name for row in await run_in_thread(load_teams, records)} == {"Research"}
+
+
+@pytest.fixture
+def search_service(settings, upstream) -> Gate:
+    """The upstream as a search service, which answers when the gate is open."""
+    settings.SEARCH_BACKEND, settings.SEARCH_ALLOW_PRIVATE = "tavily", True
+    settings.SEARCH_URL, settings.SEARCH_KEY = upstream.url, "search-key-1"
+    gate = Gate()
+    upstream.queue_scripts(send_late(gate, send_reply(NOTHING)))
+    upstream.set_default_script(send_reply(NOTHING))
+    return gate
+
+
+@pytest.fixture
+def one_search(alice: Person) -> LimitSet:
+    return limit_key(alice, requests_per_minute=2, concurrent_requests=1)
+
+
+async def test_web_searches_count_as_requests(one_search, search_service, gateway, upstream, alice):
+    async def search():
+        return await gateway.send_request("POST", "/v1/web_search", alice.key, json={"query": "x"})
+
+    running = asyncio.create_task(search())
+    await search_service.wait_until_reached()
+    beside = await search()
+    assert (beside.status, beside.error["code"]) == (429, "rate_limit_exceeded")
+    assert "1 requests at the same time" in beside.error["message"]
+    search_service.open()
+    answers = [await running, await search(), await search()]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert answers[1].headers["x-ratelimit-remaining-requests"] == "0"
+    assert "2 requests per minute" in answers[2].error["message"]
+    assert len(upstream.requests) == 2
 
 
 def load_teams(records):
