@@ -215,6 +215,7 @@ def write_differences(comparison: Comparison) -> int:
             f"CREATE TEMPORARY TABLE {DIFFERENCES} AS {render_differences(comparison)}",
             comparison.values,
         )
+        cursor.execute(f"CREATE INDEX {DIFFERENCES}_n ON {DIFFERENCES} (n)")
         cursor.execute(f"SELECT count(*) FROM {DIFFERENCES}")
         return int(cursor.fetchone()[0])
 
