@@ -8,6 +8,7 @@ with the hours, and the total of a subject with its slots. Records that were del
 slots before `RollupState.records_from` are left out.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,10 +33,11 @@ from api.usage.rollup_sql import (
     Dialect,
 )
 
-SLICE_HOURS = 6  # of records that one statement reads on Postgres
+SLICE_BYTES = 64 * 2**20  # of records that one statement reads on Postgres
 ROWS_AT_ONCE = 2_000  # differences of one transaction
 LEASE_SECONDS = 120.0
 DIFFERENCES = "usage_differences"  # a temporary table
+WHOLE_HOUR = timedelta(hours=1)
 WHOLE_DAY = timedelta(days=1)
 IN_SPAN = "slot >= %(begin)s AND slot < %(end)s"
 
@@ -95,18 +97,26 @@ def find_records_span() -> tuple[datetime, datetime]:
 
 
 def list_slices(begin: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
-    """Return the parts of a span that one statement compares.
+    """Return the parts of a span that one statement compares: whole hours.
 
     On SQLite it is the whole, since each statement has to look at every record.
     """
-    if connection.vendor == "sqlite":
-        return [(begin, end)] if begin < end else []
+    hours = math.ceil((end - begin) / WHOLE_HOUR)
+    if connection.vendor == "postgresql":
+        hours = max(1, hours // math.ceil(read_records_size() / SLICE_BYTES + 1))
     slices = []
     while begin < end:
-        next_begin = min(begin + timedelta(hours=SLICE_HOURS), end)
+        next_begin = min(begin + hours * WHOLE_HOUR, end)
         slices.append((begin, next_begin))
         begin = next_begin
     return slices
+
+
+def read_records_size() -> int:
+    """Return the bytes of the table of usage records on Postgres."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_table_size(to_regclass(%s))", [RECORDS])
+        return int(cursor.fetchone()[0])
 
 
 def list_comparisons(begin: datetime, end: datetime) -> Iterator[Comparison]:
@@ -205,6 +215,7 @@ def write_differences(comparison: Comparison) -> int:
             f"CREATE TEMPORARY TABLE {DIFFERENCES} AS {render_differences(comparison)}",
             comparison.values,
         )
+        cursor.execute(f"CREATE INDEX {DIFFERENCES}_n ON {DIFFERENCES} (n)")
         cursor.execute(f"SELECT count(*) FROM {DIFFERENCES}")
         return int(cursor.fetchone()[0])
 

@@ -13,6 +13,8 @@ from api.models import RollupState, UsageHour, UsageHourTotal, UsageRecord
 from api.tests.usage.rollup_rows import check_rollups
 from api.usage.folding import fold_all_records
 
+# tables are made anew and, on Postgres, an index beside the writers
+pytestmark = pytest.mark.timeout(240)
 BEFORE = ("api", "0011_usage_status_validated")
 BEGIN = datetime(2026, 11, 20, 23, 50, tzinfo=UTC)
 
