@@ -44,6 +44,7 @@ def list_trigger_sets() -> list[TriggerSet]:
     """Return the triggers of this app's tables, and that of the users' table."""
     from django.apps import apps
 
+    from api.limit_triggers import list_limit_triggers
     from api.usage.rollup_triggers import list_rollup_triggers
     from api.user_triggers import list_user_triggers
     from providers.database.revisions import WatchedTable, list_watch_triggers
@@ -65,5 +66,6 @@ def list_trigger_sets() -> list[TriggerSet]:
     return [
         *list_watch_triggers(watches),
         *list_user_triggers(users),
+        *list_limit_triggers(),
         *list_rollup_triggers(),
     ]

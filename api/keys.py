@@ -11,7 +11,11 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import transaction
 
+from api.key_rights.limit_rows import create_key_limits
+from api.limits.access import matches_any
+from api.limits.limit_texts import Columns
 from api.models import ApiKey
 from providers import vault
 from providers.models import ChatModel, ModelAlias, VirtualModel
@@ -20,6 +24,7 @@ KEY_PREFIX = "sk-ps-"
 ALPHABET = string.digits + string.ascii_letters
 # beginning of a key, stored in clear for recognition; ten random characters do not collide
 SHOWN_LENGTH = 16
+WILDCARD = "*"  # in a list of models: any characters
 SHORTEST_KEY_CHARS = 8  # of a key that a person chose
 LONGEST_KEY_CHARS = 512
 
@@ -44,16 +49,22 @@ def digest_key(key: str) -> str:
     return vault.make_digest("key", key)
 
 
-def add_existing_key(user: User, key: str, *, name: str = "", **fields: Any) -> ApiKey:
+def add_existing_key(
+    user: User, key: str, *, name: str = "", limits: Columns | None = None, **fields: Any
+) -> ApiKey:
     """Write the row of a key that exists already, of any format, and return it.
 
-    `fields` are further columns. A key that is known stays unchanged, revoked or not.
+    `limits` are columns of its limits; None: those of the setting DEFAULT_KEY_LIMITS. `fields` are
+    further columns. A key that is known stays unchanged, revoked or not.
     """
     digest = digest_key(key)
     prefix = f"{key[:4]}…{digest[: SHOWN_LENGTH - 5]}"  # a short key must not be shown whole
-    row, _ = ApiKey.objects.get_or_create(
-        digest=digest, defaults={"user": user, "name": name, "prefix": prefix, **fields}
-    )
+    with transaction.atomic():
+        row, is_new = ApiKey.objects.get_or_create(
+            digest=digest, defaults={"user": user, "name": name, "prefix": prefix, **fields}
+        )
+        if is_new:
+            create_key_limits(row, limits)
     return row
 
 
@@ -86,13 +97,23 @@ def find_allowable_models() -> set[str]:
     return {name for names in querysets for name in names}
 
 
+def find_unknown_models(allowed_models: Collection[str]) -> list[str]:
+    """Return the names of a list that no model has, and the patterns that match none."""
+    existing = find_allowable_models()
+    return sorted(
+        name
+        for name in set(allowed_models)
+        if not any(matches_any((name,), model) for model in existing)
+    )
+
+
 def find_default_model_problem(name: str, allowed_models: Collection[str]) -> str:
     """Return why a key cannot have this model as its default, or an empty string."""
     if not name:
         return ""
     if name not in find_allowable_models():
         return f"There is no model {name!r}."
-    if allowed_models and name not in allowed_models:
+    if allowed_models and not matches_any(tuple(allowed_models), name):
         return f"The key may not use its default model {name!r}."
     return ""
 
@@ -102,19 +123,23 @@ def create_key(
     *,
     name: str = "",
     models: Iterable[str] = (),
+    limits: Columns | None = None,
     **fields: Any,
 ) -> tuple[ApiKey, str]:
     """Create a key for `user` and return its row and the key, which cannot be shown again.
 
-    `models` are the models that it may use; `fields` are further columns.
+    `models` are the models that it may use, with `*` for any characters. `limits` are columns of
+    its limits; None: those of the setting DEFAULT_KEY_LIMITS. `fields` are further columns.
     """
     key = generate_key()
-    row = ApiKey.objects.create(
-        user=user,
-        name=name,
-        prefix=key[:SHOWN_LENGTH],
-        digest=digest_key(key),
-        allowed_models=list(models),
-        **fields,
-    )
+    with transaction.atomic():
+        row = ApiKey.objects.create(
+            user=user,
+            name=name,
+            prefix=key[:SHOWN_LENGTH],
+            digest=digest_key(key),
+            allowed_models=list(models),
+            **fields,
+        )
+        create_key_limits(row, limits)
     return row, key

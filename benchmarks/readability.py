@@ -102,7 +102,8 @@ def count_file(counts: Counts, path: Path, root: Path) -> None:
     source = path.read_text()
     name = str(path.relative_to(root))
     counts.lines += len(source.splitlines())
-    if path.stem != "__init__":
+    # Django wants all commands of an app in one folder
+    if path.stem != "__init__" and path.parent.name != "commands":
         counts.folders[str(path.parent.relative_to(root))] += 1
     words = tokenize.generate_tokens(io.StringIO(source).readline)
     counts.any_words += sum(

@@ -6,8 +6,12 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from django_celery_beat.models import ClockedSchedule, SolarSchedule
 
+from api.admin.limit_admin import UserLimitsInline
+from api.admin.team_admin import MembershipInline
+from api.admin.usage_section import USAGE_FIELDSET, may_view_usage, render_usage_section
 from providers.admin.deletion_admin import SlicedDeletion
 
 PERMISSION_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -20,11 +24,24 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
     """Django's admin of users, with deletions in slices.
 
     Only superusers give rights: a member of staff who may change users could otherwise become a
-    superuser.
+    superuser. A user's page has the team and the limits of the user, for those who may see them.
     """
 
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
+        return () if obj is None else (MembershipInline, UserLimitsInline)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or not may_view_usage(request):
+            return fieldsets
+        return (*fieldsets, USAGE_FIELDSET)
+
+    @admin.display(description="usage")
+    def usage_section(self, row: User) -> SafeString:
+        return render_usage_section("user", row)
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
-        fields = [*super().get_readonly_fields(request, obj)]
+        fields = [*super().get_readonly_fields(request, obj), "usage_section"]
         if not cast(User, request.user).is_superuser:
             fields += PERMISSION_FIELDS
         return fields

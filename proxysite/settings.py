@@ -431,6 +431,11 @@ RESERVED_COMPLETION_TOKENS = env.read_count(
     4_096,
     "Completion tokens for which money is reserved when a request sets no limit to them.",
 )
+DEFAULT_KEY_LIMITS = env.read_plain_text(
+    "DEFAULT_KEY_LIMITS",
+    "",
+    "Limits of each new key that gets no others: rpm=60,tpm=100000,concurrency=4,budget=5/day.",
+)
 
 # --- files of users -------------------------------------------------------------------------------
 env.begin_group("Files of users")

@@ -6,12 +6,15 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.formats import date_format
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from api.alerts import event_records
 from api.alerts.alert_texts import describe_alert, describe_subject
-from api.models import AlertDelivery, AlertDeliveryQuerySet, AlertEvent, DeliveryState
+from api.models import AlertDelivery, AlertDeliveryQuerySet, AlertEvent, AlertKind, DeliveryState
 from providers.admin.big_tables import (
+    NO_VALUE,
     BigTableAdmin,
     make_time_column,
     record_in_history,
@@ -80,7 +83,7 @@ class AlertEventAdmin(ReadOnlyAdmin, BigTableAdmin):
         except ValueError:
             return queryset.none()
 
-    @admin.display(description="alert")
+    @admin.display(description="id")
     def alert_id(self, event: AlertEvent) -> str:
         return str(event)
 
@@ -95,15 +98,7 @@ class AlertEventAdmin(ReadOnlyAdmin, BigTableAdmin):
 
 @admin.register(AlertDelivery)
 class AlertDeliveryAdmin(ReadOnlyAdmin, BigTableAdmin):
-    list_display = (
-        "alert_text",
-        "channel",
-        "recipient",
-        "state_badge",
-        "attempt_count",
-        "due",
-        "problem",
-    )
+    list_display = ("receiver", "kind", "state_badge", "attempt_count", "due", "problem")
     list_filter = ("state", "channel")
     list_select_related = ("event", "user")
     sortable_by = ()
@@ -119,8 +114,21 @@ class AlertDeliveryAdmin(ReadOnlyAdmin, BigTableAdmin):
         "problem",
     )
     readonly_fields = fields
-    due = make_time_column("due_at", "next attempt")
     sent = make_time_column("sent_at", "sent")
+
+    @admin.display(description="next attempt")
+    def due(self, row: AlertDelivery) -> str:
+        if row.state != DeliveryState.WAITING:
+            return NO_VALUE
+        return date_format(localtime(row.due_at), "Y-m-d H:i:s")
+
+    @admin.display(description="to")
+    def receiver(self, row: AlertDelivery) -> str:
+        return str(row)
+
+    @admin.display(description="alert")
+    def kind(self, row: AlertDelivery) -> str:
+        return AlertKind(row.event.kind).label
 
     @admin.display(description="alert")
     def alert_text(self, row: AlertDelivery) -> str:

@@ -14,8 +14,11 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from api import keys, one_time_forms
+from api.admin.limit_admin import KeyLimitsInline
+from api.admin.usage_section import USAGE_FIELDSET, may_view_usage, render_usage_section
 from api.forms import ApiKeyForm
-from api.models import ApiKey, KeyQuerySet
+from api.key_rights import limit_rows
+from api.models import ApiKey, KeyQuerySet, LimitSet
 from providers.admin.big_tables import (
     BigTableAdmin,
     make_time_column,
@@ -68,7 +71,15 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     )
     actions = ("revoke",)
     autocomplete_fields = ("user",)
-    readonly_fields = ("key_prefix", "state_badge", "last_used", "created", "revoked")
+    readonly_fields = (
+        "key_prefix",
+        "state_badge",
+        "last_used",
+        "created",
+        "revoked",
+        "usage_section",
+    )
+    inlines = (KeyLimitsInline,)
     last_used = make_time_column("last_used_at", "last used")
     created = make_time_column("created_at", "created")
     revoked = make_time_column("revoked_at", "revoked")
@@ -86,6 +97,7 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         {
             "fields": (
                 "allowed_models",
+                "model_patterns",
                 "default_model",
                 "stores_content",
                 "remembers_sessions",
@@ -97,7 +109,8 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
             return (self.new_key_fieldset, self.rights_fieldset)
-        return (self.key_fieldset, self.rights_fieldset, self.dates_fieldset)
+        usage_fieldsets = (USAGE_FIELDSET,) if may_view_usage(request) else ()
+        return (self.key_fieldset, self.rights_fieldset, self.dates_fieldset, *usage_fieldsets)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
@@ -176,7 +189,25 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
             obj.issued = keys.generate_key()
             obj.prefix = obj.issued[: keys.SHOWN_LENGTH]
             obj.digest = keys.digest_key(obj.issued)
-        obj.save(update_fields=form.changed_data if change else None)
+        obj.save(update_fields=form.list_changed_columns() if change else None)
+
+    def get_formset_kwargs(
+        self, request: HttpRequest, obj: Any, inline: Any, prefix: str
+    ) -> dict[str, Any]:
+        """Return the arguments of an inline's forms: a new key begins with the default limits."""
+        arguments: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
+        if obj.pk is None and isinstance(inline, KeyLimitsInline):
+            arguments["initial"] = [limit_rows.read_default_limits()]
+        return arguments
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the limits; a new key whose limits nobody touched gets the default ones."""
+        super().save_related(request, form, formsets, change)
+        forms_of_limits = [formset for formset in formsets if formset.model is LimitSet]
+        was_taken_out = any(formset.total_form_count() == 0 for formset in forms_of_limits)
+        has_limits = any(formset.new_objects for formset in forms_of_limits)
+        if not change and not has_limits and not was_taken_out:
+            limit_rows.create_key_limits(form.instance)
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
@@ -216,6 +247,10 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     @admin.display(description="key")
     def key_prefix(self, row: ApiKey) -> str:
         return str(row)
+
+    @admin.display(description="usage")
+    def usage_section(self, row: ApiKey) -> SafeString:
+        return render_usage_section("key", row)
 
     @admin.display(description="models")
     def model_names(self, row: ApiKey) -> str:

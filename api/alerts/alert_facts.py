@@ -22,8 +22,9 @@ class AlertFacts:
     """One alert: kind and subject, and the period in which it is reported once.
 
     `subject_id` is the id of the key, user or team as text; `make_model_id` makes that of a model.
-    `limit_name` is the column of `LimitSet`, for end users with `end_user ` before it. `period`
-    names the budget's period, such as `2026-12` or `total`, and is the day for all other alerts.
+    `limit_name` is a value of `Resource`, for limits of end users with `end_user ` before it.
+    `period` names the budget's period, such as `2026-12` or `total`, and is the day for all other
+    alerts.
     `used` and `limit` are millionths of a USD for budgets, else counts. `until` says when the
     period ends; None: never, or it is not known.
     """
@@ -60,7 +61,7 @@ class AlertFacts:
 def find_unit(limit_name: str) -> str:
     """Return the unit of a limit's amounts; empty for alerts about no limit."""
     column = limit_name.split(" ")[-1]
-    if column.endswith("_usd"):
+    if column.endswith("_budget"):
         return USD
     return UNITS.get(column, "")
 

@@ -18,20 +18,32 @@ from django.conf import settings
 
 from api.alerts.alert_texts import describe_alert, describe_subject
 from api.models import AlertEvent
-from providers.exceptions import BadResponse, ProviderError
-from providers.network.address_guard import find_base_url_problem
+from providers.exceptions import (
+    BadTls,
+    Disconnected,
+    ProviderError,
+    Unreachable,
+    UpstreamTimeout,
+)
+from providers.network.address_guard import PRIVATE_TEXT, find_base_url_problem
 from providers.network.api_client import ApiCall
 from providers.network.clients import Clients
 from providers.network.proxies.outbound_proxy import find_default_proxy
-from providers.network.response import HttpAnswer
+from providers.network.response import OpenAnswer
 from providers.network.target import Timeouts
 from providers.upstream.rate_limits import parse_reset
 from providers.upstream.upstream_client import USER_AGENT
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the specification's mark of a secret, not a secret
 SHORTEST_SECRET_BYTES = 32
-ANSWER_BYTES = 64 * 1024  # read of an answer, whose body does not matter
 GONE_STATUS = 410
+SETTINGS_TEXT = "The settings of the webhook cannot be used."
+FAILURE_TEXTS: dict[type[ProviderError], str] = {
+    UpstreamTimeout: "The receiver did not answer in time.",
+    BadTls: "The receiver's certificate cannot be trusted.",
+    Unreachable: "The receiver cannot be reached.",
+    Disconnected: "The receiver closed the connection before its answer was complete.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +133,7 @@ def sign_body(secret: bytes, message_id: str, timestamp: int, body: bytes) -> st
 
 
 def build_webhook_call(message_id: str, timestamp: int, body: bytes) -> ApiCall:
-    """Build the call of one attempt. Raises BadResponse when the address cannot be used."""
-    if find_settings_problem():
-        raise BadResponse("The settings of the webhook cannot be used.")
+    """Build the call of one attempt; the settings have been checked."""
     secret = read_secret_bytes(settings.ALERT_WEBHOOK_SECRET)
     signature = sign_body(secret, message_id, timestamp, body)
     seconds = settings.ALERT_WEBHOOK_SECONDS
@@ -138,7 +148,7 @@ def build_webhook_call(message_id: str, timestamp: int, body: bytes) -> ApiCall:
         proxy=find_default_proxy(settings.ALERT_ALLOW_PRIVATE),
         timeouts=Timeouts(settings.CONNECT_SECONDS, seconds, seconds, seconds, seconds),
         total_seconds=seconds,
-        answer_bytes=ANSWER_BYTES,
+        answer_bytes=0,
         headers=headers.encode("ascii"),
         body=body,
     )
@@ -148,14 +158,27 @@ async def send_message(
     clients: Clients, message_id: str, timestamp: int, body: bytes
 ) -> SendResult:
     """Send one attempt and return how it ended; nothing of the receiver's text is kept."""
+    if find_settings_problem():
+        return SendResult(SETTINGS_TEXT)
     try:
-        answer = await clients.api.fetch_answer(build_webhook_call(message_id, timestamp, body))
+        async with clients.api.open_call(build_webhook_call(message_id, timestamp, body)) as answer:
+            # the head decides: a body that is long or slow must not make a success a failure
+            return read_result(answer)
     except ProviderError as error:
-        return SendResult(str(error))
-    return read_result(answer)
+        return SendResult(describe_failure(error))
 
 
-def read_result(answer: HttpAnswer) -> SendResult:
+def describe_failure(error: ProviderError) -> str:
+    """Return why no answer came, in a sentence for the operator."""
+    if str(error) == PRIVATE_TEXT:
+        return "The receiver's address is private: ALERT_ALLOW_PRIVATE=true allows that."
+    for kind, text in FAILURE_TEXTS.items():
+        if isinstance(error, kind):
+            return text
+    return "The receiver's answer is not valid HTTP."
+
+
+def read_result(answer: OpenAnswer) -> SendResult:
     """Return how an attempt ended by the receiver's answer."""
     if 200 <= answer.status < 300:
         return SendResult()

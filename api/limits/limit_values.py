@@ -1,9 +1,32 @@
 """Checks of the values of limits; admin, commands and settings give the same sentences."""
 
 import ipaddress
+from decimal import Decimal
 from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
+
+MOST_COUNT = 10**12
+MOST_BUDGET_USD = Decimal(99_999_999)
+MOST_DECIMAL_PLACES = 6  # of an amount in USD
+COUNT_TEXT = f"Write a whole number from 1 to {MOST_COUNT:,}, for example 60."
+BUDGET_TEXT = (
+    f"Write an amount in USD from 0 to {MOST_BUDGET_USD:,} with at most {MOST_DECIMAL_PLACES} "
+    "decimal places, for example 0.50."
+)
+
+
+def validate_count(value: int) -> None:
+    """Raise ValidationError unless the value is a count that a limit can have."""
+    if not 1 <= value <= MOST_COUNT:
+        raise ValidationError(COUNT_TEXT)
+
+
+def validate_budget(value: Decimal) -> None:
+    """Raise ValidationError unless the value is an amount in USD that a budget can have."""
+    is_amount = value.is_finite() and 0 <= value <= MOST_BUDGET_USD
+    if not is_amount or value != round(value, MOST_DECIMAL_PLACES):
+        raise ValidationError(BUDGET_TEXT)
 
 
 def validate_time_zone(name: object) -> None:

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -27,7 +26,7 @@ class BudgetWindow(models.TextChoices):
 
 def make_count_field(help_text: str) -> "models.BigIntegerField[int | None, int | None]":
     return models.BigIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1)], help_text=help_text
+        null=True, blank=True, validators=[limit_values.validate_count], help_text=help_text
     )
 
 
@@ -37,7 +36,7 @@ def make_budget_field(help_text: str) -> "models.DecimalField[Decimal | None, De
         decimal_places=6,
         null=True,
         blank=True,
-        validators=[MinValueValidator(Decimal(0))],
+        validators=[limit_values.validate_budget],
         help_text=help_text,
     )
 
@@ -111,7 +110,10 @@ class LimitSet(models.Model):
     notifies_owner = models.BooleanField(
         "notifies the owner",
         default=False,
-        help_text="On: alerts about these limits also go to the e-mail address of the user.",
+        help_text=(
+            "On: alerts about these limits also go by e-mail to the user; of a team to the members "
+            "who are staff."
+        ),
     )
 
     class Meta:
@@ -131,14 +133,16 @@ class LimitSet(models.Model):
         ]
 
     def __str__(self) -> str:
-        subject = f"limits of {self.team or self.user or self.key}"
+        subject = str(self.team or self.user or self.key)
         return f"{subject}, for each end user" if self.for_each_end_user else subject
 
     def clean(self) -> None:
         """Raise ValidationError on limits that cannot hold; field by field, one sentence each."""
-        if len([row for row in (self.key_id, self.user_id, self.team_id) if row is not None]) != 1:
+        # a form for a new key has a row without an id
+        subjects = [row for row in (self.key, self.user, self.team) if row is not None]
+        if len(subjects) != 1:
             raise ValidationError(SUBJECT_TEXT)
-        if self.for_each_end_user and self.key_id is None:
+        if self.for_each_end_user and self.key is None:
             raise ValidationError({"for_each_end_user": END_USER_TEXT})
         if (self.raise_usd is None) != (self.raise_until is None):
             raise ValidationError({"raise_until": RAISE_TEXT})

@@ -1,9 +1,9 @@
-"""Find the rows that a command names, and describe a person's mistake in one line."""
+"""The shared parts of commands: rows that they name, a person's mistakes in one line, tables."""
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, OutputWrapper
 
 from providers.models import ChatModel, Provider
 from providers.presets import PRESETS, Preset
@@ -67,3 +67,11 @@ def describe_validation_error(error: ValidationError) -> str:
             text = f"{field}: {text}"
         texts.append(text)
     return "; ".join(texts)
+
+
+def write_table(output: OutputWrapper, lines: list[tuple[str, ...]]) -> None:
+    """Write lines of cells in columns of the same width."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for cells in lines:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        output.write("  ".join(padded).rstrip())

@@ -34,7 +34,10 @@ pytestmark = [
 ]
 LISTS = (
     *(
+        "api/alertdelivery",
+        "api/alertevent",
         "api/apikey",
+        "api/team",
         "api/usagerecord",
         "auth/group",
         "auth/user",
@@ -53,6 +56,7 @@ LISTS = (
 )
 FORMS = (
     "api/apikey",
+    "api/team",
     "auth/user",
     "conversations/document",
     "providers/provider",

@@ -14,8 +14,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from api import keys
+from api.management.limit_options import add_limit_arguments, read_limit_columns
 from api.models import ApiKey
 from providers.management.base import GatewayCommand
+from providers.management.command_helpers import describe_validation_error
 from tokens.secret_check import require_secrets
 
 LIFETIME_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -33,7 +35,8 @@ class Command(GatewayCommand):
         parser.add_argument(
             "--models",
             default="",
-            help="comma separated; the key may use only these (default: all)",
+            help="comma separated; the key may use only these, with * for any characters, as in "
+            "gpt-5*; each must name a model that exists (default: all)",
         )
         parser.add_argument(
             "--expires",
@@ -64,6 +67,7 @@ class Command(GatewayCommand):
             help="requests with the same session_id are one conversation, as in OpenKimi",
         )
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
+        add_limit_arguments(parser)
 
     def handle(
         self,
@@ -81,24 +85,20 @@ class Command(GatewayCommand):
         if problem := keys.find_default_model_problem(options["default_model"], model_names):
             raise CommandError(f"{problem} `list_models` shows what there is.")
         fields = {
+            "limits": read_limit_columns(options) or None,
             "name": name,
             "expires_at": timezone.now() + lifetime if lifetime else None,
             "stores_content": not options["no_storing"],
+            "remembers_sessions": options["sessions"],
             "default_model": options["default_model"],
         }
         existing_key = read_existing_key() if options["existing_key"] else ""
-        with transaction.atomic():
-            owner = find_or_create_user(user)
-            if existing_key:
-                row = keys.add_existing_key(
-                    owner, existing_key, allowed_models=model_names, **fields
-                )
-                key = ""
-            else:
-                row, key = keys.create_key(owner, models=model_names, **fields)
-            if options["sessions"]:
-                ApiKey.objects.filter(pk=row.pk).update(remembers_sessions=True)
-            transaction.set_rollback(dry_run)
+        try:
+            with transaction.atomic():
+                row, key = write_key(find_or_create_user(user), existing_key, model_names, fields)
+                transaction.set_rollback(dry_run)
+        except ValidationError as error:
+            raise CommandError(describe_validation_error(error)) from None
         if dry_run:
             self.stdout.write(f"A key for {user} would be issued.")
             return
@@ -111,14 +111,22 @@ class Command(GatewayCommand):
         self.stdout.write(key)
 
 
-def parse_model_names(text: str) -> list[str]:
-    """Return the model names of a comma-separated list.
+def write_key(
+    owner: User, existing_key: str, model_names: list[str], fields: dict[str, Any]
+) -> tuple[ApiKey, str]:
+    """Write the row of an existing key, or of a new one; return it and the new key, or ""."""
+    if existing_key:
+        return keys.add_existing_key(owner, existing_key, allowed_models=model_names, **fields), ""
+    return keys.create_key(owner, models=model_names, **fields)
 
-    Raises CommandError when a key cannot be limited to one of them.
+
+def parse_model_names(text: str) -> list[str]:
+    """Return the model names and patterns of a comma-separated list.
+
+    Raises CommandError when one of them names no model that exists.
     """
     names = list(filter(None, map(str.strip, text.split(","))))
-    unknown = sorted(set(names) - keys.find_allowable_models())
-    if unknown:
+    if unknown := keys.find_unknown_models(names):
         raise CommandError(
             f"No such model: {', '.join(unknown)}. `list_models` shows what there is."
         )

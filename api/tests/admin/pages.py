@@ -18,8 +18,15 @@ def page_of(row: Model, view: str = "change") -> str:
     return reverse(f"admin:api_{row._meta.model_name}_{view}", args=[row.pk])
 
 
+def inline_form(prefix: str, total: int = 0, initial: int = 0, **values: Any) -> dict[str, Any]:
+    """Return the fields of an inline; `values` are those of its first row."""
+    counts = {f"{prefix}-TOTAL_FORMS": total, f"{prefix}-INITIAL_FORMS": initial}
+    return counts | {f"{prefix}-0-{name}": value for name, value in values.items()}
+
+
 def key_form(**values: Any) -> dict[str, Any]:
-    return {"name": "", "expires_at_0": "", "expires_at_1": ""} | values
+    fields = {"name": "", "expires_at_0": "", "expires_at_1": ""}
+    return fields | inline_form("limit_sets") | values
 
 
 def create_record(**fields: Any) -> UsageRecord:

@@ -27,6 +27,7 @@ class Receiver:
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
     is_silent: bool = False
+    promised_bytes: int = 0  # of an answer's body, which never comes
 
     def verify(self, number: int = -1) -> dict[str, Any]:
         """Return the body of a request. Fails unless its signature is right."""
@@ -65,7 +66,7 @@ def run_receiver() -> Iterator[Receiver]:
             self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
             for name, value in receiver.headers.items():
                 self.send_header(name, value)
-            self.send_header("content-length", "0")
+            self.send_header("content-length", str(receiver.promised_bytes))
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
@@ -90,7 +91,7 @@ def make_facts(subject_id: object = 7, **fields: Any) -> AlertFacts:
         "subject_kind": AlertSubject.KEY,
         "subject_id": str(subject_id),
         "period": "2026-11-30",
-        "limit_name": "day_budget_usd",
+        "limit_name": "day_budget",
         "used": 4_010_000,
         "limit": 5_000_000,
     }

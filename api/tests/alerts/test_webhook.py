@@ -67,6 +67,12 @@ def test_a_2xx_means_that_it_was_taken(receiver: Receiver, status: int) -> None:
     assert send_once() == SendResult()
 
 
+def test_a_body_that_never_comes_makes_no_success_a_failure(receiver: Receiver) -> None:
+    receiver.statuses = [200]
+    receiver.promised_bytes = 10**9
+    assert send_once() == SendResult()
+
+
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
 def test_any_other_status_is_a_failure_that_may_pass(receiver: Receiver, status: int) -> None:
     receiver.statuses = [status]

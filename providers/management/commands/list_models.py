@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from providers.management.base import GatewayCommand
+from providers.management.command_helpers import write_table
 from providers.models import ChatModel, ModelAlias, VirtualModel
 from providers.protocol.json_types import JsonObject
 
@@ -34,15 +35,9 @@ class Command(GatewayCommand):
         if options["format"] == "json":
             self.stdout.write(json.dumps(models))
         elif models:
-            self.write_table([TABLE_HEAD, *(make_table_row(entry) for entry in models)])
+            write_table(self.stdout, [TABLE_HEAD, *map(make_table_row, models)])
         else:
             self.stdout.write("No models yet: add_model, sync_models or the admin make them.")
-
-    def write_table(self, lines: list[tuple[str, ...]]) -> None:
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for cells in lines:
-            padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-            self.stdout.write("  ".join(padded).rstrip())
 
 
 def make_entry(model: ChatModel) -> JsonObject:

@@ -1,0 +1,104 @@
+"""The admin of teams, with their members and limits."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from api.admin.limit_admin import TeamLimitsInline
+from api.admin.usage_section import may_view_usage, render_usage_section
+from api.limits.limit_texts import describe_limits
+from api.models import LimitSet, Team, TeamMember
+from providers.admin.big_tables import NO_VALUE, make_time_column
+
+MOST_LINKED_MEMBERS = 20  # in the section about usage
+OTHER_TEAM_TEXT = "This user is in a team already; take the user out of it first."
+
+
+class TeamMemberForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = TeamMember
+        fields = ("user", "team")
+        error_messages = {"user": {"unique": OTHER_TEAM_TEXT}}
+
+
+class MembersInline(admin.TabularInline):  # type: ignore[type-arg]
+    """The members of a team."""
+
+    model = TeamMember
+    form = TeamMemberForm
+    fields = ("user",)
+    autocomplete_fields = ("user",)
+    extra = 0
+    verbose_name = "member"
+    verbose_name_plural = "members"
+
+
+class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
+    """The team of a user."""
+
+    model = TeamMember
+    fields = ("team",)
+    autocomplete_fields = ("team",)
+    extra = 1
+    verbose_name = "team"
+
+
+@admin.register(Team)
+class TeamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("name", "parent", "member_count", "limits_text")
+    list_select_related = ("parent", "limit_set")
+    list_per_page = 50
+    search_fields = ("name",)
+    autocomplete_fields = ("parent",)
+    readonly_fields = ("teams_within", "created", "usage_section")
+    fields = ("name", "parent", "teams_within", "created", "usage_section")
+    inlines = (MembersInline, TeamLimitsInline)
+    created = make_time_column("created_at", "created")
+
+    def get_fields(self, request: HttpRequest, obj: Team | None = None) -> Any:
+        if obj is None:
+            return ("name", "parent")
+        return self.fields if may_view_usage(request) else self.fields[:-1]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
+        rows: QuerySet[Team] = super().get_queryset(request)
+        return rows.annotate(count=Count("members"))
+
+    @admin.display(description="members", ordering="count")
+    def member_count(self, team: Team) -> int:
+        return int(getattr(team, "count", 0))
+
+    @admin.display(description="limits")
+    def limits_text(self, team: Team) -> str:
+        limits: LimitSet | None = getattr(team, "limit_set", None)
+        return describe_limits(vars(limits)) if limits is not None else NO_VALUE
+
+    @admin.display(description="teams within it")
+    def teams_within(self, team: Team) -> SafeString | str:
+        links = format_html_join(
+            ", ",
+            '<a href="{}">{}</a>',
+            (
+                (reverse("admin:api_team_change", args=[child.pk]), child)
+                for child in team.children.all()
+            ),
+        )
+        return links or NO_VALUE
+
+    @admin.display(description="usage")
+    def usage_section(self, team: Team) -> SafeString | str:
+        members = team.members.select_related("user").order_by("user__username")
+        users = [member.user for member in members[: MOST_LINKED_MEMBERS + 1]]
+        links = format_html_join(
+            ", ",
+            "{}",
+            ((render_usage_section("user", user),) for user in users[:MOST_LINKED_MEMBERS]),
+        )
+        more = ", …" if len(users) > MOST_LINKED_MEMBERS else ""
+        return format_html("{}{}", links, more) if users else NO_VALUE

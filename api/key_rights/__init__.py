@@ -1,0 +1,1 @@
+"""Rows of limits, and new secrets of API keys."""
