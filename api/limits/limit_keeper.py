@@ -111,7 +111,7 @@ class LimitKeeper:
         started_at = time.monotonic()
         for part in parts:
             if part.allowance.waiters:  # those who came before have their turn first
-                await wait_for_change(part.allowance)
+                await wait_for_change(part.allowance, settings.LIMIT_WAIT_SECONDS)
         while True:
             lacking = [part for part in parts if part.allowance.free < part.amount]
             for part in lacking:
@@ -131,7 +131,7 @@ class LimitKeeper:
             if waited_seconds >= settings.LIMIT_WAIT_SECONDS:
                 allowance.wake_next_waiter()
                 raise LimitRefused(limit_errors.refuse_reserved(part.rule, allowance.limit))
-            await wait_for_change(allowance)
+            await wait_for_change(allowance, settings.LIMIT_WAIT_SECONDS - waited_seconds)
         elif self.store.is_shared and waited_seconds < OTHERS_RETURN_SECONDS:
             await asyncio.sleep(OTHERS_RETURN_SECONDS)
         else:
@@ -316,13 +316,23 @@ def raise_rate_refusal(part: Part) -> None:
     raise LimitRefused(limit_errors.refuse_rate(part.rule, seconds))
 
 
-async def wait_for_change(allowance: Allowance) -> None:
-    """Wait for one's turn: until money is given back, or for the next tick."""
-    waiter = asyncio.get_running_loop().create_future()
+async def wait_for_change(allowance: Allowance, most_seconds: float) -> None:
+    """Wait for one's turn: until money is given back, for a tick, or for so many seconds."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
     allowance.waiters.append(waiter)
+    timer = loop.call_later(most_seconds, end_waiting, waiter)
     try:
         await waiter
     except asyncio.CancelledError:
         if waiter.done() and not waiter.cancelled():
             allowance.wake_next_waiter()  # the turn goes to the next one
         raise
+    finally:
+        timer.cancel()
+
+
+def end_waiting(waiter: "asyncio.Future[None]") -> None:
+    """End a wait whose time is over."""
+    if not waiter.done():
+        waiter.set_result(None)

@@ -9,6 +9,7 @@ from api.limits.limit_keeper import LimitKeeper, LimitRefused
 from api.limits.reservation import Reservation
 from api.limits.stores.memory_store import MemoryStore
 from api.tests.limits.limit_cast import load_nothing, make_meter, make_rule
+from proxysite.testing import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -156,3 +157,14 @@ async def test_a_raised_budget_has_room_until_the_raise_ends(keeper: LimitKeeper
     settle(await keeper.reserve([(raised, 10)]), micro_usd=10)
     with pytest.raises(LimitRefused):
         await keeper.reserve([(replace(raised, raise_until=1e9), 10)])
+
+
+@pytest.mark.settings(LIMIT_WAIT_SECONDS=0.05)
+async def test_nobody_waits_longer_however_many_wait(keeper: LimitKeeper) -> None:
+    rule = make_rule(Resource.TOTAL_BUDGET, 100)
+    await keeper.reserve([(rule, 100)])
+    waiting = [asyncio.create_task(keeper.reserve([(rule, 60)])) for _ in range(50)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(result) for result in results} == {LimitRefused}
+    assert not keeper.find_allowance(rule, 0).waiters
