@@ -14,7 +14,7 @@ import time
 from api.usage.rollup_sql import FOLDED_ROWID, RECORDS, SQLITE, STATE, list_add_statements
 
 logger = logging.getLogger(__name__)
-FOLD_SECONDS = 0.1  # the ledger's writer adds new records at most that often
+FOLD_SECONDS = 0.5  # the ledger's writer adds new records at most that often
 RETRY_SECONDS = 10.0  # after a failure; the records themselves are written meanwhile
 MOST_RECORDS = 20_000  # of one transaction, so that other writers do not wait long
 NEW_RECORDS = f"(SELECT * FROM {RECORDS} WHERE rowid > :first AND rowid <= :last)"
