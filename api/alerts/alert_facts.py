@@ -61,7 +61,7 @@ class AlertFacts:
 def find_unit(limit_name: str) -> str:
     """Return the unit of a limit's amounts; empty for alerts about no limit."""
     column = limit_name.split(" ")[-1]
-    if column.endswith("_budget"):
+    if column.endswith("_usd"):
         return USD
     return UNITS.get(column, "")
 

@@ -13,9 +13,9 @@ LIMIT_WORDS = {
     "requests_per_minute": "requests a minute",
     "tokens_per_minute": "tokens a minute",
     "concurrent_requests": "concurrent requests",
-    "day_budget": "budget of a day",
-    "month_budget": "budget of a month",
-    "total_budget": "budget in total",
+    "day_budget_usd": "budget of a day",
+    "month_budget_usd": "budget of a month",
+    "total_budget_usd": "budget in total",
 }
 
 

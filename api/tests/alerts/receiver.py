@@ -91,7 +91,7 @@ def make_facts(subject_id: object = 7, **fields: Any) -> AlertFacts:
         "subject_kind": AlertSubject.KEY,
         "subject_id": str(subject_id),
         "period": "2026-11-30",
-        "limit_name": "day_budget",
+        "limit_name": "day_budget_usd",
         "used": 4_010_000,
         "limit": 5_000_000,
     }
