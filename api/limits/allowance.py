@@ -32,6 +32,7 @@ class Allowance:
         "refused_until",
         "reserved",
         "rule",
+        "running_count",
         "slot",
         "uncommitted",
         "used_at",
@@ -44,6 +45,7 @@ class Allowance:
         self.limit = limit
         self.free = 0
         self.reserved = 0
+        self.running_count = 0  # requests that took some of it
         self.uncommitted = 0
         self.has_overdraft = False
         self.needed = 0  # by the requests that wait for the next exchange
@@ -78,12 +80,14 @@ class Allowance:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether nothing is held, waited for or to be given back."""
-        return not (self.held or self.has_news or self.asking or self.waiters)
+        """Return whether nothing is held, waited for, or to be given back now or later."""
+        is_used = self.held or self.running_count or self.asking or self.waiters
+        return not is_used and not self.has_news
 
     def take(self, amount: int) -> None:
         """Reserve an amount that is free for a request."""
         self.free -= amount
+        self.running_count += 1
         if not self.counter.is_windowed:
             self.reserved += amount
 

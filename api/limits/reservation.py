@@ -43,6 +43,7 @@ class Reservation(Struct):
         for part in self.parts:
             if part.is_overdraft:
                 part.allowance.has_overdraft = False
+            part.allowance.running_count -= 1
             part.allowance.give_back(part.amount, part.slot)
 
     def settle(self, meter: "UsageMeter", committed: "Future[None]") -> None:
@@ -61,6 +62,7 @@ class Reservation(Struct):
             self.lengths.add_answer(usage.completion)
         for part in self.parts:
             allowance = part.allowance
+            allowance.running_count -= 1
             if part.rule.resource is Resource.CONCURRENCY:
                 allowance.give_back(part.amount)
             elif part.rule.resource is Resource.TOKENS:
@@ -75,6 +77,7 @@ class Reservation(Struct):
         """End a request that used no tokens and no money: it runs no more."""
         self.has_ended = True
         for part in self.parts:
+            part.allowance.running_count -= 1
             if part.rule.resource is Resource.CONCURRENCY:
                 part.allowance.give_back(part.amount)
 
