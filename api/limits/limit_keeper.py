@@ -118,10 +118,12 @@ class LimitKeeper:
                 refuse_known(part)
             if lacking:
                 await self._exchange(lacking)
-            lacking = [part for part in parts if not can_begin(part)]
-            if not lacking:
+            if all(can_begin(part) for part in parts):
                 return
-            await self._wait_or_refuse(lacking[0], time.monotonic() - started_at)
+            # a part that was not asked for may have gone meanwhile: it is asked for next
+            refused = [part for part in lacking if not can_begin(part)]
+            if refused:
+                await self._wait_or_refuse(refused[0], time.monotonic() - started_at)
 
     async def _wait_or_refuse(self, part: Part, waited_seconds: float) -> None:
         """Wait until a part may have room. Raises LimitRefused when waiting does not help."""

@@ -1,6 +1,7 @@
 """The keeper when its store fails, limits change or callers leave: nothing hangs or is lost."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -26,9 +27,11 @@ class FragileStore(MemoryStore):
         self.failure: Exception | None = None
         self.fails_late = False
         self.requests: list[LeaseRequest] = []
+        self.run_meanwhile: Callable[[], None] = lambda: None
 
     async def exchange(self, requests: list[LeaseRequest]) -> list[Lease]:
         self.requests = requests
+        self.run_meanwhile()
         if self.failure is not None and not self.fails_late:
             raise self.failure
         leases = await super().exchange(requests)
@@ -236,3 +239,15 @@ async def test_a_store_that_may_have_forgotten_is_told_all_that_is_held(
     await pass_time(keeper)
     assert [request.held for request in store.requests] == [1]
     reservation.release()
+
+
+async def test_no_limit_refuses_that_gave_back_what_was_idle_while_another_was_asked(
+    keeper: LimitKeeper, store: FragileStore
+) -> None:
+    requests = make_rule(Resource.REQUESTS, 64)  # leased two at a time
+    first = await keeper.reserve([(requests, 1), (RUNNING, 1)])
+    store.run_meanwhile = keeper.find_allowance(requests, 0).drop_idle
+    second = await asyncio.wait_for(keeper.reserve([(requests, 1), (RUNNING, 1)]), 5)
+    store.run_meanwhile = lambda: None
+    first.release()
+    second.release()

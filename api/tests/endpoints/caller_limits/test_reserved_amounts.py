@@ -60,6 +60,7 @@ def limited(alice, provider) -> LimitSet:
 async def count_used(gateway, alice) -> dict[str, int]:
     """Return what is used of each limit when what is idle has been given back."""
     keeper = gateway.inner.limits
+    await keeper.exchange_now()  # after one that runs
     for allowance in keeper._allowances.values():
         assert not allowance.reserved, allowance.counter
         assert (allowance.asking, allowance.has_overdraft, len(allowance.waiters)) == (0, False, 0)
