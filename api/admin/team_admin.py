@@ -11,9 +11,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from api.admin.limit_admin import TeamLimitsInline
-from api.admin.usage_section import may_view_usage, render_usage_section
+from api.admin.usage_section import may_view_usage, render_records_link, render_totals
 from api.limits.limit_texts import describe_limits
 from api.models import LimitSet, Team, TeamMember
+from api.usage.subject_totals import list_teams_within
 from providers.admin.big_tables import NO_VALUE, make_time_column
 
 MOST_LINKED_MEMBERS = 20  # in the section about usage
@@ -92,13 +93,14 @@ class TeamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return links or NO_VALUE
 
     @admin.display(description="usage")
-    def usage_section(self, team: Team) -> SafeString | str:
+    def usage_section(self, team: Team) -> SafeString:
         members = team.members.select_related("user").order_by("user__username")
         users = [member.user for member in members[: MOST_LINKED_MEMBERS + 1]]
         links = format_html_join(
             ", ",
             "{}",
-            ((render_usage_section("user", user),) for user in users[:MOST_LINKED_MEMBERS]),
+            ((render_records_link("user", user),) for user in users[:MOST_LINKED_MEMBERS]),
         )
         more = ", …" if len(users) > MOST_LINKED_MEMBERS else ""
-        return format_html("{}{}", links, more) if users else NO_VALUE
+        totals = render_totals("team_id", list_teams_within(team))
+        return format_html("{}<p>{}{}</p>", totals, links, more)

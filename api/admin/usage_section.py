@@ -1,10 +1,15 @@
-"""The section “Usage” on the pages of API keys, users and teams: links to their usage records."""
+"""The section “Usage” on the pages of API keys, users and teams: sums, and links to records."""
+
+from collections.abc import Collection
 
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from api.limits.limit_errors import format_usd
+from api.usage.subject_totals import SubjectTotals, read_subject_totals
 
 VIEW_PERMISSION = "api.view_usagerecord"
 USAGE_FIELDSET = ("Usage", {"fields": ("usage_section",)})
@@ -16,8 +21,48 @@ def may_view_usage(request: HttpRequest) -> bool:
 
 
 def render_usage_section(field_name: str, row: Model) -> SafeString:
-    """Return links about the usage of a row; `field_name` is the reference of usage records."""
+    """Return the sums of a key or user, and a link to its records.
+
+    `field_name` is the reference of usage records.
+    """
+    table = render_totals(f"{field_name}_id", [row.pk])
+    return format_html("{}<p>{}</p>", table, render_records_link(field_name, row))
+
+
+def render_records_link(field_name: str, row: Model) -> SafeString:
+    """Return a link to the usage records of a key or user."""
     address = reverse("admin:api_usagerecord_changelist")
     return format_html(
         '<a href="{}?{}__id__exact={}">Usage records of {}</a>', address, field_name, row.pk, row
     )
+
+
+def render_totals(column: str, ids: Collection[int]) -> SafeString:
+    """Return a table of the requests, tokens and cost of the last days; they are days in UTC."""
+    rows = format_html_join(
+        "",
+        "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        (
+            (
+                totals.span,
+                f"{totals.requests:,}",
+                f"{totals.refused_requests:,}",
+                f"{totals.tokens:,}",
+                render_cost(totals),
+            )
+            for totals in read_subject_totals(column, ids)
+        ),
+    )
+    return format_html(
+        "<table><thead><tr><th></th><th>requests</th><th>refused</th><th>tokens</th>"
+        "<th>cost</th></tr></thead><tbody>{}</tbody></table>",
+        rows,
+    )
+
+
+def render_cost(totals: SubjectTotals) -> str:
+    """Return a cost in USD, and for how many requests it is unknown."""
+    cost = f"{format_usd(totals.cost_micro_usd)} USD"
+    if totals.unknown_cost_requests:
+        cost += f", unknown for {totals.unknown_cost_requests:,} requests"
+    return cost

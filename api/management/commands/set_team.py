@@ -53,7 +53,8 @@ class Command(GatewayCommand):
             transaction.set_rollback(dry_run)
         outcome = describe_outcome(is_new=is_new, dry_run=dry_run)
         place = f", part of {team.parent}" if team.parent else ""
-        self.stdout.write(f"Team {team} {outcome}{place}: {count} members.")
+        members = "1 member" if count == 1 else f"{count} members"
+        self.stdout.write(f"Team {team} {outcome}{place}: {members}.")
 
 
 def write_team(team: Team, parent_name: str | None) -> Team:
