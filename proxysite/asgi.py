@@ -22,8 +22,7 @@ locations.require_home()
 from django.conf import settings  # noqa: E402
 from django.db import DatabaseError  # noqa: E402
 
-from api.relay.gateway import Gateway, repeat_forever  # noqa: E402
-from api.views.staff.staff_access import GATEWAY_SCOPE_KEY  # noqa: E402
+from api.relay.gateway import GATEWAY_SCOPE_KEY, Gateway, repeat_forever  # noqa: E402
 from providers.database.database_threads import run_in_thread  # noqa: E402
 from proxysite.access.password_gate import GatedHandler  # noqa: E402
 from proxysite.server.body_budget import BodyBudget  # noqa: E402

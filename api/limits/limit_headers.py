@@ -22,7 +22,7 @@ def render_limit_headers(keeper: LimitKeeper, limits: CallerLimits) -> Headers:
     for resource, suffix in HEADER_SUFFIXES.items():
         rules = [rule for rule in limits.rules if rule.resource is resource]
         if rules:
-            tightest = find_tightest(keeper.find_allowance(rule, now) for rule in rules)
+            tightest = find_tightest(keeper.read_allowance(rule, now) for rule in rules)
             headers += [
                 (b"x-ratelimit-limit-" + suffix, b"%d" % tightest.limit),
                 (b"x-ratelimit-remaining-" + suffix, b"%d" % tightest.remaining),

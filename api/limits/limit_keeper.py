@@ -67,6 +67,14 @@ class LimitKeeper:
             allowance.change_limit(rule, limit)
         return allowance
 
+    def read_allowance(self, rule: Rule, now: float) -> Allowance:
+        """Return this process's part of a limit, or a whole one that is not kept.
+
+        It changes nothing, so that any thread may call it.
+        """
+        counter = make_counter(rule, now)
+        return self._allowances.get(counter) or Allowance(counter, rule, rule.current_amount(now))
+
     def find_answer_lengths(self, public_id: str) -> AnswerLengths:
         """Return the lengths of a model's latest answers."""
         lengths = self._answer_lengths.get(public_id)

@@ -48,6 +48,7 @@ LONGEST_RESTART_SECONDS = 10.0  # longest pause before work that keeps failing
 SWEEP_SECONDS = 30
 LAST_USE_WRITE_SECONDS = 5
 REFUSAL_WRITE_SECONDS = 1
+GATEWAY_SCOPE_KEY = "proxysite.gateway"  # key of the ASGI scope for the gateway of this process
 
 
 @dataclass(slots=True)

@@ -9,6 +9,8 @@ from rest_framework.views import APIView
 
 from api.authentication import Caller
 from api.exceptions import get_request_id
+from api.limits.limit_headers import Headers, render_limit_headers
+from api.relay.gateway import GATEWAY_SCOPE_KEY
 from api.relay.lean_request import LeanRequest
 from providers.exceptions import UnsupportedMediaType
 
@@ -28,7 +30,18 @@ class ApiView(APIView):
         final.headers.setdefault("x-request-id", get_request_id(request._request))
         final["cache-control"] = "no-store"
         final["vary"] = "Authorization"
+        for name, value in list_limit_headers(request):
+            final.headers[name.decode()] = value.decode()
         return final
+
+
+def list_limit_headers(request: Request) -> Headers:
+    """Return the headers that say what is left of the limits of the request's caller."""
+    caller = getattr(request, "_auth", None)  # `auth` would authenticate once more
+    gateway = getattr(request._request, "scope", {}).get(GATEWAY_SCOPE_KEY)
+    if gateway is None or not isinstance(caller, Caller) or caller.limits is None:
+        return []
+    return render_limit_headers(gateway.limits, caller.limits)
 
 
 class SingleFormatNegotiation(BaseContentNegotiation):

@@ -18,8 +18,8 @@ from django.db import Error as AnyDatabaseError
 
 from api import exceptions
 from api.address_hints import explain_unknown_address, is_unknown_address
+from api.relay.gateway import GATEWAY_SCOPE_KEY
 from api.relay.lean_request import new_request_id
-from api.views.staff.staff_access import GATEWAY_SCOPE_KEY
 from conversations.files import file_storage
 from providers.database.database_threads import LONG, await_in_time
 from providers.exceptions import (

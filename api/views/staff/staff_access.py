@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.authentication import INVALID_KEY_TEXT, KeyAuthentication, has_credential
-from api.relay.gateway import Gateway
+from api.relay.gateway import GATEWAY_SCOPE_KEY, Gateway
 from api.views.base import ApiView
 from providers.exceptions import Forbidden, InvalidKey, ShuttingDown
 from providers.models import Provider
@@ -28,7 +28,6 @@ from providers.protocol.json_types import JsonObject
 from tokens.maintenance.check_now import WorkerUnreachable
 from tokens.models import UpstreamToken
 
-GATEWAY_SCOPE_KEY = "proxysite.gateway"  # key of the ASGI scope for the gateway of this process
 K2THINK_PREFIX = "k2think"  # prefix of the kinds of the K2Think adapters
 CHANGE_TOKENS = "tokens.change_upstreamtoken"
 ADD_TOKENS = "tokens.add_upstreamtoken"

@@ -168,3 +168,20 @@ async def test_tokens_are_counted_as_the_answers_used_them(
     assert (statuses, refused.status) == ([200, 200], 429)
     assert refused.error["type"] == "tokens"
     assert refused.headers["x-ratelimit-limit-tokens"] == "1000"
+
+
+async def test_every_answer_of_a_limited_key_says_what_is_left(
+    alice, three_a_minute, gateway, upstream
+):
+    await gateway.request_chat(alice.key)
+    headers = {"authorization": f"Bearer {alice.key}"}
+    for method, path, status in (
+        ("GET", "/v1/models", 200),
+        ("GET", "/v1/models/none", 404),
+        ("GET", "/v1/files", 200),
+        ("POST", "/v1/chat/completions", 400),
+    ):
+        answer = await gateway.send_request(method, path, headers=headers)
+        assert answer.status == status, path
+        assert answer.headers["x-ratelimit-limit-requests"] == "3", path
+        assert answer.headers["x-ratelimit-remaining-requests"] == "2", path
