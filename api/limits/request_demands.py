@@ -3,7 +3,8 @@
 Tokens are reserved by an estimate: what answers of this model had lately. Money is reserved up to
 the most that the answer may cost: by the limit that the request sets to its answer, or else by one
 and a half times the longest of the latest answers, at most RESERVED_COMPLETION_TOKENS. What was
-reserved and not used comes back when the request ends.
+reserved and not used comes back when the request ends. Prompts are taken for somewhat longer than
+estimated, by what the model's latest prompts had more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,22 +26,43 @@ KNOWN_ANSWERS = 8  # after so many answers of a model their length is known
 MEAN_SHARE = 0.125  # of the latest answer in the mean
 DECAY = 0.99  # of the longest answer, with each later one
 MARGIN = 1.5
+FIRST_PROMPT_RATIO = 2.0  # of a prompt's length to its estimate, before prompts have ended
+MOST_PROMPT_RATIO = 3.0  # a token of each byte
 LEAST_TOKENS = 256
 ANSWER_LIMIT_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 USUAL_STEPS = 3  # of the strategy `stepwise`, and paths of `multipath`
 
 
 class AnswerLengths(Struct):
-    """The lengths of a model's latest answers in this process, in tokens."""
+    """The lengths of a model's latest prompts and answers in this process, in tokens."""
 
     count: int = 0
     mean: float = FIRST_ESTIMATE_TOKENS
     longest: float = 0.0
+    prompt_count: int = 0
+    prompt_ratio: float = 1.0  # of the prompt that was furthest above its estimate
+    prompt_extra: float = 0.0  # tokens beyond the highest ratio: what upstreams add to a prompt
 
     def add_answer(self, tokens: int) -> None:
         self.count += 1
         self.mean += (tokens - self.mean) * MEAN_SHARE
         self.longest = max(float(tokens), self.longest * DECAY)
+
+    def add_prompt(self, tokens: int, estimated: int) -> None:
+        """Learn from a prompt of so many tokens, for which others were estimated."""
+        if not estimated:
+            return
+        self.prompt_count += 1
+        ratio = min(tokens / estimated, MOST_PROMPT_RATIO)
+        self.prompt_ratio = max(1.0, ratio, self.prompt_ratio * DECAY)
+        extra = tokens - estimated * MOST_PROMPT_RATIO
+        self.prompt_extra = max(0.0, extra, self.prompt_extra * DECAY)
+
+    def bound_prompt(self, estimated: int) -> int:
+        """Return how long a prompt may be for which so many tokens were estimated."""
+        if self.prompt_count < KNOWN_ANSWERS:
+            return int(estimated * FIRST_PROMPT_RATIO)
+        return int(estimated * self.prompt_ratio + self.prompt_extra)
 
     @property
     def bound(self) -> int:
@@ -52,10 +74,11 @@ class AnswerLengths(Struct):
 
 
 class TokenEstimate(NamedTuple):
-    """Tokens of a request: of its prompt, of its answer, and at most of its answer."""
+    """Tokens of a request: of its prompt and its answer, as usual and at most."""
 
     prompt: int
     completion: int
+    most_prompt: int
     most_completion: int
 
 
@@ -74,8 +97,9 @@ def estimate_request(
         prompt.add_body(body)
         texts = estimate_texts(prompt.texts, settings.COUNT_INLINE_BYTES)
         prompt_tokens = texts + prompt.non_text_tokens
+    most_prompt = lengths.bound_prompt(prompt_tokens)
     if request.endpoint == EMBEDDINGS:
-        return TokenEstimate(prompt_tokens, 0, 0)
+        return TokenEstimate(prompt_tokens, 0, most_prompt, 0)
     choice_count = body.get("n") or 1
     answer_limit = find_answer_limit(body)
     if answer_limit is None:
@@ -84,7 +108,7 @@ def estimate_request(
     else:
         most = answer_limit
         usual = min(answer_limit, int(lengths.mean))
-    return TokenEstimate(prompt_tokens, usual * choice_count, most * choice_count)
+    return TokenEstimate(prompt_tokens, usual * choice_count, most_prompt, most * choice_count)
 
 
 def find_answer_limit(body: Mapping[str, Any]) -> int | None:

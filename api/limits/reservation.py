@@ -31,7 +31,8 @@ class Reservation(Struct):
 
     store: LimitStore
     parts: Sequence[Part]
-    lengths: AnswerLengths | None = None  # of the model's answers
+    lengths: AnswerLengths | None = None  # of the model's prompts and answers
+    prompt_estimate: int = 0  # tokens
     end_user_id: int | None = None  # where the key has limits for each end user
     has_ended: bool = False
 
@@ -60,6 +61,7 @@ class Reservation(Struct):
         was_sent = any(call.attempt is not None for call in meter.calls)
         if usage is not None and usage.completion and self.lengths is not None:
             self.lengths.add_answer(usage.completion)
+            self.lengths.add_prompt(usage.prompt, self.prompt_estimate)
         for part in self.parts:
             allowance = part.allowance
             allowance.running_count -= 1

@@ -41,7 +41,7 @@ async def reserve_request(
     calls = count_calls(candidates[0])
     tokens = (estimate.prompt + estimate.completion) * calls
     cost = gateway.prices.estimate_highest_cost(
-        candidates, estimate.prompt, estimate.most_completion, datetime.now(UTC)
+        candidates, estimate.most_prompt, estimate.most_completion, datetime.now(UTC)
     )
     micro_usd = None if cost is None else cost * calls
     end_user_id = find_end_user(accepted, limits)
@@ -59,6 +59,7 @@ async def reserve_request(
         report_refusal(gateway.alerts, rule, rule.current_amount(time.time()))
         raise refused.refusal.error from None
     reservation.end_user_id = end_user_id
+    reservation.prompt_estimate = estimate.prompt * calls
     return reservation
 
 
