@@ -6,7 +6,6 @@ import signal
 from collections import Counter
 from functools import cache, partial
 from pathlib import Path
-from random import randrange
 
 import httpx
 import pytest
@@ -16,15 +15,15 @@ from proxysite.testing import speech, wait_until_true
 from proxysite.testing.house import make_house
 from proxysite.testing.upstream import Gate, send_reply
 from proxysite.tests.houses.house_workers import list_workers, open_client, run_only, start_workers
+from proxysite.tests.houses.limited_keys import (
+    COST_MICRO_USD,
+    USAGE,
+    create_limited_key,
+    set_price,
+)
 
 pytestmark = pytest.mark.skipif(settings.EMBEDDED_DATABASE, reason="SQLite is for one process")
 WORKERS = 3
-USAGE = speech.token_usage(50, 50)
-COST_MICRO_USD = 20_000  # of a request: 200 USD per million tokens
-LIMIT_COLUMNS = (
-    "for_each_end_user, budget_window, time_zone, allowed_models, allowed_endpoints, ip_ranges, "
-    "notifies_owner"
-)
 
 
 @cache
@@ -42,26 +41,9 @@ async def trio(request, _furnished, tmp_path):
     services = {"REDIS_URL": settings.REDIS_URL if request.param == "redis" else ""}
     services |= {"LIMIT_LEASE_SECONDS": "2"}
     with make_house(tmp_path / "home", template=_furnished[0], **services) as house:
-        await set_price(house)
+        await asyncio.to_thread(set_price, house)
         await start_workers(house, WORKERS)
         yield house
-
-
-async def create_limited_key(house, **limits):
-    """Return a new key with these limits, whose id no other test has in Redis."""
-
-    def create_key():
-        house.run_sql(f"SELECT setval('api_apikey_id_seq', {randrange(10**6, 2 * 10**9)})")
-        key = house.run_manage_command("issue_key", "racer").split()[-1]
-        columns, values = ", ".join(limits), ", ".join(map(str, limits.values()))
-        house.run_sql(
-            f"INSERT INTO api_limitset (key_id, {LIMIT_COLUMNS}, {columns}) "
-            f"SELECT id, false, 'calendar', 'UTC', '[]', '[]', '[]', false, {values} "
-            f"FROM api_apikey WHERE prefix = '{key[:16]}'"
-        )
-        return key
-
-    return await asyncio.to_thread(create_key)
 
 
 async def ask(http, key):
@@ -87,13 +69,6 @@ async def read_limits(house, key):
         return {limit["limit"]: limit for limit in answer.json()["limits"]}
 
 
-async def set_price(house):
-    """Give the model a price that has been valid for long."""
-    prices = ("--prompt", "200", "--completion", "200")
-    await asyncio.to_thread(house.run_manage_command, "set_price", "fake", "m", *prices)
-    house.run_sql("UPDATE api_price SET valid_from = '2020-01-01 00:00:00+00'")
-
-
 class CountedUpstream:
     """A script whose requests wait at one gate, and are counted while they run."""
 
@@ -114,7 +89,7 @@ class CountedUpstream:
 
 
 async def test_exactly_so_many_requests_run_as_may_run(trio, house_upstream):
-    key = await create_limited_key(trio, concurrent_requests=4)
+    key = await asyncio.to_thread(create_limited_key, trio, concurrent_requests=4)
     upstream = CountedUpstream()
     house_upstream.set_default_script(upstream)
     asking = asyncio.create_task(ask_at_once(trio, key, 40))
@@ -132,7 +107,7 @@ async def test_a_budget_is_spent_and_overspent_by_one_request_of_each_process_at
     trio, house_upstream
 ):
     house_upstream.set_default_script(send_reply(speech.chat_completion(usage=USAGE)))
-    key = await create_limited_key(trio, total_budget_usd=1)
+    key = await asyncio.to_thread(create_limited_key, trio, total_budget_usd=1)
     codes = await ask_at_once(trio, key, 60 * WORKERS)
     [(spent,)] = trio.run_sql(
         "SELECT sum(cost_micro_usd)::bigint FROM api_usagerecord WHERE status = 'complete'"
@@ -142,7 +117,9 @@ async def test_a_budget_is_spent_and_overspent_by_one_request_of_each_process_at
 
 
 async def test_what_a_killed_process_reserved_is_free_when_its_lease_ends(trio, house_upstream):
-    key = await create_limited_key(trio, concurrent_requests=5, total_budget_usd=1)
+    key = await asyncio.to_thread(
+        create_limited_key, trio, concurrent_requests=5, total_budget_usd=1
+    )
     upstream = CountedUpstream()
     house_upstream.set_default_script(upstream)
     killed = list_workers(trio)[0]
@@ -179,7 +156,7 @@ async def clock_house(_furnished, tmp_path):
     with make_house(tmp_path / "home", template=_furnished[0], **environment) as house:
         faked = house.environment
         house.environment = {name: faked[name] for name in faked if name not in environment}
-        await set_price(house)
+        await asyncio.to_thread(set_price, house)
         house.starts_cold = True
         house.environment, plain = faked, house.environment
         await asyncio.to_thread(house.start)
@@ -193,7 +170,7 @@ async def test_steps_of_the_clock_change_nothing(clock_house, house_upstream):
     clock = house.home.with_name("clock")
     house_upstream.set_default_script(send_reply(speech.chat_completion(usage=USAGE)))
     limits = {"requests_per_minute": 4, "concurrent_requests": 2, "total_budget_usd": 1}
-    key = await create_limited_key(house, **limits)
+    key = await asyncio.to_thread(create_limited_key, house, **limits)
     upstream = CountedUpstream()
     house_upstream.queue_scripts(upstream)
     running = asyncio.create_task(ask_at_once(house, key, 1))
