@@ -27,7 +27,7 @@ from api.pricing.request_cost import compute_cost
 from providers.exceptions import DatabaseUnavailable, GatewayError
 from providers.fast_settings import settings
 from providers.protocol.chunks import Batches
-from providers.protocol.trace import Trace
+from providers.protocol.trace import Reservation, Trace
 from providers.protocol.usage_meter import TokenUsage
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class WaitingRow(NamedTuple):
     row: Row
     slot: int
     commit_future: "asyncio.Future[None]"
+    reservation: Reservation | None = None  # holds the request's cost until then
 
 
 class Ledger:
@@ -188,11 +189,7 @@ class Ledger:
         except Exception:  # whatever fails in counting, the request has its record
             logger.exception("tokens and cost of a request could not be computed")
             trace.meter.counted = trace.meter.counted or TokenUsage(estimated=True)
-        commit_future = self._queue_row(trace, ending)
-        if trace.reservation is None:
-            await commit_future
-        else:  # the cost is held until the commit, also when the caller leaves meanwhile
-            await asyncio.shield(commit_future)
+        await self._queue_row(trace, ending)
 
     def queue_refused_rows(self, rows: list[Row]) -> None:
         """Queue rows of refused requests for the next batch; a full disk loses them."""
@@ -215,12 +212,12 @@ class Ledger:
     def _queue_row(self, trace: Trace, ending: Ending) -> "asyncio.Future[None]":
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if trace.reservation is not None:
-            trace.reservation.settle(trace.meter, waiter)
+            trace.reservation.settle(trace.meter)
         row = usage_rows.build_finished_row(
             trace, ending.status, ending.http_status, ending.error_code
         )
         self._waiting_rows.append(
-            WaitingRow(row, self._slots_by_request.pop(trace.request.id), waiter)
+            WaitingRow(row, self._slots_by_request.pop(trace.request.id), waiter, trace.reservation)
         )
         self._wake_event.set()
         if not self._is_writing:
@@ -270,6 +267,8 @@ class Ledger:
             for waiting in batch:
                 self._journal.release_slot(waiting.slot)
         for waiting in batch:
+            if waiting.reservation is not None:
+                waiting.reservation.record_commit()
             if not waiting.commit_future.done():
                 waiting.commit_future.set_result(None)
 

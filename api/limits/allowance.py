@@ -25,6 +25,8 @@ class Allowance:
         "counter",
         "free",
         "has_overdraft",
+        "is_budget",
+        "is_windowed",
         "lease",
         "leased_at",
         "limit",
@@ -41,6 +43,8 @@ class Allowance:
 
     def __init__(self, counter: Counter, rule: Rule, limit: int) -> None:
         self.counter = counter
+        self.is_windowed = counter.is_windowed
+        self.is_budget = counter.is_budget
         self.rule = rule
         self.limit = limit
         self.free = 0
@@ -74,7 +78,7 @@ class Allowance:
     @property
     def has_news(self) -> bool:
         """Return whether this process holds another amount than the store knows."""
-        if self.counter.is_windowed:
+        if self.is_windowed:
             return bool(self._returned or self._overused)
         return self.held != self._known_held
 
@@ -84,22 +88,16 @@ class Allowance:
         is_used = self.held or self.running_count or self.asking or self.waiters
         return not is_used and not self.has_news
 
-    def take(self, amount: int) -> None:
-        """Reserve an amount that is free for a request."""
-        self.free -= amount
-        self.running_count += 1
-        if not self.counter.is_windowed:
-            self.reserved += amount
-
     def give_back(self, amount: int, slot: int = 0) -> None:
         """Return the amount that a request took, of a windowed counter in a slot."""
-        if self.counter.is_windowed and slot != self.slot:
+        if self.is_windowed and slot != self.slot:
             self._add_returned(slot, amount)
             return
         self.free += amount
-        if not self.counter.is_windowed:
+        if not self.is_windowed:
             self.reserved -= amount
-        self.wake_next_waiter()
+        if self.waiters:
+            self.wake_next_waiter()
 
     def settle_tokens(self, taken: int, used: int, slot: int) -> None:
         """Replace the tokens that a request took in a slot by those that it used."""
@@ -115,8 +113,11 @@ class Allowance:
         """
         self.reserved -= reserved
         self.uncommitted += spent
-        self.free = max(0, self.free + reserved - spent)
-        self.wake_next_waiter()
+        self.free += reserved - spent
+        if self.free < 0:
+            self.free = 0
+        if self.waiters:
+            self.wake_next_waiter()
 
     def forget_known(self) -> None:
         """Let the store be told anew what is held."""
@@ -135,7 +136,7 @@ class Allowance:
 
     def drop_idle(self) -> None:
         """Give back what is free and not needed; the next exchange tells the store."""
-        if self.free and self.counter.is_windowed:
+        if self.free and self.is_windowed:
             self._add_returned(self.slot, self.free)
         self.free = 0
 
@@ -151,7 +152,7 @@ class Allowance:
         """Return the word of this process to the store."""
         needed = self.needed
         self.needed = 0
-        if not self.counter.is_windowed:
+        if not self.is_windowed:
             return LeaseRequest(self.counter, self.limit, needed, self.held)
         if self.free and needed:
             needed += self.free  # leftovers of an old slot are leased anew
@@ -166,13 +167,13 @@ class Allowance:
         """Take over the answer of the store, which was told of an amount `held`."""
         self.lease = lease
         self.leased_at = time.monotonic()
-        if lease.granted and self.counter.is_windowed:
+        if lease.granted and self.is_windowed:
             if lease.slot != self.slot:
                 self.drop_idle()  # a request gave it back meanwhile
             self.slot = lease.slot
         self.free += lease.granted
         self._known_held = held + lease.granted
-        if lease.remaining < 0 and not self.counter.is_windowed:  # the limit was lowered
+        if lease.remaining < 0 and not self.is_windowed:  # the limit was lowered
             self.free = max(0, self.free + lease.remaining)
 
     def fail_exchange(self, request: LeaseRequest) -> None:

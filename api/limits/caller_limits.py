@@ -47,9 +47,12 @@ class Subject:
     key_id: int | None = None  # of an end user
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One limit of a subject: at most `amount` of a resource; money is in millionths of a USD."""
+    """One limit of a subject: at most `amount` of a resource; money is in millionths of a USD.
+
+    A rule equals itself only, so that looking one up is cheap.
+    """
 
     subject: Subject
     resource: Resource
@@ -89,6 +92,13 @@ class CallerLimits:
     rules: tuple[Rule, ...] = ()
     access: tuple[AccessRules, ...] = ()
     end_user: LimitSet | None = field(default=None, compare=False)
+    windowed: tuple[tuple[Rule, ...], ...] = field(init=False)  # by resource, as in WINDOWED
+
+    def __post_init__(self) -> None:
+        windowed = tuple(
+            tuple(rule for rule in self.rules if rule.resource is resource) for resource in WINDOWED
+        )
+        object.__setattr__(self, "windowed", windowed)
 
     def list_end_user_rules(self, end_user_id: int, key_id: int) -> tuple[Rule, ...]:
         """Return the rules of one end user of the key; `end_user_id` comes from `end_users.py`."""

@@ -5,13 +5,16 @@ The names and the form of times are OpenAI's
 """
 
 import time
-from collections.abc import Iterable
+from functools import lru_cache
 
 from api.limits.allowance import Allowance
-from api.limits.caller_limits import WINDOWED, CallerLimits
+from api.limits.caller_limits import CallerLimits
 from api.limits.limit_keeper import LimitKeeper
 
-HEADER_SUFFIXES = dict(zip(WINDOWED, (b"requests", b"tokens"), strict=True))
+HEADER_NAMES = [  # in the order of WINDOWED
+    tuple(b"x-ratelimit-%s-%s" % (word, suffix) for word in (b"limit", b"remaining", b"reset"))
+    for suffix in (b"requests", b"tokens")
+]
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -19,21 +22,23 @@ def render_limit_headers(keeper: LimitKeeper, limits: CallerLimits) -> Headers:
     """Return the headers about requests and tokens a minute; of several limits, the tightest."""
     now = time.time()
     headers: Headers = []
-    for resource, suffix in HEADER_SUFFIXES.items():
-        rules = [rule for rule in limits.rules if rule.resource is resource]
-        if rules:
-            tightest = find_tightest(keeper.read_allowance(rule, now) for rule in rules)
-            headers += [
-                (b"x-ratelimit-limit-" + suffix, b"%d" % tightest.limit),
-                (b"x-ratelimit-remaining-" + suffix, b"%d" % tightest.remaining),
-                (b"x-ratelimit-reset-" + suffix, render_reset(tightest)),
-            ]
+    for names, rules in zip(HEADER_NAMES, limits.windowed, strict=True):
+        tightest = None
+        least = 0
+        for rule in rules:
+            allowance = keeper.read_allowance(rule, now)
+            remaining = allowance.remaining
+            if tightest is None or remaining < least:
+                tightest = allowance
+                least = remaining
+        if tightest is not None:
+            limit_name, remaining_name, reset_name = names
+            headers += (
+                (limit_name, b"%d" % tightest.limit),
+                (remaining_name, b"%d" % least),
+                (reset_name, render_reset(tightest)),
+            )
     return headers
-
-
-def find_tightest(allowances: Iterable[Allowance]) -> Allowance:
-    """Return the allowance of which least is left."""
-    return min(allowances, key=lambda allowance: allowance.remaining)
 
 
 def render_reset(allowance: Allowance) -> bytes:
@@ -49,5 +54,11 @@ def render_duration(seconds: float) -> bytes:
     """Return a time as OpenAI writes it."""
     if seconds < 1:
         return b"%dms" % round(seconds * 1000)
-    minutes, rest = divmod(round(seconds), 60)
+    return render_whole_seconds(round(seconds))
+
+
+@lru_cache(maxsize=1_024)
+def render_whole_seconds(seconds: int) -> bytes:
+    """Return for example `6m0s` or `20s`."""
+    minutes, rest = divmod(seconds, 60)
     return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest

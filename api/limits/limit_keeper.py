@@ -31,6 +31,7 @@ RENEWALS_PER_LEASE = 3
 OTHERS_RETURN_SECONDS = 1.5 * TICK_SECONDS  # until then other processes gave back what lies idle
 
 WatchBudget = Callable[[Rule, int, int], None]  # a budget, and micro-USD: spent, limit
+RecentAllowance = tuple[Allowance, float, float]  # and the UNIX times between which it holds
 Demand = tuple[Rule, int]  # a limit, and how much of it a request needs
 
 
@@ -50,6 +51,7 @@ class LimitKeeper:
         self._watch_budget = watch_budget
         self._generation = store.generation
         self._allowances: dict[Counter, Allowance] = {}
+        self._recent: dict[Rule, RecentAllowance] = {}  # found since the latest tick
         self._changed: set[Allowance] = set()  # have something to ask or to tell
         self._next_exchange: asyncio.Task[None] | None = None
         self._exchange_tasks: set[asyncio.Task[None]] = set()
@@ -58,6 +60,9 @@ class LimitKeeper:
 
     def find_allowance(self, rule: Rule, now: float) -> Allowance:
         """Return this process's part of a limit, in the period that a UNIX time is in."""
+        recent = self._recent.get(rule)
+        if recent is not None and recent[1] <= now < recent[2]:
+            return recent[0]
         counter = make_counter(rule, now)
         limit = rule.current_amount(now)
         allowance = self._allowances.get(counter)
@@ -65,6 +70,8 @@ class LimitKeeper:
             allowance = self._allowances[counter] = Allowance(counter, rule, limit)
         elif allowance.limit != limit:
             allowance.change_limit(rule, limit)
+            self._recent.clear()  # another rule may have been found with the limit of before
+        self._recent[rule] = (allowance, *find_unchanged_times(rule, now))
         return allowance
 
     def read_allowance(self, rule: Rule, now: float) -> Allowance:
@@ -72,6 +79,9 @@ class LimitKeeper:
 
         It changes nothing, so that any thread may call it.
         """
+        recent = self._recent.get(rule)
+        if recent is not None and recent[1] <= now < recent[2]:
+            return recent[0]
         counter = make_counter(rule, now)
         return self._allowances.get(counter) or Allowance(counter, rule, rule.current_amount(now))
 
@@ -92,10 +102,15 @@ class LimitKeeper:
         """
         now = time.time()
         parts = []
+        has_room = True
         for rule, amount in demands:
             allowance = self.find_allowance(rule, now)
-            parts.append(Part(rule, allowance, max(1, min(amount, allowance.limit))))
-        if not all(has_room(part) for part in parts):
+            if amount > allowance.limit:
+                amount = allowance.limit or 1
+            parts.append(Part(rule, allowance, amount))
+            if allowance.free < amount or allowance.waiters:  # those who wait come first
+                has_room = False
+        if not has_room:
             await self._wait_for_room(parts)
         self._take(parts)
         return Reservation(self.store, parts, lengths)
@@ -110,7 +125,10 @@ class LimitKeeper:
                 part.amount = allowance.free
             part.slot = allowance.slot
             allowance.used_at = used_at
-            allowance.take(part.amount)
+            allowance.free -= part.amount
+            allowance.running_count += 1
+            if not allowance.is_windowed:
+                allowance.reserved += part.amount
             if allowance.free and allowance.waiters:
                 allowance.wake_next_waiter()
 
@@ -136,7 +154,7 @@ class LimitKeeper:
     async def _wait_or_refuse(self, part: Part, waited_seconds: float) -> None:
         """Wait until a part may have room. Raises LimitRefused when waiting does not help."""
         allowance = part.allowance
-        if allowance.counter.is_budget:
+        if allowance.is_budget:
             require_money(part)
             if waited_seconds >= settings.LIMIT_WAIT_SECONDS:
                 allowance.wake_next_waiter()
@@ -210,7 +228,7 @@ class LimitKeeper:
             raise
         for allowance, request, lease in zip(changed, requests, leases, strict=True):
             allowance.finish_exchange(request.held, lease)
-            if allowance.counter.is_budget:
+            if allowance.is_budget:
                 self._watch_budget(allowance.rule, lease.spent, allowance.limit)
 
     # --- housekeeping -----------------------------------------------------------------------------
@@ -226,6 +244,7 @@ class LimitKeeper:
 
     def collect_changes(self) -> None:
         """Find the allowances of which the store is to be told, and forget those out of use."""
+        self._recent.clear()
         if self._generation != self.store.generation:
             self._generation = self.store.generation
             for allowance in self._allowances.values():
@@ -275,10 +294,12 @@ def make_counter(rule: Rule, now: float) -> Counter:
     return Counter(subject.kind, subject.id, rule.resource, start, rule.period.rolling_seconds)
 
 
-def has_room(part: Part) -> bool:
-    """Return whether a part can be taken at once; requests that wait already come first."""
-    allowance = part.allowance
-    return allowance.free >= part.amount and not allowance.waiters
+def find_unchanged_times(rule: Rule, now: float) -> tuple[float, float]:
+    """Return UNIX times around `now` between which a rule keeps its counter and its amount."""
+    start, end = (0.0, float("inf")) if rule.period is None else rule.period.find_bounds(now)
+    if now < rule.raise_until:
+        return start, min(end, rule.raise_until)
+    return max(start, rule.raise_until), end
 
 
 def can_begin(part: Part) -> bool:
@@ -289,7 +310,7 @@ def can_begin(part: Part) -> bool:
     allowance = part.allowance
     if allowance.free >= part.amount:
         return True
-    return allowance.counter.is_budget and not allowance.has_overdraft and allowance.free > 0
+    return allowance.is_budget and not allowance.has_overdraft and allowance.free > 0
 
 
 def require_money(part: Part) -> None:
@@ -306,7 +327,7 @@ def refuse_known(part: Part) -> None:
     """Raise LimitRefused when the store has just said that there is no room."""
     allowance = part.allowance
     now = time.monotonic()
-    if allowance.counter.is_budget:
+    if allowance.is_budget:
         if now < allowance.leased_at + TICK_SECONDS and allowance.free <= 0:
             require_money(part)
     elif now < allowance.refused_until:
@@ -319,7 +340,7 @@ def raise_rate_refusal(part: Part) -> None:
     lease = allowance.lease
     now = time.monotonic()
     seconds = 0.0
-    if lease is not None and allowance.counter.is_windowed:
+    if lease is not None and allowance.is_windowed:
         seconds = max(0.0, lease.seconds_until_free - (now - allowance.leased_at))
         if now >= allowance.refused_until:
             allowance.refused_until = now + min(seconds, TICK_SECONDS)

@@ -11,8 +11,6 @@ from api.limits.request_demands import AnswerLengths
 from api.limits.stores.limit_store import LimitStore
 
 if TYPE_CHECKING:
-    from asyncio import Future
-
     from providers.protocol.usage_meter import UsageMeter
 
 
@@ -35,6 +33,7 @@ class Reservation(Struct):
     prompt_estimate: int = 0  # tokens
     end_user_id: int | None = None  # where the key has limits for each end user
     has_ended: bool = False
+    micro_usd: int = 0  # spent, and not committed yet
 
     def release(self) -> None:
         """Give everything back: the request was not begun."""
@@ -47,33 +46,45 @@ class Reservation(Struct):
             part.allowance.running_count -= 1
             part.allowance.give_back(part.amount, part.slot)
 
-    def settle(self, meter: "UsageMeter", committed: "Future[None]") -> None:
+    def settle(self, meter: "UsageMeter") -> None:
         """Replace what was reserved by what was used.
 
-        Money counts as held until the future `committed` says that the usage record is in the
-        database, from whose sums the store reads it.
+        Money counts as held until `record_commit` says that the usage record is in the database,
+        from whose sums the store reads it.
         """
         if self.has_ended:
             return
         self.has_ended = True
         usage = meter.counted
         tokens = usage.prompt + usage.completion if usage is not None else 0
-        was_sent = any(call.attempt is not None for call in meter.calls)
         if usage is not None and usage.completion and self.lengths is not None:
             self.lengths.add_answer(usage.completion)
             self.lengths.add_prompt(usage.prompt, self.prompt_estimate)
         for part in self.parts:
             allowance = part.allowance
             allowance.running_count -= 1
-            if part.rule.resource is Resource.CONCURRENCY:
-                allowance.give_back(part.amount)
+            if allowance.is_budget:
+                self.micro_usd = meter.cost.micro_usd or 0
+                if part.is_overdraft:
+                    allowance.has_overdraft = False
+                allowance.settle_money(part.amount, self.micro_usd)
             elif part.rule.resource is Resource.TOKENS:
                 allowance.settle_tokens(part.amount, tokens, part.slot)
-            elif part.rule.resource is Resource.REQUESTS:
-                if not was_sent:
-                    allowance.give_back(part.amount, part.slot)
-            elif allowance.counter.is_budget:
-                self._settle_money(part, meter.cost.micro_usd or 0, committed)
+            elif part.rule.resource is Resource.CONCURRENCY or not was_sent(meter):
+                allowance.give_back(part.amount, part.slot)
+
+    def record_commit(self) -> None:
+        """Note that the usage record of a request that was settled is committed."""
+        if not self.micro_usd:
+            return
+        for part in self.parts:
+            allowance = part.allowance
+            if allowance.is_budget:
+                self.store.record_spent(allowance.counter, self.micro_usd)
+                allowance.uncommitted -= self.micro_usd
+                if allowance.waiters:
+                    allowance.wake_next_waiter()
+        self.micro_usd = 0
 
     def end_plain_request(self) -> None:
         """End a request that used no tokens and no money: it runs no more."""
@@ -83,16 +94,10 @@ class Reservation(Struct):
             if part.rule.resource is Resource.CONCURRENCY:
                 part.allowance.give_back(part.amount)
 
-    def _settle_money(self, part: Part, micro_usd: int, committed: "Future[None]") -> None:
-        allowance = part.allowance
-        if part.is_overdraft:
-            allowance.has_overdraft = False
-        allowance.settle_money(part.amount, micro_usd)
 
-        def record_commit(_: object) -> None:
-            self.store.record_spent(allowance.counter, micro_usd)
-            allowance.uncommitted -= micro_usd
-            allowance.wake_next_waiter()
-
-        if micro_usd:
-            committed.add_done_callback(record_commit)
+def was_sent(meter: "UsageMeter") -> bool:
+    """Return whether an upstream was asked."""
+    for call in meter.calls:  # a loop, because it runs for every request  # noqa: SIM110
+        if call.attempt is not None:
+            return True
+    return False

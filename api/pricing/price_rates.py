@@ -53,13 +53,20 @@ class Rates(Struct, frozen=True):
 
     def charge_highest(self, prompt_tokens: int, completion_tokens: int) -> int | None:
         """Return the most units that so many tokens can cost, of whatever kind they are."""
-        prompt_rates = (self.prompt, self.cached, self.cache_write)
-        prompt = max((rate for rate in prompt_rates if rate is not None), default=None)
-        completion_rates = (self.completion, self.reasoning)
-        completion = max((rate for rate in completion_rates if rate is not None), default=None)
+        prompt = find_highest(self.prompt, self.cached, self.cache_write)
+        completion = find_highest(self.completion, self.reasoning)
         if (prompt_tokens and prompt is None) or (completion_tokens and completion is None):
             return None
         return prompt_tokens * (prompt or 0) + completion_tokens * (completion or 0)
+
+
+def find_highest(*rates: int | None) -> int | None:
+    """Return the highest of the rates that are known; None when none is."""
+    highest = None
+    for rate in rates:
+        if rate is not None and (highest is None or rate > highest):
+            highest = rate
+    return highest
 
 
 class RateTier(Struct, frozen=True):

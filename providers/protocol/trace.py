@@ -1,7 +1,6 @@
 """Everything that happened to one request: its attempts, its usage and its strategy's result."""
 
 import time
-from asyncio import Future
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
@@ -18,11 +17,11 @@ from providers.protocol.usage_meter import UsageMeter
 class Reservation(Protocol):
     """The part of the caller's limits that a request has reserved."""
 
-    def settle(self, meter: UsageMeter, committed: "Future[None]") -> None:
-        """Replace what was reserved by what was used.
+    def settle(self, meter: UsageMeter) -> None:
+        """Replace what was reserved by what was used."""
 
-        The future is done when the usage record is committed.
-        """
+    def record_commit(self) -> None:
+        """Note that the usage record is committed."""
 
 
 class StrategyResult(Struct):

@@ -51,9 +51,8 @@ def keeper(store: FragileStore) -> LimitKeeper:
 
 
 def settle(reservation: Reservation, tokens: int = 0, micro_usd: int | None = None) -> None:
-    committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    committed.set_result(None)
-    reservation.settle(make_meter(tokens, micro_usd), committed)
+    reservation.settle(make_meter(tokens, micro_usd))
+    reservation.record_commit()
 
 
 async def pass_time(keeper: LimitKeeper) -> None:
@@ -115,7 +114,7 @@ async def test_tokens_that_lie_idle_come_back_whatever_was_settled_meanwhile(
     monkeypatch.setattr("api.limits.stores.memory_store.time.monotonic", lambda: slot / 4)
     reservation = await keeper.reserve([(TOKENS, 10)])
     slot += 1
-    reservation.settle(make_meter(4), asyncio.get_running_loop().create_future())
+    reservation.settle(make_meter(4))
     await keeper.exchange_now()
     keeper._changed.update(keeper._allowances.values())
     await keeper.exchange_now()  # tells of six tokens; more are idle
@@ -160,7 +159,7 @@ async def test_a_settlement_beyond_what_was_reserved_uses_up_what_is_idle(
     reservation = await keeper.reserve([(BUDGET, 10)])  # the slice has more than that
     [allowance] = keeper._allowances.values()
     idle = allowance.free
-    reservation.settle(make_meter(micro_usd=25), asyncio.get_running_loop().create_future())
+    reservation.settle(make_meter(micro_usd=25))
     assert allowance.free == idle - 15
     assert allowance.held == idle + 10
 
@@ -223,7 +222,7 @@ async def test_requests_that_reached_no_upstream_do_not_count(keeper: LimitKeepe
         reservation = await keeper.reserve([(rule, 1)])
         meter = make_meter()
         meter.calls.clear()
-        reservation.settle(meter, asyncio.get_running_loop().create_future())
+        reservation.settle(meter)
         await pass_time(keeper)
 
 

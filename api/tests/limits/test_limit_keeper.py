@@ -19,9 +19,8 @@ def keeper() -> LimitKeeper:
 
 def settle(reservation: Reservation, tokens: int = 0, micro_usd: int | None = None) -> None:
     """Settle a reservation with a record that is committed at once."""
-    committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    committed.set_result(None)
-    reservation.settle(make_meter(tokens, micro_usd), committed)
+    reservation.settle(make_meter(tokens, micro_usd))
+    reservation.record_commit()
 
 
 async def test_requests_beyond_the_minutes_limit_are_refused_with_the_time_to_wait(

@@ -56,12 +56,11 @@ class Processes:
 
     async def commit(self, reservation: Reservation, cost: int, turns: int) -> None:
         """Settle a request, and commit its record some turns of the loop later."""
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        reservation.settle(make_meter(micro_usd=cost), committed)
+        reservation.settle(make_meter(micro_usd=cost))
         for _ in range(turns % 3):
             await asyncio.sleep(0)
         self.leases.spent[COUNTER] += cost
-        committed.set_result(None)
+        reservation.record_commit()
         await asyncio.sleep(0)
 
     async def tick(self) -> None:

@@ -78,7 +78,7 @@ def render_limit(rule: Rule, allowance: Allowance) -> JsonObject:
     """Return one limit: its amount, and how much of it is used, reserved and left."""
     limit: JsonObject = {"subject": rule.subject.kind, "limit": str(rule.resource)}
     lease = allowance.lease
-    if allowance.counter.is_budget:
+    if allowance.is_budget:
         spent = lease.spent if lease is not None else 0
         left = max(0, allowance.limit - spent)
         return limit | {

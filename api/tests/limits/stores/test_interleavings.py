@@ -116,12 +116,11 @@ class Processes:
         is_overdraft = any(part.is_overdraft for part in reservation.parts)
         bound = MOST_COST if is_overdraft else amounts[Resource.TOTAL_BUDGET]
         cost = int(bound * shares[1])
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        reservation.settle(make_meter(tokens, cost), committed)
+        reservation.settle(make_meter(tokens, cost))
         await self.commit_cost(cost)
         self.used_tokens += tokens
         self.spent += cost
-        committed.set_result(None)
+        reservation.record_commit()
         await asyncio.sleep(0)
 
     async def commit_cost(self, cost: int) -> None:
