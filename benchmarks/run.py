@@ -45,7 +45,11 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     add = parser.add_argument
     add("--only", default=",".join(PHASES), help="phases, of: %(default)s")
-    add("--targets", default="direct,nginx,proxysite", help="what is measured, of: %(default)s")
+    add(
+        "--targets",
+        default="direct,nginx,proxysite",
+        help="what is measured, of: %(default)s,limited",
+    )
     add(
         "--seconds",
         type=float,
@@ -97,6 +101,14 @@ def choose_subjects(arguments: argparse.Namespace, place: Workplace) -> list[Sub
         "nginx": Nginx(place),
         "proxysite": Proxysite(
             place, f"proxysite, {store}", arguments.tokens, arguments.keys, arguments.database
+        ),
+        "limited": Proxysite(
+            place,
+            f"proxysite, {store}, a key with limits",
+            arguments.tokens,
+            arguments.keys,
+            arguments.database,
+            has_limits=True,
         ),
     }
     wanted = arguments.targets.split(",")

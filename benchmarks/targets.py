@@ -23,6 +23,12 @@ from benchmarks.phases import ServerUnderTest
 from benchmarks.processes import BenchError, find_free_port, run_process, wait_for_server
 
 SETTLE_SECONDS = 6  # the gateway starts worker and beat only once it serves
+HIGH_LIMITS = [
+    "--rpm=100000000",
+    "--tpm=100000000000",
+    "--concurrency=100000",
+    "--budget=1000000/day",
+]
 NGINX_CONF = """
 daemon off; worker_processes 1; pid {home}/nginx.pid; error_log stderr; worker_rlimit_nofile 16384;
 events {{ worker_connections 8192; }}
@@ -117,16 +123,19 @@ class Proxysite:
     keys: int = 1
     # URL of a Postgres server on which a database may be created; empty: SQLite
     database_server: str = ""
+    has_limits: bool = False  # of the key: requests, tokens, running requests and money
     key: str = field(default="", init=False)
 
     @property
     def home(self) -> Path:
-        return self.place.directory / f"home-{self.tokens}-{self.keys}"
+        limited = "-limited" if self.has_limits else ""
+        return self.place.directory / f"home-{self.tokens}-{self.keys}{limited}"
 
     @property
     def database_name(self) -> str:
         """Return the name of this target's own Postgres database."""
-        return f"proxysite_bench_{os.getpid()}_{self.tokens}_{self.keys}"
+        name = f"proxysite_bench_{os.getpid()}_{self.tokens}_{self.keys}"
+        return f"{name}_limited" if self.has_limits else name
 
     @property
     def database_url(self) -> str:
@@ -182,7 +191,12 @@ class Proxysite:
         self._run_python(["manage.py", "import_tokens", "bench", "-"], tokens)
         if self.keys > 1:
             self._run_python(["-m", "benchmarks.seed_keys", str(self.keys - 1)])
-        self.key = self._run_python(["manage.py", "issue_key", "bench"]).split()[-1]
+        limits = []
+        if self.has_limits:
+            price = ["--prompt=0.1", "--completion=0.1"]
+            self._run_python(["manage.py", "set_price", "bench", "bench", *price])
+            limits = HIGH_LIMITS
+        self.key = self._run_python(["manage.py", "issue_key", "bench", *limits]).split()[-1]
 
     def _run_python(self, arguments: Sequence[str], text: str = "") -> str:
         """Run Python with `arguments` on this home, and return its output. Raises BenchError."""
