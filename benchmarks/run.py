@@ -48,7 +48,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--targets",
         default="direct,nginx,proxysite",
-        help="what is measured, of: %(default)s,limited",
+        help="what is measured, of: %(default)s,priced,limited",
     )
     add(
         "--seconds",
@@ -102,12 +102,21 @@ def choose_subjects(arguments: argparse.Namespace, place: Workplace) -> list[Sub
         "proxysite": Proxysite(
             place, f"proxysite, {store}", arguments.tokens, arguments.keys, arguments.database
         ),
-        "limited": Proxysite(
+        "priced": Proxysite(
             place,
-            f"proxysite, {store}, a key with limits",
+            f"proxysite, {store}, with a price",
             arguments.tokens,
             arguments.keys,
             arguments.database,
+            has_price=True,
+        ),
+        "limited": Proxysite(
+            place,
+            f"proxysite, {store}, with a price and all limits",
+            arguments.tokens,
+            arguments.keys,
+            arguments.database,
+            has_price=True,
             has_limits=True,
         ),
     }

@@ -123,19 +123,23 @@ class Proxysite:
     keys: int = 1
     # URL of a Postgres server on which a database may be created; empty: SQLite
     database_server: str = ""
+    has_price: bool = False  # of the model
     has_limits: bool = False  # of the key: requests, tokens, running requests and money
     key: str = field(default="", init=False)
 
     @property
     def home(self) -> Path:
-        limited = "-limited" if self.has_limits else ""
-        return self.place.directory / f"home-{self.tokens}-{self.keys}{limited}"
+        return self.place.directory / f"home-{self.tokens}-{self.keys}{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """Return what tells the target from others with as many tokens and keys."""
+        return "_price" * self.has_price + "_limits" * self.has_limits
 
     @property
     def database_name(self) -> str:
         """Return the name of this target's own Postgres database."""
-        name = f"proxysite_bench_{os.getpid()}_{self.tokens}_{self.keys}"
-        return f"{name}_limited" if self.has_limits else name
+        return f"proxysite_bench_{os.getpid()}_{self.tokens}_{self.keys}{self.suffix}"
 
     @property
     def database_url(self) -> str:
@@ -191,11 +195,10 @@ class Proxysite:
         self._run_python(["manage.py", "import_tokens", "bench", "-"], tokens)
         if self.keys > 1:
             self._run_python(["-m", "benchmarks.seed_keys", str(self.keys - 1)])
-        limits = []
-        if self.has_limits:
+        if self.has_price:
             price = ["--prompt=0.1", "--completion=0.1"]
             self._run_python(["manage.py", "set_price", "bench", "bench", *price])
-            limits = HIGH_LIMITS
+        limits = HIGH_LIMITS if self.has_limits else []
         self.key = self._run_python(["manage.py", "issue_key", "bench", *limits]).split()[-1]
 
     def _run_python(self, arguments: Sequence[str], text: str = "") -> str:
