@@ -33,15 +33,14 @@ def parse_page_query(
     *,
     limit: int = DEFAULT_LIMIT,
     most_rows: int = LONGEST_PAGE,
-    fewest_rows: int = 1,
     order: str = "desc",
 ) -> PageQuery:
     """Return the part of a list that a query string asks for.
 
-    `limit` and `order` are the defaults; a page has from `fewest_rows` to `most_rows` rows. Raises
-    InvalidRequest.
+    `limit` and `order` are the defaults; a page has at most `most_rows` rows, and none when that is
+    what the caller wants, as OpenAI's own clients are tested. Raises InvalidRequest.
     """
-    row_count = read_integer(query.get("limit", limit), "limit", fewest_rows, most_rows)
+    row_count = read_integer(query.get("limit", limit), "limit", 0, most_rows)
     direction = query.get("order", order)
     if direction not in ("asc", "desc"):
         raise InvalidRequest("order is asc or desc.", param="order")

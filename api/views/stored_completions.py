@@ -44,7 +44,7 @@ REPEATED_FIELDS = (  # request fields that the object always has
 class StoredCompletions(ApiView):
     def get(self, request: Request) -> Response:
         parameters = request.query_params
-        page_query = pagination.parse_page_query(parameters, order="asc", fewest_rows=0)
+        page_query = pagination.parse_page_query(parameters, order="asc")
         completions = stored_completions.completions_of(owner_id(request))
         if model := parameters.get("model"):
             completions = completions.filter(model=model)
@@ -82,7 +82,7 @@ class StoredCompletion(ApiView):
 
 class StoredCompletionMessages(ApiView):
     def get(self, request: Request, completion_id: str) -> Response:
-        page_query = pagination.parse_page_query(request.query_params, order="asc", fewest_rows=0)
+        page_query = pagination.parse_page_query(request.query_params, order="asc")
         turn = stored_completions.find_completion(owner_id(request), completion_id)
         messages = items_to_chat.entries_to_messages(turn.items.filter(output=False).order_by("id"))
         objects = [

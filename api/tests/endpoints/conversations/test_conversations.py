@@ -155,7 +155,7 @@ async def test_the_list_shows_ones_own_the_one_used_last_first(gateway, alice, m
 
 async def test_a_page_is_asked_for_in_a_known_way(gateway, alice, subtests):
     cases = [
-        ({"limit": "0"}, "limit"),
+        ({"limit": "-1"}, "limit"),
         ({"limit": "101"}, "limit"),
         ({"limit": "x"}, "limit"),
         ({"limit": "٣"}, "limit"),

@@ -5,17 +5,17 @@ import pytest
 from proxysite.testing import speech
 from proxysite.testing.upstream import DONE, send_stream
 
-OVER_PAGE = "limit must be a whole number from 1 to 100."
-OVER_FILES = "limit must be a whole number from 1 to 10000."
+OVER_PAGE = "limit must be a whole number from 0 to 100."
+OVER_FILES = "limit must be a whole number from 0 to 10000."
 
 
 @pytest.mark.parametrize(
     ("path", "text"),
     [
         ("/v1/conversations?limit=101", OVER_PAGE),
-        ("/v1/conversations/search?q=x&limit=0", OVER_PAGE),
+        ("/v1/conversations/search?q=x&limit=0", OVER_PAGE.replace("from 0", "from 1")),
         ("/v1/sessions?limit=", OVER_PAGE),
-        ("/v1/chat/completions?limit=-1", OVER_PAGE.replace("from 1", "from 0")),
+        ("/v1/chat/completions?limit=-1", OVER_PAGE),
         ("/v1/files?limit=10001", OVER_FILES),
     ],
 )
@@ -34,3 +34,13 @@ async def test_the_number_of_an_event_that_is_none_is_refused(gateway, alice, up
     assert (answer.status, answer.error["param"]) == (400, "starting_after")
     text = "starting_after must be a whole number from -1 to 999999999."
     assert answer.error["message"] == text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/files", "/v1/conversations", "/v1/sessions", "/v1/chat/completions"],
+)
+async def test_a_list_of_no_rows_is_empty(gateway, alice, path):
+    answer = await gateway.send_request("GET", f"{path}?limit=0", alice.key)
+    assert answer.status == 200, answer.body
+    assert answer.json["data"] == []

@@ -104,7 +104,7 @@ async def test_a_list_comes_in_pages(gateway, alice):
     assert [file["id"] for file in (await page(after=ids[1]))["data"]] == [ids[0]]
     assert [file["id"] for file in (await page(purpose="vision"))["data"]] == [other]
     assert (await page(purpose="batch"))["data"] == []
-    for wrong in ({"limit": "0"}, {"limit": "x"}, {"limit": "10001"}, {"order": "up"}):
+    for wrong in ({"limit": "-1"}, {"limit": "x"}, {"limit": "10001"}, {"order": "up"}):
         answer = await gateway.send_request("GET", "/v1/files", alice.key, params=wrong)
         assert (answer.status, answer.error["param"]) == (400, next(iter(wrong)))
 
