@@ -80,6 +80,8 @@ async def count_request(request: "LeanRequest", caller: Caller) -> AsyncIterator
         request.gateway.refused_requests.add_refusal(
             caller, request.request_id, request.ledger_endpoint, "", refused.named_error
         )
+        rule = refused.refusal.rule
+        report_refusal(request.gateway.alerts, rule, rule.current_amount(time.time()))
         raise refused.refusal.error from None
     try:
         yield

@@ -238,3 +238,36 @@ async def test_end_users_are_found_in_the_bodies_of_all_endpoints(
         for name in ("ann", "ann", "bob")
     ]
     assert statuses == [200, 429, 200]
+
+
+@pytest.mark.settings(DATABASE_TIMEOUT_SECONDS=1)
+async def test_a_frozen_database_holds_nobody_and_nothing_is_lost(
+    database_proxy, limited, gateway, upstream, alice
+):
+    """What is leased is used on; what would have to be leased is answered with 503."""
+    upstream.set_default_script(answer_honestly("Hello!"))
+    assert (await gateway.request_chat(alice.key, max_tokens=20)).status == 200
+    keeper = gateway.inner.limits
+    keeper.collect_changes()
+    for allowance in keeper._allowances.values():
+        allowance.drop_idle()
+    with database_proxy.freeze_traffic():
+        answers = await asyncio.gather(
+            *(gateway.request_chat(alice.key, max_tokens=20) for _ in range(5))
+        )
+        assert {answer.status for answer in answers} == {503}
+        assert {answer.error["code"] for answer in answers} == {"database_unavailable"}
+
+    async def is_answered() -> bool:
+        return (await gateway.request_chat(alice.key, max_tokens=20)).status == 200
+
+    await wait_until_true(is_answered)
+    await wait_until_true(lambda: not any(map(has_uncommitted, keeper._allowances.values())))
+    used = await count_used(gateway, alice)
+    assert used["concurrent_requests"] == 0
+    _, cost = await read_tokens_and_cost()
+    assert used["total_budget_usd"] == pytest.approx(cost / 1_000_000)
+
+
+def has_uncommitted(allowance) -> bool:
+    return bool(allowance.uncommitted)
