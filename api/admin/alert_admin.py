@@ -98,7 +98,7 @@ class AlertEventAdmin(ReadOnlyAdmin, BigTableAdmin):
 
 @admin.register(AlertDelivery)
 class AlertDeliveryAdmin(ReadOnlyAdmin, BigTableAdmin):
-    list_display = ("receiver", "kind", "state_badge", "attempt_count", "due", "problem")
+    list_display = ("receiver", "kind", "state_badge", "attempt_count", "next_attempt", "problem")
     list_filter = ("state", "channel")
     list_select_related = ("event", "user")
     sortable_by = ()
@@ -109,7 +109,7 @@ class AlertDeliveryAdmin(ReadOnlyAdmin, BigTableAdmin):
         "recipient",
         "state_badge",
         "attempt_count",
-        "due",
+        "next_attempt",
         "sent",
         "problem",
     )
@@ -117,7 +117,7 @@ class AlertDeliveryAdmin(ReadOnlyAdmin, BigTableAdmin):
     sent = make_time_column("sent_at", "sent")
 
     @admin.display(description="next attempt")
-    def due(self, row: AlertDelivery) -> str:
+    def next_attempt(self, row: AlertDelivery) -> str:
         if row.state != DeliveryState.WAITING:
             return NO_VALUE
         return date_format(localtime(row.due_at), "Y-m-d H:i:s")

@@ -1,4 +1,4 @@
-"""What this process holds of one limit: leased from the store, reserved by its requests."""
+"""The part of one limit that this process holds: leased from the store, reserved by requests."""
 
 import time
 from asyncio import Future

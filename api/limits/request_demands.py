@@ -1,4 +1,4 @@
-"""What one request needs of each limit, estimated before it is sent.
+"""Estimate the amounts that one request needs of each limit, before it is sent.
 
 Tokens are reserved by an estimate: what answers of this model had lately. Money is reserved up to
 the most that the answer may cost: by the limit that the request sets to its answer, or else by one

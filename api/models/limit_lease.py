@@ -1,4 +1,4 @@
-"""What processes hold of limits: rows of the limit store in Postgres."""
+"""Rows of the limit store in Postgres: the amounts of limits that processes hold."""
 
 from django.db import models
 

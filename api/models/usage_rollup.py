@@ -106,7 +106,7 @@ class UsageDay(SubjectSums):
 
 
 class SubjectKind(models.TextChoices):
-    """Whose spending a row of `Spend` is."""
+    """The kind of subject whose spending a row of `Spend` has."""
 
     KEY = "key", "API key"
     USER = "user", "user"

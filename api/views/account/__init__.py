@@ -1,1 +1,1 @@
-"""What the owner of an API key may know of it: its usage and its requests."""
+"""Endpoints for the owner of an API key: its rights, its usage and its requests."""
