@@ -48,7 +48,7 @@ check: $(DEVELOPMENT) ## linters, types, import rules, dead code, readability, m
 	step python manage.py check --deploy --fail-level WARNING
 
 lock: $(DEVELOPMENT) ## write requirements/*.txt anew from *.in; ARGS=--upgrade takes newer releases
-	@set -e; for name in base production development documents; do \
+	@set -e; for name in base production development documents sign-in; do \
 		echo "requirements/$$name.txt"; constraint=; \
 		test $$name = base || constraint="--constraint requirements/base.txt"; \
 		test $$name != documents || constraint="$$constraint --no-deps"; \

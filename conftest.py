@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # each is imported by the first test that needs it
 
 END_OF_CERTIFICATE = "-----END CERTIFICATE-----\n"
 
-pytest_plugins = ["proxysite.testing.house_fixtures"]
+pytest_plugins = ["proxysite.testing.house_fixtures", "proxysite.testing.browser"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

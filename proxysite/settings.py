@@ -107,6 +107,13 @@ ADMIN_SESSION_SECONDS = env.read_whole_seconds(
     "ADMIN_SESSION_SECONDS", 43_200, "A login to the admin lasts so long."
 )
 
+ENVIRONMENT_LABEL = env.read_plain_text(
+    "ENVIRONMENT_LABEL",
+    "",
+    "Shown on each page of the admin, for example production or test.",
+)
+CSRF_FAILURE_VIEW = "proxysite.desk.error_pages.answer_csrf_failure"
+
 CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOWED_ORIGINS  # under /v1/ no cookie counts, only API keys
 CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ALLOWED_ORIGINS if origin != "*"]
 # Wrong addresses too, so that a page can read what the right one is.
@@ -142,7 +149,7 @@ X_FRAME_OPTIONS = "DENY"
 INSTALLED_APPS = [
     # only `runserver` needs daphne, whose Twisted takes 19 MB
     *(["daphne"] if "runserver" in sys.argv else []),
-    "django.contrib.admin",
+    "proxysite.desk.site.DeskConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -161,6 +168,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "proxysite.server.content_security.ContentSecurity",
+    "proxysite.desk.viewer.ViewerPreferences",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -184,6 +192,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "proxysite.desk.shell_context.describe_shell",
             ],
         },
     },
@@ -262,9 +271,13 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "api.exceptions.rest_framework_handler",
     "UNAUTHENTICATED_USER": None,
 }
-LANGUAGE_CODE = "en-us"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = BEHIND_TLS
+LANGUAGE_COOKIE_AGE = 365 * 86_400  # seconds
 TIME_ZONE = "UTC"
-USE_I18N = False
+USE_I18N = True
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = HOME.root / "static"

@@ -29,8 +29,8 @@ from api.views import (
 from api.views.account import key_status, usage_view
 from api.views.responses import compaction, create_response, input_tokens, stored_responses
 from api.views.staff import token_pool, token_renewal
-from providers.exceptions import InternalError, InvalidRequest
-from proxysite.desk import dashboard
+from providers.exceptions import Forbidden, InternalError, InvalidRequest
+from proxysite.desk import dashboard, error_pages
 from proxysite.server import host_names
 from proxysite.server.lean_routes import LeanRoutes
 
@@ -123,11 +123,12 @@ urlpatterns = [
     re_path(
         r"^v1(/.*)?$", csrf_exempt(health.answer_unknown_url), name=address_hints.UNKNOWN_URL_NAME
     ),
-    path("", health.render_home_page),
+    path("", health.render_home_page, name="home"),
     path("favicon.ico", health.answer_favicon),
     path("health", health.Health.as_view()),
     path("healthz", health.answer_healthz),
     path("readyz", health.answer_readyz),
+    path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", include(STAFF_URLS)),
     path("admin/", admin.site.urls),
 ]
@@ -136,6 +137,8 @@ LEAN_ROUTES = LeanRoutes(urlpatterns)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if error_pages.wants_page(request):
+        return error_pages.render_not_found(request)
     error = address_hints.explain_unknown_address(str(request.method), request.path)
     return exceptions.render_error(error, exceptions.get_request_id(request))
 
@@ -143,12 +146,24 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, DisallowedHost):
         return host_names.answer_unknown_host(request)
+    if error_pages.wants_page(request):
+        return error_pages.render_bad_request(request)
     return exceptions.render_error(
         InvalidRequest("The request cannot be read."), exceptions.get_request_id(request)
     )
 
 
+def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if error_pages.wants_page(request):
+        return error_pages.render_forbidden(request)
+    return exceptions.render_error(
+        Forbidden("Your account may not do this."), exceptions.get_request_id(request)
+    )
+
+
 def handler500(request: HttpRequest) -> HttpResponse:
+    if error_pages.wants_page(request):
+        return error_pages.render_server_error(request)
     return exceptions.render_error(
         InternalError("Something went wrong here."), exceptions.get_request_id(request)
     )

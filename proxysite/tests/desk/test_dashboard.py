@@ -43,7 +43,7 @@ def test_a_provider_shows_its_mode_and_how_its_tokens_stand(admin_client, provid
     Provider.objects.create(name="gone", kind="telepathy")
     Provider.objects.create(name="k2think-web", kind="k2think_web", mode="guest")
     shown = read_text(admin_client)
-    assert shown.split("Providers ", 1)[1].startswith("k2 OpenAI-compatible")
+    assert shown.split("Dashboard Providers ", 1)[1].startswith("k2 OpenAI-compatible")
     assert re.search(r"tokens 6 active 2 inactive 4 1 resting , 2 disabled , 1 expired", shown), (
         shown
     )

@@ -1,0 +1,22 @@
+"""What the frame around every page shows: version, language switch, time zone, environment."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils import timezone
+
+
+def describe_shell(request: HttpRequest) -> dict[str, Any]:
+    """Return the template variable `shell`: a context processor."""
+    now = timezone.localtime()
+    offset = now.strftime("%z")
+    return {
+        "shell": {
+            "version": settings.VERSION,
+            "languages": settings.LANGUAGES,
+            "time_zone": timezone.get_current_timezone_name(),
+            "utc_offset": f"{offset[:3]}:{offset[3:]}",
+            "environment_label": settings.ENVIRONMENT_LABEL,
+        }
+    }

@@ -1,0 +1,28 @@
+"""The admin site: Django's, with a navigation by task."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.apps import AdminConfig
+from django.http import HttpRequest
+
+from proxysite.desk.navigation import build_navigation
+
+
+class DeskConfig(AdminConfig):
+    """Django's app `admin`, with `DeskSite` as `admin.site`."""
+
+    default_site = "proxysite.desk.site.DeskSite"
+
+
+class DeskSite(admin.AdminSite):
+    site_header = site_title = "proxysite"
+    enable_nav_sidebar = False  # our own navigation takes its place
+    site_url = None
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the variables of every page; the navigation is for those who are signed in."""
+        context = super().each_context(request)
+        if context["has_permission"]:
+            context |= {"has_navigation": True, "navigation": build_navigation(self, request)}
+        return context
