@@ -11,7 +11,7 @@ DEVELOPMENT := .venv/.development
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .DEFAULT_GOAL := serve
-.PHONY: serve settings test test-services bench conformance check lock interop clean help
+.PHONY: serve settings test test-services bench conformance check lock messages interop clean help
 
 serve: $(BASE) ## start the gateway on HOST:PORT (127.0.0.1:8000); worker and beat run inside
 	@exec $(BIN)/python manage.py serve $(ARGS)
@@ -56,6 +56,9 @@ lock: $(DEVELOPMENT) ## write requirements/*.txt anew from *.in; ARGS=--upgrade 
 			--custom-compile-command "make lock" $$constraint $(ARGS) \
 			--output-file requirements/$$name.txt requirements/$$name.in; \
 	done
+
+messages: $(DEVELOPMENT) ## collect the texts of pages into proxysite/locale/; needs GNU gettext
+	@$(BIN)/python manage.py write_messages
 
 interop: $(DEVELOPMENT) ## tests against third-party servers and clients
 	@DATABASE_URL= REDIS_URL= $(BIN)/python -m pytest -m interop --timeout 600 $(ARGS)
