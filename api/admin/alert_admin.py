@@ -9,6 +9,8 @@ from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from api.alerts import event_records
 from api.alerts.alert_texts import describe_alert, describe_subject
@@ -42,12 +44,12 @@ class ReadOnlyAdmin:
 
 class DeliveryInline(ReadOnlyAdmin, admin.TabularInline):  # type: ignore[type-arg]
     model = AlertDelivery
-    verbose_name_plural = "deliveries"
+    verbose_name_plural = _("deliveries")
     fields = ("channel", "recipient", "state_badge", "attempt_count", "sent", "problem")
     readonly_fields = fields
     extra = 0
     show_change_link = True
-    sent = make_time_column("sent_at", "sent")
+    sent = make_time_column("sent_at", _("sent"))
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -56,7 +58,7 @@ class DeliveryInline(ReadOnlyAdmin, admin.TabularInline):  # type: ignore[type-a
         rows: QuerySet[AlertDelivery] = super().get_queryset(request)
         return rows.select_related("user")
 
-    @admin.display(description="state")
+    @admin.display(description=_("state"))
     def state_badge(self, row: AlertDelivery) -> SafeString:
         return render_state(row)
 
@@ -67,12 +69,12 @@ class AlertEventAdmin(ReadOnlyAdmin, BigTableAdmin):
     list_filter = ("kind",)
     sortable_by = ()
     search_fields = ("id",)
-    search_help_text = "A whole alert id: alert_…"
+    search_help_text = _("A whole alert id: alert_…")
     actions = None
     fields = ("alert_id", "created", "kind", "text", "subject", "period")
     readonly_fields = fields
     inlines = (DeliveryInline,)
-    created = make_time_column("created_at", "reported")
+    created = make_time_column("created_at", _("reported"))
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -83,15 +85,15 @@ class AlertEventAdmin(ReadOnlyAdmin, BigTableAdmin):
         except ValueError:
             return queryset.none()
 
-    @admin.display(description="id")
+    @admin.display(description=_("id"))
     def alert_id(self, event: AlertEvent) -> str:
         return str(event)
 
-    @admin.display(description="alert")
+    @admin.display(description=_("alert"))
     def text(self, event: AlertEvent) -> str:
         return describe_alert(event)
 
-    @admin.display(description="about")
+    @admin.display(description=_("about"))
     def subject(self, event: AlertEvent) -> str:
         return describe_subject(event)
 
@@ -114,31 +116,31 @@ class AlertDeliveryAdmin(ReadOnlyAdmin, BigTableAdmin):
         "problem",
     )
     readonly_fields = fields
-    sent = make_time_column("sent_at", "sent")
+    sent = make_time_column("sent_at", _("sent"))
 
-    @admin.display(description="next attempt")
+    @admin.display(description=_("next attempt"))
     def next_attempt(self, row: AlertDelivery) -> str:
         if row.state != DeliveryState.WAITING:
             return NO_VALUE
         return date_format(localtime(row.due_at), "Y-m-d H:i:s")
 
-    @admin.display(description="to")
+    @admin.display(description=_("to"))
     def receiver(self, row: AlertDelivery) -> str:
         return str(row)
 
-    @admin.display(description="alert")
+    @admin.display(description=_("alert"))
     def kind(self, row: AlertDelivery) -> str:
         return AlertKind(row.event.kind).label
 
-    @admin.display(description="alert")
+    @admin.display(description=_("alert"))
     def alert_text(self, row: AlertDelivery) -> str:
         return describe_alert(row.event)
 
-    @admin.display(description="state")
+    @admin.display(description=_("state"))
     def state_badge(self, row: AlertDelivery) -> SafeString:
         return render_state(row)
 
-    @admin.action(description="Send selected failed deliveries again", permissions=["change"])
+    @admin.action(description=_("Send selected failed deliveries again"), permissions=["change"])
     def send_again(self, request: HttpRequest, queryset: AlertDeliveryQuerySet) -> None:
         """Let failed deliveries begin again; those that were taken are never sent again."""
         failed: Any = queryset.filter(state=DeliveryState.FAILED)
@@ -146,7 +148,9 @@ class AlertDeliveryAdmin(ReadOnlyAdmin, BigTableAdmin):
         count = failed.mark_waiting()
         if count:
             event_records.send_delivery_task()
-        text = f"{render_count(AlertDelivery, count)} will be sent again."
+        text = gettext("%(deliveries)s will be sent again.") % {
+            "deliveries": render_count(AlertDelivery, count)
+        }
         level = messages.SUCCESS if count else messages.WARNING
         self.message_user(request, text, level)
 

@@ -11,6 +11,7 @@ from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from api.admin.price_links import build_add_address, render_history
 from api.models import Price
@@ -35,7 +36,7 @@ class UsdInput(forms.NumberInput):
 
 
 class StateFilter(admin.SimpleListFilter):
-    title = "state"
+    title = _("state")
     parameter_name = "is"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
@@ -55,7 +56,7 @@ class StateFilter(admin.SimpleListFilter):
 class UpstreamModelFilter(admin.SimpleListFilter):
     """Offers the models of the provider that is chosen; without one there are too many."""
 
-    title = "model"
+    title = _("model")
     parameter_name = "upstream_model"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
@@ -89,7 +90,7 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = (StateFilter, "provider", UpstreamModelFilter)
     list_per_page = 100
     search_fields = ("upstream_model", "provider__name")
-    search_help_text = "A part of the model's or the provider's name"
+    search_help_text = _("A part of the model's or the provider's name")
     actions = None
     formfield_overrides = {DecimalField: {"widget": UsdInput(attrs={"step": "any"})}}
     change_list_template = "admin/api/price/change_list.html"
@@ -98,7 +99,7 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     fieldsets = (
         (None, {"fields": ("provider", "upstream_model", "valid_from", "source")}),
         (
-            "USD per million tokens",
+            _("USD per million tokens"),
             {
                 "fields": (
                     "prompt_usd",
@@ -111,10 +112,10 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 "description": "An empty price is unknown; 0 means that it costs nothing.",
             },
         ),
-        ("USD for each", {"fields": ("request_usd", "image_usd", "audio_second_usd")}),
+        (_("USD for each"), {"fields": ("request_usd", "image_usd", "audio_second_usd")}),
     )
     history_fieldset = ("All prices of this model", {"fields": ("history",)})
-    begin = make_time_column("valid_from", "from")
+    begin = make_time_column("valid_from", _("from"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Price | None = None) -> Any:
         """Return the fields; of an existing price, with all prices of its model."""
@@ -172,7 +173,7 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             )
             self.message_user(request, text, messages.INFO)
 
-    @admin.display(description="state")
+    @admin.display(description=_("state"))
     def state_badge(self, price: Any) -> SafeString:
         if price.pk == price.in_force_id:
             return render_badge("good", "in force")
@@ -180,23 +181,23 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return render_badge("wait", "later")
         return render_badge("off", "past")
 
-    @admin.display(description="prompt")
+    @admin.display(description=_("prompt"))
     def prompt_price(self, price: Price) -> str:
         return mark_tiers(render_usd(price.prompt_usd), price)
 
-    @admin.display(description="cached")
+    @admin.display(description=_("cached"))
     def cached_price(self, price: Price) -> str:
         return render_usd(price.cached_usd)
 
-    @admin.display(description="completion")
+    @admin.display(description=_("completion"))
     def completion_price(self, price: Price) -> str:
         return mark_tiers(render_usd(price.completion_usd), price)
 
-    @admin.display(description="request")
+    @admin.display(description=_("request"))
     def request_price(self, price: Price) -> str:
         return render_usd(price.request_usd)
 
-    @admin.display(description="history")
+    @admin.display(description=_("history"))
     def history(self, price: Price) -> SafeString | str:
         return render_history(price)
 

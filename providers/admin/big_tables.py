@@ -16,9 +16,10 @@ from django.db.models import CASCADE, Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.functional import cached_property
+from django.utils.functional import Promise, cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from providers.integers import parse_integer
 
@@ -44,7 +45,7 @@ def render_badge(colour: str, text: object) -> SafeString:
     return format_html('<span class="badge badge-{}">{}</span>', colour, text)
 
 
-def make_time_column(name: str, label: str) -> Callable[[Any, Model], str]:
+def make_time_column(name: str, label: str | Promise) -> Callable[[Any, Model], str]:
     """Return a column or read-only field for the time in the field `name`, to the second."""
 
     @admin.display(description=label, ordering=name)
@@ -60,6 +61,11 @@ def make_time_column(name: str, label: str) -> Callable[[Any, Model], str]:
 def render_count(model: type[Model], count: int) -> str:
     """Return a number of rows in words: `1 upstream token`, `2 upstream tokens`."""
     return f"{count} {model_ngettext(model._meta, count)}"
+
+
+def render_more_than(model: type[Model], count: int) -> str:
+    """Return for example `more than 1000 upstream tokens`."""
+    return _("more than %(count)s") % {"count": render_count(model, count)}
 
 
 def record_in_history(
@@ -81,7 +87,7 @@ def record_in_history(
     model = type(first_rows[0])
     notes = [(row.pk, get_name(row)[:NAME_LENGTH]) for row in first_rows]
     if len(first_rows) > MOST_AUDITED:
-        notes = [(None, f"more than {render_count(model, MOST_AUDITED)}")]
+        notes = [(None, render_more_than(model, MOST_AUDITED))]
     entry = {
         "user_id": request.user.pk,
         "content_type": ContentType.objects.get_for_model(model),
@@ -188,7 +194,7 @@ def count_bounded(rows: QuerySet[Model]) -> int:
 def render_model_count(model: type[Model], count: int) -> str:
     """Return a count in words: `2 upstream tokens`, or `more than 10000 upstream tokens`."""
     if count > MOST_COUNTED:
-        return f"more than {render_count(model, MOST_COUNTED)}"
+        return render_more_than(model, MOST_COUNTED)
     return render_count(model, count)
 
 
@@ -224,9 +230,9 @@ def summarize_deletion(
     total = count_objects(objs)
     names = [str(row) for row in objs[:MOST_NAMED]]
     if total > MOST_COUNTED:
-        names.append("… and many more")
+        names.append(_("… and many more"))
     elif total > MOST_NAMED:
-        names.append(f"… and {total - MOST_NAMED} more")
+        names.append(_("… and %(count)s more") % {"count": total - MOST_NAMED})
     counts = {str(opts.verbose_name_plural): render_bounded_count(total)}
     forbidden = set()
     for dependent, lookup in find_dependent_models(opts.model).items():
@@ -256,5 +262,5 @@ def may_delete(site: admin.AdminSite, model: type[Model], request: HttpRequest) 
 def render_bounded_count(count: int) -> int | str:
     """Return a count for a page; beyond MOST_COUNTED it is not exact."""
     if count > MOST_COUNTED:
-        return f"more than {MOST_COUNTED}"
+        return _("more than %(count)s") % {"count": MOST_COUNTED}
     return count

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_protect
 
 from providers.admin.big_tables import (
@@ -99,7 +100,7 @@ class DeletionAdmin(BigTableAdmin):
     )
     sortable_by = ()
     search_fields = ("object_id",)
-    search_help_text = "A whole id, or the beginning of a name."
+    search_help_text = _("A whole id, or the beginning of a name.")
     actions = None
     fields = (
         "name",
@@ -111,8 +112,8 @@ class DeletionAdmin(BigTableAdmin):
         "requested",
         "finished",
     )
-    requested = make_time_column("requested_at", "requested")
-    finished = make_time_column("finished_at", "finished")
+    requested = make_time_column("requested_at", _("requested"))
+    finished = make_time_column("finished_at", _("finished"))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -126,11 +127,11 @@ class DeletionAdmin(BigTableAdmin):
     def find_rows(self, queryset: QuerySet[Model], term: str) -> QuerySet[Model]:
         return queryset.filter(object_id=term) | queryset.filter(name__startswith=term)
 
-    @admin.display(description="kind")
+    @admin.display(description=_("kind"))
     def model_kind(self, deletion: Deletion) -> str:
         return deletion_jobs.name_deleted_kind(deletion)
 
-    @admin.display(description="state")
+    @admin.display(description=_("state"))
     def state_badge(self, deletion: Deletion) -> SafeString:
         if deletion.finished_at is not None:
             return render_badge("good", "done")
