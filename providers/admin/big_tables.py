@@ -4,7 +4,7 @@ Big tables are those with too many rows to count.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
@@ -16,12 +16,15 @@ from django.db.models import CASCADE, Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.functional import Promise, cached_property
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from providers.integers import parse_integer
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 PAGES_AHEAD = 4  # how many pages a list looks beyond the one it shows
 # later rows are found by a search or a filter, because skipping so many rows takes seconds
@@ -45,7 +48,7 @@ def render_badge(colour: str, text: object) -> SafeString:
     return format_html('<span class="badge badge-{}">{}</span>', colour, text)
 
 
-def make_time_column(name: str, label: str | Promise) -> Callable[[Any, Model], str]:
+def make_time_column(name: str, label: "StrOrPromise") -> Callable[[Any, Model], str]:
     """Return a column or read-only field for the time in the field `name`, to the second."""
 
     @admin.display(description=label, ordering=name)
