@@ -17,8 +17,11 @@ The task reports, and ends with `finish_progress`, also when it fails:
     finish_progress(task_id, _("12 tokens are new."), result={"new": 12})
 
 `report` may be called for every row: it writes at most once in WRITE_SECONDS. Do not call it within
-a transaction, as nobody sees the row before the commit. A page that shows it itself includes
-`templates/admin/live/progress.html` with `progress`.
+a transaction, as nobody sees the row before the commit.
+
+The page `task-progress` shows bar, result and a button to stop. A page of your own shows the same
+with `{% include "admin/live/progress.html" %}` and the variables `task` and `may_stop`, in an
+element with `data-refresh="{% url 'task-progress-part' task.pk %}" data-refresh-seconds="1"`.
 """
 
 import logging
