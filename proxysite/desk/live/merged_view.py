@@ -32,7 +32,8 @@ class MergedView:
 
     def add_history(self, rows: Iterable[JsonObject]) -> None:
         """Add requests that finished before anybody watched, oldest first."""
-        self.finished.extendleft(reversed(list(rows)[: self._most_rows - len(self.finished)]))
+        room = self._most_rows - len(self.finished)
+        self.finished.extendleft(reversed(list(rows)[-room:] if room else []))
 
     def add_sample(self, process: str, sample: JsonObject, now: float) -> None:
         """Add the latest sample of a process."""

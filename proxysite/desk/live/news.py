@@ -3,7 +3,7 @@
 All functions are for database threads, and return JSON for the board.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import F, Q
 from django.urls import reverse
@@ -16,6 +16,7 @@ from tokens.models import BreakerState, Transition
 
 MOST_CHANGES = 30  # of tokens in one reading; of more, the latest are shown
 MOST_BREAKERS = 20
+BREAKER_DAYS = 1  # a closed breaker that changed earlier is no news
 MOST_TASKS = 20
 ENDED_TASK_SECONDS = 120  # a finished task stays on the board for so long
 SILENT_TASK_HOURS = 6  # a task that reported nothing for so long has died
@@ -63,30 +64,37 @@ def read_pool_changes() -> list[JsonObject]:
 
 
 def read_breakers() -> list[JsonObject]:
-    """Return the circuit breakers that changed last, the latest first."""
-    rows = BreakerState.objects.order_by("-changed_at").values(
-        "open_until", "opened_at", "changed_at", "reason", "provider_id", name=F("provider__name")
-    )[:MOST_BREAKERS]
+    """Return the circuit breakers that are open or changed lately, the latest first."""
     now = timezone.now()
-    return [
-        {
-            "pk": f"breaker-{row['provider_id']}-{row['changed_at'].timestamp():.3f}",
-            "provider": row["name"],
-            "state": name_breaker_state(row["open_until"] is not None, row["open_until"], now),
-            "at": row["changed_at"],
-            "open_until": row["open_until"],
-            "reason": row["reason"],
-            "url": reverse("admin:providers_provider_change", args=[row["provider_id"]]),
-        }
-        for row in rows
-    ]
+    is_shown = Q(open_until__isnull=False) | Q(changed_at__gt=now - timedelta(days=BREAKER_DAYS))
+    rows = (
+        BreakerState.objects.filter(is_shown)
+        .order_by("-changed_at")
+        .values("open_until", "changed_at", "reason", "provider_id", name=F("provider__name"))[
+            :MOST_BREAKERS
+        ]
+    )
+    return [describe_breaker(row, now) for row in rows]
 
 
-def name_breaker_state(is_open: bool, open_until: object, now: object) -> str:
+def describe_breaker(row: JsonObject, now: datetime) -> JsonObject:
+    state = name_breaker_state(row["open_until"], now)
+    return {
+        "pk": f"breaker-{row['provider_id']}-{row['changed_at'].timestamp():.3f}-{state}",
+        "provider": row["name"],
+        "state": state,
+        "at": row["changed_at"],
+        "open_until": row["open_until"],
+        "reason": row["reason"],
+        "url": reverse("admin:providers_provider_change", args=[row["provider_id"]]),
+    }
+
+
+def name_breaker_state(open_until: datetime | None, now: datetime) -> str:
     """Return "closed", "open", or "half-open" when the next request finds out."""
-    if not is_open:
+    if open_until is None:
         return "closed"
-    return "open" if open_until > now else "half-open"  # type: ignore[operator]
+    return "open" if open_until > now else "half-open"
 
 
 def read_tasks() -> list[JsonObject]:

@@ -1,10 +1,13 @@
 """The page of the live board, and its frames for browsers that cannot open a WebSocket."""
 
+from uuid import UUID
+
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
@@ -27,6 +30,7 @@ def show_live_board(request: HttpRequest) -> HttpResponse:
         "title": _("Live board"),
         "socket_path": LIVE_PATH,
         "with_pool": request.user.has_perm(POOL_PERMISSION),
+        "record_url": reverse("admin:api_usagerecord_change", args=[UUID(int=0)]),
         "labels": list_labels(),
     }
     return render(request, "admin/live/board.html", context)
