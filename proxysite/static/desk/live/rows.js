@@ -2,7 +2,7 @@
 
 const language = document.documentElement.lang || undefined;
 const numbers = new Intl.NumberFormat(language);
-const times = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, timeZone: document.documentElement.dataset.timeZone || undefined });
+const times = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, timeZone: document.getElementById("live-board").dataset.zone || undefined });
 const money = new Intl.NumberFormat(language, { style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: 6 });
 const GOOD = new Set(["complete", "active", "closed"]);
 const BAD = new Set(["error", "truncated", "interrupted", "disabled", "open", "failing"]);
