@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from providers.admin.page_times import render_time
 from providers.models import TaskProgress
 from providers.task_progress import request_stop
 
@@ -27,7 +28,7 @@ def find_task(request: HttpRequest, task_id: UUID, permission: str) -> TaskProgr
     return task
 
 
-def build_context(request: HttpRequest, task: TaskProgress) -> dict[str, object]:
+def build_context(task: TaskProgress) -> dict[str, object]:
     """Return the template's variables for a task."""
     return {"task": task, "may_stop": task.finished_at is None and not task.stop_requested}
 
@@ -37,8 +38,9 @@ def build_context(request: HttpRequest, task: TaskProgress) -> dict[str, object]
 def show_task(request: HttpRequest, task_id: UUID) -> HttpResponse:
     """Show the page of a task."""
     task = find_task(request, task_id, VIEW_PERMISSION)
-    context = admin.site.each_context(request) | build_context(request, task)
-    return render(request, "admin/live/task.html", context | {"title": task.title})
+    context = admin.site.each_context(request) | build_context(task)
+    context |= {"title": task.title, "started_at": render_time(task.started_at)}
+    return render(request, "admin/live/task.html", context)
 
 
 @require_GET
@@ -46,7 +48,7 @@ def show_task(request: HttpRequest, task_id: UUID) -> HttpResponse:
 def show_task_part(request: HttpRequest, task_id: UUID) -> HttpResponse:
     """Show the part of the page that changes; its script asks for it again and again."""
     task = find_task(request, task_id, VIEW_PERMISSION)
-    response = render(request, "admin/live/progress.html", build_context(request, task))
+    response = render(request, "admin/live/progress.html", build_context(task))
     response.headers["Cache-Control"] = "no-store"
     return response
 
