@@ -100,7 +100,7 @@ class LiveBoard:
     # --- viewers ----------------------------------------------------------------------------------
     def add_viewer(self, with_pool: bool) -> Viewer:
         """Add a viewer; `with_pool` if it may see tokens. Raises BoardFull."""
-        if len(self._viewers) >= settings.LIVE_VIEWERS:
+        if self.viewer_count >= settings.LIVE_VIEWERS:
             raise BoardFull
         viewer = Viewer(with_pool)
         self._viewers.add(viewer)

@@ -74,7 +74,7 @@ def read_breakers() -> list[JsonObject]:
             :MOST_BREAKERS
         ]
     )
-    return [describe_breaker(row, now) for row in rows]
+    return [describe_breaker(dict(row), now) for row in rows]
 
 
 def describe_breaker(row: JsonObject, now: datetime) -> JsonObject:
