@@ -39,7 +39,7 @@ STAFF_URLS: list[URLPattern | URLResolver] = [
     path("search", palette.search_desk, name="desk-search"),
     path("mode", dashboard.switch_mode, name="dashboard-mode"),
     path("import", dashboard.import_pasted_tokens, name="dashboard-import"),
-    path("", include("proxysite.desk.live.urls")),
+    path("", include("proxysite.desk.live.live_urls")),
     path("status", token_pool.PoolStatus.as_view()),
     path("switch_mode", token_pool.SwitchMode.as_view()),
     path("tokens/stats", token_pool.PoolStats.as_view()),

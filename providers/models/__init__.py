@@ -2,9 +2,9 @@
 
 from providers.deletions.deletion_model import Deletion
 from providers.models.chat_model import ChatModel, ModelAlias, VirtualModel
+from providers.models.progress_row import TaskProgress
 from providers.models.provider import Provider
 from providers.models.revision import Revision, Tombstone
-from providers.models.task_progress import TaskProgress
 from providers.models.validators import (
     capabilities_exist,
     headers_are_clean,

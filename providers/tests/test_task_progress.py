@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from providers.models import TaskProgress
 from providers.task_progress import (
@@ -60,6 +60,14 @@ def test_a_task_that_raises_is_marked_as_failed():
         _ = 1 / 0
     row = read_row(progress)
     assert (row.failed, row.text) == (True, "ZeroDivisionError")
+
+
+def test_a_task_speaks_the_language_of_whoever_started_it():
+    with translation.override("zh-hans"):
+        progress = create_progress("token check", "检查")
+    with reporting_progress(progress.pk):
+        assert translation.get_language() == "zh-hans"
+    assert translation.get_language() != "zh-hans"
 
 
 def test_long_texts_are_cut_and_the_percentage_of_an_unknown_total_is_unknown():

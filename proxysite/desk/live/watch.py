@@ -12,11 +12,11 @@ from api.relay.gateway import Gateway
 from providers.database.database_threads import HOUSEKEEPING
 from providers.protocol.json_types import JsonObject
 from proxysite.desk.live import news
-from proxysite.desk.live.exchange import PROCESS_ID, Exchange
 from proxysite.desk.live.frames import NEWS, SNAPSHOT
 from proxysite.desk.live.merged_view import MergedView
 from proxysite.desk.live.names import NameDirectory, read_names
 from proxysite.desk.live.news_reader import NewsReader
+from proxysite.desk.live.sample_exchange import PROCESS_ID, Exchange
 from proxysite.desk.live.samples import FinishedRequests, sample_running
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from django.conf import settings
 
 from providers.database.database_threads import run_in_thread
 from providers.models import Revision
-from proxysite.desk.live import exchange
-from proxysite.desk.live.exchange import Exchange, name_group
+from proxysite.desk.live import sample_exchange
+from proxysite.desk.live.sample_exchange import Exchange, name_group
 from proxysite.testing import wait_until_true
 from proxysite.tests.desk.live.viewers import MAY_WATCH, open_board, sign_in
 
@@ -37,13 +37,13 @@ async def test_a_sample_arrives_in_every_other_process(layer, monkeypatch):
         await asyncio.sleep(0.05)
         return bool(heard)
 
-    monkeypatch.setattr(exchange, "PROCESS_ID", "other")
+    monkeypatch.setattr(sample_exchange, "PROCESS_ID", "other")
     await sender.publish_sample(sample)  # our own samples are not heard
-    monkeypatch.setattr(exchange, "PROCESS_ID", "me")
+    monkeypatch.setattr(sample_exchange, "PROCESS_ID", "me")
     original = sender.publish_sample
 
     async def publish_as_other(sample):
-        message = {"type": exchange.MESSAGE_TYPE, "process": "other", "sample": sample}
+        message = {"type": sample_exchange.MESSAGE_TYPE, "process": "other", "sample": sample}
         await layer.group_send(name_group(), message)
 
     monkeypatch.setattr(sender, "publish_sample", publish_as_other)
@@ -94,10 +94,10 @@ async def test_a_viewer_raises_the_version_that_every_process_reads(gateway, mon
 
 
 async def test_an_announced_viewer_of_another_process_wakes_this_one(gateway, monkeypatch):
-    await run_in_thread(exchange.raise_live_version)  # the first change of all makes the row
+    await run_in_thread(sample_exchange.raise_live_version)  # the first change of all makes the row
     await gateway.reload_rows()
     await asyncio.sleep(0.5)
-    await run_in_thread(exchange.raise_live_version)
+    await run_in_thread(sample_exchange.raise_live_version)
     await wait_until_true(lambda: gateway.live_board.is_running)
     assert gateway.live_board.viewer_count == 0
     assert gateway.inner.ledger.report_row is not None

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from proxysite.desk.live.board import BOARD_SCOPE_KEY, LIVE_PATH, LiveBoard
-from proxysite.desk.live.labels import list_labels
+from proxysite.desk.live.live_labels import list_labels
 from proxysite.desk.live.viewer_access import POOL_PERMISSION, WATCH_PERMISSION
 
 
