@@ -48,7 +48,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--targets",
         default="direct,nginx,proxysite",
-        help="what is measured, of: %(default)s,priced,limited",
+        help="what is measured, of: %(default)s,priced,limited,watched",
     )
     add(
         "--seconds",
@@ -118,6 +118,14 @@ def choose_subjects(arguments: argparse.Namespace, place: Workplace) -> list[Sub
             arguments.database,
             has_price=True,
             has_limits=True,
+        ),
+        "watched": Proxysite(
+            place,
+            f"proxysite, {store}, live board watched",
+            arguments.tokens,
+            arguments.keys,
+            arguments.database,
+            is_watched=True,
         ),
     }
     wanted = arguments.targets.split(",")

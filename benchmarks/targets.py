@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -125,6 +125,7 @@ class Proxysite:
     database_server: str = ""
     has_price: bool = False  # of the model
     has_limits: bool = False  # of the key: requests, tokens, running requests and money
+    is_watched: bool = False  # by one viewer of the live board
     key: str = field(default="", init=False)
 
     @property
@@ -134,7 +135,8 @@ class Proxysite:
     @property
     def suffix(self) -> str:
         """Return what tells the target from others with as many tokens and keys."""
-        return "_price" * self.has_price + "_limits" * self.has_limits
+        words = {"price": self.has_price, "limits": self.has_limits, "watched": self.is_watched}
+        return "".join(f"_{word}" for word, is_meant in words.items() if is_meant)
 
     @property
     def database_name(self) -> str:
@@ -161,8 +163,25 @@ class Proxysite:
 
     @contextmanager
     def run_target(self) -> Iterator[ServerUnderTest]:
-        with self._serve_gateway() as target:
+        with ExitStack() as stack:
+            target = stack.enter_context(self._serve_gateway())
+            if self.is_watched:
+                stack.enter_context(self._watch_board(target.port))
             yield target
+
+    @contextmanager
+    def _watch_board(self, port: int) -> Iterator[None]:
+        """Watch the live board during the block, on another core than the gateway's."""
+        log = self.home / "viewer.log"
+        log.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "benchmarks.watch_board", f"http://127.0.0.1:{port}"]
+        core = max(os.sched_getaffinity(0))
+        with run_process(command, core, log, self._build_environment()) as process:
+            while b"watching" not in log.read_bytes():
+                if process.poll() is not None:
+                    raise BenchError(f"nobody watches: {log.read_text()[-2000:]}")
+                time.sleep(0.05)
+            yield
 
     def count_usage_rows(self) -> int:
         """Return how many usage records the ledger has written."""

@@ -25,6 +25,7 @@ from django.db import DatabaseError  # noqa: E402
 from api.relay.gateway import GATEWAY_SCOPE_KEY, Gateway, repeat_forever  # noqa: E402
 from providers.database.database_threads import run_in_thread  # noqa: E402
 from proxysite.access.password_gate import GatedHandler  # noqa: E402
+from proxysite.desk.live.board import BOARD_SCOPE_KEY, LIVE_PATH, LiveBoard  # noqa: E402
 from proxysite.server.body_budget import BodyBudget  # noqa: E402
 from proxysite.server.change_watcher import ChangeWatcher  # noqa: E402
 from proxysite.server.lean_handler import LeanHandler, Send  # noqa: E402
@@ -44,24 +45,38 @@ class Application:
         self.lean_handler = LeanHandler(budget)
         self.django_handler = GatedHandler(budget)
         self._start_task: asyncio.Task[None] | None = None
+        self.live_board = LiveBoard(lambda: self.lean_handler.gateway)
         self._watch_task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if self._start_task is None:
-                self._start_task = asyncio.create_task(self.start_gateway())
-            if not self._start_task.done():
-                await asyncio.shield(self._start_task)
+            await self.wait_for_gateway()
             if LEAN_ROUTES.is_served_lean(scope["method"], scope["path"]):
                 await self.lean_handler(scope, receive, send)
             else:
-                await self.django_handler(
-                    scope | {GATEWAY_SCOPE_KEY: self.lean_handler.gateway}, receive, send
-                )
+                await self.django_handler(self.extend_scope(scope), receive, send)
         elif scope["type"] == "lifespan":
             await self.handle_lifespan(receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == LIVE_PATH:
+            await self.wait_for_gateway()
+            await serve_viewer(self.extend_scope(scope), receive, send)
         else:
             await send({"type": "websocket.close", "code": 4404})
+
+    async def wait_for_gateway(self) -> None:
+        """Wait until the gateway is opened.
+
+        Without a lifespan the first request opens it.
+        """
+        if self._start_task is None:
+            self._start_task = asyncio.create_task(self.start_gateway())
+        if not self._start_task.done():
+            await asyncio.shield(self._start_task)
+
+    def extend_scope(self, scope: Scope) -> Scope:
+        """Return the scope with the gateway and the live board of this process."""
+        own = {GATEWAY_SCOPE_KEY: self.lean_handler.gateway, BOARD_SCOPE_KEY: self.live_board}
+        return scope | own
 
     async def handle_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -89,7 +104,7 @@ class Application:
         """
         await check_secrets_in_time()
         gateway = Gateway.from_settings()
-        watcher = ChangeWatcher(gateway)
+        watcher = ChangeWatcher(gateway, self.live_board.mark_watched)
         try:
             await watcher.read_all()
         except (DatabaseError, OSError, TimeoutError):
@@ -109,6 +124,7 @@ class Application:
 
         Called when all requests are answered.
         """
+        await self.live_board.close()
         gateway = self.lean_handler.gateway
         self.lean_handler.gateway = None
         if self._watch_task is not None:
@@ -116,6 +132,13 @@ class Application:
             await asyncio.gather(self._watch_task, return_exceptions=True)
         if gateway is not None:
             await gateway.finish_shutdown()
+
+
+async def serve_viewer(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one viewer of the live board; its modules are loaded with the first one."""
+    from proxysite.desk.live.viewer_socket import LiveSocket
+
+    await LiveSocket.as_asgi()(scope, receive, send)
 
 
 async def check_secrets_in_time() -> None:

@@ -351,6 +351,21 @@ CHANNEL_LAYERS = {
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
 
+# --- the live board -------------------------------------------------------------------------------
+env.begin_group("Live board", "Bounds of the live board; see docs/live-board.md.")
+LIVE_VIEWERS = env.read_count(
+    "LIVE_VIEWERS", 20, "Viewers of the live board per process; more of them poll."
+)
+LIVE_ROWS = env.read_count(
+    "LIVE_ROWS", 100, "Running requests, and finished ones, that the board shows.", most=1_000
+)
+LIVE_FRAME_BYTES = env.read_size_bytes(
+    "LIVE_FRAME_BYTES", 128 * 2**10, "Largest message to a viewer; what does not fit is left out."
+)
+LIVE_RECHECK_SECONDS = env.read_seconds(
+    "LIVE_RECHECK_SECONDS", 5, "A viewer's session and permission are checked again after it."
+)
+
 # --- limits of requests ---------------------------------------------------------------------------
 env.begin_group("Limits of requests", "Bounds of requests; see docs/limits.md.")
 BODY_LIMIT_BYTES = env.read_size_bytes(

@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
-from django.urls import include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from api import address_hints, exceptions
@@ -34,11 +34,12 @@ from proxysite.desk import dashboard, error_pages, palette
 from proxysite.server import host_names
 from proxysite.server.lean_routes import LeanRoutes
 
-STAFF_URLS = [
+STAFF_URLS: list[URLPattern | URLResolver] = [
     path("", dashboard.show_dashboard),
     path("search", palette.search_desk, name="desk-search"),
     path("mode", dashboard.switch_mode, name="dashboard-mode"),
     path("import", dashboard.import_pasted_tokens, name="dashboard-import"),
+    path("", include("proxysite.desk.live.live_urls")),
     path("status", token_pool.PoolStatus.as_view()),
     path("switch_mode", token_pool.SwitchMode.as_view()),
     path("tokens/stats", token_pool.PoolStats.as_view()),

@@ -10,6 +10,7 @@ the spool cannot take, on a full disk, are kept in memory and tried again.
 import asyncio
 import logging
 import sys
+from collections.abc import Callable, ValuesView
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +79,14 @@ class WaitingRow(NamedTuple):
     reservation: Reservation | None = None  # holds the request's cost until then
 
 
+OpenRequest = tuple[int, Trace]  # a running request with its slot in the journal
+
+
 class Ledger:
     """The ledger of this process.
 
     `refusal_reason` says why no request can be recorded now. It is empty while requests are
-    accepted.
+    accepted. `report_row` gets each finished row, while somebody wants them (the live board).
     """
 
     def __init__(
@@ -98,7 +102,8 @@ class Ledger:
         self._prices = PriceDirectory() if prices is None else prices
         self._journal_directory = journal_directory
         self._journal = journal.Journal(journal_directory)
-        self._slots_by_request: dict[str, int] = {}
+        self._open_requests: dict[str, OpenRequest] = {}
+        self.report_row: Callable[[Row], None] | None = None
         self._waiting_rows: list[WaitingRow] = []
         self._unwritten_rows = UnwrittenRows(self._journal, spool, settings.UNWRITTEN_LIMIT_BYTES)
         self._wake_event = asyncio.Event()
@@ -150,12 +155,17 @@ class Ledger:
             request.model,
         ]
         try:
-            self._slots_by_request[request.id] = self._journal.write_facts(
-                [*facts, request.stream, trace.team_id]
-            )
+            slot = self._journal.write_facts([*facts, request.stream, trace.team_id])
         except OSError as error:
             self._refuse_requests(DISK_FULL if is_disk_full(error) else JOURNAL_FAILS, error)
             self.require_available()
+        else:
+            self._open_requests[request.id] = slot, trace
+
+    @property
+    def open_requests(self) -> ValuesView[OpenRequest]:
+        """Return the requests that run now, oldest first, each with its slot in the journal."""
+        return self._open_requests.values()
 
     async def record_batches(self, trace: Trace, batches: Batches) -> Batches:
         """Pass the chunks through, and write the usage record when they end, however they end.
@@ -202,6 +212,8 @@ class Ledger:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting_rows.append(WaitingRow(row, slot, waiter))
             self._wake_event.set()
+            if self.report_row is not None:
+                self.report_row(row)
 
     def _record_cost(self, trace: Trace, counted: TokenUsage) -> None:
         """Write to the meter what was counted, and what it costs."""
@@ -216,10 +228,11 @@ class Ledger:
         row = usage_rows.build_finished_row(
             trace, ending.status, ending.http_status, ending.error_code
         )
-        self._waiting_rows.append(
-            WaitingRow(row, self._slots_by_request.pop(trace.request.id), waiter, trace.reservation)
-        )
+        slot, _ = self._open_requests.pop(trace.request.id)
+        self._waiting_rows.append(WaitingRow(row, slot, waiter, trace.reservation))
         self._wake_event.set()
+        if self.report_row is not None:
+            self.report_row(row)
         if not self._is_writing:
             waiter.set_result(None)
         return waiter

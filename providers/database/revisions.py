@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from providers.database.triggers import Trigger, TriggerSet
 
 CHANNEL = "proxysite"
+LIVE_TOPIC = "live"  # of no table: somebody watches the live board (`announce_viewer`)
 TOMBSTONES_AT_ONCE = 5_000  # rows of one statement; beyond it reading the table again is as fast
 SQLITE_EVENTS = ("insert", "update", "delete")
 POSTGRES_NAMES = ("write", "delete", "truncate", "stamp")

@@ -1,7 +1,8 @@
-"""Rows about upstreams: providers, the models that callers name, counters of changes, deletions."""
+"""Rows about upstreams: providers, the models that callers name, counters of changes, tasks."""
 
 from providers.deletions.deletion_model import Deletion
 from providers.models.chat_model import ChatModel, ModelAlias, VirtualModel
+from providers.models.progress_row import TaskProgress
 from providers.models.provider import Provider
 from providers.models.revision import Revision, Tombstone
 from providers.models.validators import (
@@ -17,6 +18,7 @@ __all__ = [
     "ModelAlias",
     "Provider",
     "Revision",
+    "TaskProgress",
     "Tombstone",
     "VirtualModel",
     # the migrations name these

@@ -64,7 +64,13 @@ class ShownSection:
 
 SECTIONS = (
     Section(_("Overview"), (DeskPage(_("Overview"), "admin:index"),)),
-    Section(_("Requests"), (ModelPage(_("Requests"), "api.usagerecord"),)),
+    Section(
+        _("Requests"),
+        (
+            ModelPage(_("Requests"), "api.usagerecord"),
+            DeskPage(_("Live board"), "live-board", "api.view_usagerecord"),
+        ),
+    ),
     Section(
         _("Providers and models"),
         (

@@ -6,7 +6,8 @@ signed-in user (looked up in the session store).
 """
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.http.cookie import parse_cookie
 from django.utils.crypto import constant_time_compare
@@ -89,16 +90,25 @@ def read_cookie(scope: Scope, name: str) -> str:
 def find_session_user(session_key: str) -> int | None:
     """Return the id of the user who has signed in with this session, or None.
 
+    Runs in a database thread.
+    """
+    user = load_session_user(session_key)
+    return None if user is None else int(user.pk)
+
+
+def load_session_user(session_key: str) -> User | None:
+    """Return the active user who has signed in with this session, or None.
+
     Runs in a database thread. Makes the same checks as `django.contrib.auth.get_user`, which would
     also change the session.
     """
     session = SessionStore(session_key).load()
     if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
-    user = get_user_model().objects.filter(pk=session.get(SESSION_KEY) or 0, is_active=True).first()
+    user = User.objects.filter(pk=session.get(SESSION_KEY) or 0, is_active=True).first()
     if user is None:
         return None
     session_hash = session.get(HASH_SESSION_KEY, "")
     if not constant_time_compare(session_hash, user.get_session_auth_hash()):
         return None
-    return int(user.pk)
+    return user

@@ -8,6 +8,7 @@ cannot be read, the ledger is suspended, so that nothing stale is served for eve
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -20,7 +21,7 @@ from api.relay.gateway import Gateway
 from providers.database.database_errors import log_unless_outage
 from providers.database.database_threads import HOUSEKEEPING
 from providers.database.deadlines import TimeLimit
-from providers.database.revisions import CHANNEL
+from providers.database.revisions import CHANNEL, LIVE_TOPIC
 from providers.models import Revision
 from tokens.outcomes.breaker_sharing import read_breaker_hints
 from tokens.pool.pool import Pool
@@ -41,10 +42,14 @@ def read_versions() -> dict[str, int]:
 
 
 class ChangeWatcher:
-    """Keeps models, prices, tokens, keys and breakers of one gateway as the database has them."""
+    """Keeps models, prices, tokens, keys and breakers of one gateway as the database has them.
 
-    def __init__(self, gateway: Gateway) -> None:
+    `hear_viewer` is called when somebody watches the live board, in whichever process.
+    """
+
+    def __init__(self, gateway: Gateway, hear_viewer: Callable[[], None] = lambda: None) -> None:
         self._gateway = gateway
+        self._hear_viewer = hear_viewer
         self._seen_versions: dict[str, int] = {}
 
     async def read_all(self) -> None:
@@ -87,6 +92,8 @@ class ChangeWatcher:
             gateway.keyring.apply_changes(
                 await HOUSEKEEPING.run_work(read_changed_keys, gateway.keyring.version_in_force)
             )
+        if LIVE_TOPIC in changed and self._seen_versions:
+            self._hear_viewer()
 
     async def watch_changes(self) -> None:
         """Watch until cancelled; after a fault of the database everything is read again."""

@@ -16,6 +16,7 @@ from uvicorn import Config, Server
 from providers.fast_settings import settings
 from proxysite.server.connections.caller_connection import CallerConnection
 
+VIEWER_MESSAGE_BYTES = 1_024  # a viewer of the live board has nothing to say
 SAME_SIGNAL_SECONDS = 0.5  # a signal to the process and to its group counts once
 
 
@@ -55,7 +56,9 @@ def make_uvicorn_config(**options: Any) -> Config:
     return Config(
         "proxysite.asgi:application",
         http=CallerConnection,
-        ws="none",
+        ws="none",  # `connections/upgrades.py` opens the one WebSocket there is
+        ws_max_size=VIEWER_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
         loop="uvloop",
         lifespan="on",
         log_config=None,

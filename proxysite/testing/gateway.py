@@ -20,6 +20,7 @@ from api.relay.gateway import Gateway
 from providers.protocol.json_types import JsonObject
 from providers.upstream.base_adapter import Upstream
 from proxysite.asgi import Application
+from proxysite.desk.live.board import LiveBoard
 from proxysite.server.body_budget import BodyBudget
 from proxysite.server.change_watcher import ChangeWatcher
 from proxysite.server.connections.caller_connection import CallerConnection
@@ -104,6 +105,11 @@ class RunningGateway:
             await asyncio.gather(*stuck, return_exceptions=True)
             return len(stuck)
         return self.inner.requests_in_flight
+
+    @property
+    def live_board(self) -> LiveBoard:
+        """Return the live board of this process."""
+        return self._application.live_board
 
     @property
     def body_budget(self) -> BodyBudget:

@@ -80,7 +80,7 @@ async def test_a_caller_who_leaves_while_the_row_is_committed_has_one_row_and_le
     harness.writer.gate.set()
     await until(lambda: harness.in_flight() == [])
     assert stored_row(harness)["status"] == "complete"
-    assert harness.ledger._slots_by_request == {}
+    assert harness.ledger._open_requests == {}
 
 
 async def test_a_caller_who_leaves_while_tokens_are_counted_has_one_row(
@@ -177,4 +177,4 @@ async def test_hundreds_of_requests_that_end_in_every_way_have_exactly_one_row_e
         "truncated",
         "abandoned",
     }
-    assert harness.ledger._slots_by_request == {}
+    assert harness.ledger._open_requests == {}

@@ -11,6 +11,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from providers.exceptions import GatewayError, UpgradeRequired
+from proxysite.desk.live.board import LIVE_PATH
 
 Header = tuple[bytes, bytes]
 UPGRADE_FIELDS = frozenset((b"upgrade", b"http2-settings"))  # also options of `Connection`
@@ -47,17 +48,33 @@ class PlainHttpProtocol(HttpToolsProtocol):
     def remove_upgrade(self, rest: bytes) -> bytes:
         """Return the head that was read, without its upgrade, and the rest after it.
 
-        A new parser reads them. A WebSocket is refused, and nothing more is read.
+        A new parser reads them. A WebSocket is opened at LIVE_PATH and refused elsewhere; then
+        nothing more is read here.
         """
         self.is_upgrade = False
         method: bytes = self.parser.get_method()
         if asks_for_websocket(method, self.headers):
+            if self.url.partition(b"?")[0] == LIVE_PATH.encode():
+                self.open_websocket(method)
+                return b""
             self.refuse_request(UpgradeRequired(NO_WEBSOCKET))
             return b""
         head = build_plain_head(method, self.url, self.parser.get_http_version(), self.headers)
         self.parser = HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         return head + rest
+
+    def open_websocket(self, method: bytes) -> None:
+        """Give the connection to the protocol of WebSockets, which reads its head once more."""
+        from proxysite.server.connections.viewer_connection import ViewerConnection
+
+        self.connections.discard(self)
+        protocol = ViewerConnection(self.config, self.server_state, self.app_state)
+        protocol.connection_made(self.transport)
+        fields = [b"%b: %b" % field for field in self.headers]
+        head = [b"%b %b HTTP/1.1" % (method, self.url), *fields, b"", b""]
+        protocol.data_received(b"\r\n".join(head))
+        self.transport.set_protocol(protocol)
 
     def refuse_request(self, error: GatewayError) -> None:
         """Answer with an error object and close, without asking the application."""

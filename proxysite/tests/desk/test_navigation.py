@@ -37,7 +37,7 @@ def test_a_person_sees_the_pages_that_he_may_view_and_no_others(staff):
     labels = read_labels(staff("view_apikey", "view_usagerecord"))
     assert labels == {
         "Overview": ["Overview"],
-        "Requests": ["Requests"],
+        "Requests": ["Requests", "Live board"],
         "Keys and people": ["API keys"],
     }
 

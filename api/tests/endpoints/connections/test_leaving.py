@@ -175,7 +175,7 @@ async def test_while_connecting(gateway, alice, token):
         await gateway.reload_rows()
         async with gateway.open_bare_connection() as wire:
             await wire.send(build_raw_request(alice.key))
-            await wait_until_true(lambda: gateway.inner.ledger._slots_by_request)  # it is accepted
+            await wait_until_true(lambda: gateway.inner.ledger._open_requests)  # it is accepted
             wire.close_connection()
             await abandoned(gateway, token)
 
