@@ -1,9 +1,10 @@
-"""Rows about upstreams: providers, the models that callers name, counters of changes, deletions."""
+"""Rows about upstreams: providers, the models that callers name, counters of changes, tasks."""
 
 from providers.deletions.deletion_model import Deletion
 from providers.models.chat_model import ChatModel, ModelAlias, VirtualModel
 from providers.models.provider import Provider
 from providers.models.revision import Revision, Tombstone
+from providers.models.task_progress import TaskProgress
 from providers.models.validators import (
     capabilities_exist,
     headers_are_clean,
@@ -17,6 +18,7 @@ __all__ = [
     "ModelAlias",
     "Provider",
     "Revision",
+    "TaskProgress",
     "Tombstone",
     "VirtualModel",
     # the migrations name these
