@@ -59,6 +59,7 @@ class ImportBatch(models.Model):
     progress = models.UUIDField(null=True, help_text="The progress of its work: TaskProgress.")
     imported_at = models.DateTimeField(null=True)
     undone_at = models.DateTimeField(null=True)
+    undone_by = models.CharField(max_length=150, blank=True, help_text="The user who undid it.")
 
     objects = ImportBatchQuerySet.as_manager()
 
