@@ -31,7 +31,7 @@ ADDRESS_INSIDE = re.compile(r"[^\s@]@[^\s@.]{1,63}\.[^\s@]")
 COMMENT = re.compile(r"\s#.*")
 # a column behind the password: another address, a link, a date, a number, a token
 FURTHER_COLUMN = re.compile(
-    rf"\s*(?:{EMAIL}|https?://.*|\d{{4}}-\d\d-\d\d.*|\d{{8,}}|[\w.=+/-]{{20,}}|)\s*"
+    rf"\s*(?:{EMAIL}|https?://.*|\d{{4}}-\d\d-\d\d.*|\+?\d{{8,}}|[\w.=+/-]{{20,}})\s*"
 )
 CERTAIN_SEPARATORS = ("----", "\t")  # no password has these
 LONG_TOKEN_CHARS = 20  # a word that is as long is hardly a name of something
@@ -91,7 +91,7 @@ def drop_further_columns(text: str, separator: str) -> str:
     if separator in CERTAIN_SEPARATORS and columns[0].strip():
         return columns[0]
     for position, column in enumerate(columns[1:], 1):
-        if FURTHER_COLUMN.fullmatch(column) and (column.strip() or position > 1):
+        if FURTHER_COLUMN.fullmatch(column):
             return separator.join(columns[:position])
     return text
 
