@@ -4,6 +4,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -78,6 +79,7 @@ class TokenTransfers:
             "title": _("Import tokens"),
             "opts": self.opts,
             "form": form,
+            "limit": min(settings.IMPORT_BYTES, settings.BODY_LIMIT_BYTES) // 2**20,
         }
         return TemplateResponse(request, "admin/tokens/token_transfers/import.html", context)
 
