@@ -63,6 +63,11 @@ app.conf.beat_schedule = {
         "task": "tokens.tasks.forget_transitions",
         "schedule": 86_400.0,
     },
+    "carry on imports of tokens": {
+        "task": "tokens.tasks.carry_on_imports",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
     "sweep files": {"task": "conversations.tasks.sweep_files", "schedule": 3_600.0},
     "sweep documents": {
         "task": "conversations.tasks.sweep_documents",

@@ -816,6 +816,37 @@ STICKY_CONVERSATIONS = env.read_count(
     "STICKY_CONVERSATIONS", 10_000, "Conversations whose token is remembered, per process.", least=0
 )
 
+# --- import and export of tokens ------------------------------------------------------------------
+env.begin_group("Import and export of tokens", "See docs/importing-tokens.md.")
+IMPORT_BYTES = env.read_size_bytes(
+    "IMPORT_BYTES",
+    64 * 2**20,
+    "Largest file of tokens; a page takes no more than BODY_LIMIT_BYTES.",
+)
+IMPORT_LINES = env.read_count("IMPORT_LINES", 500_000, "Most lines of a file of tokens.")
+IMPORT_LINE_CHARS = env.read_count(
+    "IMPORT_LINE_CHARS", 65_536, "Characters of a line of it; a longer line is malformed."
+)
+IMPORT_INLINE_LINES = env.read_count(
+    "IMPORT_INLINE_LINES",
+    2_000,
+    "A page waits for an import of so many lines; the worker does larger ones.",
+    least=0,
+)
+IMPORT_TEXT_SECONDS = env.read_whole_seconds(
+    "IMPORT_TEXT_SECONDS",
+    3_600,
+    "What was uploaded is kept sealed for so long, until it is imported.",
+)
+IMPORT_VERDICT_DAYS = env.read_count(
+    "IMPORT_VERDICT_DAYS", 30, "Days after which the verdicts of an import are deleted."
+)
+REAUTHENTICATION_SECONDS = env.read_whole_seconds(
+    "REAUTHENTICATION_SECONDS",
+    300,
+    "A password that was entered again, before an export of secrets, holds for so long.",
+)
+
 # --- usage ----------------------------------------------------------------------------------------
 env.begin_group("Usage", "Usage records and their sums; see docs/usage.md.")
 USAGE_DAYS = env.read_count(

@@ -29,6 +29,7 @@ from api.views import (
 from api.views.account import key_status, usage_view
 from api.views.responses import compaction, create_response, input_tokens, stored_responses
 from api.views.staff import token_pool, token_renewal
+from providers.admin import reauthentication
 from providers.exceptions import Forbidden, InternalError, InvalidRequest
 from proxysite.desk import dashboard, error_pages, palette
 from proxysite.server import host_names
@@ -37,6 +38,7 @@ from proxysite.server.lean_routes import LeanRoutes
 STAFF_URLS: list[URLPattern | URLResolver] = [
     path("", dashboard.show_dashboard),
     path("search", palette.search_desk, name="desk-search"),
+    *reauthentication.URLS,
     path("mode", dashboard.switch_mode, name="dashboard-mode"),
     path("import", dashboard.import_pasted_tokens, name="dashboard-import"),
     path("", include("proxysite.desk.live.live_urls")),

@@ -8,6 +8,7 @@ WrittenBatch     the last batch that a process wrote
 Refresh          the last renewal of a provider's whole pool
 CheckProgress    how far the periodic check has come
 BreakerState     a provider's circuit breaker
+ImportBatch      one import of tokens (tokens/imports/batch_model.py)
 
 The states of a token:
 
@@ -29,6 +30,7 @@ from django.utils import timezone
 from providers import vault
 from providers.database.leases import LeaseQuerySet
 from providers.models import Provider
+from tokens.imports.batch_model import ImportBatch
 from tokens.querysets import AUTH_REASON, UNREADABLE_REASON, TokenQuerySet
 
 
@@ -86,6 +88,9 @@ class UpstreamToken(models.Model):
     account = models.OneToOneField(
         UpstreamAccount, models.CASCADE, null=True, blank=True, editable=False, related_name="token"
     )
+    import_batch = models.ForeignKey(
+        ImportBatch, models.SET_NULL, null=True, blank=True, editable=False, related_name="tokens"
+    )
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.KEY, editable=False)
     label = models.CharField(
         max_length=100, blank=True, help_text="For you, for example <code>account of June</code>."
@@ -142,6 +147,7 @@ class UpstreamToken(models.Model):
             models.Index(fields=["created_at", "id"], name="token_created"),
             models.Index(fields=["expires_at"], name="token_expires"),
         ]
+        permissions = [("export_upstreamtoken", "Can export the secrets of upstream tokens")]
 
     def __str__(self) -> str:
         return self.masked

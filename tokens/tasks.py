@@ -13,6 +13,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from providers.database.changed_rows import delete_old_tombstones
+from tokens.imports import batch_work, import_batches
+from tokens.imports.batch_model import ImportBatch
 from tokens.maintenance import check_schedule, token_check
 from tokens.models import State, Transition, UpstreamToken, WrittenBatch
 from tokens.renewal import renew_pool
@@ -80,3 +82,20 @@ def forget_transitions() -> int:
     oldest = timezone.now() - timedelta(days=settings.TRANSITION_DAYS)
     deleted_count, _ = Transition.objects.filter(at__lt=oldest).delete()
     return deleted_count
+
+
+@shared_task
+def work_at_import(batch_id: str) -> bool:
+    """Check, import or undo the batch with this id, whichever it waits for."""
+    return batch_work.work_at_batch(batch_id)
+
+
+@shared_task
+def carry_on_imports() -> int:
+    """Go on with imports whose process died or whose message was lost; return how many.
+
+    Also deletes uploaded texts that nobody imported in time, and old verdicts.
+    """
+    import_batches.delete_old_texts()
+    waiting = ImportBatch.objects.filter_waiting_for_work().values_list("pk", flat=True)
+    return sum(batch_work.work_at_batch(batch_id) for batch_id in list(waiting))

@@ -85,6 +85,7 @@ SECTIONS = (
         (
             ModelPage(_("Tokens"), "tokens.upstreamtoken"),
             ModelPage(_("Accounts"), "tokens.upstreamaccount"),
+            ModelPage(_("Imports"), "tokens.importbatch"),
         ),
     ),
     Section(

@@ -27,6 +27,7 @@ from providers.admin.big_tables import (
 from providers.admin.deletion_admin import SlicedDeletion
 from providers.admin.secret_search import SecretSearch
 from tokens.admin.token_state import StateFilter, describe_state, render_recent_changes
+from tokens.admin.transfers.token_transfers import TokenTransfers
 from tokens.forms import TokenForm, replace_secret
 from tokens.maintenance import check_now
 from tokens.models import State, UpstreamToken
@@ -48,7 +49,7 @@ MASK_END_LENGTH = 4  # characters of a secret that its mask ends with
 
 
 @admin.register(UpstreamToken)
-class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
+class UpstreamTokenAdmin(TokenTransfers, SecretSearch, SlicedDeletion, BigTableAdmin):
     form = TokenForm
     list_display = (
         "token",
@@ -67,7 +68,7 @@ class UpstreamTokenAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         "A whole token, its last four characters, the beginning of its masked form or label, or "
         "its id. The text that you type is posted and stays out of addresses."
     )
-    actions = ("check_tokens", "reset_tokens", "disable_tokens", "enable_tokens")
+    actions = ("check_tokens", "reset_tokens", "disable_tokens", "enable_tokens", "export_tokens")
     readonly_fields = (
         "id",
         "token",

@@ -33,7 +33,8 @@ LISTS = (
         "providers/deletion",
         "providers/modelalias",
     ),
-    *("providers/provider", "tokens/upstreamaccount", "tokens/upstreamtoken"),
+    *("providers/provider", "tokens/importbatch"),
+    *("tokens/upstreamaccount", "tokens/upstreamtoken"),
     *("django_celery_beat/periodictask", "django_celery_beat/intervalschedule"),
 )
 FORMS = (

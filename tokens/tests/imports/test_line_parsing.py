@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from providers import vault
 from providers.models import Provider
@@ -187,4 +188,4 @@ def test_any_text_is_parsed_or_refused() -> None:
 def test_a_long_line_takes_no_long_time() -> None:
     for part in ("a", "@", ".", " #x", "'", '"', '",', "----", "a@b.c", "token=", "bearer "):
         with suppress(MalformedLine):
-            token_import.parse_credentials(part * (token_import.MAX_LINE_LENGTH // len(part)))
+            token_import.parse_credentials(part * (settings.IMPORT_LINE_CHARS // len(part)))

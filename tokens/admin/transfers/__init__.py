@@ -1,0 +1,1 @@
+"""The admin pages that import and export tokens."""

@@ -1,0 +1,1 @@
+"""The export of tokens and accounts with their secrets."""
