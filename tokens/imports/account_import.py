@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from providers import vault
+from providers.database.row_insert import insert_similar_rows
 from providers.models import Provider
 from tokens.imports.batch_model import ImportBatch
 from tokens.imports.formats.source_lines import FoundCredential, Login, Origin
@@ -19,6 +20,9 @@ from tokens.models import Kind, UpstreamAccount, UpstreamToken
 from tokens.querysets import DISABLED_BY_AUTH
 
 FIELDS_SET_WITH_PASSWORD = ("sealed", "failures", "reason")
+# the fields in which new accounts of one import, and their tokens, differ
+ACCOUNT_FIELDS = ("id", "email", "sealed", "created_at")
+TOKEN_FIELDS = ("id", "account", "fingerprint", "masked", "label", "created_at")
 
 
 def fingerprint_email(email: str) -> str:
@@ -58,7 +62,7 @@ def import_accounts(
         for row in changed_rows:
             row.save(update_fields=FIELDS_SET_WITH_PASSWORD)
             enable_rejected_token(row)
-        UpstreamAccount.objects.bulk_create(new_rows, ignore_conflicts=True)
+        insert_similar_rows(new_rows, ACCOUNT_FIELDS)
         emails = [row.email for row in new_rows]
         new_accounts = UpstreamAccount.objects.filter(provider=provider, email__in=emails)
         create_missing_tokens(new_accounts, batch, origins)
@@ -125,7 +129,7 @@ def create_missing_tokens(
         token.import_batch = batch
         if origins and token.account is not None and token.account.email in origins:
             token.label = origins[token.account.email].label
-    UpstreamToken.objects.bulk_create(tokens, ignore_conflicts=True)
+    insert_similar_rows(tokens, TOKEN_FIELDS)
 
 
 def build_account_token(account: UpstreamAccount) -> UpstreamToken:

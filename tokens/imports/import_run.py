@@ -7,10 +7,10 @@ before the transaction, so that nobody waits long for the database.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from django.db import transaction
 from django.utils.translation import gettext_noop
 
 from providers import registry, vault
+from providers.database.row_insert import insert_similar_rows
 from providers.models import Provider
 from providers.upstream.base_adapter import BaseAdapter
 from tokens.imports import account_import, credential_kinds
@@ -22,6 +22,10 @@ from tokens.imports.verdicts import KNOWN, MALFORMED, NEW, OTHER_PROVIDER, TWICE
 from tokens.models import Kind, UpstreamToken
 
 BATCH_SIZE = 500
+VARYING_FIELDS = (
+    *("id", "kind", "label", "sealed", "sealed_refresh", "fingerprint", "masked"),
+    *("expires_at", "created_at"),
+)
 MOST_WAITING_LINES = 2_000  # lines whose verdicts are not returned yet
 NO_SIGN_IN = gettext_noop("is an account, and this upstream takes tokens only")
 
@@ -149,10 +153,9 @@ class ImportRun:
         """Insert tokens in one transaction; return the fingerprints of those inserted here."""
         rows = [self._build_row(str(one.found.credential), one.found.origin) for one in tokens]
         ids = [row.pk for row in rows]
-        with transaction.atomic():
-            UpstreamToken.objects.bulk_create(rows, ignore_conflicts=True)
-            inserted = UpstreamToken.objects.filter(pk__in=ids)
-            return set(inserted.values_list("fingerprint", flat=True))
+        insert_similar_rows(rows, VARYING_FIELDS)
+        inserted = UpstreamToken.objects.filter(pk__in=ids)
+        return set(inserted.values_list("fingerprint", flat=True))
 
     def _build_row(self, token: str, origin: Origin) -> UpstreamToken:
         """Return an unsaved row for the token.
