@@ -54,7 +54,6 @@ def list_labels() -> dict[str, dict[str, str]]:
             "redis_away": _("Redis does not answer: other processes are not seen."),
             "no_key": _("no key"),
             "tries": _("%(count)s attempts"),
-            "parts": _("%(count)s parts"),
             "failed": _("failed"),
             "done": _("done"),
             "by": _("by %(name)s"),

@@ -77,11 +77,12 @@ class Exchange:
             self._receive_task = asyncio.create_task(self._receive_until_cancelled())
 
     async def stop_receiving(self) -> None:
-        """Stop to receive, and leave the group."""
+        """Stop to receive, and close the connection to Redis, which polls as long as it is open."""
         if self._receive_task is not None:
             self._receive_task.cancel()
             await asyncio.gather(self._receive_task, return_exceptions=True)
             self._receive_task = None
+            await self._try_layer(get_channel_layer().flush())
 
     async def _receive_until_cancelled(self) -> None:
         while True:

@@ -71,14 +71,31 @@ function showNotes(frame) {
 }
 
 function showRunning(frame) {
-  const now = Date.now() + clockAhead;
   const rows = [...frame.running].reverse();
-  find("live-running").replaceChildren(...rows.map((row) => runningRow(row, now)));
+  placeRows(find("live-running"), rows, Date.now() + clockAhead);
   find("live-running-empty").hidden = rows.length > 0;
   const counts = frame.counts;
   const more = counts.waiting + counts.asked + counts.streaming - rows.length;
   find("live-running-more").hidden = more <= 0;
   find("live-running-more").textContent = say("more_running", { count: formatCount(more) });
+}
+
+// A row that did not change stays the same element, so that nothing flickers under the pointer.
+function placeRows(list, rows, now) {
+  const shown = new Map([...list.children].map((made) => [made.dataset.id, made]));
+  rows.forEach((row, index) => {
+    const facts = JSON.stringify(row);
+    let made = shown.get(row.id);
+    shown.delete(row.id);
+    if (made?.dataset.facts !== facts) {
+      const anew = runningRow(row, now);
+      anew.dataset.facts = facts;
+      made?.replaceWith(anew);
+      made = anew;
+    }
+    if (list.children[index] !== made) list.insertBefore(made, list.children[index] ?? null);
+  });
+  for (const gone of shown.values()) gone.remove();
 }
 
 function showPool(frame) {

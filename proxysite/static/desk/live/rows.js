@@ -4,7 +4,7 @@ const language = document.documentElement.lang || undefined;
 const numbers = new Intl.NumberFormat(language);
 const times = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, timeZone: document.getElementById("live-board").dataset.zone || undefined });
 const money = new Intl.NumberFormat(language, { style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: 6 });
-const GOOD = new Set(["complete", "active", "closed"]);
+const GOOD = new Set(["complete", "active", "closed", "streaming"]);
 const BAD = new Set(["error", "truncated", "interrupted", "disabled", "open", "failing"]);
 const OFF = new Set(["abandoned"]);
 
@@ -104,7 +104,7 @@ export function taskItem(task) {
   const children = [name];
   if (task.finished_at) children.push(" ", element("span", { className: `badge badge-${task.failed ? "bad" : "good"}`, text: say(task.failed ? "failed" : "done") }));
   else children.push(bar);
-  const facts = [count, task.text, task.started_by && say("by", { name: task.started_by })].filter(Boolean).join(" · ");
+  const facts = [!task.finished_at && count, task.text, task.started_by && say("by", { name: task.started_by })].filter(Boolean).join(" · ");
   children.push(element("p", { className: "quiet", text: facts }));
   return element("li", { children });
 }

@@ -5,12 +5,16 @@ import json
 import socket
 from contextlib import closing
 
+import pytest
 from channels.testing import WebsocketCommunicator
+from django.db import OperationalError
+from websockets.exceptions import ConnectionClosed
 
 from proxysite.asgi import Application
 from proxysite.desk.live.board import BOARD_SCOPE_KEY, LiveBoard
 from proxysite.desk.live.frames import NEWS, SNAPSHOT
 from proxysite.desk.live.viewer_socket import LiveSocket
+from proxysite.desk.live.watch import Watch
 from proxysite.server.connections.viewer_connection import ViewerConnection
 from proxysite.testing import wait_until_true
 from proxysite.tests.desk.live.viewers import MAY_WATCH, open_board, sign_in
@@ -130,3 +134,53 @@ async def test_a_websocket_at_another_path_is_closed(gateway):
     communicator = WebsocketCommunicator(Application(), "/ws/other/")
     connected, code = await communicator.connect()
     assert (connected, code) == (False, 4404)
+
+
+# --- faults around it ---------------------------------------------------------------------------
+async def test_frames_go_on_while_the_database_does_not_answer(gateway, alice, monkeypatch):
+    def fail():
+        raise OperationalError("the database is away")
+
+    await gateway.request_chat(alice.key)
+    cookie, _ = await sign_in(*MAY_WATCH)
+    monkeypatch.setattr("proxysite.desk.live.news_reader.read_news", fail)
+    monkeypatch.setattr("proxysite.desk.live.news.read_history", lambda most_rows: fail())
+    monkeypatch.setattr("proxysite.desk.live.watch.read_names", lambda users, keys: fail())
+    async with open_board(gateway, cookie) as board:
+        frame = await board.read_frame()
+        assert frame["database_away"]
+        await gateway.request_chat(alice.key)
+        await board.read_until(lambda frame: board.finished)
+        (row,) = board.finished.values()
+    assert row["user"] == f"#{alice.user.pk}"
+
+
+async def test_a_board_that_fails_begins_anew(gateway, monkeypatch, caplog):
+    cookie, _ = await sign_in(*MAY_WATCH)
+    monkeypatch.setattr("proxysite.desk.live.board.RESTART_SECONDS", 0.01)
+    count = 0
+    take_sample = Watch.take_sample
+
+    async def fail_twice(watch):
+        nonlocal count
+        count += 1
+        if count <= 2:
+            raise ValueError("a fault of ours")
+        await take_sample(watch)
+
+    monkeypatch.setattr(Watch, "take_sample", fail_twice)
+    async with open_board(gateway, cookie) as board:
+        assert await board.read_frame()
+    assert "the live board failed and begins anew" in caplog.text
+    caplog.clear()
+
+
+async def test_a_shutdown_closes_viewers(gateway):
+    cookie, _ = await sign_in(*MAY_WATCH)
+    async with open_board(gateway, cookie) as board:
+        await board.read_frame()
+        draining = asyncio.create_task(gateway.drain_server())
+        with pytest.raises(ConnectionClosed) as closed:
+            await board.read_until(lambda frame: False)
+        await draining
+    assert closed.value.rcvd.code == 1012
