@@ -3,6 +3,6 @@
 A secret is entered once and never shown. State is shown, and changed by actions.
 """
 
-from tokens.admin import account_admin, token_admin
+from tokens.admin import account_admin, provider_pages, token_admin
 
-__all__ = ["account_admin", "token_admin"]
+__all__ = ["account_admin", "provider_pages", "token_admin"]
