@@ -97,7 +97,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error(
                 "name",
                 _(
-                    "The provider of this name gets callers' tokens: you may not say which one it is."
+                    "The provider of this name gets callers' tokens: you may not say which one "
+                    "it is."
                 ),
             )
         return cleaned

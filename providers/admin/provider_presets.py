@@ -111,10 +111,12 @@ class PresetPage:
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the cards first; `?preset=` leads to the form."""
-        if request.method == "GET" and PRESET_FIELD not in request.GET:
-            if self.has_add_permission(request):  # type: ignore[attr-defined]
-                return self.show_presets(request)
-        answer: HttpResponse = super().add_view(request, form_url, extra_context)  # type: ignore[misc]
+        is_first = request.method == "GET" and PRESET_FIELD not in request.GET
+        if is_first and self.has_add_permission(request):  # type: ignore[attr-defined]
+            return self.show_presets(request)
+        answer: HttpResponse = super().add_view(  # type: ignore[misc]
+            request, form_url, extra_context
+        )
         return answer
 
     def show_presets(self, request: HttpRequest) -> HttpResponse:

@@ -9,11 +9,11 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
 from providers.admin.big_tables import render_badge
 from providers.admin.page_times import render_time
 from providers.models import Provider
+from tokens.admin.token_state import name_state
 from tokens.models import BreakerState, Refresh, UpstreamToken
 from tokens.outcomes.breaker import CAUSE_LIMITED, SEVERAL_CALLERS
 from tokens.outcomes.breaker_sharing import find_open_breakers
@@ -135,20 +135,6 @@ def build_list_address(provider: Provider, state: str = "") -> str:
     if state:
         query["is"] = "usable" if state == "active" else state
     return f"{reverse('admin:tokens_upstreamtoken_changelist')}?{urlencode(query)}"
-
-
-def name_state(state: str) -> str:
-    """Return the word for a state of a token, in the reader's language."""
-    names = {
-        "active": pgettext("token", "active"),
-        "resting": pgettext("token", "resting"),
-        "exhausted": pgettext("token", "exhausted"),
-        "failing": pgettext("token", "failing"),
-        "disabled": pgettext("token", "disabled"),
-        "expired": pgettext("token", "expired"),
-        "usable": pgettext("token", "usable"),
-    }
-    return names.get(state, state)
 
 
 # --- columns of the list --------------------------------------------------------------------------
