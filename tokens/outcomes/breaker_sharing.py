@@ -162,7 +162,12 @@ def close_breaker(provider_id: int) -> bool:
 
 def read_breaker_hints() -> list[BreakerHint]:
     """Read the rows that other processes wrote."""
-    rows = BreakerState.objects.exclude(process=PROCESS_ID).annotate(now=Now())
+    return read_hints_of(BreakerState.objects.exclude(process=PROCESS_ID))
+
+
+def read_hints_of(states: QuerySet[BreakerState]) -> list[BreakerHint]:
+    """Read these rows as hints, with times from now on."""
+    rows = states.annotate(now=Now())
     return [
         BreakerHint(
             row.provider_id,

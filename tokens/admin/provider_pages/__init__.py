@@ -2,7 +2,14 @@
 
 from django.utils.translation import gettext_lazy
 
-from providers.admin.page_sections import PROVIDER_PAGE, Button, Column, Section, SubPage
+from providers.admin.page_sections import (
+    MODEL_PAGE,
+    PROVIDER_PAGE,
+    Button,
+    Column,
+    Section,
+    SubPage,
+)
 from tokens.admin.provider_pages.ask_again import ask_again
 from tokens.admin.provider_pages.connection_page import apply_proposal, show_connection_page
 from tokens.admin.provider_pages.health import (
@@ -10,6 +17,7 @@ from tokens.admin.provider_pages.health import (
     has_open_breaker,
     prepare_breaker_column,
     prepare_token_column,
+    prepare_usable_column,
     render_health,
     render_token_counts,
 )
@@ -57,4 +65,8 @@ PROVIDER_PAGE.register_parts(
         is_shown=has_open_breaker,
         help_text=gettext_lazy("Closes its circuit breaker in every process, within a second."),
     ),
+)
+
+MODEL_PAGE.register_parts(
+    Column("usable_token", gettext_lazy("can answer"), prepare_usable_column),
 )

@@ -12,7 +12,8 @@ from django.utils.translation import gettext as _
 
 from providers.admin.big_tables import render_badge
 from providers.admin.page_times import render_time
-from providers.models import Provider
+from providers.choices import Mode
+from providers.models import ChatModel, Provider
 from tokens.admin.token_state import name_state
 from tokens.models import BreakerState, Refresh, UpstreamToken
 from tokens.outcomes.breaker import CAUSE_LIMITED, SEVERAL_CALLERS
@@ -166,5 +167,31 @@ def prepare_token_column() -> Callable[[Provider], object]:
             "total": f"{counts['total']:,}",
         }
         return format_html('<a href="{}">{}</a>', build_list_address(provider), text)
+
+    return render_cell
+
+
+def prepare_usable_column() -> Callable[[ChatModel], object]:
+    """Find the providers with a usable token, and return the cell of a model."""
+    usable = set(
+        UpstreamToken.objects.filter_usable()
+        .order_by()
+        .values_list("provider_id", flat=True)
+        .distinct()
+    )
+    open_ids = set(find_open_breakers().values_list("pk", flat=True))
+
+    def render_cell(model: ChatModel) -> object:
+        provider = model.provider
+        if not model.enabled or not provider.enabled:
+            return render_badge("off", _("off"))
+        if provider.set_aside_reason:
+            return render_badge("bad", _("set aside"))
+        needs_token = provider.needs_token and provider.mode != Mode.GUEST
+        if needs_token and provider.pk not in usable:
+            return render_badge("bad", _("no usable token"))
+        if provider.pk in open_ids:
+            return render_badge("wait", _("not asked now"))
+        return render_badge("good", _("yes"))
 
     return render_cell
