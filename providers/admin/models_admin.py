@@ -51,8 +51,7 @@ class ChatModelAdmin(PageWithParts, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = (
         "public_id",
         "copy_button",
-        "provider",
-        "upstream_name",
+        "provider_and_name",
         "enabled",
         "priority",
         "window",
@@ -92,6 +91,15 @@ class ChatModelAdmin(PageWithParts, admin.ModelAdmin):  # type: ignore[type-arg]
         if model.context_window is None:
             return NO_VALUE
         return f"{model.context_window:,}"
+
+    @admin.display(description=gettext_lazy("provider"), ordering="provider__name")
+    def provider_and_name(self, model: ChatModel) -> SafeString | str:
+        """Return the provider and, if it differs from the public id, its name of the model."""
+        if model.upstream_name == model.public_id:
+            return str(model.provider)
+        return format_html(
+            '{}<span class="quiet below">{}</span>', model.provider, model.upstream_name
+        )
 
     @admin.display(description=gettext_lazy("copy"))
     def copy_button(self, model: ChatModel) -> SafeString:

@@ -7,7 +7,7 @@ with a permission is left out for people who do not have it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -30,6 +30,7 @@ class Section:
     render: Callable[[HttpRequest, Any], SafeString | str]
     order: int = 50  # the lowest is first
     permission: str = ""
+    is_wide: bool = False  # as wide as the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,14 @@ class PageParts:
 
     def render_sections(self, request: HttpRequest, row: Model) -> list[dict[str, object]]:
         """Return the title and the HTML of each section that this person may see."""
-        rendered = []
+        rendered: list[dict[str, object]] = []
         for section in sorted(self.sections, key=lambda one: one.order):
             if is_permitted(request, section.permission):
                 html = section.render(request, row)
                 if html:
-                    rendered.append({"title": section.title, "html": html})
+                    rendered.append(
+                        {"title": section.title, "html": html, "is_wide": section.is_wide}
+                    )
         return rendered
 
     def list_buttons(self, request: HttpRequest, row: Model) -> list[dict[str, object]]:
@@ -151,7 +154,7 @@ def make_lazy_column(column: Column) -> Callable[[Any], object]:
         return prepared[0](row)
 
     render_cell.__name__ = column.name
-    return admin.display(description=column.label)(render_cell)
+    return admin.display(description=cast(str, column.label))(render_cell)
 
 
 class PageWithParts:

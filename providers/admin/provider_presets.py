@@ -18,7 +18,6 @@ from providers.presets import PRESETS, Preset
 from providers.seed_presets import create_aliases
 
 PRESET_FIELD = "preset"  # of the address of the form
-OTHER = "other"  # the form without a preset
 LOCAL = gettext_lazy("On this machine")
 OFFICIAL = gettext_lazy("Services")
 UNOFFICIAL = gettext_lazy("Web sites (unofficial)")
@@ -110,7 +109,7 @@ class PresetPage:
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the cards first; `?preset=` leads to the form."""
+        """Show the cards first; `?preset=` leads to the form, with another word to an empty one."""
         is_first = request.method == "GET" and PRESET_FIELD not in request.GET
         if is_first and self.has_add_permission(request):  # type: ignore[attr-defined]
             return self.show_presets(request)

@@ -7,6 +7,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from providers.exceptions import Unreachable
 from providers.network.address_guard import find_allowed_addresses
@@ -66,13 +67,14 @@ async def negotiate_tls(origin: Origin, writer: asyncio.StreamWriter) -> TlsFact
 
 def read_tls_facts(connection: ssl.SSLObject) -> TlsFacts:
     certificate = connection.getpeercert() or {}
-    names = {
-        str(key): str(value)
-        for pairs in certificate.get("issuer", ())
-        for key, value in pairs  # type: ignore[misc]
-    }
+    names = read_names(certificate.get("issuer", ()))
     ends_at = None
     if isinstance(end := certificate.get("notAfter"), str):
         ends_at = datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC)
     issuer = names.get("organizationName") or names.get("commonName") or ""
     return TlsFacts(connection.version() or "", issuer, ends_at)
+
+
+def read_names(parts: Any) -> dict[str, str]:
+    """Return the names of a certificate's subject or issuer, as `getpeercert` has them."""
+    return {str(name): str(value) for pairs in parts for name, value in pairs}

@@ -191,8 +191,6 @@ def describe_change(action: str, count: int) -> str:
 class TokenActions:
     """A mixin for the admin of tokens: the actions of its list."""
 
-    actions = ("check_tokens", "reset_tokens", "enable_tokens", "disable_tokens", "move_tokens")
-
     @admin.action(description=gettext_lazy("Check at their upstreams"), permissions=["change"])
     def check_tokens(
         self, request: HttpRequest, queryset: QuerySet[UpstreamToken]

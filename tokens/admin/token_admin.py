@@ -57,24 +57,23 @@ class UpstreamTokenAdmin(
     list_display = (
         "token",
         "provider",
-        "label",
         "state_badge",
         "failures",
         "strikes",
         "success_rate",
-        "requests",
         "last_used",
         "last_checked",
         "kind_and_expiry",
     )
     list_select_related = ("provider", "last_check")
     list_filter = ("provider", StateFilter, ReasonFilter, CheckFilter, AgeFilter, KindFilter)
-    sortable_by = ("failures", "strikes", "requests", "last_used")
+    sortable_by = ("failures", "strikes", "success_rate", "last_used")
     search_fields = ("masked",)
     search_help_text = gettext_lazy(
         "A whole token, its last four characters, the beginning of its masked form or label, or "
         "its id. The text that you type is posted and stays out of addresses."
     )
+    actions = ("check_tokens", "reset_tokens", "enable_tokens", "disable_tokens", "move_tokens")
     readonly_fields = (
         "id",
         "token",
@@ -91,7 +90,6 @@ class UpstreamTokenAdmin(
         "last_checked",
         "created",
     )
-    last_used = make_time_column("last_used_at", gettext_lazy("last used"))
     last_failure = make_time_column("last_failure_at", gettext_lazy("last failure"))
     created = make_time_column("created_at", gettext_lazy("created"))
     settings_fieldset = (

@@ -32,8 +32,11 @@ class TokenColumns:
     """A mixin for the admin of tokens."""
 
     @admin.display(description=gettext_lazy("token"))
-    def token(self, row: UpstreamToken) -> str:
-        return row.masked
+    def token(self, row: UpstreamToken) -> SafeString | str:
+        """Return the mask of the secret, and below it the label."""
+        if not row.label:
+            return row.masked
+        return format_html('{}<span class="quiet below">{}</span>', row.masked, row.label)
 
     @admin.display(description=gettext_lazy("state"))
     def state_badge(self, token: UpstreamToken) -> SafeString:
@@ -59,26 +62,30 @@ class TokenColumns:
             return token.get_kind_display()
         last_day = date_format(timezone.localtime(token.expires_at), "Y-m-d")
         return format_html(
-            '{}<br><span class="quiet">{}</span>',
+            '{}<span class="quiet below">{}</span>',
             token.get_kind_display(),
             _("until %(day)s") % {"day": last_day},
         )
 
-    @admin.display(description=gettext_lazy("success"))
+    @admin.display(description=gettext_lazy("success"), ordering="requests")
     def success_rate(self, token: UpstreamToken) -> SafeString | str:
         """Return the share of its requests that succeeded, since it was imported."""
         if not token.requests:
             return NO_VALUE
         share = max(token.requests - token.failures, 0) / token.requests
         colour = "good" if share >= GOOD_SHARE else "wait" if share >= FAIR_SHARE else "bad"
-        title = _("%(good)s of %(all)s requests since it was imported") % {
-            "good": f"{max(token.requests - token.failures, 0):,}",
-            "all": f"{token.requests:,}",
-        }
         # rounded down: 100 % only where none failed
         return format_html(
-            '<span class="badge badge-{}" title="{}">{} %</span>', colour, title, int(share * 100)
+            '<span class="badge badge-{}" title="{}">{} %</span><span class="quiet below">{}</span>',
+            colour,
+            _("since it was imported"),
+            int(share * 100),
+            _("of %(count)s") % {"count": f"{token.requests:,}"},
         )
+
+    @admin.display(description=gettext_lazy("last used"), ordering="last_used_at")
+    def last_used(self, token: UpstreamToken) -> SafeString | str:
+        return render_time(token.last_used_at, is_relative=True)
 
     @admin.display(description=gettext_lazy("last check"))
     def last_checked(self, token: UpstreamToken) -> SafeString | str:
@@ -100,7 +107,7 @@ def render_check(check: TokenCheck | None) -> SafeString | str:
         title = f"{check.milliseconds:,} ms {title}".strip()
     badge = render_badge(COLOUR_BY_OUTCOME.get(check.outcome, "bad"), name_outcome(check.outcome))
     return format_html(
-        '<span title="{}">{}</span><br><span class="quiet">{}</span>',
+        '<span title="{}">{}</span><span class="quiet below">{}</span>',
         title,
         badge,
         render_time(check.at, is_relative=True),

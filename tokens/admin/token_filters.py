@@ -6,15 +6,15 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, ORDER_VAR, PAGE_VAR
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
+from providers.admin.page_sections import Text
 from tokens.admin.token_state import name_state
 from tokens.models import Kind, UpstreamToken
 from tokens.querysets import TokenQuerySet
 from tokens.token_filter import FILTER_OF_STATE, FILTERS, UnknownFilter, apply_filters
 
-Words = Mapping[str, str | Promise]
+Words = Mapping[str, Text]
 PAGE_NAMES = frozenset((ALL_VAR, ERROR_FLAG, ORDER_VAR, PAGE_VAR, "_changelist_filters"))
 
 NAME_BY_REASON: Words = {
@@ -49,8 +49,8 @@ class WordFilter(admin.SimpleListFilter):
 
     def lookups(
         self, request: HttpRequest, model_admin: "admin.ModelAdmin[UpstreamToken]"
-    ) -> list[tuple[str, str | Promise]]:
-        return list(self.words.items())
+    ) -> list[tuple[str, str]]:
+        return [(word, str(name)) for word, name in self.words.items()]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[UpstreamToken]
@@ -60,7 +60,7 @@ class WordFilter(admin.SimpleListFilter):
         if not word or not isinstance(queryset, TokenQuerySet):
             return queryset
         try:
-            return apply_filters(queryset, {self.parameter_name: word})
+            return apply_filters(queryset, {str(self.parameter_name): word})
         except UnknownFilter:
             return queryset
 
@@ -71,7 +71,7 @@ class StateFilter(WordFilter):
 
     def lookups(
         self, request: HttpRequest, model_admin: "admin.ModelAdmin[UpstreamToken]"
-    ) -> list[tuple[str, str | Promise]]:
+    ) -> list[tuple[str, str]]:
         return [(name, name_state(name)) for name in FILTER_OF_STATE]
 
 
@@ -96,7 +96,7 @@ class CheckFilter(WordFilter):
 class KindFilter(WordFilter):
     title = gettext_lazy("kind")
     parameter_name = "kind"
-    words = dict(Kind.choices)
+    words = {str(value): str(label) for value, label in Kind.choices}
 
 
 def read_query(request: HttpRequest) -> dict[str, str]:
@@ -104,7 +104,9 @@ def read_query(request: HttpRequest) -> dict[str, str]:
 
     Raises UnknownFilter for a filter that actions cannot repeat later.
     """
-    query = {name: word for name, word in request.GET.items() if name not in PAGE_NAMES and word}
+    query = {
+        name: str(word) for name, word in request.GET.items() if name not in PAGE_NAMES and word
+    }
     if unknown := query.keys() - FILTERS.keys():
         raise UnknownFilter(", ".join(sorted(unknown)))
     return query

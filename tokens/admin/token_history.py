@@ -75,5 +75,7 @@ def render_last_check(request: HttpRequest, token: UpstreamToken) -> SafeString 
         return format_html('<p class="quiet">{}</p>', _("It has never been checked."))
     took = ""
     if check.milliseconds is not None:
-        took = _("It took %(count)s ms.") % {"count": f"{check.milliseconds:,}"}
-    return format_html("<p>{}</p><p>{} {}</p>", render_check(check), check.reason, took)
+        took = _("The answer took %(count)s ms.") % {"count": f"{check.milliseconds:,}"}
+    return format_html(
+        '<p>{}</p><p>{}</p><p class="quiet">{}</p>', render_check(check), check.reason, took
+    )

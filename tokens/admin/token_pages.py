@@ -80,7 +80,7 @@ TOKEN_PAGE.register_parts(
     make_button(gettext_lazy("Disable"), "disable", 30, is_shown=is_enabled),
     make_button(gettext_lazy("Move to another provider"), "move", 40, is_post=False),
     Section(gettext_lazy("Last check"), render_last_check, order=30),
-    Section(gettext_lazy("History"), render_history, order=40),
+    Section(gettext_lazy("History"), render_history, order=40, is_wide=True),
 )
 
 

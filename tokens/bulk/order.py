@@ -15,7 +15,6 @@ RESET = "reset"
 ENABLE = "enable"
 DISABLE = "disable"
 MOVE = "move"
-ACTIONS = (CHECK, RESET, ENABLE, DISABLE, MOVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,8 @@ class Order:
 
     def find_target(self) -> Provider | None:
         """Return the provider that tokens are moved to; None when it is gone."""
+        if self.provider_id is None:
+            return None
         return Provider.objects.filter(pk=self.provider_id).first()
 
     def to_json(self) -> JsonObject:

@@ -42,7 +42,7 @@ def render_sums(subject: dict[str, Any], query: dict[str, Any]) -> SafeString:
         cost=Sum("cost_micro_usd", default=0),
         unknown=Sum("unknown_cost_requests", default=0),
     )
-    cost = f"{render_micro_usd(sums['cost'])} USD"
+    cost = render_micro_usd(sums["cost"])
     if sums["unknown"]:
         unknown = _("unknown for %(count)s requests") % {"count": f"{sums['unknown']:,}"}
         cost += f" ({unknown})"

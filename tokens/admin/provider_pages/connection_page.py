@@ -4,6 +4,7 @@ The result of the last test is in the session of the person who made it, so a re
 """
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -68,7 +69,7 @@ def show_connection_page(request: HttpRequest, pk: int) -> HttpResponse:
         ],
         "costs": describe_costs(_("the model")),
         "models": list(provider.models.values_list("upstream_name", flat=True)[:200]),
-        "tested_at": timezone.datetime.fromisoformat(report["at"]) if report else None,
+        "tested_at": datetime.fromisoformat(report["at"]) if report else None,
     }
     return TemplateResponse(request, "admin/providers/provider/connection.html", context)
 

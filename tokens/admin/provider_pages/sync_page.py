@@ -4,6 +4,7 @@ The list that the upstream sent is in the session of the person who asked for it
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -62,7 +63,7 @@ def show_sync_page(request: HttpRequest, pk: int) -> HttpResponse:
             "hidden_count": max(0, len(diff.new) - MOST_SHOWN),
             "has_changes": bool(diff.new or diff.gone or diff.changed or diff.returned),
             "listed_count": len(listed),
-            "listed_at": timezone.datetime.fromisoformat(remembered["at"]),
+            "listed_at": datetime.fromisoformat(remembered["at"]),
         }
     return TemplateResponse(request, "admin/providers/provider/sync.html", context)
 
