@@ -76,7 +76,8 @@ class TokenColumns:
         colour = "good" if share >= GOOD_SHARE else "wait" if share >= FAIR_SHARE else "bad"
         # rounded down: 100 % only where none failed
         return format_html(
-            '<span class="badge badge-{}" title="{}">{} %</span><span class="quiet below">{}</span>',
+            '<span class="badge badge-{}" title="{}">{} %</span>'
+            '<span class="quiet below">{}</span>',
             colour,
             _("since it was imported"),
             int(share * 100),
