@@ -59,6 +59,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expire_seconds": 60},
     },
+    "carry on actions on tokens": {
+        "task": "tokens.tasks.resume_orders",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
     "forget old changes of tokens": {
         "task": "tokens.tasks.forget_transitions",
         "schedule": 86_400.0,

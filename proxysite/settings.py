@@ -892,6 +892,17 @@ DELETION_RUN_SECONDS = env.read_number(
     "DELETION_RUN_SECONDS", 20, "One task deletes for so long, then a new task goes on."
 )
 
+# --- actions on many tokens -----------------------------------------------------------------------
+env.begin_group("Actions on many tokens")
+ORDER_RUN_SECONDS = env.read_number(
+    "ORDER_RUN_SECONDS",
+    20,
+    "One task checks or changes tokens for so long, then a new task goes on.",
+)
+CONNECTION_TEST_SECONDS = env.read_number(
+    "CONNECTION_TEST_SECONDS", 45, "A person waits no longer for the test of a connection."
+)
+
 # --- usage records --------------------------------------------------------------------------------
 env.begin_group("Usage records")
 SPOOL_LIMIT_BYTES = env.read_size_bytes(

@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from api import address_hints, exceptions
+from api.admin.pool_parts.routing_page import show_routing_page
 from api.views import (
     chat,
     conversation_search,
@@ -42,6 +43,7 @@ STAFF_URLS: list[URLPattern | URLResolver] = [
     path("mode", dashboard.switch_mode, name="dashboard-mode"),
     path("import", dashboard.import_pasted_tokens, name="dashboard-import"),
     path("", include("proxysite.desk.live.live_urls")),
+    path("routing/", admin.site.admin_view(show_routing_page), name="routing"),
     path("status", token_pool.PoolStatus.as_view()),
     path("switch_mode", token_pool.SwitchMode.as_view()),
     path("tokens/stats", token_pool.PoolStats.as_view()),

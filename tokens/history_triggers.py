@@ -3,7 +3,8 @@
 They work for every writer (ORM, bulk update, psql). The row says the old and the new state, the
 time, the reason and the request that caused it. A token is in one of these states here: active,
 resting (active, but with a cooldown), exhausted, failing, disabled. A row is written for each
-change from one to another, and for each cooldown that begins. The end of a cooldown writes no row.
+change from one to another, for each cooldown that begins, and for each strike, whose row has the
+same state before and after. The end of a cooldown writes no row.
 `cause` is kept only if the change named one: a cause left from an earlier change does not count.
 """
 
@@ -19,8 +20,8 @@ NEW_COOLDOWN_SQL = (
 )
 
 SQLITE_TRIGGER = """
-AFTER UPDATE OF state, rests_until ON tokens_upstreamtoken
-WHEN {before} <> {after} OR ({new_rest})
+AFTER UPDATE OF state, rests_until, strikes ON tokens_upstreamtoken
+WHEN {before} <> {after} OR ({new_rest}) OR NEW.strikes > OLD.strikes
 BEGIN
     INSERT INTO tokens_transition (token_id, at, before, after, reason, cause)
     VALUES (NEW.id, {now}, {before}, {after}, NEW.reason,
@@ -34,7 +35,7 @@ DECLARE
     before text := {before};
     after text := {after};
 BEGIN
-    IF before <> after OR ({new_rest}) THEN
+    IF before <> after OR ({new_rest}) OR NEW.strikes > OLD.strikes THEN
         INSERT INTO tokens_transition (token_id, at, before, after, reason, cause)
         VALUES (NEW.id, moment, before, after, NEW.reason,
                 CASE WHEN NEW.cause <> OLD.cause THEN NEW.cause ELSE '' END);
@@ -43,8 +44,9 @@ BEGIN
 END $$
 """
 POSTGRES_TRIGGER = """
-AFTER UPDATE OF state, rests_until ON tokens_upstreamtoken
-FOR EACH ROW WHEN (OLD.state <> NEW.state OR OLD.rests_until IS DISTINCT FROM NEW.rests_until)
+AFTER UPDATE OF state, rests_until, strikes ON tokens_upstreamtoken
+FOR EACH ROW WHEN (OLD.state <> NEW.state OR OLD.rests_until IS DISTINCT FROM NEW.rests_until
+    OR NEW.strikes > OLD.strikes)
 EXECUTE FUNCTION proxysite_transition()
 """
 

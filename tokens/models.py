@@ -9,6 +9,7 @@ Refresh          the last renewal of a provider's whole pool
 CheckProgress    how far the periodic check has come
 BreakerState     a provider's circuit breaker
 ImportBatch      one import of tokens (tokens/imports/batch_model.py)
+TokenCheck       the latest check of a token (`check_model.py`)
 
 The states of a token:
 
@@ -30,8 +31,23 @@ from django.utils import timezone
 from providers import vault
 from providers.database.leases import LeaseQuerySet
 from providers.models import Provider
+from tokens.check_model import TokenCheck
 from tokens.imports.batch_model import ImportBatch
 from tokens.querysets import AUTH_REASON, UNREADABLE_REASON, TokenQuerySet
+
+__all__ = [
+    "BreakerState",
+    "CheckProgress",
+    "Kind",
+    "Refresh",
+    "SecretCheck",
+    "State",
+    "TokenCheck",
+    "Transition",
+    "UpstreamAccount",
+    "UpstreamToken",
+    "WrittenBatch",
+]
 
 
 class State(models.TextChoices):

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from providers.database.changed_rows import delete_old_tombstones
+from tokens.bulk import orders
 from tokens.imports import batch_work, import_batches
 from tokens.imports.batch_model import ImportBatch
 from tokens.maintenance import check_schedule, token_check
@@ -69,6 +70,24 @@ def refresh_pool(provider_id: int, force: bool = False) -> int:
     if report is None:
         return 0
     return report.renewed_count
+
+
+@shared_task
+def carry_on_order(task_id: str) -> bool:
+    """Work at an action on many tokens, and return whether it is over; a new task has the rest."""
+    is_over = orders.continue_order(task_id, settings.ORDER_RUN_SECONDS)
+    if not is_over:
+        carry_on_order.apply_async((task_id,), retry=False)
+    return is_over
+
+
+@shared_task
+def resume_orders() -> int:
+    """Carry on the actions whose worker was killed; return how many."""
+    task_ids = orders.find_stalled_orders()
+    for task_id in task_ids:
+        carry_on_order(str(task_id))
+    return len(task_ids)
 
 
 @shared_task

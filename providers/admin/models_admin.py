@@ -12,8 +12,14 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from providers.admin import provider_admin  # noqa: F401 - it registers providers
+from providers.admin.big_tables import NO_VALUE
+from providers.admin.page_sections import MODEL_PAGE, PageWithParts
 from providers.choices import Capability
 from providers.models import ChatModel, ModelAlias
 
@@ -26,7 +32,9 @@ class ChatModelForm(forms.ModelForm):  # type: ignore[type-arg]
         choices=Capability.choices,
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="What is ticked may be asked of it; with nothing ticked the upstream decides.",
+        help_text=gettext_lazy(
+            "What is ticked may be asked of it; with nothing ticked the upstream decides."
+        ),
     )
 
     class Meta:
@@ -37,40 +45,81 @@ class ChatModelForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(ChatModel)
-class ChatModelAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ChatModelAdmin(PageWithParts, admin.ModelAdmin):  # type: ignore[type-arg]
     form = ChatModelForm
+    page_parts = MODEL_PAGE
     list_display = (
         "public_id",
-        "provider",
-        "upstream_name",
+        "copy_button",
+        "provider_and_name",
         "enabled",
         "priority",
+        "window",
         "capability_names",
     )
     list_select_related = ("provider",)
     list_filter = ("enabled", "provider", "thinking", "search")
     search_fields = ("public_id", "upstream_name")
+    show_full_result_count = False
     fieldsets = (
         (None, {"fields": ("public_id", "provider", "upstream_name", "enabled")}),
         (
-            "Among models of one public id",
+            gettext_lazy("Among models of one public id"),
             {
                 "fields": ("priority", "weight"),
-                "description": "Several providers may answer for one public id.",
+                "description": gettext_lazy("Several providers may answer for one public id."),
             },
         ),
-        ("What it can do", {"fields": ("capabilities", "context_window", "long_prompts")}),
-        ("Thinking and search", {"fields": ("thinking_format", "thinking", "search")}),
-        ("For its adapter", {"fields": ("options",), "classes": ("collapse",)}),
+        (
+            gettext_lazy("What it can do"),
+            {"fields": ("capabilities", "context_window", "long_prompts")},
+        ),
+        (
+            gettext_lazy("Thinking and search"),
+            {"fields": ("thinking_format", "thinking", "search")},
+        ),
+        (gettext_lazy("For its adapter"), {"fields": ("options",), "classes": ("collapse",)}),
     )
 
-    @admin.display(description="capabilities")
+    @admin.display(description=gettext_lazy("capabilities"))
     def capability_names(self, model: ChatModel) -> str:
-        return ", ".join(model.known_capabilities) or "not checked"
+        return ", ".join(model.known_capabilities) or _("not checked")
+
+    @admin.display(description=gettext_lazy("context"), ordering="context_window")
+    def window(self, model: ChatModel) -> str:
+        """Return the context window in tokens."""
+        if model.context_window is None:
+            return NO_VALUE
+        return f"{model.context_window:,}"
+
+    @admin.display(description=gettext_lazy("provider"), ordering="provider__name")
+    def provider_and_name(self, model: ChatModel) -> SafeString | str:
+        """Return the provider and, if it differs from the public id, its name of the model."""
+        if model.upstream_name == model.public_id:
+            return str(model.provider)
+        return format_html(
+            '{}<span class="quiet below">{}</span>', model.provider, model.upstream_name
+        )
+
+    @admin.display(description=gettext_lazy("copy"))
+    def copy_button(self, model: ChatModel) -> SafeString:
+        """Return a button that copies the public id."""
+        return format_html(
+            '<span class="visually-hidden" id="model-{}">{}</span>'
+            '<button type="button" class="button button-small button-quiet" data-copy="#model-{}"'
+            ' aria-label="{}">{}</button>',
+            model.pk,
+            model.public_id,
+            model.pk,
+            _("Copy %(name)s") % {"name": model.public_id},
+            _("Copy"),
+        )
 
 
 class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]
-    public_id = forms.ChoiceField(label="Public id", help_text="The model meant.")
+    public_id = forms.ChoiceField(
+        label=gettext_lazy("Public id"), help_text=gettext_lazy("The model meant.")
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -86,7 +135,7 @@ class ModelAliasForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_alias(self) -> str:
         alias: str = self.cleaned_data["alias"]
         if ChatModel.objects.filter(public_id=alias).exists():
-            raise ValidationError("There is a model of this name, which would be found first.")
+            raise ValidationError(_("There is a model of this name, which would be found first."))
         return alias
 
 
@@ -95,7 +144,7 @@ class ModelAliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ModelAliasForm
     fieldsets = (
         (None, {"fields": ("alias", "public_id")}),
-        ("What it changes", {"fields": ("thinking", "search")}),
+        (gettext_lazy("What it changes"), {"fields": ("thinking", "search")}),
     )
     list_display = ("alias", "public_id", "thinking", "search", "has_model")
     search_fields = ("alias", "public_id")
@@ -106,6 +155,6 @@ class ModelAliasAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         rows: QuerySet[ModelAlias] = super().get_queryset(request)
         return rows.annotate(is_served=Exists(served))
 
-    @admin.display(boolean=True, description="model there")
+    @admin.display(boolean=True, description=gettext_lazy("model there"))
     def has_model(self, alias: Any) -> bool:
         return bool(alias.is_served)

@@ -1,10 +1,8 @@
 """The admin of providers: who may change the address of credentials, and who confirms it."""
 
-from contextlib import suppress
 from typing import Any, cast
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
 from django.contrib.auth.models import User
@@ -16,123 +14,60 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from providers import registry
 from providers.admin.big_tables import record_in_history, render_badge
 from providers.admin.deletion_admin import SlicedDeletion
+from providers.admin.page_sections import PROVIDER_PAGE, Button, PageWithParts, SubPage
+from providers.admin.provider_form import (
+    CHANGE_TOKENS_PERMISSION,
+    SUPERUSER_FIELDS,
+    ProviderForm,
+)
+from providers.admin.provider_presets import PresetPage
+from providers.admin.provider_switch import switch_provider
 from providers.choices import Mode
-from providers.dialects import PROFILES
 from providers.models import ChatModel, Provider
 from providers.network import destination
-from providers.network.proxies import outbound_proxy
 
-SUPERUSER_FIELDS = frozenset(("allow_private", "proxy_url"))
 INLINE_MODELS = 50  # beyond it models have a page of their own: a form has a limit of fields
-CHANGE_TOKENS_PERMISSION = "tokens.change_upstreamtoken"  # needed to decide where tokens are sent
 
 
-def list_kind_choices() -> list[tuple[str, str]]:
-    return [
-        (kind, f"{registry.get_adapter_class(kind).label} – {kind}")
-        for kind in registry.list_adapter_kinds()
-    ]
+class ModelRowForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A model's line on the page of its provider; each input names itself for screen readers."""
 
-
-class ProxyInput(forms.TextInput):
-    """An input that never shows a password, not even after a mistake in another field."""
-
-    def format_value(self, value: Any) -> str | None:
-        """Return the proxy's URL without its password."""
-        if not value:
-            return None
-        with suppress(ValueError):
-            return outbound_proxy.split_password(value)[0]
-        return None if "@" in value else str(value)
-
-
-def list_dialect_choices() -> list[tuple[str, str]]:
-    profiles = sorted(PROFILES.items(), key=lambda item: item[1].label.lower())
-    named = [(name, f"{profile.label} – {name}") for name, profile in profiles]
-    return [("", "found by its kind and address"), *named]
-
-
-class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The form of a provider; anything that `user` (set by the admin) may not do is an error.
-
-    The posted values are checked, whichever fields the page showed. `confirm_tokens` is ignored
-    when the user may not change tokens.
-    """
-
-    user: User
-    kind = forms.ChoiceField(
-        choices=list_kind_choices,
-        initial="openai_compatible",
-        help_text="The dialect that it speaks.",
-    )
-    dialect = forms.ChoiceField(
-        choices=list_dialect_choices,
-        required=False,
-        help_text="How it differs from OpenAI.",
-    )
-    confirm_tokens = forms.BooleanField(
-        required=False,
-        label="Its tokens may be sent there",
-        help_text="Tick it when you change the address; without it the provider is set aside until "
-        "somebody confirms.",
-    )
-
-    class Meta:
-        labels = {"base_url": "Base URL"}
-        widgets = {
-            "base_url": forms.TextInput(attrs={"class": "vTextField"}),
-            "proxy_url": ProxyInput(attrs={"class": "vTextField", "autocomplete": "off"}),
-            "headers": forms.Textarea(attrs={"rows": 3, "cols": 60}),
-            "dialect_changes": forms.Textarea(attrs={"rows": 2, "cols": 60}),
-        }
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        present = self.instance
-        address = destination.destination(cleaned.get("kind", ""), cleaned.get("base_url", ""))
-        is_moved = address != present.destination
-        if present.allow_private and is_moved and not self.user.is_superuser:
-            text = "It may be on this machine or network: only a superuser may change its address."
-            self.add_error("base_url", text)
-        may_send_tokens = self.user.has_perm(CHANGE_TOKENS_PERMISSION)
-        cleaned["confirm_tokens"] = may_send_tokens and bool(cleaned.get("confirm_tokens"))
-        name = cleaned.get("name")
-        gets_callers_tokens = bool(name) and name == settings.PASSTHROUGH_PROVIDER
-        if gets_callers_tokens and name != present.name and not may_send_tokens:
-            self.add_error(
-                "name",
-                "The provider of this name gets callers' tokens: you may not say which one it is.",
-            )
-        return cleaned
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget.attrs.setdefault("aria-label", str(field.label))
 
 
 class ChatModelInline(admin.TabularInline):  # type: ignore[type-arg]
     model = ChatModel
+    form = ModelRowForm
     fields = ("public_id", "upstream_name", "enabled", "priority", "weight", "context_window")
     extra = 0
     show_change_link = True
 
 
 @admin.register(Provider)
-class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
+class ProviderAdmin(PresetPage, PageWithParts, SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
     form = ProviderForm
+    page_parts = PROVIDER_PAGE
     list_display = ("name", "kind", "base_url", "state_badge", "mode_badge", "model_count")
     list_filter = ("enabled", "mode", "kind")
     search_fields = ("name", "base_url")
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "enabled")}),
-        ("How it is called", {"fields": ("mode", "needs_token", "rotation")}),
+        (gettext_lazy("How it is called"), {"fields": ("mode", "needs_token", "rotation")}),
         (
-            "What it can do",
+            gettext_lazy("What it can do"),
             {"fields": ("native_tools", "reports_usage", "dialect", "dialect_changes")},
         ),
-        ("Network", {"fields": ("allow_private", "proxy_url", "headers")}),
+        (gettext_lazy("Network"), {"fields": ("allow_private", "proxy_url", "headers")}),
         (
-            "Time limits",
+            gettext_lazy("Time limits"),
             {
                 "fields": (
                     ("connect_seconds", "first_byte_seconds"),
@@ -188,8 +123,9 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
         form_class = super().get_form(request, obj, change, **kwargs)
         if not request.user.is_superuser:
             for name in SUPERUSER_FIELDS & form_class.base_fields.keys():
-                form_class.base_fields[name].disabled = True
-                form_class.base_fields[name].help_text += " Only a superuser may change this."
+                field = form_class.base_fields[name]
+                field.disabled = True
+                field.help_text = f"{field.help_text} {_('Only a superuser may change this.')}"
         form_class.user = cast(User, request.user)  # type: ignore[attr-defined]
         return form_class
 
@@ -206,11 +142,15 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
         super().save_model(request, obj, form, change)
         if obj.set_aside_reason:
             link = format_html(
-                '<a href="{}">confirm</a>',
+                '<a href="{}">{}</a>',
                 reverse("admin:providers_provider_confirm", args=[obj.pk]),
+                _("confirm"),
             )
             text = format_html(
-                "{} Until then it is set aside and not called. {}", obj.set_aside_reason, link
+                "{} {} {}",
+                obj.set_aside_reason,
+                _("Until then it is set aside and not called."),
+                link,
             )
             self.message_user(request, text, messages.WARNING)
 
@@ -231,7 +171,7 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
             return self.save_confirmation(request, provider)
         context = {
             **self.admin_site.each_context(request),
-            "title": "Where tokens are sent",
+            "title": _("Where tokens are sent"),
             "opts": self.opts,
             "provider": provider,
             "before": destination.render_origin(provider.confirmed_destination),
@@ -246,7 +186,7 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
         )
         if request.POST.get("destination") != provider.destination:
             self.message_user(
-                request, "The address has changed since: look at it again.", messages.ERROR
+                request, _("The address has changed since: look at it again."), messages.ERROR
             )
             return confirmation_page
         unchanged = Provider.objects.filter(
@@ -255,26 +195,53 @@ class ProviderAdmin(SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
         if not unchanged.update(confirmed_destination=provider.destination):
             return confirmation_page
         record_in_history(request, unchanged, f"Tokens may be sent to {provider.destination}.")
-        self.message_user(request, f"The tokens of {provider} are in use again.", messages.SUCCESS)
-        return HttpResponseRedirect(reverse("admin:index"))
+        text = _("The tokens of %(provider)s are in use again.") % {"provider": provider}
+        self.message_user(request, text, messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:providers_provider_change", args=[provider.pk]))
 
     # --- columns ----------------------------------------------------------------------------------
-    @admin.display(description="state", ordering="enabled")
+    @admin.display(description=gettext_lazy("state"), ordering="enabled")
     def state_badge(self, provider: Provider) -> SafeString:
         if not provider.enabled:
-            return render_badge("off", "off")
+            return render_badge("off", _("off"))
         if not provider.set_aside_reason:
-            return render_badge("good", "on")
+            return render_badge("good", _("on"))
         address = reverse("admin:providers_provider_confirm", args=[provider.pk])
-        return format_html('{} <a href="{}">why</a>', render_badge("bad", "set aside"), address)
+        badge = render_badge("bad", _("set aside"))
+        return format_html('{} <a href="{}">{}</a>', badge, address, _("why"))
 
-    @admin.display(description="mode", ordering="mode")
+    @admin.display(description=gettext_lazy("mode"), ordering="mode")
     def mode_badge(self, provider: Provider) -> SafeString:
         colour = "good"
         if provider.mode == Mode.GUEST:
             colour = "wait"
-        return render_badge(colour, provider.mode)
+        return render_badge(colour, provider.get_mode_display().partition(":")[0])
 
-    @admin.display(description="models", ordering="number_of_models")
+    @admin.display(description=gettext_lazy("models"), ordering="number_of_models")
     def model_count(self, provider: Any) -> int:
         return int(provider.number_of_models)
+
+
+PROVIDER_PAGE.register_parts(
+    SubPage("switch", switch_provider),
+    Button(
+        gettext_lazy("Pause"),
+        "admin:providers_provider_switch",
+        order=80,
+        permission="providers.change_provider",
+        is_post=True,
+        is_shown=lambda provider: provider.enabled,
+        values=lambda provider: {"enabled": 0},
+        help_text=gettext_lazy("None of its models answers until you enable it again."),
+    ),
+    Button(
+        gettext_lazy("Enable"),
+        "admin:providers_provider_switch",
+        order=5,
+        permission="providers.change_provider",
+        is_post=True,
+        style="button-primary",
+        is_shown=lambda provider: not provider.enabled,
+        values=lambda provider: {"enabled": 1},
+    ),
+)

@@ -14,6 +14,15 @@ from providers.network import name_lookup
 
 PRIVATE_TEXT = "The upstream's address is private and the provider does not allow that."
 ALLOW_HINT = "tick “allow private” (--allow-private)"
+# addresses of single endpoints, which people paste in place of the base URL; longer ones first
+ENDPOINT_ENDINGS = (
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/messages",
+    "/models",
+)
 # Python's ipaddress calls these global, but they lead to other networks
 TUNNEL_NETWORKS = [
     ip_network(text)
@@ -68,8 +77,9 @@ def find_base_url_problem(text: str, allow_private: bool) -> str | None:
         return "A base URL is plain ASCII without spaces or backslashes."
     if "" in host.split(".") or "%" in host:
         return "The host name is not in its plain form."
-    if url.path.rstrip("/").endswith("/chat/completions"):
-        return "Leave /chat/completions out: a base URL is what stands before it."
+    for ending in ENDPOINT_ENDINGS:
+        if url.path.rstrip("/").endswith(ending):
+            return f"Leave {ending} out: a base URL is what stands before it."
     if allow_private:
         return None
     problem = _find_host_problem(host)

@@ -78,6 +78,7 @@ SECTIONS = (
             ModelPage(_("Models"), "providers.chatmodel"),
             ModelPage(_("Aliases"), "providers.modelalias"),
             ModelPage(_("Virtual models"), "providers.virtualmodel"),
+            DeskPage(_("Try a route"), "routing", "providers.view_chatmodel"),
         ),
     ),
     Section(

@@ -3,7 +3,7 @@
 A secret is entered once and never shown. State is shown, and changed by actions.
 """
 
-from tokens.admin import account_admin, token_admin
+from tokens.admin import account_admin, provider_pages, token_admin
 from tokens.admin.transfers import import_batch_admin
 
-__all__ = ["account_admin", "import_batch_admin", "token_admin"]
+__all__ = ["account_admin", "import_batch_admin", "provider_pages", "token_admin"]

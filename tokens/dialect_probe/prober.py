@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from uuid import uuid4
 
 import orjson
@@ -12,7 +12,7 @@ from providers.exceptions import Rejected
 from providers.models import Provider
 from providers.network.clients import Clients
 from providers.protocol.attempt import Attempt
-from providers.protocol.chunks import Chunk
+from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
@@ -78,12 +78,23 @@ class Prober:
         streams = bool(fields.get("stream"))
         return ChatRequest(uuid4().hex, CHAT, self.model_name, body, stream=streams)
 
+    async def iterate_stream(self) -> AsyncIterator[Chunk]:
+        """Yield the chunks of a streamed answer as they come. Raises UpstreamError."""
+        dialect = Dialect(knows_developer=True, takes_stream_options=False)
+        request = self._build_request(None, {"stream": True})
+        async for batch in self._open_stream(request, dialect):
+            for chunk in batch:
+                yield chunk
+
     async def _collect_chunks(self, request: ChatRequest, dialect: Dialect) -> list[Chunk]:
+        batches = self._open_stream(request, dialect)
+        return [chunk async for batch in batches for chunk in batch]
+
+    def _open_stream(self, request: ChatRequest, dialect: Dialect) -> Batches:
         attempt = Attempt(self.adapter.upstream.name, self.model_name)
         attempt.deadline = time.perf_counter() + PATIENCE_SECONDS
         model = UpstreamModel(self.model_name, dialect=dialect)
-        batches = self.adapter.ask_upstream(request, model, self.credential, attempt)
-        return [chunk async for batch in batches for chunk in batch]
+        return self.adapter.ask_upstream(request, model, self.credential, attempt)
 
 
 def build_probing_adapter(provider: Provider, clients: Clients) -> BaseAdapter:

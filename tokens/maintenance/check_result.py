@@ -38,23 +38,26 @@ Problem = UpstreamError | vault.VaultError
 
 
 class CheckResult(NamedTuple):
-    """The outcome of one token's check, and the error that led to it."""
+    """The outcome of one token's check, the error that led to it, and how long it took."""
 
     outcome: str
     problem: Problem | None = None
+    milliseconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one token's check, for a report.
 
-    `reason` is empty when the token works, `change` when nothing was written.
+    `reason` is empty when the token works, `change` when nothing was written, `milliseconds` when
+    the upstream was not asked.
     """
 
     token: UpstreamToken
     outcome: str
     reason: str = ""
     change: str = ""
+    milliseconds: int | None = None
 
     def __str__(self) -> str:
         """Describe the result in plain words: `rejected: The key is void. (disabled)`."""

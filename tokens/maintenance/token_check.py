@@ -12,6 +12,7 @@ other tokens are not checked.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -46,6 +47,7 @@ from tokens.maintenance.credential_check import (
     check_credential,
     check_or_renew,
 )
+from tokens.maintenance.last_checks import record_checks
 from tokens.models import State, UpstreamToken
 from tokens.outcomes.cooldowns import bound_quota_seconds
 from tokens.querysets import AUTH_REASON, DISABLED_BY_AUTH, TokenQuerySet
@@ -86,6 +88,8 @@ def check_upstream_tokens(
         batch = load_checkable_tokens(token_ids[start : start + CHECKS_AT_ONCE])
         asked_tokens = [token for token in batch if token.provider_id not in failing.problems]
         results = asyncio.run(ask_providers(asked_tokens, wants_renewal=not dry_run))
+        if not dry_run:
+            record_checks(asked_tokens, results)
         for token in batch:
             result = results.get(token.pk)
             if result is None:
@@ -94,7 +98,8 @@ def check_upstream_tokens(
                 continue
             failing.record_result(token.provider_id, result)
             change = "" if dry_run else write_outcome(token, result.outcome, result.problem)
-            yield Finding(token, result.outcome, explain_outcome(token, result), change)
+            reason = explain_outcome(token, result)
+            yield Finding(token, result.outcome, reason, change, result.milliseconds)
 
 
 def load_checkable_tokens(token_ids: Sequence[UUID]) -> list[UpstreamToken]:
@@ -201,9 +206,14 @@ async def ask_provider(
     if isinstance(problem_without_token, ERRORS_WITHOUT_TOKEN):
         failure = CheckResult(PROVIDER_FAILED, problem_without_token)
         return {token.pk: failure for token in tokens}
-    problems = await asyncio.gather(*(check_or_renew(adapter, token, renewals) for token in tokens))
     needs_no_token = problem_without_token is None
-    return {
-        token.pk: classify_problem(problem, needs_no_token=needs_no_token)
-        for token, problem in zip(tokens, problems, strict=True)
-    }
+
+    async def time_check(token: UpstreamToken) -> CheckResult:
+        started_at = time.perf_counter()
+        problem = await check_or_renew(adapter, token, renewals)
+        milliseconds = round((time.perf_counter() - started_at) * 1000)
+        result = classify_problem(problem, needs_no_token=needs_no_token)
+        return result._replace(milliseconds=milliseconds)
+
+    results = await asyncio.gather(*(time_check(token) for token in tokens))
+    return {token.pk: result for token, result in zip(tokens, results, strict=True)}

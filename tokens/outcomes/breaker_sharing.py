@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 WRITE_PAUSE_SECONDS = 0.2
 REASON_LENGTH = 200
 PROCESS_ID = uuid4().hex  # id of this process, to tell its own rows from those of others
+PERSON = "person"  # in place of the id of a process: somebody closed the breaker by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +140,34 @@ def write_breaker_changes(changes: list[BreakerChange]) -> None:
             BreakerState.objects.bulk_create([new], ignore_conflicts=True)
 
 
+def close_breaker(provider_id: int) -> bool:
+    """Close the breaker of a provider in every process, and return whether it was open.
+
+    Writes the row as if another process had seen the provider answer, so each process closes its
+    own breaker as soon as it reads the row. A breaker that opens after that moment stays open.
+    """
+    rows = BreakerState.objects.filter(pk=provider_id, open_until__isnull=False)
+    return bool(
+        rows.update(
+            open_until=None,
+            opened_at=None,
+            changed_at=Now(),
+            reason="",
+            callers=[],
+            asked_models=[],
+            process=PERSON,
+        )
+    )
+
+
 def read_breaker_hints() -> list[BreakerHint]:
     """Read the rows that other processes wrote."""
-    rows = BreakerState.objects.exclude(process=PROCESS_ID).annotate(now=Now())
+    return read_hints_of(BreakerState.objects.exclude(process=PROCESS_ID))
+
+
+def read_hints_of(states: QuerySet[BreakerState]) -> list[BreakerHint]:
+    """Read these rows as hints, with times from now on."""
+    rows = states.annotate(now=Now())
     return [
         BreakerHint(
             row.provider_id,

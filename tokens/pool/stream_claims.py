@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
@@ -87,10 +87,13 @@ class StreamClaims:
         if token_id not in busy:
             return True
         self._remove_claim(token_id, claim)
-        busy_elsewhere = busy - self._claims.keys()
-        next_try_time = time.monotonic() + RETRY_CLAIM_SECONDS
-        self._next_try_times |= dict.fromkeys(busy_elsewhere, next_try_time)
+        self.add_busy_tokens(busy - self._claims.keys(), RETRY_CLAIM_SECONDS)
         return False
+
+    def add_busy_tokens(self, token_ids: Iterable[UUID], seconds: float) -> None:
+        """Leave these tokens alone for `seconds`: others use their streams."""
+        until = time.monotonic() + seconds
+        self._next_try_times |= dict.fromkeys(token_ids, until)
 
     def release_stream(self, token_id: UUID) -> None:
         """Release the stream, which has ended. The database is updated in the background."""

@@ -52,10 +52,14 @@ def test_each_change_of_a_querysets_has_its_reason_and_its_request(token):
     assert abs(Transition.objects.latest("pk").at - timezone.now()) < timedelta(minutes=1)
 
 
-def test_the_strike_that_disables_is_one_the_others_are_none(token):
+def test_each_strike_is_a_row_also_if_it_changes_no_state(token):
     for number in range(3):
         only(token).add_strike(3, f"auth: {number}", f"req_{number}")
-    assert changes(token) == [("active", "disabled", "auth: 2", "req_2")]
+    assert changes(token) == [
+        ("active", "active", "auth: 0", "req_0"),
+        ("active", "active", "auth: 1", "req_1"),
+        ("active", "disabled", "auth: 2", "req_2"),
+    ]
 
 
 def test_a_longer_rest_is_none_and_a_new_one_is(token):

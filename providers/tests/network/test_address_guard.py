@@ -200,3 +200,10 @@ def test_any_text_gets_a_sentence_or_nothing(text: str) -> None:
         url = httpx.URL(text)
         assert (url.scheme, url.userinfo, url.query, url.fragment) == ("https", b"", b"", "")
         assert url.host not in ("127.0.0.1", "::1", "99")
+
+
+@pytest.mark.parametrize("ending", ["chat/completions", "completions", "models", "messages/"])
+def test_the_address_of_a_single_endpoint_is_no_base_url(ending: str) -> None:
+    problem = find_base_url_problem(f"https://api.example.com/v1/{ending}", allow_private=False)
+    assert problem is not None
+    assert problem.startswith(f"Leave /{ending.rstrip('/')} out")

@@ -60,7 +60,7 @@ def test_tokens_are_filtered_by_state(admin_client: Client, provider: Provider) 
 def test_a_token_shows_the_latest_changes_of_its_state_and_their_causes(
     admin_client: Client, token: UpstreamToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tokens.admin.token_state.MAX_LISTED_CHANGES", 3)
+    monkeypatch.setattr("tokens.admin.token_history.MAX_LISTED_CHANGES", 3)
     assert "active → " not in admin_client.get(make_token_url(token)).content.decode()
     for number in range(3):
         UpstreamToken.objects.all().add_strike(1, f"auth: {MARKUP}", f"req_{number}")

@@ -6,7 +6,12 @@ from providers.database.database_threads import run_in_thread
 from proxysite.testing import wait_until_true
 from proxysite.testing.upstream import answer_honestly, send_refusal
 from tokens.models import BreakerState
-from tokens.outcomes.breaker_sharing import BreakerChange, read_breaker_hints, write_breaker_changes
+from tokens.outcomes.breaker_sharing import (
+    BreakerChange,
+    close_breaker,
+    read_breaker_hints,
+    write_breaker_changes,
+)
 
 
 async def shut(gateway, upstream, person):
@@ -84,3 +89,31 @@ async def test_what_one_caller_broke_elsewhere_is_shut_for_that_caller_only(
 async def test_a_process_does_not_hear_itself(gateway, upstream, alice, provider):
     await run_in_thread(write_breaker_changes, [opened(provider)])
     assert await run_in_thread(read_breaker_hints) == []
+
+
+@pytest.mark.settings(BREAKER_FAILURES=2, BREAKER_SECONDS=30)
+async def test_a_person_closes_the_breaker_that_this_process_opened_itself(
+    gateway, upstream, alice, three
+):
+    await shut(gateway, upstream, alice)
+    (row,) = gateway.list_upstreams()
+    upstream.set_default_script(answer_honestly("Hello"))
+    assert await run_in_thread(close_breaker, row.id)
+    await gateway.reload_rows()
+    assert gateway.blocked_seconds() is None
+    assert (await gateway.request_chat(alice.key)).status == 200
+    await gateway.inner.breaker_sharing.write_changed_breakers()
+    assert (await run_in_thread(BreakerState.objects.get)).open_until is None
+    assert not await run_in_thread(close_breaker, row.id)
+
+
+@pytest.mark.settings(BREAKER_FAILURES=2, BREAKER_SECONDS=30)
+async def test_a_breaker_that_a_person_closed_opens_again_when_the_provider_fails_again(
+    gateway, upstream, alice, three
+):
+    await shut(gateway, upstream, alice)
+    (row,) = gateway.list_upstreams()
+    await run_in_thread(close_breaker, row.id)
+    await gateway.reload_rows()
+    await shut(gateway, upstream, alice)
+    assert (await run_in_thread(BreakerState.objects.get)).open_until is not None

@@ -1,0 +1,1 @@
+"""Actions on many tokens: check, reset, enable, disable, move; in slices, with progress."""
