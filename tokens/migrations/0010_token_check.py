@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tokens', '0007_breaker_models'),
+        ('tokens', '0009_import_batches'),
     ]
 
     operations = [
