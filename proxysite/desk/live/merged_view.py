@@ -32,8 +32,10 @@ class MergedView:
 
     def add_history(self, rows: Iterable[JsonObject]) -> None:
         """Add requests that finished before anybody watched, oldest first."""
+        known = {row["id"] for row in (*self.finished, *self._new_rows)}
+        earlier = [row for row in rows if row["id"] not in known]
         room = self._most_rows - len(self.finished)
-        self.finished.extendleft(reversed(list(rows)[-room:] if room else []))
+        self.finished.extendleft(reversed(earlier[-room:] if room else []))
 
     def add_sample(self, process: str, sample: JsonObject, now: float) -> None:
         """Add the latest sample of a process."""

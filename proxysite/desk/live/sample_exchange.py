@@ -11,7 +11,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from uuid import uuid4
 
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -24,13 +23,13 @@ from providers.database.database_threads import HOUSEKEEPING
 from providers.database.revisions import CHANNEL, LIVE_TOPIC
 from providers.models import Revision
 from providers.protocol.json_types import JsonObject
+from proxysite.desk.live.samples import PROCESS_ID
 
 logger = logging.getLogger(__name__)
 MESSAGE_TYPE = "live.sample"
 ANNOUNCE_SECONDS = 2.0
 LAYER_SECONDS = 1.0  # a Redis that does not answer within it counts as away
 PAUSE_SECONDS = 1.0  # before the next try to receive
-PROCESS_ID = uuid4().hex[:12]
 
 
 def name_group() -> str:
@@ -39,8 +38,8 @@ def name_group() -> str:
     return f"live-board-{digest[:16]}"
 
 
-class Exchange:
-    """The samples of other processes; `is_away` while Redis does not answer."""
+class SampleExchange:
+    """The exchange of samples over Redis; `is_away` while Redis does not answer."""
 
     def __init__(self, on_sample: Callable[[JsonObject], None]) -> None:
         self._on_sample = on_sample
@@ -48,11 +47,6 @@ class Exchange:
         self._announce_task: asyncio.Task[None] | None = None
         self._announced_at = float("-inf")
         self.is_away = False
-
-    @property
-    def is_shared(self) -> bool:
-        """Return whether samples reach other processes."""
-        return bool(settings.REDIS_URL)
 
     async def publish_sample(self, sample: JsonObject) -> None:
         """Send a sample of this process to the processes that watch."""
@@ -77,12 +71,16 @@ class Exchange:
             self._receive_task = asyncio.create_task(self._receive_until_cancelled())
 
     async def stop_receiving(self) -> None:
-        """Stop to receive, and close the connection to Redis, which polls as long as it is open."""
+        """Stop to receive the samples of other processes."""
         if self._receive_task is not None:
             self._receive_task.cancel()
             await asyncio.gather(self._receive_task, return_exceptions=True)
             self._receive_task = None
-            await self._try_layer(get_channel_layer().flush())
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connection to Redis, which is polled as long as it is open."""
+        await self._try_layer(get_channel_layer().flush())
 
     async def _receive_until_cancelled(self) -> None:
         while True:

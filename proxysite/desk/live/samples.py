@@ -7,6 +7,7 @@ anyway (`Ledger.open_requests`). Finished ones are reported only while somebody 
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
+from uuid import uuid4
 
 from api.accounting.ledger import Ledger, OpenRequest
 from api.accounting.spool import Row
@@ -14,6 +15,7 @@ from api.accounting.usage_table import COLUMNS
 from providers.protocol.json_types import JsonObject
 from providers.protocol.trace import Trace
 
+PROCESS_ID = uuid4().hex[:12]  # of this process, to tell its samples from those of others
 WAITING = "waiting"  # for a token
 ASKED = "asked"  # an upstream is asked, and nothing has come yet
 STREAMING = "streaming"

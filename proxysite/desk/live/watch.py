@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
@@ -16,11 +18,22 @@ from proxysite.desk.live.frames import NEWS, SNAPSHOT
 from proxysite.desk.live.merged_view import MergedView
 from proxysite.desk.live.names import NameDirectory, read_names
 from proxysite.desk.live.news_reader import NewsReader
-from proxysite.desk.live.sample_exchange import PROCESS_ID, Exchange
-from proxysite.desk.live.samples import FinishedRequests, sample_running
+from proxysite.desk.live.samples import PROCESS_ID, FinishedRequests, sample_running
+
+if TYPE_CHECKING:
+    from proxysite.desk.live.sample_exchange import SampleExchange
 
 logger = logging.getLogger(__name__)
 NAMES_SECONDS = 0.4  # a frame waits no longer for names; then it has numbers
+
+
+def make_exchange(on_sample: Callable[[JsonObject], None]) -> "SampleExchange | None":
+    """Return the exchange with other processes; None without Redis, whose package takes 6 MB."""
+    if not settings.REDIS_URL:
+        return None
+    from proxysite.desk.live.sample_exchange import SampleExchange
+
+    return SampleExchange(on_sample)
 
 
 class Watch:
@@ -29,7 +42,7 @@ class Watch:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._finished = FinishedRequests(settings.LIVE_ROWS)
-        self._exchange = Exchange(self._add_other_sample)
+        self._exchange = make_exchange(self._add_other_sample)
         self._view = MergedView(settings.LIVE_ROWS)
         self._names = NameDirectory()
         self._news = NewsReader()
@@ -42,7 +55,7 @@ class Watch:
         sample = sample_running(self._gateway.ledger, settings.LIVE_ROWS)
         sample |= self._finished.take_sample()
         self._view.add_sample(PROCESS_ID, sample, time.monotonic())
-        if self._exchange.is_shared:
+        if self._exchange is not None:
             await self._exchange.publish_sample(sample)
 
     def _add_other_sample(self, message: JsonObject) -> None:
@@ -51,7 +64,7 @@ class Watch:
     async def build_frames(self) -> dict[str, JsonObject]:
         """Return the frames of this moment: SNAPSHOT has everything, NEWS only what is new."""
         await self._begin_showing()
-        if self._exchange.is_shared:
+        if self._exchange is not None:
             self._exchange.announce_viewer()
         self._view.drop_old_samples(time.monotonic())
         new_finished, finished_more = self._view.take_new_finished()
@@ -85,7 +98,7 @@ class Watch:
         if self._is_showing:
             return
         self._is_showing = True
-        if self._exchange.is_shared:
+        if self._exchange is not None:
             self._exchange.start_receiving()
         await self._news.start()
         try:
@@ -98,7 +111,8 @@ class Watch:
 
     def _describe_gateway(self) -> JsonObject:
         now = time.monotonic()
-        is_alone = not self._exchange.is_shared or self._exchange.is_away
+        is_redis_away = self._exchange is not None and self._exchange.is_away
+        is_alone = self._exchange is None or is_redis_away
         return {
             "at": datetime.now(UTC),
             "counts": self._view.count_states(),
@@ -106,7 +120,7 @@ class Watch:
             "processes": self._view.process_count,
             "unseen_processes": self._news.news.process_count - 1 if is_alone else 0,
             "database_away": self._news.is_away or self._gateway.ledger.is_suspended,
-            "redis_away": self._exchange.is_away,
+            "redis_away": is_redis_away,
         }
 
     async def _learn_names(self, rows: list[JsonObject]) -> None:
@@ -128,9 +142,12 @@ class Watch:
         if self._is_showing:
             self._is_showing = False
             await self._news.close()
-            await self._exchange.stop_receiving()
+            if self._exchange is not None:
+                await self._exchange.stop_receiving()
 
     async def close(self) -> None:
         """Give back everything, so that requests are no longer reported."""
         self._gateway.ledger.report_row = None
         await self.end_showing()
+        if self._exchange is not None:
+            await self._exchange.close()

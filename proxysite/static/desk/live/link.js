@@ -86,6 +86,7 @@ export class Link {
       if (answer.status === 403 || answer.status === 401) return this.forbid();
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const frame = await answer.json();
+      if (this.failures) this.pollUntil = 0; // it is back: a WebSocket may open, too
       this.failures = 0;
       this.onState("polling");
       this.onFrame(frame);

@@ -25,12 +25,19 @@ export class Log {
   // `rows` oldest first; `missed` more came that nobody listed.
   add(rows, key, missed = 0) {
     const fresh = rows.filter((row) => !this.known.has(row[key]));
+    this.key = key;
     for (const row of fresh) this.known.add(row[key]);
     this.waiting.push(...fresh);
-    this.missed += missed + Math.max(0, this.waiting.length - MOST_WAITING);
-    this.waiting = this.waiting.slice(-MOST_WAITING);
+    this.missed += missed + this.forgetOldest(MOST_WAITING);
     if (this.holdsStill()) this.showButton();
     else this.flush();
+  }
+
+  // Forget the oldest rows that wait, beyond `most`; returns how many.
+  forgetOldest(most) {
+    const dropped = this.waiting.splice(0, Math.max(0, this.waiting.length - most));
+    for (const row of dropped) this.known.delete(row[this.key]);
+    return dropped.length;
   }
 
   show() {
@@ -40,7 +47,8 @@ export class Log {
   }
 
   flush() {
-    const rows = this.waiting.slice(-MOST_ROWS).map((row) => {
+    this.forgetOldest(MOST_ROWS);
+    const rows = this.waiting.map((row) => {
       const made = this.makeRow(row);
       if (this.hasShown) made.classList.add("live-fresh");
       return made;

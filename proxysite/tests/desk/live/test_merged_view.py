@@ -63,7 +63,7 @@ def test_earlier_requests_stand_before_those_that_finished_since():
     view = MergedView(3)
     view.add_sample("a", make_sample(finished=[make_row(9)]), 0.0)
     view.take_new_finished()
-    view.add_history([make_row(1), make_row(2), make_row(3)])
+    view.add_history([make_row(1), make_row(2), make_row(3), make_row(9)])
     assert [row["id"] for row in view.finished] == ["req_2", "req_3", "req_9"]
 
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from providers.database.database_threads import run_in_thread
 from providers.models import Revision
 from proxysite.desk.live import sample_exchange
-from proxysite.desk.live.sample_exchange import Exchange, name_group
+from proxysite.desk.live.sample_exchange import SampleExchange, name_group
 from proxysite.testing import wait_until_true
 from proxysite.tests.desk.live.viewers import MAY_WATCH, open_board, sign_in
 
@@ -27,9 +27,9 @@ async def layer():
 @needs_redis
 async def test_a_sample_arrives_in_every_other_process(layer, monkeypatch):
     heard = []
-    receiver = Exchange(heard.append)
+    receiver = SampleExchange(heard.append)
     receiver.start_receiving()
-    sender = Exchange(heard.append)
+    sender = SampleExchange(heard.append)
     sample = {"counts": {}, "running": [{"id": "req_1", "parts": 3}]}
 
     async def has_arrived():
@@ -75,13 +75,7 @@ async def test_without_an_answer_of_redis_the_board_shows_its_own_process_and_sa
 
 
 async def test_a_viewer_raises_the_version_that_every_process_reads(gateway, monkeypatch):
-    monkeypatch.setattr(Exchange, "is_shared", True)
-
-    async def publish_nothing(self, sample):
-        return None
-
-    monkeypatch.setattr(Exchange, "publish_sample", publish_nothing)
-    monkeypatch.setattr(Exchange, "start_receiving", lambda self: None)
+    monkeypatch.setattr("proxysite.desk.live.watch.make_exchange", SilentExchange)
     cookie, _ = await sign_in(*MAY_WATCH)
     before = await run_in_thread(read_version)
     async with open_board(gateway, cookie) as board:
@@ -101,6 +95,19 @@ async def test_an_announced_viewer_of_another_process_wakes_this_one(gateway, mo
     await wait_until_true(lambda: gateway.live_board.is_running)
     assert gateway.live_board.viewer_count == 0
     assert gateway.inner.ledger.report_row is not None
+
+
+class SilentExchange(SampleExchange):
+    """An exchange that announces viewers, and sends and receives nothing."""
+
+    async def publish_sample(self, sample):
+        pass
+
+    def start_receiving(self):
+        pass
+
+    async def close(self):
+        pass
 
 
 def read_version():
