@@ -4,6 +4,7 @@ Nothing is written: the new answer is not part of the conversation.
 """
 
 from typing import NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -45,7 +46,7 @@ def can_read_turn(user: User, turn: Turn) -> bool:
     return user.is_staff and user.has_perms(READ_CONTENT_PERMISSIONS)
 
 
-def find_turn(user: User, turn_id: object) -> Turn | None:
+def find_turn(user: User, turn_id: UUID) -> Turn | None:
     """Return the turn if the user may read it, else None."""
     turn = Turn.objects.select_related("conversation").filter(pk=turn_id).first()
     return turn if turn is not None and can_read_turn(user, turn) else None

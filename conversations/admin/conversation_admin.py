@@ -202,14 +202,14 @@ class ConversationAdmin(UserDeletion, SlicedDeletion, BigTableAdmin):
 
     # --- export -----------------------------------------------------------------------------------
     @admin.action(
-        description=gettext_lazy("Export the chosen conversations as JSON lines"),
+        description=gettext_lazy("Export as JSON lines"),
         permissions=["read"],
     )
     def export_jsonl(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:
         return self.export_rows(request, queryset, ExportForm.JSONL)
 
     @admin.action(
-        description=gettext_lazy("Export the chosen conversations as Markdown"),
+        description=gettext_lazy("Export as Markdown"),
         permissions=["read"],
     )
     def export_markdown(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase:

@@ -37,7 +37,7 @@ class ConversationList(BigTableList):
             row.title = row.title if may_read else ""
             row.turn_sums = sums[row.pk]
             row.hit = hits.get(row.pk)
-        self.result_list = rows  # type: ignore[assignment]
+        self.result_list = rows
 
     def url_for_result(self, result: Any) -> str:
         """Return the address of a conversation; after a search for words, of the hit's place."""

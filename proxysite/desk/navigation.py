@@ -98,7 +98,10 @@ SECTIONS = (
     ),
     Section(
         _("Conversations"),
-        (ModelPage(_("Conversations"), "conversations.conversation"),),
+        (
+            ModelPage(_("Conversations"), "conversations.conversation"),
+            DeskPage(_("Playground"), "playground:page"),
+        ),
     ),
     Section(
         _("Documents"),

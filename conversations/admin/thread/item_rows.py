@@ -5,7 +5,7 @@ while the page has room for it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +24,6 @@ AROUND_HIT = 5  # items on each side of one that a search found
 TURN_ITEMS = FIRST_ITEMS + LAST_ITEMS
 SMALL_DATA_CHARS = 30_000  # data of items up to this length is read together
 PAGE_DATA_CHARS = 16 * 2**20  # of larger data on one page; images beyond it are only mentioned
-Positions = Mapping[UUID, Sequence[int]]  # the ids of the items of each turn, in their order
 
 
 def list_item_ids(turn_ids: Iterable[UUID]) -> dict[UUID, list[int]]:
@@ -37,7 +36,7 @@ def list_item_ids(turn_ids: Iterable[UUID]) -> dict[UUID, list[int]]:
 
 
 def choose_items(ids: Sequence[int], hit: int | None) -> list[int]:
-    """Return which items of a turn the page shows: all, or the first, the last, those by the hit."""
+    """Return the ids that the page shows: all, or the first, the last and those around the hit."""
     if len(ids) <= TURN_ITEMS:
         return list(ids)
     chosen = {*ids[:FIRST_ITEMS], *ids[-LAST_ITEMS:]}

@@ -43,16 +43,12 @@ class Thread:
         self.single = self._read_number("turn", LARGEST_NUMBER) if with_items else None
         self.turns: list[TurnView] = []
         if self.single is not None:
-            self._load_single_turn()
+            self._load_single_turn(self.single)
         else:
             self._load_turns()
 
     def _read_number(self, name: str, largest: int) -> int | None:
         return parse_integer(self.query.get(name, ""), 0, largest)
-
-    @property
-    def is_newest(self) -> bool:
-        return self.newer is None and self.single is None
 
     # --- a page of turns --------------------------------------------------------------------------
     def _load_turns(self) -> None:
@@ -105,9 +101,9 @@ class Thread:
         return described
 
     # --- one turn ---------------------------------------------------------------------------------
-    def _load_single_turn(self) -> None:
+    def _load_single_turn(self, number: int) -> None:
         """Show one turn from an item on."""
-        turns = Turn.objects.filter(conversation=self.conversation, number=self.single)
+        turns = Turn.objects.filter(conversation=self.conversation, number=number)
         turn = turns.first()
         if turn is None:
             return
