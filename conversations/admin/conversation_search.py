@@ -7,6 +7,7 @@ hit leads to its place in the thread.
 from collections.abc import Mapping
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 
 from conversations.models import Conversation, Item, Turn
@@ -15,6 +16,7 @@ from conversations.search.item_search import ItemHit, search_items
 MAX_HITS = 200  # items that a search for words finds at most
 LONGEST_TERM = 200  # text that is searched for
 LONGEST_NAME = 150  # of a user
+MOST_USERS = 100  # whose names begin with the text
 WORDS_PREFIX = "text:"  # earlier releases wanted it before words
 TURN_PREFIXES = ("resp_", "chatcmpl-", "req_")
 ITEM_PREFIXES = ("msg_", "rs_", "fc_", "fco_", "ctc_", "ctco_", "cmp_", "item_")
@@ -38,12 +40,19 @@ def filter_conversations(
     if term.startswith(ITEM_PREFIXES):
         items = Item.objects.filter(public_id=term)
         return rows.filter(pk__in=items.values("conversation_id"))
-    condition = Q(pk=term) | Q(name=term)
-    if hits:
-        condition |= Q(pk__in=list(hits))
-    if len(term) <= LONGEST_NAME and not term.startswith(WORDS_PREFIX):
-        condition |= Q(user__username__startswith=term)
+    # conditions on columns with an index, each of its own, so that no search reads the whole table
+    condition = Q(pk__in=[term, *hits])
+    if user_ids := find_users(term):
+        condition |= Q(user__in=user_ids)
     return rows.filter(condition)
+
+
+def find_users(term: str) -> list[int]:
+    """Return the ids of some users whose name begins with the text."""
+    if len(term) > LONGEST_NAME or term.startswith(WORDS_PREFIX):
+        return []
+    users = User.objects.filter(username__startswith=term).order_by("username")
+    return list(users.values_list("pk", flat=True)[:MOST_USERS])
 
 
 def parse_turn_id(term: str) -> UUID | None:

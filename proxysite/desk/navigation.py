@@ -98,10 +98,7 @@ SECTIONS = (
     ),
     Section(
         _("Conversations"),
-        (
-            ModelPage(_("Conversations"), "conversations.conversation"),
-            DeskPage(_("Playground"), "playground:page"),
-        ),
+        (ModelPage(_("Conversations"), "conversations.conversation"),),
     ),
     Section(
         _("Documents"),

@@ -108,7 +108,7 @@ class Thread:
         if turn is None:
             return
         first = self._read_number("from", LARGEST_ID) or 0
-        rows = Item.objects.filter(turn=turn, pk__gte=first).order_by("pk")
+        rows = Item.objects.filter(turn=turn, pk__gte=first).order_by("turn_id", "pk")
         ids = list(rows.values_list("pk", flat=True)[: SINGLE_TURN_ITEMS + 1])
         if len(ids) > SINGLE_TURN_ITEMS:
             self.next_item = ids.pop()
