@@ -63,7 +63,10 @@ class ShownSection:
 
 
 SECTIONS = (
-    Section(_("Overview"), (DeskPage(_("Overview"), "admin:index"),)),
+    Section(
+        _("Overview"),
+        (DeskPage(_("Overview"), "admin:index"), DeskPage(_("Playground"), "playground:page")),
+    ),
     Section(
         _("Requests"),
         (

@@ -36,7 +36,7 @@ def test_a_superuser_sees_every_section(admin_client):
 def test_a_person_sees_the_pages_that_he_may_view_and_no_others(staff):
     labels = read_labels(staff("view_apikey", "view_usagerecord"))
     assert labels == {
-        "Overview": ["Overview"],
+        "Overview": ["Overview", "Playground"],
         "Requests": ["Requests", "Live board"],
         "Keys and people": ["API keys"],
     }
