@@ -23,6 +23,7 @@ from conversations.models import Conversation
 from providers.integers import parse_integer
 
 USAGE_PERMISSION = "api.view_usagerecord"
+PORTAL_PAGE = "portal-home"
 USERS_LOGIN_PAGE = "portal-login"
 STAFF_LOGIN_PAGE = "admin:login"
 SOME_ID = UUID(int=0)  # stands in an address for the id that the page's script fills in
@@ -57,6 +58,16 @@ def find_login_page() -> str:
         return reverse(STAFF_LOGIN_PAGE)
 
 
+def find_portal() -> str:
+    """Return the address of the user's own pages, or an empty text where there is no portal."""
+    if not getattr(settings, "PORTAL", True):
+        return ""
+    try:
+        return reverse(PORTAL_PAGE)
+    except NoReverseMatch:
+        return ""
+
+
 @needs_playground
 @require_GET
 def show_playground(request: HttpRequest) -> HttpResponse:
@@ -65,17 +76,24 @@ def show_playground(request: HttpRequest) -> HttpResponse:
     try:
         rights.find_rights(user)
     except rights.NoPlaygroundRights:
-        return render(request, "playground/refused.html", status=403)
+        context = {"portal_url": find_portal()}
+        return render(request, "playground/refused.html", context, status=403)
+    return render(request, "playground/page.html", build_page_context(request, user))
+
+
+def build_page_context(request: HttpRequest, user: User) -> dict[str, object]:
+    """Return the values for the page."""
     source_keys = list(rights.list_source_keys(user))
-    context = {
+    has_own_rights = user.has_perm(rights.ISSUE_KEYS_PERMISSION)
+    return {
+        "portal_url": find_portal(),
         "base_url": request.build_absolute_uri("/v1"),
         "source_keys": source_keys,
-        "has_own_rights": user.has_perm(rights.ISSUE_KEYS_PERMISSION),
-        "asks_for_source": len(source_keys) + user.has_perm(rights.ISSUE_KEYS_PERMISSION) > 1,
+        "has_own_rights": has_own_rights,
+        "asks_for_source": len(source_keys) + has_own_rights > 1,
         "record_url": build_record_url(user),
         "turn_url": build_turn_url(request),
     }
-    return render(request, "playground/page.html", context)
 
 
 def build_record_url(user: User) -> str:

@@ -88,7 +88,8 @@ def find_kind(item_type: str) -> str:
 def make_label(row: Item, kind: str) -> str:
     """Return who made an item, or what it is."""
     if kind == "message":
-        return row.role
+        roles = {"user": _("user"), "assistant": _("model"), "system": _("system")}
+        return roles.get(row.role, row.role)
     labels = {"call": _("calls"), "result": _("result of"), "reasoning": _("reasoning")}
     return labels.get(kind) or row.type.replace("_", " ")
 

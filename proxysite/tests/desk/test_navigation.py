@@ -42,6 +42,11 @@ def test_a_person_sees_the_pages_that_he_may_view_and_no_others(staff):
     }
 
 
+@pytest.mark.settings(PLAYGROUND=False)
+def test_a_page_that_is_switched_off_is_left_out(staff):
+    assert read_labels(staff("view_apikey"))["Overview"] == ["Overview"]
+
+
 def test_the_page_that_is_open_is_marked_and_no_other(admin_client, provider):
     html = admin_client.get(f"/admin/providers/provider/{provider.pk}/change/").content.decode()
     assert html.count('aria-current="page"') == 1

@@ -104,6 +104,33 @@ async def test_the_code_that_is_copied_runs_in_a_shell(browse, playground):
     assert "temperature=0.5" in code
 
 
+async def test_each_model_has_its_own_settings_where_they_are_not_shared(browse, playground):
+    page = playground
+    await page.click(".playground-settings summary")
+    await page.fill("#shared-settings [name=seed]", "7")
+    await page.uncheck("#share-settings")
+    await page.click("#add-pane")
+    await page.fill(".pane:nth-child(2) [name=temperature]", "0.25")
+    await page.fill(".pane:nth-child(2) [name=schema]", '{"type": "object"}')
+    await send(page, "Hello", panes=2)
+    codes = []
+    for number in (1, 2):
+        await page.click(f".pane:nth-child({number}) .pane-code")
+        code = await page.text_content("#code-text")
+        codes.append(json.loads(code[code.index("{") : code.rindex("}") + 1]))
+        await page.click("#code-dialog [data-close]")
+    assert [code["seed"] for code in codes] == [7, 7]
+    assert [code.get("temperature") for code in codes] == [None, 0.25]
+    assert "response_format" not in codes[0]
+    assert codes[1]["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    await browse.check("playground-own-settings")
+    await browse.check_accessibility()
+    await page.fill(".pane:nth-child(2) [name=schema]", "{")
+    await page.fill("#composer-message", "More")
+    await page.click("#send-message")
+    await page.locator(".pane:nth-child(2) .notice-bad", has_text="not valid JSON").wait_for()
+
+
 async def test_a_tool_call_is_shown_and_its_result_is_typed(browse, playground):
     page = playground
     await page.click(".playground-settings summary")

@@ -12,7 +12,8 @@ export function splitBlocks(text) {
     let fence = null;
     const close = (language) => {
         const content = lines.join("\n");
-        if (language !== null || content.trim()) blocks.push({ text: content, language });
+        if (language !== null) blocks.push({ text: content, language });
+        else if (content.trim()) blocks.push({ text: content.replace(/^\n+|\n+$/g, ""), language });
         lines = [];
     };
     for (const line of text.split("\n")) {
