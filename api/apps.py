@@ -12,6 +12,7 @@ class ApiConfig(AppConfig):
 
     def ready(self) -> None:
         from api import checks  # noqa: F401
+        from api.playground import session_keys  # noqa: F401
 
         install_after_migrate(self, list_trigger_sets)
         register_deletions()

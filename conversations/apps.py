@@ -16,8 +16,22 @@ class ConversationsConfig(AppConfig):
 
 
 def register_deletions() -> None:
-    """Delete files one by one as rows in bulk deletions, so that their bytes are deleted too."""
+    """Register how files and conversations are deleted.
+
+    Files are deleted one by one as rows in bulk deletions, so that their bytes are deleted too.
+    Conversations are hidden at once, and named by their ids, because a title is content.
+    """
+    from conversations import retention
     from providers.deletions.deletion_jobs import DeletionRules, register_rules
+
+    register_rules(
+        "conversations.conversation",
+        DeletionRules(
+            retention.hide_conversations,
+            delete_rows=retention.delete_hidden_conversations,
+            get_name=lambda row: str(row.pk),
+        ),
+    )
 
     register_rules(
         "conversations.storedfile", DeletionRules(delete_with_signals=lambda rows: rows.delete()[0])

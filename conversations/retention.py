@@ -6,7 +6,7 @@ long. It expires before the first piece, so no request finds it, and the sweep f
 after a crash. Only ids are loaded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -30,7 +30,8 @@ def delete_conversations(conversations: QuerySet[Conversation]) -> int:
     """Delete these conversations with all their contents; return how many."""
     deleted_count = 0
     while ids := mark_conversations_expired(conversations):
-        delete_conversation_items(ids)
+        for _ in delete_conversation_items(ids):
+            pass
         deleted_count += delete_conversation_rows(ids)
         if len(ids) < CONVERSATIONS_AT_ONCE:
             break
@@ -51,8 +52,25 @@ def mark_conversations_expired(conversations: QuerySet[Conversation]) -> list[st
     return ids
 
 
-def delete_conversation_items(ids: Sequence[str]) -> None:
-    """Delete the items of these conversations in small transactions.
+def hide_conversations(ids: Sequence[str]) -> None:
+    """Mark these conversations as expired, so that no request finds them any more."""
+    Conversation.objects.filter(pk__in=ids).update(expires_at=Now())
+
+
+def delete_hidden_conversations(ids: Sequence[str]) -> Iterator[int]:
+    """Delete these conversations completely; yield the number of rows of each transaction.
+
+    The caller may pause between them, and begin again after it was interrupted.
+    """
+    for start in range(0, len(ids), CONVERSATIONS_AT_ONCE):
+        piece = ids[start : start + CONVERSATIONS_AT_ONCE]
+        yield from delete_conversation_items(piece)
+        yield delete_conversation_rows(piece)
+    purge_search_index()
+
+
+def delete_conversation_items(ids: Sequence[str]) -> Iterator[int]:
+    """Delete the items of these conversations; yield the number of each transaction.
 
     A trigger deletes their words.
     """
@@ -61,6 +79,7 @@ def delete_conversation_items(ids: Sequence[str]) -> None:
         with transaction.atomic():
             item_ids = list(items.order_by("pk").values_list("pk", flat=True)[:ITEMS_AT_ONCE])
             raw_delete_rows(Item.objects.filter(pk__in=item_ids))
+        yield len(item_ids)
         if len(item_ids) < ITEMS_AT_ONCE:
             return
 

@@ -466,6 +466,25 @@ DEFAULT_KEY_LIMITS = env.read_plain_text(
     "Limits of each new key that gets no others: rpm=60,tpm=100000,concurrency=4,budget=5/day.",
 )
 
+# --- playground -----------------------------------------------------------------------------------
+env.begin_group("Playground", "The page where signed-in users try models; see docs/playground.md.")
+PLAYGROUND = env.read_switch(
+    "PLAYGROUND", True, "The page /playground/ exists; false: it is not found."
+)
+PLAYGROUND_KEY_SECONDS = env.read_whole_seconds(
+    "PLAYGROUND_KEY_SECONDS",
+    1_800,
+    "The API key of a session of the playground ends after so long without use, and with the "
+    "session.",
+    least=60,
+)
+PLAYGROUND_TURN_TOKENS = env.read_count(
+    "PLAYGROUND_TURN_TOKENS",
+    32_768,
+    "Earlier turns of a conversation, at most, when one of its turns is run again there.",
+    least=0,
+)
+
 # --- files of users -------------------------------------------------------------------------------
 env.begin_group("Files of users")
 UPLOADS = env.read_count("UPLOADS", 64, "Uploads at the same time, per process.", least=0)
@@ -559,6 +578,11 @@ STORED_BYTES_PER_USER = env.read_count(
 )
 SEARCH_TEXT_CHARS = env.read_count(
     "SEARCH_TEXT_CHARS", 20_000, "Text of one item that is indexed for search.", most=100_000
+)
+AUDIT_READING = env.read_switch(
+    "AUDIT_READING",
+    True,
+    "The history of a conversation notes who of the staff opened it, if it is not their own.",
 )
 FAREWELL_TRIES = env.read_count(
     "FAREWELL_TRIES",

@@ -135,6 +135,7 @@ urlpatterns = [
     path("healthz", health.answer_healthz),
     path("readyz", health.answer_readyz),
     path("i18n/", include("django.conf.urls.i18n")),
+    path("playground/", include("api.playground.urls")),
     path("admin/", include(STAFF_URLS)),
     path("admin/", admin.site.urls),
 ]

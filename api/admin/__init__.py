@@ -1,5 +1,21 @@
 """The admin of API keys, teams, prices, usage records and alerts, and parts of other pages."""
 
-from api.admin import alert_admin, key_admin, pool_parts, price_admin, team_admin, usage_admin
+from api.admin import (
+    alert_admin,
+    conversation_costs,
+    key_admin,
+    pool_parts,
+    price_admin,
+    team_admin,
+    usage_admin,
+)
 
-__all__ = ["alert_admin", "key_admin", "pool_parts", "price_admin", "team_admin", "usage_admin"]
+__all__ = [
+    "alert_admin",
+    "conversation_costs",
+    "key_admin",
+    "pool_parts",
+    "price_admin",
+    "team_admin",
+    "usage_admin",
+]

@@ -6,6 +6,10 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+# the beginning of the keys of browser sessions (`api/playground/session_keys.py`); no other key has
+# it, because they have no hyphen there
+SESSION_KEY_PREFIX = "sk-ps-pg-"
+
 
 def is_list_of_text(value: object) -> None:
     """Raise ValidationError unless the value is a list of non-empty strings."""
@@ -20,6 +24,10 @@ class KeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(
             Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, user__is_active=True
         )
+
+    def exclude_session_keys(self) -> "KeyQuerySet":
+        """Return the keys that people have made, without those of the playground's sessions."""
+        return self.exclude(prefix__startswith=SESSION_KEY_PREFIX)
 
     def revoke(self) -> int:
         """Revoke these keys and return how many were not revoked before.

@@ -122,6 +122,7 @@ class Conversation(models.Model):
 
     class Meta:
         ordering = ["-used_at", "-id"]
+        permissions = [("read_content", "Can read the content of conversations")]
         constraints = [
             models.UniqueConstraint(
                 fields=["user", "name"], condition=~Q(name=""), name="conversation_name_of_user"

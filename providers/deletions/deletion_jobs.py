@@ -41,13 +41,16 @@ class DeletionRules:
     """The special rules of a model's deletion.
 
     `mark_rows` is called with the ids of the rows when their deletion begins. `delete_with_signals`
-    removes the rows and returns how many. With `is_one_by_one` each row has a `Deletion` of its
-    own.
+    removes the rows and returns how many. `delete_rows` removes the rows with these ids and all
+    that depends on them, and yields the number of rows of each transaction. With `is_one_by_one`
+    each row has a `Deletion` of its own. `get_name` returns the name of a row in its `Deletion`.
     """
 
     mark_rows: Callable[[list[Any]], object] = lambda ids: None
     delete_with_signals: Callable[[QuerySet[Model]], int] | None = None
     is_one_by_one: bool = False
+    delete_rows: Callable[[Sequence[Any]], Iterator[int]] | None = None
+    get_name: Callable[[Any], str] = str
 
 
 RULES_BY_MODEL: dict[str, DeletionRules] = {}
@@ -99,7 +102,7 @@ def create_deletion(model: type[Model], ids: list[object], requested_by: str) ->
         model=model._meta.label_lower,
         object_id=object_id,
         ids=[str(row_id) for row_id in ids],
-        name=f"{str(first_row)[: NAME_LENGTH - len(others)]}{others}",
+        name=f"{get_rules(model).get_name(first_row)[: NAME_LENGTH - len(others)]}{others}",
         requested_by=requested_by,
     )
 
@@ -123,7 +126,7 @@ def continue_deletion(deletion: Deletion, seconds: float) -> bool:
         return not row.exists()
     until = time.monotonic() + seconds
     try:
-        for removed in delete_in_slices(apps.get_model(deletion.model), deletion.ids):
+        for removed in iterate_removals(apps.get_model(deletion.model), deletion.ids):
             row.renew_lease("alive_until", LEASE_SECONDS, removed=F("removed") + removed)
             if removed and time.monotonic() >= until:
                 return False
@@ -131,6 +134,22 @@ def continue_deletion(deletion: Deletion, seconds: float) -> bool:
     finally:
         row.release_lease("alive_until")
     return True
+
+
+def iterate_removals(model: type[Model], ids: Sequence[object]) -> Iterator[int]:
+    """Remove these rows and all that depends on them, by the rules of their model.
+
+    Yields the number of rows of each committed transaction.
+    """
+    delete_rows = get_rules(model).delete_rows
+    if delete_rows is None:
+        yield from delete_in_slices(model, ids)
+        return
+    started_at = time.monotonic()
+    for removed in delete_rows(ids):
+        time.sleep(min(time.monotonic() - started_at, LONGEST_PAUSE_SECONDS))
+        yield removed
+        started_at = time.monotonic()
 
 
 def continue_all_deletions(seconds: float) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.urls import reverse
@@ -31,11 +32,15 @@ class ModelPage:
 
 @dataclass(frozen=True, slots=True)
 class DeskPage:
-    """A page of its own; seen by staff with `permission`, by all staff where it is empty."""
+    """A page of its own; seen by staff with `permission`, by all staff where it is empty.
+
+    `setting` names the switch without which there is no such page.
+    """
 
     label: Text
     url_name: str
     permission: str = ""
+    setting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,13 @@ class ShownSection:
 
 
 SECTIONS = (
-    Section(_("Overview"), (DeskPage(_("Overview"), "admin:index"),)),
+    Section(
+        _("Overview"),
+        (
+            DeskPage(_("Overview"), "admin:index"),
+            DeskPage(_("Playground"), "playground:page", setting="PLAYGROUND"),
+        ),
+    ),
     Section(
         _("Requests"),
         (
@@ -151,6 +162,8 @@ def build_navigation(site: AdminSite, request: HttpRequest) -> list[ShownSection
 def may_see(site: AdminSite, request: HttpRequest, page: ModelPage | DeskPage) -> bool:
     """Return whether this member of staff may see a page."""
     if isinstance(page, DeskPage):
+        if page.setting and not getattr(settings, page.setting):
+            return False
         return not page.permission or bool(request.user.has_perm(page.permission))
     model_admin = site._registry[apps.get_model(page.model)]
     return bool(model_admin.has_view_or_change_permission(request))

@@ -1,0 +1,145 @@
+"""The API key of a session: it lives for minutes, and ends with the session.
+
+Its text is derived from the session's secret id, so all tabs of a browser get the same key, reloads
+make no further ones, and the text is stored nowhere. Deleting the session in any way (logout, an
+operator who ends it, its expiry) revokes the key. The row of a key that has ended is used again for
+the user's next session, so its limits and budgets go on and rows do not pile up.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, cast
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from api import keys
+from api.key_rights import limit_rows
+from api.models import ApiKey
+from api.models.api_key import SESSION_KEY_PREFIX
+from api.playground.rights import PlaygroundRights
+
+NOTE_KEY = "playground_key"  # session key: the note of the session's key
+KEY_NAME = "playground"
+BODY_CHARS = 43  # of a key, as many as other keys have
+ENDPOINTS = ["/v1/*"]  # that the key may use: not those of staff
+Note = dict[str, Any]  # `id` and `prefix` of the row, `nonce` of the text, `source`: a key's id
+
+
+class SessionKey(NamedTuple):
+    """A session's key: its text, and when it ends."""
+
+    text: str
+    expires_at: datetime
+
+
+@transaction.atomic
+def open_session_key(request: HttpRequest, rights: PlaygroundRights) -> SessionKey:
+    """Return the key of the request's session; create it, or let it live longer.
+
+    Writes the key, its limits, and a note about it in the session.
+    """
+    note = lock_note(request)
+    row = find_session_row(request, note)
+    if row is None:
+        row, note = create_session_row(request, rights)
+    elif note.get("source") != rights.source_id:
+        note = {**note, "source": rights.source_id}
+        replace_limits(row, rights)
+    extend_key(request, row, rights)
+    if request.session.get(NOTE_KEY) != note:
+        request.session[NOTE_KEY] = note
+        request.session.save()
+    return SessionKey(derive_key(request, note["nonce"]), cast(datetime, row.expires_at))
+
+
+def lock_note(request: HttpRequest) -> Note:
+    """Lock the session's row, and return the note that it has about its key."""
+    session_key = request.session.session_key
+    row = Session.objects.select_for_update().filter(pk=session_key).first()
+    note: Note = row.get_decoded().get(NOTE_KEY, {}) if row is not None else {}
+    return note
+
+
+def find_session_row(request: HttpRequest, note: Note) -> ApiKey | None:
+    """Return the row of the key that the note names, unless it was revoked."""
+    if not note:
+        return None
+    digest = keys.digest_key(derive_key(request, note["nonce"]))
+    own = ApiKey.objects.filter(user=cast(User, request.user), revoked_at=None)
+    return own.filter(pk=note["id"], digest=digest).first()
+
+
+def create_session_row(request: HttpRequest, rights: PlaygroundRights) -> tuple[ApiKey, Note]:
+    """Write the row of a new key of this session, and return it with its note.
+
+    A row of an earlier session of the user that has ended becomes this one's.
+    """
+    user = cast(User, request.user)
+    nonce = secrets.token_urlsafe(16)
+    text = derive_key(request, nonce)
+    has_ended = Q(expires_at__lte=timezone.now()) | ~Q(revoked_at=None)
+    ended_rows = ApiKey.objects.filter(has_ended, user=user, prefix__startswith=SESSION_KEY_PREFIX)
+    row = ended_rows.select_for_update(of=("self",)).first() or ApiKey(user=user, name=KEY_NAME)
+    row.prefix = text[: keys.SHOWN_LENGTH]
+    row.digest = keys.digest_key(text)
+    row.revoked_at = None
+    row.expires_at = timezone.now()
+    row.save()
+    replace_limits(row, rights)
+    note = {"id": row.pk, "prefix": row.prefix, "nonce": nonce, "source": rights.source_id}
+    return row, note
+
+
+def extend_key(request: HttpRequest, row: ApiKey, rights: PlaygroundRights) -> None:
+    """Write the rights of the key, and a later end when less than half of its life is left."""
+    now = timezone.now()
+    life = timedelta(seconds=settings.PLAYGROUND_KEY_SECONDS)
+    columns = rights.list_key_columns()
+    if row.expires_at is None or row.expires_at - now < life / 2:
+        columns["expires_at"] = min(now + life, request.session.get_expiry_date())
+    changed = {name: value for name, value in columns.items() if getattr(row, name) != value}
+    if changed:
+        ApiKey.objects.filter(pk=row.pk).update(**changed)
+        for name, value in changed.items():
+            setattr(row, name, value)
+
+
+def replace_limits(row: ApiKey, rights: PlaygroundRights) -> None:
+    """Write the limits of the session's key: those of the key whose rights it has."""
+    row.limit_sets.all().delete()
+    if rights.source is None:
+        limit_rows.create_key_limits(row)
+    else:
+        limit_rows.copy_key_limits(rights.source, row)
+    subject = {"key": row, "for_each_end_user": False}
+    if not row.limit_sets.filter(for_each_end_user=False).exclude(allowed_endpoints=[]).exists():
+        limit_rows.update_limits(subject, {"allowed_endpoints": ENDPOINTS})
+
+
+def derive_key(request: HttpRequest, nonce: str) -> str:
+    """Return the text of a session's key: 256 bits that depend on the session's secret id."""
+    secret_text = f"{request.session.session_key}:{nonce}"
+    digest = salted_hmac("api.playground", secret_text, algorithm="sha256").digest()
+    number = int.from_bytes(digest, "big")
+    body = ""
+    for _ in range(BODY_CHARS):
+        number, digit = divmod(number, len(keys.ALPHABET))
+        body += keys.ALPHABET[digit]
+    return f"{SESSION_KEY_PREFIX}{body}{keys.compute_checksum(body)}"
+
+
+@receiver(post_delete, sender=Session)
+def revoke_session_key(instance: Session, **signal: object) -> None:
+    """Revoke the key of a session that was deleted."""
+    note: Note = instance.get_decoded().get(NOTE_KEY, {})
+    if note:
+        ApiKey.objects.filter(pk=note["id"], prefix=note["prefix"]).revoke()
