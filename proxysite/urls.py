@@ -131,6 +131,7 @@ urlpatterns = [
     path("healthz", health.answer_healthz),
     path("readyz", health.answer_readyz),
     path("i18n/", include("django.conf.urls.i18n")),
+    path("portal/", include("api.portal.portal_urls")),
     path("admin/", include(STAFF_URLS)),
     path("admin/", admin.site.urls),
 ]

@@ -1,0 +1,93 @@
+"""The first page of the portal, and the page of the user's usage."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.translation import gettext as _
+
+from api.models import ApiKey, UsageRecord
+from api.portal.own_keys.issuing_bounds import list_own_models, load_user_as_caller
+from api.portal.own_usage.limits_left import look_up_limits
+from api.portal.own_usage.usage_spans import RANGES, make_span, read_days, read_groups
+from api.portal.portal_access import get_user, own_page, render_page
+from conversations.models import Conversation, StoredFile
+from providers.admin.charts import render_bar_chart
+from providers.protocol.json_types import JsonObject
+
+LATEST_REQUESTS = 5
+
+
+@own_page("GET")
+def show_home(request: HttpRequest) -> HttpResponseBase:
+    """Show how things are: usage of a week, limits left, and what to do first."""
+    user = get_user(request)
+    days, totals = read_days(user.pk, make_span("7d"))
+    caller = load_user_as_caller(user)
+    rules = caller.limits.rules if caller.limits is not None else ()
+    return render_page(
+        request,
+        "home",
+        totals=totals,
+        chart=render_requests_chart(days),
+        limits=look_up_limits(request, rules),
+        key_count=ApiKey.objects.filter_valid().filter(user=user).count(),
+        model_count=len(list_own_models(user)),
+        has_requests=UsageRecord.objects.filter(user=user).exists(),
+        has_conversations=Conversation.objects.of_user(user.pk).exists(),
+        has_files=StoredFile.objects.of_user(user.pk).exists(),
+        base_url=request.build_absolute_uri("/v1"),
+        latest=list(UsageRecord.objects.filter(user=user)[:LATEST_REQUESTS]),
+    )
+
+
+@own_page("GET")
+def show_usage(request: HttpRequest) -> HttpResponseBase:
+    """Show the user's requests, tokens and cost by day, model and key, and the limits left."""
+    user = get_user(request)
+    span = make_span(request.GET.get("range", ""))
+    days, totals = read_days(user.pk, span)
+    caller = load_user_as_caller(user)
+    rules = caller.limits.rules if caller.limits is not None else ()
+    return render_page(
+        request,
+        "usage",
+        span=span,
+        ranges=list(RANGES),
+        days=[{"day": day, **sums} for day, sums in reversed(days.items()) if sums["requests"]],
+        totals=totals,
+        charts=[
+            render_requests_chart(days),
+            render_tokens_chart(days),
+            render_cost_chart(days),
+        ],
+        models=read_groups(user.pk, span, "model"),
+        keys=add_key_names(user.pk, read_groups(user.pk, span, "key")),
+        limits=look_up_limits(request, rules),
+        token_total=totals["prompt_tokens"] + totals["completion_tokens"],
+    )
+
+
+def add_key_names(user_id: int, rows: Iterable[JsonObject]) -> list[JsonObject]:
+    """Return the rows with the names that the user gave the keys."""
+    names = dict(ApiKey.objects.filter(user=user_id).values_list("pk", "name"))
+    return [row | {"key_name": names.get(row["key_id"] or 0, "")} for row in rows]
+
+
+def render_requests_chart(days: dict[date, dict[str, int]]) -> Any:
+    points = [(str(day), sums["requests"]) for day, sums in days.items()]
+    return render_bar_chart(points, title=_("Requests per day"), unit="")
+
+
+def render_tokens_chart(days: dict[date, dict[str, int]]) -> Any:
+    points = [
+        (str(day), sums["prompt_tokens"] + sums["completion_tokens"]) for day, sums in days.items()
+    ]
+    return render_bar_chart(points, title=_("Tokens per day"), unit="")
+
+
+def render_cost_chart(days: dict[date, dict[str, int]]) -> Any:
+    points = [(str(day), sums["cost_micro_usd"] / 1_000_000) for day, sums in days.items()]
+    return render_bar_chart(points, title=_("Cost per day"), unit="USD")
