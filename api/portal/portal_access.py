@@ -10,6 +10,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.urls import NoReverseMatch, reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
@@ -85,8 +86,17 @@ def render_page(
         f"portal/{template}.html",
         {
             "tabs": TABS if request.user.is_authenticated else (),
+            "playground_address": find_playground(),
             "may_issue_keys": request.user.is_authenticated and may_issue_keys(get_user(request)),
             **context,
         },
         status=status,
     )
+
+
+def find_playground() -> str:
+    """Return the address of the playground, or an empty text where there is none."""
+    try:
+        return reverse("playground")
+    except NoReverseMatch:
+        return ""

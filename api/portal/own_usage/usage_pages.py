@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from api.models import ApiKey, UsageRecord
@@ -14,10 +14,11 @@ from api.portal.own_usage.limits_left import look_up_limits
 from api.portal.own_usage.usage_spans import RANGES, make_span, read_days, read_groups
 from api.portal.portal_access import get_user, own_page, render_page
 from conversations.models import Conversation, StoredFile
-from providers.admin.charts import render_bar_chart
+from providers.admin.charts import Series, render_bar_chart
 from providers.protocol.json_types import JsonObject
 
 LATEST_REQUESTS = 5
+DaySums = dict[date, dict[str, int]]
 
 
 @own_page("GET")
@@ -76,18 +77,26 @@ def add_key_names(user_id: int, rows: Iterable[JsonObject]) -> list[JsonObject]:
     return [row | {"key_name": names.get(row["key_id"] or 0, "")} for row in rows]
 
 
-def render_requests_chart(days: dict[date, dict[str, int]]) -> Any:
-    points = [(str(day), sums["requests"]) for day, sums in days.items()]
-    return render_bar_chart(points, title=_("Requests per day"), unit="")
+def render_requests_chart(days: DaySums) -> SafeString:
+    series = [Series(_("requests"), [sums["requests"] for sums in days.values()])]
+    return render_bar_chart(list_labels(days), series, title=_("Requests per day"))
 
 
-def render_tokens_chart(days: dict[date, dict[str, int]]) -> Any:
-    points = [
-        (str(day), sums["prompt_tokens"] + sums["completion_tokens"]) for day, sums in days.items()
+def render_tokens_chart(days: DaySums) -> SafeString:
+    series = [
+        Series(_("prompt tokens"), [sums["prompt_tokens"] for sums in days.values()], 1),
+        Series(_("completion tokens"), [sums["completion_tokens"] for sums in days.values()], 3),
     ]
-    return render_bar_chart(points, title=_("Tokens per day"), unit="")
+    return render_bar_chart(list_labels(days), series, title=_("Tokens per day"))
 
 
-def render_cost_chart(days: dict[date, dict[str, int]]) -> Any:
-    points = [(str(day), sums["cost_micro_usd"] / 1_000_000) for day, sums in days.items()]
-    return render_bar_chart(points, title=_("Cost per day"), unit="USD")
+def render_cost_chart(days: DaySums) -> SafeString:
+    usd = [sums["cost_micro_usd"] / 1_000_000 for sums in days.values()]
+    return render_bar_chart(
+        list_labels(days), [Series(_("USD"), usd, 4)], title=_("Cost per day, in USD")
+    )
+
+
+def list_labels(days: DaySums) -> list[str]:
+    """Return the days as a chart has room for them: month and day."""
+    return [f"{day:%m-%d}" for day in days]

@@ -1,5 +1,6 @@
 """Two users with content of their own, and a browser of the first one."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -24,6 +25,13 @@ from conversations.search.item_search import add_items_to_index
 from providers.models import ChatModel, Provider
 
 PASSWORD = "correct horse battery"
+
+
+def read_main(answer: Any) -> str:
+    """Return the page without its frame, and without the token that differs each time."""
+    html = answer.content.decode()
+    main = html[html.index("<main") : html.index("</main>")]
+    return re.sub(r'name="csrfmiddlewaretoken" value="[^"]*"', "", main)
 
 
 @pytest.fixture

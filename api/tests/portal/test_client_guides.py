@@ -11,6 +11,7 @@ from django.test import Client
 from api.models import LimitSet
 from api.portal.guides import client_guides
 from api.portal.guides.client_guides import Connection, list_snippets
+from api.tests.portal.conftest import read_main
 
 STRANGE = """it's "a/b\\c" $(id) model"""
 VALUES = Connection("https://gateway.example", "sk-ps-x", STRANGE)
@@ -55,7 +56,7 @@ def test_the_page_fills_in_the_chosen_model_only_if_the_user_may_use_it(
     browser: Client, alice: User
 ) -> None:
     LimitSet.objects.create(user=alice, allowed_models=["parrot"])
-    html = browser.get("/portal/clients/", {"model": "echo"}).content.decode()
+    html = read_main(browser.get("/portal/clients/", {"model": "echo"}))
     assert "parrot" in html
     assert "echo" not in html
     assert "http://testserver/v1" in html

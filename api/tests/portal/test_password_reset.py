@@ -11,6 +11,7 @@ from django.test import Client
 
 from api import tasks
 from api.portal.signing_in import password_reset
+from api.tests.portal.conftest import read_main
 
 PAGE = "/portal/password/reset/"
 
@@ -41,7 +42,8 @@ def test_known_and_unknown_addresses_get_the_same_answer_and_work(
     assert "Forgot" in Client().get("/portal/login/").content.decode()
     known = Client().post(PAGE, {"email": "alice@example.org"})
     unknown = Client().post(PAGE, {"email": "nobody@example.org"})
-    assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
+    assert known.status_code == unknown.status_code
+    assert read_main(known) == read_main(unknown)
     assert [name for name, *_rest in sent_tasks] == ["api.tasks.send_password_reset"] * 2
     for _name, *arguments in sent_tasks:
         tasks.send_password_reset(*arguments)
