@@ -7,16 +7,18 @@ from django.utils.translation import gettext as _
 
 register = template.Library()
 MICRO_USD = Decimal(1_000_000)
-SMALL_USD = Decimal("0.01")
+SMALL_USD = Decimal("0.001")
 
 
 @register.filter
 def micro_usd(amount: int | None) -> str:
-    """Return millionths of a USD as USD: `12.34 USD`, `0.001500 USD`, or `unknown`."""
+    """Return millionths of a USD as USD: `12.34 USD`, `0.0015 USD`, `0.000002 USD` or `unknown`."""
     if amount is None:
         return _("unknown")
     usd = Decimal(amount) / MICRO_USD
-    digits = 2 if not usd or abs(usd) >= SMALL_USD else 6
+    if not usd:
+        return "0 USD"
+    digits = 2 if abs(usd) >= 1 else 4 if abs(usd) >= SMALL_USD else 6
     return f"{usd:,.{digits}f} USD"
 
 

@@ -17,6 +17,7 @@ from api.one_time_forms import generate_form_number
 from api.portal.own_keys import issuing_bounds
 
 NEVER = "0"
+USUAL_DAYS = "90"
 EXPIRY_DAYS = (1, 7, 30, 90, 180, 365)
 OVERLAP_HOURS = (1, 24, 72, 168)
 COUNTS = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
@@ -91,7 +92,9 @@ class NewKeyForm(OneTimeForm):
         names = [(name, name) for name in issuing_bounds.list_own_models(user)]
         self.set_choices("models", names)
         self.set_choices("default_model", [("", _("none")), *names])
-        self.set_choices("expires_in", list_expiry_choices())
+        expiry_choices = list_expiry_choices()
+        self.set_choices("expires_in", expiry_choices)
+        self.initial.setdefault("expires_in", find_usual_expiry(expiry_choices))
         defaults = issuing_bounds.read_default_limits()
         for name in (*COUNTS, *BUDGETS):
             if defaults.get(name) is not None:
@@ -125,8 +128,14 @@ class NewKeyForm(OneTimeForm):
         return min(chosen, latest) if latest is not None else chosen
 
 
+def find_usual_expiry(choices: list[tuple[str, str]]) -> str:
+    """Return the expiry that the form suggests: USUAL_DAYS, or the longest if that is less."""
+    values = [value for value, _label in choices]
+    return USUAL_DAYS if USUAL_DAYS in values else values[-1]
+
+
 def list_expiry_choices() -> list[tuple[str, str]]:
-    """Return the times after which a key can expire, the longest first."""
+    """Return the times after which a key can expire, the shortest first."""
     longest = settings.PORTAL_LONGEST_KEY_DAYS
     days = {number for number in EXPIRY_DAYS if not longest or number <= longest}
     if longest:

@@ -5,6 +5,7 @@ The facts are those of `/v1/key`. They come from the gateway of this process.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -38,7 +39,7 @@ class LimitLine:
     amount: Any
     used: Any = None
     left: Any = None
-    resets_at: Any = None
+    resets_at: datetime | None = None
 
     @property
     def used_percent(self) -> int:
@@ -61,7 +62,7 @@ def look_up_limits(request: HttpRequest, rules: Sequence[Rule]) -> list[LimitLin
             fact["amount"],
             fact["used"],
             fact["left"],
-            fact.get("resets_at"),
+            parse_moment(fact.get("resets_at")),
         )
         for rule, fact in zip(rules, facts, strict=True)
     ]
@@ -77,6 +78,10 @@ def look_up_facts(request: HttpRequest, rules: Sequence[Rule]) -> list[JsonObjec
     except DatabaseUnavailable:
         return None
     return [render_limit(*pair) for pair in zip(rules, allowances, strict=True)]
+
+
+def parse_moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def describe_rule(rule: Rule) -> LimitLine:

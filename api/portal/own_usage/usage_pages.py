@@ -19,6 +19,7 @@ from providers.protocol.json_types import JsonObject
 
 LATEST_REQUESTS = 5
 DaySums = dict[date, dict[str, int]]
+Chart = tuple[str, SafeString]
 
 
 @own_page("GET")
@@ -32,7 +33,7 @@ def show_home(request: HttpRequest) -> HttpResponseBase:
         request,
         "home",
         totals=totals,
-        chart=render_requests_chart(days),
+        charts=[make_requests_chart(days), make_tokens_chart(days)],
         limits=look_up_limits(request, rules),
         key_count=ApiKey.objects.filter_valid().filter(user=user).count(),
         model_count=len(list_own_models(user)),
@@ -60,9 +61,9 @@ def show_usage(request: HttpRequest) -> HttpResponseBase:
         days=[{"day": day, **sums} for day, sums in reversed(days.items()) if sums["requests"]],
         totals=totals,
         charts=[
-            render_requests_chart(days),
-            render_tokens_chart(days),
-            render_cost_chart(days),
+            make_requests_chart(days),
+            make_tokens_chart(days),
+            make_cost_chart(days),
         ],
         models=read_groups(user.pk, span, "model"),
         keys=add_key_names(user.pk, read_groups(user.pk, span, "key")),
@@ -77,24 +78,27 @@ def add_key_names(user_id: int, rows: Iterable[JsonObject]) -> list[JsonObject]:
     return [row | {"key_name": names.get(row["key_id"] or 0, "")} for row in rows]
 
 
-def render_requests_chart(days: DaySums) -> SafeString:
+def make_requests_chart(days: DaySums) -> Chart:
     series = [Series(_("requests"), [sums["requests"] for sums in days.values()])]
-    return render_bar_chart(list_labels(days), series, title=_("Requests per day"))
+    return make_chart(days, _("Requests per day"), series)
 
 
-def render_tokens_chart(days: DaySums) -> SafeString:
+def make_tokens_chart(days: DaySums) -> Chart:
     series = [
         Series(_("prompt tokens"), [sums["prompt_tokens"] for sums in days.values()], 1),
         Series(_("completion tokens"), [sums["completion_tokens"] for sums in days.values()], 3),
     ]
-    return render_bar_chart(list_labels(days), series, title=_("Tokens per day"))
+    return make_chart(days, _("Tokens per day"), series)
 
 
-def render_cost_chart(days: DaySums) -> SafeString:
+def make_cost_chart(days: DaySums) -> Chart:
     usd = [sums["cost_micro_usd"] / 1_000_000 for sums in days.values()]
-    return render_bar_chart(
-        list_labels(days), [Series(_("USD"), usd, 4)], title=_("Cost per day, in USD")
-    )
+    return make_chart(days, _("Cost per day, in USD"), [Series(_("USD"), usd, 4)])
+
+
+def make_chart(days: DaySums, title: str, series: list[Series]) -> Chart:
+    """Return the title and the drawing of a chart of days."""
+    return title, render_bar_chart(list_labels(days), series, title=title)
 
 
 def list_labels(days: DaySums) -> list[str]:

@@ -25,12 +25,6 @@ BUSY_STATUS = 429
 @open_page("GET", "POST")
 def join(request: HttpRequest, token: str) -> HttpResponseBase:
     """Show the form of an invitation, and create the account; a GET uses nothing up."""
-    response = answer_join(request, token)
-    response.headers["Referrer-Policy"] = "no-referrer"  # the address is the invitation
-    return response
-
-
-def answer_join(request: HttpRequest, token: str) -> HttpResponseBase:
     invitation = find_open_invitation(token)
     if invitation is None:
         return render_page(request, "invitation_closed", status=404)

@@ -56,7 +56,7 @@ def test_the_page_shows_sums_by_model_and_key_and_marks_unknown_costs(
     assert {row["model"]: row["requests"] for row in context["models"]} == {"echo": 1, "parrot": 1}
     assert [row["key_name"] for row in context["keys"]] == ["laptop"]
     html = browser.get("/portal/usage/", {"range": "7d"}).content.decode()
-    assert "0.001500 USD*" in html
+    assert "0.0015 USD*" in html
     assert "The cost of 1 request is unknown." in html
 
 
@@ -154,4 +154,4 @@ def test_the_overview_shows_the_first_steps_until_there_is_a_request(
     create_record(key)
     html = browser.get("/portal/").content.decode()
     assert "Get an API key" not in html
-    assert "0.001500 USD" in html
+    assert "0.0015 USD" in html
