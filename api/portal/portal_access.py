@@ -40,7 +40,7 @@ def open_page(*methods: str) -> Callable[[Page[P]], Page[P]]:
         bounded = require_http_methods(methods)(view)
 
         @wraps(view)
-        def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not settings.PORTAL:
                 raise Http404
             response = bounded(request, *args, **kwargs)
@@ -59,7 +59,7 @@ def own_page(*methods: str) -> Callable[[Page[P]], Page[P]]:
 
     def decorate(view: Page[P]) -> Page[P]:
         @wraps(view)
-        def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 target = request.get_full_path() if request.method == "GET" else ""
                 return redirect_to_login(target or settings.LOGIN_REDIRECT_URL)

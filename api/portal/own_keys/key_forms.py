@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from api.key_rights.key_expiry import find_latest_expiry
+from api.key_rights.limit_rows import read_default_limits
 from api.limits import limit_values
 from api.limits.limit_texts import Columns
 from api.one_time_forms import generate_form_number
@@ -95,7 +96,7 @@ class NewKeyForm(OneTimeForm):
         expiry_choices = list_expiry_choices()
         self.set_choices("expires_in", expiry_choices)
         self.initial.setdefault("expires_in", find_usual_expiry(expiry_choices))
-        defaults = issuing_bounds.read_default_limits()
+        defaults = read_default_limits()
         for name in (*COUNTS, *BUDGETS):
             if defaults.get(name) is not None:
                 self.fields[name].help_text = _("At most %(amount)s; empty: that.") % {

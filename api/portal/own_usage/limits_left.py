@@ -46,7 +46,7 @@ class LimitLine:
         """Return how much is used, from 0 to 100."""
         if not self.amount:
             return 100
-        return min(100, round(100 * (self.used or 0) / self.amount))
+        return min(100, int(100 * (self.used or 0) / self.amount))
 
 
 def look_up_limits(request: HttpRequest, rules: Sequence[Rule]) -> list[LimitLine]:

@@ -90,7 +90,7 @@ def show_request(request: HttpRequest, request_id: str) -> HttpResponseBase:
         "request",
         **describe_record(record),
         attempts=request_report.build_attempts(record, for_staff=False),
-        key_name=ApiKey.objects.filter(pk=record.key_id, user=get_user(request)).first(),
+        key=ApiKey.objects.filter(pk=record.key_id or 0, user=get_user(request)).first(),
         section="portal-requests",
     )
 

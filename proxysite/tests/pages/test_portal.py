@@ -1,4 +1,4 @@
-"""The portal in a real browser: every page, on a desktop and on a phone, and what people do there."""
+"""The portal in a real browser: every page, on a desktop and a phone, and what people do there."""
 
 from datetime import UTC, datetime, timedelta
 
