@@ -6,7 +6,6 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from api.models.api_key import ApiKey, is_list_of_text
 from api.models.team import Team
@@ -28,9 +27,8 @@ class Invitation(models.Model):
     """A link that lets people create an account; only the digest of its secret is stored."""
 
     name = models.CharField(
-        _("name"),
         max_length=100,
-        help_text=_("Who it is for; only staff see it. For example <code>Summer course</code>."),
+        help_text="Who it is for; only staff see it. For example <code>Summer course</code>.",
     )
     digest = models.CharField(max_length=64, unique=True, editable=False)
     prefix = models.CharField(max_length=16, editable=False)
@@ -39,48 +37,44 @@ class Invitation(models.Model):
         models.CASCADE,
         null=True,
         blank=True,
-        verbose_name=_("team"),
-        help_text=_("The team of the new users, whose limits they share; empty: none."),
+        help_text="The team of the new users, whose limits they share; empty: none.",
     )
     role = models.ForeignKey(
         Group,
         models.CASCADE,
         null=True,
         blank=True,
-        verbose_name=_("role"),
-        help_text=_("Makes the new users members of staff with this role; empty: plain users."),
+        help_text="Makes the new users members of staff with this role; empty: plain users.",
     )
     limits = models.CharField(
-        _("limits of each user"),
+        "limits of each user",
         max_length=400,
         blank=True,
-        help_text=_("For example <code>rpm=60,budget=5/day|50/month</code>; empty: none."),
+        help_text="For example <code>rpm=60,budget=5/day|50/month</code>; empty: none.",
     )
     allowed_models = models.JSONField(
-        _("allowed models"),
         default=list,
         blank=True,
         validators=[is_list_of_text],
-        help_text=_("The models that each new user may use, one in a line; empty: every model."),
+        help_text="The models that each new user may use, one in a line; empty: every model.",
     )
     may_issue_keys = models.BooleanField(
-        _("may issue keys"),
         default=True,
-        help_text=_("The new users may issue API keys of their own in the portal."),
+        help_text="The new users may issue API keys of their own in the portal.",
     )
     gives_key = models.BooleanField(
-        _("gives a first key"),
+        "gives a first key",
         default=True,
-        help_text=_("Each new user gets an API key at once, which is shown once."),
+        help_text="Each new user gets an API key at once, which is shown once.",
     )
     most_uses = models.PositiveIntegerField(
-        _("number of uses"),
+        "number of uses",
         default=1,
         validators=[MinValueValidator(1)],
-        help_text=_("So many people may use the link, for example 1."),
+        help_text="So many people may use the link, for example 1.",
     )
-    use_count = models.PositiveIntegerField(_("used"), default=0, editable=False)
-    expires_at = models.DateTimeField(_("expires"), help_text=_("The link works until then."))
+    use_count = models.PositiveIntegerField("used", default=0, editable=False)
+    expires_at = models.DateTimeField("expires", help_text="The link works until then.")
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(
@@ -89,15 +83,13 @@ class Invitation(models.Model):
         null=True,
         editable=False,
         related_name="+",
-        verbose_name=_("made by"),
+        verbose_name="made by",
     )
 
     objects = InvitationQuerySet.as_manager()
 
     class Meta:
         ordering = ["-pk"]
-        verbose_name = _("invitation")
-        verbose_name_plural = _("invitations")
         constraints = [
             models.CheckConstraint(
                 name="invitation_uses_bounded", condition=Q(use_count__lte=F("most_uses"))

@@ -15,8 +15,11 @@ from conversations import retention
 from conversations.models import Conversation, Item, StoredFile
 
 logger = logging.getLogger("audit")
-TASK_NAME = "conversations.tasks.delete_expired_of_user"
-QUICK_ITEMS = 2_000  # of more than that a worker takes care
+CONVERSATIONS_TASK = "conversations.tasks.delete_expired_of_user"
+FILES_TASK = "conversations.tasks.sweep_files"
+# of more than that a worker takes care
+QUICK_ITEMS = 2_000
+QUICK_FILES = 100
 
 
 def delete_own_conversations(user: User, rows: "QuerySet[Conversation]") -> bool:
@@ -30,24 +33,30 @@ def delete_own_conversations(user: User, rows: "QuerySet[Conversation]") -> bool
         count = retention.delete_conversations(rows)
     else:
         count = rows.update(expires_at=Now())
-        send_deletion_task(user.pk)
+        send_task(CONVERSATIONS_TASK, user.pk)
     logger.info("the user %d deleted %d conversations", user.pk, count)
     return is_quick
 
 
-def send_deletion_task(user_id: int) -> None:
-    """Ask a worker to delete what of the user has expired."""
+def send_task(name: str, *arguments: object) -> None:
+    """Ask a worker to delete what has expired; without a broker the next periodic run does."""
     try:
-        current_app.send_task(TASK_NAME, args=(user_id,), retry=False)
+        current_app.send_task(name, args=arguments, retry=False)
     except (OperationalError, OSError) as error:
-        logger.warning("conversations wait for the hourly run: %s", type(error).__name__)
+        logger.warning("deletions wait for the periodic run: %s", type(error).__name__)
 
 
 def delete_own_files(user: User, rows: "QuerySet[StoredFile]") -> int:
-    """Delete these files of the user with their bytes; return how many."""
-    count = 0
-    for file in rows.iterator():
-        file.delete()
-        count += 1
+    """Delete these files of the user with their bytes; return how many.
+
+    Many expire at once, and the worker deletes them.
+    """
+    count = rows.count()
+    if count <= QUICK_FILES:
+        for file in rows.iterator():
+            file.delete()
+    else:
+        rows.update(expires_at=Now())
+        send_task(FILES_TASK)
     logger.info("the user %d deleted %d files", user.pk, count)
     return count

@@ -1,16 +1,17 @@
 """The user's own requests: the list, one of them, and all as CSV."""
 
+import re
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 
 from api.models import ApiKey, Status, UsageRecord
 from api.portal.own_usage.request_csv import stream_csv
-from api.portal.own_usage.request_texts import describe_status, explain_failure
+from api.portal.own_usage.request_texts import describe_record
 from api.portal.portal_access import get_user, own_page, render_page
 from api.usage import request_report
 from providers.integers import parse_integer
@@ -19,6 +20,7 @@ REQUESTS_SHOWN = 50
 LAST_ID = 2**63 - 1
 FAILED = "failed"
 KEYS_OFFERED = 200  # in the filter
+ANSWER_ID = re.compile(r"(?:req_|resp_|chatcmpl-|cmpl-)?([0-9a-f]{32})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,11 @@ def read_filter(request: HttpRequest) -> RequestFilter:
 
 @own_page("GET")
 def list_requests(request: HttpRequest) -> HttpResponseBase:
-    """Show the latest requests, or those before one of them."""
+    """Show the latest requests, or those before one of them, or lead to the one that is named."""
     user = get_user(request)
+    wanted = request.GET.get("id", "").strip()
+    if record := find_by_answer_id(wanted, user.pk):
+        return HttpResponseRedirect(reverse("portal-request", args=[record]))
     chosen = read_filter(request)
     records = chosen.filter_records(user.pk)
     before = parse_request_id(request.GET.get("before", ""))
@@ -61,22 +66,19 @@ def list_requests(request: HttpRequest) -> HttpResponseBase:
         keys=list(ApiKey.objects.filter(user=user)[:KEYS_OFFERED]),
         query=request.GET.copy(),
         is_later_page=before is not None,
+        wanted=wanted,
     )
+
+
+def find_by_answer_id(text: str, user_id: int) -> UsageRecord | None:
+    """Return the user's request that has this id, or whose answer has it."""
+    match = ANSWER_ID.fullmatch(text)
+    return request_report.find_record(match[1], user_id) if match else None
 
 
 def parse_request_id(text: str) -> UUID | None:
     match = request_report.REQUEST_ID.fullmatch(text)
     return UUID(match[1]) if match else None
-
-
-def describe_record(record: UsageRecord) -> dict[str, Any]:
-    colour, text = describe_status(record)
-    return {
-        "record": record,
-        "colour": colour,
-        "state": text,
-        "advice": explain_failure(record),
-    }
 
 
 @own_page("GET")

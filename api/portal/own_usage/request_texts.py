@@ -55,3 +55,13 @@ def explain_failure(record: UsageRecord) -> Any:
     if code >= 400:
         return _("The request was not accepted: its error says which field is wrong.")
     return STATUS_TEXTS[Status(record.status)]
+
+
+def describe_record(record: UsageRecord) -> dict[str, Any]:
+    colour, text = describe_status(record)
+    return {
+        "record": record,
+        "colour": colour,
+        "state": text,
+        "advice": explain_failure(record),
+    }

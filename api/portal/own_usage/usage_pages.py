@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from api.models import ApiKey, UsageRecord
 from api.portal.own_keys.issuing_bounds import list_own_models, load_user_as_caller
 from api.portal.own_usage.limits_left import look_up_limits
+from api.portal.own_usage.request_texts import describe_record
 from api.portal.own_usage.usage_spans import RANGES, make_span, read_days, read_groups
 from api.portal.portal_access import get_user, own_page, render_page
 from conversations.models import Conversation, StoredFile
@@ -29,6 +30,7 @@ def show_home(request: HttpRequest) -> HttpResponseBase:
     days, totals = read_days(user.pk, make_span("7d"))
     caller = load_user_as_caller(user)
     rules = caller.limits.rules if caller.limits is not None else ()
+    latest = list(UsageRecord.objects.filter(user=user)[:LATEST_REQUESTS])
     return render_page(
         request,
         "home",
@@ -37,11 +39,11 @@ def show_home(request: HttpRequest) -> HttpResponseBase:
         limits=look_up_limits(request, rules),
         key_count=ApiKey.objects.filter_valid().filter(user=user).count(),
         model_count=len(list_own_models(user)),
-        has_requests=UsageRecord.objects.filter(user=user).exists(),
+        has_requests=bool(latest),
         has_conversations=Conversation.objects.of_user(user.pk).exists(),
         has_files=StoredFile.objects.of_user(user.pk).exists(),
         base_url=request.build_absolute_uri("/v1"),
-        latest=list(UsageRecord.objects.filter(user=user)[:LATEST_REQUESTS]),
+        latest=[describe_record(row) for row in latest],
     )
 
 

@@ -94,15 +94,15 @@ def test_all_conversations_are_deleted_only_when_the_own_name_is_typed(
 def test_many_conversations_vanish_at_once_and_are_removed_by_the_worker(
     browser: Client, alice: User, mallory: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[int] = []
+    sent: list[tuple[object, ...]] = []
     monkeypatch.setattr(content_deletion, "QUICK_ITEMS", 1)
-    monkeypatch.setattr(content_deletion, "send_deletion_task", sent.append)
+    monkeypatch.setattr(content_deletion, "send_task", lambda *call: sent.append(call))
     row = create_conversation(alice, "Where is Graz?", "In Styria.")
     foreign = create_conversation(mallory, "Where is Linz?", "In Upper Austria.")
     answer = browser.post(f"{CONVERSATIONS}delete/", {"username": "alice"}, follow=True)
     assert "removed in the background" in answer.content.decode()
     assert browser.get(f"{CONVERSATIONS}{row.pk}/").status_code == 404
-    assert sent == [alice.pk]
+    assert sent == [("conversations.tasks.delete_expired_of_user", alice.pk)]
     assert tasks.delete_expired_of_user(alice.pk) == 1
     assert list(Conversation.objects.values_list("pk", flat=True)) == [foreign.pk]
 
@@ -130,3 +130,20 @@ def test_all_files_are_deleted_only_when_the_own_name_is_typed(
     assert StoredFile.objects.count() == 2
     browser.post("/portal/files/delete/", {"username": "alice"})
     assert StoredFile.objects.get().pk == foreign.file.pk
+
+
+def test_many_files_vanish_at_once_and_are_removed_by_the_worker(
+    browser: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(content_deletion, "QUICK_FILES", 1)
+    monkeypatch.setattr(content_deletion, "send_task", sent.append)
+    for number in range(2):
+        upload = file_storage.Upload(f"{number}.txt", "", "user_data", iter([b"x"]), None)
+        file_storage.store_file(alice.pk, upload)
+    answer = browser.post("/portal/files/delete/", {"username": "alice"}, follow=True)
+    assert "2 files were deleted" in answer.content.decode()
+    assert "No files" in answer.content.decode()
+    assert sent == ["conversations.tasks.sweep_files"]
+    tasks.sweep_files()
+    assert not StoredFile.objects.exists()

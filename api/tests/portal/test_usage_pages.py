@@ -155,3 +155,16 @@ def test_the_overview_shows_the_first_steps_until_there_is_a_request(
     html = browser.get("/portal/").content.decode()
     assert "Get an API key" not in html
     assert "0.0015 USD" in html
+
+
+@pytest.mark.parametrize("prefix", ["req_", "chatcmpl-", "resp_", ""])
+def test_a_request_is_found_by_its_id_and_that_of_its_answer(
+    browser: Client, alice: User, mallory: User, prefix: str
+) -> None:
+    record = create_record(keys.create_key(alice)[0])
+    foreign = create_record(keys.create_key(mallory)[0])
+    answer = browser.get("/portal/requests/", {"id": f" {prefix}{record.pk.hex}"})
+    assert answer.headers["location"] == f"/portal/requests/{record}/"
+    for text in (f"{prefix}{foreign.pk.hex}", "nothing"):
+        html = browser.get("/portal/requests/", {"id": text}).content.decode()
+        assert "None of your requests has this id." in html
