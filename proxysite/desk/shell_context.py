@@ -1,4 +1,4 @@
-"""What the frame around every page shows: version, language switch, time zone, environment, portal."""
+"""What the frame around every page shows: version, language switch, time zone, and so on."""
 
 from typing import Any
 
