@@ -5,6 +5,7 @@ from django.conf import settings
 
 from api.alerts import delivery, event_records, price_alerts
 from api.idempotency import claims
+from api.portal.signing_in import password_reset
 from api.usage import reconciliation, record_expiry
 
 
@@ -44,3 +45,9 @@ def report_unknown_prices() -> int:
 def delete_old_alerts() -> int:
     """Delete alerts older than ALERT_KEEP_DAYS; return how many."""
     return event_records.delete_old_alerts()
+
+
+@shared_task
+def send_password_reset(email: str, host: str, is_secure: bool, language: str | None) -> bool:
+    """Send the e-mail for a new password, if a user has this address."""
+    return password_reset.send_password_reset(email, host, is_secure, language)

@@ -1,10 +1,12 @@
 """Periodic tasks: delete what has expired, and resume unfinished documents."""
 
 from celery import shared_task
+from django.db.models.functions import Now
 
 from conversations import retention
 from conversations.documents import ingest
 from conversations.files import file_storage
+from conversations.models import Conversation
 from conversations.upstream_chats import cleanup
 
 
@@ -30,3 +32,10 @@ def say_farewells() -> int:
 def sweep_documents() -> int:
     """Resume the documents whose process died; return how many."""
     return ingest.resume_abandoned_documents()
+
+
+@shared_task
+def delete_expired_of_user(user_id: int) -> int:
+    """Delete the conversations of a user that have expired; return how many."""
+    expired = Conversation.objects.filter(user_id=user_id, expires_at__lte=Now())
+    return retention.delete_conversations(expired)

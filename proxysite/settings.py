@@ -262,6 +262,59 @@ AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_VERBOSE = False
 
+# --- the portal -----------------------------------------------------------------------------------
+env.begin_group("Portal", "The pages of ordinary users under /portal/; see docs/portal.md.")
+PORTAL = env.read_switch("PORTAL", True, "Whether /portal/ is there; false: it answers 404.")
+PORTAL_KEYS = env.read_choice(
+    "PORTAL_KEYS",
+    "permitted",
+    "Who issues API keys in the portal: nobody, users who are permitted to, or all users.",
+    values=("nobody", "permitted", "all"),
+)
+PORTAL_MOST_KEYS = env.read_count(
+    "PORTAL_MOST_KEYS", 10, "Valid keys that a user may have before the portal issues no more."
+)
+PORTAL_LONGEST_KEY_DAYS = env.read_count(
+    "PORTAL_LONGEST_KEY_DAYS",
+    365,
+    "A key that a user issues expires so many days later at the latest; 0: it need not expire.",
+    least=0,
+    most=36_500,
+)
+PORTAL_LONGEST_OVERLAP_HOURS = env.read_count(
+    "PORTAL_LONGEST_OVERLAP_HOURS",
+    168,
+    "After a rotation in the portal the old secret works so many hours more at most.",
+    least=0,
+    most=8_760,
+)
+PORTAL_CSV_ROWS = env.read_count(
+    "PORTAL_CSV_ROWS", 1_000_000, "Most requests in one CSV file that a user downloads."
+)
+PORTAL_SIGN_UP = env.read_switch(
+    "PORTAL_SIGN_UP", False, "Anybody who reaches the portal may create an account there."
+)
+PORTAL_SIGN_UP_TEAM = env.read_plain_text(
+    "PORTAL_SIGN_UP_TEAM", "", "Team of users who sign up, for its limits; for example Guests."
+)
+PORTAL_SIGN_UPS_PER_HOUR = env.read_count(
+    "PORTAL_SIGN_UPS_PER_HOUR", 20, "Accounts that people may create by signing up, per hour."
+)
+PORTAL_RESET_PAUSE_SECONDS = env.read_whole_seconds(
+    "PORTAL_RESET_PAUSE_SECONDS",
+    300,
+    "A user who forgot the password gets at most one e-mail within it; needs EMAIL_URL.",
+)
+PORTAL_RESET_HOURS = env.read_number(
+    "PORTAL_RESET_HOURS", 2, "The link in such an e-mail works so long.", least=0.1, most=168
+)
+PASSWORD_RESET_TIMEOUT = int(PORTAL_RESET_HOURS * 3_600)
+INVITATION_MOST_DAYS = env.read_count(
+    "INVITATION_MOST_DAYS", 90, "An invitation may be valid for so long.", most=3_650
+)
+LOGIN_URL = "portal-login"
+LOGIN_REDIRECT_URL = "portal-home"
+
 # --- Django and its REST framework ----------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -136,6 +136,7 @@ urlpatterns = [
     path("readyz", health.answer_readyz),
     path("i18n/", include("django.conf.urls.i18n")),
     path("playground/", include("api.playground.urls")),
+    path("portal/", include("api.portal.portal_urls")),
     path("admin/", include(STAFF_URLS)),
     path("admin/", admin.site.urls),
 ]

@@ -1,8 +1,9 @@
-"""The admin of API keys, teams, prices, usage records and alerts, and parts of other pages."""
+"""The admin of API keys, invitations, teams, prices, usage records and alerts, and page parts."""
 
 from api.admin import (
     alert_admin,
     conversation_costs,
+    invitation_admin,
     key_admin,
     pool_parts,
     price_admin,
@@ -13,6 +14,7 @@ from api.admin import (
 __all__ = [
     "alert_admin",
     "conversation_costs",
+    "invitation_admin",
     "key_admin",
     "pool_parts",
     "price_admin",

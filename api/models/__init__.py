@@ -12,6 +12,7 @@ from api.models.alert import (
 from api.models.api_key import ApiKey, KeyQuerySet, is_list_of_text
 from api.models.environment_import import EnvironmentImport
 from api.models.idempotent_request import IdempotentRequest, IdempotentRequestQuerySet
+from api.models.invitation import Invitation, InvitationQuerySet, InvitationUse
 from api.models.limit_lease import LimitLease, LimitSlot
 from api.models.limit_set import BudgetWindow, LimitSet
 from api.models.price import Price
@@ -39,6 +40,9 @@ __all__ = [
     "EnvironmentImport",
     "IdempotentRequest",
     "IdempotentRequestQuerySet",
+    "Invitation",
+    "InvitationQuerySet",
+    "InvitationUse",
     "KeyQuerySet",
     "LimitLease",
     "LimitSet",

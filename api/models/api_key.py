@@ -87,6 +87,7 @@ class ApiKey(models.Model):
     class Meta:
         ordering = ["-created_at", "-pk"]
         verbose_name = "API key"
+        permissions = [("issue_own_keys", "Can issue API keys of their own in the portal")]
         indexes = [models.Index(fields=["-created_at", "-id"], name="apikey_created")]
 
     def __str__(self) -> str:

@@ -172,7 +172,10 @@ def answer_locked(request: HttpRequest, *more: object) -> HttpResponse:
         "seconds": wait,
     }
     context["minutes"] = math.ceil(wait / 60)
-    page = TemplateResponse(request, "admin/login_refused.html", context, status=429)
+    template = "admin/login_refused.html"
+    if request.path_info.startswith("/portal/"):
+        template = "portal/login_refused.html"
+    page = TemplateResponse(request, template, context, status=429)
     page.headers["Retry-After"] = str(wait)
     return page.render()
 

@@ -91,9 +91,10 @@ class GatedHandler(BoundedHandler):
 def may_hash_password(request: HttpRequest) -> bool:
     """Return whether the request may hash a password: a login, a password change, a new user."""
     path = request.path_info
-    if request.method != "POST" or not path.startswith("/admin/"):
+    if request.method != "POST" or not path.startswith(("/admin/", "/portal/")):
         return False
-    return path.endswith("/login/") or "password" in path or path.startswith("/admin/auth/user/")
+    new_users = ("/admin/auth/user/", "/portal/join/", "/portal/sign-up/")
+    return path.endswith("/login/") or "password" in path or path.startswith(new_users)
 
 
 def answer_too_many_logins() -> HttpResponse:

@@ -106,6 +106,7 @@ SECTIONS = (
             ModelPage(_("API keys"), "api.apikey"),
             ModelPage(_("Users"), "auth.user"),
             ModelPage(_("Teams"), "api.team"),
+            ModelPage(_("Invitations"), "api.invitation"),
             ModelPage(_("Roles"), "auth.group"),
         ),
     ),

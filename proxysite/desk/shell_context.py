@@ -1,4 +1,4 @@
-"""What the frame around every page shows: version, language switch, time zone, environment."""
+"""What the frame around every page shows: version, language switch, time zone, and so on."""
 
 from typing import Any
 
@@ -17,6 +17,7 @@ def describe_shell(request: HttpRequest) -> dict[str, Any]:
             "languages": settings.LANGUAGES,
             "time_zone": timezone.get_current_timezone_name(),
             "utc_offset": f"{offset[:3]}:{offset[3:]}",
+            "has_portal": settings.PORTAL,
             "environment_label": settings.ENVIRONMENT_LABEL,
         }
     }

@@ -16,6 +16,14 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 HEREDOC = re.compile(r"<<-? ?'?(\w+)'?")
+# Chinese pages and the English ones that they translate
+TRANSLATED_PAGES = {
+    "README.zh-CN.md": "README.md",
+    **{
+        f"docs/zh-CN/{path.name}": f"docs/{path.name}"
+        for path in sorted(settings.BASE_DIR.glob("docs/zh-CN/*.md"))
+    },
+}
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in settings.BASE_DIR.glob("docs/*.md")))
 
 

@@ -1,0 +1,1 @@
+"""Set-up of clients, and the models that the user may use."""

@@ -1,0 +1,1 @@
+"""The conversations and files of the user."""

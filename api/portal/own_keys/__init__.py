@@ -1,0 +1,1 @@
+"""The API keys of the user: list, issue, rotate and revoke them."""

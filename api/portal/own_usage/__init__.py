@@ -1,0 +1,1 @@
+"""The usage, limits and requests of the user."""
