@@ -25,6 +25,7 @@ from api.models.usage_rollup import (
     UsageHour,
     UsageHourTotal,
 )
+from api.models.usage_slot import AnswerTimes, UsageSlot
 
 __all__ = [
     "AlertChannel",
@@ -33,6 +34,7 @@ __all__ = [
     "AlertEvent",
     "AlertKind",
     "AlertSubject",
+    "AnswerTimes",
     "ApiKey",
     "BudgetWindow",
     "DeliveryState",
@@ -54,5 +56,6 @@ __all__ = [
     "UsageHour",
     "UsageHourTotal",
     "UsageRecord",
+    "UsageSlot",
     "is_list_of_text",
 ]
