@@ -56,7 +56,7 @@ def build_top_lists(period: Period) -> list[TopList]:
 
 def load_top_subjects(period: Period) -> dict[str, list[TopSubject]]:
     """Return the subjects of a period, from the cache of this process where they are fresh."""
-    key = f"top subjects:{period.choice.name}:{period.begin.isoformat()}"
+    key = f"top-subjects:{period.choice.name}:{period.begin.isoformat()}"
     subjects: dict[str, list[TopSubject]] | None = cache.get(key)
     if subjects is None:
         subjects = read_top_subjects(period.begin, period.end, MOST_SUBJECTS)
