@@ -30,14 +30,13 @@ from proxysite.desk.overview.attention import (
     system_attention,
     token_attention,
 )
-from proxysite.desk.overview.attention.attention_items import AttentionItem, sort_items
+from proxysite.desk.overview.attention.attention_items import AttentionItem, group_items
 from proxysite.desk.overview.pool_health import ProviderCard
 from proxysite.desk.overview.ranges import CHOICES, DEFAULT_RANGE, Period, build_period
 from proxysite.desk.page_access import has_admin_permission
 from tokens.models import UpstreamToken
 
 MOST_CARDS = 24
-MOST_ITEMS = 12  # that are shown before the rest is folded away
 
 
 @admin.site.admin_view
@@ -51,13 +50,11 @@ def build_page(request: HttpRequest, period: Period) -> dict[str, Any]:
     """Return the parts of the page that this member of staff may see."""
     may_view_providers = has_admin_permission(request, Provider, "view")
     cards = pool_health.load_cards() if may_view_providers else []
-    items = sort_items(list(find_items(request, cards)))
     page: dict[str, Any] = {
         "period": period,
         "ranges": CHOICES,
         "guide": setup_guide.build_setup_guide(request),
-        "items": items[:MOST_ITEMS],
-        "more_items": items[MOST_ITEMS:],
+        "attention": group_items(find_items(request, cards)),
         "may_switch": has_admin_permission(request, Provider, "change"),
         "may_confirm": has_admin_permission(request, UpstreamToken, "change"),
         "may_see_tokens": has_admin_permission(request, UpstreamToken, "view"),

@@ -29,25 +29,27 @@ def make_breaker_item(card: ProviderCard, *, may_change: bool) -> AttentionItem:
     if card.is_half_open:
         text = _("%(provider)s failed: the next request finds out whether it works again.") % name
     elif card.blocked_model:
-        text = _("%(provider)s is not asked for the model %(model)s until:") % name
+        text = _("%(provider)s is not asked for the model %(model)s.") % name
     elif card.is_open_for_few:
-        text = _("%(provider)s is not asked for some callers until:") % name
+        text = _("%(provider)s is not asked for the callers whose requests failed.") % name
     else:
-        text = _("%(provider)s is not asked until:") % name
+        text = _("%(provider)s is not asked: its circuit breaker is open.") % name
     assert card.breaker is not None  # noqa: S101
-    moment = card.breaker.opened_at if card.is_half_open else card.breaker.open_until
+    at, label = card.breaker.open_until, _("until")
+    if card.is_half_open:
+        at, label = card.breaker.opened_at, _("since")
     buttons = [Button(_("Look at it"), card.address)]
     if may_change and card.ask_again_address:
         again = Button(_("Ask again now"), card.ask_again_address, {"provider": card.provider.pk})
         buttons.insert(0, again)
-    return AttentionItem(BAD, text, card.breaker.reason, moment, tuple(buttons))
+    return AttentionItem("breaker", BAD, text, card.breaker.reason, at, label, tuple(buttons))
 
 
 def make_set_aside_item(card: ProviderCard, *, may_confirm: bool) -> AttentionItem:
     text = _("%(provider)s is set aside: confirm its address.") % {"provider": card.provider.name}
     page = "admin:providers_provider_confirm" if may_confirm else "admin:providers_provider_change"
     button = Button(_("Look at it"), reverse(page, args=[card.provider.pk]))
-    return AttentionItem(BAD, text, card.provider.set_aside_reason, None, (button,))
+    return AttentionItem("set aside", BAD, text, card.provider.set_aside_reason, buttons=(button,))
 
 
 def find_providers_without_models(cards: Sequence[ProviderCard]) -> Iterator[AttentionItem]:
@@ -59,4 +61,6 @@ def find_providers_without_models(cards: Sequence[ProviderCard]) -> Iterator[Att
         text = _("%(provider)s has no model: no request can reach it.") % {
             "provider": card.provider.name
         }
-        yield AttentionItem(WAIT, text, "", None, (Button(_("Add models"), card.address),))
+        yield AttentionItem(
+            "no model", WAIT, text, buttons=(Button(_("Add models"), card.address),)
+        )

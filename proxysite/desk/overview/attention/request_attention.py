@@ -34,7 +34,7 @@ def find_request_items(*, may_price: bool) -> Iterator[AttentionItem]:
             "%(count)s more model has no price.", "%(count)s more models have no price.", count
         ) % {"count": count}
         button = Button(_("Look at them"), reverse("admin:api_price_changelist"))
-        yield AttentionItem(WAIT, text, "", None, (button,))
+        yield AttentionItem("price", WAIT, text, buttons=(button,))
 
 
 def make_price_item(entry: UnknownPrice, *, may_price: bool) -> AttentionItem:
@@ -53,4 +53,4 @@ def make_price_item(entry: UnknownPrice, *, may_price: bool) -> AttentionItem:
     if may_price:
         address = build_add_address(provider=entry.provider.pk, upstream_model=entry.upstream_model)
         buttons = (Button(_("Price this model"), address),)
-    return AttentionItem(WAIT, text, "", None, buttons)
+    return AttentionItem("price", WAIT, text, buttons=buttons)

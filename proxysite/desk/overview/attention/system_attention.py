@@ -42,9 +42,9 @@ def find_worker_items() -> Iterator[AttentionItem]:
             return  # a gateway that has just begun
         text = _("No worker has done any periodic work yet.")
     else:
-        text = _("No worker has done any periodic work since:")
+        text = _("No worker has done any periodic work lately.")
     detail = _("Tokens are not checked and renewed, alerts are not sent, nothing is cleaned up.")
-    yield AttentionItem(BAD, text, detail, latest)
+    yield AttentionItem("worker", BAD, text, detail, latest, _("last"))
 
 
 def find_disk_items() -> Iterator[AttentionItem]:
@@ -55,7 +55,7 @@ def find_disk_items() -> Iterator[AttentionItem]:
     text = _("The disk of the gateway's home is nearly full: %(size)s left.") % {
         "size": format_size(free)
     }
-    yield AttentionItem(BAD, text, str(settings.HOME.root))
+    yield AttentionItem("disk", BAD, text, str(settings.HOME.root))
 
 
 def find_spool_items() -> Iterator[AttentionItem]:
@@ -65,12 +65,12 @@ def find_spool_items() -> Iterator[AttentionItem]:
     if waiting:
         oldest = datetime.fromtimestamp(min(state.st_mtime for state in waiting), UTC)
         size = format_size(sum(state.st_size for state in waiting))
-        text = _("Usage records wait on disk for the database: %(size)s, since:") % {"size": size}
-        yield AttentionItem(BAD, text, "", oldest)
+        text = _("Usage records wait on disk for the database: %(size)s.") % {"size": size}
+        yield AttentionItem("spool", BAD, text, "", oldest, _("since"))
     for state in list_written_files(folder, REFUSED_FILE):
         at = datetime.fromtimestamp(state.st_mtime, UTC)
-        text = _("The database refused some usage records; they are in a file since:")
-        yield AttentionItem(WAIT, text, str(folder / REFUSED_FILE), at)
+        text = _("The database refused some usage records; they are in a file.")
+        yield AttentionItem("refused", WAIT, text, str(folder / REFUSED_FILE), at, _("last"))
 
 
 def list_written_files(folder: Path, pattern: str) -> Iterator[os.stat_result]:
@@ -85,14 +85,14 @@ def find_table_items() -> Iterator[AttentionItem]:
     """Yield items for sums that are not complete and for migrations that have not run."""
     if RollupState.objects.filter(pk=1, needs_rebuild=True).exists():
         text = _("The sums of usage do not have all older records yet; the worker adds them.")
-        yield AttentionItem(WAIT, text)
+        yield AttentionItem("sums", WAIT, text)
     if pending := system_health.count_pending_migrations():
         text = ngettext(
             "%(count)s migration of the database has not run: restart the gateway.",
             "%(count)s migrations of the database have not run: restart the gateway.",
             pending,
         ) % {"count": pending}
-        yield AttentionItem(BAD, text)
+        yield AttentionItem("migrations", BAD, text)
 
 
 def find_alert_items(*, may_change: bool) -> Iterator[AttentionItem]:
@@ -111,4 +111,6 @@ def find_alert_items(*, may_change: bool) -> Iterator[AttentionItem]:
     look = Button(_("Look at them"), f"{address}?state__exact={DeliveryState.FAILED}")
     again = Button(_("Send them again"), reverse("overview-alerts"), {"deed": "send_again"})
     buttons = (again, look) if may_change else (look,)
-    yield AttentionItem(WAIT, text, failed["a_problem"] or "", failed["latest"], buttons)
+    yield AttentionItem(
+        "alerts", WAIT, text, failed["a_problem"] or "", failed["latest"], _("last"), buttons
+    )

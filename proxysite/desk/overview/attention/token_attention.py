@@ -46,11 +46,11 @@ def find_empty_pools(card: ProviderCard) -> Iterator[AttentionItem]:
     if card.token_counts["total"]:
         text = _("No token of %(provider)s can be used now.") % name
         yield AttentionItem(
-            BAD, text, buttons=(Button(_("Look at them"), card.token_list_address),)
+            "unusable", BAD, text, buttons=(Button(_("Look at them"), card.token_list_address),)
         )
         return
     text = _("%(provider)s has no token: its models cannot answer.") % name
-    yield AttentionItem(WAIT, text, buttons=(make_import_button(card),))
+    yield AttentionItem("empty", WAIT, text, buttons=(make_import_button(card),))
 
 
 def make_import_button(card: ProviderCard) -> Button:
@@ -104,7 +104,9 @@ def find_disabled_tokens(
                 row["count"],
             ) % {"count": row["count"], "provider": card.provider.name}
             buttons = make_deed_buttons(card, group, ("check", "reset"), may_change=may_change)
-            yield AttentionItem(WAIT, text, row["a_reason"], row["latest"], buttons)
+            yield AttentionItem(
+                group, WAIT, text, row["a_reason"], row["latest"], _("last failure"), buttons
+            )
 
 
 def find_exhausted_tokens(
@@ -122,12 +124,14 @@ def find_exhausted_tokens(
         if card is None:
             continue
         text = ngettext(
-            "%(count)s token of %(provider)s has used up its quota; it is tried again:",
-            "%(count)s tokens of %(provider)s have used up their quota; the first is tried again:",
+            "%(count)s token of %(provider)s has used up its quota.",
+            "%(count)s tokens of %(provider)s have used up their quota.",
             row["count"],
         ) % {"count": row["count"], "provider": card.provider.name}
         buttons = make_deed_buttons(card, EXHAUSTED, ("check", "reset"), may_change=may_change)
-        yield AttentionItem(WAIT, text, row["a_reason"], row["first"], buttons)
+        yield AttentionItem(
+            EXHAUSTED, WAIT, text, row["a_reason"], row["first"], _("first tried again"), buttons
+        )
 
 
 def find_ending_tokens(cards: dict[int, ProviderCard]) -> Iterator[AttentionItem]:
@@ -157,14 +161,22 @@ def find_ending_tokens(cards: dict[int, ProviderCard]) -> Iterator[AttentionItem
             ) % {"count": row["expired"], "provider": name}
             look = Button(_("Look at them"), f"{card.token_list_address}&is=expired")
             buttons = (look, make_import_button(card))
-            yield AttentionItem(WAIT, text, "", row["latest"], buttons)
+            yield AttentionItem("expired", WAIT, text, "", row["latest"], _("last one"), buttons)
         if row["soon"]:
             text = ngettext(
                 "%(count)s token of %(provider)s expires within a day.",
                 "%(count)s tokens of %(provider)s expire within a day.",
                 row["soon"],
             ) % {"count": row["soon"], "provider": name}
-            yield AttentionItem(WAIT, text, "", row["first"], (make_import_button(card),))
+            yield AttentionItem(
+                "expiring",
+                WAIT,
+                text,
+                "",
+                row["first"],
+                _("first one"),
+                (make_import_button(card),),
+            )
 
 
 def find_failed_accounts(cards: dict[int, ProviderCard]) -> Iterator[AttentionItem]:
@@ -185,4 +197,4 @@ def find_failed_accounts(cards: dict[int, ProviderCard]) -> Iterator[AttentionIt
         ) % {"count": row["count"], "provider": card.provider.name}
         address = reverse("admin:tokens_upstreamaccount_changelist")
         button = Button(_("Look at them"), f"{address}?provider__id__exact={card.provider.pk}")
-        yield AttentionItem(WAIT, text, row["a_reason"], None, (button,))
+        yield AttentionItem("accounts", WAIT, text, row["a_reason"], buttons=(button,))

@@ -122,8 +122,7 @@ def test_many_rows_cost_no_more_queries_than_few(admin_client, token):
     html = read_page(admin_client)
     assert html.count('<article class="card') == overview_page.MOST_CARDS
     assert "17 more providers" in html
-    assert html.count('<li class="attention-item') > overview_page.MOST_ITEMS
-    assert "<details" in html
+    assert "more like these" in html
 
 
 def test_strangers_are_sent_to_the_login(client, provider):
