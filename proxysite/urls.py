@@ -32,20 +32,13 @@ from api.views.staff import token_pool, token_renewal
 from providers.admin import reauthentication
 from providers.exceptions import Forbidden, InternalError, InvalidRequest
 from proxysite.desk import error_pages, palette
-from proxysite.desk.overview import overview_page, provider_forms
-from proxysite.desk.overview.attention import attention_deeds
 from proxysite.server import host_names
 from proxysite.server.lean_routes import LeanRoutes
 
 STAFF_URLS: list[URLPattern | URLResolver] = [
-    path("", overview_page.show_overview),
+    path("", include("proxysite.desk.overview.overview_urls")),
     path("search", palette.search_desk, name="desk-search"),
     *reauthentication.URLS,
-    path("overview/first-request", overview_page.show_first_request, name="overview-first-request"),
-    path("overview/tokens", attention_deeds.change_tokens, name="overview-tokens"),
-    path("overview/alerts", attention_deeds.send_alerts_again, name="overview-alerts"),
-    path("mode", provider_forms.switch_mode, name="overview-mode"),
-    path("import", provider_forms.import_pasted_tokens, name="overview-import"),
     path("", include("proxysite.desk.live.live_urls")),
     path("status", token_pool.PoolStatus.as_view()),
     path("switch_mode", token_pool.SwitchMode.as_view()),
