@@ -4,7 +4,7 @@ Keys, models and tokens are chosen at random: a few keys do most, a key has thre
 one provider, and each request takes any token of that provider.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 COLUMNS = (
@@ -87,11 +87,7 @@ def render_insert(vendor: str, shape: RecordShape) -> str:
 
     token_number = f"(provider_number * {shape.tokens_of_provider} + "
     token_number += f"{whole(f'r3 * {shape.tokens_of_provider}')} + 1)"
-    values = {
-        name: getattr(shape, name)
-        for name in ("models", "providers", "users", "teams", "first_key", "first_user")
-    }
-    values |= {"first_team": shape.first_team, "first_provider": shape.first_provider}
+    values: dict[str, object] = asdict(shape)
     values |= {
         "columns": COLUMNS,
         "whole_1": whole(f"r1 * r1 * r1 * {shape.keys}"),

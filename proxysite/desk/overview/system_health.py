@@ -133,6 +133,6 @@ def count_redis_tasks() -> int | None:
     )
     try:
         with client:
-            return int(client.llen(QUEUE_NAME))  # type: ignore[arg-type]
+            return int(client.llen(QUEUE_NAME))
     except RedisError:
         return None
