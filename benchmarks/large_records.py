@@ -4,7 +4,7 @@ Keys, models and tokens are chosen at random: a few keys do most, a key has thre
 one provider, and each request takes any token of that provider.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 COLUMNS = (
@@ -87,7 +87,16 @@ def render_insert(vendor: str, shape: RecordShape) -> str:
 
     token_number = f"(provider_number * {shape.tokens_of_provider} + "
     token_number += f"{whole(f'r3 * {shape.tokens_of_provider}')} + 1)"
-    values: dict[str, object] = asdict(shape)
+    values: dict[str, object] = {
+        "models": shape.models,
+        "providers": shape.providers,
+        "users": shape.users,
+        "teams": shape.teams,
+        "first_key": shape.first_key,
+        "first_user": shape.first_user,
+        "first_team": shape.first_team,
+        "first_provider": shape.first_provider,
+    }
     values |= {
         "columns": COLUMNS,
         "whole_1": whole(f"r1 * r1 * r1 * {shape.keys}"),

@@ -66,9 +66,6 @@ def build_page(request: HttpRequest, period: Period) -> dict[str, Any]:
             "health": system_health.list_health_lines(),
             "warnings": system_health.list_setting_warnings(),
         }
-    if may_view_providers and has_admin_permission(request, UpstreamToken, "add"):
-        page["paste_into"] = [card.provider for card in cards if card.provider.needs_token]
-        page["paste_beside"] = [card.provider for card in cards if not card.provider.needs_token]
     if has_admin_permission(request, UsageRecord, "view"):
         page |= build_usage(period)
         page["failures"] = recent_changes.find_failure_lines()

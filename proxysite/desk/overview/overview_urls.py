@@ -11,5 +11,4 @@ urlpatterns = [
     path("overview/tokens", attention_deeds.change_tokens, name="overview-tokens"),
     path("overview/alerts", attention_deeds.send_alerts_again, name="overview-alerts"),
     path("mode", provider_forms.switch_mode, name="overview-mode"),
-    path("import", provider_forms.import_pasted_tokens, name="overview-import"),
 ]

@@ -15,7 +15,6 @@ from django.utils.translation import gettext as _
 from api.models import ApiKey, Status, UsageDay, UsageRecord
 from providers.choices import Mode
 from providers.models import ChatModel, Provider
-from proxysite.desk.page_access import find_address
 from tokens.models import UpstreamToken
 
 OFFLINE_KIND = "echo"  # the adapter of the model that every new gateway has
@@ -83,9 +82,7 @@ def list_steps() -> list[GuideStep]:
     has_models = ChatModel.objects.filter(provider__in=providers).exists()
     needs_no_token = providers.filter(Q(needs_token=False) | Q(mode=Mode.GUEST)).exists()
     has_tokens = needs_no_token or UpstreamToken.objects.filter(provider__in=providers).exists()
-    import_page = find_address(
-        "admin:tokens_upstreamtoken_import", "admin:tokens_upstreamtoken_add"
-    )
+    import_page = reverse("admin:tokens_upstreamtoken_import")
     return [
         GuideStep(
             _("Add a provider"),
@@ -148,9 +145,7 @@ def explain_failure(record: UsageRecord) -> tuple[str, str, str]:
     """Return why a request failed, the page on which that is mended, and its name."""
     request_page = reverse("admin:api_usagerecord_change", args=[record.pk])
     token_page = reverse("admin:tokens_upstreamtoken_changelist")
-    import_page = find_address(
-        "admin:tokens_upstreamtoken_import", "admin:tokens_upstreamtoken_add"
-    )
+    import_page = reverse("admin:tokens_upstreamtoken_import")
     provider_page = reverse("admin:providers_provider_changelist")
     key_page = reverse("admin:api_apikey_changelist")
     model = {"model": record.model}

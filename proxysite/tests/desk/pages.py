@@ -54,8 +54,3 @@ def create_record(token=None, at=None, **fields):
     return UsageRecord.objects.create(
         id=pk, started_at=at or timezone.now(), **given | attempts | fields
     )
-
-
-def paste_tokens(client, provider, *lines):
-    posted = {"provider": provider.pk, "tokens": "\r\n".join(lines)}
-    return client.post("/admin/import", posted, follow=True).content.decode()

@@ -11,7 +11,6 @@ from django.utils.translation import ngettext
 
 from proxysite.desk.overview.attention.attention_items import BAD, WAIT, AttentionItem, Button
 from proxysite.desk.overview.pool_health import ProviderCard
-from proxysite.desk.page_access import find_address
 from tokens.models import State, UpstreamAccount, UpstreamToken
 from tokens.querysets import DISABLED_BY_AUTH, IS_RENEWABLE, UNREADABLE_REASON
 
@@ -55,7 +54,7 @@ def find_empty_pools(card: ProviderCard) -> Iterator[AttentionItem]:
 
 def make_import_button(card: ProviderCard) -> Button:
     """Return the link to the page on which tokens of a provider are imported."""
-    address = find_address("admin:tokens_upstreamtoken_import", "admin:tokens_upstreamtoken_add")
+    address = reverse("admin:tokens_upstreamtoken_import")
     return Button(_("Import tokens"), f"{address}?provider={card.provider.pk}")
 
 
