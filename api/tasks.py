@@ -7,6 +7,7 @@ from api.alerts import delivery, event_records, price_alerts
 from api.idempotency import claims
 from api.portal.signing_in import password_reset
 from api.usage import reconciliation, record_expiry
+from api.usage.spans import slot_expiry
 
 
 @shared_task
@@ -23,7 +24,8 @@ def complete_rollups() -> bool:
 
 @shared_task
 def expire_usage() -> int:
-    """Delete usage records that are older than USAGE_DAYS; return how many."""
+    """Delete usage records that are older than USAGE_DAYS, and old slots; return how many."""
+    slot_expiry.delete_old_slots()
     if not settings.USAGE_DAYS:
         return 0
     return record_expiry.delete_old_records(settings.USAGE_DAYS)

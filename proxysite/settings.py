@@ -988,6 +988,12 @@ SPOOL_LIMIT_BYTES = env.read_size_bytes(
 UNWRITTEN_LIMIT_BYTES = env.read_size_bytes(
     "UNWRITTEN_LIMIT_BYTES", 16 * 2**20, "Usage records in memory while the disk is full too."
 )
+DISK_WARNING_BYTES = env.read_size_bytes(
+    "DISK_WARNING_BYTES",
+    2**30,
+    "The overview warns when less is free on the disk of PROXYSITE_HOME.",
+    least=0,
+)
 COUNT_INLINE_BYTES = env.read_size_bytes(
     "COUNT_INLINE_BYTES", 16 * 2**10, "The tokens of longer texts are counted in a thread.", least=0
 )

@@ -32,16 +32,14 @@ from api.views.responses import compaction, create_response, input_tokens, store
 from api.views.staff import token_pool, token_renewal
 from providers.admin import reauthentication
 from providers.exceptions import Forbidden, InternalError, InvalidRequest
-from proxysite.desk import dashboard, error_pages, palette
+from proxysite.desk import error_pages, palette
 from proxysite.server import host_names
 from proxysite.server.lean_routes import LeanRoutes
 
 STAFF_URLS: list[URLPattern | URLResolver] = [
-    path("", dashboard.show_dashboard),
+    path("", include("proxysite.desk.overview.overview_urls")),
     path("search", palette.search_desk, name="desk-search"),
     *reauthentication.URLS,
-    path("mode", dashboard.switch_mode, name="dashboard-mode"),
-    path("import", dashboard.import_pasted_tokens, name="dashboard-import"),
     path("", include("proxysite.desk.live.live_urls")),
     path("routing/", admin.site.admin_view(show_routing_page), name="routing"),
     path("status", token_pool.PoolStatus.as_view()),

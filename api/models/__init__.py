@@ -26,6 +26,7 @@ from api.models.usage_rollup import (
     UsageHour,
     UsageHourTotal,
 )
+from api.models.usage_slot import AnswerTimes, UsageSlot
 
 __all__ = [
     "AlertChannel",
@@ -34,6 +35,7 @@ __all__ = [
     "AlertEvent",
     "AlertKind",
     "AlertSubject",
+    "AnswerTimes",
     "ApiKey",
     "BudgetWindow",
     "DeliveryState",
@@ -58,5 +60,6 @@ __all__ = [
     "UsageHour",
     "UsageHourTotal",
     "UsageRecord",
+    "UsageSlot",
     "is_list_of_text",
 ]

@@ -1,10 +1,10 @@
 """Upstream models that answered requests and have no price."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, F, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from api.models import UsageRecord
@@ -47,9 +47,9 @@ def find_unknown_prices(
     unknown: dict[tuple[int, str], UnknownPrice] = {}
     records = filter_unknown_costs(most_records, span)
     groups = records.order_by().values_list("provider_id", "model").annotate(requests=Count("pk"))
+    sampled_calls = find_sampled_calls(records)
     for answering_id, model, requests in groups:
-        sampled_calls = list_sampled_calls(records.filter(provider_id=answering_id, model=model))
-        for provider_id, upstream_model in set(sampled_calls):
+        for provider_id, upstream_model in sampled_calls.get((answering_id, model), ()):
             provider = providers.get(provider_id)
             if provider is None or prices.find_price(provider_id, upstream_model, now):
                 continue
@@ -70,9 +70,21 @@ def filter_unknown_costs(most_records: int | None, span: timedelta) -> QuerySet[
     return recent.filter(cost_micro_usd=None).exclude(status__in=recorded_calls.UNTOLD_STATUSES)
 
 
-def list_sampled_calls(records: QuerySet[UsageRecord]) -> Iterator[tuple[int, str]]:
-    """Yield provider id and upstream model of the calls in the latest of these records."""
-    for record in records.order_by("-pk").values(*recorded_calls.COLUMNS)[:SAMPLED_RECORDS]:
+def find_sampled_calls(
+    records: QuerySet[UsageRecord],
+) -> dict[tuple[int | None, str], set[tuple[int, str]]]:
+    """Return provider id and upstream model of the calls in the latest records of each model.
+
+    They are given by the provider that answered and the name that callers used; one query.
+    """
+    place = Window(
+        RowNumber(), partition_by=[F("provider_id"), F("model")], order_by=F("pk").desc()
+    )
+    latest = records.order_by().annotate(place=place).filter(place__lte=SAMPLED_RECORDS)
+    sampled: dict[tuple[int | None, str], set[tuple[int, str]]] = {}
+    for record in latest.values(*recorded_calls.COLUMNS, "model"):
+        calls = sampled.setdefault((record["provider_id"], record["model"]), set())
         for call in recorded_calls.read_answered_calls(record) or ():
             if call.provider_id is not None:
-                yield call.provider_id, call.upstream_model
+                calls.add((call.provider_id, call.upstream_model))
+    return sampled

@@ -11,7 +11,8 @@ import logging
 import sqlite3
 import time
 
-from api.usage.rollup_sql import FOLDED_ROWID, RECORDS, SQLITE, STATE, list_add_statements
+from api.usage.record_additions import list_add_statements
+from api.usage.rollup_sql import FOLDED_ROWID, RECORDS, SQLITE, STATE
 
 logger = logging.getLogger(__name__)
 FOLD_SECONDS = 0.5  # the ledger's writer adds new records at most that often

@@ -32,10 +32,14 @@ from api.usage.rollup_sql import (
     SUMS,
     Dialect,
 )
+from api.usage.spans import slot_rollups
+from api.usage.spans.slot_expiry import find_compared_begin
+from api.usage.spans.slot_rollups import ANSWER_TIMES, SLOT_KEYS, SLOTS, TIME_KEYS
 
 SLICE_BYTES = 64 * 2**20  # of records that one statement reads on Postgres
 ROWS_AT_ONCE = 2_000  # differences of one transaction
 LEASE_SECONDS = 120.0
+COMPARED_TABLES = (HOURS, HOUR_TOTALS, DAYS, SLOTS, ANSWER_TIMES, SPEND)
 DIFFERENCES = "usage_differences"  # a temporary table
 WHOLE_HOUR = timedelta(hours=1)
 WHOLE_DAY = timedelta(days=1)
@@ -124,6 +128,7 @@ def list_comparisons(begin: datetime, end: datetime) -> Iterator[Comparison]:
     dialect = rollup_sql.get_dialect(connection.vendor)
     for first, last in list_slices(begin, end):
         yield from compare_with_records(dialect, first, last)
+        yield from compare_slots_with_records(dialect, first, last)
     yield compare_hour_totals_with_hours(dialect, begin, end)
     yield compare_days_with_hours(dialect, begin, end)
     yield compare_totals_with_slots(dialect)
@@ -131,10 +136,7 @@ def list_comparisons(begin: datetime, end: datetime) -> Iterator[Comparison]:
 
 def compare_with_records(dialect: Dialect, begin: datetime, end: datetime) -> Iterator[Comparison]:
     """Yield the comparisons of hours and of spending with the records of a span."""
-    records = f"(SELECT * FROM {RECORDS} WHERE started_at >= %(begin)s AND started_at < %(end)s"
-    if dialect.vendor == "sqlite":  # records that are not added yet are no difference
-        records += f" AND rowid <= {FOLDED_ROWID}"
-    records += ")"
+    records = render_records(dialect)
     values = make_span_values(dialect, begin, end)
     keys = rollup_sql.render_key_values(dialect, dialect.hour)
     hours = rollup_sql.render_grouped_sums(dialect, keys, records)
@@ -142,6 +144,32 @@ def compare_with_records(dialect: Dialect, begin: datetime, end: datetime) -> It
     spend = rollup_sql.render_spend_query(dialect, records)
     slots = f"SELECT * FROM ({spend}) AS spent WHERE slot <> {dialect.total_slot}"
     yield Comparison(SPEND, SPEND_KEYS, ("micro_usd",), slots, IN_SPAN, values)
+
+
+def render_records(dialect: Dialect) -> str:
+    """Return the subquery for the records of a span that the roll-ups should contain."""
+    records = f"SELECT * FROM {RECORDS} WHERE started_at >= %(begin)s AND started_at < %(end)s"
+    if dialect.vendor == "sqlite":  # records that are not added yet are no difference
+        records += f" AND rowid <= {FOLDED_ROWID}"
+    return f"({records})"
+
+
+def compare_slots_with_records(
+    dialect: Dialect, begin: datetime, end: datetime
+) -> Iterator[Comparison]:
+    """Yield the comparisons of slots and answer times with the records of a span.
+
+    Days whose slots may have been deleted are left out.
+    """
+    begin = max(begin, find_compared_begin())
+    if begin >= end:
+        return
+    records = render_records(dialect)
+    values = make_span_values(dialect, begin, end)
+    slots = slot_rollups.render_slots(dialect, records)
+    yield Comparison(SLOTS, SLOT_KEYS, SUMS, slots, IN_SPAN, values, shard=0)
+    times = slot_rollups.render_times(dialect, records)
+    yield Comparison(ANSWER_TIMES, TIME_KEYS, ("requests",), times, IN_SPAN, values, shard=0)
 
 
 def compare_hour_totals_with_hours(dialect: Dialect, begin: datetime, end: datetime) -> Comparison:
@@ -254,7 +282,7 @@ def compare_rollups(begin: datetime, end: datetime, *, repair: bool = False) -> 
     With `repair`, which needs the lease, the differences are added to the roll-ups.
     """
     summarize_time_index()
-    found = Differences(dict.fromkeys((HOURS, HOUR_TOTALS, DAYS, SPEND), 0))
+    found = Differences(dict.fromkeys(COMPARED_TABLES, 0))
     try:
         for comparison in list_comparisons(begin, end):
             count = write_differences(comparison)

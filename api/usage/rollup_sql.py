@@ -90,16 +90,6 @@ def get_dialect(vendor: str) -> Dialect:
     return POSTGRES if vendor == "postgresql" else SQLITE
 
 
-def list_add_statements(dialect: Dialect, source: str, sign: str = "") -> list[str]:
-    """Return the statements that add the records of `source` to all roll-ups, in their order."""
-    return [
-        render_add_sums(dialect, HOURS, render_key_values(dialect, dialect.hour), source, sign),
-        render_add_sums(dialect, HOUR_TOTALS, render_total_values(dialect), source, sign),
-        render_add_sums(dialect, DAYS, render_key_values(dialect, dialect.day), source, sign),
-        render_add_spend(dialect, source, sign),
-    ]
-
-
 def render_day_of_hour(dialect: Dialect) -> str:
     """Return the day of an hour's slot."""
     return dialect.day.replace("started_at", "slot")

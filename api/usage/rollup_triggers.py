@@ -7,24 +7,21 @@ keep the mark up to which records are contained when records are deleted. A dele
 the sums.
 """
 
+from api.usage.record_additions import list_add_statements, list_summed_tables
 from api.usage.rollup_sql import (
-    DAYS,
     FOLDED_ROWID,
-    HOUR_TOTALS,
-    HOURS,
     POSTGRES,
     RECORDS,
     SPEND,
     SQLITE,
     STATE,
-    list_add_statements,
     render_add_spend,
-    render_key_values,
-    render_total_values,
 )
+from api.usage.spans.slot_rollups import ANSWER_TIMES
 from providers.database.triggers import Trigger, TriggerSet
 
-TABLES = frozenset((RECORDS, HOURS, HOUR_TOTALS, DAYS, SPEND, STATE, "api_team"))
+SUMMED_TABLES = frozenset(table for table, _ in list_summed_tables(SQLITE))
+TABLES = SUMMED_TABLES | {RECORDS, ANSWER_TIMES, SPEND, STATE, "api_team"}
 POSTGRES_CHANGES = """(
     SELECT 1 AS sign, new_rows.* FROM new_rows UNION ALL SELECT -1, old_rows.* FROM old_rows
 )"""
@@ -59,6 +56,7 @@ NEW_RECORD = (
     "NEW.team_id AS team_id, NEW.end_user_id AS end_user_id, "
     "NEW.model AS model, NEW.provider_id AS provider_id, "
     "NEW.token_id AS token_id, NEW.status AS status, "
+    "NEW.http_status AS http_status, NEW.error_code AS error_code, "
     "COALESCE(NEW.cost_micro_usd, 0) - COALESCE(OLD.cost_micro_usd, 0) AS cost_micro_usd)"
 )
 
@@ -79,9 +77,10 @@ def render_cost_update(table: str, key_values: dict[str, str]) -> str:
 
 def render_sqlite_cost_trigger() -> str:
     updates = (
-        render_cost_update(HOURS, render_key_values(SQLITE, SQLITE.hour)),
-        render_cost_update(HOUR_TOTALS, render_total_values(SQLITE)),
-        render_cost_update(DAYS, render_key_values(SQLITE, SQLITE.day)),
+        *(
+            render_cost_update(table, key_values)
+            for table, key_values in list_summed_tables(SQLITE)
+        ),
         render_add_spend(SQLITE, NEW_RECORD),
     )
     return (

@@ -11,6 +11,7 @@ from api.usage import reconciliation, usage_parameters
 from api.usage.folding import fold_all_records
 from api.usage.reconciliation import Differences, RepairRunning
 from api.usage.rollup_sql import DAYS, HOUR_TOTALS, HOURS, SPEND
+from api.usage.spans.slot_rollups import ANSWER_TIMES, SLOTS
 from api.usage.usage_parameters import ParameterError
 from providers.management.base import GatewayCommand
 
@@ -18,6 +19,8 @@ TABLE_NAMES = {
     HOURS: "hours",
     HOUR_TOTALS: "totals of hours",
     DAYS: "days",
+    SLOTS: "five minutes",
+    ANSWER_TIMES: "answer times",
     SPEND: "spending",
 }
 

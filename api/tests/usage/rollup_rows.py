@@ -4,10 +4,21 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from api.models import Spend, Team, UsageDay, UsageHour, UsageHourTotal, UsageRecord
+from api.models import (
+    AnswerTimes,
+    Spend,
+    Team,
+    UsageDay,
+    UsageHour,
+    UsageHourTotal,
+    UsageRecord,
+    UsageSlot,
+)
 from api.models.usage_rollup import NIL_UUID, ROLLUP_KEYS
 from api.usage import reconciliation
+from api.usage.error_origins import find_origin
 from api.usage.rollup_sql import SUMS, TOTAL_SLOT
+from api.usage.spans.time_buckets import find_bucket
 
 Sums = dict[tuple[Any, ...], Counter[str]]
 TOTAL = datetime.fromisoformat(TOTAL_SLOT).replace(tzinfo=UTC)
@@ -38,18 +49,63 @@ def sum_records(records: list[UsageRecord], *, by_day: bool = False) -> Sums:
             record.token_id or NIL_UUID,
             record.status,
         )
-        is_unknown = record.cost_micro_usd is None and record.status != "refused"
-        rows.setdefault(key, Counter()).update(
-            requests=record.request_count,
-            prompt_tokens=record.prompt_tokens,
-            completion_tokens=record.completion_tokens,
-            reasoning_tokens=record.reasoning_tokens,
-            cached_tokens=record.cached_tokens,
-            cache_write_tokens=record.cache_write_tokens,
-            cost_micro_usd=record.cost_micro_usd or 0,
-            unknown_cost_requests=record.request_count * is_unknown,
-        )
+        rows.setdefault(key, Counter()).update(list_values(record))
     return rows
+
+
+def list_values(record: UsageRecord) -> dict[str, int]:
+    """Return the values of one record for each of SUMS."""
+    is_unknown = record.cost_micro_usd is None and record.status != "refused"
+    return {
+        "requests": record.request_count,
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "reasoning_tokens": record.reasoning_tokens,
+        "cached_tokens": record.cached_tokens,
+        "cache_write_tokens": record.cache_write_tokens,
+        "cost_micro_usd": record.cost_micro_usd or 0,
+        "unknown_cost_requests": record.request_count * is_unknown,
+    }
+
+
+def read_slots() -> Sums:
+    """Return the sums of five minutes, those of all shards together."""
+    rows: Sums = {}
+    for row in UsageSlot.objects.values("slot", "status", "origin", *SUMS):
+        sums = {name: row[name] for name in SUMS}
+        key = (row["slot"], row["status"], row["origin"])
+        rows.setdefault(key, Counter()).update(sums)
+    return {key: sums for key, sums in rows.items() if any(sums.values())}
+
+
+def sum_slots(records: list[UsageRecord]) -> Sums:
+    rows: Sums = {}
+    for record in records:
+        minute = record.started_at.minute // 5 * 5
+        slot = record.started_at.replace(minute=minute, second=0, microsecond=0)
+        origin = find_origin(record.status, record.http_status, record.error_code)
+        rows.setdefault((slot, record.status, origin), Counter()).update(list_values(record))
+    return rows
+
+
+def read_answer_times() -> Counter[tuple[datetime, str, int]]:
+    counts: Counter[tuple[datetime, str, int]] = Counter()
+    for slot, measure, bucket, requests in AnswerTimes.objects.values_list(
+        "slot", "measure", "bucket", "requests"
+    ):
+        counts[slot, measure, bucket] += requests
+    return +counts
+
+
+def count_answer_times(records: list[UsageRecord]) -> Counter[tuple[datetime, str, int]]:
+    counts: Counter[tuple[datetime, str, int]] = Counter()
+    for record in records:
+        slot = record.started_at.replace(minute=0, second=0, microsecond=0)
+        times = {"first_byte": record.first_byte_ms, "total": record.total_ms}
+        for measure, milliseconds in times.items():
+            if record.status == "complete" and milliseconds is not None:
+                counts[slot, measure, find_bucket(milliseconds)] += record.request_count
+    return counts
 
 
 def read_spend() -> dict[tuple[str, int, datetime], int]:
@@ -102,3 +158,5 @@ def check_rollups(records: list[UsageRecord] | None = None) -> None:
     assert read_hour_totals() == total_hours(sum_records(records))
     assert read_rollups(UsageDay) == sum_records(records, by_day=True)
     assert read_spend() == sum_spend(records)
+    assert read_slots() == sum_slots(records)
+    assert read_answer_times() == count_answer_times(records)

@@ -19,7 +19,7 @@ from providers.database.database_threads import run_in_thread
 
 pytestmark = committed
 BEGIN = datetime(2026, 11, 21, 22, tzinfo=UTC)
-STATUSES = ("complete", "error", "refused", "abandoned")
+STATUSES = ("complete", "error", "truncated", "interrupted", "refused", "abandoned")
 
 
 def make_random_row(chance: random.Random, number: int, teams: list[int | None]) -> list[Any]:
@@ -37,6 +37,10 @@ def make_random_row(chance: random.Random, number: int, teams: list[int | None])
         status=status,
         cost_micro_usd=cost,
         request_count=chance.randrange(1, 9),
+        http_status=chance.choice((None, 200, 400, 499, 500, 502)),
+        error_code=chance.choice(("", "internal_error", "upstream_failed", "invalid_json", "odd")),
+        first_byte_ms=chance.choice((None, 0.0, 1.2, 250.5, 9e9)),
+        total_ms=chance.choice((None, 0.99, 1.0, 1.728, 61_000.25)),
     )
 
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from api.models import Status, UsageRecord
 from api.relay.lean_request import new_request_id
-from proxysite.desk import request_statistics
+from api.request_ids import first_id_at
 
 SECRET = "sk-a-secret-of-the-index-page-0123456789"
 MARKUP = "<script>alert(1)</script>"
@@ -35,7 +35,7 @@ def create_record(token=None, at=None, **fields):
     pk = (
         UUID(new_request_id().removeprefix("req_"))
         if at is None
-        else UUID(int=request_statistics.first_id_at(at).int + 1)
+        else UUID(int=first_id_at(at).int + 1)
     )
     outcome, reason = fields.pop("outcome", "answered"), fields.pop("reason", "")
     attempt = {
@@ -54,8 +54,3 @@ def create_record(token=None, at=None, **fields):
     return UsageRecord.objects.create(
         id=pk, started_at=at or timezone.now(), **given | attempts | fields
     )
-
-
-def paste_tokens(client, provider, *lines):
-    posted = {"provider": provider.pk, "tokens": "\r\n".join(lines)}
-    return client.post("/admin/import", posted, follow=True).content.decode()

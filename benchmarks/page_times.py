@@ -1,0 +1,165 @@
+"""Time every page of the desk on the database that `benchmarks.seed_large` filled.
+
+    DATABASE_URL=… PROXYSITE_HOME=… python -m benchmarks.page_times [TEXT …] [--most-ms 300]
+
+Pages are found by the addresses that the gateway knows: lists, with one filter of each kind, forms
+for new rows, the newest row of each list, and pages without arguments below /admin/, /portal/ and
+/playground/. They are asked for as the administrator, in this process, without a network. TEXT
+restricts them to addresses with one of these texts. Exit status 1 when a page takes longer than
+--most-ms: the first answer of each page counts, and the median of those that follow is shown too.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+ROUNDS = 3
+OWN_PATHS = ("/admin/", "/portal/", "/playground/")
+LEFT_OUT = ("logout", "jsi18n", "password_change", "/r/", "autocomplete")
+RANGES = ("1h", "24h", "7d", "30d")
+
+
+@dataclass(frozen=True, slots=True)
+class PageTime:
+    """How long one page took: at first, and the median afterwards; with the CPU time of Python."""
+
+    path: str
+    status: int
+    first_ms: float
+    next_ms: float
+    cpu_ms: float
+    queries: int
+    size_bytes: int
+
+
+def set_up() -> None:
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
+    django.setup()
+    from django.conf import settings
+
+    settings.ALLOWED_HOSTS = ["testserver"]
+
+
+def list_paths() -> list[str]:
+    """Return the addresses of all pages, each once."""
+    overview = [f"/admin/?range={name}" for name in RANGES]
+    found = [*overview, *list_admin_paths(), *list_own_paths()]
+    return list(dict.fromkeys(found))
+
+
+def list_admin_paths() -> Iterator[str]:
+    """Yield the list of each model, its form for a new row, and the page of its newest row."""
+    from django.contrib import admin
+    from django.urls import reverse
+
+    for model, model_admin in sorted(
+        admin.site._registry.items(), key=lambda entry: entry[0]._meta.label
+    ):
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        yield reverse(f"{name}_changelist")
+        yield from list_filtered_paths(reverse(f"{name}_changelist"), model_admin)
+        yield reverse(f"{name}_add")
+        newest = model._base_manager.order_by("-pk").values_list("pk", flat=True).first()
+        if newest is not None:
+            yield reverse(f"{name}_change", args=[newest])
+            yield reverse(f"{name}_history", args=[newest])
+
+
+def list_filtered_paths(path: str, model_admin: Any) -> Iterator[str]:
+    """Yield the list with a search, and with the first value of each of its filters."""
+    from django.db.models import ForeignKey
+
+    if model_admin.search_fields:
+        yield f"{path}?q=nothing-has-this-name"
+    for name in model_admin.list_filter:
+        if not isinstance(name, str):
+            continue
+        field = model_admin.model._meta.get_field(name)
+        if isinstance(field, ForeignKey):
+            yield f"{path}?{name}__id__exact=1"
+        elif field.choices:
+            yield f"{path}?{name}__exact={field.choices[0][0]}"
+
+
+def list_own_paths() -> Iterator[str]:
+    """Yield the addresses without arguments that are no part of a model's admin."""
+    from django.urls import get_resolver
+
+    for pattern in walk(get_resolver().url_patterns, "/"):
+        if pattern.startswith(OWN_PATHS) and "<" not in pattern and "(" not in pattern:
+            yield pattern
+
+
+def walk(entries: Iterable[Any], prefix: str) -> Iterator[str]:
+    """Yield the routes of all addresses below these."""
+    for entry in entries:
+        route = prefix + str(entry.pattern).lstrip("^").removesuffix("$")
+        if hasattr(entry, "url_patterns"):
+            yield from walk(entry.url_patterns, route)
+        else:
+            yield route
+
+
+def time_page(client: Any, path: str) -> PageTime:
+    """Ask for a page some times."""
+    from django.core.cache import cache
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    cache.clear()
+    times = []
+    cpu_begin = time.process_time()
+    for _ in range(ROUNDS):
+        started_at = time.perf_counter()
+        answer = client.get(path)
+        content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+        times.append((time.perf_counter() - started_at) * 1000)
+    cpu_ms = (time.process_time() - cpu_begin) * 1000 / ROUNDS
+    with CaptureQueriesContext(connection) as queries:
+        client.get(path)
+    following = statistics.median(times[1:])
+    return PageTime(
+        path, answer.status_code, times[0], following, cpu_ms, len(queries), len(content)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="only addresses with one of these")
+    parser.add_argument("--most-ms", type=float, default=300)
+    options = parser.parse_args()
+    set_up()
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.filter(is_superuser=True)[0])
+    client.get("/admin/")  # imports and templates are not what is measured
+    slow_count = 0
+    print(f"{'first':>8} {'next':>8} {'cpu':>6} {'queries':>7} {'kB':>6}  status page")
+    for path in list_paths():
+        if any(text in path for text in LEFT_OUT):
+            continue
+        if options.texts and not any(text in path for text in options.texts):
+            continue
+        page = time_page(client, path)
+        is_slow = page.first_ms > options.most_ms
+        slow_count += is_slow
+        print(
+            f"{page.first_ms:8.0f} {page.next_ms:8.0f} {page.cpu_ms:6.0f} {page.queries:7} "
+            f"{page.size_bytes / 1000:6.0f}  {page.status}    {page.path}"
+            f"{'   SLOW' if is_slow else ''}",
+            flush=True,
+        )
+    if slow_count:
+        raise SystemExit(f"{slow_count} pages took more than {options.most_ms:g} ms.")
+
+
+if __name__ == "__main__":
+    main()

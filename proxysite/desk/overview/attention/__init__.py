@@ -1,0 +1,1 @@
+"""What needs a person's attention: grouped, with the button that mends it."""
