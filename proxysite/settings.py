@@ -879,6 +879,14 @@ USAGE_DAYS = env.read_count(
     "Days after which usage records are deleted; their sums stay. 0: the records stay, too.",
     least=0,
 )
+REQUEST_SEARCH_SECONDS = env.read_seconds(
+    "REQUEST_SEARCH_SECONDS",
+    0.1,
+    "Time for which the list of requests in the admin looks through records without an index.",
+)
+REQUEST_EXPORT_ROWS = env.read_count(
+    "REQUEST_EXPORT_ROWS", 100_000, "Requests in one CSV file of the admin.", most=10_000_000
+)
 USAGE_GROUPS = env.read_count(
     "USAGE_GROUPS", 10_000, "Most groups of one answer of /v1/usage and of the command `usage`."
 )

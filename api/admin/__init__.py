@@ -1,4 +1,4 @@
-"""The admin of API keys, teams, prices, usage records and alerts, and parts of other pages."""
+"""The admin of API keys, teams, prices, requests and alerts, and parts of other pages."""
 
 from api.admin import (
     alert_admin,
@@ -7,8 +7,8 @@ from api.admin import (
     pool_parts,
     price_admin,
     team_admin,
-    usage_admin,
 )
+from api.admin.requests import request_admin
 
 __all__ = [
     "alert_admin",
@@ -16,6 +16,6 @@ __all__ = [
     "key_admin",
     "pool_parts",
     "price_admin",
+    "request_admin",
     "team_admin",
-    "usage_admin",
 ]

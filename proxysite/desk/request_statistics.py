@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from api.admin.attempts_table import OUTCOME_COLOURS, load_token_masks
+from api.admin.requests.attempts_table import OUTCOME_COLOURS, load_token_masks
 from api.models import Status, UsageRecord
 from api.request_ids import first_id_at
 
