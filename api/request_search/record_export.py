@@ -1,4 +1,4 @@
-"""All requests that filters ask for as CSV, the newest first, in pieces that are made on the way."""
+"""All requests that filters ask for as CSV, the newest first, made piece by piece."""
 
 import csv
 import io

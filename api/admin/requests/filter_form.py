@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from api.admin.requests.references import (
     REFERENCES,
-    ReferenceError,
+    UnknownName,
     find_reference,
     load_names_of_kind,
     parse_id,
@@ -85,7 +85,7 @@ def read_reference(
     asked.values[kind] = text
     try:
         row_id = parse_id(kind, text) if by_id else find_reference(kind, text)
-    except ReferenceError as error:
+    except UnknownName as error:
         asked.errors[kind] = str(error)
         return
     if row_id is None:

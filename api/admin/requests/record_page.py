@@ -1,6 +1,6 @@
 """The page of one request: what was asked, by whom, what happened, why, and what it cost."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
@@ -18,7 +18,7 @@ from api.admin.requests.record_texts import (
 )
 from api.admin.requests.references import load_names, render_name
 from api.admin.requests.waterfall import format_duration, render_waterfall
-from api.models import Price, Status, UsageRecord
+from api.models import Status, UsageRecord
 from api.pricing.price_texts import render_micro_usd
 from conversations.models import Turn
 from providers.admin.big_tables import NO_VALUE
@@ -137,10 +137,9 @@ def list_costs(request: HttpRequest, record: UsageRecord) -> list[Fact]:
 
 
 def render_price(record: UsageRecord) -> SafeString | str:
-    try:
-        return render_price_link(cast(Price, record.price))
-    except Price.DoesNotExist:
+    if record.price is None:  # the price was joined, and is deleted
         return _("%(name)s (deleted)") % {"name": record.price_id}
+    return render_price_link(record.price)
 
 
 def render_add_price_link(request: HttpRequest, record: UsageRecord) -> SafeString | str:

@@ -51,7 +51,7 @@ REFERENCES = {
 Names = dict[tuple[str, Any], tuple[str, bool]]  # (kind, id) -> (name, whether the row exists)
 
 
-class ReferenceError(ValueError):
+class UnknownName(ValueError):
     """No row, or more than one, is what a person typed."""
 
 
@@ -66,7 +66,7 @@ def parse_id(kind: str, text: str) -> int | UUID | None:
 
 
 def find_reference(kind: str, text: str) -> int | UUID:
-    """Return the id of the row of this name, deleted ones last. Raises ReferenceError."""
+    """Return the id of the row of this name, deleted ones last. Raises UnknownName."""
     reference = REFERENCES[kind]
     text = text.removesuffix(ELLIPSIS).strip()
     row_id = parse_id(kind, text) if kind == "token" else None
@@ -77,7 +77,7 @@ def find_reference(kind: str, text: str) -> int | UUID:
             reference.model._base_manager.filter(**{name: text}).values_list("pk", flat=True)[:2]
         )
         if len(ids) > 1:
-            raise ReferenceError(
+            raise UnknownName(
                 _("Several have the name “%(name)s”: choose one on its own page.") % {"name": text}
             )
         if ids:
@@ -90,7 +90,7 @@ def find_reference(kind: str, text: str) -> int | UUID:
         deleted_id = parse_id(kind, object_id)
         if deleted_id is not None:
             return deleted_id
-    raise ReferenceError(_("There is none of the name “%(name)s”.") % {"name": text})
+    raise UnknownName(_("There is none of the name “%(name)s”.") % {"name": text})
 
 
 def suggest_names(kind: str, beginning: str) -> list[str]:

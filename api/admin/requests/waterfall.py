@@ -61,7 +61,7 @@ def render_waterfall(record: UsageRecord) -> SafeString:
         _("When each upstream call began, and how long it took"),
         render_grid(end_ms, height),
         bars,
-        render_phase_names(),
+        render_phase_names({phase.kind for line in shown for phase in line.phases}),
     )
 
 
@@ -120,9 +120,16 @@ def scale_time(moment_ms: float, end_ms: float) -> float:
     return LEFT + (WIDTH - LEFT - RIGHT) * moment_ms / end_ms
 
 
+def scale_width(phase: Phase, end_ms: float) -> float:
+    """Return the width of a phase's bar, which is never too thin to be seen."""
+    width = scale_time(phase.end_ms, end_ms) - scale_time(phase.start_ms, end_ms)
+    return max(LEAST_WIDTH, width)
+
+
 def render_line(line: Line, place: int, end_ms: float) -> SafeString:
     """Return the name, the bars and the duration of one line."""
     top = LINE_HEIGHT * place + 4
+    names = list_phase_names()
     bars = format_html_join(
         "",
         '<rect class="phase-{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
@@ -131,9 +138,9 @@ def render_line(line: Line, place: int, end_ms: float) -> SafeString:
                 phase.kind,
                 f"{scale_time(phase.start_ms, end_ms):.1f}",
                 top,
-                f"{max(LEAST_WIDTH, scale_time(phase.end_ms, end_ms) - scale_time(phase.start_ms, end_ms)):.1f}",
+                f"{scale_width(phase, end_ms):.1f}",
                 BAR_HEIGHT,
-                f"{list_phase_names()[phase.kind]}: {format_duration(phase.end_ms - phase.start_ms)}",
+                f"{names[phase.kind]}: {format_duration(phase.end_ms - phase.start_ms)}",
             )
             for phase in line.phases
             if phase.end_ms > phase.start_ms or phase.kind == "skipped"
@@ -180,15 +187,16 @@ def list_phase_names() -> dict[str, str]:
     }
 
 
-def render_phase_names() -> SafeString:
-    """Return the legend."""
+def render_phase_names(kinds: set[str]) -> SafeString:
+    """Return the legend of these kinds of phases."""
+    names = list_phase_names().items()
     return format_html(
         '<ul class="phases">{}</ul>',
         format_html_join(
             "",
             '<li><svg viewBox="0 0 10 10" aria-hidden="true">'
             '<rect class="phase-{}" width="10" height="10"/></svg>{}</li>',
-            list_phase_names().items(),
+            [(kind, name) for kind, name in names if kind in kinds],
         ),
     )
 
