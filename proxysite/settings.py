@@ -881,7 +881,7 @@ USAGE_DAYS = env.read_count(
 )
 REQUEST_SEARCH_SECONDS = env.read_seconds(
     "REQUEST_SEARCH_SECONDS",
-    0.1,
+    0.08,
     "Time for which the list of requests in the admin looks through records without an index.",
 )
 REQUEST_EXPORT_ROWS = env.read_count(
