@@ -269,6 +269,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.authentication.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "EXCEPTION_HANDLER": "api.exceptions.rest_framework_handler",
+    "DEFAULT_SCHEMA_CLASS": "api.openapi.document.EndpointSchema",
     "UNAUTHENTICATED_USER": None,
 }
 LANGUAGE_CODE = "en"
