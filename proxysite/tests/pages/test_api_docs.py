@@ -18,7 +18,7 @@ async def test_the_api_is_described_to_everybody(browse, size, colours):
     await page.fill("#docs-filter", "embeddings")
     assert await page.locator("#docs-list li:not([hidden])").count() == 1
     await page.click("#docs-list li:not([hidden]) a")
-    await page.click("#post_v1_embeddings summary >> nth=0")
+    await page.click("#post_v1_embeddings summary >> text=Fields of the body")
     await browse.check(f"docs-{size['width']}-{colours}")
     assert await page.locator("#post_v1_embeddings td:has-text('encoding_format')").is_visible()
     await browse.check_accessibility()
