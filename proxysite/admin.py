@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 from django_celery_beat.models import ClockedSchedule, SolarSchedule
 
 from api.admin.limit_admin import UserLimitsInline
+from api.admin.requests.usage_section import USAGE_FIELDSET, may_view_usage, render_usage_section
 from api.admin.team_admin import MembershipInline
-from api.admin.usage_section import USAGE_FIELDSET, may_view_usage, render_usage_section
 from providers.admin.deletion_admin import SlicedDeletion
 
 PERMISSION_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")

@@ -322,6 +322,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["api.authentication.KeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "EXCEPTION_HANDLER": "api.exceptions.rest_framework_handler",
+    "DEFAULT_SCHEMA_CLASS": "api.openapi.document.EndpointSchema",
     "UNAUTHENTICATED_USER": None,
 }
 LANGUAGE_CODE = "en"
@@ -931,6 +932,14 @@ USAGE_DAYS = env.read_count(
     0,
     "Days after which usage records are deleted; their sums stay. 0: the records stay, too.",
     least=0,
+)
+REQUEST_SEARCH_SECONDS = env.read_seconds(
+    "REQUEST_SEARCH_SECONDS",
+    0.08,
+    "Time for which the list of requests in the admin looks through records without an index.",
+)
+REQUEST_EXPORT_ROWS = env.read_count(
+    "REQUEST_EXPORT_ROWS", 100_000, "Requests in one CSV file of the admin.", most=10_000_000
 )
 USAGE_GROUPS = env.read_count(
     "USAGE_GROUPS", 10_000, "Most groups of one answer of /v1/usage and of the command `usage`."

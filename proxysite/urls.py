@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from api import address_hints, exceptions
 from api.admin.pool_parts.routing_page import show_routing_page
+from api.openapi import openapi_views
 from api.views import (
     chat,
     conversation_search,
@@ -129,6 +130,8 @@ urlpatterns = [
     ),
     path("", health.render_home_page, name="home"),
     path("favicon.ico", health.answer_favicon),
+    path("api/docs/", openapi_views.show_docs, name="api-docs"),
+    path("api/schema/", openapi_views.answer_schema, name="api-schema"),
     path("health", health.Health.as_view()),
     path("healthz", health.answer_healthz),
     path("readyz", health.answer_readyz),

@@ -32,7 +32,7 @@ HIGHEST_COUNT = 2**31 - 1
 HIGHEST_STATUS = 2**15 - 1
 ERROR_CODE_INDEX = COLUMNS.index("error_code")
 ESTIMATED_INDEX = COLUMNS.index("estimated")
-TEXT_LENGTHS = {"endpoint": 32, "model": 200, "error_code": 64, "refused_by": 64}
+TEXT_LENGTHS = {"endpoint": 32, "model": 200, "error_code": 64, "refused_by": 64, "client": 32}
 TIME_COLUMNS = ("queue_ms", "connect_ms", "first_byte_ms", "total_ms")
 COUNT_COLUMNS = (
     "prompt_tokens",
@@ -44,14 +44,18 @@ COUNT_COLUMNS = (
 
 
 def build_finished_row(trace: Trace, status: Status, http_status: int, error_code: str) -> Row:
-    """Return the row of a request that ended in this process."""
+    """Return the row of a request that ended in this process.
+
+    Its provider and token are those that answered, or else those that failed last: so one sees
+    whose failures they are.
+    """
     request = trace.request
     usage = trace.meter.counted or TokenUsage()
     cost = trace.meter.cost
     provider_id = None
     token_hex = None
     connect_ms = None
-    attempt = trace.answering_attempt
+    attempt = trace.answering_attempt or trace.last_attempt
     if attempt is not None:
         provider_id = attempt.provider_id
         connect_ms = attempt.connect_ms
@@ -88,6 +92,7 @@ def build_finished_row(trace: Trace, status: Status, http_status: int, error_cod
         "",
         1,
         trace.end_user_id,
+        trace.client,
     ]
 
 
@@ -130,6 +135,7 @@ def row_from_facts(facts: Facts) -> Row:
         "",
         1,
         None,
+        "",
     ]
 
 

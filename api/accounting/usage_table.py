@@ -41,12 +41,13 @@ COLUMNS = (
     "refused_by",
     "request_count",
     "end_user_id",
+    "client",
 )
 # Rows in files of earlier releases end before the columns that were added since; these are the
 # values of a row that lacks them.
 FIRST_COLUMN_COUNT = COLUMNS.index("cache_write_tokens")
-EARLIER_COLUMN_COUNTS = (FIRST_COLUMN_COUNT, FIRST_COLUMN_COUNT + 1)
-LATER_VALUES = (0, None, None, None, None, "", 1, None)
+LATER_VALUES = (0, None, None, None, None, "", 1, None, "")
+EARLIER_COLUMN_COUNTS = (FIRST_COLUMN_COUNT, FIRST_COLUMN_COUNT + 1, FIRST_COLUMN_COUNT + 8)
 STARTED_AT_INDEX = COLUMNS.index("started_at")
 ATTEMPTS_INDEX = COLUMNS.index("attempts")
 COLUMN_NAMES = ", ".join(COLUMNS)

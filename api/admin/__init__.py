@@ -1,4 +1,4 @@
-"""The admin of API keys, invitations, teams, prices, usage records and alerts, and page parts."""
+"""The admin of API keys, invitations, teams, prices, requests and alerts, and page parts."""
 
 from api.admin import (
     alert_admin,
@@ -8,8 +8,8 @@ from api.admin import (
     pool_parts,
     price_admin,
     team_admin,
-    usage_admin,
 )
+from api.admin.requests import request_admin
 
 __all__ = [
     "alert_admin",
@@ -18,6 +18,6 @@ __all__ = [
     "key_admin",
     "pool_parts",
     "price_admin",
+    "request_admin",
     "team_admin",
-    "usage_admin",
 ]

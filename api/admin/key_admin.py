@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from api import keys, one_time_forms
 from api.admin.limit_admin import KeyLimitsInline
-from api.admin.usage_section import USAGE_FIELDSET, may_view_usage, render_usage_section
+from api.admin.requests.usage_section import USAGE_FIELDSET, may_view_usage, render_usage_section
 from api.forms import ApiKeyForm
 from api.key_rights import limit_rows
 from api.models import ApiKey, KeyQuerySet, LimitSet

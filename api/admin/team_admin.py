@@ -11,7 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from api.admin.limit_admin import TeamLimitsInline
-from api.admin.usage_section import may_view_usage, render_records_link, render_totals
+from api.admin.requests.usage_section import may_view_usage, render_records_link, render_totals
 from api.limits.limit_texts import describe_limits
 from api.models import LimitSet, Team, TeamMember
 from api.usage.subject_totals import list_teams_within

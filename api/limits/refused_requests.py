@@ -95,6 +95,7 @@ def build_row(request_id: str, kind: RefusedKind, count: int) -> Row:
         "cost_micro_usd": 0,
         "refused_by": kind.limit_name,
         "request_count": count,
+        "client": "",
     }
     for name in COLUMNS:
         if name.endswith("_tokens"):

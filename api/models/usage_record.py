@@ -90,6 +90,12 @@ class UsageRecord(models.Model):
     request_count = models.IntegerField(
         db_default=1, help_text="How many requests the row stands for: more than one of refused."
     )
+    client = models.CharField(
+        max_length=32,
+        blank=True,
+        db_default="",
+        help_text="The caller's program, for example <code>Codex</code>, by its User-Agent header.",
+    )
     queue_ms = models.FloatField(null=True)
     connect_ms = models.FloatField(null=True)
     first_byte_ms = models.FloatField(null=True)
@@ -105,6 +111,11 @@ class UsageRecord(models.Model):
             models.Index(fields=["user", "-id"], name="usage_user"),
             models.Index(fields=["token", "-id"], name="usage_token"),
             models.Index(fields=["-id"], condition=~Q(status="complete"), name="usage_troubled"),
+            models.Index(
+                fields=["error_code", "-id"],
+                condition=~Q(status="complete"),
+                name="usage_error_code",
+            ),
             # tells if records name a price; it has no entry for records without one
             models.Index(fields=["price"], condition=Q(price__isnull=False), name="usage_price"),
         ]

@@ -1,7 +1,6 @@
 """The request of the relaying endpoints, and the ids of all requests."""
 
 import random
-import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,11 +11,10 @@ from api.authentication import Caller
 from api.limits.access import find_access_refusal
 from api.limits.caller_limits import CallerLimits
 from api.limits.limit_headers import Headers, render_limit_headers
+from api.relay.endpoint_names import name_endpoint
 
 if TYPE_CHECKING:
     from api.relay.gateway import Gateway
-
-LONGEST_ENDPOINT_CHARS = 32  # in a usage record
 
 
 class LeanRequest(ASGIRequest):
@@ -56,8 +54,7 @@ class LeanRequest(ASGIRequest):
         """Return the name of the endpoint for usage records, without the ids in its path."""
         match = self.resolver_match
         route = self.path[1:] if match is None else match.route
-        name = re.sub("<[^>]*>", "*", route).removeprefix("v1/")
-        return name[:LONGEST_ENDPOINT_CHARS]
+        return name_endpoint(route)
 
     def list_limit_headers(self) -> Headers:
         """Return the headers that say what is left of the caller's limits."""

@@ -52,6 +52,7 @@ class AcceptedRequest(Struct, frozen=True):
     turn: RecalledTurn | None = None
     forced_strategy: str = ""
     path_count: int | None = None
+    client: str = ""  # the caller's program
 
 
 class StartedAnswer(NamedTuple):
@@ -173,7 +174,7 @@ def start_strategy(
     """Return the answer of the model's strategy, over a prompt that fits. Raises GatewayError."""
     caller = accepted.caller
     pool: Pool = CallerPool(gateway.pool, caller.tokens) if caller.tokens else gateway.pool
-    trace = Trace(request, caller.key_id, caller.user_id, caller.team_id)
+    trace = Trace(request, caller.key_id, caller.user_id, caller.team_id, client=accepted.client)
     may_be_long = request.endpoint == CHAT and (
         accepted.turn is not None
         or request is not accepted.chat_request  # it has files

@@ -6,14 +6,15 @@ records that the roll-ups do not contain yet are added up by the same statement,
 are exact at any moment, and reading writes nothing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
+from api.models import UsageHour
 from api.usage import rollup_sql
 from api.usage.rollup_sql import (
     DAYS,
@@ -39,14 +40,15 @@ GROUP_COLUMNS = {
     "status": "status",
 }
 GROUPS = (HOUR, DAY, *GROUP_COLUMNS)
+LONGEST_OF_HOURS = timedelta(days=31)  # of spans whose totals are read from those of hours
 
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
     """Which sums are asked for: those of the requests that began from `begin` until before `end`.
 
-    Both are whole hours in UTC. `key_id` or `user_id` restricts them to one key or user. At most
-    `limit` groups are returned.
+    Both are whole hours in UTC. `key_id` or `user_id` restricts them to one key or user, and
+    `chosen` any column of the roll-ups to some values. At most `limit` groups are returned.
     """
 
     group_by: tuple[str, ...]
@@ -55,6 +57,7 @@ class UsageQuery:
     limit: int
     key_id: int | None = None
     user_id: int | None = None
+    chosen: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +183,10 @@ def list_parts(dialect: Dialect, query: UsageQuery) -> tuple[list[Part], dict[st
         "days_end": rollup_sql.adapt_moment(dialect, end_day),
         "key_id": query.key_id,
         "user_id": query.user_id,
+        **list_chosen_values(query),
     }
     in_span = "slot >= %(begin)s AND slot < %(end)s"
-    if HOUR in query.group_by and has_hour_totals(query):
+    if has_hour_totals(query):
         parts = [make_rollup_part(dialect, HOUR_TOTALS, in_span, query)]
     elif HOUR in query.group_by or first_day >= end_day:
         parts = [make_rollup_part(dialect, HOURS, in_span, query)]
@@ -202,8 +206,9 @@ def list_parts(dialect: Dialect, query: UsageQuery) -> tuple[list[Part], dict[st
 
 def has_hour_totals(query: UsageQuery) -> bool:
     """Return whether the totals of hours answer the query."""
-    is_of_all = query.key_id is None and query.user_id is None
-    return is_of_all and {HOUR, DAY, "status"}.issuperset(query.group_by)
+    is_of_all = query.key_id is None and query.user_id is None and query.chosen.keys() <= {"status"}
+    is_by_time = HOUR in query.group_by or query.end - query.begin <= LONGEST_OF_HOURS
+    return is_of_all and is_by_time and {HOUR, DAY, "status"}.issuperset(query.group_by)
 
 
 def make_rollup_part(dialect: Dialect, table: str, condition: str, query: UsageQuery) -> Part:
@@ -229,7 +234,20 @@ def render_restriction(query: UsageQuery) -> str:
         text += " AND key_id = %(key_id)s"
     if query.user_id is not None:
         text += " AND user_id = %(user_id)s"
+    for column, values in query.chosen.items():
+        names = ", ".join(f"%({column}_{number})s" for number in range(len(values)))
+        text += f" AND {column} IN ({names})"
     return text
+
+
+def list_chosen_values(query: UsageQuery) -> dict[str, Any]:
+    """Return the parameters of the chosen values."""
+    fields = UsageHour._meta
+    return {
+        f"{column}_{number}": fields.get_field(column).get_db_prep_value(value, connection)
+        for column, values in query.chosen.items()
+        for number, value in enumerate(values)
+    }
 
 
 def ceil_to_day(moment: datetime) -> datetime:

@@ -14,6 +14,7 @@ from django.http import HttpResponseBase
 from api.exceptions import api_endpoint
 from api.idempotency.replay import make_idempotent
 from api.relay import conversation_options
+from api.relay.client_names import name_client
 from api.relay.error_fields import locate_chat_messages
 from api.relay.header_switches import apply_header_switches
 from api.relay.lean_request import LeanRequest
@@ -84,6 +85,7 @@ async def relay_request(
             turn,
             forced_strategy,
             body.get("mpr_candidates"),
+            name_client(request.META),
         )
         answer = await start_answer(gateway, accepted)
         names = conversation_options.read_conversation_fields(body)

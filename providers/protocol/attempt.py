@@ -10,6 +10,7 @@ from providers.protocol.json_types import JsonObject
 from providers.upstream.rate_limits import RateLimit
 
 ANSWERING_OUTCOMES = ("answered", "running", "cut", "abandoned")
+SKIPPED = "skipped"  # the outcome of a candidate that was not called
 # the recorded reason of a call that was sent again
 RESEND_REASON = "sent again: the kept connection was closed"
 
@@ -26,7 +27,7 @@ class Attempt(Struct):
     model: str
     token_id: UUID | None = None
     provider_id: int | None = None
-    outcome: str = "running"  # "answered", "skipped", or the name of the error class
+    outcome: str = "running"  # "answered", SKIPPED, or the name of the error class
     reason: str = ""
     status: int | None = None
     started_seconds: float = field(default_factory=time.perf_counter)
@@ -49,6 +50,7 @@ class Attempt(Struct):
     may_resend: bool = True  # False: no further upstream call may be made for this attempt
     # the call that met a closed connection, as the ledger stores it
     closed_call: JsonObject | None = None
+    closed_started_seconds: float = 0.0  # when that call began
 
     @property
     def is_resent(self) -> bool:
@@ -67,6 +69,7 @@ class Attempt(Struct):
         total_ms = (time.perf_counter() - self.started_seconds) * 1000
         end = {"outcome": "Disconnected", "reason": RESEND_REASON, "total_ms": total_ms}
         self.closed_call = self.as_dict() | end
+        self.closed_started_seconds = self.started_seconds
         self.started_seconds = time.perf_counter()
         self.connect_ms = None
         return True
@@ -98,8 +101,14 @@ class Attempt(Struct):
             entry["tokens"] = self.tokens
         return entry
 
-    def as_dicts(self) -> list[JsonObject]:
-        """Return the entries of the ledger's `attempts`: one for each upstream call."""
+    def as_dicts(self, request_started_seconds: float) -> list[JsonObject]:
+        """Return the entries of the ledger's `attempts`: one for each upstream call.
+
+        `start_ms` is when the call began, from the begin of the request on.
+        """
+        entry = self.as_dict()
+        entry["start_ms"] = (self.started_seconds - request_started_seconds) * 1000
         if self.closed_call is None:
-            return [self.as_dict()]
-        return [self.closed_call, self.as_dict()]
+            return [entry]
+        start_ms = (self.closed_started_seconds - request_started_seconds) * 1000
+        return [self.closed_call | {"start_ms": start_ms}, entry]

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
-from providers.protocol.attempt import ANSWERING_OUTCOMES, Attempt
+from providers.protocol.attempt import ANSWERING_OUTCOMES, SKIPPED, Attempt
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest
 from providers.protocol.usage_meter import UsageMeter
@@ -47,6 +47,7 @@ class Trace(Struct):
     user_id: int | None = None
     team_id: int | None = None  # of the user
     end_user_id: int | None = None  # where the key has limits for each end user
+    client: str = ""  # the caller's program
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     started_seconds: float = field(default_factory=time.perf_counter)
     attempts: list[Attempt] = field(default_factory=list)
@@ -83,7 +84,7 @@ class Trace(Struct):
     def add_attempts(self, inner: "Trace", label: str) -> None:
         """Add the attempts of an inner call that has ended; `label` says what it was for."""
         for attempt in inner.attempts:
-            if attempt.outcome != "skipped":
+            if attempt.outcome != SKIPPED:
                 attempt.reason = f"{label}: {attempt.reason}" if attempt.reason else label
         self.attempts += inner.attempts
         if self.queue_ms is None:
@@ -103,7 +104,17 @@ class Trace(Struct):
 
     def attempts_as_dicts(self) -> list[JsonObject]:
         """Return the ledger's `attempts`: an entry for each upstream call or skipped candidate."""
-        return [entry for attempt in self.attempts for entry in attempt.as_dicts()]
+        return [
+            entry for attempt in self.attempts for entry in attempt.as_dicts(self.started_seconds)
+        ]
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        """Return the last upstream call; without any, the candidate that was skipped last."""
+        for attempt in reversed(self.attempts):
+            if attempt.outcome != SKIPPED:
+                return attempt
+        return self.attempts[-1] if self.attempts else None
 
     @property
     def answering_attempt(self) -> Attempt | None:

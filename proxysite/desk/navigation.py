@@ -132,6 +132,7 @@ SECTIONS = (
     Section(
         _("System"),
         (
+            DeskPage(_("API documentation"), "api-docs"),
             ModelPage(_("Deletions"), "providers.deletion"),
             ModelPage(_("Periodic tasks"), "django_celery_beat.periodictask"),
             ModelPage(_("Intervals"), "django_celery_beat.intervalschedule"),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from providers.catalogue import Candidate
+from providers.protocol.attempt import SKIPPED
 from providers.protocol.request import ChatRequest
 from providers.protocol.trace import Trace
 from providers.upstream.base_adapter import Upstream
@@ -148,7 +149,8 @@ class Chooser:
             reason = str(self._pool.count_by_state(upstream, name))
         else:
             reason = f"breaker open for {blocked:.1f} s: {breaker.reason}"
-        self._trace.add_attempt(upstream.name, name).record_end("skipped", reason)
+        attempt = self._trace.add_attempt(upstream.name, name, provider_id=upstream.id)
+        attempt.record_end(SKIPPED, reason)
         self._has_recorded_skip = True
 
     def _choose_failing_token(self, order: Sequence[Candidate], busy: Set[UUID]) -> Choice | None:

@@ -157,6 +157,7 @@ VALUES = {
     "refused_by": "",
     "request_count": 1,
     "end_user_id": None,
+    "client": "",
 }
 
 

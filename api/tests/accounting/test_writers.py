@@ -57,6 +57,7 @@ async def test_a_row_is_committed_with_every_column_when_write_returns(writer: W
     assert (found.team_id, found.price_id) == (14, 15)
     assert (found.cost_micro_usd, found.reported_cost_micro_usd) == (2**40, 2**33)
     assert found.end_user_id == 2**62
+    assert found.client == "Claude Code"
     assert (found.refused_by, found.request_count) == ("key tokens_per_minute", 3)
     assert found.estimated is True
     assert (found.queue_ms, found.connect_ms) == (0.25, None)

@@ -59,6 +59,7 @@ VALUES = (
     "key tokens_per_minute",
     3,
     2**62,
+    "Claude Code",
 )
 
 

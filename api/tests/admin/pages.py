@@ -1,7 +1,9 @@
 """The addresses of the admin's pages, and helpers that open them."""
 
 import re
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Model
 from django.test import Client
@@ -9,6 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from api.models import Status, UsageRecord
+from api.relay.lean_request import new_request_id
+from api.request_ids import first_id_at
 
 KEYS = "/admin/api/apikey/"
 USAGE = "/admin/api/usagerecord/"
@@ -29,9 +33,17 @@ def key_form(**values: Any) -> dict[str, Any]:
     return fields | inline_form("limit_sets") | values
 
 
+def make_id_at(moment: datetime) -> UUID:
+    """Return a new id of a request that arrived at that time."""
+    noise = int(new_request_id().removeprefix("req_"), 16) % 2**80
+    return UUID(int=first_id_at(moment).int + noise)
+
+
 def create_record(**fields: Any) -> UsageRecord:
+    started_at = fields.get("started_at", timezone.now())
     defaults = {
-        "started_at": timezone.now(),
+        "id": make_id_at(started_at),
+        "started_at": started_at,
         "endpoint": "chat/completions",
         "model": "echo",
         "stream": False,
@@ -39,6 +51,11 @@ def create_record(**fields: Any) -> UsageRecord:
         "http_status": 200,
     }
     return UsageRecord.objects.create(**defaults | fields)
+
+
+def list_requests(client: Client, /, **query: Any) -> list[UsageRecord]:
+    """Return the records that the list of requests shows for these filters."""
+    return [row.record for row in client.get(USAGE, query).context["rows"]]
 
 
 def list_rows(client: Client, address: str, **query: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.admin.usage_section import render_totals
+from api.admin.requests.usage_section import render_totals
 from api.models import Team, UsageRecord
 from api.usage.folding import fold_all_records
 from api.usage.subject_totals import list_teams_within, read_subject_totals

@@ -17,6 +17,7 @@ from api.authentication import Caller
 from api.exceptions import api_endpoint
 from api.idempotency.replay import make_idempotent
 from api.relay import conversation_options
+from api.relay.client_names import name_client
 from api.relay.header_switches import apply_header_switches
 from api.relay.lean_request import LeanRequest
 from api.relay.pipeline import (
@@ -158,4 +159,5 @@ def accept_compaction(
         compaction.model,
         sum(len(message["content"].encode("utf-8", "replace")) for message in messages),
         forced_strategy="direct",
+        client=name_client(request.META),
     )

@@ -14,6 +14,7 @@ from django.http import HttpResponseBase
 from api.authentication import Caller
 from api.exceptions import api_endpoint
 from api.idempotency.replay import make_idempotent
+from api.relay.client_names import name_client
 from api.relay.error_fields import locate_response_items
 from api.relay.header_switches import apply_header_switches
 from api.relay.lean_request import LeanRequest
@@ -136,6 +137,7 @@ async def accept_response(
         size_bytes,
         turn,
         path_count=body.get("mpr_candidates"),
+        client=name_client(request.META),
     )
     created_at = turn.turn.turn_start.created_at if turn else int(time.time())
     head = build_response_head(

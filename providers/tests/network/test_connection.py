@@ -200,7 +200,7 @@ async def test_a_request_that_is_sent_again_is_two_calls_of_its_attempt(kept, up
         assert response.status == 200
     attempt.record_end("answered", status=200)
     assert attempt.is_resent
-    assert [(call["outcome"], call["reason"]) for call in attempt.as_dicts()] == [
+    assert [(call["outcome"], call["reason"]) for call in attempt.as_dicts(0.0)] == [
         ("Disconnected", RESEND_REASON),
         ("answered", ""),
     ]

@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from api.admin.attempts_table import OUTCOME_COLOURS
+from api.admin.requests.attempts_table import OUTCOME_COLOURS
 from api.models import Status, UsageRecord
 from api.usage.error_origins import Origin, find_origin
 from providers.admin.page_times import render_time

@@ -5,29 +5,32 @@ from collections.abc import Iterable
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from providers.admin.big_tables import NO_VALUE, render_badge
+from providers.protocol.attempt import SKIPPED
 from providers.protocol.json_types import JsonObject
 from tokens.models import UpstreamToken
 
 ATTEMPT_COLUMNS = (
     "",
-    "provider",
-    "model",
-    "token",
+    gettext_lazy("Provider"),
+    gettext_lazy("Model"),
+    gettext_lazy("Token"),
     "HTTP",
-    "connect ms",
-    "first byte ms",
-    "total ms",
-    "outcome",
+    gettext_lazy("Connect ms"),
+    gettext_lazy("First byte ms"),
+    gettext_lazy("Total ms"),
+    gettext_lazy("Outcome"),
 )
-OUTCOME_COLOURS = {"answered": "good", "skipped": "off", "abandoned": "off"}
+OUTCOME_COLOURS = {"answered": "good", SKIPPED: "off", "abandoned": "off"}
 
 
 def render_attempts_table(attempts: list[JsonObject]) -> SafeString | str:
     """Return a table of every upstream call of the request, in order."""
     if not attempts:
-        return "none"
+        return _("There was no upstream call.")
     masks = load_token_masks(attempts)
     header = render_table_row("th", ATTEMPT_COLUMNS)
     rows = [
@@ -35,7 +38,7 @@ def render_attempts_table(attempts: list[JsonObject]) -> SafeString | str:
         for number, attempt in enumerate(attempts, 1)
     ]
     body = format_html_join("", "{}", ((row,) for row in rows))
-    return format_html('<table class="attempts">{}{}</table>', header, body)
+    return format_html('<table class="table attempts">{}{}</table>', header, body)
 
 
 def render_table_row(tag: str, cells: Iterable[object]) -> SafeString:
@@ -74,9 +77,18 @@ def build_attempt_cells(attempt: JsonObject, masks: dict[str, str]) -> list[obje
         format_html(
             "{} {}",
             render_badge(OUTCOME_COLOURS.get(outcome, "bad"), outcome),
-            attempt.get("reason") or "",
+            describe_reason(attempt),
         ),
     ]
+
+
+def describe_reason(attempt: JsonObject) -> str:
+    """Return why a call failed or was skipped, and the fields that the upstream did not get."""
+    texts = [str(attempt["reason"])] if attempt.get("reason") else []
+    if attempt.get("omitted"):
+        fields = ", ".join(map(str, attempt["omitted"]))
+        texts.append(_("Not sent: %(fields)s.") % {"fields": fields})
+    return " ".join(texts)
 
 
 def render_token_link(token_id: object, text: object) -> SafeString:

@@ -1,0 +1,1 @@
+"""The OpenAPI document of all endpoints, and the page that shows it to people."""

@@ -1,0 +1,60 @@
+"""The endpoints of files."""
+
+from api.openapi.endpoint import JSON_TYPE, Answer, Body, Endpoint, Parameter, Subject
+from api.openapi.subjects.page_parameters import PAGE_PARAMETERS
+
+FILE_ID = {"file_id": "The id of a file, file-…"}
+ONE_FILE = Answer("The file's facts.", {JSON_TYPE: "File"})
+FILE_STATUS = Answer("How far it is.", {JSON_TYPE: "FileStatus"})
+UPLOAD = Body("Upload", {"purpose": "user_data", "file": "notes.txt"}, "multipart/form-data")
+
+FILES = Subject(
+    "Files",
+    "OpenAI's files. Long documents are processed in the background, in OpenKimi's form.",
+    (
+        Endpoint("post", "/v1/files", "Upload a file", ONE_FILE, body=UPLOAD),
+        Endpoint(
+            "get",
+            "/v1/files",
+            "List your files",
+            Answer("A page of files.", {JSON_TYPE: "FilePage"}),
+            parameters=(*PAGE_PARAMETERS, Parameter("purpose", "Only files of this purpose.")),
+        ),
+        Endpoint(
+            "post",
+            "/v1/files/upload",
+            "Upload a document",
+            FILE_STATUS,
+            body=Body("Upload", {"file": "book.pdf"}, "multipart/form-data"),
+        ),
+        Endpoint(
+            "post",
+            "/v1/files/ingest",
+            "Process an uploaded document",
+            FILE_STATUS,
+            body=Body("IngestBody", {"file_id": "file-abc"}),
+        ),
+        Endpoint(
+            "get",
+            "/v1/files/{file_id}/status",
+            "Ask how far a document is processed",
+            FILE_STATUS,
+            path_texts=FILE_ID,
+        ),
+        Endpoint("get", "/v1/files/{file_id}", "Get a file's facts", ONE_FILE, path_texts=FILE_ID),
+        Endpoint(
+            "delete",
+            "/v1/files/{file_id}",
+            "Delete a file",
+            Answer("What was deleted.", {JSON_TYPE: "DeletedFile"}),
+            path_texts=FILE_ID,
+        ),
+        Endpoint(
+            "get",
+            "/v1/files/{file_id}/content",
+            "Download a file",
+            Answer("The bytes of the file.", {"application/octet-stream": ""}),
+            path_texts=FILE_ID,
+        ),
+    ),
+)

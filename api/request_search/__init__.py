@@ -1,0 +1,5 @@
+"""Find usage records by what a person asks for, add them up, and export them.
+
+The table may have many millions of rows, and not every combination of filters has an index. So a
+search walks back in time in bounded steps and says how far it came.
+"""
