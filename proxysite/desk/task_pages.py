@@ -36,10 +36,17 @@ def build_context(task: TaskProgress) -> dict[str, object]:
 @require_GET
 @admin.site.admin_view
 def show_task(request: HttpRequest, task_id: UUID) -> HttpResponse:
-    """Show the page of a task."""
+    """Show the page of a task, which may be one of its own."""
     task = find_task(request, task_id, VIEW_PERMISSION)
+    if task.url:
+        return redirect(task.url)
     context = admin.site.each_context(request) | build_context(task)
-    context |= {"title": task.title, "started_at": render_time(task.started_at)}
+    facts = {name: value for name, value in task.result.items() if isinstance(value, str | int)}
+    context |= {
+        "title": task.title,
+        "started_at": render_time(task.started_at),
+        "facts": facts,
+    }
     return render(request, "admin/live/task.html", context)
 
 

@@ -42,13 +42,13 @@ def list_labels() -> dict[str, dict[str, str]]:
         },
         "text": {
             "unknown_cost": _("unknown"),
-            "more_running": _("%(count)s more run and are not listed."),
-            "more_finished": _("%(count)s more finished and are not listed."),
+            "more_running": _("Not listed: %(count)s more that run."),
+            "more_finished": _("Not listed: %(count)s more that finished just now."),
             "new_rows": _("%(count)s new"),
             "processes": _("Processes: %(count)s"),
             "unseen": _(
-                "%(count)s more processes run without Redis: their running requests are not seen "
-                "here. Set REDIS_URL to see all."
+                "Processes whose running requests are not seen here: %(count)s. Set REDIS_URL to "
+                "see all."
             ),
             "database_away": _("The database does not answer: names and changes come later."),
             "redis_away": _("Redis does not answer: other processes are not seen."),

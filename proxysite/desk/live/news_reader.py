@@ -35,8 +35,15 @@ def read_news() -> News:
         news.read_pool_changes(),
         news.read_breakers(),
         news.read_tasks(),
-        len(list_journals(settings.HOME.root / "journal")),
+        count_processes(),
     )
+
+
+def count_processes() -> int:
+    """Return how many gateway processes use this home; SQLite has one, whatever was left behind."""
+    if settings.EMBEDDED_DATABASE:
+        return 1
+    return len(list_journals(settings.HOME.root / "journal"))
 
 
 class NewsReader:

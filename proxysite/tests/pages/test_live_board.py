@@ -96,6 +96,21 @@ async def test_a_paused_log_holds_still_and_says_how_many_are_new(browse, operat
     await browse.check("live-log")
 
 
+async def test_a_scrolled_log_holds_still_too(browse, operator, alice, gateway):
+    for _ in range(30):
+        await gateway.request_chat(alice.key)
+    page = await open_board(browse)
+    box = page.locator("#live-finished-box")
+    await page.locator("#live-finished tr").nth(29).wait_for()
+    await box.evaluate("box => { box.scrollTop = 200; }")
+    await gateway.request_chat(alice.key)
+    await page.wait_for_selector("#live-new:has-text('1 new')")
+    assert await box.evaluate("box => box.scrollTop") == 200
+    await box.evaluate("box => { box.scrollTop = 0; }")
+    await page.locator("#live-finished tr").nth(30).wait_for()
+    assert await page.locator("#live-new").is_hidden()
+
+
 async def test_without_a_websocket_the_board_polls(browse, operator, alice, gateway, upstream):
     await browse.page.add_init_script(NO_WEBSOCKET)
     await browse.sign_in("operator")

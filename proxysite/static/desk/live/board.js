@@ -2,7 +2,9 @@
 
 import { Link } from "./link.js";
 import { Log } from "./log.js";
-import { changeItem, element, finishedRow, formatCount, formatDuration, labels, runningRow, say, taskItem } from "./rows.js";
+import {
+  changeItem, element, finishedRow, formatCount, formatDuration, labels, runningRow, say, taskItem,
+} from "./rows.js";
 
 const board = document.getElementById("live-board");
 const find = (id) => document.getElementById(id);
@@ -12,14 +14,28 @@ let clockAhead = 0; // by so many milliseconds the gateway's clock is ahead of t
 let lastFrame = null;
 let isPaused = false;
 
-const recordUrl = (id) => board.dataset.record.replace("00000000-0000-0000-0000-000000000000", id.replace("req_", ""));
+const NO_ID = "00000000-0000-0000-0000-000000000000"; // stands for an id in the address of a record
+const recordUrl = (id) => board.dataset.record.replace(NO_ID, id.replace("req_", ""));
 const finished = new Log({
-  list: find("live-finished"), box: find("live-finished-box"), empty: find("live-finished-empty"), button: find("live-new"),
-  makeRow: (row) => finishedRow(row, recordUrl), writeCount: (count) => say("new_rows", { count: formatCount(count) }),
+  list: find("live-finished"),
+  box: find("live-finished-box"),
+  empty: find("live-finished-empty"),
+  button: find("live-new"),
+  makeRow: (row) => finishedRow(row, recordUrl),
+  writeCount: (count) => say("new_rows", { count: formatCount(count) }),
+  onMissed: (count) => showMore("live-finished-more", "more_finished", count),
 });
 const changes = find("live-changes") && new Log({
-  list: find("live-changes"), box: find("live-changes"), empty: find("live-changes-empty"), makeRow: changeItem,
+  list: find("live-changes"),
+  box: find("live-changes"),
+  empty: find("live-changes-empty"),
+  makeRow: changeItem,
 });
+
+function showMore(id, label, count) {
+  find(id).hidden = count <= 0;
+  find(id).textContent = say(label, { count: formatCount(count) });
+}
 
 function showState(name) {
   const link = find("live-link");
@@ -34,7 +50,8 @@ function showState(name) {
 
 function showLogin() {
   const login = element("a", { href: board.dataset.login, text: labels.link.forbidden });
-  find("live-notes").replaceChildren(element("p", { className: "notice notice-bad", children: [login] }));
+  const notice = element("p", { className: "notice notice-bad", children: [login] });
+  find("live-notes").replaceChildren(notice);
 }
 
 function showFrame(frame) {
@@ -50,13 +67,16 @@ function showFrame(frame) {
 function showCounts(frame) {
   const counts = frame.counts;
   find("live-total").textContent = formatCount(counts.waiting + counts.asked + counts.streaming);
-  for (const state of ["waiting", "asked", "streaming"]) find(`live-${state}`).textContent = formatCount(counts[state]);
+  for (const state of ["waiting", "asked", "streaming"]) {
+    find(`live-${state}`).textContent = formatCount(counts[state]);
+  }
   find("live-rate").textContent = formatCount(frame.per_second);
   find("live-processes").textContent = say("processes", { count: frame.processes });
   rates.push(frame.per_second);
   if (rates.length > SPARK_POINTS) rates.shift();
   const most = Math.max(1, ...rates);
-  const points = rates.map((rate, index) => `${index + SPARK_POINTS - rates.length},${(23 - (22 * rate) / most).toFixed(1)}`);
+  const first = SPARK_POINTS - rates.length;
+  const points = rates.map((rate, index) => `${first + index},${(23 - (22 * rate) / most).toFixed(1)}`);
   find("live-spark").firstElementChild.setAttribute("points", points.join(" "));
 }
 
@@ -75,9 +95,8 @@ function showRunning(frame) {
   placeRows(find("live-running"), rows, Date.now() + clockAhead);
   find("live-running-empty").hidden = rows.length > 0;
   const counts = frame.counts;
-  const more = counts.waiting + counts.asked + counts.streaming - rows.length;
-  find("live-running-more").hidden = more <= 0;
-  find("live-running-more").textContent = say("more_running", { count: formatCount(more) });
+  const total = counts.waiting + counts.asked + counts.streaming;
+  showMore("live-running-more", "more_running", total - rows.length);
 }
 
 // A row that did not change stays the same element, so that nothing flickers under the pointer.
@@ -111,7 +130,8 @@ function tick() {
   if (isPaused) return;
   const now = Date.now() + clockAhead;
   for (const row of find("live-running").children) {
-    row.querySelector(".live-since").textContent = formatDuration(Math.max(0, now - Date.parse(row.dataset.startedAt)));
+    const since = formatDuration(Math.max(0, now - Date.parse(row.dataset.startedAt)));
+    row.querySelector(".live-since").textContent = since;
   }
 }
 

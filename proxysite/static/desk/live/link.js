@@ -57,10 +57,12 @@ export class Link {
       clearTimeout(this.silence);
       this.socket = null;
       if (event.code === CODES.forbidden) this.forbid();
-      else if (event.code === CODES.full || (!isOpen && (!this.hasOpened || this.failures >= 1))) this.startPolling();
+      else if (event.code === CODES.full || (!isOpen && this.mayNotOpen())) this.startPolling();
       else this.openLater();
     });
   }
+
+  mayNotOpen() { return !this.hasOpened || this.failures >= 1; }
 
   expectFrame(socket) {
     clearTimeout(this.silence);
@@ -82,7 +84,9 @@ export class Link {
   async poll() {
     if (this.isStopped) return;
     try {
-      const answer = await fetch(this.framePath, { headers: { accept: "application/json" }, cache: "no-store", redirect: "error" });
+      const answer = await fetch(this.framePath, {
+        headers: { accept: "application/json" }, cache: "no-store", redirect: "error",
+      });
       if (answer.status === 403 || answer.status === 401) return this.forbid();
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const frame = await answer.json();
@@ -96,7 +100,12 @@ export class Link {
     }
     if (this.isStopped) return;
     const pause = this.failures ? PAUSES_MS[Math.min(this.failures, PAUSES_MS.length) - 1] : POLL_MS;
-    this.timer = setTimeout(() => (Date.now() < this.pollUntil ? this.poll() : this.openSocket()), pause);
+    this.timer = setTimeout(() => this.pollOrOpen(), pause);
+  }
+
+  pollOrOpen() {
+    if (Date.now() < this.pollUntil) this.poll();
+    else this.openSocket();
   }
 
   forbid() {

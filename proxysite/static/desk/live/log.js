@@ -5,8 +5,9 @@ const MOST_ROWS = 200;
 const MOST_WAITING = 500;
 
 export class Log {
-  constructor({ list, box, empty, button, makeRow, writeCount }) {
-    Object.assign(this, { list, box, empty, button, makeRow, writeCount });
+  // `onMissed(count)` is told how many requests are not among the rows that were just shown.
+  constructor({ list, box, empty, button, makeRow, writeCount, onMissed }) {
+    Object.assign(this, { list, box, empty, button, makeRow, writeCount, onMissed });
     this.known = new Set();
     this.waiting = [];
     this.missed = 0;
@@ -54,6 +55,7 @@ export class Log {
       return made;
     });
     this.waiting = [];
+    if (rows.length) this.onMissed?.(this.missed);
     this.missed = 0;
     this.list.prepend(...rows.reverse());
     this.hasShown ||= rows.length > 0;

@@ -2,8 +2,13 @@
 
 const language = document.documentElement.lang || undefined;
 const numbers = new Intl.NumberFormat(language);
-const times = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, timeZone: document.getElementById("live-board").dataset.zone || undefined });
-const money = new Intl.NumberFormat(language, { style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: 6 });
+const timeZone = document.getElementById("live-board").dataset.zone || undefined;
+const times = new Intl.DateTimeFormat(language, {
+  hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, timeZone,
+});
+const money = new Intl.NumberFormat(language, {
+  style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: 6,
+});
 const GOOD = new Set(["complete", "active", "closed", "streaming"]);
 const BAD = new Set(["error", "truncated", "interrupted", "disabled", "open", "failing"]);
 const OFF = new Set(["abandoned"]);
@@ -14,7 +19,9 @@ export function element(name, { text, className, children = [], ...attributes } 
   const made = document.createElement(name);
   if (className) made.className = className;
   if (text !== undefined && text !== null) made.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined && value !== null && value !== "") made.setAttribute(key, value);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== null && value !== "") made.setAttribute(key, value);
+  }
   made.append(...children);
   return made;
 }
@@ -34,7 +41,8 @@ export function formatDuration(ms) {
 
 export function formatTime(text) {
   const moment = new Date(text);
-  return element("time", { text: times.format(moment), datetime: text, title: moment.toLocaleString(language, { timeZoneName: "short" }) });
+  const title = moment.toLocaleString(language, { timeZone, timeZoneName: "short" });
+  return element("time", { text: times.format(moment), datetime: text, title });
 }
 
 function formatCost(micro) {
@@ -60,10 +68,15 @@ export function runningRow(row, now) {
   const model = cell(row.model, "live-model");
   model.title = `${row.endpoint} ${row.id}`;
   const tries = row.tries > 1 ? ` (${say("tries", { count: row.tries })})` : "";
+  const since = formatDuration(Math.max(0, now - Date.parse(row.started_at)));
   const made = element("tr", { "data-id": row.id, children: [
-    cell(badge("state", row.state)), cell(formatDuration(Math.max(0, now - Date.parse(row.started_at))), "number live-since"),
-    model, cell(row.user || "–"), cell(row.key || say("no_key"), "mono"),
-    cell(`${row.provider || "–"}${tries}`), cell(formatCount(row.parts), "number"),
+    cell(badge("state", row.state)),
+    cell(since, "number live-since"),
+    model,
+    cell(row.user || "–"),
+    cell(row.key || say("no_key"), "mono"),
+    cell(`${row.provider || "–"}${tries}`),
+    cell(formatCount(row.parts), "number"),
   ] });
   made.dataset.startedAt = row.started_at;
   return made;
@@ -75,12 +88,21 @@ export function finishedRow(row, recordUrl) {
   const problem = [row.http_status, row.error_code].filter(Boolean).join(" ");
   const status = cell(badge("status", row.status, problem));
   if (row.status !== "complete" && problem) status.append(` ${problem}`);
-  if (row.request_count > 1) status.append(` (${say("folded", { count: formatCount(row.request_count) })})`);
+  if (row.request_count > 1) {
+    status.append(` (${say("folded", { count: formatCount(row.request_count) })})`);
+  }
   const tokens = `${formatCount(row.prompt_tokens)} + ${formatCount(row.completion_tokens)}`;
   return element("tr", { "data-id": row.id, children: [
-    status, cell(formatTime(row.started_at)), model, cell(row.user || "–"), cell(row.key || say("no_key"), "mono"),
-    cell(row.provider || "–"), cell(formatDuration(row.first_byte_ms), "number"),
-    cell(formatDuration(row.total_ms), "number"), cell(tokens, "number"), cell(formatCost(row.cost_micro_usd), "number"),
+    status,
+    cell(formatTime(row.started_at)),
+    model,
+    cell(row.user || "–"),
+    cell(row.key || say("no_key"), "mono"),
+    cell(row.provider || "–"),
+    cell(formatDuration(row.first_byte_ms), "number"),
+    cell(formatDuration(row.total_ms), "number"),
+    cell(tokens, "number"),
+    cell(formatCost(row.cost_micro_usd), "number"),
   ] });
 }
 
@@ -95,16 +117,23 @@ export function changeItem(row) {
   return element("li", { "data-id": row.pk, children });
 }
 
+function endBadge(failed) {
+  const className = `badge badge-${failed ? "bad" : "good"}`;
+  return element("span", { className, text: say(failed ? "failed" : "done") });
+}
+
 export function taskItem(task) {
   const id = `live-task-${task.pk}`;
   const bar = element("progress", { className: "progress", id });
   if (task.total) { bar.max = task.total; bar.value = task.done; }
-  const count = task.total ? `${formatCount(task.done)} / ${formatCount(task.total)}` : formatCount(task.done);
+  const total = task.total ? ` / ${formatCount(task.total)}` : "";
+  const count = `${formatCount(task.done)}${total}`;
   const name = element("label", { for: id, children: [linkTo(task.url, task.title)] });
   const children = [name];
-  if (task.finished_at) children.push(" ", element("span", { className: `badge badge-${task.failed ? "bad" : "good"}`, text: say(task.failed ? "failed" : "done") }));
+  if (task.finished_at) children.push(" ", endBadge(task.failed));
   else children.push(bar);
-  const facts = [!task.finished_at && count, task.text, task.started_by && say("by", { name: task.started_by })].filter(Boolean).join(" · ");
+  const by = task.started_by && say("by", { name: task.started_by });
+  const facts = [!task.finished_at && count, task.text, by].filter(Boolean).join(" · ");
   children.push(element("p", { className: "quiet", text: facts }));
   return element("li", { children });
 }

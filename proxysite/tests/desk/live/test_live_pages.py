@@ -79,6 +79,11 @@ def test_the_page_of_a_task_shows_how_far_it_is_and_its_result(admin_client, tas
     assert "<td>9</td>" in admin_client.get(f"/admin/tasks/{task.pk}/").content.decode()
 
 
+def test_a_task_with_a_page_of_its_own_leads_there(admin_client, db):
+    task = create_progress("token check", "Check", url="/admin/tokens/upstreamtoken/")
+    assert admin_client.get(f"/admin/tasks/{task.pk}/").url == "/admin/tokens/upstreamtoken/"
+
+
 def test_a_task_is_stopped_by_a_post_alone(admin_client, task):
     assert admin_client.get(f"/admin/tasks/{task.pk}/stop").status_code == 405
     answer = admin_client.post(f"/admin/tasks/{task.pk}/stop")
