@@ -13,6 +13,7 @@ from api.admin.limit_admin import UserLimitsInline
 from api.admin.requests.usage_section import USAGE_FIELDSET, may_view_usage, render_usage_section
 from api.admin.team_admin import MembershipInline
 from providers.admin.deletion_admin import SlicedDeletion
+from proxysite.audit import audit_admin  # noqa: F401 - registers its pages
 
 PERMISSION_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 

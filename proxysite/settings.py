@@ -176,6 +176,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "proxysite.access.last_seen.LastSeen",
+    "proxysite.audit.actor.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -238,6 +240,12 @@ LOGIN_KNOWN_DAYS = env.read_count(
 )
 AXES_COOLOFF_TIME = env.read_number(
     "LOGIN_LOCK_HOURS", 0.25, "A lock lasts so long.", least=0.001, most=8_760
+)
+SESSION_SEEN_SECONDS = env.read_seconds(
+    "SESSION_SEEN_SECONDS", 60, "The time a browser was last seen is written once in so long."
+)
+AUDIT_DAYS = env.read_count(
+    "AUDIT_DAYS", 730, "Entries of the audit log are kept for so long; 0: for ever.", least=0
 )
 LOGINS_AT_ONCE = env.read_count(
     "LOGINS_AT_ONCE", 1, "Passwords that a process hashes at the same time."
