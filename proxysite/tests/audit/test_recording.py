@@ -57,7 +57,9 @@ def test_saving_a_row_as_it_is_makes_no_entry(admin_client: Client, row: ApiKey)
 def test_a_revocation_by_a_bulk_update_has_its_time_before_and_after(
     admin_client: Client, row: ApiKey
 ) -> None:
-    admin_client.post(KEYS, {"action": "revoke", "_selected_action": [row.pk], "index": 0})
+    admin_client.post(
+        KEYS, {"action": "revoke", "_selected_action": [row.pk], "index": 0, "confirmed": "yes"}
+    )
     entry = AuditEntry.objects.get(action=AuditAction.DONE)
     before, after = entry.changes["revoked_at"]
     assert before is None
@@ -173,7 +175,12 @@ def test_a_deed_on_very_many_rows_is_one_entry(
 ) -> None:
     monkeypatch.setattr("providers.admin.big_tables.MOST_AUDITED", 1)
     other, _ = keys.create_key(row.user)
-    posted = {"action": "revoke", "_selected_action": [row.pk, other.pk], "index": 0}
+    posted = {
+        "action": "revoke",
+        "_selected_action": [row.pk, other.pk],
+        "index": 0,
+        "confirmed": "yes",
+    }
     admin_client.post(KEYS, posted)
     assert AuditEntry.objects.get(action=AuditAction.DONE).object_name == "more than 1 API key"
 
