@@ -244,6 +244,9 @@ AXES_COOLOFF_TIME = env.read_number(
 SESSION_SEEN_SECONDS = env.read_seconds(
     "SESSION_SEEN_SECONDS", 60, "The time a browser was last seen is written once in so long."
 )
+USER_IMPORT_LINES = env.read_count(
+    "USER_IMPORT_LINES", 5_000, "Users that one CSV file may have on the page that imports them."
+)
 AUDIT_DAYS = env.read_count(
     "AUDIT_DAYS", 730, "Entries of the audit log are kept for so long; 0: for ever.", least=0
 )

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from api.limits.caller_limits import Rule, Subject, make_rules
 from api.limits.stores.limit_store import Counter
-from api.limits.stores.spent_money import ALL_TIME_SLOT, read_spent
+from api.limits.stores.spent_money import ALL_TIME_SLOT, sum_spent
 from api.models import LimitSet, Spend, SubjectKind
 
 
@@ -65,7 +65,7 @@ def read_budget(rule: Rule) -> BudgetLeft:
         period.unit,
         period.is_rolling,
         rule.current_amount(now),
-        read_spent(counter),
+        sum_spent(counter),
         None if end == float("inf") else datetime.fromtimestamp(end, UTC),
     )
 
