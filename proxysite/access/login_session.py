@@ -10,7 +10,6 @@ from django.contrib.sessions.models import Session
 from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from providers.network.client_address import find_caller_address
 
@@ -47,17 +46,17 @@ class LoginSession(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="login_sessions"
     )
-    logged_in_at = models.DateTimeField(_("since"), default=timezone.now, editable=False)
-    last_seen_at = models.DateTimeField(_("last seen"), default=timezone.now, editable=False)
-    address = models.CharField(_("from"), max_length=64, blank=True, editable=False)
-    browser = models.CharField(_("browser"), max_length=LONGEST_BROWSER, blank=True, editable=False)
+    logged_in_at = models.DateTimeField("since", default=timezone.now, editable=False)
+    last_seen_at = models.DateTimeField("last seen", default=timezone.now, editable=False)
+    address = models.CharField("from", max_length=64, blank=True, editable=False)
+    browser = models.CharField("browser", max_length=LONGEST_BROWSER, blank=True, editable=False)
 
     objects = LoginSessionQuerySet.as_manager()
 
     class Meta:
         ordering = ["-last_seen_at"]
-        verbose_name = _("session")
-        verbose_name_plural = _("sessions")
+        verbose_name = "session"
+        verbose_name_plural = "sessions"
         indexes = [models.Index(fields=["-last_seen_at"], name="session_seen")]
 
     def __str__(self) -> str:

@@ -2,7 +2,6 @@
 
 from django.db import models
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 LONGEST_NAME = 200  # characters of the name of a row or of an actor
 LONGEST_MESSAGE = 1_000
@@ -20,43 +19,43 @@ AUDITED_MODELS = frozenset(
 class AuditAction(models.TextChoices):
     """The kind of a deed."""
 
-    ADDED = "added", _("added")
-    CHANGED = "changed", _("changed")
-    DELETED = "deleted", _("deleted")
-    DONE = "done", _("done")
-    LOGIN = "login", _("logged in")
-    LOGOUT = "logout", _("logged out")
-    COMMAND = "command", _("command run")
+    ADDED = "added", "added"
+    CHANGED = "changed", "changed"
+    DELETED = "deleted", "deleted"
+    DONE = "done", "done"
+    LOGIN = "login", "logged in"
+    LOGOUT = "logout", "logged out"
+    COMMAND = "command", "command run"
 
 
 class AuditEntry(models.Model):
     """A deed of a person or of a command; it refers to no row, so it outlives all of them."""
 
-    at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+    at = models.DateTimeField("time", default=timezone.now, db_index=True)
     actor_id = models.BigIntegerField(
-        null=True, help_text=_("The id of the user; empty for the command line.")
+        null=True, help_text="The id of the user; empty for the command line."
     )
-    actor_name = models.CharField(_("who"), max_length=LONGEST_NAME, db_index=True)
+    actor_name = models.CharField("who", max_length=LONGEST_NAME, db_index=True)
     address = models.CharField(
-        _("from"), max_length=64, blank=True, help_text=_("The network address of the person.")
+        "from", max_length=64, blank=True, help_text="The network address of the person."
     )
-    action = models.CharField(_("action"), max_length=16, choices=AuditAction)
+    action = models.CharField("action", max_length=16, choices=AuditAction)
     model = models.CharField(
-        max_length=100, blank=True, help_text=_("The kind of row, for example api.apikey.")
+        max_length=100, blank=True, help_text="The kind of row, for example api.apikey."
     )
     object_id = models.CharField(max_length=64, blank=True)
-    object_name = models.CharField(_("object"), max_length=LONGEST_NAME, blank=True)
-    message = models.CharField(_("message"), max_length=LONGEST_MESSAGE, blank=True)
+    object_name = models.CharField("object", max_length=LONGEST_NAME, blank=True)
+    message = models.CharField("message", max_length=LONGEST_MESSAGE, blank=True)
     changes = models.JSONField(
-        _("changes"),
+        "changes",
         default=dict,
-        help_text=_("Of each changed field the values before and after; never a secret."),
+        help_text="Of each changed field the values before and after; never a secret.",
     )
 
     class Meta:
         ordering = ["-id"]
-        verbose_name = _("audit entry")
-        verbose_name_plural = _("audit log")
+        verbose_name = "audit entry"
+        verbose_name_plural = "audit log"
         indexes = [
             models.Index(fields=["model", "object_id"], name="audit_object"),
         ]

@@ -2,7 +2,6 @@
 
 from django.contrib.auth.models import Group
 from django.db import models
-from django.utils.translation import gettext_lazy as _
 
 
 class Role(models.Model):
@@ -17,7 +16,7 @@ class Role(models.Model):
         Group, models.SET_NULL, null=True, related_name="role", editable=False
     )
     granted = models.JSONField(
-        default=list, help_text=_("The rights that this program has given, for example api.x.")
+        default=list, help_text="The rights that this program has given, for example api.x."
     )
 
     def __str__(self) -> str:
