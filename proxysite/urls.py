@@ -7,6 +7,7 @@ it serves, their marks say (`proxysite/server/lean_routes.py`).
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
@@ -144,6 +145,9 @@ urlpatterns = [
     path("admin/", include(STAFF_URLS)),
     path("admin/", admin.site.urls),
 ]
+
+if settings.SIGN_IN.is_enabled:
+    urlpatterns.append(path("accounts/", include("proxysite.access.sign_in.urls")))
 
 LEAN_ROUTES = LeanRoutes(urlpatterns)
 

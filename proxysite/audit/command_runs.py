@@ -33,7 +33,7 @@ def is_recorded(name: str, command: BaseCommand, options: Mapping[str, object]) 
 
 
 def run_and_record(
-    name: str, execute: Callable[..., str | None], *args: object, **options: object
+    name: str, execute: Callable[..., str | None], /, *args: object, **options: object
 ) -> str | None:
     """Run a command as the actor “command line”, and write that it ran."""
     with act_as_command(name) as actor:

@@ -163,9 +163,11 @@ def test_a_command_is_noted_with_its_options_and_no_secret(alice: User) -> None:
     def execute(*args: object, **options: object) -> None:
         keys.create_key(alice, name="ci")
 
-    run_and_record("issue_key", execute, user="alice", models="m", token="sk-x", dry_run=False)
+    run_and_record(
+        "issue_key", execute, name="ci", user="alice", models="m", token="sk-x", dry_run=False
+    )
     command = AuditEntry.objects.get(action=AuditAction.COMMAND)
-    assert command.message == "issue_key user=alice models=m token=(secret)"
+    assert command.message == "issue_key name=ci user=alice models=m token=(secret)"
     added = AuditEntry.objects.get(action=AuditAction.ADDED)
     assert (added.actor_name, added.model) == ("command line", "api.apikey")
 
