@@ -17,6 +17,7 @@ from proxysite.people.role import Role
 VIEW = ("view",)
 EDIT = ("view", "add", "change")
 ALL = ("view", "add", "change", "delete")
+READ_CONTENT = "conversations.read_content"  # the one right that is named in full
 Rights = dict[str, tuple[str, ...]]
 
 
@@ -39,6 +40,7 @@ VIEWED: Rights = {
     "providers.modelalias": VIEW,
     "providers.virtualmodel": VIEW,
     "providers.deletion": VIEW,
+    "providers.taskprogress": VIEW,
     "tokens.upstreamtoken": VIEW,
     "tokens.upstreamaccount": VIEW,
     "tokens.transition": VIEW,
@@ -61,6 +63,7 @@ OPERATED: Rights = VIEWED | {
     "tokens.upstreamtoken": ALL,
     "tokens.upstreamaccount": ALL,
     "tokens.importbatch": ALL,
+    "providers.taskprogress": ("view", "change"),
     "api.apikey": EDIT,
     "api.limitset": ALL,
     "api.team": ALL,
@@ -81,7 +84,7 @@ ADMINISTERED: Rights = OPERATED | {
     "api.apikey": ALL,
     "api.price": ALL,
     "api.usagerecord": ("view", "delete"),
-    "conversations.conversation": ALL,
+    "conversations.conversation": (*ALL, READ_CONTENT),
     "conversations.turn": VIEW,
     "conversations.item": VIEW,
     "conversations.document": ALL,
@@ -144,7 +147,7 @@ def list_permission_names(rights: Rights) -> set[str]:
     names = set()
     for model, actions in rights.items():
         app, _dot, name = model.partition(".")
-        names.update(f"{app}.{action}_{name}" for action in actions)
+        names.update(action if "." in action else f"{app}.{action}_{name}" for action in actions)
     return names
 
 
