@@ -93,7 +93,6 @@ class ApiKeyAdmin(KeyColumns, SecretSearch, SlicedDeletion, BigTableAdmin):
     )
 
     class Media:
-        js = ["desk/key_form.js"]
         css = {"all": ["desk/people.css"]}
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
@@ -105,11 +104,10 @@ class ApiKeyAdmin(KeyColumns, SecretSearch, SlicedDeletion, BigTableAdmin):
 
     def get_new_key_fieldset(self, request: HttpRequest) -> Any:
         """Return the first fields of a new key; a new user is for those who may add one."""
+        if may_add_user(request):
+            return self.new_key_fieldset
         title, options = self.new_key_fieldset
-        fields = tuple(
-            name for name in options["fields"] if name != "new_user" or may_add_user(request)
-        )
-        return (title, {**options, "fields": fields})
+        return (title, {**options, "fields": ("user", "name", "form_number")})
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:

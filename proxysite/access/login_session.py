@@ -74,7 +74,7 @@ def record_session(request: HttpRequest, user: Any) -> None:
         "address": "" if address is None else str(address),
         "browser": request.headers.get("user-agent", "")[:LONGEST_BROWSER],
     }
-    key = request.session.session_key
+    key = str(request.session.session_key)
     mark_as_written(key)
     if not LoginSession.objects.filter(session_key=key).update(**columns):
         row = LoginSession(session_key=key, **columns)

@@ -103,7 +103,7 @@ class ActorMiddleware:
     async def answer_async(self, actor: Actor) -> HttpResponseBase:
         token = current_actor.set(actor)
         try:
-            response: HttpResponseBase = await self.get_response(actor.request)  # type: ignore[arg-type,misc]
+            response: HttpResponseBase = await self.get_response(actor.request)  # type: ignore[arg-type]
         finally:
             current_actor.reset(token)
         if actor.unfinished:

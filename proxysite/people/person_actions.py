@@ -14,7 +14,7 @@ def block_users(request: HttpRequest, users: QuerySet[User]) -> int:
 
     Their API keys are refused within a second, their sessions end, and nothing is deleted.
     """
-    rows = users.filter(is_active=True).exclude(pk=request.user.pk)
+    rows = users.filter(is_active=True).exclude(pk=request.user.pk or 0)
     ids = list(rows.values_list("pk", flat=True))
     record_in_history(request, rows, _("Blocked."))
     count = User.objects.filter(pk__in=ids).update(is_active=False)

@@ -7,6 +7,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
+from django.forms import CheckboxSelectMultiple
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
@@ -59,6 +60,7 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
     list_filter = ("is_active", "is_staff", "is_superuser", "groups")
     list_select_related = ("team_membership__team",)
     list_per_page = 50
+    filter_horizontal = ()
     show_full_result_count = False
     fieldsets = (PERSON_FIELDSET, ROLES_FIELDSET, RIGHTS_FIELDSET, DATES_FIELDSET)  # type: ignore[assignment]
     readonly_fields = ("last_login", "date_joined")
@@ -81,6 +83,10 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
         """Offer the rights that mean something here, in plain words."""
         if db_field.name == "user_permissions":
             return make_rights_field(db_field)
+        if db_field.name == "groups":
+            return db_field.formfield(
+                label=gettext_lazy("Roles"), widget=CheckboxSelectMultiple, help_text=""
+            )
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:

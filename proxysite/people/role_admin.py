@@ -53,7 +53,9 @@ class RoleAdmin(GroupAdmin):
         rows: QuerySet[Group] = super().get_queryset(request)
         return rows.annotate(members=Count("user"))
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any
+    ) -> Any:
         return make_rights_field(db_field)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -144,7 +144,7 @@ ROLES = (
 
 def list_permission_names(rights: Rights) -> set[str]:
     """Return rights as Django names them, for example `api.view_apikey`."""
-    names = set()
+    names: set[str] = set()
     for model, actions in rights.items():
         app, _dot, name = model.partition(".")
         names.update(action if "." in action else f"{app}.{action}_{name}" for action in actions)

@@ -1,7 +1,7 @@
 """The pages of the second step: enter a code, set up an authenticator app, recovery codes."""
 
 from base64 import b64encode
-from typing import Any, cast
+from typing import Any
 
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
@@ -75,7 +75,7 @@ def enter_code(request: HttpRequest) -> HttpResponse:
     """Ask for the code after the password."""
     if not request.user.is_authenticated:
         return HttpResponseRedirect(reverse("admin:login"))
-    user = cast(User, request.user)
+    user = request.user
     address = find_next(request, user)
     if find_missing_step(request.session, user) != "second-step":
         return HttpResponseRedirect(address)
@@ -92,7 +92,7 @@ def set_up_app(request: HttpRequest) -> HttpResponse:
     """Show whether an app is set up, or set one up; the POST needs a code of the new app."""
     if not request.user.is_authenticated:
         return HttpResponseRedirect(reverse("admin:login"))
-    user = cast(User, request.user)
+    user = request.user
     if find_app(user) is not None:
         if find_missing_step(request.session, user):
             return HttpResponseRedirect(reverse("second-step"))
@@ -132,7 +132,7 @@ def remove_app(request: HttpRequest) -> HttpResponse:
     """Remove the app and its recovery codes; it needs a code."""
     if not request.user.is_authenticated:
         return HttpResponseRedirect(reverse("admin:login"))
-    user = cast(User, request.user)
+    user = request.user
     form = CodeForm(request.POST)
     if find_app(user) is None or find_missing_step(request.session, user):
         return HttpResponseRedirect(reverse("two-factor"))
