@@ -147,7 +147,7 @@ urlpatterns = [
 ]
 
 if settings.SIGN_IN.is_enabled:
-    urlpatterns.append(path("accounts/", include("proxysite.access.sign_in.urls")))
+    urlpatterns.append(path("accounts/", include("proxysite.access.sign_in.sign_in_urls")))
 
 LEAN_ROUTES = LeanRoutes(urlpatterns)
 

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from api.admin.keys.budget_table import render_budgets
 from api.admin.keys.usage_chart import render_usage_chart
-from api.admin.usage_section import may_view_usage, render_usage_section
+from api.admin.requests.usage_section import may_view_usage, render_usage_section
 from api.key_rights.budgets_left import read_total_spend
 from api.limits.limit_errors import format_usd
 from api.models import ApiKey, LimitSet, SubjectKind

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from api.admin.keys.budget_table import render_budgets
-from api.admin.usage_section import render_usage_section
+from api.admin.requests.usage_section import render_usage_section
 from api.limits.limit_errors import format_usd
 from api.limits.limit_texts import describe_limits
 from api.models import ApiKey

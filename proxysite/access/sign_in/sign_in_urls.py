@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import include, path, reverse
 from django.utils.translation import gettext as _
 
-from proxysite.access.sign_in import pages
+from proxysite.access.sign_in import second_step_pages as pages
 from proxysite.desk.error_pages import render_error_page
 
 
