@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from api import keys, one_time_forms
-from api.admin.keys import key_pages
+from api.admin.keys import key_changes
 from api.admin.keys.issued_page import render_issued_key
 from api.admin.keys.key_columns import KeyColumns
 from api.admin.keys.key_list import KeyList, KeyStateFilter, KeyUseFilter
@@ -241,17 +241,17 @@ class ApiKeyAdmin(KeyColumns, SecretSearch, SlicedDeletion, BigTableAdmin):
 
     @admin.action(description=gettext_lazy("Revoke selected API keys"), permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: KeyQuerySet) -> HttpResponse | None:
-        return key_pages.confirm_revocation(self, request, queryset)
+        return key_changes.confirm_revocation(self, request, queryset)
 
     @admin.action(
         description=gettext_lazy("Change when selected API keys end"), permissions=["change"]
     )
     def set_end(self, request: HttpRequest, queryset: KeyQuerySet) -> HttpResponse | None:
-        return key_pages.confirm_end(self, request, queryset)
+        return key_changes.confirm_end(self, request, queryset)
 
     # --- further pages ----------------------------------------------------------------------------
     def get_urls(self) -> list[Any]:
-        views = {"rotate": key_pages.rotate_key_page, "revoke": key_pages.revoke_key_page}
+        views = {"rotate": key_changes.rotate_key_page, "revoke": key_changes.revoke_key_page}
         pages = [
             path(
                 f"<path:object_id>/{name}/",

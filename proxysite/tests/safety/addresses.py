@@ -114,7 +114,15 @@ def create_rows(admin: User) -> Rows:
     from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
     from api import keys
-    from api.models import AlertDelivery, AlertEvent, AlertKind, Price, Team, UsageRecord
+    from api.models import (
+        AlertDelivery,
+        AlertEvent,
+        AlertKind,
+        Invitation,
+        Price,
+        Team,
+        UsageRecord,
+    )
     from conversations.models import Conversation, Document, StoredFile
     from providers.models import (
         ChatModel,
@@ -126,7 +134,7 @@ def create_rows(admin: User) -> Rows:
     )
     from proxysite.models import AuditEntry, LoginSession
     from proxysite.testing import rows
-    from tokens.models import UpstreamAccount
+    from tokens.models import ImportBatch, UpstreamAccount
 
     person = User.objects.create_user("owner")
     provider = Provider.objects.create(name="p", kind="echo", base_url="https://p.example/v1")
@@ -168,6 +176,8 @@ def create_rows(admin: User) -> Rows:
         ModelAlias.objects.create(alias="a", public_id="m"),
         VirtualModel.objects.create(public_id="v", base="m", strategy="stepwise"),
         AuditEntry.objects.create(actor_name="x", action="done"),
+        ImportBatch.objects.create(provider=provider),
+        Invitation.objects.create(digest="x", expires_at=timezone.now() + timedelta(days=1)),
         LoginSession.objects.create(user=admin, session_key="s"),
         UpstreamAccount.objects.create(provider=provider, email="a@b.example", sealed="x"),
     ]

@@ -17,6 +17,7 @@ NOBODY = "-"
 SUPERUSER = ""  # nobody but superusers
 ANYONE = "anyone"
 LOGGED_IN = "logged in"  # members of staff
+USERS = "users"  # everybody with an account, on their own rows
 PROBE = "probe"  # tells whether the gateway runs; tested with it
 API_KEY = "API key"  # a session alone opens nothing
 
@@ -36,6 +37,7 @@ MODEL_PAGES = {
     "api.price": Rights(ALL, "BA", "BA", "BA"),
     "api.team": Rights(ALL, "OBA", "OBA", "OBA"),
     "api.usagerecord": Rights(ALL),
+    "api.invitation": Rights("OA", "OA", "OA", "OA"),
     "auth.group": Rights(ALL, SUPERUSER, SUPERUSER, SUPERUSER),
     "auth.user": Rights(ALL, "OA", "OA", "A"),
     "axes.accessattempt": Rights("OA"),
@@ -54,13 +56,9 @@ MODEL_PAGES = {
     "providers.virtualmodel": Rights(ALL, "OA", "OA", "OA"),
     "proxysite.auditentry": Rights("A"),
     "proxysite.loginsession": Rights("OA", delete="A"),
+    "tokens.importbatch": Rights(ALL, "OA"),
     "tokens.upstreamaccount": Rights(ALL, "OA", "OA", "OA"),
     "tokens.upstreamtoken": Rights(ALL, "OA", "OA", "OA"),
-}
-# models of pages that another part adds; without pages they are not looked at
-MODEL_PAGES |= {
-    "api.invitation": Rights("OA", "OA", "OA", "OA"),
-    "tokens.importbatch": Rights(ALL, "OA", "OA", "OA"),
 }
 # the last part of an address of a model: the right that it needs
 ROW_PAGES = {
@@ -79,6 +77,22 @@ ROW_PAGES = {
     "import": "add",
     "password_change": "change",
     "confirm": "change",
+    "switch": "change",
+    "ask_again": "change",
+    "test": "change",
+    "apply_test": "change",
+    "sync": "change",
+    "apply_sync": "change",
+    "route": "view",
+    "check": "change",
+    "reset": "change",
+    "enable": "change",
+    "disable": "change",
+    "move": "change",
+    "part": "view",
+    "apply": "add",
+    "discard": "add",
+    "undo": "add",  # who may delete tokens; the same people
     "move_chosen": "change",
     "result": "view",
     "stop": "change",
@@ -123,6 +137,41 @@ PAGES = {
     "admin/tokens/reload": "OA",
     "admin/tokens/check": "OA",
     "admin/tokens/update": "OA",
+    "playground/": USERS,
+    "playground/key": USERS,
+    "playground/turns/<uuid:turn_id>": USERS,
+    "portal/login/": ANYONE,
+    "portal/logout/": ANYONE,
+    "portal/password/reset/": ANYONE,
+    "portal/password/reset/<str:uidb64>/<str:token>/": ANYONE,
+    "portal/join/<str:token>/": ANYONE,
+    "portal/sign-up/": ANYONE,
+    "portal/": USERS,
+    "portal/account/": USERS,
+    "portal/password/": USERS,
+    "portal/keys/": USERS,
+    "portal/keys/new/": USERS,
+    "portal/keys/<int:key_id>/": USERS,
+    "portal/keys/<int:key_id>/rotate/": USERS,
+    "portal/keys/<int:key_id>/revoke/": USERS,
+    "portal/usage/": USERS,
+    "portal/requests/": USERS,
+    "portal/requests.csv": USERS,
+    "portal/requests/<str:request_id>/": USERS,
+    "portal/conversations/": USERS,
+    "portal/conversations/export/": USERS,
+    "portal/conversations/delete/": USERS,
+    "portal/conversations/<str:conversation_id>/": USERS,
+    "portal/conversations/<str:conversation_id>/export/": USERS,
+    "portal/conversations/<str:conversation_id>/delete/": USERS,
+    "portal/files/": USERS,
+    "portal/files/delete/": USERS,
+    "portal/files/<str:file_id>/": USERS,
+    "portal/files/<str:file_id>/delete/": USERS,
+    "portal/models/": USERS,
+    "portal/clients/": USERS,
+    "api/docs/": ANYONE,
+    "api/schema/": ANYONE,
     "i18n/setlang/": ANYONE,
     "": ANYONE,
     "favicon.ico": PROBE,
@@ -133,6 +182,8 @@ PAGES = {
 }
 POST_ONLY = {
     "admin/logout/",
+    "portal/logout/",
+    "playground/key",
     "admin/search",
     "admin/locks/lift",
     "admin/tasks/<uuid:task_id>/stop",
@@ -149,7 +200,12 @@ POST_ONLY = {
     "admin/tokens/update",
     "admin/tokens/updater/force-update",
 }
-POST_ONLY_ROW_PAGES = {"search", "block", "unblock", "logout"}
+POST_ONLY_ROW_PAGES = set(
+    "search block unblock logout switch ask_again apply_test apply_sync check reset enable disable "
+    "apply discard stop resume".split()
+)
+# they call an upstream
+NETWORK_PAGES = ("/test/", "/sync/", "/check/")
 # JSON for programs: a stranger gets 401, not the page of the login
 JSON_PAGES = {
     name for name in PAGES if name.startswith(("admin/tokens/", "admin/status", "admin/switch_"))
@@ -166,6 +222,17 @@ LEFT_OUT = (
     "admin/^(?P<app_label>",  # the list of one app: what the person may see
 )
 # values of parameters that are no ids of rows
-PARAMETERS = {"name": "nothing", "task_id": "01234567-89ab-cdef-0123-456789abcdef"}
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+PARAMETERS = {
+    "name": "nothing",
+    "task_id": UUID,
+    "turn_id": UUID,
+    "key_id": "999999",
+    "request_id": "req_x",
+    "conversation_id": "x",
+    "file_id": "x",
+    "uidb64": "x",
+    "token": "x",
+}
 # tables that a GET may write: who was seen where, which page of content was opened
 BOOKKEEPING = ("django_session", "proxysite_loginsession")
