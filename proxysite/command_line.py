@@ -17,6 +17,7 @@ from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from proxysite.audit.command_runs import is_recorded, run_and_record
 from proxysite.configuration.setting_types import DeclaredSetting
 from proxysite.configuration.setting_values import DEFAULT, ENVIRONMENT
 from proxysite.first_run import markers
@@ -90,6 +91,8 @@ def run_command(
                 "dry_run"
             ):
                 print_used_database()
+        if is_recorded(name, command, options):
+            return run_and_record(name, execute, *args, **options)
         return execute(*args, **options)
     except DatabaseError as error:
         if options.get("traceback"):

@@ -17,6 +17,7 @@ from proxysite.configuration import (
     env_aliases,
     env_file,
     locations,
+    sign_in_settings,
 )
 from proxysite.home import Home
 from proxysite.logging import build_logging_config
@@ -176,6 +177,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "proxysite.access.last_seen.LastSeen",
+    "proxysite.audit.actor.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -239,6 +242,15 @@ LOGIN_KNOWN_DAYS = env.read_count(
 AXES_COOLOFF_TIME = env.read_number(
     "LOGIN_LOCK_HOURS", 0.25, "A lock lasts so long.", least=0.001, most=8_760
 )
+SESSION_SEEN_SECONDS = env.read_seconds(
+    "SESSION_SEEN_SECONDS", 60, "The time a browser was last seen is written once in so long."
+)
+USER_IMPORT_LINES = env.read_count(
+    "USER_IMPORT_LINES", 5_000, "Users that one CSV file may have on the page that imports them."
+)
+AUDIT_DAYS = env.read_count(
+    "AUDIT_DAYS", 730, "Entries of the audit log are kept for so long; 0: for ever.", least=0
+)
 LOGINS_AT_ONCE = env.read_count(
     "LOGINS_AT_ONCE", 1, "Passwords that a process hashes at the same time."
 )
@@ -251,6 +263,34 @@ LOGINS_WAITING_PER_ADDRESS = env.read_count(
 LOGIN_WAIT_SECONDS = env.read_seconds(
     "LOGIN_WAIT_SECONDS", 10, "A login waits so long at most; then it gets a 503."
 )
+SIGN_IN = sign_in_settings.declare_sign_in(env)
+OIDC_ROLES = env.read_names(
+    "OIDC_ROLES",
+    [],
+    "Roles that groups of the provider give, as group=Role: ops=Operator,bosses=Administrator.",
+)
+OIDC_GROUPS_CLAIM = env.read_plain_text(
+    "OIDC_GROUPS_CLAIM", "groups", "Claim of the provider that lists a person's groups."
+)
+OIDC_USERNAME_CLAIM = env.read_plain_text(
+    "OIDC_USERNAME_CLAIM", "preferred_username", "Claim of the provider that names the user."
+)
+OIDC_CREATE_USERS = env.read_switch(
+    "OIDC_CREATE_USERS", False, "A person who is not known here gets a user at the first login."
+)
+OIDC_LINK_USERS = env.read_switch(
+    "OIDC_LINK_USERS",
+    False,
+    "A person's first login is joined with the user of the same name; only if nobody can choose a "
+    "name at the provider.",
+)
+if SIGN_IN.is_enabled:
+    INSTALLED_APPS += sign_in_settings.APPS
+    MIDDLEWARE += [
+        "allauth.account.middleware.AccountMiddleware",
+        "proxysite.access.sign_in.second_step.SecondStepMiddleware",
+    ]
+    globals().update(sign_in_settings.build_sign_in_settings(SIGN_IN))
 AXES_HANDLER = "proxysite.access.login_locks.LoginLocks"
 AXES_USERNAME_CALLABLE = "proxysite.access.login_locks.read_username"
 AXES_LOCKOUT_CALLABLE = "proxysite.access.login_locks.answer_locked"

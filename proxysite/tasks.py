@@ -5,14 +5,17 @@ from django.conf import settings
 from django.core.management import call_command
 
 from providers.deletions import deletion_jobs
-from proxysite.access import login_locks
+from proxysite.access import login_locks, login_session
+from proxysite.audit import audit_expiry
 
 
 @shared_task
 def clear_sessions() -> None:
-    """Delete expired admin sessions, and login records that no lock needs any more."""
+    """Delete ended sessions, logins that no lock needs, and old entries of the audit log."""
     call_command("clearsessions")
     login_locks.delete_old_logins()
+    login_session.delete_ended_sessions()
+    audit_expiry.delete_old_entries()
 
 
 @shared_task

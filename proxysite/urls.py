@@ -7,6 +7,7 @@ it serves, their marks say (`proxysite/server/lean_routes.py`).
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
@@ -34,6 +35,7 @@ from api.views.staff import token_pool, token_renewal
 from providers.admin import reauthentication
 from providers.exceptions import Forbidden, InternalError, InvalidRequest
 from proxysite.desk import error_pages, palette
+from proxysite.people import lock_page
 from proxysite.server import host_names
 from proxysite.server.lean_routes import LeanRoutes
 
@@ -45,6 +47,8 @@ STAFF_URLS: list[URLPattern | URLResolver] = [
     path("routing/", admin.site.admin_view(show_routing_page), name="routing"),
     path("status", token_pool.PoolStatus.as_view()),
     path("switch_mode", token_pool.SwitchMode.as_view()),
+    path("locks/", lock_page.show_locks, name="system-locks"),
+    path("locks/lift", lock_page.lift_one_lock, name="system-locks-lift"),
     path("tokens/stats", token_pool.PoolStats.as_view()),
     path("tokens/reset/<str:name>", token_pool.ResetToken.as_view()),
     path("tokens/reset-all", token_pool.ResetAllTokens.as_view()),
@@ -141,6 +145,9 @@ urlpatterns = [
     path("admin/", include(STAFF_URLS)),
     path("admin/", admin.site.urls),
 ]
+
+if settings.SIGN_IN.is_enabled:
+    urlpatterns.append(path("accounts/", include("proxysite.access.sign_in.sign_in_urls")))
 
 LEAN_ROUTES = LeanRoutes(urlpatterns)
 

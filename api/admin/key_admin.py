@@ -8,68 +8,51 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
-from django.utils import timezone
-from django.utils.safestring import SafeString
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from api import keys, one_time_forms
+from api.admin.keys import key_changes
+from api.admin.keys.issued_page import render_issued_key
+from api.admin.keys.key_columns import KeyColumns
+from api.admin.keys.key_list import KeyList, KeyStateFilter, KeyUseFilter
 from api.admin.limit_admin import KeyLimitsInline
-from api.admin.requests.usage_section import USAGE_FIELDSET, may_view_usage, render_usage_section
+from api.admin.requests.usage_section import may_view_usage
 from api.forms import ApiKeyForm
 from api.key_rights import limit_rows
+from api.key_rights.key_owner import create_user_without_password
 from api.models import ApiKey, KeyQuerySet, LimitSet
-from providers.admin.big_tables import (
-    BigTableAdmin,
-    make_time_column,
-    record_in_history,
-    render_badge,
-    render_count,
-)
+from providers.admin.big_tables import BigTableAdmin, make_time_column
 from providers.admin.deletion_admin import SlicedDeletion
 from providers.admin.secret_search import SecretSearch
 
-MOST_LISTED_MODELS = 2  # number of a key's models that the list names
-
-
-class KeyStateFilter(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "is"
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [("valid", "valid"), ("expired", "expired"), ("revoked", "revoked")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        match self.value():
-            case "valid":
-                return cast(KeyQuerySet, queryset).filter_valid()
-            case "expired":
-                return queryset.filter(expires_at__lte=timezone.now(), revoked_at=None)
-            case "revoked":
-                return queryset.exclude(revoked_at=None)
-        return queryset
-
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
+class ApiKeyAdmin(KeyColumns, SecretSearch, SlicedDeletion, BigTableAdmin):
     form = ApiKeyForm
+    change_list_template = "admin/api/apikey/change_list.html"
+    change_form_template = "admin/api/apikey/change_form.html"
     list_display = (
         "key_prefix",
         "name",
         "user",
-        "model_names",
         "state_badge",
+        "model_names",
+        "ends",
         "last_used",
+        "spent",
+        "limits_text",
         "created",
     )
     list_select_related = ("user",)
-    list_filter = (KeyStateFilter,)
+    list_filter = (KeyStateFilter, KeyUseFilter)
     sortable_by = ("created",)
     search_fields = ("prefix",)
-    search_help_text = (
+    search_help_text = gettext_lazy(
         "A whole key or its beginning, or a whole user name. What you type stays out of addresses."
     )
-    actions = ("revoke",)
+    actions = ("revoke", "set_end")
     autocomplete_fields = ("user",)
     readonly_fields = (
         "key_prefix",
@@ -77,40 +60,54 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         "last_used",
         "created",
         "revoked",
+        "budgets",
         "usage_section",
     )
     inlines = (KeyLimitsInline,)
-    last_used = make_time_column("last_used_at", "last used")
-    created = make_time_column("created_at", "created")
-    revoked = make_time_column("revoked_at", "revoked")
+    last_used = make_time_column("last_used_at", gettext_lazy("last used"))
+    created = make_time_column("created_at", gettext_lazy("created"))
+    revoked = make_time_column("revoked_at", gettext_lazy("revoked"))
+    ends = make_time_column("expires_at", gettext_lazy("ends"))
     new_key_fieldset = (
         None,
         {
-            "fields": ("user", "name", "form_number"),
-            "description": "The key is made when you save, and shown once.",
+            "fields": ("user", "new_user", "name", "form_number"),
+            "description": gettext_lazy("The key is made when you save, and shown once."),
         },
     )
     key_fieldset = (None, {"fields": ("key_prefix", "state_badge", "user", "name")})
-    dates_fieldset = ("Dates", {"fields": ("last_used", "created", "revoked")})
+    dates_fieldset = (gettext_lazy("Dates"), {"fields": ("last_used", "created", "revoked")})
     rights_fieldset = (
-        "Rights",
+        gettext_lazy("Rights"),
         {
             "fields": (
+                "expires_at",
+                "model_choice",
                 "allowed_models",
                 "model_patterns",
                 "default_model",
                 "stores_content",
                 "remembers_sessions",
-                "expires_at",
             )
         },
     )
 
+    class Media:
+        css = {"all": ["desk/people.css"]}
+
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
-            return (self.new_key_fieldset, self.rights_fieldset)
-        usage_fieldsets = (USAGE_FIELDSET,) if may_view_usage(request) else ()
-        return (self.key_fieldset, self.rights_fieldset, self.dates_fieldset, *usage_fieldsets)
+            return (self.get_new_key_fieldset(request), self.rights_fieldset)
+        usage_fields = ("budgets", "usage_section") if may_view_usage(request) else ("budgets",)
+        usage_fieldset = (gettext_lazy("Usage"), {"fields": usage_fields})
+        return (self.key_fieldset, usage_fieldset, self.rights_fieldset, self.dates_fieldset)
+
+    def get_new_key_fieldset(self, request: HttpRequest) -> Any:
+        """Return the first fields of a new key; a new user is for those who may add one."""
+        if may_add_user(request):
+            return self.new_key_fieldset
+        title, options = self.new_key_fieldset
+        return (title, {**options, "fields": ("user", "name", "form_number")})
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
@@ -160,11 +157,15 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
 
         Of two clicks at the same moment one issues a key that the browser does not show.
         """
-        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        only_save = {
+            "show_save_and_add_another": False,
+            "show_save_and_continue": False,
+            "title": _("Issue an API key"),
+        }
         try:
             return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
         except one_time_forms.FormAlreadyUsed:
-            text = (
+            text = _(
                 "This form was sent twice. If you have not seen its key, revoke the newest one "
                 "and issue another."
             )
@@ -177,6 +178,8 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         """Return the form's class, which can tell if a form was sent before."""
         form_class: Any = super().get_form(request, obj, change, **kwargs)
         form_class.is_used = staticmethod(partial(one_time_forms.is_used, request))
+        if not may_add_user(request):
+            form_class.base_fields.pop("new_user", None)
         return form_class
 
     def save_model(self, request: HttpRequest, obj: Any, form: ApiKeyForm, change: bool) -> None:
@@ -186,6 +189,8 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
         """
         if not change:
             one_time_forms.mark_used(request, form.cleaned_data.get("form_number", ""))
+            if new_name := form.cleaned_data.get("new_user"):
+                obj.user = create_user_without_password(new_name)
             obj.issued = keys.generate_key()
             obj.prefix = obj.issued[: keys.SHOWN_LENGTH]
             obj.digest = keys.digest_key(obj.issued)
@@ -216,17 +221,7 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
 
         It is the answer to the form itself; no message, session or cache keeps it.
         """
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "The new API key",
-            "opts": self.opts,
-            "row": obj,
-            "key": obj.issued,
-            "base_url": request.build_absolute_uri("/v1"),
-        }
-        page = TemplateResponse(request, "admin/api/apikey/issued.html", context)
-        page.headers["Cache-Control"] = "no-store"
-        return page
+        return render_issued_key(request, obj, obj.issued)
 
     def find_rows(self, queryset: QuerySet[ApiKey], term: str) -> QuerySet[ApiKey]:
         return queryset.filter(
@@ -244,32 +239,33 @@ class ApiKeyAdmin(SecretSearch, SlicedDeletion, BigTableAdmin):
     def get_public_name(self, row: ApiKey) -> str:
         return row.prefix
 
-    @admin.display(description="key")
-    def key_prefix(self, row: ApiKey) -> str:
-        return str(row)
+    @admin.action(description=gettext_lazy("Revoke selected API keys"), permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: KeyQuerySet) -> HttpResponse | None:
+        return key_changes.confirm_revocation(self, request, queryset)
 
-    @admin.display(description="usage")
-    def usage_section(self, row: ApiKey) -> SafeString:
-        return render_usage_section("key", row)
+    @admin.action(
+        description=gettext_lazy("Change when selected API keys end"), permissions=["change"]
+    )
+    def set_end(self, request: HttpRequest, queryset: KeyQuerySet) -> HttpResponse | None:
+        return key_changes.confirm_end(self, request, queryset)
 
-    @admin.display(description="models")
-    def model_names(self, row: ApiKey) -> str:
-        if len(row.allowed_models) > MOST_LISTED_MODELS:
-            return f"{len(row.allowed_models)} models"
-        return ", ".join(row.allowed_models) or "all"
+    # --- further pages ----------------------------------------------------------------------------
+    def get_urls(self) -> list[Any]:
+        views = {"rotate": key_changes.rotate_key_page, "revoke": key_changes.revoke_key_page}
+        pages = [
+            path(
+                f"<path:object_id>/{name}/",
+                self.admin_site.admin_view(partial(view, self)),
+                name=f"api_apikey_{name}",
+            )
+            for name, view in views.items()
+        ]
+        return [*pages, *super().get_urls()]
 
-    @admin.display(description="state")
-    def state_badge(self, row: ApiKey) -> SafeString:
-        if row.revoked_at is not None:
-            return render_badge("bad", "revoked")
-        if row.is_expired:
-            return render_badge("off", "expired")
-        if not row.user.is_active:
-            return render_badge("off", "user inactive")
-        return render_badge("good", "valid")
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> Any:
+        return KeyList
 
-    @admin.action(description="Revoke selected API keys", permissions=["change"])
-    def revoke(self, request: HttpRequest, queryset: KeyQuerySet) -> None:
-        record_in_history(request, queryset, "Revoked.")
-        count = queryset.revoke()
-        self.message_user(request, f"{render_count(ApiKey, count)} revoked.", messages.SUCCESS)
+
+def may_add_user(request: HttpRequest) -> bool:
+    """Return whether the person may make a new user along with a key."""
+    return bool(request.user.has_perm("auth.add_user"))

@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
 from api.forms import LinesField
 from api.limits.limit_texts import BUDGET_COLUMNS, COUNT_COLUMNS, format_amount
@@ -17,7 +18,7 @@ from api.models import ApiKey, LimitSet
 COUNT_CODES = ("invalid", "min_value", "max_value")
 BUDGET_CODES = (*COUNT_CODES, "max_digits", "max_decimal_places", "max_whole_digits")
 BUDGET_FIELDS = (*BUDGET_COLUMNS.values(), "raise_usd")
-EMPTY_TEXT = "Empty fields limit nothing."
+EMPTY_TEXT = gettext_lazy("Empty fields limit nothing.")
 
 
 class LimitSetForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -25,27 +26,33 @@ class LimitSetForm(forms.ModelForm):  # type: ignore[type-arg]
 
     allowed_models = LinesField(
         required=False,
-        help_text="One in a line; <code>*</code> stands for any characters, as in "
-        "<code>gpt-5*</code>. Empty: every model.",
+        help_text=gettext_lazy(
+            "One in a line; <code>*</code> stands for any characters, as in <code>gpt-5*</code>. "
+            "Empty: every model."
+        ),
     )
     allowed_endpoints = LinesField(
         required=False,
-        help_text="One in a line, for example <code>/v1/chat/*</code>. Empty: every endpoint.",
+        help_text=gettext_lazy(
+            "One in a line, for example <code>/v1/chat/*</code>. Empty: every endpoint."
+        ),
     )
     ip_ranges = LinesField(
-        label="IP ranges",
+        label=gettext_lazy("IP ranges"),
         required=False,
-        help_text="One in a line, for example <code>10.0.0.0/8</code>. Empty: any address.",
+        help_text=gettext_lazy(
+            "One in a line, for example <code>10.0.0.0/8</code>. Empty: any address."
+        ),
     )
 
     class Meta:
         model = LimitSet
         exclude: tuple[str, ...] = ()
         labels = {
-            "day_budget_usd": "Day, USD",
-            "month_budget_usd": "Month, USD",
-            "total_budget_usd": "Total, USD",
-            "raise_usd": "Raise, USD",
+            "day_budget_usd": gettext_lazy("Day, USD"),
+            "month_budget_usd": gettext_lazy("Month, USD"),
+            "total_budget_usd": gettext_lazy("Total, USD"),
+            "raise_usd": gettext_lazy("Raise, USD"),
         }
         error_messages = {
             **{name: dict.fromkeys(COUNT_CODES, COUNT_TEXT) for name in COUNT_COLUMNS.values()},
@@ -65,8 +72,8 @@ class LimitsInline(admin.StackedInline):  # type: ignore[type-arg]
     model = LimitSet
     form = LimitSetForm
     extra = 1
-    verbose_name = "set of limits"
-    verbose_name_plural = "limits"
+    verbose_name = gettext_lazy("set of limits")
+    verbose_name_plural = gettext_lazy("limits")
     classes = ("collapse",)
     rate_fields: tuple[Any, ...] = (
         ("requests_per_minute", "tokens_per_minute", "concurrent_requests"),
@@ -76,7 +83,7 @@ class LimitsInline(admin.StackedInline):  # type: ignore[type-arg]
         return (
             (None, {"fields": self.rate_fields, "description": EMPTY_TEXT}),
             (
-                "Budgets",
+                gettext_lazy("Budgets"),
                 {
                     "fields": (
                         tuple(BUDGET_COLUMNS.values()),
@@ -85,7 +92,10 @@ class LimitsInline(admin.StackedInline):  # type: ignore[type-arg]
                     )
                 },
             ),
-            ("Rights", {"fields": (("allowed_models", "allowed_endpoints", "ip_ranges"),)}),
+            (
+                gettext_lazy("Rights"),
+                {"fields": (("allowed_models", "allowed_endpoints", "ip_ranges"),)},
+            ),
             (None, {"fields": ("expires_at", "notifies_owner")}),
         )
 
@@ -112,11 +122,11 @@ class UserLimitsInline(LimitsInline):
     """The limits of a user, for all the user's API keys together."""
 
     fk_name = "user"
-    verbose_name = "limits of all API keys together"
+    verbose_name = gettext_lazy("limits of all API keys together")
 
 
 class TeamLimitsInline(LimitsInline):
     """The limits of a team, for all its members together."""
 
     fk_name = "team"
-    verbose_name = "limits of all members together"
+    verbose_name = gettext_lazy("limits of all members together")

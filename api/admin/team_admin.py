@@ -9,7 +9,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
 
+from api.admin.keys.budget_table import render_budgets
+from api.admin.keys.usage_chart import render_usage_chart
 from api.admin.limit_admin import TeamLimitsInline
 from api.admin.requests.usage_section import may_view_usage, render_records_link, render_totals
 from api.limits.limit_texts import describe_limits
@@ -18,7 +21,7 @@ from api.usage.subject_totals import list_teams_within
 from providers.admin.big_tables import NO_VALUE, make_time_column
 
 MOST_LINKED_MEMBERS = 20  # in the section about usage
-OTHER_TEAM_TEXT = "This user is in a team already; take the user out of it first."
+OTHER_TEAM_TEXT = gettext_lazy("This user is in a team already; take the user out of it first.")
 
 
 class TeamMemberForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -36,8 +39,8 @@ class MembersInline(admin.TabularInline):  # type: ignore[type-arg]
     fields = ("user",)
     autocomplete_fields = ("user",)
     extra = 0
-    verbose_name = "member"
-    verbose_name_plural = "members"
+    verbose_name = gettext_lazy("member")
+    verbose_name_plural = gettext_lazy("members")
 
 
 class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -47,7 +50,7 @@ class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
     fields = ("team",)
     autocomplete_fields = ("team",)
     extra = 1
-    verbose_name = "team"
+    verbose_name = gettext_lazy("team")
 
 
 @admin.register(Team)
@@ -57,10 +60,10 @@ class TeamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     search_fields = ("name",)
     autocomplete_fields = ("parent",)
-    readonly_fields = ("teams_within", "created", "usage_section")
-    fields = ("name", "parent", "teams_within", "created", "usage_section")
+    readonly_fields = ("teams_within", "created", "budgets", "usage_section")
+    fields = ("name", "parent", "teams_within", "created", "budgets", "usage_section")
     inlines = (MembersInline, TeamLimitsInline)
-    created = make_time_column("created_at", "created")
+    created = make_time_column("created_at", gettext_lazy("created"))
 
     def get_fields(self, request: HttpRequest, obj: Team | None = None) -> Any:
         if obj is None:
@@ -71,16 +74,16 @@ class TeamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         rows: QuerySet[Team] = super().get_queryset(request)
         return rows.annotate(count=Count("members"))
 
-    @admin.display(description="members", ordering="count")
+    @admin.display(description=gettext_lazy("members"), ordering="count")
     def member_count(self, team: Team) -> int:
         return int(getattr(team, "count", 0))
 
-    @admin.display(description="limits")
+    @admin.display(description=gettext_lazy("limits"))
     def limits_text(self, team: Team) -> str:
         limits: LimitSet | None = getattr(team, "limit_set", None)
         return describe_limits(vars(limits)) if limits is not None else NO_VALUE
 
-    @admin.display(description="teams within it")
+    @admin.display(description=gettext_lazy("teams within it"))
     def teams_within(self, team: Team) -> SafeString | str:
         links = format_html_join(
             ", ",
@@ -92,7 +95,11 @@ class TeamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
         return links or NO_VALUE
 
-    @admin.display(description="usage")
+    @admin.display(description=gettext_lazy("budgets"))
+    def budgets(self, team: Team) -> SafeString | str:
+        return render_budgets(LimitSet.objects.filter(team=team))
+
+    @admin.display(description=gettext_lazy("usage"))
     def usage_section(self, team: Team) -> SafeString:
         members = team.members.select_related("user").order_by("user__username")
         users = [member.user for member in members[: MOST_LINKED_MEMBERS + 1]]
@@ -103,4 +110,5 @@ class TeamAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
         more = ", …" if len(users) > MOST_LINKED_MEMBERS else ""
         totals = render_totals("team_id", list_teams_within(team))
-        return format_html("{}<p>{}{}</p>", totals, links, more)
+        chart = render_usage_chart("team_id", list_teams_within(team))
+        return format_html("{}{}<p>{}{}</p>", chart, totals, links, more)

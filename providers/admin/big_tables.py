@@ -21,6 +21,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from providers.admin.history_signal import rows_recorded
 from providers.integers import parse_integer
 
 if TYPE_CHECKING:
@@ -97,6 +98,14 @@ def record_in_history(
         "action_flag": flag,
         "change_message": change_message,
     }
+    rows_recorded.send(
+        model,
+        request=request,
+        rows=first_rows[:MOST_AUDITED] if len(notes) == len(first_rows) else [],
+        names=[name for _, name in notes],
+        change_message=change_message,
+        flag=flag,
+    )
     LogEntry.objects.bulk_create(
         LogEntry(object_id=pk, object_repr=name, **entry) for pk, name in notes
     )

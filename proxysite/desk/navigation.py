@@ -108,6 +108,7 @@ SECTIONS = (
             ModelPage(_("Teams"), "api.team"),
             ModelPage(_("Invitations"), "api.invitation"),
             ModelPage(_("Roles"), "auth.group"),
+            ModelPage(_("Audit log"), "proxysite.auditentry"),
         ),
     ),
     Section(
@@ -133,6 +134,8 @@ SECTIONS = (
         _("System"),
         (
             DeskPage(_("API documentation"), "api-docs"),
+            ModelPage(_("Sessions"), "proxysite.loginsession"),
+            DeskPage(_("Lock-outs"), "system-locks", "axes.view_accessattempt"),
             ModelPage(_("Deletions"), "providers.deletion"),
             ModelPage(_("Periodic tasks"), "django_celery_beat.periodictask"),
             ModelPage(_("Intervals"), "django_celery_beat.intervalschedule"),

@@ -19,5 +19,7 @@ def describe_shell(request: HttpRequest) -> dict[str, Any]:
             "utc_offset": f"{offset[:3]}:{offset[3:]}",
             "has_portal": settings.PORTAL,
             "environment_label": settings.ENVIRONMENT_LABEL,
+            "single_sign_on": settings.SIGN_IN.name if settings.SIGN_IN.issuer else "",
+            "has_two_factor": settings.SIGN_IN.has_two_factor,
         }
     }

@@ -12,7 +12,6 @@ from api.limits.limit_errors import format_usd
 from api.usage.subject_totals import SubjectTotals, read_subject_totals
 
 VIEW_PERMISSION = "api.view_usagerecord"
-USAGE_FIELDSET = ("Usage", {"fields": ("usage_section",)})
 
 
 def may_view_usage(request: HttpRequest) -> bool:

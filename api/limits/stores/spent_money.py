@@ -23,8 +23,13 @@ async def load_spent(counter: Counter) -> int:
 
 
 def read_spent(counter: Counter) -> int:
-    """Return the money that is spent; runs in a database thread."""
+    """Add the latest records to the sums, and return the money; runs in a database thread."""
     fold_all_records()
+    return sum_spent(counter)
+
+
+def sum_spent(counter: Counter) -> int:
+    """Return the money that the sums have; the latest seconds may be missing. Writes nothing."""
     rows = Spend.objects.filter(subject_kind=counter.kind, subject_id=counter.subject_id)
     if counter.rolling_seconds:
         seconds = counter.rolling_seconds + SPEND_SLOT_SECONDS  # the first slot counts whole

@@ -29,7 +29,7 @@ def inline_form(prefix: str, total: int = 0, initial: int = 0, **values: Any) ->
 
 
 def key_form(**values: Any) -> dict[str, Any]:
-    fields = {"name": "", "expires_at_0": "", "expires_at_1": ""}
+    fields = {"name": "", "expires_at": ""}
     return fields | inline_form("limit_sets") | values
 
 

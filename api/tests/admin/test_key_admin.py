@@ -67,7 +67,7 @@ def test_a_key_for_nobody_or_for_a_model_that_is_not_there_is_refused(
 def test_only_name_models_and_expiry_can_be_changed(
     admin_client: Client, row: ApiKey, admin_user: User
 ) -> None:
-    posted = key_form(name="desk", expires_at_0="2031-02-03", expires_at_1="04:05:06")
+    posted = key_form(name="desk", expires_at="2031-02-03 04:05:06")
     forged = {
         "user": admin_user.pk,
         "prefix": "x",
@@ -113,7 +113,11 @@ def test_keys_are_revoked_by_an_action_that_is_noted(
 ) -> None:
     keys.create_key(alice)
     posted = {"action": "revoke", "_selected_action": [row.pk], "index": 0}
-    answer = admin_client.post(KEYS, posted, follow=True)
+    page = admin_client.post(KEYS, posted).content.decode()
+    assert str(row) in page
+    assert "cannot be undone" in page
+    assert authentication.load_caller(row.digest) is not None, "nothing happens before a yes"
+    answer = admin_client.post(KEYS, posted | {"confirmed": "yes"}, follow=True)
     assert "1 API key revoked." in answer.content.decode()
     assert authentication.load_caller(row.digest) is None
     assert ApiKey.objects.filter_valid().count() == 1
@@ -145,7 +149,7 @@ def test_the_list_says_how_keys_stand_and_filters_by_it(admin_client: Client, al
         "valid": {},
         "expired": {"expires_at": before},
         "revoked": {"revoked_at": before},
-        "user inactive": {},
+        "user blocked": {},
     }
     for name, fields in names.items():
         row, _ = keys.create_key(bob if "user" in name else alice, name=name)
