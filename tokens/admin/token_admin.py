@@ -74,7 +74,7 @@ class UpstreamTokenAdmin(
     )
     list_select_related = ("provider", "last_check")
     list_filter = ("provider", StateFilter, ReasonFilter, CheckFilter, AgeFilter, KindFilter)
-    sortable_by = ("failures", "strikes", "success_rate", "last_used")
+    sortable_by = ("failures", "last_used")  # these have an index
     search_fields = ("masked",)
     search_help_text = gettext_lazy(
         "A whole token, its last four characters, the beginning of its masked form or label, or "
