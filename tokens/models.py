@@ -162,6 +162,8 @@ class UpstreamToken(models.Model):
             models.Index(fields=["provider", "state"], name="token_provider_state"),
             models.Index(fields=["created_at", "id"], name="token_created"),
             models.Index(fields=["expires_at"], name="token_expires"),
+            models.Index(fields=["failures", "id"], name="token_failures"),
+            # that of last_used_at is written by a migration: its order of NULL differs
         ]
         permissions = [("export_upstreamtoken", "Can export the secrets of upstream tokens")]
 

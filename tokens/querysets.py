@@ -46,6 +46,12 @@ class TokenQuerySet(LeaseQuerySet, QuerySet["UpstreamToken"]):
             state__in=("active", "exhausted", "failing"),
         )
 
+    def filter_unusable(self) -> "TokenQuerySet":
+        """Return the tokens that cannot answer now: all but those of `filter_usable`."""
+        now = timezone.now()
+        is_expired = Q(expires_at__lte=now) & ~IS_RENEWABLE
+        return self.filter(Q(state="disabled") | Q(rests_until__gt=now) | is_expired)
+
     def filter_with_access(self) -> "TokenQuerySet":
         """Return the tokens that can be shown to an upstream as they are."""
         return self.filter(self.is_unexpired(timezone.now())).exclude(sealed="")

@@ -134,6 +134,11 @@ def filter_term(tokens: TokenQuerySet, term: str) -> TokenQuerySet:
     return tokens.filter(matches)
 
 
+def filter_batch(tokens: TokenQuerySet, batch_id: str) -> TokenQuerySet:
+    """Return the tokens that one import brought."""
+    return tokens.filter(import_batch_id=UUID(batch_id))
+
+
 FILTERS: dict[str, TokenFilter] = {
     "is": filter_state,
     "reason": filter_reason,
@@ -141,6 +146,8 @@ FILTERS: dict[str, TokenFilter] = {
     "check": filter_check,
     "kind": filter_kind,
     "provider__id__exact": filter_provider,
+    "import_batch__exact": filter_batch,
+    "import_batch__id__exact": filter_batch,
     "q": filter_term,
 }
 

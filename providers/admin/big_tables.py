@@ -13,6 +13,7 @@ from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.contrib.contenttypes.models import ContentType
 from django.core.paginator import Paginator
 from django.db.models import CASCADE, Model, QuerySet
+from django.db.models.expressions import OrderBy
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -146,6 +147,23 @@ class BigTableList(ChangeList):
         if field_name not in (self.sortable_by or ()):
             return None
         return super().get_ordering_field(field_name)
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Return the order, with rows that are alike in the same direction as the others.
+
+        So that one index has the whole order.
+        """
+        ordering = list(super().get_ordering(request, queryset))
+        if len(ordering) == 2 and ordering[1] == "-pk" and not is_descending(ordering[0]):
+            ordering[1] = "pk"
+        return ordering
+
+
+def is_descending(order: Any) -> bool:
+    """Return whether a part of an order, a name or an expression, is descending."""
+    if isinstance(order, OrderBy):
+        return order.descending
+    return str(order).startswith("-")
 
 
 class BigTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

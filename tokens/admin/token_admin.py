@@ -1,6 +1,7 @@
 """The admin of upstream tokens: a secret is entered once and never shown."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -9,6 +10,7 @@ from django.urls import path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -74,7 +76,7 @@ class UpstreamTokenAdmin(
     )
     list_select_related = ("provider", "last_check")
     list_filter = ("provider", StateFilter, ReasonFilter, CheckFilter, AgeFilter, KindFilter)
-    sortable_by = ("failures", "strikes", "success_rate", "last_used")
+    sortable_by = ("failures", "last_used")  # these have an index
     search_fields = ("masked",)
     search_help_text = gettext_lazy(
         "A whole token, its last four characters, the beginning of its masked form or label, or "
@@ -93,6 +95,7 @@ class UpstreamTokenAdmin(
         "token",
         "kind",
         "account_link",
+        "batch_link",
         "is_renewable",
         "state_badge",
         "strikes",
@@ -137,6 +140,8 @@ class UpstreamTokenAdmin(
         main = ["token", "provider"]
         if is_from_account:
             main.append("account_link")
+        if obj.import_batch_id is not None:
+            main.append("batch_link")
         main += ["state_badge", "kind", "is_renewable"]
         if not is_from_account and self.has_change_permission(request, obj):
             main.append("secret")
@@ -191,6 +196,22 @@ class UpstreamTokenAdmin(
             return NO_VALUE
         address = reverse("admin:tokens_upstreamaccount_change", args=[token.account.pk])
         return format_html('<a href="{}">{}</a>', address, token.account)
+
+    @admin.display(description=gettext_lazy("imported with"))
+    def batch_link(self, token: UpstreamToken) -> SafeString | str:
+        """Return links to the import that brought it, and to the tokens of that import."""
+        if token.import_batch is None:
+            return NO_VALUE
+        batch = token.import_batch
+        query = urlencode({"import_batch__exact": batch.pk})
+        return format_html(
+            '<a href="{}">{}</a> · <a href="{}?{}">{}</a>',
+            reverse("admin:tokens_importbatch_change", args=[batch.pk]),
+            batch,
+            reverse("admin:tokens_upstreamtoken_changelist"),
+            query,
+            _("its tokens"),
+        )
 
     @admin.display(description=gettext_lazy("renewed by itself"), boolean=True)
     def is_renewable(self, token: UpstreamToken) -> bool:

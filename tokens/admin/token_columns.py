@@ -1,6 +1,7 @@
 """The columns of the list of tokens: state with its reason, success rate, last check."""
 
 from django.contrib import admin
+from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -67,7 +68,7 @@ class TokenColumns:
             _("until %(day)s") % {"day": last_day},
         )
 
-    @admin.display(description=gettext_lazy("success"), ordering="requests")
+    @admin.display(description=gettext_lazy("success"))
     def success_rate(self, token: UpstreamToken) -> SafeString | str:
         """Return the share of its requests that succeeded, since it was imported."""
         if not token.requests:
@@ -84,7 +85,10 @@ class TokenColumns:
             _("of %(count)s") % {"count": f"{token.requests:,}"},
         )
 
-    @admin.display(description=gettext_lazy("last used"), ordering="last_used_at")
+    # tokens that were never used come after those that were used lately
+    @admin.display(
+        description=gettext_lazy("last used"), ordering=F("last_used_at").asc(nulls_first=True)
+    )
     def last_used(self, token: UpstreamToken) -> SafeString | str:
         return render_time(token.last_used_at, is_relative=True)
 

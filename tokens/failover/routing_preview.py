@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from providers import registry
@@ -31,11 +32,10 @@ from tokens.models import BreakerState, State, UpstreamToken
 from tokens.outcomes.breaker_sharing import BreakerHint, apply_hint, read_hints_of
 from tokens.pool.pool import Pool
 from tokens.pool.token_loader import TokenRow, TokenRows
-from tokens.provider_counts import find_next_position
 from tokens.querysets import TokenQuerySet
 
 MOST_CALLS = 20  # that a preview lists
-MOST_TOKENS = 1_000  # of one provider that it looks at
+MOST_TOKENS = 200  # of one provider that it looks at
 MOST_LEFT_OUT = 20  # tokens of one provider that are listed with their reason
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
@@ -162,11 +162,19 @@ def find_base_id(public_id: str) -> str:
 def read_token_rows(provider: Provider) -> list[TokenRow]:
     """Return the provider's tokens that are not disabled, beginning with the next in turn."""
     tokens = provider.tokens.exclude(state=State.DISABLED).order_by("created_at", "pk")
-    columns = TokenRow._fields
-    start = find_next_position(tokens) if tokens.exists() else 0
-    rows = list(tokens.values_list(*columns)[start : start + MOST_TOKENS])
-    rows += list(tokens.values_list(*columns)[: min(start, MOST_TOKENS - len(rows))])
-    return [TokenRow._make(row) for row in rows]
+    used = tokens.exclude(last_used_at=None).order_by("-last_used_at")
+    last_used = used.values_list("created_at", "pk").first()
+    if last_used is None:
+        return read_columns(tokens, MOST_TOKENS)
+    created_at, pk = last_used
+    until_last = Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lte=pk)
+    rows = read_columns(tokens.exclude(until_last), MOST_TOKENS)
+    return rows + read_columns(tokens.filter(until_last), MOST_TOKENS - len(rows))
+
+
+def read_columns(tokens: QuerySet[UpstreamToken], most: int) -> list[TokenRow]:
+    """Return the first tokens as the pool reads them, at most `most`."""
+    return [TokenRow._make(row) for row in tokens.values_list(*TokenRow._fields)[:most]]
 
 
 def list_busy_tokens(provider_ids: Sequence[int]) -> list[UUID]:
@@ -283,8 +291,6 @@ def list_left_out_tokens(provider_ids: Sequence[int]) -> list[UpstreamToken]:
     """Return tokens of these providers that cannot be used now, at most MOST_LEFT_OUT of each."""
     tokens: list[UpstreamToken] = []
     for provider_id in provider_ids:
-        of_provider = UpstreamToken.objects.filter(provider_id=provider_id)
-        usable = of_provider.filter_usable().values("pk")
-        left_out = of_provider.exclude(pk__in=usable).select_related("provider")
-        tokens += left_out.order_by("created_at", "pk")[:MOST_LEFT_OUT]
+        left_out = UpstreamToken.objects.filter(provider_id=provider_id).filter_unusable()
+        tokens += left_out.select_related("provider").order_by()[:MOST_LEFT_OUT]
     return tokens

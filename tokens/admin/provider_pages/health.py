@@ -121,12 +121,13 @@ def render_no_tokens(provider: Provider) -> SafeString:
     """Return that a provider has no tokens, and where one adds them."""
     if not provider.needs_token:
         return format_html("<p>{}</p>", _("It asks for no token."))
-    address = f"{reverse('admin:tokens_upstreamtoken_add')}?{urlencode({'provider': provider.pk})}"
+    query = urlencode({"provider": provider.pk})
+    address = f"{reverse('admin:tokens_upstreamtoken_import')}?{query}"
     return format_html(
         '<p class="notice notice-wait">{} <a href="{}">{}</a></p>',
         _("It has no tokens, so none of its models can answer."),
         address,
-        _("Add a token"),
+        _("Import tokens"),
     )
 
 

@@ -95,7 +95,13 @@ class TokenTransfers:
         return HttpResponseRedirect(reverse("admin:tokens_importbatch_change", args=[batch.pk]))
 
     # --- export -----------------------------------------------------------------------------------
-    @admin.action(description=gettext_lazy("Export selected tokens with their secrets"))
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return may_export(request)
+
+    @admin.action(
+        description=gettext_lazy("Export selected tokens with their secrets"),
+        permissions=["export"],
+    )
     def export_tokens(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Lead to the page of the export: of the ticked tokens, or of all that match."""
         if not may_export(request):

@@ -13,6 +13,7 @@ from providers.models import Provider, TaskProgress
 from proxysite.testing.rows import move_providers
 from tokens.admin import token_actions
 from tokens.admin.token_admin import UpstreamTokenAdmin
+from tokens.imports.batch_model import ImportBatch
 from tokens.maintenance.check_now import WorkerUnreachable
 from tokens.models import TokenCheck, Transition, UpstreamToken
 from tokens.tasks import carry_on_order
@@ -228,3 +229,41 @@ def test_who_may_only_look_has_no_button_and_no_result_to_stop(
         address = reverse(f"admin:tokens_upstreamtoken_{name}", args=[row.pk])
         assert client.post(address).status_code == 403
     assert client.get(make_token_url(token, "check")).status_code == 405
+
+
+def test_a_token_leads_to_its_import_and_actions_reach_all_of_that_import(
+    admin_client: Client, token: UpstreamToken
+) -> None:
+    batch = ImportBatch.objects.create(provider=token.provider, source="keys.txt")
+    other = UpstreamToken.from_secret(token.provider, OTHER, import_batch=batch)
+    other.save()
+    html = admin_client.get(make_token_url(other)).content.decode()
+    assert reverse("admin:tokens_importbatch_change", args=[batch.pk]) in html
+    query = f"import_batch__exact={batch.pk}"
+    assert query in html
+    html = admin_client.get(f"{TOKENS}?{query}").content.decode()
+    assert is_listed(html, other)
+    assert not is_listed(html, token)
+    posted = {"action": "disable_tokens", "_selected_action": [str(other.pk)], "select_across": 1}
+    admin_client.post(f"{TOKENS}?{query}", posted | {"index": 0})
+    assert UpstreamToken.objects.get(state="disabled") == other
+
+
+def test_actions_on_all_that_match_refuse_a_filter_that_they_cannot_repeat(
+    admin_client: Client, token: UpstreamToken
+) -> None:
+    posted = {"action": "disable_tokens", "_selected_action": [str(token.pk)], "select_across": 1}
+    address = f"{TOKENS}?label__exact={token.label}"
+    html = admin_client.post(address, posted | {"index": 0}, follow=True).content.decode()
+    assert "do not work with this filter" in html
+    assert UpstreamToken.objects.get().state == "active"
+
+
+def test_tokens_that_were_never_used_come_after_those_used_lately(
+    admin_client: Client, token: UpstreamToken, other: UpstreamToken
+) -> None:
+    UpstreamToken.objects.filter(pk=token.pk).update(last_used_at=timezone.now())
+    column = 1 + UpstreamTokenAdmin.list_display.index("last_used")
+    for order, first, second in ((f"-{column}", token, other), (str(column), other, token)):
+        html = read_list(admin_client, o=order)
+        assert html.index(make_token_url(first)) < html.index(make_token_url(second))
