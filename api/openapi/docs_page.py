@@ -11,7 +11,6 @@ from api.openapi.endpoint import JSON_TYPE, Body, Endpoint, Parameter, list_para
 from api.openapi.named_schemas import build_schemas
 from api.openapi.schema_texts import FieldText, list_fields, list_types
 from api.openapi.subjects import SUBJECTS
-from providers.exceptions import GatewayError
 
 KEY_VARIABLE = "$API_KEY"
 EXAMPLE_VALUES = {"model": "echo"}  # of parameters in a path
@@ -36,16 +35,6 @@ class ShownSubject:
     anchor: str
     description: str
     endpoints: tuple[ShownEndpoint, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorKind:
-    """One kind of error: its HTTP status, its code, and what it means."""
-
-    status: int
-    code: str
-    type: str
-    meaning: str
 
 
 def list_subjects(base_url: str) -> list[ShownSubject]:
@@ -131,31 +120,3 @@ def list_body_parts(body: Body) -> Iterator[str]:
         return
     for name, value in body.example.items():
         yield f"-F {shlex.quote(f'{name}=@{value}' if name == 'file' else f'{name}={value}')}"
-
-
-# --- errors ---------------------------------------------------------------------------------------
-def list_error_kinds() -> list[ErrorKind]:
-    """Return the kinds of errors that have a code, by status and code."""
-    kinds = {
-        (error.status, error.code): ErrorKind(
-            error.status, error.code, error.type, describe_error(error)
-        )
-        for error in list_error_classes(GatewayError)
-        if error.code
-    }
-    return [kinds[key] for key in sorted(kinds)]
-
-
-def list_error_classes(base: type[GatewayError]) -> Iterator[type[GatewayError]]:
-    yield base
-    for derived in base.__subclasses__():
-        yield from list_error_classes(derived)
-
-
-def describe_error(error: type[GatewayError]) -> str:
-    """Return the first sentence of the class's docstring, or its name in words."""
-    text = (error.__dict__.get("__doc__") or "").strip().partition("\n\n")[0]
-    if text:
-        return " ".join(text.split())
-    words = "".join(f" {char.lower()}" if char.isupper() else char for char in error.__name__)
-    return f"{words.strip().capitalize()}."

@@ -51,7 +51,8 @@ def find_operation(method: str, path: str) -> JsonObject | None:
 @cache
 def build_document() -> JsonObject:
     """Return the whole document; it never changes while the process runs."""
-    found: JsonObject = SchemaGenerator().get_schema(request=None, public=True)
+    generator: Any = SchemaGenerator  # it has no types
+    found: JsonObject = generator().get_schema(request=None, public=True)
     paths: JsonObject = {path: dict(methods) for path, methods in found["paths"].items() if methods}
     for (method, path), operation in build_operations().items():
         paths.setdefault(path, {}).setdefault(method, operation)

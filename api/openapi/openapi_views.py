@@ -8,7 +8,8 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from api.openapi.docs_page import list_error_kinds, list_subjects
+from api.openapi.docs_page import list_subjects
+from api.openapi.error_kinds import list_error_kinds
 
 
 @cache

@@ -242,9 +242,9 @@ def render_restriction(query: UsageQuery) -> str:
 
 def list_chosen_values(query: UsageQuery) -> dict[str, Any]:
     """Return the parameters of the chosen values."""
-    fields = UsageHour._meta
+    fields = {field.column: field for field in UsageHour._meta.concrete_fields}
     return {
-        f"{column}_{number}": fields.get_field(column).get_db_prep_value(value, connection)
+        f"{column}_{number}": fields[column].get_db_prep_value(value, connection)
         for column, values in query.chosen.items()
         for number, value in enumerate(values)
     }

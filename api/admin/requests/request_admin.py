@@ -1,10 +1,10 @@
 """The admin of usage records, which are read-only: the list, one request, and the export."""
 
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import (
     HttpRequest,
@@ -51,7 +51,7 @@ class UsageRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             path("export/", wrap(self.export_view), name="api_usagerecord_export"),
             path("suggest/", wrap(self.suggest_view), name="api_usagerecord_suggest"),
         ]
-        return own + cast(list[URLPattern], super().get_urls())
+        return own + super().get_urls()
 
     def require_view_permission(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
@@ -101,7 +101,10 @@ class UsageRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise PermissionDenied
         record = self.find_record(object_id)
         if record is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            messages.warning(
+                request, _("There is no request with the id %(id)s.") % {"id": object_id}
+            )
+            return HttpResponseRedirect(reverse("admin:api_usagerecord_changelist"))
         context = {
             **self.admin_site.each_context(request),
             "title": str(record),

@@ -12,8 +12,9 @@ from openapi_spec_validator import validate
 from rest_framework.views import APIView
 
 from api.address_hints import UNKNOWN_URL_NAME
-from api.openapi.docs_page import list_error_kinds, list_subjects
+from api.openapi.docs_page import list_subjects
 from api.openapi.document import build_document
+from api.openapi.error_kinds import list_error_kinds
 from api.openapi.subjects import SUBJECTS
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -80,13 +81,18 @@ def test_operations_have_ids_of_their_own_and_schemas_that_exist() -> None:
     assert names <= set(build_document()["components"]["schemas"])
 
 
+def test_every_kind_of_error_is_explained() -> None:
+    kinds = list_error_kinds()
+    assert {kind.status for kind in kinds} >= {400, 401, 404, 429, 503}
+    assert not [kind.code for kind in kinds if not kind.meaning]
+
+
 def test_the_page_shows_every_endpoint_with_a_command(client: Client) -> None:
     html = client.get("/api/docs/").content.decode()
     for endpoint in ENDPOINTS:
         assert f'id="{endpoint.operation_id}"' in html
     assert "model_not_found" in html
     assert 'style="' not in html
-    assert {kind.status for kind in list_error_kinds()} >= {400, 401, 404, 429, 503}
 
 
 @pytest.mark.parametrize("subject", list_subjects("http://gateway"), ids=lambda one: one.name)

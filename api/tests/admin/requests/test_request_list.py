@@ -278,7 +278,7 @@ def test_the_export_has_every_column_and_no_formula(
         status="error",
         client="curl",
     )
-    create_record(model="other")
+    create_record(model="other", started_at=timezone.now() + timedelta(seconds=1))
     (line,) = read_export(admin_client, user="alice")
     assert line["model"] == "'=HYPERLINK(1)"
     assert (line["cost_usd"], line["user"], line["key"]) == ("0.001500", "alice", row.prefix)
