@@ -49,13 +49,13 @@ class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
         initial=one_time_forms.generate_form_number,
     )
     allowed_models = LinesField(
-        label=gettext_lazy("allowed models"),
+        label=gettext_lazy("Allowed models"),
         required=False,
         help_text=gettext_lazy("One in a line, with * for any characters; empty: every model."),
     )
 
     class Meta:
-        labels = {"gives_key": gettext_lazy("gives a first key")}
+        labels = {"gives_key": gettext_lazy("Gives a first key")}
 
     def clean_limits(self) -> str:
         limits: str = self.cleaned_data["limits"]

@@ -1,8 +1,8 @@
 """The rights of a user's playground: those of one of the user's own API keys.
 
-Who may issue keys may try every model. Anybody else tries models as one of the own valid keys
-would: with its models and its limits. So the playground opens nothing that the operator has not
-given already.
+Who may issue keys, in the admin or in the portal, may try every model. Anybody else tries models
+as one of the own valid keys would: with its models and its limits. So the playground opens nothing
+that the operator has not given already.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from django.contrib.auth.models import User
 
 from api.models import ApiKey, KeyQuerySet
+from api.portal.own_keys.issuing_bounds import may_issue_keys
 
 ISSUE_KEYS_PERMISSION = "api.add_apikey"
 
@@ -39,6 +40,11 @@ class PlaygroundRights:
         }
 
 
+def has_own_rights(user: User) -> bool:
+    """Return whether the playground may use what a new key of the user could."""
+    return user.has_perm(ISSUE_KEYS_PERMISSION) or may_issue_keys(user)
+
+
 def list_source_keys(user: User) -> KeyQuerySet:
     """Return the valid keys of a user whose rights the playground can have, the newest first."""
     return ApiKey.objects.filter(user=user).filter_valid().exclude_session_keys()
@@ -52,7 +58,7 @@ def find_rights(user: User, source_id: int | None = None) -> PlaygroundRights:
     keys = list_source_keys(user)
     if source_id is not None:
         keys = keys.filter(pk=source_id)
-    elif user.has_perm(ISSUE_KEYS_PERMISSION):
+    elif has_own_rights(user):
         return PlaygroundRights()
     source = keys.first()
     if source is None:

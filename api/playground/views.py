@@ -84,7 +84,7 @@ def show_playground(request: HttpRequest) -> HttpResponse:
 def build_page_context(request: HttpRequest, user: User) -> dict[str, object]:
     """Return the values for the page."""
     source_keys = list(rights.list_source_keys(user))
-    has_own_rights = user.has_perm(rights.ISSUE_KEYS_PERMISSION)
+    has_own_rights = rights.has_own_rights(user)
     return {
         "portal_url": find_portal(),
         "base_url": request.build_absolute_uri("/v1"),

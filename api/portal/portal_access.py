@@ -10,7 +10,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
@@ -95,8 +95,5 @@ def render_page(
 
 
 def find_playground() -> str:
-    """Return the address of the playground, or an empty text where there is none."""
-    try:
-        return reverse("playground")
-    except NoReverseMatch:
-        return ""
+    """Return the address of the playground, or an empty text where it is switched off."""
+    return reverse("playground:page") if settings.PLAYGROUND else ""

@@ -73,7 +73,7 @@ def render_hits(request: HttpRequest, words: str) -> HttpResponseBase:
 
 @own_page("GET")
 def show_conversation(request: HttpRequest, conversation_id: str) -> HttpResponseBase:
-    """Show the last turns of a conversation as plain text, or those before one of them."""
+    """Show some turns of a conversation as plain text: the last ones, or those of the address."""
     conversation = find_own(request, conversation_id).get()
     return render_page(
         request,

@@ -11,7 +11,7 @@ from api.authentication import Caller
 from api.key_rights.limit_rows import read_default_limits
 from api.limits.caller_limits import load_caller_limits
 from api.limits.limit_texts import Columns
-from api.models import ApiKey, TeamMember
+from api.models import ApiKey, KeyQuerySet, TeamMember
 from api.views.model_list import list_model_objects
 from providers.protocol.json_types import JsonObject
 
@@ -25,9 +25,14 @@ def may_issue_keys(user: User) -> bool:
     return bool(settings.PORTAL_KEYS == "all")
 
 
+def list_own_keys(user: User) -> KeyQuerySet:
+    """Return the keys of a user, without those of the playground's sessions."""
+    return ApiKey.objects.filter(user=user).exclude_session_keys()
+
+
 def count_keys_left(user: User) -> int:
     """Return how many more keys the user may have."""
-    valid_count = ApiKey.objects.filter_valid().filter(user=user).count()
+    valid_count = list_own_keys(user).filter_valid().count()
     return max(0, int(settings.PORTAL_MOST_KEYS) - valid_count)
 
 

@@ -23,8 +23,8 @@ LAST_ID = 2**63 - 1
 
 def find_own_key(request: HttpRequest, key_id: int) -> ApiKey:
     """Return a key of the user; another user's key is as unknown as one that does not exist."""
-    rows = ApiKey.objects.filter(pk=min(key_id, LAST_ID), user=get_user(request))
-    key = rows.first()
+    own = issuing_bounds.list_own_keys(get_user(request))
+    key = own.filter(pk=min(key_id, LAST_ID)).first()
     if key is None:
         raise Http404
     return key
@@ -33,7 +33,7 @@ def find_own_key(request: HttpRequest, key_id: int) -> ApiKey:
 @own_page("GET")
 def list_keys(request: HttpRequest) -> HttpResponseBase:
     user = get_user(request)
-    keys = list(ApiKey.objects.filter(user=user)[: KEYS_SHOWN + 1])
+    keys = list(issuing_bounds.list_own_keys(user)[: KEYS_SHOWN + 1])
     return render_page(
         request,
         "keys",

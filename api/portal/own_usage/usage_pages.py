@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from api.models import ApiKey, UsageRecord
-from api.portal.own_keys.issuing_bounds import list_own_models, load_user_as_caller
+from api.portal.own_keys.issuing_bounds import list_own_keys, list_own_models, load_user_as_caller
 from api.portal.own_usage.limits_left import look_up_limits
 from api.portal.own_usage.request_texts import describe_record
 from api.portal.own_usage.usage_spans import RANGES, make_span, read_days, read_groups
@@ -37,7 +37,7 @@ def show_home(request: HttpRequest) -> HttpResponseBase:
         totals=totals,
         charts=[make_requests_chart(days), make_tokens_chart(days)],
         limits=look_up_limits(request, rules),
-        key_count=ApiKey.objects.filter_valid().filter(user=user).count(),
+        key_count=list_own_keys(user).filter_valid().count(),
         model_count=len(list_own_models(user)),
         has_requests=bool(latest),
         has_conversations=Conversation.objects.of_user(user.pk).exists(),

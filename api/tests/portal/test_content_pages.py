@@ -11,7 +11,7 @@ from api.portal.own_content import content_deletion
 from api.tests.portal.conftest import Content, create_conversation
 from conversations import tasks
 from conversations.files import file_storage
-from conversations.models import Conversation, StoredFile
+from conversations.models import Conversation, Item, StoredFile
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 CONVERSATIONS = "/portal/conversations/"
@@ -35,7 +35,10 @@ def test_a_word_finds_the_message_and_leads_to_its_turn(browser: Client, alice: 
     row = create_conversation(alice, "Where is Graz?", "In Styria.")
     create_conversation(alice, "Where is Linz?", "In Upper Austria.")
     html = browser.get(CONVERSATIONS, {"q": "graz"}).content.decode()
-    assert f"{CONVERSATIONS}{row.pk}/?before=2#turn-1" in html
+    question = Item.objects.get(conversation=row, role="user")
+    link = f"{CONVERSATIONS}{row.pk}/?hit={question.pk}#item-{question.pk}"
+    assert link in html
+    assert f'is-hit" id="item-{question.pk}"' in browser.get(link).content.decode()
     assert "Linz" not in html
     assert "Nothing found" in browser.get(CONVERSATIONS, {"q": "Bregenz"}).content.decode()
 

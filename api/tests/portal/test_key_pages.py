@@ -170,3 +170,17 @@ def test_a_form_from_another_site_issues_nothing(alice: User, provider: Any) -> 
     answer = strict.post(NEW, {"name": "x", "expires_in": "30", "form_number": "1"})
     assert answer.status_code == 403
     assert not ApiKey.objects.exists()
+
+
+@pytest.mark.settings(PORTAL_MOST_KEYS=1)
+def test_the_key_of_a_playground_session_is_none_of_the_keys_of_the_user(
+    browser: Client, alice: User
+) -> None:
+    assert browser.get("/playground/").status_code == 200, "who may issue keys may try models"
+    browser.post("/playground/key")
+    session_key = ApiKey.objects.get()
+    assert session_key.prefix not in browser.get("/portal/keys/").content.decode()
+    assert browser.get(f"/portal/keys/{session_key.pk}/").status_code == 404
+    assert browser.post(f"/portal/keys/{session_key.pk}/revoke/").status_code == 404
+    assert b"sk-ps-" in browser.post(NEW, make_form(browser)).content
+    assert "/playground/" in browser.get("/portal/keys/").content.decode()
