@@ -954,7 +954,7 @@ IMPORT_INLINE_LINES = env.read_count(
 IMPORT_TEXT_SECONDS = env.read_whole_seconds(
     "IMPORT_TEXT_SECONDS",
     3_600,
-    "What was uploaded is kept sealed for so long, until it is imported.",
+    "An upload is kept sealed for so long, until it is imported.",
 )
 IMPORT_VERDICT_DAYS = env.read_count(
     "IMPORT_VERDICT_DAYS", 30, "Days after which the verdicts of an import are deleted."

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from providers.choices import Mode
 from providers.models import Provider
-from tokens.imports import token_import
+from tokens.imports import import_batches, token_import
 
 
 class NoTokenFile(Exception):
@@ -46,4 +46,5 @@ def import_token_file(provider: Provider) -> token_import.ImportReport:
         raise NoTokenFile(f"Cannot read {file}: {error.strerror}.") from None
     except token_import.UnreadableFile as error:
         raise NoTokenFile(f"{file} holds no tokens: {error}") from None
-    return token_import.import_lines(provider, lines)
+    report, _ = import_batches.import_as_batch(provider, lines, source=Path(file).name)
+    return report

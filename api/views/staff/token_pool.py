@@ -34,7 +34,7 @@ from providers.integers import parse_integer
 from providers.models import Provider
 from providers.protocol.json_types import JsonObject
 from tokens import provider_counts
-from tokens.imports import token_file, token_import
+from tokens.imports import import_batches, token_file, token_import
 from tokens.maintenance import check_now
 from tokens.models import State, UpstreamToken
 from tokens.outcomes.breaker_sharing import describe_open_breaker, find_open_breakers
@@ -160,7 +160,12 @@ def describe_import(report: token_import.ImportReport) -> str:
     """
     counts = report.verdict_counts
     parts = [f"{counts[token_import.NEW]} imported"]
-    others = (token_import.UPDATED, token_import.KNOWN, token_import.TWICE_IN_FILE)
+    others = (
+        token_import.UPDATED,
+        token_import.KNOWN,
+        token_import.TWICE_IN_FILE,
+        token_import.OTHER_PROVIDER,
+    )
     parts += [f"{counts[verdict]} {verdict}" for verdict in others if counts[verdict]]
     malformed = [line for line in report.verdicts if line.verdict == token_import.MALFORMED]
     if malformed:
@@ -226,7 +231,10 @@ class ImportTokens(StaffView):
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise InvalidStaffRequest("“tokens” must be a list of texts, each one token.")
         provider = find_requested_provider(request)
-        report = token_import.import_lines(provider, tokens)
+        username = cast(HttpRequest, request).user.get_username()
+        report, _ = import_batches.import_as_batch(
+            provider, tokens, source="/admin/tokens/update", by=username
+        )
         return render_success(
             f"{provider}: {describe_import(report)} Tokens that are not in the list stay."
         )
