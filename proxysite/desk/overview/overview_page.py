@@ -79,6 +79,7 @@ def build_usage(period: Period) -> dict[str, Any]:
     read = figures.read_figures(period)
     return {
         "stats": figures.list_stats(read),
+        "has_requests": read.total.requests > 0,
         "charts": overview_charts.render_charts(read),
         "top_lists": top_lists.build_top_lists(period),
     }

@@ -131,6 +131,7 @@ def test_each_range_has_a_page_with_four_charts(admin_client, name):
 
 def test_days_are_those_of_the_viewer(admin_client):
     now = timezone.now()
+    create_record()
     admin_client.cookies["timezone"] = "Asia/Kathmandu"
     html = admin_client.get("/admin/?range=30d").content.decode()
     local = now + timedelta(hours=5, minutes=45)

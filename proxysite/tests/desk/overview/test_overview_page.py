@@ -55,7 +55,7 @@ def test_a_provider_shows_its_mode_and_how_its_tokens_stand(admin_client, provid
     for state in ("usable", "resting", "disabled", "expired"):
         assert f"?provider__id__exact={provider.pk}&amp;is={state}" in html
     assert "switched-off off" in shown
-    assert re.search(r"echo asked \S+ .*It asks for no token", shown)
+    assert re.search(r"echo in use \S+ .*It asks for no token", shown)
     assert "k2think-web guest mode K2-Think" in shown
     assert "no adapter of this kind" in shown
 
