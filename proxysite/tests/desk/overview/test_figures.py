@@ -104,6 +104,30 @@ def test_figures_lead_to_their_requests():
     assert values["from"]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+@pytest.mark.parametrize("name", ALL)
+def test_the_lists_behind_the_figures_have_the_same_requests(admin_client, provider, name, zone):
+    june = User.objects.create_user("june")
+    key = ApiKey.objects.create(user=june, prefix="sk-ps-june", digest="d")
+    for number in range(7):
+        create_record(key=key, user=june, provider=provider, model="a", cost_micro_usd=None)
+        if number % 2:
+            create_record(status="error", http_status=502, error_code="upstream_failed")
+    fold_all_records()
+    admin_client.cookies["timezone"] = zone
+    html = admin_client.get(f"/admin/?range={name}").content.decode()
+    links = set(re.findall(r'href="(/admin/api/usagerecord/\?[^"]*)"', html))
+    assert len(links) == 1 + 3 + 1 + 5, links
+    counts = []
+    for link in sorted(links):
+        answer = admin_client.get(link.replace("&amp;", "&"))
+        shown = answer.content.decode()
+        assert answer.status_code == 200
+        assert "There is no" not in shown, link
+        counts.append(len(set(re.findall(r"/usagerecord/([0-9a-f-]{36})/change/", shown))))
+    assert sorted(counts) == sorted([10, 0, 3, 0, 10, 7, 7, 7, 3, 7]), counts
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_the_busiest_keys_users_models_and_providers_are_listed(provider, name):
     june = User.objects.create_user("june")
