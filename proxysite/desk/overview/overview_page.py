@@ -58,6 +58,10 @@ def build_page(request: HttpRequest, period: Period) -> dict[str, Any]:
         "may_switch": has_admin_permission(request, Provider, "change"),
         "may_confirm": has_admin_permission(request, UpstreamToken, "change"),
         "may_see_tokens": has_admin_permission(request, UpstreamToken, "view"),
+        "sees_nothing": not any(
+            has_admin_permission(request, model, "view")
+            for model in (Provider, UpstreamToken, UsageRecord, AlertDelivery)
+        ),
     }
     if may_view_providers:
         page |= {

@@ -152,6 +152,9 @@ def test_each_part_is_shown_to_those_who_may_see_its_rows(staff, provider, token
 
     client = staff()
     assert list_parts() == []
+    shown = read_text(client)
+    assert "Ask an administrator for a role" in shown
+    assert "Needs attention" not in shown
     user = User.objects.get(username="staff")
     user.user_permissions.add(Permission.objects.get(codename="view_provider"))
     assert list_parts() == ["Providers", "This gateway"]
