@@ -115,6 +115,7 @@ def test_the_lists_behind_the_figures_have_the_same_requests(admin_client, provi
             create_record(status="error", http_status=502, error_code="upstream_failed")
     fold_all_records()
     admin_client.cookies["timezone"] = zone
+    admin_client.get(f"/admin/overview/top?range={name}")  # a page has them in the cache then
     html = admin_client.get(f"/admin/?range={name}").content.decode()
     links = set(re.findall(r'href="(/admin/api/usagerecord/\?[^"]*)"', html))
     assert len(links) == 1 + 3 + 1 + 5, links
@@ -142,6 +143,20 @@ def test_the_busiest_keys_users_models_and_providers_are_listed(provider, name):
     assert [line.name for line in lines["Users"]] == ["june"]
     assert [(line.name, line.requests) for line in lines["Models"]] == [("a", "3"), ("<b>", "1")]
     assert f"provider__id__exact={provider.pk}" in lines["Providers"][0].address
+
+
+def test_lists_of_long_ranges_come_after_the_page(admin_client, staff):
+    create_record(model="kimi-k2")
+    fold_all_records()
+    html = admin_client.get("/admin/?range=30d").content.decode()
+    assert 'data-refresh="/admin/overview/top?range=30d"' in html
+    assert "Keys with the most requests" not in html
+    part = admin_client.get("/admin/overview/top?range=30d").content.decode()
+    assert "kimi-k2" in part
+    assert "data-refresh-again" not in part
+    html = admin_client.get("/admin/?range=30d").content.decode()
+    assert "Keys with the most requests" in html, "they are in the cache now"
+    assert staff("view_provider").get("/admin/overview/top?range=30d").status_code == 403
 
 
 @pytest.mark.parametrize("name", [*ALL, "nonsense"])
