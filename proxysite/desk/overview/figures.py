@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -149,6 +150,7 @@ def make_spend_stat(figures: Figures) -> Stat:
         format_money(total.cost_micro_usd, total.unknown_cost_requests),
         describe_change(total.cost_micro_usd, figures.before.cost_micro_usd),
         note,
+        build_request_list_address(figures.period, cost="unknown") if note else "",
     )
 
 
@@ -168,6 +170,10 @@ def format_share(part: int, whole: int) -> str:
 
 
 def build_request_list_address(period: Period, **filters: object) -> str:
-    """Return the address of the list of requests of a period, with these filters."""
-    values = {"from": period.begin.isoformat(), **filters}
+    """Return the address of the list of requests of a period, with these filters.
+
+    The list takes times in the viewer's zone.
+    """
+    begin = timezone.localtime(period.begin)
+    values = {"from": f"{begin:%Y-%m-%dT%H:%M}", **filters}
     return f"{reverse('admin:api_usagerecord_changelist')}?{urlencode(values)}"

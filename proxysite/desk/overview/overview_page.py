@@ -58,6 +58,10 @@ def build_page(request: HttpRequest, period: Period) -> dict[str, Any]:
         "may_switch": has_admin_permission(request, Provider, "change"),
         "may_confirm": has_admin_permission(request, UpstreamToken, "change"),
         "may_see_tokens": has_admin_permission(request, UpstreamToken, "view"),
+        "sees_nothing": not any(
+            has_admin_permission(request, model, "view")
+            for model in (Provider, UpstreamToken, UsageRecord, AlertDelivery)
+        ),
     }
     if may_view_providers:
         page |= {
@@ -79,8 +83,9 @@ def build_usage(period: Period) -> dict[str, Any]:
     read = figures.read_figures(period)
     return {
         "stats": figures.list_stats(read),
+        "has_requests": read.total.requests > 0,
         "charts": overview_charts.render_charts(read),
-        "top_lists": top_lists.build_top_lists(period),
+        "top_lists": top_lists.build_top_lists(period, may_wait=False),
     }
 
 
@@ -101,6 +106,16 @@ def find_items(request: HttpRequest, cards: list[ProviderCard]) -> Iterator[Atte
         yield from system_attention.find_alert_items(may_change=may(AlertDelivery, "change"))
     if may(Provider, "view"):
         yield from system_attention.find_system_items()
+
+
+@admin.site.admin_view
+def show_top_lists(request: HttpRequest) -> HttpResponse:
+    """Show the lists of the busiest keys, users, models and providers of a range."""
+    if not has_admin_permission(request, UsageRecord, "view"):
+        raise PermissionDenied
+    period = build_period(request.GET.get("range", DEFAULT_RANGE), timezone.now())
+    context = {"top_lists": top_lists.build_top_lists(period)}
+    return render(request, "admin/overview/top_lists.html", context)
 
 
 @admin.site.admin_view

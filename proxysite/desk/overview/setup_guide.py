@@ -54,6 +54,11 @@ class SetupGuide:
     model: str
 
     @property
+    def next_step(self) -> GuideStep | None:
+        """Return the first step that is not done."""
+        return next((step for step in self.steps if not step.is_done), None)
+
+    @property
     def is_done(self) -> bool:
         return self.first_request.state == "answered" and all(step.is_done for step in self.steps)
 

@@ -13,6 +13,7 @@ from proxysite.desk.overview.ranges import Period
 
 MOST_SUBJECTS = 8  # of each list
 KEPT_SECONDS = {"1h": 5, "24h": 15, "7d": 60, "30d": 300}  # a page may show a list that is so old
+LONG_RANGES = ("7d", "30d")  # whose lists a page fetches after it is shown
 # by group: the filter of the list of requests
 FILTERS = {
     "key": "key__id__exact",
@@ -39,9 +40,17 @@ class TopList:
     lines: list[TopLine]
 
 
-def build_top_lists(period: Period) -> list[TopList]:
-    """Return the lists of a period."""
-    subjects = load_top_subjects(period)
+def build_top_lists(period: Period, *, may_wait: bool = True) -> list[TopList] | None:
+    """Return the lists of a period.
+
+    They read all keys of the period, which takes long when these are very many. Unless the person
+    `may_wait`, None is returned for a long period that is not in the cache.
+    """
+    subjects = cache.get(make_cache_key(period))
+    if subjects is None:
+        if not may_wait and period.choice.name in LONG_RANGES:
+            return None
+        subjects = read_and_keep(period)
     titles = {
         "key": _("Keys"),
         "user": _("Users"),
@@ -54,13 +63,14 @@ def build_top_lists(period: Period) -> list[TopList]:
     ]
 
 
-def load_top_subjects(period: Period) -> dict[str, list[TopSubject]]:
-    """Return the subjects of a period, from the cache of this process where they are fresh."""
-    key = f"top-subjects:{period.choice.name}:{period.begin.isoformat()}"
-    subjects: dict[str, list[TopSubject]] | None = cache.get(key)
-    if subjects is None:
-        subjects = read_top_subjects(period.begin, period.end, MOST_SUBJECTS)
-        cache.set(key, subjects, KEPT_SECONDS[period.choice.name])
+def make_cache_key(period: Period) -> str:
+    return f"top-subjects:{period.choice.name}:{period.begin.isoformat()}"
+
+
+def read_and_keep(period: Period) -> dict[str, list[TopSubject]]:
+    """Read the subjects of a period, and keep them in the cache of this process for a while."""
+    subjects = read_top_subjects(period.begin, period.end, MOST_SUBJECTS)
+    cache.set(make_cache_key(period), subjects, KEPT_SECONDS[period.choice.name])
     return subjects
 
 

@@ -59,6 +59,7 @@ async def test_the_overview_with_trouble(browse, operator, provider):
     for name in ("1h", "24h", "7d", "30d"):
         await browse.open(f"/admin/?range={name}")
         assert await page.locator("svg.chart").count() == 4
+        await page.wait_for_selector("text=Keys with the most requests")
     await page.click("text=1 hour")
     assert page.url.endswith("?range=1h")
     await browse.check_accessibility()

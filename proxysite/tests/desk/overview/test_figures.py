@@ -104,6 +104,31 @@ def test_figures_lead_to_their_requests():
     assert values["from"]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+@pytest.mark.parametrize("name", ALL)
+def test_the_lists_behind_the_figures_have_the_same_requests(admin_client, provider, name, zone):
+    june = User.objects.create_user("june")
+    key = ApiKey.objects.create(user=june, prefix="sk-ps-june", digest="d")
+    for number in range(7):
+        create_record(key=key, user=june, provider=provider, model="a", cost_micro_usd=None)
+        if number % 2:
+            create_record(status="error", http_status=502, error_code="upstream_failed")
+    fold_all_records()
+    admin_client.cookies["timezone"] = zone
+    admin_client.get(f"/admin/overview/top?range={name}")  # a page has them in the cache then
+    html = admin_client.get(f"/admin/?range={name}").content.decode()
+    links = set(re.findall(r'href="(/admin/api/usagerecord/\?[^"]*)"', html))
+    assert len(links) == 1 + 3 + 1 + 5, links
+    counts = []
+    for link in sorted(links):
+        answer = admin_client.get(link.replace("&amp;", "&"))
+        shown = answer.content.decode()
+        assert answer.status_code == 200
+        assert "There is no" not in shown, link
+        counts.append(len(set(re.findall(r"/usagerecord/([0-9a-f-]{36})/change/", shown))))
+    assert sorted(counts) == sorted([10, 0, 3, 0, 10, 7, 7, 7, 3, 7]), counts
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_the_busiest_keys_users_models_and_providers_are_listed(provider, name):
     june = User.objects.create_user("june")
@@ -120,6 +145,20 @@ def test_the_busiest_keys_users_models_and_providers_are_listed(provider, name):
     assert f"provider__id__exact={provider.pk}" in lines["Providers"][0].address
 
 
+def test_lists_of_long_ranges_come_after_the_page(admin_client, staff):
+    create_record(model="kimi-k2")
+    fold_all_records()
+    html = admin_client.get("/admin/?range=30d").content.decode()
+    assert 'data-refresh="/admin/overview/top?range=30d"' in html
+    assert "Keys with the most requests" not in html
+    part = admin_client.get("/admin/overview/top?range=30d").content.decode()
+    assert "kimi-k2" in part
+    assert "data-refresh-again" not in part
+    html = admin_client.get("/admin/?range=30d").content.decode()
+    assert "Keys with the most requests" in html, "they are in the cache now"
+    assert staff("view_provider").get("/admin/overview/top?range=30d").status_code == 403
+
+
 @pytest.mark.parametrize("name", [*ALL, "nonsense"])
 def test_each_range_has_a_page_with_four_charts(admin_client, name):
     create_record(model="<script>")
@@ -131,6 +170,7 @@ def test_each_range_has_a_page_with_four_charts(admin_client, name):
 
 def test_days_are_those_of_the_viewer(admin_client):
     now = timezone.now()
+    create_record()
     admin_client.cookies["timezone"] = "Asia/Kathmandu"
     html = admin_client.get("/admin/?range=30d").content.decode()
     local = now + timedelta(hours=5, minutes=45)

@@ -55,7 +55,7 @@ def test_a_provider_shows_its_mode_and_how_its_tokens_stand(admin_client, provid
     for state in ("usable", "resting", "disabled", "expired"):
         assert f"?provider__id__exact={provider.pk}&amp;is={state}" in html
     assert "switched-off off" in shown
-    assert re.search(r"echo asked \S+ .*It asks for no token", shown)
+    assert re.search(r"echo in use \S+ .*It asks for no token", shown)
     assert "k2think-web guest mode K2-Think" in shown
     assert "no adapter of this kind" in shown
 
@@ -152,6 +152,9 @@ def test_each_part_is_shown_to_those_who_may_see_its_rows(staff, provider, token
 
     client = staff()
     assert list_parts() == []
+    shown = read_text(client)
+    assert "Ask an administrator for a role" in shown
+    assert "Needs attention" not in shown
     user = User.objects.get(username="staff")
     user.user_permissions.add(Permission.objects.get(codename="view_provider"))
     assert list_parts() == ["Providers", "This gateway"]
