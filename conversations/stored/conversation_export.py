@@ -7,7 +7,7 @@ are UNIX times. Rows are read in small pages by their keys, never all at once an
 so that an export may take as long as its reader needs.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -71,17 +71,6 @@ async def stream_export(
     pieces = render_export(conversations, export_format)
     while (piece := await LONG.run_work(next, pieces, None)) is not None:
         yield piece
-
-
-async def stream_export_of(
-    conversation_ids: Sequence[str], export_format: ExportFormat
-) -> AsyncIterator[bytes]:
-    """Yield the file of the conversations with these ids, which may be very many."""
-    for start in range(0, len(conversation_ids), CONVERSATIONS_AT_ONCE):
-        ids = conversation_ids[start : start + CONVERSATIONS_AT_ONCE]
-        rows = Conversation.objects.filter(pk__in=ids)
-        async for piece in stream_export(rows, export_format):
-            yield piece
 
 
 # --- rows -----------------------------------------------------------------------------------------

@@ -161,6 +161,16 @@ def test_session_keys_are_left_out_of_the_keys_that_people_have_made(alice):
     assert list(ApiKey.objects.exclude_session_keys()) == [alice.row]
 
 
+def test_only_staff_that_may_read_records_have_links_to_them(alice, operator):
+    page = sign_in(alice).get("/playground/").content.decode()
+    assert 'data-record-url=""' in page
+    page = sign_in(operator).get("/playground/").content.decode()
+    assert 'data-record-url="/admin/api/usagerecord/00000000-' in page
+    answer = Client().get("/playground/?model=m")
+    assert answer.status_code == 302
+    assert "next=/playground/%3Fmodel%3Dm" in answer["location"]
+
+
 @pytest.mark.settings(PLAYGROUND=False)
 def test_a_playground_that_is_switched_off_is_not_found(alice):
     client = sign_in(alice)

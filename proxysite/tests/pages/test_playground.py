@@ -164,6 +164,20 @@ async def test_an_image_is_sent_with_the_message(browse, playground):
     await browse.check("playground-image")
 
 
+async def test_a_message_is_edited_and_what_followed_it_is_gone(browse, playground):
+    page = playground
+    await send(page, "One")
+    await page.fill("#composer-message", "Two")
+    await page.click("#send-message")
+    await wait_for_count(page.locator(".message-assistant", has_text="Two"), 1)
+    await page.locator(".message-user button").first.click()
+    assert await page.input_value("#composer-message") == "One"
+    assert await page.locator(".message").count() == 0
+    await send(page, "Another one")
+    await wait_for_count(page.locator(".message-assistant", has_text="Another one"), 1)
+    await browse.check("playground-edited")
+
+
 async def test_an_answer_is_stopped_and_the_error_is_shown_as_it_came(
     browse,
     playground,

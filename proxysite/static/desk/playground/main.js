@@ -43,11 +43,22 @@ class Desk {
             event.preventDefault();
             this.send();
         });
+        for (const kind of ["paste", "drop"]) {
+            this.composer.addEventListener(kind, (event) => this.#takeFiles(event));
+        }
         this.composer.elements.message.addEventListener("keydown", (event) => {
             if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
             event.preventDefault();
             this.send();
         });
+    }
+
+    /** Attach the files that were pasted or dropped; a text goes its usual way. */
+    #takeFiles(event) {
+        const { files } = event.clipboardData ?? event.dataTransfer;
+        if (!files.length) return;
+        event.preventDefault();
+        this.attachments.add(files);
     }
 
     /** Load the models, and the stored turn that the address names. */
@@ -169,6 +180,14 @@ class Desk {
 
     async #runPane(pane) {
         if (pane.messages.at(-1)?.role !== "assistant") await pane.run();
+    }
+
+    /** Take back the user's message of a place, and all after it, in every pane. */
+    editMessage(place) {
+        const [text] = this.panes.map((pane) => pane.takeBack(place)).filter(Boolean);
+        this.composer.elements.message.value = text ?? "";
+        this.composer.elements.message.focus();
+        this.showState();
     }
 
     showCode(pane) {

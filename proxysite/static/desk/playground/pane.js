@@ -48,8 +48,39 @@ export class Pane {
     addMessages(messages) {
         this.#find(".tool-results")?.remove();
         this.messages.push(...messages);
-        this.#thread.append(...messages.map(renderMessage));
+        this.#thread.append(...messages.map((message) => this.#render(message)));
         this.#scroll(true);
+    }
+
+    /** Return the element of a message; an own text has a button to edit it. */
+    #render(message) {
+        const element = renderMessage(message);
+        if (message.role !== "user" || typeof message.content !== "string") return element;
+        const button = createElement("button", "button button-small button-quiet", getText("edit"));
+        button.type = "button";
+        button.addEventListener("click", () => {
+            const own = this.messages.filter(({ role }) => role === "user");
+            if (!this.isRunning) this.#desk.editMessage(own.indexOf(message));
+        });
+        element.querySelector(".message-role").append(" ", button);
+        return element;
+    }
+
+    /** Remove the user's message of a place, and all after it; return its text. */
+    takeBack(place) {
+        const own = this.messages.filter(({ role }) => role === "user");
+        const message = own[place];
+        if (message === undefined) return "";
+        this.messages = this.messages.slice(0, this.messages.indexOf(message));
+        this.#redraw();
+        return typeof message.content === "string" ? message.content : "";
+    }
+
+    /** Show the messages anew, without errors and forms between them. */
+    #redraw() {
+        this.#thread.replaceChildren(...this.messages.map((message) => this.#render(message)));
+        this.#find(".pane-facts").replaceChildren();
+        this.#showState();
     }
 
     /** Forget the thread. */
@@ -69,7 +100,7 @@ export class Pane {
     /** Send the messages again, without the answer that they got. */
     async runAgain() {
         while (this.messages.at(-1)?.role === "assistant") this.messages.pop();
-        this.#thread.replaceChildren(...this.messages.map(renderMessage));
+        this.#redraw();
         await this.run();
     }
 
