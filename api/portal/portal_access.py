@@ -62,7 +62,7 @@ def own_page(*methods: str) -> Callable[[Page[P]], Page[P]]:
         def answer(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 target = request.get_full_path() if request.method == "GET" else ""
-                return redirect_to_login(target or settings.LOGIN_REDIRECT_URL)
+                return redirect_to_login(target or reverse("portal-home"))
             return view(request, *args, **kwargs)
 
         return open_page(*methods)(answer)

@@ -30,6 +30,12 @@ def test_a_visitor_is_asked_to_log_in_and_comes_back_to_the_page(alice: User) ->
     assert log_in("alice", target="/portal/usage/?range=7d").headers["location"].endswith("7d")
 
 
+def test_who_is_logged_out_in_the_middle_of_a_form_comes_to_the_overview(alice: User) -> None:
+    answer = Client().post("/portal/keys/new/", {"name": "x"})
+    target = answer.headers["location"].partition("next=")[2]
+    assert log_in("alice", target=target).headers["location"] == "/portal/"
+
+
 @pytest.mark.parametrize(
     "target", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "/\\evil.example"]
 )
