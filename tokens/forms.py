@@ -8,6 +8,7 @@ from typing import Any, cast
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.utils.translation import gettext_lazy as _
 
 from providers import registry, vault
 from providers.models import Provider
@@ -19,22 +20,21 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     """The form of a token."""
 
     secret = forms.CharField(
-        label="Token",
+        label=_("Token"),
         widget=forms.PasswordInput(
             render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"}
         ),
         max_length=token_import.MAX_TOKEN_LENGTH,
-        help_text="Paste it here; it is sealed and never shown again. For many at once: "
-        "<code>import_tokens</code>.",
+        help_text=_("Paste it here; it is sealed and never shown again. For many, import a file."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.fingerprint and "secret" in self.fields:
             field = self.fields["secret"]
-            field.label = "New token"
+            field.label = _("New token")
             field.required = False
-            field.help_text = (
+            field.help_text = _(
                 "Takes the place of the present one, as a fresh token; empty: keep it."
             )
 
@@ -44,9 +44,11 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         if secret:
             problem = token_import.find_token_problem(secret)
         if problem.startswith(("longer", "too")):
-            raise ValidationError(f"It is {problem}.")
+            raise ValidationError(_("It is %(problem)s."), params={"problem": problem})
         if problem:
-            raise ValidationError(f"This is no token: it {problem}.")
+            raise ValidationError(
+                _("This is no token: it %(problem)s."), params={"problem": problem}
+            )
         return secret
 
     def clean(self) -> dict[str, Any]:
@@ -63,7 +65,8 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         )
         if same_secret.exclude(pk=self.instance.pk).exists():
             mask = vault.mask_secret(secret)
-            self.add_error("secret", f"{provider} has this token already: {mask}.")
+            text = _("%(provider)s has this token already: %(token)s.")
+            self.add_error("secret", text % {"provider": provider, "token": mask})
 
 
 def replace_secret(token: UpstreamToken, secret: str, *, has_chosen_expiry: bool) -> None:
@@ -98,16 +101,16 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
         ),
         max_length=token_import.MAX_TOKEN_LENGTH,
         strip=False,
-        help_text="Of the account at the upstream; it is sealed and never shown again.",
+        help_text=_("Of the account at the upstream; it is sealed and never shown again."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.sealed and "password" in self.fields:
             field = self.fields["password"]
-            field.label = "New password"
+            field.label = _("New password")
             field.required = False
-            field.help_text = "Empty: keep the present one."
+            field.help_text = _("Empty: keep the present one.")
         if "provider" in self.fields:
             kinds = [
                 kind
@@ -116,7 +119,7 @@ class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
             ]
             provider_field = cast("forms.ModelChoiceField[Provider]", self.fields["provider"])
             provider_field.queryset = Provider.objects.filter(kind__in=kinds)
-            provider_field.help_text = "Those where accounts sign in."
+            provider_field.help_text = _("Those where accounts sign in.")
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"].lower()

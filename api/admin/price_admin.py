@@ -39,8 +39,8 @@ class StateFilter(admin.SimpleListFilter):
     title = _("state")
     parameter_name = "is"
 
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [("valid", "in force"), ("later", "later"), ("past", "past")]
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[Any]:
+        return [("valid", _("in force")), ("later", _("later")), ("past", _("past"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Price]) -> QuerySet[Price]:
         match self.value():
@@ -109,12 +109,12 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                     "reasoning_usd",
                     "tiers",
                 ),
-                "description": "An empty price is unknown; 0 means that it costs nothing.",
+                "description": _("An empty price is unknown; 0 means that it costs nothing."),
             },
         ),
         (_("USD for each"), {"fields": ("request_usd", "image_usd", "audio_second_usd")}),
     )
-    history_fieldset = ("All prices of this model", {"fields": ("history",)})
+    history_fieldset = (_("All prices of this model"), {"fields": ("history",)})
     begin = make_time_column("valid_from", _("from"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Price | None = None) -> Any:
@@ -167,19 +167,18 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Save the price; say how requests that were before get their cost."""
         super().save_model(request, obj, form, change)
         if obj.valid_from < timezone.now() - PRESENT:
-            text = (
-                "Requests that were recorded before now keep their cost until: manage.py recost "
-                f"--from {obj.valid_from:%Y-%m-%d} --provider {obj.provider.name}"
-            )
-            self.message_user(request, text, messages.INFO)
+            command = f"recost --from {obj.valid_from:%Y-%m-%d} --provider {obj.provider.name}"
+            text = _("Requests that were recorded before now keep their cost until: %(command)s")
+            message = text % {"command": f"manage.py {command}"}
+            self.message_user(request, message, messages.INFO)
 
     @admin.display(description=_("state"))
     def state_badge(self, price: Any) -> SafeString:
         if price.pk == price.in_force_id:
-            return render_badge("good", "in force")
+            return render_badge("good", _("in force"))
         if price.valid_from > timezone.now():
-            return render_badge("wait", "later")
-        return render_badge("off", "past")
+            return render_badge("wait", _("later"))
+        return render_badge("off", _("past"))
 
     @admin.display(description=_("prompt"))
     def prompt_price(self, price: Price) -> str:

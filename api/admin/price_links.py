@@ -7,12 +7,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from api.models import Price
 from api.pricing.price_texts import render_usd
 from providers.admin.big_tables import NO_VALUE
 
-HISTORY_HEAD = ("from", "prompt", "completion", "source")
+HISTORY_HEAD = (_("from"), _("prompt"), _("completion"), _("source"))
 
 
 def render_price_link(price: Price) -> SafeString:

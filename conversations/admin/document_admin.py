@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_protect
 
 from conversations.documents import ingest
@@ -34,10 +35,10 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
 
     ingested_document: Document
     user = forms.ModelChoiceField(
-        get_user_model().objects.all(), help_text="The user who will own the file."
+        get_user_model().objects.all(), help_text=_("The user who will own the file.")
     )
     upload = forms.FileField(
-        label="File", help_text="Plain text, Markdown, HTML, PDF or Word (.docx)."
+        label=_("File"), help_text=_("Plain text, Markdown, HTML, PDF or Word (.docx).")
     )
 
     class Meta:
@@ -76,7 +77,7 @@ class DocumentAdmin(BigTableAdmin):
     list_filter = ("state",)
     sortable_by = ()
     search_fields = ("id",)
-    search_help_text = "A whole id (doc_…, file-…) or a user's name"
+    search_help_text = _("A whole id (doc_…, file-…) or a user's name")
     fields = (
         "id",
         "title",
@@ -90,9 +91,9 @@ class DocumentAdmin(BigTableAdmin):
         "used",
         "expires",
     )
-    created = make_time_column("created_at", "created")
-    used = make_time_column("used_at", "used")
-    expires = make_time_column("expires_at", "expires")
+    created = make_time_column("created_at", _("created"))
+    used = make_time_column("used_at", _("used"))
+    expires = make_time_column("expires_at", _("expires"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
         return super().get_queryset(request).defer("index")
@@ -129,14 +130,14 @@ class DocumentAdmin(BigTableAdmin):
     def find_rows(self, queryset: QuerySet[Document], term: str) -> QuerySet[Document]:
         return queryset.filter(Q(pk=term) | Q(file=term) | Q(user__username=term))
 
-    @admin.display(description="title")
+    @admin.display(description=_("title"))
     def title_or_id(self, document: Document) -> str:
         return document.title or document.pk
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description=_("state"), ordering="state")
     def status(self, document: Document) -> SafeString:
         return render_badge(COLOURS.get(DocumentState(document.state), "wait"), document.state)
 
-    @admin.display(description="passages")
+    @admin.display(description=_("passages"))
     def passage_count(self, document: Document) -> int:
         return document.passages.count()

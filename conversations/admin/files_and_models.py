@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext_lazy as _
 
 from conversations import strategies
 from conversations.models import StoredFile
@@ -25,7 +26,7 @@ class StoredFileAdmin(BigTableAdmin):
     list_filter = ("status", "purpose")
     sortable_by = ()
     search_fields = ("id",)
-    search_help_text = "A whole id (file-…) or a user's name"
+    search_help_text = _("A whole id (file-…) or a user's name")
     fields = (
         "id",
         "filename",
@@ -39,8 +40,8 @@ class StoredFileAdmin(BigTableAdmin):
         "created",
         "expires",
     )
-    created = make_time_column("created_at", "created")
-    expires = make_time_column("expires_at", "expires")
+    created = make_time_column("created_at", _("created"))
+    expires = make_time_column("expires_at", _("expires"))
 
     def get_history_name(self, row: StoredFile) -> str:
         return str(row.pk)  # the admin's log outlives the files, so it has no filenames
@@ -54,14 +55,14 @@ class StoredFileAdmin(BigTableAdmin):
     def find_rows(self, queryset: QuerySet[StoredFile], term: str) -> QuerySet[StoredFile]:
         return queryset.filter(Q(pk=term) | Q(user__username=term))
 
-    @admin.display(description="size", ordering="size_bytes")
+    @admin.display(description=_("size"), ordering="size_bytes")
     def size(self, file: StoredFile) -> str:
         return filesizeformat(file.size_bytes)
 
 
 class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
-    strategy = forms.ChoiceField(help_text="How an answer is produced, for example stepwise.")
-    base = forms.ChoiceField(help_text="The model that its upstream calls go to.")
+    strategy = forms.ChoiceField(help_text=_("How an answer is produced, for example stepwise."))
+    base = forms.ChoiceField(help_text=_("The model that its upstream calls go to."))
 
     class Meta:
         widgets = {"options": forms.Textarea(attrs={"rows": 6, "cols": 60})}

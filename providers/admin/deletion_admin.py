@@ -80,9 +80,10 @@ class SlicedDeletion:
         if Deletion.objects.filter_unfinished().filter(pk__in=ids).exists():
             deletion_jobs.send_deletion_task()
             text = format_html(
-                "It takes longer: out of use already, and removed in the background. <a "
-                'href="{}">See how far</a>',
+                '{} <a href="{}">{}</a>',
+                _("It takes longer: out of use already, and removed in the background."),
                 reverse(DELETION_LIST_URL),
+                _("See how far"),
             )
             messages.warning(request, text)
 
@@ -134,7 +135,7 @@ class DeletionAdmin(BigTableAdmin):
     @admin.display(description=_("state"))
     def state_badge(self, deletion: Deletion) -> SafeString:
         if deletion.finished_at is not None:
-            return render_badge("good", "done")
+            return render_badge("good", _("done"))
         if deletion.alive_until is not None:
-            return render_badge("wait", "running")
-        return render_badge("wait", "waits for the worker")
+            return render_badge("wait", _("running"))
+        return render_badge("wait", _("waits for the worker"))

@@ -14,6 +14,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
@@ -64,7 +65,8 @@ class SecretSearch:
         if exact:
             return self.redirect_to_list(request, self.get_public_name(exact[0]))
         if term and not self.find_rows(rows, term).exists():  # type: ignore[attr-defined]
-            messages.warning(request, "Nothing has this secret, and nothing bears this name or id.")
+            text = gettext("Nothing has this secret, and nothing bears this name or id.")
+            messages.warning(request, text)
             term = ""
         return self.redirect_to_list(request, self.get_public_term(term))
 

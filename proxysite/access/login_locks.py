@@ -37,6 +37,7 @@ from django.db.models import Max, Q, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from providers.network.client_address import render_caller_address
 
@@ -168,7 +169,7 @@ def answer_locked(request: HttpRequest, *more: object) -> HttpResponse:
     wait = max(1, getattr(request, "login_wait", 0) or 0)
     context = {
         **admin.site.each_context(request),
-        "title": "Too many failed logins",
+        "title": gettext("Too many failed logins"),
         "seconds": wait,
     }
     context["minutes"] = math.ceil(wait / 60)

@@ -16,6 +16,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port
 from django.template.loader import render_to_string
+from django.utils.translation import get_language
 
 from api import exceptions
 from api.address_hints import is_unknown_address
@@ -75,7 +76,9 @@ def answer_unknown_host(request: HttpRequest) -> HttpResponse:
         )
         return exceptions.render_error(InvalidRequest(text, code="unknown_host"), request_id)
     allowed = ",".join([*settings.ALLOWED_HOSTS, name])
-    page = render_to_string("unknown_host.html", {"name": name, "allowed": allowed})
+    page = render_to_string(
+        "unknown_host.html", {"name": name, "allowed": allowed, "language": get_language() or "en"}
+    )
     return HttpResponse(
         page, status=400, headers={"cache-control": "no-store", "x-request-id": request_id}
     )

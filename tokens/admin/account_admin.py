@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from providers.admin.big_tables import (
@@ -35,11 +36,11 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
     list_filter = ("provider", "enabled")
     sortable_by = ("signed_in",)
     search_fields = ("email",)
-    search_help_text = "The beginning of the e-mail address."
+    search_help_text = _("The beginning of the e-mail address.")
     actions = ("disable_accounts", "enable_accounts")
     readonly_fields = ("state_badge", "token_link", "failures", "signed_in", "created")
-    signed_in = make_time_column("signed_in_at", "signed in")
-    created = make_time_column("created_at", "created")
+    signed_in = make_time_column("signed_in_at", _("signed in"))
+    created = make_time_column("created_at", _("created"))
 
     def get_fieldsets(self, request: HttpRequest, obj: UpstreamAccount | None = None) -> Any:
         if obj is None:
@@ -50,7 +51,7 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
         main.append("enabled")
         return (
             (None, {"fields": main}),
-            ("What happened", {"fields": ("token_link", "failures", "signed_in", "created")}),
+            (_("What happened"), {"fields": ("token_link", "failures", "signed_in", "created")}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: UpstreamAccount | None = None) -> Any:
@@ -82,19 +83,21 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
     def find_rows(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         return queryset.filter(email__startswith=term.lower())
 
-    @admin.display(description="state")
+    @admin.display(description=_("state"))
     def state_badge(self, account: UpstreamAccount) -> SafeString:
         if not account.enabled:
-            return render_badge("off", "off")
+            return render_badge("off", _("off"))
         if account.reason:
             return format_html(
-                '{} <span class="quiet">{}</span>', render_badge("bad", "refused"), account.reason
+                '{} <span class="quiet">{}</span>',
+                render_badge("bad", _("refused")),
+                account.reason,
             )
         if account.signed_in_at is None:
-            return render_badge("wait", "not signed in yet")
-        return render_badge("good", "signed in")
+            return render_badge("wait", _("not signed in yet"))
+        return render_badge("good", _("signed in"))
 
-    @admin.display(description="token")
+    @admin.display(description=_("token"))
     def token_link(self, account: UpstreamAccount) -> SafeString | str:
         token = getattr(account, "token", None)
         if token is None:
@@ -104,15 +107,21 @@ class UpstreamAccountAdmin(SlicedDeletion, BigTableAdmin):
         return format_html('<a href="{}">{}</a> {}', address, token, badge)
 
     @admin.action(
-        description="Switch selected accounts off: they do not sign in", permissions=["change"]
+        description=_("Switch selected accounts off: they do not sign in"), permissions=["change"]
     )
     def disable_accounts(self, request: HttpRequest, queryset: QuerySet[UpstreamAccount]) -> None:
         record_in_history(request, queryset, "Switched off.")
         count = queryset.update(enabled=False)
-        self.message_user(request, f"{render_count(UpstreamAccount, count)} switched off.")
+        self.message_user(
+            request,
+            _("%(accounts)s switched off.") % {"accounts": render_count(UpstreamAccount, count)},
+        )
 
-    @admin.action(description="Switch selected accounts on", permissions=["change"])
+    @admin.action(description=_("Switch selected accounts on"), permissions=["change"])
     def enable_accounts(self, request: HttpRequest, queryset: QuerySet[UpstreamAccount]) -> None:
         record_in_history(request, queryset, "Switched on.")
         count = queryset.update(enabled=True)
-        self.message_user(request, f"{render_count(UpstreamAccount, count)} switched on.")
+        self.message_user(
+            request,
+            _("%(accounts)s switched on.") % {"accounts": render_count(UpstreamAccount, count)},
+        )

@@ -7,10 +7,17 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from api.limits.limit_errors import format_usd
 from api.usage.subject_totals import SubjectTotals, read_subject_totals
 
+SPAN_NAMES = {
+    "today": gettext_lazy("today"),
+    "last 7 days": gettext_lazy("last 7 days"),
+    "last 30 days": gettext_lazy("last 30 days"),
+}
 VIEW_PERMISSION = "api.view_usagerecord"
 
 
@@ -31,9 +38,8 @@ def render_usage_section(field_name: str, row: Model) -> SafeString:
 def render_records_link(field_name: str, row: Model) -> SafeString:
     """Return a link to the usage records of a key or user."""
     address = reverse("admin:api_usagerecord_changelist")
-    return format_html(
-        '<a href="{}?{}__id__exact={}">Usage records of {}</a>', address, field_name, row.pk, row
-    )
+    text = _("Requests of %(name)s") % {"name": row}
+    return format_html('<a href="{}?{}__id__exact={}">{}</a>', address, field_name, row.pk, text)
 
 
 def render_totals(column: str, ids: Collection[int]) -> SafeString:
@@ -43,7 +49,7 @@ def render_totals(column: str, ids: Collection[int]) -> SafeString:
         "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
         (
             (
-                totals.span,
+                SPAN_NAMES.get(totals.span, totals.span),
                 f"{totals.requests:,}",
                 f"{totals.refused_requests:,}",
                 f"{totals.tokens:,}",
@@ -52,9 +58,11 @@ def render_totals(column: str, ids: Collection[int]) -> SafeString:
             for totals in read_subject_totals(column, ids)
         ),
     )
+    heads = ("", _("requests"), _("refused"), _("tokens"), _("cost"))
     return format_html(
-        "<table><thead><tr><th></th><th>requests</th><th>refused</th><th>tokens</th>"
-        "<th>cost</th></tr></thead><tbody>{}</tbody></table>",
+        '<div class="table-wrap"><table class="table"><thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table></div>",
+        format_html_join("", "<th>{}</th>", ((head,) for head in heads)),
         rows,
     )
 
@@ -63,5 +71,7 @@ def render_cost(totals: SubjectTotals) -> str:
     """Return a cost in USD, and for how many requests it is unknown."""
     cost = f"{format_usd(totals.cost_micro_usd)} USD"
     if totals.unknown_cost_requests:
-        cost += f", unknown for {totals.unknown_cost_requests:,} requests"
+        count = totals.unknown_cost_requests
+        text = ngettext("unknown for %(count)s request", "unknown for %(count)s requests", count)
+        cost += f", {text % {'count': f'{count:,}'}}"
     return cost
