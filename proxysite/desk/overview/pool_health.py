@@ -88,6 +88,11 @@ class ProviderCard:
         """Return whether it is called with tokens of its pool."""
         return self.provider.enabled and self.provider.needs_token and not self.is_guest
 
+    @property
+    def is_unusable(self) -> bool:
+        """Return whether none of its tokens can be used now."""
+        return self.uses_tokens and not self.token_counts["active"]
+
     # --- the circuit breaker ----------------------------------------------------------------------
     @property
     def is_half_open(self) -> bool:
@@ -124,7 +129,7 @@ class ProviderCard:
 
 
 def load_cards() -> list[ProviderCard]:
-    """Return the cards of all providers: those with tokens first, then by name.
+    """Return the cards of all providers: those with trouble, those with tokens, then by name.
 
     Providers that are switched off come last.
     """
@@ -133,6 +138,7 @@ def load_cards() -> list[ProviderCard]:
         key=lambda card: (
             not card.provider.enabled,
             card.breaker is None,
+            not (card.is_unusable and card.token_counts["total"]),
             not card.token_counts["total"],
             card.provider.name,
         )

@@ -39,7 +39,7 @@ def find_token_items(cards: Sequence[ProviderCard], *, may_change: bool) -> Iter
 
 def find_empty_pools(card: ProviderCard) -> Iterator[AttentionItem]:
     """Yield an item for a provider without any token that can be used now."""
-    if not card.uses_tokens or card.token_counts["active"]:
+    if not card.is_unusable:
         return
     name = {"provider": card.provider.name}
     if card.token_counts["total"]:
