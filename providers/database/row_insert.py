@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Field, Model
+from django.db.models import Model
 
 MAX_PARAMETERS = 30_000  # SQLite allows 32,766 of one statement, Postgres 65,535
 
@@ -55,6 +55,6 @@ def prepare_statement(
     return sql, parameters
 
 
-def prepare_value(row: Model, field: "Field[Any, Any]") -> object:
+def prepare_value(row: Model, field: Any) -> object:
     """Return the value of a column as the database takes it; a time of creation is now."""
     return field.get_db_prep_save(field.pre_save(row, True), connection)

@@ -114,6 +114,16 @@ def upload_again(client: Client, provider: Provider) -> dict[str, int]:
     return counts
 
 
+def test_the_tokens_of_an_import_are_listed(operator: Client, provider: Provider) -> None:
+    UpstreamToken.from_secret(provider, "sk-known-0123456789abcdef").save()
+    batch = upload(operator, provider)
+    page = operator.post(make_address("apply", batch), follow=True).content.decode()
+    (link,) = re.findall(r'href="(/admin/tokens/upstreamtoken/\?[^"]*import_batch[^"]*)"', page)
+    listed = operator.get(link).content.decode()
+    assert "sk-fir…cdef" in listed
+    assert "sk-kno…cdef" not in listed
+
+
 def test_a_discarded_upload_leaves_nothing(operator: Client, provider: Provider) -> None:
     batch = upload(operator, provider)
     operator.post(make_address("discard", batch))
