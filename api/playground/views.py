@@ -86,7 +86,6 @@ def build_page_context(request: HttpRequest, user: User) -> dict[str, object]:
     source_keys = list(rights.list_source_keys(user))
     has_own_rights = rights.has_own_rights(user)
     return {
-        "portal_url": find_portal(),
         "base_url": request.build_absolute_uri("/v1"),
         "source_keys": source_keys,
         "has_own_rights": has_own_rights,

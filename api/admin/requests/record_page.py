@@ -88,12 +88,13 @@ def render_conversation_link(request: HttpRequest, record: UsageRecord) -> SafeS
     """Return a link to the conversation with this turn, for those who may see conversations."""
     if not request.user.has_perm("conversations.view_conversation"):
         return ""
-    turns = Turn.objects.filter(pk=record.pk)
-    conversation_id = turns.values_list("conversation_id", flat=True).first()
-    if conversation_id is None:
+    turn = Turn.objects.filter(pk=record.pk).only("conversation_id", "number").first()
+    if turn is None:
         return ""
-    address = reverse("admin:conversations_conversation_change", args=[conversation_id])
-    return format_html('<a href="{}">{}</a>', address, conversation_id)
+    address = reverse("admin:conversations_conversation_change", args=[turn.conversation_id])
+    link = '<a href="{}?before={}#turn-{}">{}</a>'
+    last_shown = turn.number + 1
+    return format_html(link, address, last_shown, turn.number, turn.conversation_id)
 
 
 def list_times(record: UsageRecord) -> list[Fact]:

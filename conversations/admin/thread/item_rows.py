@@ -55,7 +55,7 @@ def load_items(ids: Sequence[int], hit: int | None = None) -> dict[int, ItemView
             cut_text=Left("text", item_view.SHOWN_CHARS),
             data_chars=Length(Cast("data", TextField())),
         )
-        .defer("text", "data")
+        .defer("text", "data", "hidden_thinking")
         .order_by("pk")
     )
     data_by_id = load_data(rows)

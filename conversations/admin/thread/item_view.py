@@ -43,7 +43,6 @@ class ItemView:
     files: list[AttachedFile] = field(default_factory=list)
     name: str = ""  # of the tool
     hidden_chars: int = 0
-    hidden_thinking: str = ""
     is_hit: bool = False
 
 
@@ -63,7 +62,6 @@ def describe_item(row: Item, data: JsonObject | None, tool_names: Mapping[str, s
         is_output=row.output,
         blocks=[],
         hidden_chars=max(0, values.chars - SHOWN_CHARS),
-        hidden_thinking=(row.hidden_thinking or "")[:SHOWN_CHARS],
     )
     if kind == "message":
         view.blocks = split_blocks(values.cut_text)

@@ -113,7 +113,7 @@ def list_steps() -> list[GuideStep]:
         GuideStep(
             _("Issue an API key"),
             _("The credential for your programs. It is shown once."),
-            ApiKey.objects.filter_valid().exists(),
+            ApiKey.objects.filter_valid().exclude_session_keys().exists(),
             reverse("admin:api_apikey_add"),
             _("Issue a key"),
         ),

@@ -221,6 +221,11 @@ async def test_a_stored_turn_is_run_again_beside_its_answer(
     assert "question 2" in await answers.last.inner_text()
     await browse.check("playground-rerun")
     await browse.check_accessibility()
+    await page.click("#compare-answers")
+    assert await page.inner_text("#compare-text del") == "answer"
+    assert await page.inner_text("#compare-text ins") == "question"
+    await browse.check("playground-differences")
+    await browse.check_accessibility()
     assert await run_in_thread(Turn.objects.count) == 2
     record = await rows.read_only_usage_record()
     assert record.user_id == operator.user.pk

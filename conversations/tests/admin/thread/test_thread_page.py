@@ -215,6 +215,12 @@ def test_images_and_files_are_shown_by_their_names(admin_client, alice, monkeypa
     assert "too large for this page" in shown(admin_client, row)
 
 
+def test_thinking_that_the_caller_did_not_get_is_not_shown(admin_client, alice):
+    row = create_conversation(alice.user)
+    create_item(row.turns.get(), "an answer", role="assistant", output=True, hidden_thinking="psst")
+    assert "psst" not in shown(admin_client, row)
+
+
 def test_the_result_of_a_call_names_its_tool(admin_client, alice):
     row = create_conversation(alice.user)
     turn = row.turns.get()

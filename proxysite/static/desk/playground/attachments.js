@@ -1,7 +1,7 @@
 // Images and files that go with the next message. They are sent as data within it; a file that is
 // too large for that is stored under /v1/files and named by its id.
 
-import { ApiError, readJson } from "./session_key.js";
+import { ApiError, readJson } from "./wire/session_key.js";
 import { createElement, getText } from "./texts.js";
 
 const LARGEST_DATA_BYTES = 4 * 2 ** 20;

@@ -1,10 +1,11 @@
 // The playground: one to three panes, their settings, and the message that goes to all of them.
 
 import { Attachments } from "./attachments.js";
-import { CodeDialog } from "./code_dialog.js";
+import { CodeDialog } from "./dialogs/code_dialog.js";
+import { CompareDialog } from "./dialogs/compare_dialog.js";
 import { Pane } from "./pane.js";
-import { SessionKey } from "./session_key.js";
-import { applyOptions, readTurn, renderStoredAnswer } from "./stored_turn.js";
+import { SessionKey } from "./wire/session_key.js";
+import { applyOptions, getStoredAnswer, readTurn, renderStoredAnswer } from "./thread/stored_turn.js";
 import { createElement, getText } from "./texts.js";
 
 const MOST_PANES = 3;
@@ -20,6 +21,7 @@ class Desk {
         const token = root.querySelector("[name=csrfmiddlewaretoken]").value;
         this.sessionKey = new SessionKey(root.dataset.keyUrl, token);
         this.codeDialog = new CodeDialog(root.dataset.baseUrl, this.sessionKey);
+        this.compareDialog = new CompareDialog();
         this.composer = document.getElementById("composer");
         this.attachments = new Attachments(
             this.sessionKey,
@@ -35,6 +37,7 @@ class Desk {
         };
         listen("attach-files", "click", () => document.getElementById("composer-files").click());
         listen("add-pane", "click", () => this.addPane());
+        listen("compare-answers", "click", () => this.compareDialog.show(this.#listAnswers()));
         listen("clear-panes", "click", () => this.panes.forEach((pane) => pane.clear()));
         listen("stop-panes", "click", () => this.panes.forEach((pane) => pane.stop()));
         listen("share-settings", "change", (event) => this.#share(event.target.checked));
@@ -190,6 +193,12 @@ class Desk {
         this.showState();
     }
 
+    /** Return the last answers, the stored one first. */
+    #listAnswers() {
+        const stored = this.turn ? [getStoredAnswer(this.turn)] : [];
+        return [...stored, ...this.panes.map((pane) => pane.lastAnswer)].filter(({ text }) => text);
+    }
+
     showCode(pane) {
         this.codeDialog.show(pane.lastBody);
     }
@@ -210,6 +219,8 @@ class Desk {
         const isRunning = this.panes.some((pane) => pane.isRunning);
         document.getElementById("add-pane").disabled = this.panes.length >= MOST_PANES;
         document.getElementById("stop-panes").hidden = !isRunning;
+        const canCompare = !isRunning && this.#listAnswers().length > 1;
+        document.getElementById("compare-answers").hidden = !canCompare;
         document.getElementById("send-message").disabled = isRunning;
         this.panes.forEach((pane) => {
             pane.element.querySelector(".pane-remove").hidden = this.panes.length === 1;

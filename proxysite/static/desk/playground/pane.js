@@ -1,13 +1,13 @@
 // One model with its thread: it sends its messages, shows the answer as it arrives, and stops.
 
-import { Answer } from "./answer.js";
-import { readEvents } from "./event_stream.js";
-import { showFacts } from "./facts.js";
-import { AnswerView, renderMessage } from "./message_view.js";
-import { FieldError, buildBody } from "./request_body.js";
-import { ApiError, readJson } from "./session_key.js";
+import { Answer } from "./wire/answer.js";
+import { readEvents } from "./wire/event_stream.js";
+import { showFacts } from "./thread/facts.js";
+import { AnswerView, renderMessage } from "./thread/message_view.js";
+import { FieldError, buildBody } from "./wire/request_body.js";
+import { ApiError, readJson } from "./wire/session_key.js";
 import { copyTemplate, createElement, getText } from "./texts.js";
-import { renderToolForm } from "./tool_results.js";
+import { renderToolForm } from "./thread/tool_results.js";
 
 const NEAR_BOTTOM_PIXELS = 80;
 
@@ -38,6 +38,13 @@ export class Pane {
 
     #listen(selector, handle) {
         this.#find(selector).addEventListener("click", handle);
+    }
+
+    /** The text of the last message, if it is an answer, with its model. */
+    get lastAnswer() {
+        const last = this.messages.at(-1);
+        const text = last?.role === "assistant" ? last.content : "";
+        return { label: this.modelField.value, text: text ?? "" };
     }
 
     get isRunning() {

@@ -1,6 +1,6 @@
 // The short-lived API key of the session. It stays in this module's memory: a reload asks again.
 
-import { getText } from "./texts.js";
+import { getText } from "../texts.js";
 
 const EARLY_SECONDS = 60; // the key is renewed so long before it ends
 const CHANGE_MS = 1200; // a changed key is in force everywhere after about a second

@@ -1,8 +1,8 @@
 // A stored turn that is run again: its request comes into every pane, beside the answer it got.
 
-import { ApiError, readJson } from "./session_key.js";
+import { ApiError, readJson } from "../wire/session_key.js";
 import { renderMessage } from "./message_view.js";
-import { copyTemplate, createElement, getText } from "./texts.js";
+import { copyTemplate, createElement, getText } from "../texts.js";
 
 /** Return the stored turn at an address of this site. Throws ApiError. */
 export async function readTurn(url) {
@@ -23,6 +23,12 @@ export function renderStoredAnswer(turn) {
         thread.append(createElement("p", "quiet", getText("noAnswer")));
     }
     return element;
+}
+
+/** Return the stored answer's text with its model. */
+export function getStoredAnswer(turn) {
+    const texts = turn.answer.map(({ content }) => (typeof content === "string" ? content : ""));
+    return { label: turn.model, text: texts.join("\n") };
 }
 
 /** Write the options of a stored turn into the settings; the first instructions become the prompt. */

@@ -1,7 +1,7 @@
 // Show one message of a thread.
 
 import { showBlocks } from "./text_blocks.js";
-import { createElement, getText } from "./texts.js";
+import { createElement, getText } from "../texts.js";
 
 /** Return the element of a message of a request. */
 export function renderMessage(message) {

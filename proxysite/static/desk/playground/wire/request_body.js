@@ -1,6 +1,6 @@
 // Build the body of a chat completion from the fields of the settings.
 
-import { getText } from "./texts.js";
+import { getText } from "../texts.js";
 
 const NUMBERS = ["temperature", "top_p", "max_tokens", "seed"];
 

@@ -1,7 +1,7 @@
 // Show a text that a model or a person wrote. It is text, never HTML: a fence around code makes a
 // block of its own, and nothing else is interpreted.
 
-import { createElement } from "./texts.js";
+import { createElement } from "../texts.js";
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+#.-]*)[^`]*$/;
 

@@ -1,7 +1,7 @@
 // The dialog with the code of the last request.
 
 import { renderCurl, renderNode, renderPython } from "./code_view.js";
-import { getText } from "./texts.js";
+import { getText } from "../texts.js";
 
 const RENDERERS = { curl: renderCurl, python: renderPython, node: renderNode };
 

@@ -1,6 +1,6 @@
 // The facts of an answer: tokens, cost, times, and the id of its request.
 
-import { createElement, formatCount, getText } from "./texts.js";
+import { createElement, formatCount, getText } from "../texts.js";
 
 const STOPPED_PAUSE_MS = 2000; // an answer that was stopped is recorded a moment later
 const RECORDED_STATUS = 429; // a request with an error below it may not have come so far

@@ -1,6 +1,6 @@
 // A form for the results of tool calls, which a person types.
 
-import { createElement, getText } from "./texts.js";
+import { createElement, getText } from "../texts.js";
 
 /** Return a form with one field for each call; `send` gets the messages with the results. */
 export function renderToolForm(calls, send) {
