@@ -183,6 +183,8 @@ PAGES = {
 POST_ONLY = {
     "admin/logout/",
     "portal/logout/",
+    "portal/keys/<int:key_id>/rotate/",
+    "portal/keys/<int:key_id>/revoke/",
     "playground/key",
     "admin/search",
     "admin/locks/lift",
