@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
@@ -52,20 +52,12 @@ def needs_playground(view: View) -> View:
 
 def find_login_page() -> str:
     """Return the address of the login page for all users, or of that for staff."""
-    try:
-        return reverse(USERS_LOGIN_PAGE)
-    except NoReverseMatch:  # there is no portal
-        return reverse(STAFF_LOGIN_PAGE)
+    return reverse(USERS_LOGIN_PAGE if settings.PORTAL else STAFF_LOGIN_PAGE)
 
 
 def find_portal() -> str:
     """Return the address of the user's own pages, or an empty text where there is no portal."""
-    if not getattr(settings, "PORTAL", True):
-        return ""
-    try:
-        return reverse(PORTAL_PAGE)
-    except NoReverseMatch:
-        return ""
+    return reverse(PORTAL_PAGE) if settings.PORTAL else ""
 
 
 @needs_playground

@@ -176,3 +176,11 @@ def test_a_playground_that_is_switched_off_is_not_found(alice):
     client = sign_in(alice)
     assert client.get("/playground/").status_code == 404
     assert client.post(ADDRESS).status_code == 404
+
+
+@pytest.mark.parametrize(("portal", "page"), [(True, "/portal/login/"), (False, "/admin/login/")])
+def test_a_visitor_is_led_to_a_login_page_that_is_there(alice, settings, portal, page):
+    settings.PORTAL = portal
+    answer = Client().get("/playground/", follow=True)
+    assert answer.redirect_chain[-1][0].startswith(page)
+    assert answer.status_code == 200
