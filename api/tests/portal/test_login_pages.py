@@ -133,3 +133,12 @@ def test_without_the_portal_every_address_of_it_is_unknown(browser: Client) -> N
 def test_no_page_of_the_portal_is_stored_by_a_browser(browser: Client) -> None:
     for answer in (browser.get("/portal/"), Client().get(LOGIN)):
         assert "no-store" in answer.headers["cache-control"]
+
+
+def test_who_logs_in_at_another_site_is_offered_no_password(browser: Client, alice: User) -> None:
+    assert "/portal/password/" in browser.get("/portal/account/").content.decode()
+    alice.set_unusable_password()
+    alice.save()
+    browser.force_login(alice, "django.contrib.auth.backends.ModelBackend")
+    assert "/portal/password/" not in browser.get("/portal/account/").content.decode()
+    assert browser.get("/portal/password/").status_code == 404
