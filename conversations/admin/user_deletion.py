@@ -7,7 +7,6 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -28,11 +27,16 @@ class UserDeletion:
     opts: Any
 
     def delete_all_of_user(self, request: HttpRequest) -> HttpResponse:
-        """Ask whether all conversations of `?user=ID` may be deleted; a POST deletes them."""
+        """Ask whether all conversations of `?user=ID` may be deleted; a POST deletes them.
+
+        Without such a user it leads to the list.
+        """
         if not self.has_delete_permission(request):  # type: ignore[attr-defined]
             raise PermissionDenied
         user_id = parse_integer(request.GET.get("user", ""), 1, LARGEST_ID) or 0
-        user = get_object_or_404(User, pk=user_id)
+        user = User.objects.filter(pk=user_id).first()
+        if user is None:
+            return HttpResponseRedirect(reverse(LIST_URL))
         rows = Conversation.objects.filter(user=user)
         if request.method == "POST":
             return self.delete_and_redirect(request, user, rows)

@@ -256,6 +256,7 @@ def test_who_may_view_but_not_read_sees_no_content(alice):
     for name, args in (("export", ()), ("export_one", (quote(row.pk),))):
         address = reverse(f"admin:conversations_conversation_{name}", args=args)
         assert client.post(address, {"form": "jsonl"}).status_code == 403
+        assert client.get(address).status_code == 403
     client.post(reverse(f"admin:{LIST}"), action("export_jsonl", row))
     assert not LogEntry.objects.exists()
 
@@ -284,6 +285,8 @@ def test_all_conversations_of_a_user_are_deleted_after_their_counts(admin_client
     page = admin_client.get(address).content.decode()
     for text in ('class="number">2<', 'class="number">5<', 'class="number">10<'):
         assert text in page, text
+    nobody = admin_client.get(address.partition("?")[0], {"user": 0})
+    assert nobody["location"] == reverse(f"admin:{LIST}")
     admin_client.post(address, {"name": "mallory"})
     assert Conversation.objects.count() == 3
     answer = admin_client.post(address, {"name": "alice"}, follow=True)

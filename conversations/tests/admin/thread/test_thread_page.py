@@ -254,5 +254,5 @@ def test_the_cost_and_the_record_of_a_turn_are_linked(admin_client, alice):
 
 def test_a_page_of_many_turns_takes_few_queries(admin_client, alice, django_assert_max_num_queries):
     row = create_conversation(alice.user, 30)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(24):
         shown(admin_client, row)
