@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
 
 from providers.models import Provider
 from tokens.models import UpstreamToken
@@ -28,7 +29,8 @@ class TargetRefused(Exception):
 def require_target(target: Provider) -> None:
     """Raise TargetRefused unless tokens may be moved to the provider."""
     if target.set_aside_reason:
-        raise TargetRefused(f"{target} is set aside: {target.set_aside_reason}")
+        text = _("%(provider)s is set aside: %(reason)s")
+        raise TargetRefused(text % {"provider": target, "reason": target.set_aside_reason})
 
 
 def move_tokens(token_ids: Collection[UUID], target: Provider) -> Counter[str]:

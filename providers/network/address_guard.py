@@ -8,12 +8,14 @@ connection goes to that very address.
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpx
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from providers.exceptions import Unreachable
 from providers.network import name_lookup
 
 PRIVATE_TEXT = "The upstream's address is private and the provider does not allow that."
-ALLOW_HINT = "tick “allow private” (--allow-private)"
+ALLOW_HINT = gettext_noop("tick “allow private” (--allow-private)")
 # addresses of single endpoints, which people paste in place of the base URL; longer ones first
 ENDPOINT_ENDINGS = (
     "/chat/completions",
@@ -60,13 +62,14 @@ def find_base_url_problem(text: str, allow_private: bool) -> str | None:
         host = url.host
         port = url.port
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        return f"Not a URL: {str(error).rstrip('.')}."
+        return _("Not a URL: %(error)s.") % {"error": str(error).rstrip(".")}
     if port is not None and not 0 < port < 65_536:
-        return "The port is a number from 1 to 65535."
+        return _("The port is a number from 1 to 65535.")
     if url.scheme not in ("http", "https") or not host:
-        return f"Give an address that begins with https:// (or http://, then {ALLOW_HINT})."
+        text = _("Give an address that begins with https:// (or http://, then %(hint)s).")
+        return text % {"hint": _(ALLOW_HINT)}
     if url.userinfo or url.fragment or url.query or "#" in text or "?" in text or "@" in text:
-        return "A base URL has no user, query or fragment."
+        return _("A base URL has no user, query or fragment.")
     if (
         text != text.strip()
         or not text.isascii()
@@ -74,17 +77,18 @@ def find_base_url_problem(text: str, allow_private: bool) -> str | None:
         or "\\" in text
         or " " in text
     ):
-        return "A base URL is plain ASCII without spaces or backslashes."
+        return _("A base URL is plain ASCII without spaces or backslashes.")
     if "" in host.split(".") or "%" in host:
-        return "The host name is not in its plain form."
+        return _("The host name is not in its plain form.")
     for ending in ENDPOINT_ENDINGS:
         if url.path.rstrip("/").endswith(ending):
-            return f"Leave {ending} out: a base URL is what stands before it."
+            text = _("Leave %(ending)s out: a base URL is what stands before it.")
+            return text % {"ending": ending}
     if allow_private:
         return None
     problem = _find_host_problem(host)
     if problem is None and url.scheme != "https":
-        return (
+        return _(
             "Over plain http everybody on the way can read the token: use https, or allow "
             "private addresses (only for a host of your own)."
         )
@@ -99,15 +103,15 @@ def has_private_name(host: str) -> bool:
 def _find_host_problem(host: str) -> str | None:
     """Return the fault in the host of a provider that must be public, or None."""
     if has_private_name(host):
-        return f"This host is private: {ALLOW_HINT} if that is meant."
+        return _("This host is private: %(hint)s if that is meant.") % {"hint": _(ALLOW_HINT)}
     try:
         is_public = is_public_address(host)
     except ValueError:
         # a last label of digits or 0x… is another spelling of an IPv4 address
         last_label = host.rsplit(".", 1)[-1]
         if last_label.isdigit() or last_label.lower().startswith("0x"):
-            return "Write the address in its plain form."
+            return _("Write the address in its plain form.")
         return None
     if not is_public:
-        return f"This address is private: {ALLOW_HINT} if that is meant."
+        return _("This address is private: %(hint)s if that is meant.") % {"hint": _(ALLOW_HINT)}
     return None

@@ -18,7 +18,7 @@ from tokens.maintenance.check_result import OUT_OF_QUOTA, RATE_LIMITED, UNPROVEN
 from tokens.models import TokenCheck, UpstreamToken
 from tokens.token_filter import find_reason_group
 
-SHORT_REASON_LENGTH = 48
+SHORT_REASON_LENGTH = 36
 GOOD_SHARE = 0.9  # of requests that succeed
 FAIR_SHARE = 0.5
 COLOUR_BY_OUTCOME = {

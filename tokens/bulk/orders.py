@@ -27,6 +27,7 @@ from tokens.token_filter import UnknownFilter
 KIND = "tokens"  # of the progress of orders
 CHECK_SLICE = 50  # tokens: two rounds of calls
 WRITE_SLICE = 500  # tokens of one transaction
+LONGEST_PAUSE_SECONDS = 0.25  # after a slice, so that others can use the database
 MOST_REMARKS = 200  # that the page of the result lists
 STALLED_SECONDS = 300.0
 MOST_NOW = {CHECK: 25}  # tokens that a person waits for
@@ -82,12 +83,16 @@ def do_next_slice(row: TaskProgress) -> bool:
     token_ids = list(tokens.values_list("pk", flat=True)[:size])
     if not token_ids:
         return False
+    started_at = time.monotonic()
     add_result(row.result, apply_order(order, token_ids))
+    took_seconds = time.monotonic() - started_at
     row.result["after"] = str(token_ids[-1])
     row.done += len(token_ids)
     TaskProgress.objects.filter(pk=row.pk).update(
         done=row.done, result=row.result, updated_at=Now()
     )
+    if order.action != CHECK and len(token_ids) == size:  # others want to write, too
+        time.sleep(min(took_seconds, LONGEST_PAUSE_SECONDS))
     return True
 
 

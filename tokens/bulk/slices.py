@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from django.utils.translation import gettext as _
+
 from providers.protocol.json_types import JsonObject
 from tokens import moving
 from tokens.bulk.order import CHECK, DISABLE, ENABLE, MOVE, RESET, Order
@@ -33,7 +35,7 @@ def apply_order(order: Order, token_ids: list[UUID]) -> SliceResult:
     if order.action == MOVE:
         target = order.find_target()
         if target is None:
-            raise moving.TargetRefused("The provider was deleted.")
+            raise moving.TargetRefused(_("The provider was deleted."))
         return SliceResult(moving.move_tokens(token_ids, target))
     tokens = UpstreamToken.objects.filter(pk__in=token_ids)
     changed = 0

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from providers.exceptions import NoAvailableToken, TokenError, UpstreamError
 from providers.models import Provider
 from providers.network.clients import Clients
@@ -54,10 +56,12 @@ class Examination:
 
 def describe_costs(model_name: str) -> str:
     """Return how much an examination asks, for the person who starts it."""
-    return (
-        f"About {len(DIALECT_PROBES) + 5} questions to {model_name}, each with an answer of at "
-        f"most {MOST_ANSWER_TOKENS} tokens; some more where fields are refused."
+    text = _(
+        "About %(count)d questions to %(model)s, each with an answer of at most %(most)d tokens; "
+        "some more where fields are refused."
     )
+    count = len(DIALECT_PROBES) + 5
+    return text % {"count": count, "model": model_name, "most": MOST_ANSWER_TOKENS}
 
 
 def find_model_name(provider: Provider, wanted: str | None) -> str:

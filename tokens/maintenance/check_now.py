@@ -6,6 +6,7 @@ from typing import Any
 
 from celery import Task
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
 
 from tokens import tasks
@@ -44,7 +45,7 @@ def queue_task(task: "Task[..., Any]", *args: object, **options: object) -> None
         task.apply_async(args, options, retry=False)
     except (OperationalError, OSError):
         raise WorkerUnreachable(
-            "The worker's queue cannot be reached: nothing was begun."
+            _("The worker's queue cannot be reached: nothing was begun.")
         ) from None
 
 

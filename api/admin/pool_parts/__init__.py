@@ -36,7 +36,7 @@ TOKEN_PAGE.register_parts(
     )
 )
 MODEL_PAGE.register_parts(
-    Column("price", gettext_lazy("USD per million tokens"), prepare_price_column, VIEW_PRICES),
+    Column("price", gettext_lazy("USD / million"), prepare_price_column, VIEW_PRICES),
     SubPage("route", redirect_to_route),
     Button(
         gettext_lazy("Try a route"),
