@@ -121,6 +121,10 @@ def test_the_time_is_in_the_viewers_zone(admin_client: Client) -> None:
     ]
     assert list_requests(admin_client, **{"from": "2026-03-02T01:50"}) == []
     assert list_requests(admin_client, to="2026-03-02T01:40") == []
+    address = {"from": "2026-03-01T19:55:00+00:00"}  # as links of the overview have it
+    assert list_requests(admin_client, **address) == [record]
+    html = admin_client.get(USAGE, address).content.decode()
+    assert 'name="from" value="2026-03-02T01:40:00"' in html
 
 
 def test_the_names_of_the_deleted_are_shown_and_found(admin_client: Client, row: ApiKey) -> None:
