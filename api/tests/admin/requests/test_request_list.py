@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -324,3 +326,15 @@ def test_suggestions_are_the_first_names_that_begin_with_the_text(
     assert admin_client.get(address, {"field": "key", "q": "sk"}).json()["names"] == [row.prefix]
     assert admin_client.get(address, {"field": "model", "q": "ec"}).json()["names"] == ["echo"]
     assert admin_client.get(address, {"field": "password", "q": "a"}).json()["names"] == []
+
+
+def test_the_quick_search_finds_a_request_by_its_id_alone(admin_client: Client) -> None:
+    record = create_record()
+    create_record()
+
+    def search(term: str) -> list[str]:
+        findings = admin_client.post("/admin/search", {"q": term}).json()
+        return list(re.findall(r'"(/admin/[^"]*)"', json.dumps(findings)))
+
+    assert page_of(record) in search(f"resp_{record.pk.hex}")
+    assert not [address for address in search("alice") if "usagerecord" in address]
