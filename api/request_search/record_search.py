@@ -28,8 +28,9 @@ from api.request_search.request_filters import (
 )
 from api.usage import rollup_sql
 
-SCANNED_AT_ONCE = 2_500  # records of one step
+SCANNED_AT_ONCE = 1_000  # records of one step
 SKIPPED_AT_ONCE = 50_000  # rows of the roll-ups that are looked through for the next match
+EARLIEST_DAY = "1971-01-01"
 ONE_DAY = timedelta(days=1)
 ONE_HOUR = timedelta(hours=1)
 
@@ -53,6 +54,7 @@ def search_records(
     found = FoundRecords()
     until = time.monotonic() + seconds
     cursor = before
+    has_skipped = False
     while True:
         ids = select_ids(filters, count + 1 - len(found.ids), SCANNED_AT_ONCE, before=cursor)
         found.ids += ids
@@ -61,8 +63,9 @@ def search_records(
             found.has_more = True
             return found
         floor = find_floor(filters, SCANNED_AT_ONCE, before=cursor)
-        if floor is not None and not ids:
+        if floor is not None and not ids and not has_skipped:
             floor = skip_slots(filters, floor)
+            has_skipped = True
         if floor is None:
             return found
         cursor = floor
@@ -164,7 +167,8 @@ def skip_slots(filters: RequestFilters, cursor: UUID) -> UUID | None:
     if not columns or list_path_conditions(filters) or has_incomplete_rollups():
         return cursor
     moment = read_time(cursor) + LONGEST_ROUNDING
-    day, has_match = find_slot(filters, rollup_sql.DAYS, moment.date().isoformat())
+    first_day = filters.begin.date().isoformat() if filters.begin else EARLIEST_DAY
+    day, has_match = find_slot(filters, rollup_sql.DAYS, (first_day, moment.date().isoformat()))
     if day is None:
         return None
     cursor = min(cursor, first_id_at(day + ONE_DAY + LONGEST_ROUNDING))
@@ -172,16 +176,19 @@ def skip_slots(filters: RequestFilters, cursor: UUID) -> UUID | None:
         return cursor
     dialect = rollup_sql.get_dialect(connection.vendor)
     latest = rollup_sql.adapt_moment(dialect, read_time(cursor))
-    hour, _ = find_slot(filters, rollup_sql.HOURS, latest)
+    hour, _ = find_slot(filters, rollup_sql.HOURS, (rollup_sql.adapt_moment(dialect, day), latest))
     if hour is None:
         return cursor
     return min(cursor, first_id_at(hour + ONE_HOUR + LONGEST_ROUNDING))
 
 
-def find_slot(filters: RequestFilters, table: str, latest: Any) -> tuple[datetime | None, bool]:
-    """Return the begin of the newest slot that may have a match, or None; and if it has one.
+def find_slot(
+    filters: RequestFilters, table: str, span: tuple[Any, Any]
+) -> tuple[datetime | None, bool]:
+    """Return the begin of the newest slot of a span that may have a match, and if it has one.
 
     At most SKIPPED_AT_ONCE rows are looked through; if none matches, it is the slot of the last.
+    None means that no slot has a match.
     """
     columns = sorted(ROLLUP_COLUMNS.intersection(filters.equal))
     conditions = [
@@ -192,17 +199,16 @@ def find_slot(filters: RequestFilters, table: str, latest: Any) -> tuple[datetim
         conditions.append(make_choice("status", filters.statuses))
     match = join_conditions(conditions)
     names = ", ".join(("slot", "status", *columns))
-    rows = (
-        f"SELECT {names} FROM {table} WHERE slot <= %s ORDER BY slot DESC LIMIT {SKIPPED_AT_ONCE:d}"
-    )
+    source = f"FROM {table} WHERE slot >= %s AND slot <= %s ORDER BY slot DESC LIMIT"
+    rows = f"SELECT {names} {source} {SKIPPED_AT_ONCE:d}"
     newest = f"SELECT slot FROM ({rows}) AS slots WHERE {match.sql} ORDER BY slot DESC LIMIT 1"
-    last = f"SELECT slot FROM {table} WHERE slot <= %s ORDER BY slot DESC LIMIT 1 OFFSET %s"
+    last = f"SELECT slot {source} 1 OFFSET {SKIPPED_AT_ONCE:d}"
     with connection.cursor() as cursor:
-        cursor.execute(newest, (latest, *match.values))
+        cursor.execute(newest, (*span, *match.values))
         row = cursor.fetchone()
         has_match = row is not None
         if row is None:
-            cursor.execute(last, (latest, SKIPPED_AT_ONCE))
+            cursor.execute(last, span)
             row = cursor.fetchone()
     return (None if row is None else read_slot(row[0])), has_match
 

@@ -26,8 +26,8 @@ from api.usage import rollup_sql
 from api.usage.usage_parameters import ceil_to_hour, floor_to_hour
 from api.usage.usage_query import UsageQuery, read_usage
 
-SUMMED_AT_ONCE = 2_500  # records of one step
-LATEST_SPAN = timedelta(days=30)  # added up where no begin is asked for
+SUMMED_AT_ONCE = 1_000  # records of one step
+LATEST_SPAN = timedelta(days=7)  # added up where no begin is asked for
 MOST_STATUSES = len(Status.values)
 FAILED = (Status.ERROR, Status.TRUNCATED, Status.INTERRUPTED)
 # the columns that conditions and sums need

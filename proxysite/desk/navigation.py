@@ -73,6 +73,7 @@ SECTIONS = (
         (
             DeskPage(_("Overview"), "admin:index"),
             DeskPage(_("Playground"), "playground:page", setting="PLAYGROUND"),
+            DeskPage(_("API documentation"), "api-docs"),
         ),
     ),
     Section(
@@ -133,7 +134,6 @@ SECTIONS = (
     Section(
         _("System"),
         (
-            DeskPage(_("API documentation"), "api-docs"),
             ModelPage(_("Sessions"), "proxysite.loginsession"),
             DeskPage(_("Lock-outs"), "system-locks", "axes.view_accessattempt"),
             ModelPage(_("Deletions"), "providers.deletion"),

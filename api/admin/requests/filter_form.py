@@ -20,6 +20,7 @@ from api.admin.requests.references import (
 from api.models import Status
 from api.request_search.request_filters import RequestFilters
 from api.usage.error_origins import Origin
+from providers.admin.page_times import format_time
 
 RANGES = {
     "1h": (gettext_lazy("last hour"), timedelta(hours=1)),
@@ -178,6 +179,9 @@ def read_span(asked: AskedFilters, now: datetime) -> None:
         except (ValueError, OverflowError):
             asked.errors[name] = _("This is no time: write 2026-01-31 or 2026-01-31T18:05.")
             continue
+        # as the browser's field takes it, in the viewer's zone
+        asked.values[name] = f"{timezone.localtime(moment):%Y-%m-%dT%H:%M:%S}"
+        asked.values[f"{name}_name"] = format_time(moment)
         if name == "from":
             begin = moment
         else:

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -121,6 +123,10 @@ def test_the_time_is_in_the_viewers_zone(admin_client: Client) -> None:
     ]
     assert list_requests(admin_client, **{"from": "2026-03-02T01:50"}) == []
     assert list_requests(admin_client, to="2026-03-02T01:40") == []
+    address = {"from": "2026-03-01T19:55:00+00:00"}  # as links of the overview have it
+    assert list_requests(admin_client, **address) == [record]
+    html = admin_client.get(USAGE, address).content.decode()
+    assert 'name="from" value="2026-03-02T01:40:00"' in html
 
 
 def test_the_names_of_the_deleted_are_shown_and_found(admin_client: Client, row: ApiKey) -> None:
@@ -320,3 +326,15 @@ def test_suggestions_are_the_first_names_that_begin_with_the_text(
     assert admin_client.get(address, {"field": "key", "q": "sk"}).json()["names"] == [row.prefix]
     assert admin_client.get(address, {"field": "model", "q": "ec"}).json()["names"] == ["echo"]
     assert admin_client.get(address, {"field": "password", "q": "a"}).json()["names"] == []
+
+
+def test_the_quick_search_finds_a_request_by_its_id_alone(admin_client: Client) -> None:
+    record = create_record()
+    create_record()
+
+    def search(term: str) -> list[str]:
+        findings = admin_client.post("/admin/search", {"q": term}).json()
+        return list(re.findall(r'"(/admin/[^"]*)"', json.dumps(findings)))
+
+    assert page_of(record) in search(f"resp_{record.pk.hex}")
+    assert not [address for address in search("alice") if "usagerecord" in address]
