@@ -217,16 +217,16 @@ class ConversationAdmin(UserDeletion, SlicedDeletion, BigTableAdmin):
 
     def export_filtered(self, request: HttpRequest) -> HttpResponseBase:
         """Answer a POST with the conversations that the filters of the address find."""
-        form = export_answers.read_form(request)
         if not self.has_read_permission(request):
             raise PermissionDenied
+        form = export_answers.read_form(request)
         return self.export_rows(request, self.get_changelist_instance(request).queryset, form)
 
     def export_one(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """Answer a POST with one conversation."""
-        form = export_answers.read_form(request)
         if not self.has_read_permission(request):
             raise PermissionDenied
+        form = export_answers.read_form(request)
         rows = self.get_queryset(request).filter(pk=unquote(object_id))
         if not rows.exists():
             raise Http404
