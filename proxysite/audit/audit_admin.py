@@ -241,9 +241,9 @@ class AuditEntryAdmin(BigTableAdmin):
             ),
         )
         return format_html(
-            '<div class="table-wrap"><table class="table"><thead><tr><th scope="col">{}</th>'
-            '<th scope="col">{}</th><th scope="col">{}</th></tr></thead><tbody>{}</tbody></table>'
-            "</div>",
+            '<div class="table-wrap" tabindex="0"><table class="table"><thead><tr>'
+            '<th scope="col">{}</th><th scope="col">{}</th><th scope="col">{}</th></tr></thead>'
+            "<tbody>{}</tbody></table></div>",
             _("field"),
             _("before"),
             _("after"),

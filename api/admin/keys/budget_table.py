@@ -34,7 +34,7 @@ def render_budgets(limits: QuerySet[LimitSet]) -> SafeString | str:
         return NO_VALUE
     heads = (_("budget"), _("amount, USD"), _("spent"), _("left"), _("used"), _("renewed"))
     return format_html(
-        '<div class="table-wrap"><table class="table"><thead><tr>{}</tr></thead>'
+        '<div class="table-wrap" tabindex="0"><table class="table"><thead><tr>{}</tr></thead>'
         "<tbody>{}</tbody></table></div>",
         format_html_join("", '<th scope="col">{}</th>', ((head,) for head in heads)),
         rows,

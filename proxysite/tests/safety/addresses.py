@@ -19,6 +19,7 @@ from proxysite.tests.safety.expectations import (
     LEFT_OUT,
     MODEL_PAGES,
     NOBODY,
+    OTHER_RIGHTS,
     PAGES,
     PARAMETERS,
     POST_ONLY,
@@ -85,7 +86,7 @@ def make_model_address(pattern: str, name: str, rows: Rows) -> Address:
     model = f"{match[1]}.{match[2]}"
     page = name.removeprefix(f"{match[1]}_{match[2]}_")
     rights = MODEL_PAGES[model]
-    may = getattr(rights, ROW_PAGES[page])
+    may = getattr(rights, OTHER_RIGHTS.get((model, page)) or ROW_PAGES[page])
     may_post = rights.change if page == "change" else may
     path = PARAMETER.sub(lambda _: str(rows[model].pk), pattern)
     if page == "change" and may_post == NOBODY:

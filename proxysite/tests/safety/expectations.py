@@ -56,7 +56,7 @@ MODEL_PAGES = {
     "providers.virtualmodel": Rights(ALL, "OA", "OA", "OA"),
     "proxysite.auditentry": Rights("A"),
     "proxysite.loginsession": Rights("OA", delete="A"),
-    "tokens.importbatch": Rights(ALL, "OA"),
+    "tokens.importbatch": Rights(ALL, change="OA"),
     "tokens.upstreamaccount": Rights(ALL, "OA", "OA", "OA"),
     "tokens.upstreamtoken": Rights(ALL, "OA", "OA", "OA"),
 }
@@ -90,9 +90,9 @@ ROW_PAGES = {
     "disable": "change",
     "move": "change",
     "part": "view",
-    "apply": "add",
-    "discard": "add",
-    "undo": "add",  # who may delete tokens; the same people
+    "apply": "change",
+    "discard": "change",
+    "undo": "change",  # who may delete tokens; the same people
     "move_chosen": "change",
     "result": "view",
     "stop": "change",
@@ -102,6 +102,10 @@ ROW_PAGES = {
     "export_one": "view",
     "delete_all": "delete",
 }
+# where a page of one model needs another right than the page of that name elsewhere
+OTHER_RIGHTS = {("tokens.upstreamtoken", "export"): "change"}
+# pages that look for a row of their own, which is not there
+MISSING_ROWS = ("/result/", "/delete-all/")
 PAGES = {
     "admin/": LOGGED_IN,
     "admin/login/": ANYONE,
@@ -117,7 +121,7 @@ PAGES = {
     "admin/tasks/<uuid:task_id>/": ALL,
     "admin/tasks/<uuid:task_id>/part": ALL,
     "admin/tasks/<uuid:task_id>/stop": "OA",
-    "admin/overview/first-request": LOGGED_IN,
+    "admin/overview/first-request": "OA",
     "admin/overview/tokens": "OA",
     "admin/overview/alerts": "OA",
     "admin/routing/": ALL,
@@ -203,8 +207,8 @@ POST_ONLY = {
     "admin/tokens/updater/force-update",
 }
 POST_ONLY_ROW_PAGES = set(
-    "search block unblock logout switch ask_again apply_test apply_sync check reset enable disable "
-    "apply discard stop resume".split()
+    "move_chosen search block unblock logout switch ask_again apply_test apply_sync check reset "
+    "enable disable apply discard stop resume".split()
 )
 # they call an upstream
 NETWORK_PAGES = ("/test/", "/sync/", "/check/")
@@ -237,4 +241,5 @@ PARAMETERS = {
     "token": "x",
 }
 # tables that a GET may write: who was seen where, which page of content was opened
+NOTED_PAGES = ("/admin/conversations/conversation/",)  # whoever reads content is noted
 BOOKKEEPING = ("django_session", "proxysite_loginsession")
