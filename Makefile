@@ -11,7 +11,7 @@ DEVELOPMENT := .venv/.development
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .DEFAULT_GOAL := serve
-.PHONY: serve settings test test-services bench conformance check lock messages interop clean help
+.PHONY: serve settings test test-services bench seed-large page-times conformance check lock messages interop clean help
 
 serve: $(BASE) ## start the gateway on HOST:PORT (127.0.0.1:8000); worker and beat run inside
 	@exec $(BIN)/python manage.py serve $(ARGS)
@@ -29,6 +29,16 @@ test-services: $(DEVELOPMENT) ## the same tests on Postgres and Redis (DATABASE_
 
 bench: $(BASE) ## measure the gateway beside nginx and print a table; needs Linux, gcc and two cores
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+# A made-up site of five million requests on a throw-away Postgres database, and the times of its pages.
+seed-large page-times: export DATABASE_URL ?= postgres://postgres@127.0.0.1:5432/large
+seed-large page-times: export PROXYSITE_HOME ?= var/large
+
+seed-large: $(BASE) ## fill a throw-away database as a large site has it; takes many minutes
+	@$(BIN)/python -m benchmarks.seed_large $(ARGS)
+
+page-times: $(BASE) ## how long each page of the desk takes on the database of `make seed-large`
+	@$(BIN)/python -m benchmarks.page_times $(ARGS)
 
 conformance: $(BASE) ## the gateway in front of an upstream that fails in sixteen ways; prints a table
 	@$(BIN)/python -m proxysite.conformance.local $(ARGS)

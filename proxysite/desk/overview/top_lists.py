@@ -13,7 +13,7 @@ from proxysite.desk.overview.ranges import Period
 
 MOST_SUBJECTS = 8  # of each list
 KEPT_SECONDS = {"1h": 5, "24h": 15, "7d": 60, "30d": 300}  # a page may show a list that is so old
-LONG_RANGES = ("7d", "30d")  # whose lists a page fetches after it is shown
+LONG_RANGES = ("24h", "7d", "30d")  # whose lists a page fetches after it is shown
 # by group: the filter of the list of requests
 FILTERS = {
     "key": "key__id__exact",
