@@ -124,6 +124,16 @@ def test_the_tokens_of_an_import_are_listed(operator: Client, provider: Provider
     assert "sk-kno…cdef" not in listed
 
 
+def test_the_list_of_imports_shows_each_and_leads_to_a_new_one(
+    operator: Client, provider: Provider
+) -> None:
+    batch = upload(operator, provider)
+    page = operator.get("/admin/tokens/importbatch/").content.decode()
+    assert make_address("change", batch) in page
+    assert make_address("import") in page
+    assert "pasted text" in page
+
+
 def test_a_discarded_upload_leaves_nothing(operator: Client, provider: Provider) -> None:
     batch = upload(operator, provider)
     operator.post(make_address("discard", batch))
