@@ -80,6 +80,7 @@ BILLED: Rights = VIEWED | {
     "api.teammember": ALL,
 }
 ADMINISTERED: Rights = OPERATED | {
+    "tokens.upstreamtoken": (*ALL, "export"),
     "auth.user": ALL,
     "api.apikey": ALL,
     "api.price": ALL,
@@ -134,6 +135,7 @@ ROLES = (
         (
             _("Everything that an Operator and Billing may."),
             _("Read and delete conversations, documents and files; delete users with all theirs."),
+            _("Export the secrets of tokens, after the password once more."),
             _("See the audit log, end sessions, lift lock-outs."),
         ),
         _("Give roles or rights to anybody: only superusers do."),

@@ -86,7 +86,7 @@ def make_model_address(pattern: str, name: str, rows: Rows) -> Address:
     model = f"{match[1]}.{match[2]}"
     page = name.removeprefix(f"{match[1]}_{match[2]}_")
     rights = MODEL_PAGES[model]
-    may = getattr(rights, OTHER_RIGHTS.get((model, page)) or ROW_PAGES[page])
+    may = OTHER_RIGHTS.get((model, page)) or getattr(rights, ROW_PAGES[page])
     may_post = rights.change if page == "change" else may
     path = PARAMETER.sub(lambda _: str(rows[model].pk), pattern)
     if page == "change" and may_post == NOBODY:

@@ -102,8 +102,8 @@ ROW_PAGES = {
     "export_one": "view",
     "delete_all": "delete",
 }
-# where a page of one model needs another right than the page of that name elsewhere
-OTHER_RIGHTS = {("tokens.upstreamtoken", "export"): "change"}
+# where a page of one model is for others than the page of that name elsewhere
+OTHER_RIGHTS = {("tokens.upstreamtoken", "export"): "A"}
 # pages that look for a row of their own, which is not there
 MISSING_ROWS = ("/result/", "/delete-all/")
 PAGES = {
@@ -122,6 +122,7 @@ PAGES = {
     "admin/tasks/<uuid:task_id>/part": ALL,
     "admin/tasks/<uuid:task_id>/stop": "OA",
     "admin/overview/first-request": "OA",
+    "admin/overview/top": ALL,
     "admin/overview/tokens": "OA",
     "admin/overview/alerts": "OA",
     "admin/routing/": ALL,
