@@ -2,8 +2,10 @@
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.http.request import HttpRequest
@@ -39,7 +41,18 @@ def read_access(session_key: str) -> Access | None:
     user = load_session_user(session_key)
     if user is None or not user.is_staff or not user.has_perm(WATCH_PERMISSION):
         return None
+    if is_second_step_missing(session_key, user):
+        return None
     return Access(user.has_perm(POOL_PERMISSION))
+
+
+def is_second_step_missing(session_key: str, user: Any) -> bool:
+    """Return whether the session must pass the second step of the login first."""
+    if not settings.SIGN_IN.has_two_factor:
+        return False
+    from proxysite.access.sign_in.second_step import find_missing_step  # a package that is optional
+
+    return bool(find_missing_step(SessionStore(session_key), user))
 
 
 def is_same_origin(scope: Scope) -> bool:
