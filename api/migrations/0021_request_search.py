@@ -12,6 +12,12 @@ INDEXED = "api_usagerecord (error_code, id DESC) WHERE NOT (status = 'complete')
 
 
 def add_client(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Add the column, unless an attempt that was cut short has added it."""
+    connection = schema_editor.connection
+    with connection.cursor() as cursor:
+        columns = connection.introspection.get_table_description(cursor, "api_usagerecord")
+    if any(column.name == "client" for column in columns):
+        return
     schema_editor.execute(
         "ALTER TABLE api_usagerecord ADD COLUMN client varchar(32) DEFAULT '' NOT NULL"
     )

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('providers', '0011_task_progress'),
+        ('providers', '0010_task_progress'),
         ('tokens', '0007_breaker_models'),
     ]
 

@@ -21,7 +21,7 @@ def drop_last_used_index(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tokens', '0010_token_check'),
+        ('tokens', '0009_token_check'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tokens', '0009_import_batches'),
+        ('tokens', '0008_import_batches'),
     ]
 
     operations = [
