@@ -43,7 +43,7 @@ def test_sums_are_of_today_of_a_week_and_of_a_month(alice: Person, mallory: Pers
     assert (today.tokens, month.tokens) == (15, 45)
     table = render_totals("key_id", [alice.row.pk])
     assert "<td>0.0015 USD</td>" in table
-    assert "0.002 USD, unknown for 1 requests" in table
+    assert "0.002 USD, unknown for 1 request<" in table
 
 
 def test_a_team_counts_those_within_it(alice: Person, mallory: Person) -> None:
