@@ -18,12 +18,12 @@ from proxysite.tests.safety.expectations import (
     API_KEY,
     LEFT_OUT,
     MODEL_PAGES,
-    NOBODY,
     OTHER_RIGHTS,
     PAGES,
     PARAMETERS,
     POST_ONLY,
     POST_ONLY_ROW_PAGES,
+    READ_ONLY_MODELS,
     ROW_PAGES,
 )
 
@@ -87,10 +87,9 @@ def make_model_address(pattern: str, name: str, rows: Rows) -> Address:
     page = name.removeprefix(f"{match[1]}_{match[2]}_")
     rights = MODEL_PAGES[model]
     may = OTHER_RIGHTS.get((model, page)) or getattr(rights, ROW_PAGES[page])
-    may_post = rights.change if page == "change" else may
+    takes_form = page == "change" and model not in READ_ONLY_MODELS
+    may_post = rights.change if takes_form else may
     path = PARAMETER.sub(lambda _: str(rows[model].pk), pattern)
-    if page == "change" and may_post == NOBODY:
-        may_post = NOBODY
     return Address(pattern, f"/{path}", may, may_post, page in POST_ONLY_ROW_PAGES)
 
 

@@ -37,7 +37,7 @@ MODEL_PAGES = {
     "api.price": Rights(ALL, "BA", "BA", "BA"),
     "api.team": Rights(ALL, "OBA", "OBA", "OBA"),
     "api.usagerecord": Rights(ALL),
-    "api.invitation": Rights("OA", "OA", "OA", "OA"),
+    "api.invitation": Rights("OA", "OA", delete="OA"),
     "auth.group": Rights(ALL, SUPERUSER, SUPERUSER, SUPERUSER),
     "auth.user": Rights(ALL, "OA", "OA", "A"),
     "axes.accessattempt": Rights("OA"),
@@ -104,6 +104,10 @@ ROW_PAGES = {
 }
 # where a page of one model is for others than the page of that name elsewhere
 OTHER_RIGHTS = {("tokens.upstreamtoken", "export"): "A"}
+# their page of a row takes no form: a POST shows the same as a GET
+READ_ONLY_MODELS = {"tokens.importbatch"}
+# a form without the right password is refused
+PASSWORD_PAGES = {"admin/confirm-password/"}
 # pages that look for a row of their own, which is not there
 MISSING_ROWS = ("/result/", "/delete-all/")
 PAGES = {
