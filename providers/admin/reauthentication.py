@@ -76,8 +76,7 @@ def confirm_password(request: HttpRequest) -> HttpResponse:
         "minutes": max(settings.REAUTHENTICATION_SECONDS // 60, 1),
         "has_password": cast(User, request.user).has_usable_password(),
     }
-    status = 200 if not error else 403
-    return TemplateResponse(request, "admin/confirm_password.html", context, status=status)
+    return TemplateResponse(request, "admin/confirm_password.html", context)
 
 
 def is_own_password(request: HttpRequest, password: str) -> bool:

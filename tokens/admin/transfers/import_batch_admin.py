@@ -107,6 +107,8 @@ class ImportBatchAdmin(BigTableAdmin):
     @method_decorator(never_cache)
     def show_batch(self, request: HttpRequest, pk: object) -> HttpResponse:
         """Show an import: its progress, its counts, its verdicts, and what can be done next."""
+        if request.method == "POST" and not may(request, "add"):
+            raise PermissionDenied
         return self.render_batch(request, pk, "admin/tokens/importbatch/batch.html")
 
     @method_decorator(never_cache)

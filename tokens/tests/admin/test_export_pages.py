@@ -68,7 +68,7 @@ def test_an_export_asks_for_the_password_first(operator: Client, provider: Provi
     for answer in (operator.get(EXPORT), operator.post(EXPORT, {"form": "lines"})):
         assert answer.headers["location"].startswith("/admin/confirm-password/?next=")
     wrong = operator.post(reverse("confirm-password"), {"password": "wrong", "next": EXPORT})
-    assert wrong.status_code == 403
+    assert "This is not your password." in wrong.content.decode()
     assert operator.get(EXPORT).status_code == 302
 
 
@@ -90,7 +90,8 @@ def test_wrong_passwords_are_counted_as_failed_logins(operator: Client, settings
     for _ in range(4):
         operator.post(reverse("confirm-password"), {"password": "wrong"})
     answer = operator.post(reverse("confirm-password"), {"password": "operator", "next": EXPORT})
-    assert answer.status_code in (403, 429)
+    assert answer.headers.get("location") != EXPORT
+    assert operator.get(EXPORT).status_code == 302
 
 
 def test_the_page_waits_at_the_gate_for_hashed_passwords(rf: Any) -> None:
