@@ -46,7 +46,8 @@ def translate_model_texts() -> None:
     for model in find_our_models():
         options: Any = model._meta
         options.verbose_name = translate_lazily(options.verbose_name)
-        options.verbose_name_plural = translate_lazily(options.verbose_name_plural)
+        # Django makes a plural that a model does not name from the singular, as a lazy text
+        options.verbose_name_plural = gettext_lazy(str(options.verbose_name_plural))
         for field in find_fields(model):
             field.verbose_name = translate_lazily(field.verbose_name)
             field.help_text = translate_lazily(field.help_text)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from api.usage.error_origins import Origin
 from api.usage.spans import span_sums, span_times
@@ -133,7 +133,7 @@ def make_token_stat(figures: Figures) -> Stat:
         "completion": format_number(total.completion_tokens),
     }
     change = describe_change(total.tokens, figures.before.tokens)
-    return Stat(_("Tokens"), format_number(total.tokens), change, note)
+    return Stat(pgettext("counted", "Tokens"), format_number(total.tokens), change, note)
 
 
 def make_spend_stat(figures: Figures) -> Stat:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from api.usage.error_origins import Origin
 from api.usage.spans.slot_rollups import FIRST_BYTE, TOTAL
@@ -17,7 +18,7 @@ def render_charts(figures: Figures) -> list[tuple[str, SafeString]]:
     """Return the charts of a period with their titles."""
     return [
         (_("Requests"), render_request_chart(figures)),
-        (_("Tokens"), render_token_chart(figures)),
+        (pgettext("counted", "Tokens"), render_token_chart(figures)),
         (_("Spend"), render_spend_chart(figures)),
         (_("Answer times"), render_time_chart(figures)),
     ]
