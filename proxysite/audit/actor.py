@@ -89,9 +89,9 @@ class ActorMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
-        actor = Actor(request)
         if iscoroutinefunction(self):
-            return self.answer_async(actor)
+            return self.answer_async(request)
+        actor = Actor(request)
         token = current_actor.set(actor)
         try:
             response = self.get_response(request)
@@ -100,10 +100,11 @@ class ActorMiddleware:
         self.complete_entries(actor)
         return response
 
-    async def answer_async(self, actor: Actor) -> HttpResponseBase:
+    async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        actor = Actor(request)
         token = current_actor.set(actor)
         try:
-            response: HttpResponseBase = await self.get_response(actor.request)  # type: ignore[arg-type]
+            response: HttpResponseBase = await self.get_response(request)
         finally:
             current_actor.reset(token)
         if actor.unfinished:

@@ -60,7 +60,8 @@ def is_enabled(token: UpstreamToken) -> bool:
 
 def make_button(label: object, name: str, order: int, **more: object) -> Button:
     values = {"is_post": True, "permission": CHANGE_TOKENS} | more
-    return Button(label, f"admin:tokens_upstreamtoken_{name}", order=order, **values)  # type: ignore[arg-type]
+    url_name = f"admin:tokens_upstreamtoken_{name}"
+    return Button(label, url_name, order=order, **values)  # type: ignore[arg-type]
 
 
 TOKEN_PAGE.register_parts(

@@ -52,13 +52,15 @@ class TokenTransfers:
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """Show the list with buttons to import and to export what it shows."""
-        context = {
+        context: dict[str, object] = {
             "list_template": select_template(LIST_TEMPLATES).template,
             "may_import": self.has_add_permission(request),  # type: ignore[attr-defined]
             "may_export": may_export(request),
             "list_query": request.GET.urlencode(),
         }
-        return super().changelist_view(request, context | (extra_context or {}))  # type: ignore[misc, no-any-return]
+        context |= extra_context or {}
+        answer: HttpResponse = super().changelist_view(request, context)  # type: ignore[misc]
+        return answer
 
     # --- import -----------------------------------------------------------------------------------
     @method_decorator(never_cache)
@@ -144,8 +146,8 @@ class TokenTransfers:
         ids = request.GET.get("ids", "")
         if ids:
             chosen = [text for text in ids.split(",") if is_uuid(text)][:MOST_TICKED]
-            rows: TokenQuerySet = self.get_queryset(request).filter(pk__in=chosen)  # type: ignore[attr-defined]
-            return rows
+            tokens: TokenQuerySet = self.get_queryset(request)  # type: ignore[attr-defined]
+            return tokens.filter(pk__in=chosen)
         changelist = self.get_changelist_instance(request)  # type: ignore[attr-defined]
         filtered: TokenQuerySet = changelist.get_queryset(request)
         return filtered
