@@ -1,4 +1,4 @@
-"""Compare the roll-ups with the usage records, and add what they lack.
+"""Compare the roll-ups with the usage records, and add the differences.
 
 A difference is computed by one statement, which sees one state of the database, in which records
 and roll-ups belong together. It stays true while requests go on: whatever is written later changes
@@ -218,7 +218,7 @@ def make_span_values(dialect: Dialect, begin: datetime, end: datetime) -> dict[s
 
 # --- the differences ------------------------------------------------------------------------------
 def render_differences(comparison: Comparison) -> str:
-    """Return the query for what has to be added to the rows of a table, with a number `n`."""
+    """Return the query for the differences to add to the rows of a table, with a number `n`."""
     keys = ", ".join(comparison.keys)
     columns = ", ".join((*comparison.keys, *comparison.sums))
     negative = ", ".join((*comparison.keys, *(f"-{name}" for name in comparison.sums)))
@@ -236,7 +236,7 @@ def render_differences(comparison: Comparison) -> str:
 
 
 def write_differences(comparison: Comparison) -> int:
-    """Write what has to be added to a table into a temporary one; return the number of rows."""
+    """Write the differences to add to a table into a temporary one; return the number of rows."""
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS {DIFFERENCES}")
         cursor.execute(
@@ -277,7 +277,7 @@ def summarize_time_index() -> None:
 
 # --- check and repair -----------------------------------------------------------------------------
 def compare_rollups(begin: datetime, end: datetime, *, repair: bool = False) -> Differences:
-    """Compare the roll-ups of a span of whole days with the records; return what differs.
+    """Compare the roll-ups of a span of whole days with the records; return the differences.
 
     With `repair`, which needs the lease, the differences are added to the roll-ups.
     """
@@ -296,7 +296,7 @@ def compare_rollups(begin: datetime, end: datetime, *, repair: bool = False) -> 
 
 
 def repair_rollups(begin: datetime, end: datetime) -> Differences:
-    """Add to the roll-ups of a span of whole days what they lack; return what differed.
+    """Add the differences to the roll-ups of a span of whole days, and return them.
 
     Raises RepairRunning.
     """

@@ -49,7 +49,7 @@ def render_bar_chart(
     title: str,
     format_value: FormatValue = format_count,
 ) -> SafeString:
-    """Return stacked bars, one for each label; `title` says what the chart shows."""
+    """Return stacked bars, one for each label; `title` names the subject of the chart."""
     totals = [sum(one.values[index] or 0 for one in series) for index in range(len(labels))]
     top = find_axis_end(max(totals, default=0))
     place = (WIDTH - LEFT - RIGHT) / max(1, len(labels))

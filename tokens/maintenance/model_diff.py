@@ -217,7 +217,7 @@ def apply_choice(provider: Provider, diff: ModelDiff, choice: Choice) -> int:
 
 
 def create_model(provider: Provider, new: NewModel) -> ChatModel:
-    """Write a new model with what presets and the list know of it, and its kind's aliases."""
+    """Write a new model with the facts of presets and the list, and its kind's aliases."""
     known = find_known_fields(provider, new.public_id, new.listed.name)
     known["upstream_name"] = new.listed.name
     if new.listed.window:

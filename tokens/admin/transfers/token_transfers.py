@@ -51,7 +51,7 @@ class TokenTransfers:
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        """Show the list with buttons to import and to export what it shows."""
+        """Show the list with buttons to import tokens and to export the listed ones."""
         context: dict[str, object] = {
             "list_template": select_template(LIST_TEMPLATES).template,
             "may_import": self.has_add_permission(request),  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ class TokenTransfers:
         return TemplateResponse(request, "admin/tokens/token_transfers/import.html", context)
 
     def accept_upload(self, request: HttpRequest, form: ImportForm) -> HttpResponse:
-        """Store what was uploaded as a batch, and begin to check it."""
+        """Store the upload as a batch, and begin to check it."""
         batch = create_batch(
             form.cleaned_data["provider"],
             form.lines,
