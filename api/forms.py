@@ -25,7 +25,7 @@ class LinesField(forms.CharField):
     widget = forms.Textarea(attrs={"rows": 2, "cols": 40})
 
     def prepare_value(self, value: Any) -> Any:
-        """Return the text in the box: that of a list, or what a person has typed."""
+        """Return the text in the box: that of a list, or the text that a person has typed."""
         return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> Any:
@@ -44,7 +44,7 @@ EXTRA_FIELDS = frozenset(("model_patterns", "form_number", "model_choice", "new_
 
 
 class ModelListWidget(forms.CheckboxSelectMultiple):
-    """Check boxes with a box that filters them by what is typed."""
+    """Check boxes with a text box that filters them."""
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         boxes = super().render(name, value, attrs, renderer)

@@ -1,4 +1,4 @@
-"""Periodic tasks: delete what has expired, and resume unfinished documents."""
+"""Periodic tasks: delete expired rows, and resume unfinished documents."""
 
 from celery import shared_task
 from django.db.models.functions import Now

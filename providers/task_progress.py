@@ -74,7 +74,7 @@ def update_progress(
 ) -> bool:
     """Write how much is done; returns whether the task may go on.
 
-    It may not when somebody wants it to stop. What is None stays as it is.
+    It may not when somebody wants it to stop. A value that is None stays as it is.
     """
     values: dict[str, object] = {"done": done, "updated_at": Now()}
     if total is not None:

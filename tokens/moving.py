@@ -36,21 +36,15 @@ def require_target(target: Provider) -> None:
 def move_tokens(token_ids: Collection[UUID], target: Provider) -> Counter[str]:
     """Move the tokens with these ids to `target`, and return how many had which outcome.
 
-    Writes in one transaction. Raises TargetRefused.
+    Writes in one transaction, or in one for each token when an import adds one of their secrets
+    meanwhile. Raises TargetRefused.
     """
     require_target(target)
     try:
         with transaction.atomic():
             return _move_at_once(token_ids, target)
     except IntegrityError:  # somebody imported one of the secrets meanwhile
-        outcomes: Counter[str] = Counter()
-        for token_id in token_ids:
-            try:
-                with transaction.atomic():
-                    outcomes += _move_at_once([token_id], target)
-            except IntegrityError:
-                outcomes[KNOWN_THERE] += 1
-        return outcomes
+        return _move_one_by_one(token_ids, target)
 
 
 def plan_moves(token_ids: Collection[UUID], target: Provider) -> dict[UUID, str]:
@@ -93,3 +87,14 @@ def _move_at_once(token_ids: Collection[UUID], target: Provider) -> Counter[str]
     rows.reset_state()
     rows.update(provider=target)
     return Counter(outcomes.values())
+
+
+def _move_one_by_one(token_ids: Collection[UUID], target: Provider) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
+    for token_id in token_ids:
+        try:
+            with transaction.atomic():
+                outcomes += _move_at_once([token_id], target)
+        except IntegrityError:
+            outcomes[KNOWN_THERE] += 1
+    return outcomes

@@ -1,4 +1,4 @@
-"""Filter tokens by what a person asks for: state, reason, age, last check, provider, kind.
+"""Filter tokens by state, reason, age, last check, provider and kind, as a person asks.
 
 The list in the admin, actions on all tokens that match, and commands use the same filters. A filter
 is a pair of words, for example `is=disabled`; the names are those of the list's address.

@@ -216,7 +216,7 @@ class Ledger:
                 self.report_row(row)
 
     def _record_cost(self, trace: Trace, counted: TokenUsage) -> None:
-        """Write to the meter what was counted, and what it costs."""
+        """Write the counted tokens and their cost to the meter."""
         trace.meter.counted = counted
         token_count.record_counts_of_attempts(trace.meter)
         trace.meter.cost = compute_cost(trace.meter, self._prices, trace.started_at)

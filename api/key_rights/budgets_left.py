@@ -52,7 +52,7 @@ def find_subject(row: LimitSet) -> Subject:
 
 
 def read_budget(rule: Rule) -> BudgetLeft:
-    """Return one budget with what was spent of it until now."""
+    """Return one budget with the amount spent of it until now."""
     now = time.time()
     period = rule.period
     if period is None:
@@ -71,6 +71,6 @@ def read_budget(rule: Rule) -> BudgetLeft:
 
 
 def read_total_spend(kind: SubjectKind, ids: Sequence[int]) -> dict[int, int]:
-    """Return what each of these subjects has spent altogether, in millionths of a USD."""
+    """Return the amount that each of these subjects has spent in all, in millionths of a USD."""
     rows = Spend.objects.filter(subject_kind=kind, subject_id__in=ids, slot=ALL_TIME_SLOT)
     return dict(rows.values_list("subject_id", "micro_usd")[: len(ids)])

@@ -24,7 +24,7 @@ class ExpiryField(forms.CharField):
         super().__init__(required=False, max_length=60, help_text=HELP_TEXT, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
-        """Return the text in the box: that of a time, or what a person has typed."""
+        """Return the text in the box: that of a time, or the text that a person has typed."""
         return render_expiry(value) if isinstance(value, datetime) else value
 
     def clean(self, value: Any) -> Any:

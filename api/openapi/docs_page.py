@@ -1,4 +1,4 @@
-"""What the page of the API shows: each endpoint with its fields, an example and a curl command."""
+"""The endpoints on the page of the API, each with its fields, an example and a curl command."""
 
 import json
 import shlex

@@ -47,7 +47,7 @@ ERROR_TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class ErrorKind:
-    """One kind of error: its HTTP status, its code, and what it means."""
+    """One kind of error: its HTTP status, its code, and its meaning."""
 
     status: int
     code: str

@@ -75,7 +75,7 @@ def build_request_schemas() -> dict[str, JsonObject]:
 
 
 def describe_fields(schema: dict[str, Any]) -> None:
-    """Write into a schema what its fields mean."""
+    """Add the descriptions of its fields to a schema."""
     for name, text in FIELD_TEXTS.items():
         field = schema.get("properties", {}).get(name)
         if field is None:

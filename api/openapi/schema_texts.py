@@ -12,7 +12,7 @@ MOST_VALUES = 8  # of an enum that are named
 
 @dataclass(frozen=True, slots=True)
 class FieldText:
-    """One field of an object: its type in words, and what it means."""
+    """One field of an object: its type in words, and its meaning."""
 
     name: str
     type_text: str

@@ -41,7 +41,7 @@ class PlaygroundRights:
 
 
 def has_own_rights(user: User) -> bool:
-    """Return whether the playground may use what a new key of the user could."""
+    """Return whether the playground may have the rights of a new key of the user."""
     return user.has_perm(ISSUE_KEYS_PERMISSION) or may_issue_keys(user)
 
 

@@ -1,4 +1,4 @@
-"""Who may open a page of the portal, and what all its pages have in common."""
+"""Access to the pages of the portal, and the parts that all its pages share."""
 
 from collections.abc import Callable
 from functools import wraps

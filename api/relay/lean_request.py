@@ -57,7 +57,7 @@ class LeanRequest(ASGIRequest):
         return name_endpoint(route)
 
     def list_limit_headers(self) -> Headers:
-        """Return the headers that say what is left of the caller's limits."""
+        """Return the headers about the rest of the caller's limits."""
         if self.caller is None or self.caller.limits is None:
             return []
         return render_limit_headers(self.gateway.limits, self.caller.limits)

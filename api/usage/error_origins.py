@@ -1,4 +1,4 @@
-"""Whose fault an error was: ours, the upstream's or the caller's.
+"""The origin of an error: this gateway, the upstream or the caller.
 
 A usage record has the status, the HTTP status and the code of its error; `find_origin` reads them
 in Python, and `render_origin` is the same question in SQL. Requests that were answered, that a
@@ -23,7 +23,7 @@ from providers.exceptions import (
 
 
 class Origin(TextChoices):
-    """Who caused an error."""
+    """The party that caused an error."""
 
     OURS = "ours", _("this gateway")
     UPSTREAM = "upstream", _("the upstream")

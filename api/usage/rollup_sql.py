@@ -170,7 +170,7 @@ def render_upsert(table: str, keys: tuple[str, ...], sums: tuple[str, ...], quer
 
 # --- spending -------------------------------------------------------------------------------------
 def render_spend_query(dialect: Dialect, source: str, sign: str = "") -> str:
-    """Return the query for what each subject spent in each slot and altogether.
+    """Return the query for the amount that each subject spent in each slot and altogether.
 
     The teams above a record's team are those of now, at most DEEPEST_TEAM.
     """

@@ -1,4 +1,4 @@
-"""Who of the staff may read what conversations contain, beside seeing that they exist."""
+"""The right of staff to read the content of conversations, beside seeing that they exist."""
 
 from django.http import HttpRequest
 

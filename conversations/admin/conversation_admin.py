@@ -76,7 +76,7 @@ class ConversationAdmin(UserDeletion, SlicedDeletion, BigTableAdmin):
         return False
 
     def has_read_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may read what conversations contain."""
+        """Return whether the user may read the content of conversations."""
         return self.has_view_permission(request) and may_read_content(request)
 
     def get_urls(self) -> list[Any]:

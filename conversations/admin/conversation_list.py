@@ -27,7 +27,7 @@ class ConversationList(BigTableList):
     """A page of the list; each row has `turn_sums` and `hit`, and a title for those who read."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read the rows of the page, then what belongs to them."""
+        """Read the rows of the page, then the sums and hits that belong to them."""
         super().get_results(request)
         rows: list[Any] = list(self.result_list)
         sums = sum_turns(rows, cast(User, request.user))

@@ -75,7 +75,7 @@ class UserDeletion:
 
 
 def count_contents(user: User, rows: QuerySet[Any]) -> list[tuple[str, str]]:
-    """Return what a deletion of a user's conversations removes: names with counts."""
+    """Return the counts of rows that a deletion of a user's conversations removes, with names."""
     ids = rows.values("pk")
     contents: list[tuple[str, QuerySet[Any]]] = [
         (_("conversations"), rows),

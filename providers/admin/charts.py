@@ -49,7 +49,7 @@ def render_bar_chart(
     title: str,
     format_value: FormatValue = format_count,
 ) -> SafeString:
-    """Return stacked bars, one for each label; `title` says what the chart shows."""
+    """Return stacked bars, one for each label; `title` names the subject of the chart."""
     totals = [sum(one.values[index] or 0 for one in series) for index in range(len(labels))]
     top = find_axis_end(max(totals, default=0))
     place = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
@@ -165,8 +165,27 @@ def render_drawing(
     title: str,
 ) -> SafeString:
     """Return the whole chart: axes, shapes, and a legend where there are several series."""
+    picture = format_html(
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>',
+        WIDTH,
+        HEIGHT,
+        title,
+        render_grid(axis),
+        shapes,
+        render_labels(labels),
+    )
+    if len(series) < 2:
+        return picture
+    legend = format_html_join(
+        "", '<li class="series-{}">{}</li>', ((one.number, one.name) for one in series)
+    )
+    return format_html('{}<ul class="legend">{}</ul>', picture, legend)
+
+
+def render_grid(axis: Axis) -> SafeString:
+    """Return the lines across the drawing, each with its value at the left."""
     ticks = [axis.top * step / GRID_LINES for step in range(GRID_LINES + 1)]
-    grid = format_html_join(
+    return format_html_join(
         "",
         '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>'
         '<text x="{}" y="{}" text-anchor="end">{}</text>',
@@ -183,9 +202,13 @@ def render_drawing(
             for tick in ticks
         ),
     )
+
+
+def render_labels(labels: Sequence[str]) -> SafeString:
+    """Return the labels below the drawing, at most MOST_LABELS of them."""
     place = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
     every = ceil(len(labels) / MOST_LABELS) or 1
-    names = format_html_join(
+    return format_html_join(
         "",
         '<text x="{}" y="{}" text-anchor="middle">{}</text>',
         (
@@ -194,18 +217,3 @@ def render_drawing(
             if index % every == 0
         ),
     )
-    picture = format_html(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>',
-        WIDTH,
-        HEIGHT,
-        title,
-        grid,
-        shapes,
-        names,
-    )
-    if len(series) < 2:
-        return picture
-    legend = format_html_join(
-        "", '<li class="series-{}">{}</li>', ((one.number, one.name) for one in series)
-    )
-    return format_html('{}<ul class="legend">{}</ul>', picture, legend)

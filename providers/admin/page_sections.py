@@ -61,7 +61,7 @@ class SubPage:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a list; `prepare` reads what it needs once and returns a function of a row."""
+    """A column of a list; `prepare` reads its data once and returns a function of a row."""
 
     name: str
     label: Text
@@ -71,7 +71,7 @@ class Column:
 
 @dataclass
 class PageParts:
-    """What apps have registered for the pages of one model."""
+    """The parts that apps have registered for the pages of one model."""
 
     sections: list[Section] = field(default_factory=list)
     buttons: list[Button] = field(default_factory=list)

@@ -52,7 +52,12 @@ class ChatModelInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Provider)
-class ProviderAdmin(PresetPage, PageWithParts, SlicedDeletion, admin.ModelAdmin):  # type: ignore[type-arg]
+class ProviderAdmin(
+    PresetPage,
+    PageWithParts,
+    SlicedDeletion,
+    admin.ModelAdmin,  # type: ignore[type-arg]
+):
     form = ProviderForm
     page_parts = PROVIDER_PAGE
     list_display = ("name", "kind", "base_url", "state_badge", "mode_badge", "model_count")

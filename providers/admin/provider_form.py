@@ -1,4 +1,4 @@
-"""The form of a provider: who may change the address of credentials, and what a field may hold."""
+"""The form of a provider: the right to change the address of credentials, and checks of fields."""
 
 from contextlib import suppress
 from typing import Any

@@ -101,7 +101,7 @@ def create_preset_models(provider: Provider, preset: Preset) -> int:
 
 
 class PresetPage:
-    """A mixin for the admin of providers: the page before the form, and what follows it."""
+    """A mixin for the admin of providers: the page before the form, and the steps after it."""
 
     admin_site: Any
     opts: Any
@@ -166,7 +166,7 @@ class PresetPage:
 
 
 def describe_next_step(provider: Provider) -> str:
-    """Return that the provider was added, and what to do now."""
+    """Return the message that the provider was added, with the next step."""
     text = _("%(provider)s was added. Test its connection next, then sync its models.")
     if provider.needs_token and provider.destination:
         text = _(

@@ -54,10 +54,10 @@ def prepare_statement(
     parameters = [prepare_value(row, field) for row in rows for field in passed_fields]
     quote_name = connection.ops.quote_name
     columns = ", ".join(quote_name(str(field.column)) for field in meta.concrete_fields)
-    values_of_rows = ", ".join([f"({', '.join(marks)})"] * len(rows))
+    values = ", ".join([f"({', '.join(marks)})"] * len(rows))
     table = quote_name(meta.db_table)
     # all names are those of a model
-    sql = f"INSERT INTO {table} ({columns}) VALUES {values_of_rows} ON CONFLICT DO NOTHING"  # noqa: S608
+    sql = f"INSERT INTO {table} ({columns}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
     return sql, parameters
 
 

@@ -82,7 +82,7 @@ class Trace(Struct):
         )
 
     def add_attempts(self, inner: "Trace", label: str) -> None:
-        """Add the attempts of an inner call that has ended; `label` says what it was for."""
+        """Add the attempts of an inner call that has ended; `label` names its purpose."""
         for attempt in inner.attempts:
             if attempt.outcome != SKIPPED:
                 attempt.reason = f"{label}: {attempt.reason}" if attempt.reason else label

@@ -1,4 +1,4 @@
-"""Who is logged in: since when, from where, and when the browser was last seen."""
+"""The logins: their users, since when, from where, and when the browser was last seen."""
 
 import time
 from collections import OrderedDict

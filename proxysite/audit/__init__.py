@@ -1,1 +1,1 @@
-"""The audit log: who changed what, from where, with the values before and after."""
+"""The audit log: each change with its author, address, and the values before and after."""

@@ -1,4 +1,4 @@
-"""Who acts now: the person of the request that is answered, or the command that runs."""
+"""The actor of the present moment: the person of a request, or the command that runs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ class UnfinishedEntry:
 
 @dataclass
 class Actor:
-    """A person or a command, and what it has done so far."""
+    """A person or a command, with the entries that it has made so far."""
 
     request: HttpRequest | None = None
     command: str = ""
@@ -59,14 +59,14 @@ current_actor: ContextVar[Actor | None] = ContextVar("current_actor", default=No
 
 
 def find_actor() -> Actor | None:
-    """Return who acts now; None for strangers and for the gateway's own work."""
+    """Return the present actor; None for strangers and for the gateway's own work."""
     actor = current_actor.get()
     return actor if actor is not None and actor.is_known else None
 
 
 @contextmanager
 def act_as_command(name: str) -> Iterator[Actor]:
-    """Let the command of this name be who acts, within the block."""
+    """Make the command of this name the actor, within the block."""
     actor = Actor(command=name)
     token = current_actor.set(actor)
     try:
@@ -89,9 +89,9 @@ class ActorMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
-        actor = Actor(request)
         if iscoroutinefunction(self):
-            return self.answer_async(actor)
+            return self.answer_async(request)
+        actor = Actor(request)
         token = current_actor.set(actor)
         try:
             response = self.get_response(request)
@@ -100,10 +100,11 @@ class ActorMiddleware:
         self.complete_entries(actor)
         return response
 
-    async def answer_async(self, actor: Actor) -> HttpResponseBase:
+    async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        actor = Actor(request)
         token = current_actor.set(actor)
         try:
-            response: HttpResponseBase = await self.get_response(actor.request)  # type: ignore[arg-type]
+            response: HttpResponseBase = await self.get_response(request)
         finally:
             current_actor.reset(token)
         if actor.unfinished:

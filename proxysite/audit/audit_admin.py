@@ -1,4 +1,4 @@
-"""The pages of the audit log: a list with filters, one entry, and a CSV of what is filtered."""
+"""The pages of the audit log: a list with filters, one entry, and a CSV of the filtered list."""
 
 import json
 from collections.abc import Iterator

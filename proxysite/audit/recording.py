@@ -165,7 +165,7 @@ def record_announced_rows(
 
 
 def complete_entries(actor: Actor) -> None:
-    """Write what the deeds of a request have changed into their entries."""
+    """Write the changed values into the unfinished entries of an actor."""
     unfinished = actor.unfinished[:]
     actor.unfinished.clear()
     for item in unfinished:

@@ -44,7 +44,7 @@ class SignIn:
 
 
 def declare_sign_in(env: Environment) -> SignIn:
-    """Read the settings; what cannot work together becomes a problem of `env`."""
+    """Read the settings; a combination that cannot work becomes a problem of `env`."""
     sign_in = SignIn(
         env.read_url(
             "OIDC_ISSUER",

@@ -1,4 +1,4 @@
-"""The navigation of the desk: pages by what a person wants to do, not by Django app.
+"""The navigation of the desk: pages by a person's purpose, not by Django app.
 
 Each entry is the list of a model, or a page of its own. A person sees the entries that he has the
 permission for, and the sections that have an entry.

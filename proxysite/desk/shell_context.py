@@ -1,4 +1,4 @@
-"""What the frame around every page shows: version, language switch, time zone, and so on."""
+"""The template context of the frame around every page: version, languages, time zone and more."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The page that imports users from CSV: first it says what would happen, then it does it."""
+"""The page that imports users from CSV: first it shows a preview, then it creates them."""
 
 from typing import cast
 
@@ -30,7 +30,7 @@ class UserImportForm(forms.Form):
     )
 
     def read_text(self) -> str:
-        """Return what was uploaded or pasted; a file in an odd encoding is read all the same."""
+        """Return the uploaded or pasted text; a file in an odd encoding is read all the same."""
         file = self.cleaned_data.get("file")
         if file is None:
             return str(self.cleaned_data["text"])
@@ -44,7 +44,7 @@ class UserImportForm(forms.Form):
 
 
 def import_users(request: HttpRequest) -> HttpResponse:
-    """Show the form; a POST shows what would happen, and one with `apply` does it."""
+    """Show the form; a POST shows a preview, and one with `apply` creates the users."""
     if not request.user.has_perm("auth.add_user"):
         raise PermissionDenied
     if request.method != "POST":

@@ -62,7 +62,12 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     filter_horizontal = ()
     show_full_result_count = False
-    fieldsets = (PERSON_FIELDSET, ROLES_FIELDSET, RIGHTS_FIELDSET, DATES_FIELDSET)  # type: ignore[assignment]
+    fieldsets = (  # type: ignore[assignment]
+        PERSON_FIELDSET,
+        ROLES_FIELDSET,
+        RIGHTS_FIELDSET,
+        DATES_FIELDSET,
+    )
     readonly_fields = ("last_login", "date_joined")
     actions = ("block", "unblock", "log_out")
     seen = make_time_column("last_login", gettext_lazy("last login"))

@@ -1,4 +1,4 @@
-"""The sections above the form of a user: keys, usage, limits, what is stored, sessions.
+"""The sections above the form of a user: keys, usage, limits, stored content, sessions.
 
 A member of staff sees the sections whose rows he may view.
 """
@@ -41,7 +41,7 @@ class KeyLine:
 
 @dataclass(frozen=True, slots=True)
 class StoredCount:
-    """How many rows of a kind the user has; `is_more` beyond what is counted."""
+    """The number of rows of a kind that a user has; `is_more` if counting stopped there."""
 
     count: int
     is_more: bool
@@ -77,7 +77,7 @@ def may_view(request: HttpRequest, model: str) -> bool:
 
 
 def list_key_lines(keys: QuerySet[ApiKey]) -> list[KeyLine]:
-    """Return the newest keys with what each has spent."""
+    """Return the newest keys with the amount that each has spent."""
     rows = list(keys[:MOST_KEYS])
     spend = read_total_spend(SubjectKind.KEY, [row.pk for row in rows]) if rows else {}
     return [KeyLine(row, format_usd(spend.get(row.pk, 0))) for row in rows]

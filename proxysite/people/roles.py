@@ -23,7 +23,7 @@ Rights = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class RoleDefinition:
-    """A role: its name, what it is for in plain words, and its rights by model."""
+    """A role: its name, its purpose in plain words, and its rights by model."""
 
     name: str
     purpose: "Promise | str"

@@ -1,4 +1,4 @@
-"""Read users from CSV, say what would happen to each line, and create them.
+"""Read users from CSV, preview the result of each line, and create them.
 
 The first line names the columns, in any order: username, and if wanted first_name, last_name,
 email, team, role. A semicolon or a tab may separate them, as spreadsheets write it.

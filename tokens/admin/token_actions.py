@@ -1,7 +1,7 @@
 """Actions on tokens: on one by a button of its page, on ticked ones, on all that match.
 
 Few are done while the person waits. Many are an order, which the worker carries out in slices; its
-page shows how far it is and what came of it.
+page shows its progress and its result.
 """
 
 from typing import Any
@@ -127,7 +127,7 @@ def carry_out(request: HttpRequest, order: Order) -> HttpResponse | None:
 
 
 def report_result(request: HttpRequest, order: Order, row: TaskProgress) -> None:
-    """Say in a message what came of a small order."""
+    """Show the result of a small order in a message."""
     if row.failed:
         messages.error(request, row.text)
     elif order.action == CHECK:

@@ -1,4 +1,4 @@
-"""The filters of the list of tokens; `tokens/token_filter.py` has what they mean."""
+"""The filters of the list of tokens; their meaning is in `tokens/token_filter.py`."""
 
 from collections.abc import Mapping
 

@@ -60,7 +60,8 @@ def is_enabled(token: UpstreamToken) -> bool:
 
 def make_button(label: object, name: str, order: int, **more: object) -> Button:
     values = {"is_post": True, "permission": CHANGE_TOKENS} | more
-    return Button(label, f"admin:tokens_upstreamtoken_{name}", order=order, **values)  # type: ignore[arg-type]
+    url_name = f"admin:tokens_upstreamtoken_{name}"
+    return Button(label, url_name, order=order, **values)  # type: ignore[arg-type]
 
 
 TOKEN_PAGE.register_parts(
@@ -91,7 +92,7 @@ def find_order_row(task_id: UUID) -> TaskProgress:
 
 
 def show_result(request: HttpRequest, task_id: UUID) -> HttpResponse:
-    """Show how far an action on many tokens is, and what came of it.
+    """Show the progress and the result of an action on many tokens.
 
     With `?part=1` only the part that changes is sent.
     """
@@ -110,7 +111,7 @@ def show_result(request: HttpRequest, task_id: UUID) -> HttpResponse:
 
 
 def build_result(row: TaskProgress) -> dict[str, object]:
-    """Return what the page shows of an order's result."""
+    """Return the template context of an order's result."""
     result = row.result
     asked = result.get("asked", 0)
     outcomes = [

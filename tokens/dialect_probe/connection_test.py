@@ -1,6 +1,6 @@
 """Test the connection to a provider step by step: host, TLS, credential, models, a word, tools.
 
-Each step has a time and what the upstream said. A step that fails ends the test where the others
+Each step has a time and the upstream's words. A step that fails ends the test where the others
 need it: nobody can ask a host that does not answer. An upstream without a list of models is told
 apart from one that cannot be reached. The questions are those of `examination.py`, so the test also
 proposes changes of the provider's row. Texts of upstreams have their secrets blanked already.
@@ -85,7 +85,7 @@ class EndOfTest(Exception):
 def run_connection_test(
     provider: Provider, wanted_model: str = "", *, examines_dialect: bool = True
 ) -> ConnectionReport:
-    """Test the connection for at most CONNECTION_TEST_SECONDS, and return what each step showed."""
+    """Test the connection for at most CONNECTION_TEST_SECONDS, and return a report of each step."""
     tokens = list_usable_tokens(provider)
     test = ConnectionTest(provider, tokens, wanted_model or find_model_name(provider, None))
     test.known_names.update(provider.models.values_list("upstream_name", flat=True))
@@ -97,7 +97,7 @@ def run_connection_test(
 
 
 class ConnectionTest:
-    """The steps of one test, and what they have found out so far."""
+    """The steps of one test, and their findings so far."""
 
     def __init__(
         self, provider: Provider, tokens: list[UpstreamToken | None], model_name: str

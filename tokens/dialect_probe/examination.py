@@ -1,4 +1,4 @@
-"""Examine a provider's upstream: ask all questions, and gather what they show."""
+"""Examine a provider's upstream: ask all questions, and gather the findings."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -108,7 +108,7 @@ async def begin_with_each(
 ) -> tuple[Prober, Finding]:
     """Ask the first question with one token after another, until one is accepted.
 
-    Returns what asks the other questions, and the first finding. Raises the last token's error.
+    Returns the prober of that token, and the first finding. Raises the last token's error.
     """
     problem: Exception = NoAvailableToken("It has no usable token.")
     for token in tokens:

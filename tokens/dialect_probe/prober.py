@@ -31,7 +31,7 @@ class Prober:
     """The questions to one model of an upstream.
 
     `limit` is the field that limits each answer; it is added to every question. `adapter` speaks
-    the provider's kind, but without what its row says of the dialect.
+    the provider's kind, but without the dialect settings of its row.
     """
 
     def __init__(self, adapter: BaseAdapter, credential: Credential, model_name: str) -> None:
@@ -98,7 +98,7 @@ class Prober:
 
 
 def build_probing_adapter(provider: Provider, clients: Clients) -> BaseAdapter:
-    """Return an adapter of the provider's kind that leaves out what its row says of the dialect.
+    """Return an adapter of the provider's kind that leaves out the dialect settings of its row.
 
     Raises KeyError if there is none of that kind; ProviderDown if the provider is set aside.
     """

@@ -75,7 +75,7 @@ def read_rows(tokens: TokenQuerySet) -> Iterator[list[UpstreamToken]]:
 
 
 def build_record(row: UpstreamToken) -> Record:
-    """Return what is exported of a token; a secret that cannot be opened is named as a problem."""
+    """Return the record to export of a token; a secret that cannot be opened becomes a problem."""
     record = {"provider": row.provider.name, "base_url": row.provider.base_url}
     try:
         record |= open_secret(row)
@@ -91,7 +91,7 @@ def build_record(row: UpstreamToken) -> Record:
 def open_secret(row: UpstreamToken) -> Record:
     """Return the account of a token, its refresh token, or the token. Raises VaultError.
 
-    What a token is renewed with is exported instead of what will be replaced.
+    Where a token is renewed, the lasting secret is exported and not the token of the moment.
     """
     if row.account is not None:
         return open_account(row.account)

@@ -2,8 +2,8 @@
 
 Nothing is called. The preview fills a catalogue, a pool, circuit breakers and claims of its own
 from the rows of the database, and lets the chooser of real requests choose from them again and
-again, as if each token were refused. What only a running process knows is left out: whose turn it
-is in its rotation, limits of single models, and retry budgets.
+again, as if each token were refused. Facts that only a running process knows are left out: whose
+turn it is in its rotation, limits of single models, and retry budgets.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 @dataclass(frozen=True, slots=True)
 class PreviewRequest:
-    """What the request would ask for; `user_id` matters to breakers that some callers opened."""
+    """A request to preview; its `user_id` matters to breakers that some callers opened."""
 
     model: str
     user_id: int | None = None

@@ -55,9 +55,6 @@ def import_accounts(
     if dry_run:
         return verdicts
     new_rows = [build_account(provider, login) for login in new_logins]
-    origins = {
-        one.credential.email: one.origin for one in found if isinstance(one.credential, Login)
-    }
     with transaction.atomic():
         for row in changed_rows:
             row.save(update_fields=FIELDS_SET_WITH_PASSWORD)

@@ -1,4 +1,4 @@
-"""Do what the state of a batch of imports asks for, once over all processes, with progress."""
+"""Do the work that a batch of imports waits for, once over all processes, with progress."""
 
 from collections.abc import Callable
 from uuid import UUID

@@ -32,7 +32,7 @@ def find_token_problem(token: str) -> str:
 
 
 def find_other_text(token: str) -> str:
-    """Return what a text of plain characters is instead of a token, or an empty string."""
+    """Return the reason why a text of plain characters is no token, or an empty string."""
     if token[:1] in ("=", "@"):
         return gettext_noop("begins as a formula of a spreadsheet does")
     if "," in token:

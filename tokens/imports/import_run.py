@@ -100,7 +100,7 @@ class ImportRun:
         return WaitingCredential(line, found, fingerprint, mask)
 
     def _write_waiting(self) -> list[Verdict]:
-        """Insert what is new, and return the verdicts of all lines taken since the last call.
+        """Insert new credentials, and return the verdicts of all lines taken since the last call.
 
         A token that another import inserts at the same time counts as known.
         """

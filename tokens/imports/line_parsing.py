@@ -48,7 +48,7 @@ def parse_line(line: str) -> list[Login | str]:
 
 
 def find_credentials(line: str) -> list[FoundCredential]:
-    """Return the accounts and tokens of a line, with what it says about them.
+    """Return the accounts and tokens of a line, with its facts about them.
 
     Raises MalformedLine. The tokens are not checked yet.
     """

@@ -1,7 +1,7 @@
 """Undo an import: delete the tokens that it made, and the accounts that came with it.
 
-Tokens that were used already stay, unless the person says otherwise. What an import changed in rows
-that were there before, the passwords of known accounts, cannot be taken back.
+Tokens that were used already stay, unless the person says otherwise. Changes of rows that were
+there before, which are new passwords of known accounts, cannot be taken back.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ def list_used_tokens(batch: ImportBatch) -> TokenQuerySet:
 
 
 def summarize_undo(batch: ImportBatch) -> UndoSummary:
-    """Return what an undo of the batch would delete, keep and leave changed."""
+    """Return how many rows an undo of the batch would delete, keep and leave changed."""
     used_count = list_used_tokens(batch).count()
     return UndoSummary(
         list_tokens(batch).count() - used_count, used_count, batch.counts.get(UPDATED, 0)

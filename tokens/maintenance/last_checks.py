@@ -1,4 +1,4 @@
-"""Write when each token was checked last, and what came of it."""
+"""Write the time and the result of the last check of each token."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress

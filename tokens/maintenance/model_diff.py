@@ -98,18 +98,25 @@ def read_listed_models(provider: Provider) -> list[ListedModel]:
 async def _ask_with_tokens(
     provider: Provider, tokens: Iterable[UpstreamToken | None]
 ) -> list[ListedModel]:
-    problem: Exception = NoAvailableToken("It has no usable token.")
     try:
         async with Clients() as clients, asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             adapter = build_maintenance_adapter(provider, clients)
-            for token in tokens:
-                try:
-                    credential = open_token_credential(token) if token else Credential(None, "")
-                    return await _ask_for_list(adapter, credential)
-                except (TokenError, VaultError) as error:
-                    problem = error
+            return await _ask_with_each(adapter, tokens)
     except TimeoutError:
         raise UpstreamTimeout("The upstream took too long.") from None
+
+
+async def _ask_with_each(
+    adapter: BaseAdapter, tokens: Iterable[UpstreamToken | None]
+) -> list[ListedModel]:
+    """Return the list that the first accepted token gets. Raises the error of the last token."""
+    problem: Exception = NoAvailableToken("It has no usable token.")
+    for token in tokens:
+        try:
+            credential = open_token_credential(token) if token else Credential(None, "")
+            return await _ask_for_list(adapter, credential)
+        except (TokenError, VaultError) as error:
+            problem = error
     raise problem
 
 
@@ -210,7 +217,7 @@ def apply_choice(provider: Provider, diff: ModelDiff, choice: Choice) -> int:
 
 
 def create_model(provider: Provider, new: NewModel) -> ChatModel:
-    """Write a new model with what presets and the list know of it, and its kind's aliases."""
+    """Write a new model with the facts of presets and the list, and its kind's aliases."""
     known = find_known_fields(provider, new.public_id, new.listed.name)
     known["upstream_name"] = new.listed.name
     if new.listed.window:

@@ -1,4 +1,4 @@
-"""The list of API keys: its filters, and what each row of a page has spent."""
+"""The list of API keys: its filters, and the amount that each row of a page has spent."""
 
 from datetime import timedelta
 from typing import Any, cast

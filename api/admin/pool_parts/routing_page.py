@@ -89,7 +89,7 @@ def redirect_to_route(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def build_route(request: HttpRequest, values: dict[str, Any]) -> dict[str, object]:
-    """Return what the page shows of a route; tokens and callers only to who may see them."""
+    """Return the template context of a route; tokens and callers only for people with the right."""
     caller = RouteCaller()
     if request.user.has_perm(VIEW_KEYS):
         caller = find_caller(values["caller"], values["model"])

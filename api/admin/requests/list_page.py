@@ -1,4 +1,4 @@
-"""The list of requests: its filters, the sums of what is filtered, and pages by ids."""
+"""The list of requests: its filters, the sums of the filtered requests, and pages by ids."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ FIELD_LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One choice of a field; `text` is what a person reads."""
+    """One choice of a field; `text` is its label."""
 
     value: str
     text: str | Promise
@@ -69,7 +69,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A filter that is in force: what it says, and the address of the list without it."""
+    """A filter that is in force: its text, and the address of the list without it."""
 
     text: str
     address: str

@@ -1,4 +1,4 @@
-"""The page of one request: what was asked, by whom, what happened, why, and what it cost."""
+"""The page of one request: its caller, its attempts, its outcome with the reason, its cost."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def explain_status(record: UsageRecord) -> str:
 
 
 def list_facts(request: HttpRequest, record: UsageRecord) -> list[Fact]:
-    """Return who asked for what."""
+    """Return the facts about a request: its time, endpoint, model, client, and its owner."""
     names = load_names([record])
     kinds = (
         ("user", _("User")),

@@ -1,4 +1,4 @@
-"""The rows that usage records refer to: found by what a person types, and named on pages.
+"""The rows that usage records refer to: found by a typed name or id, and named on pages.
 
 A row may have been deleted since; then its last name is known from its deletion.
 """
@@ -52,7 +52,7 @@ Names = dict[tuple[str, Any], tuple[str, bool]]  # (kind, id) -> (name, whether 
 
 
 class UnknownName(ValueError):
-    """No row, or more than one, is what a person typed."""
+    """A typed name that fits no row, or more than one."""
 
 
 def parse_id(kind: str, text: str) -> int | UUID | None:

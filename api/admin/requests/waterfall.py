@@ -1,4 +1,4 @@
-"""The waterfall of one request: when each of its upstream calls began, and what took how long."""
+"""The waterfall of one request: the start of each upstream call, and how long each part took."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

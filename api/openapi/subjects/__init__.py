@@ -1,14 +1,14 @@
 """All endpoints by subject, in the order of the page."""
 
 from api.openapi.endpoint import Subject
-from api.openapi.subjects import account, answers, conversations, documents, staff
+from api.openapi.subjects import account, answers, conversation_endpoints, documents, staff
 
 SUBJECTS: tuple[Subject, ...] = (
     answers.CHAT,
     answers.RESPONSES,
     answers.OTHERS,
-    conversations.CONVERSATIONS,
-    conversations.SESSIONS,
+    conversation_endpoints.CONVERSATIONS,
+    conversation_endpoints.SESSIONS,
     documents.FILES,
     account.ACCOUNT,
     staff.STAFF,

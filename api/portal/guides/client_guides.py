@@ -35,7 +35,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """One set-up: `text` is what a person copies, `note` what else matters."""
+    """One set-up: a person copies its `text`, and `note` has further advice."""
 
     slug: str
     title: Any

@@ -25,7 +25,7 @@ QUICK_FILES = 100
 def delete_own_conversations(user: User, rows: "QuerySet[Conversation]") -> bool:
     """Delete these conversations of the user; return whether they are gone already.
 
-    Many are left to the worker, or to the hourly deletion of what has expired.
+    Many are left to the worker, or to the hourly deletion of expired conversations.
     """
     items = Item.objects.filter(conversation__in=rows)
     is_quick = items.order_by().values("pk")[: QUICK_ITEMS + 1].count() <= QUICK_ITEMS
@@ -39,7 +39,7 @@ def delete_own_conversations(user: User, rows: "QuerySet[Conversation]") -> bool
 
 
 def send_task(name: str, *arguments: object) -> None:
-    """Ask a worker to delete what has expired; without a broker the next periodic run does."""
+    """Ask a worker to delete expired rows; without a broker the next periodic run does it."""
     try:
         current_app.send_task(name, args=arguments, retry=False)
     except (OperationalError, OSError) as error:

@@ -32,7 +32,7 @@ def find_own(request: HttpRequest, conversation_id: str) -> "QuerySet[Conversati
 
 @own_page("GET")
 def list_conversations(request: HttpRequest) -> HttpResponseBase:
-    """Show the conversations that were used last, or what a search finds."""
+    """Show the conversations that were used last, or the hits of a search."""
     words = request.GET.get("q", "").strip()
     if words:
         return render_hits(request, words[: item_search.QUERY_CHARS])

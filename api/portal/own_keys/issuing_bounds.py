@@ -63,7 +63,7 @@ def list_usable_models(key: ApiKey) -> dict[str, JsonObject]:
 def narrow_limits(chosen: Columns) -> tuple[Columns, dict[str, object]]:
     """Return the limits of a new key, and those of the default that the choice exceeds, by column.
 
-    What was not chosen is as the default says.
+    A limit that was not chosen is the default's.
     """
     defaults = read_default_limits()
     exceeded = {

@@ -51,7 +51,7 @@ class OneTimeForm(forms.Form):
 
 
 class NewKeyForm(OneTimeForm):
-    """What a user chooses for a new key, within what the operator allows."""
+    """The choices of a user for a new key, within the operator's bounds."""
 
     name = forms.CharField(
         label=gettext_lazy("Name"),

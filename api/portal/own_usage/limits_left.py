@@ -50,7 +50,7 @@ class LimitLine:
 
 
 def look_up_limits(request: HttpRequest, rules: Sequence[Rule]) -> list[LimitLine]:
-    """Return these limits and what is left of them, in their order."""
+    """Return these limits in their order, each with the rest that is left of it."""
     facts = look_up_facts(request, rules)
     if facts is None:
         return [describe_rule(rule) for rule in rules]
@@ -69,7 +69,7 @@ def look_up_limits(request: HttpRequest, rules: Sequence[Rule]) -> list[LimitLin
 
 
 def look_up_facts(request: HttpRequest, rules: Sequence[Rule]) -> list[JsonObject] | None:
-    """Return what `/v1/key` says of these limits; None while nobody knows."""
+    """Return the facts of `/v1/key` about these limits; None while they are unknown."""
     gateway: Gateway | None = getattr(request, "scope", {}).get(GATEWAY_SCOPE_KEY)
     if gateway is None or not rules:
         return None
@@ -85,7 +85,7 @@ def parse_moment(text: str | None) -> datetime | None:
 
 
 def describe_rule(rule: Rule) -> LimitLine:
-    """Return a limit of which nobody knows what is left."""
+    """Return the line of a limit without the rest that is left of it, which is unknown."""
     is_money = rule.resource.endswith("_usd")
     return LimitLine(
         LABELS[rule.resource],

@@ -25,7 +25,7 @@ Chart = tuple[str, SafeString]
 
 @own_page("GET")
 def show_home(request: HttpRequest) -> HttpResponseBase:
-    """Show how things are: usage of a week, limits left, and what to do first."""
+    """Show the home page: usage of a week, limits left, and the first steps."""
     user = get_user(request)
     days, totals = read_days(user.pk, make_span("7d"))
     caller = load_user_as_caller(user)

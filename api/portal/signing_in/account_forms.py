@@ -20,6 +20,6 @@ class AccountForm(UserCreationForm):  # type: ignore[type-arg]
         fields = ("username", "email")
 
     def read_account(self) -> NewAccount:
-        """Return what the person chose, of a valid form."""
+        """Return the new account that a valid form describes."""
         values = self.cleaned_data
         return NewAccount(values["username"], values["password1"], values["email"])

@@ -71,12 +71,12 @@ def test_without_older_records_there_is_nothing_to_add(earlier_release: Any) -> 
 def test_a_rebuild_that_was_interrupted_is_begun_again(
     earlier_release: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from api.usage import reconciliation
+    from api.usage import rollup_comparisons
 
     create_records(earlier_release.get_model("api", "UsageRecord"), 20)
     migrate_to_newest()
     with monkeypatch.context() as patch:
-        patch.setattr(reconciliation, "compare_days_with_hours", fail)
+        patch.setattr(rollup_comparisons, "compare_days_with_hours", fail)
         with pytest.raises(RuntimeError):
             tasks.complete_rollups()
     assert UsageHour.objects.exists()

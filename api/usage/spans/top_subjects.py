@@ -67,7 +67,7 @@ def make_subjects(group: str, rows: list[Any]) -> list[TopSubject]:
 def render_statement(dialect: Dialect, query: UsageQuery) -> tuple[str, dict[str, Any]]:
     """Return the statement and its values.
 
-    It first adds up what has the same key, user, model and provider, and each group from that.
+    It first adds up rows of the same key, user, model and provider, and each group from that.
     """
     names = [f"group_{number}" for number in range(len(GROUPS))]
     parts, values = usage_query.list_parts(dialect, query)

@@ -84,7 +84,7 @@ def find_kind(item_type: str) -> str:
 
 
 def make_label(row: Item, kind: str) -> str:
-    """Return who made an item, or what it is."""
+    """Return the label of an item: the role of a message's author, or the kind of another item."""
     if kind == "message":
         roles = {"user": _("user"), "assistant": _("model"), "system": _("system")}
         return roles.get(row.role, row.role)

@@ -1,4 +1,4 @@
-"""One turn for the template: how it went, its items, and what a strategy thought."""
+"""One turn for the template: how it went, its items, and the thinking of a strategy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

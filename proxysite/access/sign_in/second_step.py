@@ -88,7 +88,7 @@ class SecondStepMiddleware(MiddlewareMixin):
 def check_code(user: Any, code: str) -> bool:
     """Return whether this is a code of the user's app, or a recovery code; each works once.
 
-    Writes what was used, and counts wrong codes. Raises StepLocked after too many of them.
+    Writes the use of a code, and counts wrong codes. Raises StepLocked after too many of them.
     """
     get_user_model().objects.select_for_update().get(pk=user.pk)  # one try at a time
     app = find_app(user)

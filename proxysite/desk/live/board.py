@@ -1,7 +1,7 @@
 """The live board of one process: it runs while somebody watches, here or in another process.
 
 Twice a second at most it samples the requests of this process. With viewers in this process it also
-merges the samples of other processes, reads what is new in the database, and makes one frame for
+merges the samples of other processes, reads the news of the database, and makes one frame for
 all of its viewers. A viewer that is too slow for a frame misses it, and gets a snapshot instead of
 the next one; nothing is queued for it.
 """

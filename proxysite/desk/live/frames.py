@@ -1,6 +1,6 @@
 """Frames of the board: JSON texts of bounded size.
 
-A snapshot has everything. A later frame has all running requests, and of the rest only what is new.
+A snapshot has everything. A later frame has all running requests, but only new rows of the rest.
 """
 
 from collections.abc import Iterable

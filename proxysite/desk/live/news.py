@@ -1,4 +1,4 @@
-"""Read from the database what is new beside requests: changes of tokens, breakers and tasks.
+"""Read news beside requests from the database: changes of tokens, breakers and tasks.
 
 All functions are for database threads, and return JSON for the board.
 """

@@ -47,7 +47,7 @@ def count_processes() -> int:
 
 
 class NewsReader:
-    """The latest news, and what of it no frame has had yet; `is_away` while nothing can be read."""
+    """The latest news, and changes that no frame has had; `is_away` while nothing can be read."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None

@@ -1,4 +1,4 @@
-"""Who may watch the live board: staff who may view usage records, from a page of this site."""
+"""Access to the live board: for staff who may view usage records, from a page of this site."""
 
 import io
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Access:
 
 
 async def find_access(scope: Scope) -> Access | None:
-    """Return what the owner of the session of this WebSocket may see, or None for nothing.
+    """Return the access of the owner of this WebSocket's session; None without any.
 
     Raises DatabaseUnavailable, InternalError.
     """
@@ -37,7 +37,7 @@ async def find_access(scope: Scope) -> Access | None:
 
 
 def read_access(session_key: str) -> Access | None:
-    """Return what the owner of the session may see; for a database thread."""
+    """Return the access of the session's owner, None without any; for a database thread."""
     user = load_session_user(session_key)
     if user is None or not user.is_staff or not user.has_perm(WATCH_PERMISSION):
         return None

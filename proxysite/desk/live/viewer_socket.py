@@ -64,7 +64,7 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._sending.add_done_callback(log_failure)
 
     async def _find_access(self) -> Access | None:
-        """Return what the viewer may see; nothing while the database cannot tell."""
+        """Return the viewer's access; None without any, or while the database is away."""
         try:
             return await find_access(self.scope)
         except GatewayError:

@@ -62,7 +62,7 @@ class Watch:
         self._view.add_sample(message["process"], message["sample"], time.monotonic())
 
     async def build_frames(self) -> dict[str, JsonObject]:
-        """Return the frames of this moment: SNAPSHOT has everything, NEWS only what is new."""
+        """Return the frames of this moment: SNAPSHOT has everything, NEWS only the latest rows."""
         await self._begin_showing()
         if self._exchange is not None:
             self._exchange.announce_viewer()
@@ -94,7 +94,7 @@ class Watch:
         return changed
 
     async def _begin_showing(self) -> None:
-        """Begin to read what only a process with viewers needs."""
+        """Begin to read the data that only a process with viewers needs."""
         if self._is_showing:
             return
         self._is_showing = True
@@ -138,7 +138,7 @@ class Watch:
         return [self._names.name_row(row) for row in rows]
 
     async def end_showing(self) -> None:
-        """Stop to read what only a process with viewers needs."""
+        """Stop reading the data that only a process with viewers needs."""
         if self._is_showing:
             self._is_showing = False
             await self._news.close()

@@ -1,1 +1,1 @@
-"""The overview of the desk: figures, charts, the health of pools, and what needs attention."""
+"""The overview of the desk: figures, charts, the health of pools, and matters for attention."""

@@ -90,7 +90,7 @@ def build_usage(period: Period) -> dict[str, Any]:
 
 
 def find_items(request: HttpRequest, cards: list[ProviderCard]) -> Iterator[AttentionItem]:
-    """Yield what needs the attention of this person, as far as he may see it."""
+    """Yield the items for attention that this person may see."""
 
     def may(model: Any, action: str) -> bool:
         return has_admin_permission(request, model, action)

@@ -148,16 +148,29 @@ def find_first_request() -> FirstRequest:
 
 def explain_failure(record: UsageRecord) -> tuple[str, str, str]:
     """Return why a request failed, the page on which that is mended, and its name."""
-    request_page = reverse("admin:api_usagerecord_change", args=[record.pk])
+    if record.status == Status.REFUSED:
+        return (
+            _("A limit refused the request: %(limit)s.") % {"limit": record.refused_by},
+            reverse("admin:api_apikey_changelist"),
+            _("Look at the keys"),
+        )
+    other = (
+        _("The request ended with “%(code)s”.") % {"code": record.error_code or record.status},
+        reverse("admin:api_usagerecord_change", args=[record.pk]),
+        _("Look at the request"),
+    )
+    return explain_codes(record.model).get(record.error_code, other)
+
+
+def explain_codes(model_name: str) -> dict[str, tuple[str, str, str]]:
+    """Return the causes behind error codes, each with the page that mends it, and its name."""
     token_page = reverse("admin:tokens_upstreamtoken_changelist")
-    import_page = reverse("admin:tokens_upstreamtoken_import")
     provider_page = reverse("admin:providers_provider_changelist")
-    key_page = reverse("admin:api_apikey_changelist")
-    model = {"model": record.model}
-    causes = {
+    model = {"model": model_name}
+    return {
         "no_upstream_token": (
             _("The provider of the model %(model)s has no token.") % model,
-            import_page,
+            reverse("admin:tokens_upstreamtoken_import"),
             _("Import tokens"),
         ),
         "no_available_token": (
@@ -177,7 +190,7 @@ def explain_failure(record: UsageRecord) -> tuple[str, str, str]:
         ),
         "model_not_allowed": (
             _("The API key may not use the model %(model)s.") % model,
-            key_page,
+            reverse("admin:api_apikey_changelist"),
             _("Look at the keys"),
         ),
         "upstream_unreachable": (
@@ -196,15 +209,3 @@ def explain_failure(record: UsageRecord) -> tuple[str, str, str]:
             _("Look at the providers"),
         ),
     }
-    other = (
-        _("The request ended with “%(code)s”.") % {"code": record.error_code or record.status},
-        request_page,
-        _("Look at the request"),
-    )
-    if record.status == Status.REFUSED:
-        return (
-            _("A limit refused the request: %(limit)s.") % {"limit": record.refused_by},
-            key_page,
-            _("Look at the keys"),
-        )
-    return causes.get(record.error_code, other)

@@ -62,7 +62,7 @@ def list_health_lines() -> list[HealthLine]:
 
 
 def list_setting_warnings() -> list[str]:
-    """Return what is odd in the settings, as `serve` says it when it starts."""
+    """Return the warnings about settings that `serve` prints when it starts."""
     return list(settings.SETTING_WARNINGS)
 
 

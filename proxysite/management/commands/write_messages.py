@@ -88,7 +88,7 @@ def find_missing_texts(locale: Path) -> list[str]:
 
 
 def compile_catalogue(locale: Path) -> None:
-    """Write the compiled form beside the catalogue, which is what pages read.
+    """Write the compiled form, which pages read, beside the catalogue.
 
     The catalogue itself loses its dates, so that it changes with its texts alone.
     """

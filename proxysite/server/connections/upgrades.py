@@ -35,7 +35,7 @@ class PlainHttpProtocol(HttpToolsProtocol):
             unread = self.feed_parser(unread)
 
     def feed_parser(self, data: bytes) -> bytes:
-        """Parse the data; return what must be parsed anew because its head asks for an upgrade."""
+        """Parse the data; return the part to parse anew because its head asks for an upgrade."""
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as upgrade:

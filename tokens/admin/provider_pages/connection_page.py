@@ -94,7 +94,7 @@ def run_test(request: HttpRequest, provider: Provider) -> HttpResponse:
 
 @require_POST
 def apply_proposal(request: HttpRequest, pk: int) -> HttpResponse:
-    """Write what the last test of this session proposes for the provider's row."""
+    """Write the changes of the provider's row that the last test of this session proposes."""
     provider = find_permitted(request, Provider, pk, CHANGE_PROVIDER)
     remembered: dict[str, Any] = request.session.get(SESSION_KEY, {})
     columns: JsonObject = remembered.get(str(pk), {}).get("columns", {})

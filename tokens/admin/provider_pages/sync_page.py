@@ -1,4 +1,4 @@
-"""The page that compares a provider's models with its upstream's list; only what is ticked is done.
+"""The page that compares a provider's models with its upstream's list, and applies ticked changes.
 
 The list that the upstream sent is in the session of the person who asked for it.
 """

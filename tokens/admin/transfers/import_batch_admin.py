@@ -1,4 +1,4 @@
-"""The admin of imports: what was imported by whom, its verdicts, and the undo."""
+"""The admin of imports: their files and authors, their verdicts, and the undo."""
 
 from typing import Any
 
@@ -106,7 +106,7 @@ class ImportBatchAdmin(BigTableAdmin):
 
     @method_decorator(never_cache)
     def show_batch(self, request: HttpRequest, pk: object) -> HttpResponse:
-        """Show an import: its progress, its counts, its verdicts, and what can be done next."""
+        """Show an import: its progress, its counts, its verdicts, and the next steps."""
         if request.method == "POST" and not may(request, "add"):
             raise PermissionDenied
         return self.render_batch(request, pk, "admin/tokens/importbatch/batch.html")
@@ -144,7 +144,7 @@ class ImportBatchAdmin(BigTableAdmin):
 
     @method_decorator(require_POST)
     def discard(self, request: HttpRequest, pk: object) -> HttpResponse:
-        """Discard what was uploaded."""
+        """Discard an uploaded batch before it is imported."""
         batch = self.find_batch(request, pk)
         if not may(request, "add"):
             raise PermissionDenied

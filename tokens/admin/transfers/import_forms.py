@@ -1,4 +1,4 @@
-"""The forms of an import and of an export of tokens. What is secret is never rendered again."""
+"""The forms of an import and of an export of tokens. Secrets are never rendered again."""
 
 from typing import Any
 

@@ -67,7 +67,7 @@ class ShownLine:
 
 
 def build_batch_context(request: HttpRequest, batch: ImportBatch) -> dict[str, object]:
-    """Return what the page of an import shows of its progress and its verdicts."""
+    """Return the template context of an import's progress and its verdicts."""
     word = request.GET.get("verdict", "")
     kind = next((verdict for verdict, name in WORDS.items() if name == word), "")
     total = sum(batch.counts.get(verdict, 0) for verdict in VERDICTS)

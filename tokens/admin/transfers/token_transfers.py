@@ -51,14 +51,16 @@ class TokenTransfers:
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        """Show the list with buttons to import and to export what it shows."""
-        context = {
+        """Show the list with buttons to import tokens and to export the listed ones."""
+        context: dict[str, object] = {
             "list_template": select_template(LIST_TEMPLATES).template,
             "may_import": self.has_add_permission(request),  # type: ignore[attr-defined]
             "may_export": may_export(request),
             "list_query": request.GET.urlencode(),
         }
-        return super().changelist_view(request, context | (extra_context or {}))  # type: ignore[misc, no-any-return]
+        context |= extra_context or {}
+        answer: HttpResponse = super().changelist_view(request, context)  # type: ignore[misc]
+        return answer
 
     # --- import -----------------------------------------------------------------------------------
     @method_decorator(never_cache)
@@ -84,7 +86,7 @@ class TokenTransfers:
         return TemplateResponse(request, "admin/tokens/token_transfers/import.html", context)
 
     def accept_upload(self, request: HttpRequest, form: ImportForm) -> HttpResponse:
-        """Store what was uploaded as a batch, and begin to check it."""
+        """Store the upload as a batch, and begin to check it."""
         batch = create_batch(
             form.cleaned_data["provider"],
             form.lines,
@@ -144,8 +146,8 @@ class TokenTransfers:
         ids = request.GET.get("ids", "")
         if ids:
             chosen = [text for text in ids.split(",") if is_uuid(text)][:MOST_TICKED]
-            rows: TokenQuerySet = self.get_queryset(request).filter(pk__in=chosen)  # type: ignore[attr-defined]
-            return rows
+            tokens: TokenQuerySet = self.get_queryset(request)  # type: ignore[attr-defined]
+            return tokens.filter(pk__in=chosen)
         changelist = self.get_changelist_instance(request)  # type: ignore[attr-defined]
         filtered: TokenQuerySet = changelist.get_queryset(request)
         return filtered

@@ -1,4 +1,4 @@
-"""Read a table with a heading (CSV): columns of tokens or accounts, and what is known of them.
+"""Read a table with a heading (CSV): columns of tokens or accounts, and of facts about them.
 
 The columns are found by their names, so that a table exported from a database of channels can be
 imported as it is. A cell may have several lines, a key in each.

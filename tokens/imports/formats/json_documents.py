@@ -196,7 +196,7 @@ def read_cookie(entry: Entry, origin: Origin) -> list[FoundCredential]:
 
 # --- the facts beside a credential ----------------------------------------------------------------
 def read_origin(entry: Entry, outer: Origin) -> Origin:
-    """Return what an entry says about its credential; what it does not say, `outer` says."""
+    """Return the facts of an entry about its credential; those of `outer` fill the gaps."""
     base_url = read_first_text(entry, ADDRESS_FIELDS) or outer.base_url
     if not base_url:
         base_url = guess_address(entry)

@@ -6,10 +6,8 @@ import pytest
 
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
-from tokens.imports import account_import
-from tokens.imports.line_parsing import Login
 from tokens.models import UpstreamToken
-from tokens.tests.renewal.renewal_cast import SOON, refresh_row
+from tokens.tests.renewal.renewal_cast import SOON, add_account, refresh_row
 from tokens.tests.site import open_site
 
 
@@ -45,7 +43,7 @@ async def pair(site, provider):
     site.refresh = {"refresh-a", "refresh-b"}
 
     def make():
-        account_import.import_account(provider, Login("june@example.org", "a password"))
+        add_account(provider)
         rows.create_tokens(provider, "sk-key")
         return [
             refresh_row(provider, name, "old", expires_at=datetime.now(UTC) + SOON)

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from providers import vault
 from providers.database.database_threads import run_in_thread
+from tokens.imports.account_import import import_accounts
+from tokens.imports.formats.source_lines import FoundCredential, Login
 from tokens.models import UpstreamToken
 from tokens.renewal.unsaved_secrets import OpenedSecrets
 
@@ -20,6 +22,12 @@ def refresh_row(provider, secret="refresh-0", access="", **fields):
     )
     row.save()
     return row
+
+
+def add_account(provider):
+    """Add an account with its token; it has not signed in yet."""
+    login = Login("june@example.org", "a password")
+    import_accounts(provider, [FoundCredential(login)], None, False)
 
 
 def secrets(row):

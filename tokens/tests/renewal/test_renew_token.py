@@ -9,11 +9,16 @@ import pytest
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows, wait_until_true
 from proxysite.testing.upstream import CUT, Gate, send_pieces, send_refusal
-from tokens.imports import account_import
-from tokens.imports.line_parsing import Login
 from tokens.models import Transition, UpstreamAccount, UpstreamToken
 from tokens.renewal import unsaved_secrets
-from tokens.tests.renewal.renewal_cast import PAST, asked, change, refresh_row, secrets
+from tokens.tests.renewal.renewal_cast import (
+    PAST,
+    add_account,
+    asked,
+    change,
+    refresh_row,
+    secrets,
+)
 
 
 async def test_many_requests_with_a_token_that_has_no_access_renew_it_once(
@@ -142,7 +147,7 @@ async def test_an_account_signs_in_for_its_first_request_and_when_its_session_en
 ):
     def make():
         UpstreamToken.objects.all().delete()
-        account_import.import_account(provider, Login("june@example.org", "a password"))
+        add_account(provider)
 
     await run_in_thread(make)
     await gateway.reload_rows()

@@ -1,1 +1,1 @@
-"""What needs a person's attention: grouped, with the button that mends it."""
+"""The matters that need a person's attention: grouped, each with the button that mends it."""

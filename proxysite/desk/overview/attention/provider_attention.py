@@ -13,7 +13,7 @@ from proxysite.desk.overview.pool_health import ProviderCard
 def find_provider_items(
     cards: Sequence[ProviderCard], *, may_change: bool, may_confirm: bool
 ) -> Iterator[AttentionItem]:
-    """Yield what needs attention among the providers that are switched on."""
+    """Yield the items about providers that are switched on."""
     enabled = [card for card in cards if card.provider.enabled]
     for card in enabled:
         if card.breaker is not None:

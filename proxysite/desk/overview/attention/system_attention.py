@@ -23,7 +23,7 @@ WORKER_SILENCE = timedelta(minutes=10)  # the most frequent periodic task begins
 
 
 def find_system_items() -> Iterator[AttentionItem]:
-    """Yield what needs attention in this gateway itself."""
+    """Yield the items about this gateway itself."""
     yield from find_worker_items()
     yield from find_disk_items()
     yield from find_spool_items()

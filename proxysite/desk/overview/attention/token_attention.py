@@ -27,7 +27,7 @@ TOKEN_GROUPS: dict[str, Q] = {
 
 
 def find_token_items(cards: Sequence[ProviderCard], *, may_change: bool) -> Iterator[AttentionItem]:
-    """Yield what needs attention in the pools of tokens; buttons that act need `may_change`."""
+    """Yield the items about pools of tokens; buttons that act need `may_change`."""
     for card in cards:
         yield from find_empty_pools(card)
     cards_by_id = {card.provider.pk: card for card in cards if card.provider.enabled}
