@@ -11,7 +11,7 @@ DEVELOPMENT := .venv/.development
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .DEFAULT_GOAL := serve
-.PHONY: serve settings test test-services bench seed-large page-times conformance check lock messages interop clean help
+.PHONY: serve settings test test-services bench seed-large page-times conformance check lock messages screenshots interop clean help
 
 serve: $(BASE) ## start the gateway on HOST:PORT (127.0.0.1:8000); worker and beat run inside
 	@exec $(BIN)/python manage.py serve $(ARGS)
@@ -69,6 +69,9 @@ lock: $(DEVELOPMENT) ## write requirements/*.txt anew from *.in; ARGS=--upgrade 
 
 messages: $(DEVELOPMENT) ## collect the texts of pages into proxysite/locale/; needs GNU gettext
 	@$(BIN)/python manage.py write_messages
+
+screenshots: $(DEVELOPMENT) ## take the pictures of docs/screenshots/ again; needs chromium
+	@$(BIN)/python -m benchmarks.screenshots $(ARGS)
 
 interop: $(DEVELOPMENT) ## tests against third-party servers and clients
 	@DATABASE_URL= REDIS_URL= $(BIN)/python -m pytest -m interop --timeout 600 $(ARGS)
