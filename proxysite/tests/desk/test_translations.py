@@ -28,7 +28,8 @@ TEMPLATE_CODE = re.compile(
 SAME_EVERYWHERE = re.compile(
     r"proxysite|ms|USD|HTTP|JSONL?|Markdown|curl|Python|Node|CSV|Ctrl|top_p|none|minimal|low|medium"
     r"|high|req|chatcmpl|resp|sk-ps|rate_limit_exceeded|groq|colM|login|playground-page|K"
-    r"|method|get|req_|chatcmpl-|resp_|sk-ps-|GET|POST|PATCH|DELETE|PUT|OpenAPI|JavaScript|URL|API|seed|max_tokens|temperature|xhigh|auto|required|js"
+    r"|method|get|req_|chatcmpl-|resp_|sk-ps-|GET|POST|PATCH|DELETE|PUT|OpenAPI|JavaScript"
+    r"|URL|API|seed|max_tokens|temperature|xhigh|auto|required|js"
 )
 READ_ATTRIBUTES = ("title", "placeholder", "alt", "aria-label")
 MARKED_KEYWORDS = ("description", "label", "help_text", "verbose_name", "verbose_name_plural")
