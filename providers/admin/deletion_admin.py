@@ -81,7 +81,10 @@ class SlicedDeletion:
             deletion_jobs.send_deletion_task()
             text = format_html(
                 '{} <a href="{}">{}</a>',
-                _("It takes longer: out of use already, and removed in the background."),
+                _(
+                    "This takes longer: the rows are out of use already, and the worker removes "
+                    "them."
+                ),
                 reverse(DELETION_LIST_URL),
                 _("See how far"),
             )

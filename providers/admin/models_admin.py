@@ -33,7 +33,7 @@ class ChatModelForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         widget=forms.CheckboxSelectMultiple,
         help_text=gettext_lazy(
-            "What is ticked may be asked of it; with nothing ticked the upstream decides."
+            "Tick what the model can do. If nothing is ticked, the upstream decides."
         ),
     )
 

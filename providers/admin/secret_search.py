@@ -65,7 +65,7 @@ class SecretSearch:
         if exact:
             return self.redirect_to_list(request, self.get_public_name(exact[0]))
         if term and not self.find_rows(rows, term).exists():  # type: ignore[attr-defined]
-            text = gettext("Nothing has this secret, and nothing bears this name or id.")
+            text = gettext("No row has this secret, name or id.")
             messages.warning(request, text)
             term = ""
         return self.redirect_to_list(request, self.get_public_term(term))

@@ -134,7 +134,10 @@ ROLES = (
         _("Does everything but give rights."),
         (
             _("Everything that an Operator and Billing may."),
-            _("Read and delete conversations, documents and files; delete users with all theirs."),
+            _(
+                "Read and delete conversations, documents and files; delete users and all their "
+                "content."
+            ),
             _("Export the secrets of tokens, after the password once more."),
             _("See the audit log, end sessions, lift lock-outs."),
         ),

@@ -146,5 +146,5 @@ def tell_about_deletion(request: HttpRequest, is_done: bool) -> None:
     if is_done:
         messages.success(request, _("Deleted."))
     else:
-        text = _("It takes longer: out of use already, and removed in the background.")
+        text = _("This takes longer: the rows are out of use already, and the worker removes them.")
         messages.warning(request, text)

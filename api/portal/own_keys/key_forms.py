@@ -99,7 +99,7 @@ class NewKeyForm(OneTimeForm):
         defaults = read_default_limits()
         for name in (*COUNTS, *BUDGETS):
             if defaults.get(name) is not None:
-                self.fields[name].help_text = _("At most %(amount)s; empty: that.") % {
+                self.fields[name].help_text = _("At most %(amount)s. Empty: this maximum.") % {
                     "amount": defaults[name]
                 }
 

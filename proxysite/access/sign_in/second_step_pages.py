@@ -106,7 +106,7 @@ def set_up_app(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return render_set_up(request, user, secret, form)
     if not validate_totp_code(secret, form.cleaned_data["code"].replace(" ", "")):
-        form.add_error("code", _("This code is not right: is the clock of your phone?"))
+        form.add_error("code", _("This code is not right. Check the clock of your phone."))
         return render_set_up(request, user, secret, form)
     return activate_app(request, user, secret, form.cleaned_data["code"])
 

@@ -36,7 +36,7 @@ def render_request_chart(figures: Figures) -> SafeString:
         make_series(
             figures, _("without an error"), 1, lambda point: point.requests - point.error_count
         ),
-        make_series(figures, _("errors of ours"), 2, count_errors(Origin.OURS)),
+        make_series(figures, _("errors of this gateway"), 2, count_errors(Origin.OURS)),
         make_series(figures, _("of upstreams"), 4, count_errors(Origin.UPSTREAM)),
         make_series(figures, _("of callers"), 6, count_errors(Origin.CALLER)),
     ]

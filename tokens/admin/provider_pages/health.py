@@ -45,7 +45,7 @@ def render_health(request: HttpRequest, provider: Provider) -> SafeString:
         lines.append(
             format_html(
                 '<p class="notice notice-wait">{}</p>',
-                _("The last renewal of its tokens met an error: %(error)s")
+                _("The last renewal of its tokens failed: %(error)s")
                 % {"error": refresh.last_error},
             )
         )

@@ -129,7 +129,7 @@ def find_exhausted_tokens(
         ) % {"count": row["count"], "provider": card.provider.name}
         buttons = make_deed_buttons(card, EXHAUSTED, ("check", "reset"), may_change=may_change)
         yield AttentionItem(
-            EXHAUSTED, WAIT, text, row["a_reason"], row["first"], _("first tried again"), buttons
+            EXHAUSTED, WAIT, text, row["a_reason"], row["first"], _("next try"), buttons
         )
 
 
