@@ -131,7 +131,7 @@ def reporting_progress(task_id: UUID | str) -> Iterator[Report]:
     with translation.override(language or translation.get_language()):
         try:
             yield make_report(task_id)
-        except BaseException as error:
+        except BaseException as error:  # the task's page says so, whatever it was
             mark_as_failed(task_id, error)
             raise
 

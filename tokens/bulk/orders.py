@@ -66,7 +66,7 @@ def continue_order(task_id: UUID | str, seconds: float) -> bool:
     except (UnknownFilter, moving.TargetRefused) as error:
         finish_progress(row.pk, str(error), result=row.result, failed=True)
         return True
-    except Exception as error:
+    except Exception as error:  # logged, and raised again
         log_unless_outage(error)
         raise
     finish_progress(row.pk, result=row.result | {"stopped": True})

@@ -92,7 +92,7 @@ def test_a_price_that_records_name_stays_as_it_is(admin_client: Client, provider
     price = create_price(provider)
     RecordCreator().create_record(provider, price=price)
     page = admin_client.get(page_of(price)).content.decode()
-    assert "Usage records name this price, so it stays as it is." in page
+    assert "Requests name this price, so it stays as it is." in page
     assert 'name="prompt_usd"' not in page
     answer = admin_client.post(page_of(price), price_form(provider, prompt_usd="5"))
     assert answer.status_code == 403

@@ -23,7 +23,6 @@ from proxysite.tests.safety.expectations import (
     PARAMETERS,
     POST_ONLY,
     POST_ONLY_ROW_PAGES,
-    READ_ONLY_MODELS,
     ROW_PAGES,
 )
 
@@ -87,8 +86,7 @@ def make_model_address(pattern: str, name: str, rows: Rows) -> Address:
     page = name.removeprefix(f"{match[1]}_{match[2]}_")
     rights = MODEL_PAGES[model]
     may = OTHER_RIGHTS.get((model, page)) or getattr(rights, ROW_PAGES[page])
-    takes_form = page == "change" and model not in READ_ONLY_MODELS
-    may_post = rights.change if takes_form else may
+    may_post = rights.change if page == "change" else may
     path = PARAMETER.sub(lambda _: str(rows[model].pk), pattern)
     return Address(pattern, f"/{path}", may, may_post, page in POST_ONLY_ROW_PAGES)
 

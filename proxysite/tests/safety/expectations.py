@@ -104,8 +104,6 @@ ROW_PAGES = {
 }
 # where a page of one model is for others than the page of that name elsewhere
 OTHER_RIGHTS = {("tokens.upstreamtoken", "export"): "A"}
-# their page of a row takes no form: a POST shows the same as a GET
-READ_ONLY_MODELS = {"tokens.importbatch"}
 # a form without the right password is refused
 PASSWORD_PAGES = {"admin/confirm-password/"}
 # pages that look for a row of their own, which is not there
