@@ -18,6 +18,9 @@ RIGHT = 8
 TOP = 10
 BOTTOM = 22  # room for the labels below
 GRID_LINES = 3
+# where an axis may end, in units of the power of ten below its highest value: thirds are round
+WHOLE_STEPS = (3, 6, 9, 12)
+ROUND_STEPS = (1.2, 1.5, 1.8, 2.4, 3, 4.5, 6, 7.5, 9, 12)
 MOST_LABELS = 8  # labels below the horizontal axis
 GAP_SHARE = 0.2  # of a bar's place
 
@@ -145,11 +148,15 @@ class Axis:
 
 
 def find_axis_end(value: float) -> float:
-    """Return the round number at or above `value` at which the axis ends; 1 for no value."""
+    """Return the number at or above `value` at which the axis ends; 3 for no value.
+
+    Its three parts are round numbers, and whole ones from 1 on.
+    """
     if value <= 0:
-        return 1
+        return GRID_LINES
     size = 10.0 ** floor(log10(value))
-    return next(step * size for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * size >= value)
+    steps = WHOLE_STEPS if size == 1 else ROUND_STEPS
+    return next(step * size for step in steps if step * size >= value)
 
 
 def scale_height(value: float, top: float) -> float:

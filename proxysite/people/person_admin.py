@@ -39,6 +39,16 @@ ROLES_FIELDSET = (
         ),
     },
 )
+NEW_ROLES_FIELDSET = (
+    gettext_lazy("Roles"),
+    {
+        "fields": ("groups",),
+        "description": gettext_lazy(
+            "With a role the user is a member of staff, who can log in to these pages; without "
+            "any he can log in to the portal. A Viewer may look and change nothing."
+        ),
+    },
+)
 RIGHTS_FIELDSET = (
     gettext_lazy("Single rights, beside the roles"),
     {"fields": ("user_permissions",), "classes": ("collapse",)},
@@ -77,6 +87,19 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
         return () if obj is None else (MembershipInline, UserLimitsInline)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Return the parts of the form; who may give rights chooses roles for a new user, too."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None and cast(User, request.user).is_superuser:
+            return (*fieldsets, NEW_ROLES_FIELDSET)
+        return fieldsets
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Write the user; with a new role he becomes a member of staff, for whom alone it works."""
+        if has_new_role(form) and "is_staff" not in form.changed_data:
+            obj.is_staff = True
+        super().save_model(request, obj, form, change)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         fields = [*super().get_readonly_fields(request, obj)]
@@ -234,6 +257,12 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
     def team(self, person: User) -> str:
         membership = getattr(person, "team_membership", None)
         return str(membership.team) if membership is not None else NO_VALUE
+
+
+def has_new_role(form: Any) -> bool:
+    """Return whether the form gives the user a role that he has not yet."""
+    chosen = set(form.cleaned_data.get("groups") or ())
+    return bool(chosen - set(form.initial.get("groups") or ()))
 
 
 def redirect_to_person(pk: int) -> HttpResponseRedirect:

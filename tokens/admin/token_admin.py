@@ -213,6 +213,6 @@ class UpstreamTokenAdmin(
             _("its tokens"),
         )
 
-    @admin.display(description=gettext_lazy("renewed by itself"), boolean=True)
-    def is_renewable(self, token: UpstreamToken) -> bool:
-        return token.is_renewable
+    @admin.display(description=gettext_lazy("renewed by itself"))
+    def is_renewable(self, token: UpstreamToken) -> str:
+        return _("yes") if token.is_renewable else _("no")

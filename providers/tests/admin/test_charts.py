@@ -59,7 +59,8 @@ def test_a_chart_of_nothing_is_empty_axes(labels):
 
 
 @pytest.mark.parametrize(
-    ("value", "end"), [(0, 1), (0.02, 0.02), (7, 8), (10, 10), (11, 15), (950, 1000), (61, 80)]
+    ("value", "end"),
+    [(0, 3), (1, 3), (0.02, 0.024), (7, 9), (9.5, 12), (10, 12), (15, 15), (950, 1200), (61, 75)],
 )
 def test_an_axis_ends_at_a_round_number(value, end):
     assert find_axis_end(value) == pytest.approx(end)

@@ -165,8 +165,9 @@ def make_time_stat(figures: Figures, measure: str, label: str) -> Stat:
 
 
 def format_share(part: int, whole: int) -> str:
-    """Return a share in percent with two digits, such as `0.25 %`."""
-    return f"{part / whole * 100:.2g} %" if whole else "0 %"
+    """Return a share in percent with two digits, such as `0.25 %`; never more than `100 %`."""
+    percent = part / whole * 100 if whole else 0
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
 
 
 def build_request_list_address(period: Period, **filters: object) -> str:

@@ -158,3 +158,56 @@ def test_roles_are_explained_and_changed_by_superusers_alone(
     assert client.get("/admin/auth/group/").status_code == 200
     assert client.post(f"/admin/auth/group/{group.pk}/change/", {"name": "x"}).status_code == 403
     assert client.get("/admin/auth/group/add/").status_code == 403
+
+
+EMPTY_INLINES = {
+    f"{inline}-{name}_FORMS": 0
+    for inline in ("team_membership", "limit_set")
+    for name in ("TOTAL", "INITIAL")
+}
+NEW_PERSON = {
+    "username": "june",
+    "usable_password": "true",
+    "password1": "a-long-password-of-june",
+    "password2": "a-long-password-of-june",
+}
+
+
+def test_a_new_user_with_a_role_may_log_in_to_the_desk(admin_client: Client) -> None:
+    roles.update_roles()
+    viewer = Group.objects.get(name="Viewer")
+    admin_client.post(f"{USERS}add/", NEW_PERSON | {"groups": [viewer.pk]})
+    june = User.objects.get(username="june")
+    assert june.is_staff
+    assert list(june.groups.all()) == [viewer]
+    admin_client.post(f"{USERS}add/", NEW_PERSON | {"username": "mai"})
+    assert not User.objects.get(username="mai").is_staff
+
+
+def test_who_may_only_add_users_gives_no_role(client: Client) -> None:
+    roles.update_roles()
+    ops = User.objects.create_user("ops", is_staff=True)
+    for right in ("add_user", "change_user", "view_user"):
+        ops.user_permissions.add(Permission.objects.get(codename=right))
+    client.force_login(ops)
+    assert 'name="groups"' not in client.get(f"{USERS}add/").content.decode()
+    role = Group.objects.get(name="Administrator")
+    client.post(f"{USERS}add/", NEW_PERSON | {"groups": [role.pk], "is_staff": "on"})
+    june = User.objects.get(username="june")
+    assert not june.is_staff
+    assert not june.groups.exists()
+
+
+@pytest.mark.parametrize("has_role", [False, True])
+def test_only_a_new_role_makes_a_member_of_staff(
+    admin_client: Client, alice: User, has_role: bool
+) -> None:
+    roles.update_roles()
+    viewer = Group.objects.get(name="Viewer")
+    if has_role:
+        alice.groups.add(viewer)
+    form = {"username": "alice", "is_active": "on", "groups": [viewer.pk], **EMPTY_INLINES}
+    answer = admin_client.post(f"{USERS}{alice.pk}/change/", form)
+    assert answer.status_code == 302
+    alice.refresh_from_db()
+    assert alice.is_staff is not has_role

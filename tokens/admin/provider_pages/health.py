@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from providers.admin.big_tables import render_badge
 from providers.admin.page_times import render_time
@@ -112,7 +113,8 @@ def render_token_counts(request: HttpRequest, provider: Provider) -> SafeString:
     all_tokens = format_html(
         '<a href="{}">{}</a>',
         build_list_address(provider),
-        _("All %(count)s tokens") % {"count": f"{counts['total']:,}"},
+        ngettext("Its %(count)s token", "All %(count)s tokens", counts["total"])
+        % {"count": f"{counts['total']:,}"},
     )
     return format_html("<p>{}</p><p>{}</p>", badges, all_tokens)
 

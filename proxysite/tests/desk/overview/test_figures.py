@@ -62,6 +62,11 @@ def test_what_happened_before_the_span_does_not_stay_red():
     assert read_stats()["Errors of upstreams"].tone == ""
 
 
+def test_a_share_of_everything_is_a_hundred_percent():
+    create_record(status="error", http_status=502, error_code="upstream_failed")
+    assert read_stats()["Errors of upstreams"].note == "100 % of all requests"
+
+
 def test_figures_stand_beside_those_of_the_period_before():
     for hours in (1, 2, 3, 30):
         create_record(at=ago(hours=hours), prompt_tokens=100, cost_micro_usd=1_000_000)
