@@ -12,9 +12,6 @@ class ProxysiteConfig(AppConfig):
     def ready(self) -> None:
         # whoever orders a task needs the app's broker
         from proxysite import celery, checks  # noqa: F401
-        from proxysite.desk.model_texts import translate_model_texts
-
-        translate_model_texts()
         from proxysite.access import login_session
         from proxysite.audit import recording
         from proxysite.people import roles

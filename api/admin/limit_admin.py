@@ -25,6 +25,7 @@ class LimitSetForm(forms.ModelForm):  # type: ignore[type-arg]
     """A form whose errors are the sentences of the commands."""
 
     allowed_models = LinesField(
+        label=gettext_lazy("Allowed models"),
         required=False,
         help_text=gettext_lazy(
             "One in a line; <code>*</code> stands for any characters, as in <code>gpt-5*</code>. "
@@ -32,6 +33,7 @@ class LimitSetForm(forms.ModelForm):  # type: ignore[type-arg]
         ),
     )
     allowed_endpoints = LinesField(
+        label=gettext_lazy("Allowed endpoints"),
         required=False,
         help_text=gettext_lazy(
             "One in a line, for example <code>/v1/chat/*</code>. Empty: every endpoint."

@@ -61,8 +61,12 @@ class StoredFileAdmin(BigTableAdmin):
 
 
 class VirtualModelForm(forms.ModelForm):  # type: ignore[type-arg]
-    strategy = forms.ChoiceField(help_text=_("How an answer is produced, for example stepwise."))
-    base = forms.ChoiceField(help_text=_("The model that its upstream calls go to."))
+    strategy = forms.ChoiceField(
+        label=_("strategy"), help_text=_("How an answer is produced, for example stepwise.")
+    )
+    base = forms.ChoiceField(
+        label=_("base"), help_text=_("The model that its upstream calls go to.")
+    )
 
     class Meta:
         widgets = {"options": forms.Textarea(attrs={"rows": 6, "cols": 60})}

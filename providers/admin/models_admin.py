@@ -29,6 +29,7 @@ admin.site.site_url = None  # the site's root is JSON for programs, so no link l
 # --- models ---------------------------------------------------------------------------------------
 class ChatModelForm(forms.ModelForm):  # type: ignore[type-arg]
     capabilities = forms.MultipleChoiceField(
+        label=gettext_lazy("capabilities"),
         choices=Capability.choices,
         required=False,
         widget=forms.CheckboxSelectMultiple,

@@ -52,11 +52,13 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
 
     user: User
     kind = forms.ChoiceField(
+        label=gettext_lazy("kind"),
         choices=list_kind_choices,
         initial="openai_compatible",
         help_text=gettext_lazy("The dialect that it speaks."),
     )
     dialect = forms.ChoiceField(
+        label=gettext_lazy("dialect"),
         choices=list_dialect_choices,
         required=False,
         help_text=gettext_lazy("How it differs from OpenAI."),

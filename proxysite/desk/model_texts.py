@@ -1,4 +1,4 @@
-"""Translate the texts of our models: their names, their fields' names, help texts and choices.
+"""Translate the texts of our models: names, names of fields, help texts, and choices.
 
 Models and migrations stay free of translation calls: Django makes a field's name from its
 attribute, and the other texts are plain strings in the models. `translate_model_texts` makes all of
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Model
+from django.db.models import Choices, Model
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
@@ -21,9 +21,18 @@ def find_our_models() -> list[type[Model]]:
     return [model for name in OUR_APPS for model in apps.get_app_config(name).get_models()]
 
 
+def find_our_choices(base: type[Choices] = Choices) -> Iterator[type[Choices]]:
+    """Yield the enumerations of our apps."""
+    for choices in base.__subclasses__():
+        yield from find_our_choices(choices)
+        if choices.__module__.split(".")[0] in OUR_APPS:
+            yield choices
+
+
 def list_model_texts() -> list[str]:
     """Return every text of our models that a page can show, sorted, each once."""
     texts = {text for model in find_our_models() for text in find_texts(model)}
+    texts |= {str(member.label) for choices in find_our_choices() for member in choices}
     return sorted(text for text in texts if any(letter.isalpha() for letter in text))
 
 
@@ -42,7 +51,10 @@ def find_fields(model: type[Model]) -> list[Any]:
 
 
 def translate_model_texts() -> None:
-    """Make the texts of our models lazy translations."""
+    """Make the texts of our models and enumerations lazy translations."""
+    for choices in find_our_choices():
+        for member in choices:
+            vars(member)["_label_"] = translate_lazily(member.label)
     for model in find_our_models():
         options: Any = model._meta
         options.verbose_name = translate_lazily(options.verbose_name)

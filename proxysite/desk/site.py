@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.admin.apps import AdminConfig
 from django.http import HttpRequest
 
+from proxysite.desk.model_texts import translate_model_texts
 from proxysite.desk.navigation import build_navigation
 
 
@@ -13,6 +14,11 @@ class DeskConfig(AdminConfig):
     """Django's app `admin`, with `DeskSite` as `admin.site`."""
 
     default_site = "proxysite.desk.site.DeskSite"
+
+    def ready(self) -> None:
+        """Translate the texts of models before the admins, which use them, are imported."""
+        translate_model_texts()
+        super().ready()
 
 
 class DeskSite(admin.AdminSite):
