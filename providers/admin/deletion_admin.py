@@ -82,8 +82,8 @@ class SlicedDeletion:
             text = format_html(
                 '{} <a href="{}">{}</a>',
                 _(
-                    "This takes longer: the rows are out of use already, and the worker removes "
-                    "them."
+                    "This takes longer: the rows are out of use already, and are removed in the "
+                    "background."
                 ),
                 reverse(DELETION_LIST_URL),
                 _("See how far"),

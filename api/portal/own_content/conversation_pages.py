@@ -146,5 +146,7 @@ def tell_about_deletion(request: HttpRequest, is_done: bool) -> None:
     if is_done:
         messages.success(request, _("Deleted."))
     else:
-        text = _("This takes longer: the rows are out of use already, and the worker removes them.")
+        text = _(
+            "This takes longer: the rows are out of use already, and are removed in the background."
+        )
         messages.warning(request, text)
