@@ -76,7 +76,7 @@ def test_a_token_is_found_by_its_secret_and_the_secret_is_in_no_address(
     assert search(admin_client, SECRET) == make_token_url(token)
     for unknown in ("sk-nobody-has-this-secret-0001", SECRET[:-1], SECRET + "x"):
         assert search(admin_client, unknown) == TOKENS
-    assert "Nothing has this secret" in admin_client.get(TOKENS).content.decode()
+    assert "No row has this secret" in admin_client.get(TOKENS).content.decode()
     for shown in (token.masked[:8], token.masked, SECRET[-4:], str(token.pk)):
         address = search(admin_client, shown)
         assert SECRET not in address
