@@ -54,7 +54,7 @@ class ImportRun:
         self._seen_fingerprints: set[bytes] = set()
         self._waiting: list[Verdict | WaitingCredential] = []
         self._credential_count = 0
-        self.skipped_lines = 0  # blank lines, comments, and what is beside the point
+        self.skipped_lines = 0  # blank lines, comments, and what has no credential
 
     def import_all(self, lines: Iterable[SourceLine]) -> Iterator[tuple[list[Verdict], int]]:
         """Import lines; yield, after each transaction, verdicts and the number of the last line."""
