@@ -43,7 +43,7 @@ class FoundCredential(NamedTuple):
 class SourceLine:
     """One line, or one entry of a JSON or YAML file.
 
-    It has credentials, or a problem, or neither: then it is blank, a comment or without a credential.
+    It has credentials, or a problem, or neither: then it is blank or a comment, for example.
     """
 
     number: int
