@@ -572,6 +572,12 @@ PLAYGROUND_KEY_SECONDS = env.read_whole_seconds(
     "session.",
     least=60,
 )
+PLAYGROUND_MOST_KEYS = env.read_count(
+    "PLAYGROUND_MOST_KEYS",
+    2,
+    "Sessions of a user that have a key of the playground at the same time; each key has the limits "
+    "of the user's key once more.",
+)
 PLAYGROUND_TURN_TOKENS = env.read_count(
     "PLAYGROUND_TURN_TOKENS",
     32_768,

@@ -3,7 +3,9 @@
 Its text is derived from the session's secret id, so all tabs of a browser get the same key, reloads
 make no further ones, and the text is stored nowhere. Deleting the session in any way (logout, an
 operator who ends it, its expiry) revokes the key. The row of a key that has ended is used again for
-the user's next session, so its limits and budgets go on and rows do not pile up.
+the user's next session, so its limits and budgets go on and rows do not pile up. A user has at most
+PLAYGROUND_MOST_KEYS of them at the same time: each has the limits of its source once more. One
+session too many takes over the key that would end first.
 """
 
 import secrets
@@ -14,7 +16,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import Q
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.http import HttpRequest
@@ -79,16 +80,11 @@ def find_session_row(request: HttpRequest, note: Note) -> ApiKey | None:
 
 
 def create_session_row(request: HttpRequest, rights: PlaygroundRights) -> tuple[ApiKey, Note]:
-    """Write the row of a new key of this session, and return it with its note.
-
-    A row of an earlier session of the user that has ended becomes this one's.
-    """
+    """Write the row of a new key of this session, and return it with its note."""
     user = cast(User, request.user)
     nonce = secrets.token_urlsafe(16)
     text = derive_key(request, nonce)
-    has_ended = Q(expires_at__lte=timezone.now()) | ~Q(revoked_at=None)
-    ended_rows = ApiKey.objects.filter(has_ended, user=user, prefix__startswith=SESSION_KEY_PREFIX)
-    row = ended_rows.select_for_update(of=("self",)).first() or ApiKey(user=user, name=KEY_NAME)
+    row = find_free_row(user) or ApiKey(user=user, name=KEY_NAME)
     row.prefix = text[: keys.SHOWN_LENGTH]
     row.digest = keys.digest_key(text)
     row.revoked_at = None
@@ -97,6 +93,21 @@ def create_session_row(request: HttpRequest, rights: PlaygroundRights) -> tuple[
     replace_limits(row, rights)
     note = {"id": row.pk, "prefix": row.prefix, "nonce": nonce, "source": rights.source_id}
     return row, note
+
+
+def find_free_row(user: User) -> ApiKey | None:
+    """Return the row that a new key of the user takes over, or None where there may be another row.
+
+    It is that of a key that has ended, or the one that ends first of PLAYGROUND_MOST_KEYS. The
+    user's row stays locked, so that sessions that begin at the same moment make no row too many.
+    """
+    User.objects.select_for_update().get(pk=user.pk)
+    own = ApiKey.objects.filter(user=user, prefix__startswith=SESSION_KEY_PREFIX)
+    rows = list(own.select_for_update(of=("self",)).order_by("expires_at", "pk"))
+    valid = [row for row in rows if row.revoked_at is None and not row.is_expired]
+    ended = [row for row in rows if row not in valid]
+    takes_over = len(valid) >= settings.PLAYGROUND_MOST_KEYS
+    return next(iter([*ended, *valid] if takes_over else ended), None)
 
 
 def extend_key(request: HttpRequest, row: ApiKey, rights: PlaygroundRights) -> None:

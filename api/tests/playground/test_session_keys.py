@@ -84,6 +84,18 @@ def test_two_sessions_at_the_same_time_have_a_key_each(alice):
     assert len(list_session_rows()) == 2
 
 
+@pytest.mark.settings(PLAYGROUND_MOST_KEYS=2)
+def test_more_sessions_get_no_more_keys_and_take_over_the_one_that_ends_first(alice):
+    clients = [sign_in(alice) for _ in range(4)]
+    texts = [open_key(client) for client in clients]
+    rows = list_session_rows()
+    assert {row.digest for row in rows} == {keys.digest_key(text) for text in texts[2:]}
+    again = open_key(clients[0])  # it works there again, and ends elsewhere
+    assert len(list_session_rows()) == 2
+    assert ApiKey.objects.filter(digest=keys.digest_key(again)).exists()
+    assert not ApiKey.objects.filter(digest=keys.digest_key(texts[2])).exists()
+
+
 @pytest.mark.settings(PLAYGROUND_KEY_SECONDS=600)
 def test_a_key_lives_longer_when_it_is_used_and_never_longer_than_its_session(alice):
     client = sign_in(alice)
