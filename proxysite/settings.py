@@ -575,8 +575,8 @@ PLAYGROUND_KEY_SECONDS = env.read_whole_seconds(
 PLAYGROUND_MOST_KEYS = env.read_count(
     "PLAYGROUND_MOST_KEYS",
     2,
-    "Sessions of a user that have a key of the playground at the same time; each key has the limits "
-    "of the user's key once more.",
+    "Keys of the playground that a user has at the same time, in as many sessions; each has the "
+    "limits of the user's key once more.",
 )
 PLAYGROUND_TURN_TOKENS = env.read_count(
     "PLAYGROUND_TURN_TOKENS",

@@ -12,7 +12,9 @@ def can_hold_key_of(person: User, owner: User) -> bool:
     A key gives access to everything that its owner may do, so that the keys of other members of
     staff are for superusers only.
     """
-    return person.is_superuser or owner.pk == person.pk or not (owner.is_staff or owner.is_superuser)
+    return (
+        person.is_superuser or owner.pk == person.pk or not (owner.is_staff or owner.is_superuser)
+    )
 
 
 def filter_key_owners(person: User) -> "QuerySet[User]":
