@@ -170,6 +170,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "proxysite.server.content_security.ContentSecurity",
     "proxysite.desk.viewer.ViewerPreferences",
+    "proxysite.desk.null_characters.NullCharacters",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

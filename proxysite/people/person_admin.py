@@ -27,6 +27,7 @@ from proxysite.people.person_page import build_person_sections
 from proxysite.people.rights_field import make_rights_field
 
 RIGHTS_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
+TEAM_LOOKUP = "team_membership__team__id__exact"
 PERSON_FIELDSET = (
     None,
     {"fields": ("username", "password", "first_name", "last_name", "email", "is_active")},
@@ -144,6 +145,10 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
         if any(not self.can_change_user(request, person) for person in objs):
             lacking = {*lacking, _("other members of staff")}
         return names, counts, lacking, protected
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Return whether an address may filter by this: also by a team, whose page links here."""
+        return lookup == TEAM_LOOKUP or super().lookup_allowed(lookup, value, request)
 
     # --- the page of a user -----------------------------------------------------------------------
     def change_view(
