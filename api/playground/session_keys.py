@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
@@ -154,3 +154,15 @@ def revoke_session_key(instance: Session, **signal: object) -> None:
     note: Note = instance.get_decoded().get(NOTE_KEY, {})
     if note:
         ApiKey.objects.filter(pk=note["id"], prefix=note["prefix"]).revoke()
+
+
+@receiver(post_save, sender=User)
+def revoke_keys_after_new_password(instance: User, created: bool, **signal: object) -> None:
+    """Revoke the keys of all sessions of a user whose password has changed.
+
+    The other sessions have ended with it. The one that goes on gets another key.
+    """
+    # Django keeps the new password until the row is saved; a stronger digest of the old one is none
+    if not created and instance._password is not None:
+        own = ApiKey.objects.filter(user=instance, prefix__startswith=SESSION_KEY_PREFIX)
+        own.revoke()

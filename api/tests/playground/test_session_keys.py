@@ -61,6 +61,24 @@ def test_a_logout_revokes_the_key_and_the_next_session_uses_its_row_again(alice)
     assert again.digest == keys.digest_key(second)
 
 
+def test_a_new_password_ends_the_keys_of_all_sessions(alice):
+    first, second = sign_in(alice), sign_in(alice)
+    texts = [open_key(first), open_key(second)]
+    alice.user.set_password("another horse battery")
+    alice.user.save()
+    assert all(row.revoked_at is not None for row in list_session_rows())
+    assert second.post(ADDRESS).status_code == 403
+    assert open_key(sign_in(alice)) not in texts
+
+
+def test_a_login_without_a_new_password_ends_no_key(alice):
+    client = sign_in(alice)
+    open_key(client)
+    alice.user.email = "alice@example.org"
+    alice.user.save()
+    assert list_session_rows()[0].revoked_at is None
+
+
 def test_an_operator_who_deletes_the_session_ends_the_key(alice):
     open_key(sign_in(alice))
     Session.objects.all().delete()
