@@ -111,12 +111,19 @@ def find_free_row(user: User) -> ApiKey | None:
 
 
 def extend_key(request: HttpRequest, row: ApiKey, rights: PlaygroundRights) -> None:
-    """Write the rights of the key, and a later end when less than half of its life is left."""
+    """Write the rights of the key, and a later end when less than half of its life is left.
+
+    It never lives longer than the session and the key whose rights it has.
+    """
     now = timezone.now()
     life = timedelta(seconds=settings.PLAYGROUND_KEY_SECONDS)
     columns = rights.list_key_columns()
-    if row.expires_at is None or row.expires_at - now < life / 2:
-        columns["expires_at"] = min(now + life, request.session.get_expiry_date())
+    ends = [now + life, request.session.get_expiry_date()]
+    if rights.source is not None and rights.source.expires_at is not None:
+        ends.append(rights.source.expires_at)
+    end = min(ends)
+    if row.expires_at is None or row.expires_at - now < life / 2 or row.expires_at > end:
+        columns["expires_at"] = end
     changed = {name: value for name, value in columns.items() if getattr(row, name) != value}
     if changed:
         ApiKey.objects.filter(pk=row.pk).update(**changed)

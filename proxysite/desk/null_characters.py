@@ -1,4 +1,4 @@
-"""Refuse addresses of pages that contain the character NUL, which no text in PostgreSQL may have."""
+"""Refuse addresses of pages with the character NUL, which no text in PostgreSQL may have."""
 
 from collections.abc import Callable
 from typing import Any

@@ -104,7 +104,9 @@ def read_columns(row: Sequence[str]) -> list[str]:
     return columns
 
 
-def check_lines(lines: list[UserLine], *, may_give_roles: bool) -> None:
+def check_lines(
+    lines: list[UserLine], *, may_give_roles: bool, may_give_teams: bool = True
+) -> None:
     """Write into each line why it cannot be imported, if it cannot."""
     known = load_known_rows(lines)
     seen: set[str] = set()
@@ -112,6 +114,8 @@ def check_lines(lines: list[UserLine], *, may_give_roles: bool) -> None:
         line.problems = find_problems(line, known)
         if line.values.get("role") and not may_give_roles:
             line.problems.append(_("only a superuser gives roles"))
+        if line.values.get("team") and not may_give_teams:
+            line.problems.append(_("you may not put users into teams"))
         if line.username in seen:
             line.problems.append(_("twice in the file"))
         seen.add(line.username)

@@ -79,6 +79,17 @@ def test_a_login_without_a_new_password_ends_no_key(alice):
     assert list_session_rows()[0].revoked_at is None
 
 
+def test_it_ends_with_the_key_whose_rights_it_has(alice):
+    client = sign_in(alice)
+    end = timezone.now() + timedelta(seconds=90)
+    ApiKey.objects.filter(user=alice.user).update(expires_at=end)
+    open_key(client)
+    assert list_session_rows()[0].expires_at == end
+    ApiKey.objects.filter(user=alice.user).exclude_session_keys().revoke()
+    assert list_session_rows()[0].revoked_at is not None
+    assert client.post(ADDRESS).status_code == 403
+
+
 def test_an_operator_who_deletes_the_session_ends_the_key(alice):
     open_key(sign_in(alice))
     Session.objects.all().delete()
