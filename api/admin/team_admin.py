@@ -58,15 +58,16 @@ class NewMembersInline(admin.TabularInline):  # type: ignore[type-arg]
 class FirstMembers(forms.BaseInlineFormSet):  # type: ignore[type-arg]
     """The first members of a team; when the form is sent, those that it showed."""
 
-    def get_queryset(self) -> Any:
-        if hasattr(self, "_queryset"):
-            return self._queryset
-        rows = super().get_queryset()
-        if self.is_bound:
-            self._queryset = rows.filter(pk__in=self.list_posted_ids())
-        else:
-            self._queryset = rows[:MOST_SHOWN_MEMBERS]
-        return self._queryset
+    shown: "QuerySet[TeamMember] | None" = None
+
+    def get_queryset(self) -> "QuerySet[TeamMember]":
+        if self.shown is None:
+            rows = super().get_queryset()
+            if self.is_bound:
+                self.shown = rows.filter(pk__in=self.list_posted_ids())
+            else:
+                self.shown = rows[:MOST_SHOWN_MEMBERS]
+        return self.shown
 
     def list_posted_ids(self) -> list[int]:
         """Return the ids of the rows that the form showed."""

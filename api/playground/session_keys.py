@@ -170,6 +170,6 @@ def revoke_keys_after_new_password(instance: User, created: bool, **signal: obje
     The other sessions have ended with it. The one that goes on gets another key.
     """
     # Django keeps the new password until the row is saved; a stronger digest of the old one is none
-    if not created and instance._password is not None:
+    if not created and getattr(instance, "_password", None) is not None:
         own = ApiKey.objects.filter(user=instance, prefix__startswith=SESSION_KEY_PREFIX)
         own.revoke()

@@ -263,7 +263,7 @@ PROVIDER_PAGE.register_parts(
 )
 
 
-def hide_headers(options: dict[str, Any]) -> dict[str, Any]:
+def hide_headers(options: Any) -> dict[str, Any]:
     """Return the options of a group of fields with the names of the headers in place of them."""
     names = ("header_names" if name == "headers" else name for name in options["fields"])
     return {**options, "fields": tuple(names)}
