@@ -10,6 +10,8 @@ from django_celery_beat.models import ClockedSchedule, SolarSchedule
 admin.site.unregister([ClockedSchedule, SolarSchedule, User, Group])
 
 from proxysite.audit import audit_admin  # noqa: E402, F401 - each registers its pages
+from proxysite.desk import periodic_task_admin  # noqa: E402
 from proxysite.people import axes_admin, person_admin, role_admin, session_admin  # noqa: E402, F401
 
 axes_admin.make_read_only()
+periodic_task_admin.replace_stock_admin()

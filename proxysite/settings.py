@@ -170,6 +170,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "proxysite.server.content_security.ContentSecurity",
     "proxysite.desk.viewer.ViewerPreferences",
+    "proxysite.desk.null_characters.NullCharacters",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -571,6 +572,12 @@ PLAYGROUND_KEY_SECONDS = env.read_whole_seconds(
     "The API key of a session of the playground ends after so long without use, and with the "
     "session.",
     least=60,
+)
+PLAYGROUND_MOST_KEYS = env.read_count(
+    "PLAYGROUND_MOST_KEYS",
+    2,
+    "Keys of the playground that a user has at the same time, in as many sessions; each has the "
+    "limits of the user's key once more.",
 )
 PLAYGROUND_TURN_TOKENS = env.read_count(
     "PLAYGROUND_TURN_TOKENS",

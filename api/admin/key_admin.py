@@ -21,7 +21,11 @@ from api.admin.limit_admin import KeyLimitsInline
 from api.admin.requests.usage_section import may_view_usage
 from api.forms import ApiKeyForm
 from api.key_rights import limit_rows
-from api.key_rights.key_owner import create_user_without_password
+from api.key_rights.key_owner import (
+    can_hold_key_of,
+    create_user_without_password,
+    filter_key_owners,
+)
 from api.models import ApiKey, KeyQuerySet, LimitSet
 from providers.admin.big_tables import BigTableAdmin, make_time_column
 from providers.admin.deletion_admin import SlicedDeletion
@@ -126,13 +130,9 @@ class ApiKeyAdmin(KeyColumns, SecretSearch, SlicedDeletion, BigTableAdmin):
         return super().has_delete_permission(request, obj)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer only superusers other members of staff as the user of a key.
-
-        A key gives access to everything that its user may do.
-        """
-        user = cast(User, request.user)
-        if db_field.name == "user" and not user.is_superuser:
-            kwargs["queryset"] = User.objects.filter(Q(is_staff=False) | Q(pk=user.pk))
+        """Offer only superusers other members of staff as the user of a key."""
+        if db_field.name == "user":
+            kwargs["queryset"] = filter_key_owners(cast(User, request.user))
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
@@ -261,6 +261,15 @@ class ApiKeyAdmin(KeyColumns, SecretSearch, SlicedDeletion, BigTableAdmin):
             for name, view in views.items()
         ]
         return [*pages, *super().get_urls()]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        row = context.get("original")
+        may_rotate = row is not None and can_hold_key_of(cast(User, request.user), row.user)
+        context["may_rotate"] = may_rotate
+        answer: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return answer
 
     def get_changelist(self, request: HttpRequest, **kwargs: object) -> Any:
         return KeyList

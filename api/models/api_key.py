@@ -32,9 +32,18 @@ class KeyQuerySet(models.QuerySet["ApiKey"]):
     def revoke(self) -> int:
         """Revoke these keys and return how many were not revoked before.
 
-        Every process refuses them in under a second.
+        Every process refuses them in under a second. The keys that their users' sessions have for
+        the playground end, too: they may have the rights of these. A session gets another one as
+        long as its user has rights.
         """
-        return self.filter(revoked_at=None).update(revoked_at=timezone.now())
+        rows = self.filter(revoked_at=None)
+        owners = set(rows.exclude_session_keys().values_list("user_id", flat=True))
+        now = timezone.now()
+        count = rows.update(revoked_at=now)
+        if owners:
+            of_sessions = ApiKey.objects.filter(prefix__startswith=SESSION_KEY_PREFIX)
+            of_sessions.filter(user__in=owners, revoked_at=None).update(revoked_at=now)
+        return count
 
 
 class ApiKey(models.Model):

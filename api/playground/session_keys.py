@@ -3,7 +3,9 @@
 Its text is derived from the session's secret id, so all tabs of a browser get the same key, reloads
 make no further ones, and the text is stored nowhere. Deleting the session in any way (logout, an
 operator who ends it, its expiry) revokes the key. The row of a key that has ended is used again for
-the user's next session, so its limits and budgets go on and rows do not pile up.
+the user's next session, so its limits and budgets go on and rows do not pile up. A user has at most
+PLAYGROUND_MOST_KEYS of them at the same time: each has the limits of its source once more. One
+session too many takes over the key that would end first.
 """
 
 import secrets
@@ -14,8 +16,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import Q
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
@@ -79,16 +80,11 @@ def find_session_row(request: HttpRequest, note: Note) -> ApiKey | None:
 
 
 def create_session_row(request: HttpRequest, rights: PlaygroundRights) -> tuple[ApiKey, Note]:
-    """Write the row of a new key of this session, and return it with its note.
-
-    A row of an earlier session of the user that has ended becomes this one's.
-    """
+    """Write the row of a new key of this session, and return it with its note."""
     user = cast(User, request.user)
     nonce = secrets.token_urlsafe(16)
     text = derive_key(request, nonce)
-    has_ended = Q(expires_at__lte=timezone.now()) | ~Q(revoked_at=None)
-    ended_rows = ApiKey.objects.filter(has_ended, user=user, prefix__startswith=SESSION_KEY_PREFIX)
-    row = ended_rows.select_for_update(of=("self",)).first() or ApiKey(user=user, name=KEY_NAME)
+    row = find_free_row(user) or ApiKey(user=user, name=KEY_NAME)
     row.prefix = text[: keys.SHOWN_LENGTH]
     row.digest = keys.digest_key(text)
     row.revoked_at = None
@@ -99,13 +95,35 @@ def create_session_row(request: HttpRequest, rights: PlaygroundRights) -> tuple[
     return row, note
 
 
+def find_free_row(user: User) -> ApiKey | None:
+    """Return the row that a new key of the user takes over, or None where there may be another row.
+
+    It is that of a key that has ended, or the one that ends first of PLAYGROUND_MOST_KEYS. The
+    user's row stays locked, so that sessions that begin at the same moment make no row too many.
+    """
+    User.objects.select_for_update().get(pk=user.pk)
+    own = ApiKey.objects.filter(user=user, prefix__startswith=SESSION_KEY_PREFIX)
+    rows = list(own.select_for_update(of=("self",)).order_by("expires_at", "pk"))
+    valid = [row for row in rows if row.revoked_at is None and not row.is_expired]
+    ended = [row for row in rows if row not in valid]
+    takes_over = len(valid) >= settings.PLAYGROUND_MOST_KEYS
+    return next(iter([*ended, *valid] if takes_over else ended), None)
+
+
 def extend_key(request: HttpRequest, row: ApiKey, rights: PlaygroundRights) -> None:
-    """Write the rights of the key, and a later end when less than half of its life is left."""
+    """Write the rights of the key, and a later end when less than half of its life is left.
+
+    It never lives longer than the session and the key whose rights it has.
+    """
     now = timezone.now()
     life = timedelta(seconds=settings.PLAYGROUND_KEY_SECONDS)
     columns = rights.list_key_columns()
-    if row.expires_at is None or row.expires_at - now < life / 2:
-        columns["expires_at"] = min(now + life, request.session.get_expiry_date())
+    ends = [now + life, request.session.get_expiry_date()]
+    if rights.source is not None and rights.source.expires_at is not None:
+        ends.append(rights.source.expires_at)
+    end = min(ends)
+    if row.expires_at is None or row.expires_at - now < life / 2 or row.expires_at > end:
+        columns["expires_at"] = end
     changed = {name: value for name, value in columns.items() if getattr(row, name) != value}
     if changed:
         ApiKey.objects.filter(pk=row.pk).update(**changed)
@@ -143,3 +161,15 @@ def revoke_session_key(instance: Session, **signal: object) -> None:
     note: Note = instance.get_decoded().get(NOTE_KEY, {})
     if note:
         ApiKey.objects.filter(pk=note["id"], prefix=note["prefix"]).revoke()
+
+
+@receiver(post_save, sender=User)
+def revoke_keys_after_new_password(instance: User, created: bool, **signal: object) -> None:
+    """Revoke the keys of all sessions of a user whose password has changed.
+
+    The other sessions have ended with it. The one that goes on gets another key.
+    """
+    # Django keeps the new password until the row is saved; a stronger digest of the old one is none
+    if not created and getattr(instance, "_password", None) is not None:
+        own = ApiKey.objects.filter(user=instance, prefix__startswith=SESSION_KEY_PREFIX)
+        own.revoke()

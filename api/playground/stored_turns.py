@@ -8,6 +8,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from conversations.history.context import find_instructing_turn, load_context, read_item_rows
 from conversations.messages.items import ItemLike
@@ -47,8 +49,9 @@ def can_read_turn(user: User, turn: Turn) -> bool:
 
 
 def find_turn(user: User, turn_id: UUID) -> Turn | None:
-    """Return the turn if the user may read it, else None."""
-    turn = Turn.objects.select_related("conversation").filter(pk=turn_id).first()
+    """Return the turn if the user may read it, else None: also when it was deleted or expired."""
+    is_alive = Q(conversation__expires_at=None) | Q(conversation__expires_at__gt=Now())
+    turn = Turn.objects.select_related("conversation").filter(is_alive, pk=turn_id).first()
     return turn if turn is not None and can_read_turn(user, turn) else None
 
 

@@ -42,6 +42,7 @@ from providers.admin.big_tables import (
     record_in_history,
 )
 from providers.admin.deletion_admin import SlicedDeletion
+from providers.admin.filtered_rows import find_filtered_rows
 from providers.admin.page_times import render_time
 
 TITLE_CHARS = 60  # in the list
@@ -220,7 +221,7 @@ class ConversationAdmin(UserDeletion, SlicedDeletion, BigTableAdmin):
         if not self.has_read_permission(request):
             raise PermissionDenied
         form = export_answers.read_form(request)
-        return self.export_rows(request, self.get_changelist_instance(request).queryset, form)
+        return self.export_rows(request, find_filtered_rows(self, request), form)
 
     def export_one(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """Answer a POST with one conversation."""

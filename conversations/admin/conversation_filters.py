@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from conversations.models import Conversation, ConversationKind, Turn
+from providers.admin.filtered_rows import is_usable_day
 
 Rows = QuerySet[Conversation]
 VALUE_CHARS = 200
@@ -72,7 +73,7 @@ class UntilFilter(FormFilter):
 
     def filter_rows(self, rows: Rows, text: str) -> Rows:
         day = parse_day(text)
-        if day is None or day == date.max:
+        if day is None:
             return rows
         return rows.filter(used_at__lt=begin_day(day + timedelta(days=1)))
 
@@ -102,9 +103,10 @@ ALL_FILTERS = (UserFilter, ModelFilter, SinceFilter, UntilFilter, DocumentFilter
 def parse_day(text: str) -> date | None:
     """Return the day of an ISO date, or None."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return day if is_usable_day(day) else None
 
 
 def begin_day(day: date) -> datetime:

@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -34,9 +33,6 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
     """
 
     ingested_document: Document
-    user = forms.ModelChoiceField(
-        get_user_model().objects.all(), help_text=_("The user who will own the file.")
-    )
     upload = forms.FileField(
         label=_("File"), help_text=_("Plain text, Markdown, HTML, PDF or Word (.docx).")
     )
@@ -44,6 +40,7 @@ class DocumentForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Document
         fields = ("user",)
+        help_texts = {"user": _("The user who will own the file.")}
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -76,6 +73,7 @@ class DocumentAdmin(BigTableAdmin):
     list_select_related = ("user",)
     list_filter = ("state",)
     sortable_by = ()
+    autocomplete_fields = ("user",)
     search_fields = ("id",)
     search_help_text = _("A whole id (doc_…, file-…) or a user's name")
     fields = (

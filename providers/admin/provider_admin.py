@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from providers.admin.big_tables import record_in_history, render_badge
+from providers.admin.big_tables import NO_VALUE, record_in_history, render_badge
 from providers.admin.deletion_admin import SlicedDeletion
 from providers.admin.page_sections import PROVIDER_PAGE, Button, PageWithParts, SubPage
 from providers.admin.provider_form import (
@@ -100,15 +100,26 @@ class ProviderAdmin(
 
     # --- the form ---------------------------------------------------------------------------------
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
-        if (
-            obj is None
-            or not cast(User, request.user).has_perm(CHANGE_TOKENS_PERMISSION)
-            or not self.can_change(request, obj)
-        ):
+        """Return the fields; who changes nothing does not see what headers say, which may be keys.
+
+        A change of the address needs a box to confirm it, for those who may change tokens.
+        """
+        if obj is not None and not self.can_change(request, obj):
+            return [(title, hide_headers(options)) for title, options in self.fieldsets]
+        if obj is None or not cast(User, request.user).has_perm(CHANGE_TOKENS_PERMISSION):
             return self.fieldsets
         (_, first), *others = self.fieldsets
         name, kind, base_url, enabled = first["fields"]
         return ((None, {"fields": (name, kind, base_url, "confirm_tokens", enabled)}), *others)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        is_viewed = obj is not None and not self.can_change(request, obj)
+        return (*fields, "header_names") if is_viewed else fields
+
+    @admin.display(description=gettext_lazy("headers"))
+    def header_names(self, provider: Provider) -> str:
+        return ", ".join(provider.headers) or NO_VALUE
 
     def can_change(self, request: HttpRequest, obj: Provider) -> bool:
         return self.has_change_permission(request, obj)
@@ -250,3 +261,9 @@ PROVIDER_PAGE.register_parts(
         values=lambda provider: {"enabled": 1},
     ),
 )
+
+
+def hide_headers(options: Any) -> dict[str, Any]:
+    """Return the options of a group of fields with the names of the headers in place of them."""
+    names = ("header_names" if name == "headers" else name for name in options["fields"])
+    return {**options, "fields": tuple(names)}

@@ -55,7 +55,7 @@ class SecretSearch:
         """Redirect the browser to the row or the rows that the search text finds."""
         if not self.has_view_or_change_permission(request):  # type: ignore[attr-defined]
             raise PermissionDenied
-        term = request.POST.get("q", "").strip()[:SECRET_LENGTH]
+        term = request.POST.get("q", "").replace("\x00", "").strip()[:SECRET_LENGTH]
         rows = self.get_queryset(request)  # type: ignore[attr-defined]
         exact: list[Model] = []
         if term:

@@ -43,6 +43,7 @@ from providers.network.client_address import render_caller_address
 
 logger = logging.getLogger("audit")
 LONGEST_NAME = 255  # characters
+SECRET_PATHS = ("/portal/join/", "/portal/password/reset/")  # a secret follows in the address
 Credentials = Mapping[str, object]
 
 
@@ -82,6 +83,7 @@ class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
     def user_logged_in(
         self, sender: object, request: HttpRequest, user: AbstractBaseUser, **kwargs: object
     ) -> None:
+        request.axes_path_info = blank_secrets(request.path_info)  # type: ignore[attr-defined]
         super().user_logged_in(sender, request, user, **kwargs)
         logger.info(
             "login ok: %s from %s", json.dumps(user.get_username()), render_caller_address(request)
@@ -97,6 +99,12 @@ class LoginLocks(AxesDatabaseHandler):  # type: ignore[misc]
                 json.dumps(user.get_username()),
                 render_caller_address(request),
             )
+
+
+def blank_secrets(path: str) -> str:
+    """Return the path of a login without the secret of an invitation or a new password."""
+    beginning = next((secret for secret in SECRET_PATHS if path.startswith(secret)), None)
+    return path if beginning is None else f"{beginning}…"
 
 
 def format_login_name(credentials: Credentials) -> str:

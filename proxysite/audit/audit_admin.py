@@ -24,6 +24,7 @@ from providers.admin.big_tables import (
     make_time_column,
     render_badge,
 )
+from providers.admin.filtered_rows import find_filtered_rows, is_usable_day
 from proxysite.audit.audit_csv import CSV_COLUMNS, write_csv_line
 from proxysite.audit.audit_entry import AUDITED_MODELS, AuditAction, AuditEntry
 
@@ -76,7 +77,7 @@ class DayFilter(TextFilter):
             day = parse_date(self.value() or "")
         except (ValueError, OverflowError):
             day = None
-        if day is None:
+        if day is None or not is_usable_day(day):
             return queryset
         begin = datetime.combine(
             day + timedelta(days=self.days_later), time(), timezone.get_current_timezone()
@@ -193,7 +194,7 @@ class AuditEntryAdmin(BigTableAdmin):
         """Return the filtered entries as CSV, line by line."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        rows = self.get_changelist_instance(request).get_queryset(request)
+        rows = find_filtered_rows(self, request)
         answer = StreamingHttpResponse(render_csv(rows), content_type="text/csv; charset=utf-8")
         name = f"audit-{timezone.localtime():%Y-%m-%d}.csv"
         answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'

@@ -47,7 +47,7 @@ class Finding:
 @sensitive_post_parameters("q")
 def search_desk(request: HttpRequest) -> JsonResponse:
     """Answer `{"findings": [{label, kind, address}]}` for the posted text `q`."""
-    term = request.POST.get("q", "").strip()[:LONGEST_TERM]
+    term = request.POST.get("q", "").replace("\x00", "").strip()[:LONGEST_TERM]
     findings = [*find_pages(request, term)]
     if len(term) >= SHORTEST_TERM:
         findings += find_rows(request, term)

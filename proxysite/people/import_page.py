@@ -58,7 +58,9 @@ def import_users(request: HttpRequest) -> HttpResponse:
     except UnreadableFile as error:
         form.add_error(None, str(error))
         return render_import(request, form)
-    check_lines(lines, may_give_roles=cast(User, request.user).is_superuser)
+    person = cast(User, request.user)
+    may_give_teams = person.has_perm("api.add_teammember")
+    check_lines(lines, may_give_roles=person.is_superuser, may_give_teams=may_give_teams)
     if "apply" not in request.POST:
         good = sum(1 for line in lines if not line.problems)
         return render_import(

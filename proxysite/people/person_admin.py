@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -26,6 +27,7 @@ from proxysite.people.person_page import build_person_sections
 from proxysite.people.rights_field import make_rights_field
 
 RIGHTS_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
+TEAM_LOOKUP = "team_membership__team__id__exact"
 PERSON_FIELDSET = (
     None,
     {"fields": ("username", "password", "first_name", "last_name", "email", "is_active")},
@@ -144,6 +146,10 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
             lacking = {*lacking, _("other members of staff")}
         return names, counts, lacking, protected
 
+    def lookup_allowed(self, lookup: str, value: str, request: Any = None) -> bool:
+        """Return whether an address may filter by this: also by a team, whose page links here."""
+        return lookup == TEAM_LOOKUP or super().lookup_allowed(lookup, value, request)
+
     # --- the page of a user -----------------------------------------------------------------------
     def change_view(
         self,
@@ -158,6 +164,23 @@ class PersonAdmin(SlicedDeletion, UserAdmin):  # type: ignore[type-arg]
             context = {**context, "sections": build_person_sections(request, person)}
             context["may_act"] = self.has_change_permission(request, person)
         return super().change_view(request, object_id, form_url, context)
+
+    def user_change_password(
+        self,
+        request: HttpRequest,
+        id: str,  # noqa: A002 - as Django calls it
+        form_url: str = "",
+    ) -> HttpResponse:
+        """Show the form of a new password; for the own one it is the one that asks for the old.
+
+        Otherwise whoever finds an open browser could set a password, and with it pass the pages
+        that ask for it once more.
+        """
+        person = self.get_object(request, unquote(id))
+        if person is not None and person.pk == request.user.pk:
+            return HttpResponseRedirect(reverse("admin:password_change"))
+        answer: HttpResponse = super().user_change_password(request, id, form_url)
+        return answer
 
     # --- deeds ------------------------------------------------------------------------------------
     def get_urls(self) -> list[Any]:

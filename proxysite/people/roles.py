@@ -97,7 +97,7 @@ ADMINISTERED: Rights = OPERATED | {
     "axes.accessattempt": ("view", "delete"),
     "axes.accesslog": VIEW,
     "axes.accessfailurelog": VIEW,
-    "django_celery_beat.periodictask": EDIT,
+    "django_celery_beat.periodictask": ("view", "change"),
 }
 
 ROLES = (

@@ -5,8 +5,10 @@ email, team, role. A semicolon or a tab may separate them, as spreadsheets write
 """
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
@@ -60,20 +62,21 @@ class KnownRows:
 def read_lines(text: str, most_lines: int) -> list[UserLine]:
     """Return the lines of a CSV text. Raises UnreadableFile."""
     text = text.lstrip("\ufeff").replace("\x00", "")
+    if not text.strip():
+        raise UnreadableFile(_("There is nothing in it."))
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        rows = list(csv.reader(text.splitlines(), delimiter=delimiter))
+        columns = read_columns(next(rows, []))
+        filled = (
+            UserLine(rows.line_num, dict(zip(columns, map(str.strip, row), strict=False)))
+            for row in rows
+            if any(cell.strip() for cell in row)
+        )
+        lines = list(islice(filled, most_lines + 1))  # a file may have millions of lines
     except csv.Error as error:
         raise UnreadableFile(_("The file is no CSV: %(reason)s.") % {"reason": error}) from None
-    if not rows:
-        raise UnreadableFile(_("There is nothing in it."))
-    columns = read_columns(rows[0])
-    lines = [
-        UserLine(number, dict(zip(columns, map(str.strip, row), strict=False)))
-        for number, row in enumerate(rows[1:], 2)
-        if any(cell.strip() for cell in row)
-    ]
     if not lines:
         raise UnreadableFile(_("There are no users below the first line."))
     if len(lines) > most_lines:
@@ -101,7 +104,9 @@ def read_columns(row: Sequence[str]) -> list[str]:
     return columns
 
 
-def check_lines(lines: list[UserLine], *, may_give_roles: bool) -> None:
+def check_lines(
+    lines: list[UserLine], *, may_give_roles: bool, may_give_teams: bool = True
+) -> None:
     """Write into each line why it cannot be imported, if it cannot."""
     known = load_known_rows(lines)
     seen: set[str] = set()
@@ -109,6 +114,8 @@ def check_lines(lines: list[UserLine], *, may_give_roles: bool) -> None:
         line.problems = find_problems(line, known)
         if line.values.get("role") and not may_give_roles:
             line.problems.append(_("only a superuser gives roles"))
+        if line.values.get("team") and not may_give_teams:
+            line.problems.append(_("you may not put users into teams"))
         if line.username in seen:
             line.problems.append(_("twice in the file"))
         seen.add(line.username)

@@ -48,6 +48,8 @@ from tokens.upstream_access import list_usable_tokens, open_token_credential
 GOOD, WARNING, FAILED, SKIPPED = "good", "wait", "bad", "off"
 NO_LIST_STATUSES = (400, 404, 405, 501)  # of an upstream that has no list of models
 SHOWN_CHARS = 200
+NAME_CHARS = 200  # of a model
+DIALECT_CHARS = 4_000  # of the results of the questions about the dialect
 # parts of names of models that do not chat
 OTHER_MODELS = ("embed", "whisper", "tts", "image", "moderation", "dall-e", "rerank", "audio")
 
@@ -218,7 +220,11 @@ class ConnectionTest:
     def choose_model(self, listed: list[str]) -> None:
         """Choose a listed model to ask when the provider has none of its own."""
         if not self.result.model_name:
-            chats = [name for name in listed if not any(part in name for part in OTHER_MODELS)]
+            chats = [
+                name
+                for name in listed
+                if len(name) <= NAME_CHARS and not any(part in name for part in OTHER_MODELS)
+            ]
             self.result.model_name = next(iter(chats), "")
 
     async def recognize_list(self, adapter: BaseAdapter) -> Finding:
@@ -247,7 +253,7 @@ class ConnectionTest:
             finding = await answer_probes.probe_tools(prober)
             self.findings.append(finding)
             step.state = WARNING if finding.fields else GOOD
-            step.text = finding.result
+            step.text = finding.result[:DIALECT_CHARS]
         if examines_dialect:
             await self.examine_dialect(prober)
         else:
@@ -284,4 +290,4 @@ class ConnectionTest:
                 f"{finding.subject}: {finding.result}"
                 for finding in self.findings
                 if finding.result
-            )
+            )[:DIALECT_CHARS]

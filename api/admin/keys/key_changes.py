@@ -1,10 +1,11 @@
 """The pages that rotate and revoke one API key, and the page that changes many."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,6 +19,7 @@ from api import one_time_forms
 from api.admin.keys.issued_page import render_issued_key
 from api.key_rights import key_rotation
 from api.key_rights.expiry_field import ExpiryField
+from api.key_rights.key_owner import can_hold_key_of
 from api.models import ApiKey, KeyQuerySet
 from providers.admin.big_tables import record_in_history
 
@@ -80,6 +82,8 @@ def redirect_to_key(row: ApiKey) -> HttpResponseRedirect:
 def rotate_key_page(model_admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     """Ask how long the old secret still works; a POST answers with the new secret, once."""
     row = find_changeable_key(model_admin, request, object_id)
+    if not can_hold_key_of(cast(User, request.user), row.user):
+        raise PermissionDenied
     if row.revoked_at is not None or row.is_expired:
         messages.error(request, _("This key has ended: issue another one."))
         return redirect_to_key(row)

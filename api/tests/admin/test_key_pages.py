@@ -210,3 +210,37 @@ def test_an_end_that_has_passed_does_not_stop_other_changes(
 
 def test_the_number_of_a_form_is_new_each_time(admin_client: Client) -> None:
     assert read_form_number(admin_client) != read_form_number(admin_client)
+
+
+# --- whose secrets --------------------------------------------------------------------------------
+@pytest.fixture
+def operator_client(client: Client) -> Client:
+    staff = User.objects.create_user("operator", is_staff=True)
+    rights = Permission.objects.filter(codename__in=("add_apikey", "change_apikey", "view_apikey"))
+    staff.user_permissions.set(rights)
+    client.force_login(staff)
+    return client
+
+
+@pytest.mark.parametrize("flag", ["is_staff", "is_superuser"])
+def test_a_key_of_another_member_of_staff_gets_no_new_secret_but_can_be_revoked(
+    operator_client: Client, alice: User, row: ApiKey, flag: str
+) -> None:
+    posted = open_rotation(operator_client, row)
+    User.objects.filter(pk=alice.pk).update(**{flag: True})
+    digest = row.digest
+    assert operator_client.post(f"{KEYS}{row.pk}/rotate/", posted).status_code == 403
+    assert b"/rotate/" not in operator_client.get(page_of(row)).content
+    row.refresh_from_db()
+    assert row.digest == digest
+    operator_client.post(f"{KEYS}{row.pk}/revoke/")
+    row.refresh_from_db()
+    assert row.revoked_at is not None
+
+
+def test_a_key_for_a_superuser_is_issued_by_superusers_only(
+    operator_client: Client, alice: User
+) -> None:
+    User.objects.filter(pk=alice.pk).update(is_superuser=True)
+    operator_client.post(f"{KEYS}add/", key_form(user=alice.pk, model_choice="all"))
+    assert not ApiKey.objects.exists()

@@ -163,7 +163,7 @@ def test_a_user_is_in_one_team_and_a_team_not_in_itself(admin_client: Client, al
     posted = {"name": "Other"} | inline_form("members", 1, user=alice.pk) | inline_form("limit_set")
     assert "in a team already" in admin_client.post(f"{TEAMS}add/", posted).content.decode()
     posted = {"name": "Research", "parent": team.pk}
-    posted |= inline_form("members") | inline_form("limit_set")
+    posted |= inline_form("members") | inline_form("members-2") | inline_form("limit_set")
     html = admin_client.post(page_of(team), posted).content.decode()
     assert "A team cannot be part of itself." in html
 

@@ -117,7 +117,7 @@ def test_a_new_price_begins_as_a_copy_of_the_old_one(
     assert 'value="0.5"' in admin_client.get(address).content.decode()
 
 
-@pytest.mark.parametrize("copied", ["", "x", "0", "99", str(10**30), "%00"])
+@pytest.mark.parametrize("copied", ["", "x", "0", "99", str(10**30)])
 def test_an_address_that_names_no_price_shows_an_empty_form(
     admin_client: Client, copied: str
 ) -> None:

@@ -61,6 +61,35 @@ def test_a_logout_revokes_the_key_and_the_next_session_uses_its_row_again(alice)
     assert again.digest == keys.digest_key(second)
 
 
+def test_a_new_password_ends_the_keys_of_all_sessions(alice):
+    first, second = sign_in(alice), sign_in(alice)
+    texts = [open_key(first), open_key(second)]
+    alice.user.set_password("another horse battery")
+    alice.user.save()
+    assert all(row.revoked_at is not None for row in list_session_rows())
+    assert second.post(ADDRESS).status_code == 403
+    assert open_key(sign_in(alice)) not in texts
+
+
+def test_a_login_without_a_new_password_ends_no_key(alice):
+    client = sign_in(alice)
+    open_key(client)
+    alice.user.email = "alice@example.org"
+    alice.user.save()
+    assert list_session_rows()[0].revoked_at is None
+
+
+def test_it_ends_with_the_key_whose_rights_it_has(alice):
+    client = sign_in(alice)
+    end = timezone.now() + timedelta(seconds=90)
+    ApiKey.objects.filter(user=alice.user).update(expires_at=end)
+    open_key(client)
+    assert list_session_rows()[0].expires_at == end
+    ApiKey.objects.filter(user=alice.user).exclude_session_keys().revoke()
+    assert list_session_rows()[0].revoked_at is not None
+    assert client.post(ADDRESS).status_code == 403
+
+
 def test_an_operator_who_deletes_the_session_ends_the_key(alice):
     open_key(sign_in(alice))
     Session.objects.all().delete()
@@ -82,6 +111,18 @@ def test_two_sessions_at_the_same_time_have_a_key_each(alice):
     first, second = open_key(sign_in(alice)), open_key(sign_in(alice))
     assert first != second
     assert len(list_session_rows()) == 2
+
+
+@pytest.mark.settings(PLAYGROUND_MOST_KEYS=2)
+def test_more_sessions_get_no_more_keys_and_take_over_the_one_that_ends_first(alice):
+    clients = [sign_in(alice) for _ in range(4)]
+    texts = [open_key(client) for client in clients]
+    rows = list_session_rows()
+    assert {row.digest for row in rows} == {keys.digest_key(text) for text in texts[2:]}
+    again = open_key(clients[0])  # it works there again, and ends elsewhere
+    assert len(list_session_rows()) == 2
+    assert ApiKey.objects.filter(digest=keys.digest_key(again)).exists()
+    assert not ApiKey.objects.filter(digest=keys.digest_key(texts[2])).exists()
 
 
 @pytest.mark.settings(PLAYGROUND_KEY_SECONDS=600)

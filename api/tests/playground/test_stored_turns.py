@@ -2,9 +2,10 @@
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db.models.functions import Now
 from django.test import Client
 
-from conversations.models import Turn
+from conversations.models import Conversation, Turn
 from conversations.tests.answered_turns import create_conversation, create_item
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -52,6 +53,12 @@ def test_only_staff_that_may_read_content_get_the_turn_of_another_user(alice, ma
     assert read_turn(staff, turn)[0] == 404
     staff.user_permissions.add(Permission.objects.get(codename="read_content"))
     assert read_turn(User.objects.get(pk=staff.pk), turn)[0] == 200
+
+
+def test_a_turn_whose_deletion_has_begun_is_gone(alice):
+    turn = create_long_conversation(alice)
+    Conversation.objects.filter(pk=turn.conversation_id).update(expires_at=Now())
+    assert read_turn(alice.user, turn)[0] == 404
 
 
 def test_files_of_another_user_are_named_and_left_out(alice, operator):

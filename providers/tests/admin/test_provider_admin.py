@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
@@ -69,3 +69,17 @@ def test_posts_without_the_csrf_token_are_refused(provider: Provider, admin_user
     ):
         assert strict.post(address, {"post": "yes"}).status_code == 403
     assert Provider.objects.count() == 1
+
+
+def test_the_value_of_a_header_is_for_those_who_may_change_it(
+    client: Client, model: ChatModel
+) -> None:
+    Provider.objects.filter(pk=model.provider_id).update(headers={"Api-Key": "only-for-us"})
+    staff = User.objects.create_user("viewer", is_staff=True)
+    staff.user_permissions.add(Permission.objects.get(codename="view_provider"))
+    client.force_login(staff)
+    html = read_page(client, f"{PROVIDERS}_change", model.provider_id)
+    assert "Api-Key" in html
+    assert "only-for-us" not in html
+    staff.user_permissions.add(Permission.objects.get(codename="change_provider"))
+    assert "only-for-us" in read_page(client, f"{PROVIDERS}_change", model.provider_id)

@@ -96,7 +96,7 @@ def test_limits_of_a_team_are_noted_when_they_change_and_when_they_go(
     limits = LimitSet.objects.create(team=team, requests_per_minute=5)
     address = f"/admin/api/team/{team.pk}/change/"
     inline = {"id": limits.pk, "team": team.pk, "budget_window": "calendar", "time_zone": "UTC"}
-    posted = {"name": "Research", **inline_form("members")}
+    posted = {"name": "Research", **inline_form("members"), **inline_form("members-2")}
     admin_client.post(
         address, posted | inline_form("limit_set", 1, 1, **inline, requests_per_minute=9)
     )

@@ -57,6 +57,9 @@ def test_only_a_superuser_imports_roles(client: Client) -> None:
     assert client.get(PAGE).status_code == 403
     ops.user_permissions.add(Permission.objects.get(codename="add_user"))
     client.post(PAGE, {"text": TABLE, "apply": "yes"})
+    assert User.objects.count() == 2, "teams need the right to add members, too"
+    ops.user_permissions.add(Permission.objects.get(codename="add_teammember"))
+    client.post(PAGE, {"text": TABLE, "apply": "yes"})
     assert not User.objects.filter(username="mai").exists()
     assert User.objects.filter(username="june").exists()
 

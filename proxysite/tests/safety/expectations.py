@@ -48,7 +48,7 @@ MODEL_PAGES = {
     "conversations.storedfile": Rights("A", delete="A"),
     "django_celery_beat.crontabschedule": Rights(SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
     "django_celery_beat.intervalschedule": Rights(SUPERUSER, SUPERUSER, SUPERUSER, SUPERUSER),
-    "django_celery_beat.periodictask": Rights("A", "A", "A", SUPERUSER),
+    "django_celery_beat.periodictask": Rights("A", SUPERUSER, "A", SUPERUSER),
     "providers.chatmodel": Rights(ALL, "OA", "OA", "OA"),
     "providers.deletion": Rights(ALL),
     "providers.modelalias": Rights(ALL, "OA", "OA", "OA"),

@@ -35,6 +35,7 @@ PERMISSION = "providers.change_chatmodel"
 SESSION_KEY = "listed_models"
 MOST_REMEMBERED = 2  # lists that a session keeps
 MOST_LISTED = 5_000  # models of one list
+NAME_LENGTH = 200  # characters; the column of a model takes no more
 MOST_SHOWN = 800  # new models: a form has a limit of fields
 PREFIX_LENGTH = 60
 LAST_ID = 2**63 - 1
@@ -90,7 +91,7 @@ def ask_for_list(request: HttpRequest, provider: Provider) -> HttpResponse:
         messages.error(request, text % {"provider": provider})
         return page
     try:
-        listed = read_listed_models(provider)[:MOST_LISTED]
+        listed = [row for row in read_listed_models(provider) if len(row.name) <= NAME_LENGTH]
     except (GatewayError, VaultError) as error:
         text = _("%(provider)s does not say which models it has: %(error)s")
         messages.error(request, text % {"provider": provider, "error": error})
@@ -100,7 +101,7 @@ def ask_for_list(request: HttpRequest, provider: Provider) -> HttpResponse:
     lists[str(provider.pk)] = {
         "at": timezone.now().isoformat(),
         "prefix": request.POST.get("prefix", "").strip()[:PREFIX_LENGTH],
-        "models": [(model.name, model.window) for model in listed],
+        "models": [(model.name, model.window) for model in listed[:MOST_LISTED]],
     }
     request.session[SESSION_KEY] = dict(list(lists.items())[-MOST_REMEMBERED:])
     return page

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
+from providers.admin.filtered_rows import find_filtered_rows
 from providers.admin.reauthentication import is_recently_authenticated, redirect_to_confirmation
 from tokens.admin.transfers.export_download import answer_export
 from tokens.admin.transfers.import_forms import ExportForm, ImportForm, find_default_provider
@@ -148,9 +149,7 @@ class TokenTransfers:
             chosen = [text for text in ids.split(",") if is_uuid(text)][:MOST_TICKED]
             tokens: TokenQuerySet = self.get_queryset(request)  # type: ignore[attr-defined]
             return tokens.filter(pk__in=chosen)
-        changelist = self.get_changelist_instance(request)  # type: ignore[attr-defined]
-        filtered: TokenQuerySet = changelist.get_queryset(request)
-        return filtered
+        return cast(TokenQuerySet, find_filtered_rows(self, request))
 
     def send_export(
         self, request: HttpRequest, tokens: TokenQuerySet, form: ExportForm

@@ -46,6 +46,18 @@ def test_only_ticked_differences_are_written(admin_client: Client, token: Upstre
     assert LogEntry.objects.get().change_message == "Models synced: 2 written."
 
 
+def test_names_that_no_model_can_have_fill_no_session(
+    admin_client: Client, token: UpstreamToken
+) -> None:
+    with serving(SECRET) as upstream:
+        upstream.models = ["kimi-k2", "<b>" + "x" * 50_000]
+        move_providers(token.provider, base_url=upstream.url, allow_private=True)
+        html = admin_client.post(make_address("sync", token.provider), follow=True).content
+        assert b"1 new" in html
+        admin_client.post(make_address("test", token.provider), follow=True)
+    assert len(str(dict(admin_client.session))) < 10_000
+
+
 def test_an_upstream_that_lists_nothing_changes_nothing(
     admin_client: Client, token: UpstreamToken
 ) -> None:

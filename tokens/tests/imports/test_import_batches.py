@@ -55,6 +55,16 @@ def test_a_batch_is_checked_imported_and_undone_with_progress(provider: Provider
     assert [row.started_by for row in done] == ["june", "june", "karl"]
 
 
+@pytest.mark.settings(IMPORT_INLINE_LINES=10)
+def test_a_long_document_in_one_line_counts_as_several(provider: Provider) -> None:
+    keys = ",".join(f'"{line}"' for line in LINES)
+    batch = create_batch(provider, [f"[{keys}]"])
+    assert batch.line_count > 10  # so that the worker checks it, and nobody waits
+    batch_work.work_at_batch(batch.pk)
+    batch.refresh_from_db()
+    assert batch.line_count == len(LINES)
+
+
 def test_after_a_crash_the_next_run_goes_on_and_counts_the_same(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
