@@ -13,13 +13,14 @@ READ_NAME = "Can read the content of conversations"
 
 def grant_reading(apps, schema_editor):
     """Give the new permission to all who have the old one. Writes nothing on a new database."""
-    Permission = apps.get_model("auth", "Permission")
-    view = Permission.objects.filter(
+    # the database of this migration: a copy migrates its target beside the default one
+    permissions = apps.get_model("auth", "Permission").objects.using(schema_editor.connection.alias)
+    view = permissions.filter(
         codename=VIEW, content_type__app_label="conversations"
     ).first()
     if view is None:
         return
-    read, _ = Permission.objects.get_or_create(
+    read, _ = permissions.get_or_create(
         codename=READ, content_type=view.content_type, defaults={"name": READ_NAME}
     )
     for group in view.group_set.all():

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.contrib.auth.models import Group, Permission
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -156,41 +156,46 @@ def list_permission_names(rights: Rights) -> set[str]:
     return names
 
 
-def find_permissions(names: Iterable[str]) -> dict[str, Permission]:
+def find_permissions(names: Iterable[str], using: str) -> dict[str, Permission]:
     """Return the existing permissions of these names."""
     wanted = set(names)
-    rows = Permission.objects.select_related("content_type").filter(
-        codename__in={name.partition(".")[2] for name in wanted}
-    )
+    codenames = {name.partition(".")[2] for name in wanted}
+    permissions = Permission.objects.using(using).select_related("content_type")
+    rows = permissions.filter(codename__in=codenames)
     by_name = {f"{row.content_type.app_label}.{row.codename}": row for row in rows}
     return {name: row for name, row in by_name.items() if name in wanted}
 
 
-@transaction.atomic
-def update_roles() -> None:
-    """Write the groups of the roles: those that are new here, and rights that a version added."""
-    for definition in ROLES:
-        update_role(definition)
+def update_roles(using: str = DEFAULT_DB_ALIAS) -> None:
+    """Write the groups of the roles: those that are new here, and rights that a version added.
+
+    `using` is the database, which may be the target of a copy.
+    """
+    with transaction.atomic(using=using):
+        for definition in ROLES:
+            update_role(definition, using)
 
 
-def update_role(definition: RoleDefinition) -> None:
+def update_role(definition: RoleDefinition, using: str) -> None:
     """Write one role; a group that somebody deleted or renamed stays so."""
-    role = Role.objects.filter(name=definition.name).first()
+    role = Role.objects.using(using).filter(name=definition.name).first()
     if role is None:
-        group, _is_new = Group.objects.get_or_create(name=definition.name)
-        role = Role.objects.create(name=definition.name, group=group)
+        group, _is_new = Group.objects.using(using).get_or_create(name=definition.name)
+        role = Role.objects.using(using).create(name=definition.name, group=group)
     if role.group is None:
         return
-    permissions = find_permissions(list_permission_names(definition.rights))
+    permissions = find_permissions(list_permission_names(definition.rights), using)
     new_names = sorted(set(permissions) - set(role.granted))
     if new_names:
         role.group.permissions.add(*(permissions[name] for name in new_names))
         role.granted = sorted({*role.granted, *new_names})
-        role.save(update_fields=["granted"])
+        role.save(update_fields=["granted"], using=using)
 
 
-def update_roles_after_migration(sender: object, plan: object = (), **kwargs: object) -> None:
+def update_roles_after_migration(
+    sender: object, using: str, plan: object = (), **kwargs: object
+) -> None:
     """Update the roles, as a receiver of Django's signal; not while tables are taken away."""
     if any(is_backwards for _migration, is_backwards in plan or ()):  # type: ignore[attr-defined]
         return
-    update_roles()
+    update_roles(using)

@@ -21,6 +21,10 @@ TABLES_FILLED_BY_MIGRATE = (
     "auth_permission",
     "providers_revision",
     "django_celery_beat_periodictasks",
+    # the ready-made roles
+    "auth_group",
+    "auth_group_permissions",
+    "proxysite_role",
 )
 FETCHED_ROWS = 2_000
 Row = Sequence[Value]

@@ -32,7 +32,7 @@ def test_there_are_four_and_each_named_right_exists() -> None:
         wanted = roles.list_permission_names(
             {model: actions for model, actions in definition.rights.items() if model not in later}
         ) - {roles.READ_CONTENT}
-        assert wanted == set(roles.find_permissions(wanted)), definition.name
+        assert wanted == set(roles.find_permissions(wanted, "default")), definition.name
 
 
 def test_a_viewer_changes_nothing_and_reads_no_content() -> None:
