@@ -16,10 +16,12 @@ import os
 import re
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
+
+from asgiref.sync import async_to_sync
 
 ROUNDS = 3
 OWN_PATHS = ("/admin/", "/portal/", "/playground/")
@@ -123,6 +125,19 @@ def walk(entries: Iterable[Any], prefix: str) -> Iterator[str]:
             yield route
 
 
+def read_content(answer: Any) -> bytes:
+    """Return the whole body of an answer, which may be a stream, also of an async view."""
+    if not answer.streaming:
+        return bytes(answer.content)
+    if answer.is_async:
+        return async_to_sync(join_chunks)(answer.streaming_content)
+    return b"".join(answer.streaming_content)
+
+
+async def join_chunks(chunks: AsyncIterable[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
 def time_page(client: Any, path: str) -> PageTime:
     """Ask for a page some times."""
     from django.core.cache import cache
@@ -135,7 +150,7 @@ def time_page(client: Any, path: str) -> PageTime:
     for _ in range(ROUNDS):
         started_at = time.perf_counter()
         answer = client.get(path)
-        content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+        content = read_content(answer)
         times.append((time.perf_counter() - started_at) * 1000)
     cpu_ms = (time.process_time() - cpu_begin) * 1000 / ROUNDS
     with CaptureQueriesContext(connection) as queries:

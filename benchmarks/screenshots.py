@@ -1,9 +1,9 @@
 """Take the pictures of docs/screenshots/: pages of a seeded gateway, in Debian's Chromium.
 
-    python -m benchmarks.screenshots [--folder docs/screenshots]
+    python -m benchmarks.screenshots [--all --folder FOLDER]
 
-A throw-away home is filled by `benchmarks/seed_large.py`, a gateway serves it, and each page of
-PAGES is opened. Look at each picture before it is committed.
+A throw-away home is filled by `benchmarks/seed_large.py`, a gateway serves it, and the pages of
+DOCUMENTED are opened, or all PAGES. Look at each picture before it is committed.
 """
 
 import argparse
@@ -53,26 +53,29 @@ PAGES = (
     Picture("request", "/admin/api/usagerecord/?status=error", "#content tbody a[href*='change']"),
     Picture("requests-phone", "/admin/api/usagerecord/", is_phone=True),
     Picture("providers", "/admin/providers/provider/"),
-    Picture("provider", "/admin/providers/provider/", "#result_list th a"),
+    Picture("provider", "/admin/providers/provider/", "#result_list tbody a[href*='change']"),
     Picture("provider-presets", "/admin/providers/provider/add/"),
     Picture("models", "/admin/providers/chatmodel/"),
     Picture("tokens", "/admin/tokens/upstreamtoken/"),
-    Picture("token", "/admin/tokens/upstreamtoken/", "#result_list th a"),
+    Picture("token", "/admin/tokens/upstreamtoken/", "#result_list tbody a[href*='change']"),
     Picture("tokens-phone", "/admin/tokens/upstreamtoken/", is_phone=True),
     Picture("import-tokens", "/admin/tokens/upstreamtoken/import/"),
     Picture("keys", "/admin/api/apikey/"),
     Picture("issue-key", "/admin/api/apikey/add/"),
-    Picture("user", "/admin/auth/user/", "#result_list th a"),
+    Picture("user", "/admin/auth/user/", "#result_list tbody a[href*='change']"),
     Picture("roles", "/admin/auth/group/"),
     Picture("audit-log", "/admin/proxysite/auditentry/"),
     Picture("conversations", "/admin/conversations/conversation/"),
-    Picture("conversation", "/admin/conversations/conversation/", "#result_list th a"),
+    Picture(
+        "conversation", "/admin/conversations/conversation/", "#result_list tbody a[href*='change']"
+    ),
     Picture("portal", "/portal/"),
     Picture("portal-usage", "/portal/usage/"),
     Picture("portal-phone", "/portal/", is_phone=True),
     Picture("playground", "/playground/"),
     Picture("api-docs", "/api/docs/"),
 )
+DOCUMENTED = ("overview", "overview-phone", "live-board", "request", "tokens", "conversation")
 
 
 @contextmanager
@@ -140,10 +143,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("docs", "screenshots"))
     parser.add_argument("--url", help="a gateway that was seeded before, with admin / admin")
+    parser.add_argument("--all", action="store_true", help="pictures of all pages")
     parser.add_argument("--only", help="names of pictures, with commas")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    wanted = set(options.only.split(",")) if options.only else {page.name for page in PAGES}
+    wanted = {page.name for page in PAGES} if options.all else set(DOCUMENTED)
+    if options.only:
+        wanted = set(options.only.split(","))
     if options.url:
         take_pictures(options.url, options.folder, wanted)
         return
