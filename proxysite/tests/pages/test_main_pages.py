@@ -73,6 +73,7 @@ def furnish(person, provider):
     return talk, record, away
 
 
+@pytest.mark.parametrize("browse", [browser.DESKTOP, browser.PHONE], indirect=True)
 async def test_every_main_page_works_under_its_policy(browse, operator, alice, provider, token):
     talk, record, moved = await run_in_thread(furnish, alice, provider)
     await browse.sign_in("operator")
