@@ -60,7 +60,7 @@ class Stranger:
 
     async def search(self, text: str, kind: str) -> None:
         """Find the first thing of that kind by the quick search, and open it by Enter."""
-        await self.press("Quick search Ctrl K")
+        await self._click(self.page.locator("#palette-button"))
         await self.page.get_by_role("searchbox").fill(text)
         await self.page.wait_for_selector(f"#palette-results .is-chosen:has-text('{kind}')")
         async with self.page.expect_navigation():

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.db.models import Model
@@ -87,7 +88,7 @@ def make_model_address(pattern: str, name: str, rows: Rows) -> Address:
     rights = MODEL_PAGES[model]
     may = OTHER_RIGHTS.get((model, page)) or getattr(rights, ROW_PAGES[page])
     may_post = rights.change if page == "change" else may
-    path = PARAMETER.sub(lambda _: str(rows[model].pk), pattern)
+    path = PARAMETER.sub(lambda _: quote(str(rows[model].pk)), pattern)
     return Address(pattern, f"/{path}", may, may_post, page in POST_ONLY_ROW_PAGES)
 
 
