@@ -60,7 +60,7 @@ def render_totals(column: str, ids: Collection[int]) -> SafeString:
     )
     heads = ("", _("requests"), _("refused"), _("tokens"), _("cost"))
     return format_html(
-        '<div class="table-wrap"><table class="table"><thead><tr>{}</tr></thead>'
+        '<div class="table-wrap" tabindex="0"><table class="table"><thead><tr>{}</tr></thead>'
         "<tbody>{}</tbody></table></div>",
         format_html_join("", "<th>{}</th>", ((head,) for head in heads)),
         rows,

@@ -74,6 +74,10 @@ const showRelativeTime = (time) => {
 };
 
 function prepare(root) {
+  // a part that scrolls must be reached by keyboard
+  root.querySelectorAll(".table-wrap:not([tabindex]), .results:not([tabindex])").forEach((part) => {
+    if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+  });
   root.querySelectorAll("time[data-relative]").forEach(showRelativeTime);
   root.querySelectorAll("[data-refresh]").forEach((element) => {
     setTimeout(() => refresh(element), Number(element.dataset.refreshSeconds || 2) * 1000);
