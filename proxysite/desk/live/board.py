@@ -1,6 +1,6 @@
 """The live board of one process: it runs while somebody watches, here or in another process.
 
-Twice a second at most it samples the requests of this process. With viewers in this process it also
+Every FRAME_SECONDS it samples the requests of this process. With viewers in this process it also
 merges the samples of other processes, reads the news of the database, and makes one frame for
 all of its viewers. A viewer that is too slow for a frame misses it, and gets a snapshot instead of
 the next one; nothing is queued for it.
@@ -20,7 +20,7 @@ from proxysite.desk.live.frames import NEWS, SNAPSHOT, encode_frame
 logger = logging.getLogger(__name__)
 LIVE_PATH = "/ws/live/"  # the one WebSocket of the gateway
 BOARD_SCOPE_KEY = "proxysite.live_board"  # key of the ASGI scope for the board of this process
-FRAME_SECONDS = 0.5  # at most two frames a second
+FRAME_SECONDS = 0.7  # at most two frames a second, and each event within a second
 RESTART_SECONDS = 1.0
 WATCH_SECONDS = 6.0  # a viewer that was announced counts for so long
 FIRST_FRAME_SECONDS = 3.0
