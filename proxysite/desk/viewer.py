@@ -7,6 +7,7 @@ are for pages alone: texts of the API are English, its times UTC.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -61,7 +62,13 @@ def use_preferences(request: HttpRequest) -> AbstractContextManager[object]:
 def find_time_zone(request: HttpRequest) -> ZoneInfo:
     """Return the time zone of the cookie; the setting TIME_ZONE without a known one."""
     name = request.COOKIES.get(ZONE_COOKIE, "").replace("%2F", "/")
-    return ZoneInfo(name if name in available_timezones() else settings.TIME_ZONE)
+    return ZoneInfo(name if name in list_time_zones() else settings.TIME_ZONE)
+
+
+@cache
+def list_time_zones() -> set[str]:
+    """Return the names of all time zones; they are read from the disk once."""
+    return available_timezones()
 
 
 def mark_as_translated(response: HttpResponseBase) -> HttpResponseBase:

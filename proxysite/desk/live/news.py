@@ -12,6 +12,7 @@ from django.utils import timezone
 from api.models import UsageRecord
 from providers.models import Deletion, TaskProgress
 from providers.protocol.json_types import JsonObject
+from proxysite.desk.live.samples import SHOWN_COLUMNS
 from tokens.models import BreakerState, Transition
 
 MOST_CHANGES = 30  # of tokens in one reading; of more, the latest are shown
@@ -20,23 +21,7 @@ BREAKER_DAYS = 1  # a closed breaker that changed earlier is no news
 MOST_TASKS = 20
 ENDED_TASK_SECONDS = 120  # a finished task stays on the board for so long
 SILENT_TASK_HOURS = 6  # a task that reported nothing for so long has died
-HISTORY_FIELDS = (
-    "started_at",
-    "key_id",
-    "user_id",
-    "endpoint",
-    "status",
-    "http_status",
-    "error_code",
-    "prompt_tokens",
-    "completion_tokens",
-    "first_byte_ms",
-    "total_ms",
-    "cost_micro_usd",
-    "request_count",
-    "model",
-    "attempts",
-)
+HISTORY_FIELDS = (*SHOWN_COLUMNS, "model", "attempts")
 
 
 def read_pool_changes() -> list[JsonObject]:
