@@ -1,13 +1,14 @@
 """The user's own conversations: list, search, read, export and delete."""
 
 from django.contrib import messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from api.portal.own_content.content_deletion import delete_own_conversations
+from api.portal.own_content.paging import read_own_page
 from api.portal.own_content.typed_confirmation import ConfirmationForm
 from api.portal.portal_access import get_user, own_page, render_page
 from api.views.conversation_search import build_export_response
@@ -36,21 +37,14 @@ def list_conversations(request: HttpRequest) -> HttpResponseBase:
     words = request.GET.get("q", "").strip()
     if words:
         return render_hits(request, words[: item_search.QUERY_CHARS])
-    own = Conversation.objects.of_user(get_user(request).pk).order_by("-used_at", "-pk")
-    before_id = request.GET.get("before", "")
-    before = own.filter(pk=before_id).first() if before_id else None
-    rows = own
-    if before is not None:
-        rows = own.filter(
-            Q(used_at__lt=before.used_at) | Q(used_at=before.used_at, pk__lt=before.pk)
-        )
-    shown = list(rows[: CONVERSATIONS_SHOWN + 1])
+    own = Conversation.objects.of_user(get_user(request).pk)
+    page = read_own_page(own, request.GET.get("before", ""), "used_at", CONVERSATIONS_SHOWN)
     return render_page(
         request,
         "conversations",
-        conversations=shown[:CONVERSATIONS_SHOWN],
-        next_before=shown[CONVERSATIONS_SHOWN - 1].pk if len(shown) > CONVERSATIONS_SHOWN else "",
-        is_later_page=before is not None,
+        conversations=page.rows,
+        next_before=page.next_before,
+        is_later_page=page.is_later_page,
     )
 
 

@@ -1,7 +1,6 @@
 """The user's own files: list, download and delete."""
 
 from django.contrib import messages
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -10,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from api.portal.own_content.content_deletion import delete_own_files
+from api.portal.own_content.paging import read_own_page
 from api.portal.own_content.typed_confirmation import ConfirmationForm
 from api.portal.portal_access import get_user, own_page, render_page
 from api.views.files import read_file_pieces
@@ -31,20 +31,13 @@ def find_own_file(request: HttpRequest, file_id: str) -> StoredFile:
 @own_page("GET")
 def list_files(request: HttpRequest) -> HttpResponseBase:
     own = StoredFile.objects.of_user(get_user(request).pk)
-    before_id = request.GET.get("before", "")
-    before = own.filter(pk=before_id).first() if before_id else None
-    rows = own
-    if before is not None:
-        rows = own.filter(
-            Q(created_at__lt=before.created_at) | Q(created_at=before.created_at, pk__lt=before.pk)
-        )
-    shown = list(rows[: FILES_SHOWN + 1])
+    page = read_own_page(own, request.GET.get("before", ""), "created_at", FILES_SHOWN)
     return render_page(
         request,
         "files",
-        files=shown[:FILES_SHOWN],
-        next_before=shown[FILES_SHOWN - 1].pk if len(shown) > FILES_SHOWN else "",
-        is_later_page=before is not None,
+        files=page.rows,
+        next_before=page.next_before,
+        is_later_page=page.is_later_page,
         total_bytes=own.sum_bytes(),
     )
 
