@@ -15,22 +15,27 @@ PLAIN_TEXT = re.compile(r"[A-Za-z0-9_-]{0,64}", re.ASCII)
 MAX_PARAMETERS = 30_000  # SQLite allows 32,766 of one statement, Postgres 65,535
 
 
-def insert_similar_rows(rows: Sequence[Model], varying_fields: Sequence[str]) -> None:
+def insert_similar_rows(rows: Sequence[Model], varying_fields: Sequence[str]) -> set[object]:
     """Insert rows of one model that differ in these fields alone; rows that exist stay.
 
-    All other columns get the values of the first row. Writes one transaction.
+    All other columns get the values of the first row. Writes one transaction. Return the primary
+    keys of the rows that were inserted.
     """
     if not rows:
-        return
+        return set()
     fields = list(type(rows[0])._meta.concrete_fields)
     rows_at_once = MAX_PARAMETERS // len(fields)
     statements = [
         prepare_statement(rows[start : start + rows_at_once], varying_fields)
         for start in range(0, len(rows), rows_at_once)
     ]
+    inserted: set[object] = set()
+    read_key = type(rows[0])._meta.pk.to_python
     with transaction.atomic(), connection.cursor() as cursor:
         for sql, parameters in statements:
             cursor.execute(sql, parameters)
+            inserted.update(read_key(key) for (key,) in cursor.fetchall())
+    return inserted
 
 
 def prepare_statement(
@@ -39,10 +44,11 @@ def prepare_statement(
     """Return the statement that inserts the rows, and its parameters.
 
     A value that is the same in all rows and plain stands in the statement itself: millions of
-    parameters would take seconds.
+    parameters would take seconds. For the same reason Postgres gets one array for each column;
+    SQLite has no arrays and gets one parameter for each value.
     """
     meta = type(rows[0])._meta
-    marks = []
+    expressions = []
     passed_fields = []
     for field in meta.concrete_fields:
         literal = None
@@ -50,15 +56,48 @@ def prepare_statement(
             literal = render_literal(prepare_value(rows[0], field))
         if literal is None:
             passed_fields.append(field)
-        marks.append(literal or "%s")
-    parameters = [prepare_value(row, field) for row in rows for field in passed_fields]
-    quote_name = connection.ops.quote_name
-    columns = ", ".join(quote_name(str(field.column)) for field in meta.concrete_fields)
-    values = ", ".join([f"({', '.join(marks)})"] * len(rows))
-    table = quote_name(meta.db_table)
+        expressions.append(literal or quote_name(field.column))
+    columns = ", ".join(quote_name(field.column) for field in meta.concrete_fields)
+    if connection.vendor == "postgresql":
+        source = render_arrays(passed_fields)
+        parameters: list[Any] = [
+            [prepare_value(row, field) for row in rows] for field in passed_fields
+        ]
+    else:
+        source = render_rows(passed_fields, len(rows))
+        parameters = [prepare_value(row, field) for row in rows for field in passed_fields]
     # all names are those of a model
-    sql = f"INSERT INTO {table} ({columns}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
+    sql = (
+        f"INSERT INTO {quote_name(meta.db_table)} ({columns}) "  # noqa: S608
+        f"SELECT {', '.join(expressions)} FROM {source} ON CONFLICT DO NOTHING "
+        f"RETURNING {quote_name(meta.pk.column)}"
+    )
     return sql, parameters
+
+
+def quote_name(name: object) -> str:
+    """Return the name of a table or column in the quotes of the database."""
+    return connection.ops.quote_name(str(name))
+
+
+def render_arrays(fields: Sequence[Any]) -> str:
+    """Return a source of rows whose columns are these fields, each a parameter with an array."""
+    arrays = ", ".join(f"%s::{field.rel_db_type(connection)}[]" for field in fields)
+    columns = ", ".join(quote_name(field.column) for field in fields)
+    return f"unnest({arrays}) AS passed ({columns})"
+
+
+def render_rows(fields: Sequence[Any], count: int) -> str:
+    """Return a source of `count` rows whose columns are these fields, with single parameters.
+
+    SQLite reads `ON` after a table as the condition of a join, unless WHERE stands between.
+    """
+    names = ", ".join(
+        f"column{number} AS {quote_name(field.column)}" for number, field in enumerate(fields, 1)
+    )
+    row = f"({', '.join(['%s'] * len(fields))})"
+    table = f"VALUES {', '.join([row] * count)}"
+    return f"(SELECT {names} FROM ({table})) WHERE TRUE"  # noqa: S608
 
 
 def render_literal(value: object) -> str | None:

@@ -152,10 +152,8 @@ class ImportRun:
     def _insert(self, tokens: list[WaitingCredential]) -> set[str]:
         """Insert tokens in one transaction; return the fingerprints of those inserted here."""
         rows = [self._build_row(str(one.found.credential), one.found.origin) for one in tokens]
-        ids = [row.pk for row in rows]
-        insert_similar_rows(rows, VARYING_FIELDS)
-        inserted = UpstreamToken.objects.filter(pk__in=ids)
-        return set(inserted.values_list("fingerprint", flat=True))
+        inserted = insert_similar_rows(rows, VARYING_FIELDS)
+        return {row.fingerprint for row in rows if row.pk in inserted}
 
     def _build_row(self, token: str, origin: Origin) -> UpstreamToken:
         """Return an unsaved row for the token.

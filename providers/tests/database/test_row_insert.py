@@ -34,10 +34,10 @@ def test_rows_are_written_as_they_are(most: int, monkeypatch: pytest.MonkeyPatch
 
 
 def test_rows_that_exist_stay() -> None:
-    insert_similar_rows([], FIELDS)
-    insert_similar_rows(make_rows(2), FIELDS)
+    assert insert_similar_rows([], FIELDS) == set()
+    assert insert_similar_rows(make_rows(2), FIELDS) == {1, 2}
     again = make_rows(3)
     again[0].version = 99
-    insert_similar_rows(again, FIELDS)
+    assert insert_similar_rows(again, FIELDS) == {3}
     versions = Tombstone.objects.order_by("pk").values_list("version", flat=True)
     assert list(versions) == [0, 1, 2]
