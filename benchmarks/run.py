@@ -79,6 +79,11 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--half-dead", action="store_true", help="only: a pool of mostly dead tokens, and an outage"
     )
+    add(
+        "--board-viewer",
+        action="store_true",
+        help="only: the CPU that one viewer of the live board costs",
+    )
     add("--json", type=Path, metavar="FILE", help="write all figures of all rounds there")
     chosen = parser.parse_args(arguments)
     chosen.only = ["json"] if chosen.scale else chosen.only.split(",")
@@ -249,7 +254,12 @@ def main() -> int:
     os.chdir(HERE.parent)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started processes are stopped
     chosen = parse_options()
-    others = {"log": chosen.log, "attacks": chosen.attacks, "half_dead": chosen.half_dead}
+    others = {
+        "log": chosen.log,
+        "attacks": chosen.attacks,
+        "half_dead": chosen.half_dead,
+        "board_viewer": chosen.board_viewer,
+    }
     if module := next((name for name, is_chosen in others.items() if is_chosen), ""):
         server = ["--database", chosen.database] if chosen.database else []
         os.execv(sys.executable, [sys.executable, "-m", f"benchmarks.{module}", *server])

@@ -166,11 +166,11 @@ class Proxysite:
         with ExitStack() as stack:
             target = stack.enter_context(self._serve_gateway())
             if self.is_watched:
-                stack.enter_context(self._watch_board(target.port))
+                stack.enter_context(self.watch_board(target.port))
             yield target
 
     @contextmanager
-    def _watch_board(self, port: int) -> Iterator[None]:
+    def watch_board(self, port: int) -> Iterator[None]:
         """Watch the live board during the block, on another core than the gateway's."""
         log = self.home / "viewer.log"
         log.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from proxysite.desk.live.frames import select_new
 
 logger = logging.getLogger(__name__)
 READ_SECONDS = 1.0
+UNCHANGED_SECONDS = 5.0  # what only time changes, such as a task that ended long ago, comes so late
 MOST_CHANGES = 60  # changes of tokens and breakers in a snapshot
 
 
@@ -27,15 +29,23 @@ class News:
     breakers: list[JsonObject] = field(default_factory=list)
     tasks: list[JsonObject] = field(default_factory=list)
     process_count: int = 1  # with this home
+    marker: tuple[object, ...] = ()
+    read_at: float = -UNCHANGED_SECONDS  # on the monotonic clock
 
 
-def read_news() -> News:
-    """Read the news; for a database thread."""
+def read_news(earlier: News) -> News:
+    """Read the news, or return the earlier ones if nothing has changed; for a database thread."""
+    marker = news.read_marker()
+    now = time.monotonic()
+    if marker == earlier.marker and now - earlier.read_at < UNCHANGED_SECONDS:
+        return earlier
     return News(
         news.read_pool_changes(),
         news.read_breakers(),
         news.read_tasks(),
         count_processes(),
+        marker,
+        now,
     )
 
 
@@ -79,14 +89,16 @@ class NewsReader:
         """Read the news, if the database answers in time."""
         try:
             async with asyncio.timeout(settings.DATABASE_TIMEOUT_SECONDS):
-                self.news = await HOUSEKEEPING.run_work(read_news)
+                latest = await HOUSEKEEPING.run_work(read_news, self.news)
         except (AnyDatabaseError, TimeoutError) as error:
             if not self.is_away:
                 logger.warning("the live board cannot read the database: %s", error)
             self.is_away = True
         else:
             self.is_away = False
-            self._new_changes += select_new(self.news.changes, self._known_changes)
+            if latest is not self.news:
+                self.news = latest
+                self._new_changes += select_new(latest.changes, self._known_changes)
 
     def take_new_changes(self) -> list[JsonObject]:
         """Return the changes of tokens that no frame has had yet."""

@@ -7,9 +7,10 @@ from django.utils import timezone
 
 from providers.models import Deletion, TaskProgress
 from providers.task_progress import create_progress, finish_progress
-from proxysite.desk.live import news
+from proxysite.desk.live import news, news_reader
+from proxysite.desk.live.news_reader import News, read_news
 from proxysite.testing import rows
-from tokens.models import BreakerState
+from tokens.models import BreakerState, State
 
 pytestmark = pytest.mark.django_db
 
@@ -71,3 +72,54 @@ def test_deletions_are_tasks():
     Deletion.objects.create(model="auth.user", name="gone", requested_by="ann", removed=7)
     (row,) = news.read_tasks()
     assert (row["title"], row["done"], row["started_by"]) == ("gone", 7, "ann")
+
+
+def change_token(provider):
+    (token,) = rows.create_tokens(provider, "t-1")
+    token.state = State.DISABLED
+    token.save()
+
+
+def change_breaker(provider):
+    BreakerState.objects.create(
+        provider=provider, changed_at=timezone.now(), cause="failed", process="x"
+    )
+
+
+def finish_task(provider):
+    finish_progress(TaskProgress.objects.get().pk, "done")
+
+
+def advance_deletion(provider):
+    Deletion.objects.filter(name="gone").update(removed=8)
+
+
+def finish_deletion(provider):
+    Deletion.objects.filter(name="gone").update(finished_at=timezone.now())
+
+
+@pytest.mark.parametrize(
+    "change", [change_token, change_breaker, finish_task, advance_deletion, finish_deletion]
+)
+def test_news_are_read_again_as_soon_as_something_has_changed(
+    provider, change, django_assert_num_queries
+):
+    create_progress("x", "an import")
+    Deletion.objects.create(model="auth.user", name="gone", requested_by="ann", removed=7)
+    first = read_news(News())
+    with django_assert_num_queries(1):
+        assert read_news(first) is first
+    change(provider)
+    second = read_news(first)
+    assert second.marker != first.marker
+    assert (second.changes, second.breakers, second.tasks) != (
+        first.changes,
+        first.breakers,
+        first.tasks,
+    )
+
+
+def test_news_that_time_makes_are_read_a_little_later(monkeypatch):
+    first = read_news(News())
+    monkeypatch.setattr(news_reader, "UNCHANGED_SECONDS", 0)
+    assert read_news(first) is not first

@@ -138,7 +138,7 @@ async def test_a_websocket_at_another_path_is_closed(gateway):
 
 # --- faults around it ---------------------------------------------------------------------------
 async def test_frames_go_on_while_the_database_does_not_answer(gateway, alice, monkeypatch):
-    def fail():
+    def fail(*_arguments):
         raise OperationalError("the database is away")
 
     await gateway.request_chat(alice.key)
