@@ -14,6 +14,10 @@ from providers.protocol.json_types import JsonObject
 from providers.protocol.request import ChatRequest
 
 Chunk = JsonObject
+# The upstream's own words, for a request whose `original` body was sent: of a streamed chunk a list
+# of its events, of a whole answer the answer itself. The renderer of the same dialect passes them
+# on unchanged; everybody else reads the chunk, which says the same in OpenAI's schema.
+NATIVE = "native"
 Batches = AsyncGenerator[list[Chunk], None]
 
 

@@ -15,6 +15,7 @@ from providers.protocol.json_types import FrozenJsonObject, JsonObject
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
 EMBEDDINGS = "embeddings"
+ANTHROPIC = "anthropic"  # the dialect of Anthropic's Messages API
 
 
 class Resume(Struct, frozen=True):
@@ -26,6 +27,20 @@ class Resume(Struct, frozen=True):
     token_id: UUID
     chat_id: str
     parent_id: str = ""  # the chat's last message
+
+
+class OriginalBody(Struct, frozen=True):
+    """The caller's own body, where it is written in another dialect than chat completions.
+
+    `ChatRequest.body` says the same as a chat body, for every upstream. An adapter of the caller's
+    dialect sends this one instead, so that nothing changes that the two dialects say differently:
+    signatures of thinking, cache marks, documents, switches of beta versions.
+    """
+
+    dialect: str  # ANTHROPIC
+    body: FrozenJsonObject
+    # those that an upstream of the dialect gets too, with lower-case names: anthropic-beta, …
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class ChatRequest(Struct, frozen=True):
@@ -50,10 +65,11 @@ class ChatRequest(Struct, frozen=True):
     caller_endpoint: str = ""  # the endpoint that the caller used, where it differs from `endpoint`
     wants_stored_chat: bool = False  # an upstream that stores chats should keep this one
     resume: Resume | None = None
+    original: OriginalBody | None = None  # None: the caller wrote a chat body
 
     def with_body(self, body: FrozenJsonObject) -> "ChatRequest":
-        """Return the same request with another body."""
-        return structs.replace(self, body=body)
+        """Return the same request with another body, which replaces the original one too."""
+        return structs.replace(self, body=body, original=None)
 
     def from_endpoint(self, name: str) -> "ChatRequest":
         """Return the same request of a caller who used the endpoint of this name."""
