@@ -7,7 +7,7 @@ from api.alerts import delivery, event_records, price_alerts
 from api.idempotency import claims
 from api.portal.signing_in import password_reset
 from api.usage import reconciliation, record_expiry
-from api.usage.spans import slot_expiry
+from api.usage.spans import slot_expiry, stored_tops
 
 
 @shared_task
@@ -29,6 +29,12 @@ def expire_usage() -> int:
     if not settings.USAGE_DAYS:
         return 0
     return record_expiry.delete_old_records(settings.USAGE_DAYS)
+
+
+@shared_task
+def update_stored_tops() -> int:
+    """Add up the busiest keys, users, models and providers; return how long it took, in ms."""
+    return stored_tops.update_stored_tops()
 
 
 @shared_task

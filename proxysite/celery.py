@@ -95,6 +95,11 @@ app.conf.beat_schedule = {
         "options": {"expire_seconds": 600},
     },
     "delete old usage records": {"task": "api.tasks.expire_usage", "schedule": 86_400.0},
+    "add up the busiest subjects": {
+        "task": "api.tasks.update_stored_tops",
+        "schedule": 3_600.0,
+        "options": {"expire_seconds": 3_600},
+    },
     "deliver alerts": {
         "task": "api.tasks.deliver_alerts",
         "schedule": 60.0,

@@ -10,6 +10,7 @@ from api.models.alert import (
     DeliveryState,
 )
 from api.models.api_key import ApiKey, KeyQuerySet, is_list_of_text
+from api.models.busiest_subjects import BusiestSubjects
 from api.models.environment_import import EnvironmentImport
 from api.models.idempotent_request import IdempotentRequest, IdempotentRequestQuerySet
 from api.models.invitation import Invitation, InvitationQuerySet, InvitationUse
@@ -38,6 +39,7 @@ __all__ = [
     "AnswerTimes",
     "ApiKey",
     "BudgetWindow",
+    "BusiestSubjects",
     "DeliveryState",
     "EnvironmentImport",
     "IdempotentRequest",

@@ -29,19 +29,26 @@ class TopSubject:
 
 
 def read_top_subjects(begin: datetime, end: datetime, limit: int) -> dict[str, list[TopSubject]]:
-    """Return by group those with the most requests in the whole hours around a span.
+    """Return by group those with the most requests in the whole hours around a span."""
+    sums = read_top_sums(begin, end, limit)
+    return {group: make_subjects(group, sums[group]) for group in GROUPS}
 
-    Requests without a key, user or provider are left out.
+
+def read_top_sums(begin: datetime, end: datetime, limit: int) -> dict[str, list[list[Any]]]:
+    """Return by group the ids and sums of those with the most requests, as JSON.
+
+    A row has the id, the requests, the prompt and completion tokens, the cost and the requests of
+    unknown cost. Requests without a key, user or provider are left out.
     """
     dialect = rollup_sql.get_dialect(connection.vendor)
     query = UsageQuery(GROUPS, floor_to_hour(begin), ceil_to_hour(end), limit)
     statement, values = render_statement(dialect, query)
-    rows: dict[str, list[Any]] = {group: [] for group in GROUPS}
+    rows: dict[str, list[list[Any]]] = {group: [] for group in GROUPS}
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        for group, *row in cursor.fetchall():
-            rows[group].append(row)
-    return {group: make_subjects(group, rows[group]) for group in GROUPS}
+        for group, subject, *sums in cursor.fetchall():
+            rows[group].append([subject, *map(int, sums)])
+    return rows
 
 
 def make_subjects(group: str, rows: list[Any]) -> list[TopSubject]:
@@ -52,10 +59,10 @@ def make_subjects(group: str, rows: list[Any]) -> list[TopSubject]:
         TopSubject(
             subject_id,
             names.get(subject_id, str(subject_id)),
-            int(requests),
-            int(prompt) + int(completion),
-            int(cost),
-            int(unknown),
+            requests,
+            prompt + completion,
+            cost,
+            unknown,
         )
         for subject_id, (_, requests, prompt, completion, cost, unknown) in zip(
             ids, rows, strict=True

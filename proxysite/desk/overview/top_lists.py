@@ -1,15 +1,17 @@
 """The keys, users, models and providers with the most requests, each with a link to these."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.cache import cache
 from django.utils.translation import gettext as _
 
+from api.usage.spans.stored_tops import read_stored_tops
 from api.usage.spans.top_subjects import TopSubject, read_top_subjects
 from proxysite.desk.overview.figures import build_request_list_address
 from proxysite.desk.overview.quantities import format_money, format_number
-from proxysite.desk.overview.ranges import Period
+from proxysite.desk.overview.ranges import DAYS_OF_RANGES, Period
 
 MOST_SUBJECTS = 8  # of each list
 KEPT_SECONDS = {"1h": 5, "24h": 15, "7d": 60, "30d": 300}  # a page may show a list that is so old
@@ -40,17 +42,34 @@ class TopList:
     lines: list[TopLine]
 
 
-def build_top_lists(period: Period, *, may_wait: bool = True) -> list[TopList] | None:
+@dataclass(frozen=True, slots=True)
+class TopLists:
+    """The lists of a period; `added_up_at` is None where they are as good as new."""
+
+    lists: list[TopList]
+    added_up_at: datetime | None = None
+
+
+def build_top_lists(period: Period, *, may_wait: bool = True) -> TopLists | None:
     """Return the lists of a period.
 
-    They read all keys of the period, which takes long when these are very many. Unless the person
-    `may_wait`, None is returned for a long period that is not in the cache.
+    They read all keys of the period, which takes long when these are very many; then those are
+    shown that a worker added up in the last hours. Unless the person `may_wait`, None is returned
+    for a long period that is not in the cache.
     """
     subjects = cache.get(make_cache_key(period))
-    if subjects is None:
-        if not may_wait and period.choice.name in LONG_RANGES:
-            return None
-        subjects = read_and_keep(period)
+    if subjects is not None:
+        return TopLists(make_lists(subjects, period))
+    stored = read_stored_tops(DAYS_OF_RANGES.get(period.choice.name, 0))
+    if stored is not None:
+        return TopLists(make_lists(stored.subjects, period), stored.end)
+    if not may_wait and period.choice.name in LONG_RANGES:
+        return None
+    return TopLists(make_lists(read_and_keep(period), period))
+
+
+def make_lists(subjects: dict[str, list[TopSubject]], period: Period) -> list[TopList]:
+    """Return a list of lines for each group of subjects."""
     titles = {
         "key": _("Keys"),
         "user": _("Users"),
@@ -58,7 +77,10 @@ def build_top_lists(period: Period, *, may_wait: bool = True) -> list[TopList] |
         "provider": _("Providers"),
     }
     return [
-        TopList(title, [make_line(group, subject, period) for subject in subjects[group]])
+        TopList(
+            title,
+            [make_line(group, subject, period) for subject in subjects[group][:MOST_SUBJECTS]],
+        )
         for group, title in titles.items()
     ]
 

@@ -9,8 +9,10 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.utils import timezone
 
-from api.models import ApiKey
+from api.models import ApiKey, BusiestSubjects
 from api.usage.folding import fold_all_records
+from api.usage.spans import stored_tops
+from api.usage.spans.stored_tops import update_stored_tops
 from proxysite.desk.overview import figures, top_lists
 from proxysite.desk.overview.quantities import describe_change, format_duration, format_money
 from proxysite.desk.overview.ranges import build_period
@@ -143,7 +145,8 @@ def test_the_busiest_keys_users_models_and_providers_are_listed(provider, name):
     create_record(model="<b>", cost_micro_usd=None)
     fold_all_records()
     lists = top_lists.build_top_lists(build_period(name, timezone.now()))
-    lines = {one.title: one.lines for one in lists}
+    assert lists is not None
+    lines = {one.title: one.lines for one in lists.lists}
     assert [line.name for line in lines["Keys"]] == ["sk-ps-june"]
     assert [line.name for line in lines["Users"]] == ["june"]
     assert [(line.name, line.requests) for line in lines["Models"]] == [("a", "3"), ("<b>", "1")]
@@ -162,6 +165,32 @@ def test_lists_of_long_ranges_come_after_the_page(admin_client, staff):
     html = admin_client.get("/admin/?range=30d").content.decode()
     assert "Keys with the most requests" in html, "they are in the cache now"
     assert staff("view_provider").get("/admin/overview/top?range=30d").status_code == 403
+
+
+@pytest.mark.parametrize(("name", "days"), [("7d", 7), ("30d", 30)])
+def test_lists_that_take_long_are_those_that_a_worker_added_up(
+    admin_client, name, days, monkeypatch
+):
+    create_record(model="kimi-k2")
+    fold_all_records()
+    monkeypatch.setattr(stored_tops, "QUICK_MILLISECONDS", 0)
+    update_stored_tops()
+    create_record(model="came-later")
+    fold_all_records()
+    html = admin_client.get(f"/admin/?range={name}").content.decode()
+    assert "kimi-k2" in html
+    assert "came-later" not in html.partition("These lists were added up at")[0]
+    assert "These lists were added up at" in html
+    BusiestSubjects.objects.filter(days=days).update(end=timezone.now() - timedelta(hours=4))
+    part = admin_client.get(f"/admin/overview/top?range={name}").content.decode()
+    assert "came-later" in part, "what is too old is not shown"
+
+
+def test_lists_that_are_quick_are_added_up_when_somebody_looks(admin_client):
+    update_stored_tops()
+    create_record(model="kimi-k2")
+    fold_all_records()
+    assert "kimi-k2" in admin_client.get("/admin/overview/top?range=7d").content.decode()
 
 
 @pytest.mark.parametrize("name", [*ALL, "nonsense"])
