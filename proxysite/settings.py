@@ -446,6 +446,18 @@ CHANNEL_LAYERS = {
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
 
+# --- metrics --------------------------------------------------------------------------------------
+env.begin_group("Metrics", "Figures for Prometheus; see docs/metrics.md.")
+METRICS_TOKEN = env.read_secret(
+    "METRICS_TOKEN",
+    "A bearer that may read /metrics, also while the database is away; empty: staff only.",
+)
+METRICS_SERIES = env.read_count(
+    "METRICS_SERIES",
+    2_000,
+    "Combinations of labels that requests may have; models beyond it are shown as `other`.",
+)
+
 # --- the live board -------------------------------------------------------------------------------
 env.begin_group("Live board", "Bounds of the live board; see docs/live-board.md.")
 LIVE_VIEWERS = env.read_count(

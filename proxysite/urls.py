@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from api import address_hints, exceptions
 from api.admin.pool_parts.routing_page import show_routing_page
+from api.metrics.metrics_view import Metrics
 from api.openapi import openapi_views
 from api.views import (
     chat,
@@ -137,6 +138,7 @@ urlpatterns = [
     path("api/docs/", openapi_views.show_docs, name="api-docs"),
     path("api/schema/", openapi_views.answer_schema, name="api-schema"),
     path("health", health.Health.as_view()),
+    path("metrics", Metrics.as_view(), name="metrics"),
     path("healthz", health.answer_healthz),
     path("readyz", health.answer_readyz),
     path("i18n/", include("django.conf.urls.i18n")),

@@ -86,7 +86,8 @@ class Ledger:
     """The ledger of this process.
 
     `refusal_reason` says why no request can be recorded now. It is empty while requests are
-    accepted. `report_row` gets each finished row, while somebody wants them (the live board).
+    accepted. `report_row` gets each finished row, while somebody wants them (the live board), and
+    `count_rows` the rows of each batch that is committed, or kept for later.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Ledger:
         self._journal = journal.Journal(journal_directory)
         self._open_requests: dict[str, OpenRequest] = {}
         self.report_row: Callable[[Row], None] | None = None
+        self.count_rows: Callable[[list[Row]], None] | None = None
         self._waiting_rows: list[WaitingRow] = []
         self._unwritten_rows = UnwrittenRows(self._journal, spool, settings.UNWRITTEN_LIMIT_BYTES)
         self._wake_event = asyncio.Event()
@@ -284,6 +286,8 @@ class Ledger:
                 waiting.reservation.record_commit()
             if not waiting.commit_future.done():
                 waiting.commit_future.set_result(None)
+        if self.count_rows is not None:
+            self.count_rows(rows)
 
     async def _store_for_later(self, batch: list[WaitingRow]) -> None:
         """Write rows to the spool, or keep them in memory when it cannot take them."""

@@ -22,6 +22,7 @@ from api.idempotency.replay import Idempotency
 from api.limits.limit_keeper import LimitKeeper
 from api.limits.refused_requests import RefusedRequests
 from api.limits.stores import make_store
+from api.metrics.process_metrics import ProcessMetrics
 from api.pricing.price_directory import PriceDirectory
 from api.relay import loop_watchdog
 from api.relay.in_flight import KeyRequests
@@ -69,6 +70,7 @@ class Gateway:
     idempotency: Idempotency
     limits: LimitKeeper
     alerts: AlertQueue
+    metrics: ProcessMetrics
     refused_requests: RefusedRequests = field(default_factory=RefusedRequests)
     embed: EmbedTexts | None = None
     requests_in_flight: int = 0
@@ -84,13 +86,16 @@ class Gateway:
         pool = Pool()
         prices = PriceDirectory()
         alerts = AlertQueue()
+        metrics = ProcessMetrics(settings.HOME.root / "metrics")
+        ledger = Ledger(writers.make_writer(), spool, settings.HOME.root / "journal", prices)
+        ledger.count_rows = metrics.counters.add_rows
         return cls(
             clients=clients,
             catalogue=catalogue,
             pool=pool,
             keyring=Keyring(settings.KEY_CACHE_SIZE),
             prices=prices,
-            ledger=Ledger(writers.make_writer(), spool, settings.HOME.root / "journal", prices),
+            ledger=ledger,
             heartbeat=Heartbeat(settings.PING_SECONDS),
             history=History(),
             background=BackgroundRunner(),
@@ -99,6 +104,7 @@ class Gateway:
             idempotency=Idempotency(),
             limits=LimitKeeper(make_store(), partial(report_budget, alerts)),
             alerts=alerts,
+            metrics=metrics,
             embed=embeddings.build_embedder(catalogue, pool),
         )
 
@@ -124,6 +130,7 @@ class Gateway:
             self._record_refusals_periodically,
             self.alerts.write_until_cancelled,
             loop_watchdog.watch_until_cancelled,
+            partial(self.metrics.write_until_cancelled, self),
             renew_token.apply_files_until_cancelled,
             self.pool.stream_claims.renew_until_cancelled,
             partial(renew_pool.queue_requested_renewals, self.pool.failure_counts),
@@ -158,6 +165,7 @@ class Gateway:
         self.ledger.queue_refused_rows(self.refused_requests.take_rows())
         await self.alerts.write_waiting()
         await self.ledger.write_rest_and_close()
+        self.metrics.close()
         await self.limits.stop()
         await self.clients.close()
 

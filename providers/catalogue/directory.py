@@ -20,7 +20,7 @@ from providers.choices import Search
 from providers.exceptions import InvalidRequest, ModelNotFound, ProviderDown
 from providers.network.clients import Clients
 from providers.protocol.request import ChatRequest
-from providers.upstream.base_adapter import BaseAdapter
+from providers.upstream.base_adapter import BaseAdapter, Upstream
 
 
 class Catalogue:
@@ -103,6 +103,10 @@ class Catalogue:
     def find_context_window(self, public_id: str) -> int | None:
         """Return the tokens that all candidates of a model can take; None when none says."""
         return find_smallest_window(self._candidates.get(public_id, ()))
+
+    def list_upstreams(self) -> list[Upstream]:
+        """Return the providers that can be asked."""
+        return [adapter.upstream for adapter in self._adapters.values()]
 
     def find_search_setting(self, model: ResolvedModel) -> str:
         """Return choices.Search of the alias, or else of the model's rows; empty: not decided.

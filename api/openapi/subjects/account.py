@@ -66,5 +66,11 @@ HEALTH = Subject(
             Answer("ready; else the status is 503 and the text says why.", {"text/plain": ""}),
             is_open=True,
         ),
+        Endpoint(
+            "get",
+            "/metrics",
+            "Show the figures of the gateway, for Prometheus",
+            Answer("Figures in Prometheus's text format.", {"text/plain": ""}),
+        ),
     ),
 )

@@ -183,6 +183,7 @@ PAGES = {
     "": ANYONE,
     "favicon.ico": PROBE,
     "health": PROBE,
+    "metrics": ALL,
     "healthz": PROBE,
     "readyz": PROBE,
     r"^v1(/.*)?$": PROBE,  # says that there is nothing
@@ -217,7 +218,9 @@ POST_ONLY_ROW_PAGES = set(
 NETWORK_PAGES = ("/test/", "/sync/", "/check/")
 # JSON for programs: a stranger gets 401, not the page of the login
 JSON_PAGES = {
-    name for name in PAGES if name.startswith(("admin/tokens/", "admin/status", "admin/switch_"))
+    name
+    for name in PAGES
+    if name.startswith(("admin/tokens/", "admin/status", "admin/switch_", "metrics"))
 }
 CHANGES_TOKENS = "OA"  # a POST to JSON that only a GET answers is refused to all others first
 # JSON for pages of our own: whoever may not see the page gets 403, also without a login
