@@ -62,6 +62,7 @@ def prepare_database() -> PreparedDatabase:
 
     Raises SecretsDiffer, CommandError.
     """
+    schema_check.require_known_migrations()
     migrate_database()
     schema_check.require_columns()
     secret_check.require_secrets()

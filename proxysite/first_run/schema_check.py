@@ -1,12 +1,14 @@
-"""Compare the tables of the database with the models, after all migrations have run.
+"""Compare the database with this release, before and after its migrations run.
 
-They differ when a migration was edited after it was applied. A missing column would cause a 500 at
-some later time.
+Before: it must not be of a newer release, whose tables this one does not know. After: the tables
+must be those of the models. They differ when a migration was edited after it was applied. A missing
+column would cause a 500 at some later time.
 """
 
 from django.apps import apps
 from django.core.management.base import CommandError
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 
 COLUMNS_POSTGRES = """
     SELECT table_name, column_name FROM information_schema.columns
@@ -18,6 +20,32 @@ COLUMNS_SQLITE = """
     WHERE tables.type = 'table'
 """
 MOST_NAMED_COLUMNS = 10
+OWN_APPS = ("providers", "tokens", "conversations", "api", "proxysite")
+
+
+def require_known_migrations() -> None:
+    """Raise CommandError with one line if the database has migrations of a newer release."""
+    unknown = find_unknown_migrations()
+    if unknown:
+        names = ", ".join(unknown[:MOST_NAMED_COLUMNS])
+        raise CommandError(
+            f"The database is of a newer release: it has {names}, which this one does not know. "
+            "Start that release again, or restore a backup from before its first start."
+        )
+
+
+def find_unknown_migrations() -> list[str]:
+    """Return `app.name` of every applied migration of our apps that this release lacks."""
+    loader = MigrationLoader(connection)
+    applied = loader.applied_migrations
+    replaced = {key for row in loader.disk_migrations.values() for key in row.replaces}
+    return sorted(
+        f"{app}.{name}"
+        for app, name in applied
+        if app in OWN_APPS
+        and (app, name) not in loader.disk_migrations
+        and (app, name) not in replaced
+    )
 
 
 def require_columns() -> None:

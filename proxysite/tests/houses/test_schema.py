@@ -57,6 +57,19 @@ async def test_a_database_made_by_the_earlier_text_of_a_migration_gets_what_it_l
         ) == [(0,)]
 
 
+def test_a_database_of_a_newer_release_is_refused_by_name_and_left_as_it_is(own_house):
+    own_house.run_sql(
+        "INSERT INTO django_migrations (app, name, applied) "
+        "VALUES ('api', '0999_of_the_future', '2031-01-01 00:00:00+00:00')"
+    )
+    assert own_house.launch_process("--port", "0").wait(30) == 1
+    assert "api.0999_of_the_future" in own_house.output
+    assert "newer release" in own_house.output
+    assert own_house.output.count("\n") == 1, own_house.output
+    own_house.run_sql("DELETE FROM django_migrations WHERE name = '0999_of_the_future'")
+    own_house.start()
+
+
 @pytest.mark.parametrize(
     "column", ["providers_provider.native_tools", "conversations_turn.thinking"]
 )
