@@ -1,13 +1,15 @@
 """The form of log lines: one line per event, control characters escaped, secrets masked.
 
-`2026-11-21T10:00:00.123Z WARNING tokens.pool.pool: text`. Text from a caller or an upstream stays
-on its line.
+`2026-11-21T10:00:00.123Z WARNING tokens.pool.pool: text`, or with LOG_FORMAT=json one JSON object a
+line for programs that collect logs. Text from a caller or an upstream stays on its line.
 """
 
 import logging
 import re
 import sys
 import time
+
+import orjson
 
 from providers.protocol.json_types import JsonObject
 
@@ -40,8 +42,12 @@ class LineFormatter(logging.Formatter):
 
     converter = staticmethod(time.gmtime)
 
+    def format_stamp(self, record: logging.LogRecord) -> str:
+        """Return the time of the record in UTC, with milliseconds."""
+        return f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z"
+
     def format(self, record: logging.LogRecord) -> str:
-        stamp = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z"
+        stamp = self.format_stamp(record)
         message = record.getMessage().translate(ESCAPED_CONTROLS)
         line = f"{stamp} {record.levelname} {record.name}: {message}"
         if record.exc_info:
@@ -50,8 +56,32 @@ class LineFormatter(logging.Formatter):
         return redact_secrets(line)
 
 
-def build_logging_config(level: str) -> JsonObject:
-    """Return the configuration for `logging.config.dictConfig`.
+class JsonFormatter(LineFormatter):
+    """A formatter that makes one redacted JSON object of a record, on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": self.format_stamp(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": redact_secrets(record.getMessage()),
+            "process": record.process,
+        }
+        if record.exc_info:
+            fields["traceback"] = redact_secrets(self.formatException(record.exc_info))
+        # a lone surrogate from a caller cannot be written as JSON
+        texts = {
+            name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+            for name, value in fields.items()
+        }
+        return orjson.dumps(texts).decode()
+
+
+FORMATTERS = {"line": LineFormatter, "json": JsonFormatter}
+
+
+def build_logging_config(level: str, line_format: str = "line") -> JsonObject:
+    """Return the configuration for `logging.config.dictConfig`; `line_format` is of FORMATTERS.
 
     Everything of `level` and above goes to standard error; libraries that log much have a higher
     level.
@@ -59,9 +89,13 @@ def build_logging_config(level: str) -> JsonObject:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": "proxysite.logging.LineFormatter"}},
+        "formatters": {name: {"()": formatter} for name, formatter in FORMATTERS.items()},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": line_format,
+                "stream": sys.stderr,
+            }
         },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {

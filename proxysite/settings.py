@@ -1182,7 +1182,13 @@ LOG_LEVEL = env.read_choice(
     "Least important lines that are logged.",
     values=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
 )
-LOGGING = build_logging_config(LOG_LEVEL)
+LOG_FORMAT = env.read_choice(
+    "LOG_FORMAT",
+    "line",
+    "Form of a line in the log: text for people, or one JSON object for programs.",
+    values=("line", "json"),
+)
+LOGGING = build_logging_config(LOG_LEVEL, LOG_FORMAT)
 LOGGING_CONFIG = "logging.config.dictConfig"
 
 # --- faults of the settings -----------------------------------------------------------------------

@@ -1,11 +1,18 @@
+import json
 import logging
+import logging.config
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from proxysite.logging import LineFormatter, redact_secrets
+from proxysite.logging import (
+    JsonFormatter,
+    LineFormatter,
+    build_logging_config,
+    redact_secrets,
+)
 
 
 def line(message: str, *args: Any, **fields: Any) -> str:
@@ -55,6 +62,37 @@ def test_a_traceback_keeps_its_lines_indented_and_escaped() -> None:
     assert all(part.startswith("    ") for part in found[1:])
     assert found[1] == "    Traceback (most recent call last):"
     assert "\x1b" not in "".join(found)
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+def test_json_has_one_object_a_line_with_the_same_facts() -> None:
+    record = logging.LogRecord(
+        "a.b",
+        logging.ERROR,
+        __file__,
+        1,
+        "line\nbreak %s",
+        ("sk-live-abcdefgh \ud800",),
+        raised("x"),
+    )
+    record.created = 1_700_000_000.25
+    record.msecs = 250.0
+    found = JsonFormatter().format(record)
+    assert len(found.splitlines()) == 1
+    fields = json.loads(found)
+    assert fields["time"] == "2023-11-14T22:13:20.250Z"
+    assert (fields["level"], fields["logger"]) == ("ERROR", "a.b")
+    assert fields["message"].startswith("line\nbreak sk-live-***")
+    assert "ValueError: x" in fields["traceback"]
+
+
+@pytest.mark.parametrize("line_format", ["line", "json"])
+def test_both_forms_can_be_configured(line_format: str) -> None:
+    config = build_logging_config("INFO", line_format)
+    logging.config.DictConfigurator(config | {"root": {}, "loggers": {}}).configure_formatter(
+        config["formatters"][line_format]
+    )
+    assert config["handlers"]["stderr"]["formatter"] == line_format
 
 
 # --- secrets --------------------------------------------------------------------------------------
