@@ -45,7 +45,8 @@ class Candidate:
             return "model", f"The model {self.public_id!r} does not serve /v1/{request.endpoint}."
         if request.endpoint != CHAT:
             return None
-        if self.adapter.is_stream_only and (body.get("n") or 1) > 1:
+        has_single_choice = self.adapter.is_stream_only or self.adapter.has_single_choice
+        if has_single_choice and (body.get("n") or 1) > 1:
             return "n", f"The model {self.public_id!r} gives one choice only."
         if self.model.tools == "none" and (body.get("tools") or body.get("functions")):
             return "tools", f"The model {self.public_id!r} cannot call tools."

@@ -96,6 +96,9 @@ PROFILES: dict[str, Profile] = {
         ("api.anthropic.com",),
         Dialect(knows_developer=True, thinking_field="", leaked_forms=NO_FORMS),
     ),
+    "anthropic-messages": Profile(
+        "Anthropic's Messages API", (), Dialect(knows_developer=True, leaked_forms=NO_FORMS)
+    ),
     "gemini": Profile(
         "Gemini's OpenAI endpoint",
         ("generativelanguage.googleapis.com",),

@@ -63,6 +63,7 @@ class BaseAdapter(CredentialCalls):
     modes: ClassVar[tuple[str, ...]] = ("user",)  # of choices.Mode
     # True: the upstream is always asked to stream, and whole answers are made of the chunks
     is_stream_only: ClassVar[bool] = False
+    has_single_choice: ClassVar[bool] = False  # an answer never has more than one choice
     has_single_stream: ClassVar[bool] = False  # a token may have one stream at a time
     profile_name: ClassVar[str] = ""  # of its dialect; empty: the host of the base URL decides
     # of choices.Capability: those of a model whose row names none; empty: not known
@@ -96,6 +97,14 @@ class BaseAdapter(CredentialCalls):
             self.refused_fields.rewrite_body(model.name, body)
         return body
 
+    def find_omitted_fields(self, request: ChatRequest, payload: JsonObject) -> list[str]:
+        """Return the fields of the caller's body that the upstream does not get, sorted."""
+        return dialects.find_omitted_fields(request.body, payload)
+
+    def build_request_headers(self, request: ChatRequest, credential: Credential) -> bytes:
+        """Return the header lines of a relayed request."""
+        return self.build_headers(credential)
+
     def learn_refusal(self, request: ChatRequest, model: UpstreamModel, error: Rejected) -> str:
         """Learn which field of the body a refusal is about, and return it.
 
@@ -106,6 +115,15 @@ class BaseAdapter(CredentialCalls):
             return ""
         body = self.build_payload(request, model)
         return self.refused_fields.learn_refusal(model.name, body, error)
+
+    async def count_prompt_tokens(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential
+    ) -> int | None:
+        """Return how many tokens the upstream says the prompt has; None if it cannot say.
+
+        Raises UpstreamError.
+        """
+        return None
 
     # --- the answer -------------------------------------------------------------------------------
     def ask_upstream(
@@ -141,12 +159,12 @@ class BaseAdapter(CredentialCalls):
         """
         payload = self.build_payload(request, model)
         if not payload.keys() >= request.body.keys():
-            attempt.omitted_fields = dialects.find_omitted_fields(request.body, payload)
+            attempt.omitted_fields = self.find_omitted_fields(request, payload)
         body = orjson.dumps(payload)
         wants_stream = request.stream or self.is_stream_only
         attempt.patience_seconds = self._find_patience(attempt, wants_stream)
         target = self.get_target(request.endpoint)
-        headers = self.build_headers(credential)
+        headers = self.build_request_headers(request, credential)
         with await self.clients.relay.send_request(
             "POST", target, headers, body, attempt
         ) as response:
