@@ -27,13 +27,25 @@ def convert_tools(
     Raises Rejected for a tool that Anthropic does not have.
     """
     strict_names = list_strict_names(body) if family.has_structured_output else frozenset()
+    allowed_names = list_allowed_names(body)
     tools = [
         convert_tool(tool, f"tools[{position}]", strict_names)
         for position, tool in enumerate(body.get("tools") or ())
     ]
-    if searches_web and not any(tool.get("name") == WEB_SEARCH_TOOL["name"] for tool in tools):
+    if allowed_names is not None:
+        tools = [tool for tool in tools if tool["name"] in allowed_names]
+    if searches_web and not any(tool["name"] == WEB_SEARCH_TOOL["name"] for tool in tools):
         tools.append(make_search_tool(body.get("web_search_options")))
     return tools
+
+
+def list_allowed_names(body: FrozenJsonObject) -> list[object] | None:
+    """Return the names of the tools among which OpenAI's `allowed_tools` leaves the choice."""
+    choice = body.get("tool_choice")
+    if not isinstance(choice, dict) or not choice.get("allowed_tools"):
+        return None
+    allowed = choice["allowed_tools"].get("tools") or ()
+    return [(tool.get("function") or tool).get("name") for tool in allowed]
 
 
 def list_strict_names(body: FrozenJsonObject) -> frozenset[str]:
@@ -50,7 +62,7 @@ def convert_tool(tool: JsonObject, path: str, strict_names: frozenset[str]) -> J
     """Return a function as a tool; a tool of Anthropic's own stays as it is. Raises Rejected."""
     function = tool.get("function")
     if not isinstance(function, dict):
-        if SERVER_TOOL.fullmatch(tool["type"]):
+        if SERVER_TOOL.fullmatch(tool["type"]) and isinstance(tool.get("name"), str):
             return tool
         raise Rejected(
             f"Anthropic's models can call functions, but no tool of the type {tool['type']!r}.",
@@ -107,7 +119,12 @@ def convert_tool_choice(body: FrozenJsonObject) -> JsonObject | None:
 
 
 def convert_named_choice(choice: JsonObject) -> JsonObject:
-    """Return the choice of one function. Raises Rejected for any other."""
+    """Return the choice of one function, or of some (`list_allowed_names`).
+
+    Raises Rejected for any other.
+    """
+    if choice.get("allowed_tools"):
+        return {"type": "any" if choice["allowed_tools"].get("mode") == "required" else "auto"}
     function = choice.get("function") or choice
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str):

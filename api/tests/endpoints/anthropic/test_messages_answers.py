@@ -3,11 +3,7 @@
 from proxysite.testing.anthropic_speech import (
     answer_message,
     count_usage,
-    redacted_block,
     text_block,
-    thinking_block,
-    tool_block,
-    web_citation,
 )
 
 USAGE = count_usage(5, 7, cache_read_input_tokens=100, cache_creation_input_tokens=20)
