@@ -65,6 +65,9 @@ class BaseAdapter(CredentialCalls):
     is_stream_only: ClassVar[bool] = False
     has_single_choice: ClassVar[bool] = False  # an answer never has more than one choice
     has_single_stream: ClassVar[bool] = False  # a token may have one stream at a time
+    # content types of files that models with the capability `files` take; None: all. Of other files
+    # their parts have the text too
+    whole_file_types: ClassVar[frozenset[str] | None] = None
     profile_name: ClassVar[str] = ""  # of its dialect; empty: the host of the base URL decides
     # of choices.Capability: those of a model whose row names none; empty: not known
     capabilities: ClassVar[tuple[str, ...]] = ()

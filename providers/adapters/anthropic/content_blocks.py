@@ -15,7 +15,10 @@ from providers.wire.data_urls import DATA_URL
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 IMAGE_TYPE_NAMES = {"image/jpg": "image/jpeg"}
 PDF_TYPE = "application/pdf"
+PDF_OPENING = "JVBERi0"  # the base64 of %PDF-
 TEXT_TYPES = ("application/json", "application/xml", "application/yaml", "application/x-ndjson")
+# files that are sent as they are; of others their text
+WHOLE_FILE_TYPES = frozenset((*IMAGE_TYPES, PDF_TYPE, "text/plain", "text/markdown", "text/csv"))
 MARK_FIELD = "cache_control"
 
 
@@ -92,12 +95,12 @@ def convert_file(part: JsonObject, path: str) -> JsonObject:
     media_type, data = split_data_url(url, path)
     if media_type in IMAGE_TYPES:
         return make_base64_block("image", media_type, data)
-    if media_type == PDF_TYPE:
+    if media_type == PDF_TYPE or data.startswith(PDF_OPENING):
         return make_base64_block("document", PDF_TYPE, data) | {"title": title}
+    if part.get(TEXT_FIELD):
+        return make_text_document(part[TEXT_FIELD], title, path)
     if media_type.startswith("text/") or media_type in TEXT_TYPES:
         return make_text_document(decode_text(data, path), title, path)
-    if isinstance(part.get(TEXT_FIELD), str):
-        return make_text_document(part[TEXT_FIELD], title, path)
     raise Rejected(
         f"Anthropic's models take PDFs, texts and images as files, but no {media_type}.", param=path
     )

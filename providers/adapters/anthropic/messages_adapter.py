@@ -7,6 +7,7 @@ from urllib.parse import quote
 import orjson
 
 from providers.adapters.anthropic import request_body
+from providers.adapters.anthropic.content_blocks import WHOLE_FILE_TYPES
 from providers.adapters.anthropic.message_events import MessageEvents
 from providers.adapters.anthropic.messages_errors import (
     MESSAGES_ERRORS,
@@ -58,6 +59,7 @@ class Adapter(BaseAdapter):
     profile_name = "anthropic-messages"
     has_single_choice: ClassVar[bool] = True
     capabilities: ClassVar[tuple[str, ...]] = ("chat", "tools", "vision", "files", "reasoning")
+    whole_file_types: ClassVar[frozenset[str] | None] = WHOLE_FILE_TYPES
     ERRORS = MESSAGES_ERRORS
 
     # --- the request ------------------------------------------------------------------------------

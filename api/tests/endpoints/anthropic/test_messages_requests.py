@@ -93,6 +93,22 @@ async def test_a_pdf_is_a_document_or_its_text_where_the_row_takes_no_files(
     assert "Sunny." in sent["messages"][0]["content"][0]["text"]
 
 
+async def test_of_a_web_page_its_text_is_sent_and_a_file_without_text_is_refused(
+    gateway, alice, upstream
+):
+    page = base64.b64encode(b"<html><body><p>Sunny.</p></body></html>").decode()
+    file = {"filename": "a.html", "file_data": f"data:text/html;base64,{page}"}
+    messages = [{"role": "user", "content": [{"type": "file", "file": file}]}]
+    sent = await send_chat(gateway, alice, upstream, messages=messages)
+    source = {"type": "text", "media_type": "text/plain", "data": "\nSunny.\n"}
+    assert sent["messages"][0]["content"] == [
+        {"type": "document", "source": source, "title": "a.html"}
+    ]
+    file |= {"filename": "a.bin", "file_data": "data:application/x-unknown;base64,AAEC"}
+    answer = await gateway.request_chat(alice.key, messages=messages)
+    assert (answer.status, answer.error["param"]) == (400, "messages[0].content[0]")
+
+
 async def test_cache_marks_are_the_callers_or_those_that_the_row_asks_for(gateway, alice, upstream):
     system = {"role": "system", "content": "Long."}
     plain = {"messages": [system, USER], "tools": [TOOL]}
