@@ -45,8 +45,7 @@ class Candidate:
             return "model", f"The model {self.public_id!r} does not serve /v1/{request.endpoint}."
         if request.endpoint != CHAT:
             return None
-        has_single_choice = self.adapter.is_stream_only or self.adapter.has_single_choice
-        if has_single_choice and (body.get("n") or 1) > 1:
+        if self.adapter.is_stream_only and (body.get("n") or 1) > 1:
             return "n", f"The model {self.public_id!r} gives one choice only."
         if self.model.tools == "none" and (body.get("tools") or body.get("functions")):
             return "tools", f"The model {self.public_id!r} cannot call tools."
@@ -56,7 +55,7 @@ class Candidate:
             return "tools", f"The model {self.public_id!r} can only call functions."
         if not self.model.vision and has_images(body["messages"]):
             return "messages", f"The model {self.public_id!r} takes no images."
-        return None
+        return self.adapter.find_problem(body, self.model)
 
     def configure_model(self, request: ChatRequest) -> UpstreamModel:
         """Return the model with the thinking and search settings that this request asks for.

@@ -138,8 +138,7 @@ def has_cache_marks(body: JsonObject) -> bool:
             return True
         if CACHE_MARK in message:
             return True
-    tools = body.get("tools")
-    return bool(tools) and any(map(is_marked_tool, tools))
+    return any(map(is_marked_tool, body.get("tools") or ()))
 
 
 def is_marked_tool(tool: JsonObject) -> bool:

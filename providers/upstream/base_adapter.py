@@ -28,7 +28,7 @@ from providers.network.clients import Clients
 from providers.network.response import Response
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.request import (
     CHAT,
     EMBEDDINGS,
@@ -63,7 +63,6 @@ class BaseAdapter(CredentialCalls):
     modes: ClassVar[tuple[str, ...]] = ("user",)  # of choices.Mode
     # True: the upstream is always asked to stream, and whole answers are made of the chunks
     is_stream_only: ClassVar[bool] = False
-    has_single_choice: ClassVar[bool] = False  # an answer never has more than one choice
     has_single_stream: ClassVar[bool] = False  # a token may have one stream at a time
     # content types of files that models with the capability `files` take; None: all. Of other files
     # their parts have the text too
@@ -77,6 +76,13 @@ class BaseAdapter(CredentialCalls):
         self.refused_fields = dialects.RefusedFields()
 
     # --- the request ------------------------------------------------------------------------------
+    def find_problem(self, body: FrozenJsonObject, model: UpstreamModel) -> tuple[str, str] | None:
+        """Return why the upstream cannot take a chat body, as (param, sentence), or None.
+
+        Another provider of the model may take it then. Every chat request passes here.
+        """
+        return None
+
     def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
         """Return the body for the upstream: the caller's body with the upstream's model name.
 

@@ -217,7 +217,7 @@ def read_object(value: object) -> JsonObject | None:
 
 
 def is_no_result(block: JsonObject) -> bool:
-    return block["type"] != "tool_result"
+    return bool(block["type"] != "tool_result")
 
 
 def make_user_message(text: str) -> JsonObject:

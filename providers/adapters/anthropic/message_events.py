@@ -30,6 +30,7 @@ class MessageEvents:
         "_detail_index",
         "_ending",
         "_has_input",
+        "_head",
         "_held_events",
         "_is_native",
         "_raise_error",
@@ -44,6 +45,7 @@ class MessageEvents:
         self, request: ChatRequest, raise_error: Callable[[JsonObject], None], *, is_native: bool
     ) -> None:
         self._request = request
+        self._head = make_delta(request)
         self._raise_error = raise_error
         self._is_native = is_native
         self._usage: JsonObject = {}
@@ -82,17 +84,22 @@ class MessageEvents:
             self._held_events.append(event)
             return []
         if not chunks:
-            chunks = [make_delta(self._request)]
+            chunks = [self._make_chunk({})]
         chunks[0][NATIVE] = [*self._held_events, event]
         self._held_events = []
         return chunks
+
+    def _make_chunk(self, delta: JsonObject, finish_reason: str | None = None) -> Chunk:
+        """Return one chunk; all of an answer have the same id and time."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return self._head | {"choices": [choice]}
 
     # --- the message ------------------------------------------------------------------------------
     def _start_message(self, event: JsonObject) -> list[Chunk]:
         message = event.get("message")
         if isinstance(message, dict):
             self._add_usage(message.get("usage"))
-        return [make_delta(self._request, role="assistant", content="")]
+        return [self._make_chunk({"role": "assistant", "content": ""})]
 
     def _end_message(self, event: JsonObject) -> list[Chunk]:
         """Keep why the message ends, and its usage, until its last event has come."""
@@ -111,7 +118,7 @@ class MessageEvents:
             details = self._ending.get("stop_details")
             fields["refusal"] = whole_message.read_refusal_text(details)
         reason = whole_message.choose_finish_reason(self._ending["stop_reason"])
-        chunks = [make_delta(self._request, finish_reason=reason, **fields)]
+        chunks = [self._make_chunk(fields, reason)]
         if usage := whole_message.convert_usage(self._usage):
             chunks.append(make_usage_chunk(self._request, usage))
         return chunks
@@ -142,7 +149,7 @@ class MessageEvents:
             self._detail_index += 1
             data = self._block.get("data")
             detail = whole_message.make_redacted_detail(self._detail_index, data)
-            return [make_delta(self._request, reasoning_details=[detail])]
+            return [self._make_chunk({"reasoning_details": [detail]})]
         if kind == "tool_use":
             return self._start_call()
         return []
@@ -156,7 +163,7 @@ class MessageEvents:
             "type": "function",
             "function": {"name": self._block.get("name"), "arguments": ""},
         }
-        return [make_delta(self._request, tool_calls=[call])]
+        return [self._make_chunk({"tool_calls": [call]})]
 
     def _continue_block(self, event: JsonObject) -> list[Chunk]:
         delta = event.get("delta")
@@ -189,19 +196,19 @@ class MessageEvents:
         if not text or not isinstance(text, str):
             return []
         self._text_length += len(text)
-        return [make_delta(self._request, content=text)]
+        return [self._make_chunk({"content": text})]
 
     def _add_thinking(self, text: Any) -> list[Chunk]:
         if not text or not isinstance(text, str):
             return []
         detail = whole_message.make_thinking_detail(self._detail_index, text, None)
-        return [make_delta(self._request, reasoning_content=text, reasoning_details=[detail])]
+        return [self._make_chunk({"reasoning_content": text, "reasoning_details": [detail]})]
 
     def _add_signature(self, signature: Any) -> list[Chunk]:
         if not signature or not isinstance(signature, str):
             return []
         detail = whole_message.make_thinking_detail(self._detail_index, None, signature)
-        return [make_delta(self._request, reasoning_details=[detail])]
+        return [self._make_chunk({"reasoning_details": [detail]})]
 
     def _add_input(self, piece: Any) -> list[Chunk]:
         """Return a piece of a call's arguments; tools that run at the upstream have none here."""
@@ -212,7 +219,7 @@ class MessageEvents:
 
     def _add_arguments(self, text: str) -> list[Chunk]:
         part = {"index": self._call_count - 1, "function": {"arguments": text}}
-        return [make_delta(self._request, tool_calls=[part])]
+        return [self._make_chunk({"tool_calls": [part]})]
 
     def _add_annotations(self) -> list[Chunk]:
         place = (self._text_start, self._text_length)
@@ -220,7 +227,7 @@ class MessageEvents:
         annotations = [annotation for annotation in made if annotation]
         if not annotations:
             return []
-        return [make_delta(self._request, annotations=annotations)]
+        return [self._make_chunk({"annotations": annotations})]
 
 
 HANDLERS: dict[str, EventHandler] = {

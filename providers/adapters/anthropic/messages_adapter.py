@@ -14,6 +14,7 @@ from providers.adapters.anthropic.messages_errors import (
     name_error_code,
     sharpen_error,
 )
+from providers.adapters.anthropic.model_families import find_family
 from providers.adapters.anthropic.whole_message import convert_message
 from providers.choices import Thinking
 from providers.exceptions import BadResponse, Rejected, UpstreamError
@@ -21,7 +22,7 @@ from providers.network.response import HttpAnswer
 from providers.network.target import Target
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import NATIVE, Batches, Chunk
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.request import (
     ANTHROPIC,
     CHAT,
@@ -57,7 +58,6 @@ COUNTED_FIELDS = frozenset(
 class Adapter(BaseAdapter):
     label = "Anthropic's Messages API"
     profile_name = "anthropic-messages"
-    has_single_choice: ClassVar[bool] = True
     capabilities: ClassVar[tuple[str, ...]] = ("chat", "tools", "vision", "files", "reasoning")
     whole_file_types: ClassVar[frozenset[str] | None] = WHOLE_FILE_TYPES
     ERRORS = MESSAGES_ERRORS
@@ -65,6 +65,9 @@ class Adapter(BaseAdapter):
     # --- the request ------------------------------------------------------------------------------
     def get_target(self, path: str) -> Target:
         return super().get_target("messages" if path == CHAT else path)
+
+    def find_problem(self, body: FrozenJsonObject, model: UpstreamModel) -> tuple[str, str] | None:
+        return request_body.find_problem(body, find_family(model.name))
 
     def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
         """Return the Messages body: the caller's own, or one written from the chat body.
@@ -125,7 +128,8 @@ class Adapter(BaseAdapter):
     def ask_upstream(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
     ) -> Batches:
-        if request.original is not None and model.thinking != Thinking.REASONING:
+        has_filters = model.thinking != Thinking.REASONING or model.tools != "native"
+        if request.original is not None and has_filters:
             # a filter changes the answer, and the upstream's own events would evade it
             request = request.with_body(request.body)
         return super().ask_upstream(request, model, credential, attempt)

@@ -24,6 +24,7 @@ LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 THINKING_FIELDS = ("thinking", "reasoning_effort")
 SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "priority": "auto"}
 MOST_TEMPERATURE = 1.0
+FORMATS = ("text", "json_object", "json_schema")  # of an answer
 JSON_DEMAND = "Answer with one JSON object and nothing else."
 # field of the chat body -> the field of the Messages body in which it is sent
 SENT_AS: dict[str, tuple[str, ...]] = {
@@ -46,7 +47,8 @@ def build_messages_body(request: ChatRequest, model: UpstreamModel) -> JsonObjec
     """Return the Messages body for a chat request. Raises Rejected."""
     family = find_family(model.name)
     body = prepare_chat_body(request.body, model)
-    refuse_unknown_wishes(body, family)
+    if problem := find_problem(body, family):
+        raise Rejected(problem[1], param=problem[0], code="unsupported_parameter")
     payload: JsonObject = {"model": model.name, "max_tokens": choose_limit(body, model, family)}
     system, count = chat_messages.split_system(body["messages"])
     writer = chat_messages.MessageWriter(takes_system_messages=family.takes_system_messages)
@@ -79,27 +81,26 @@ def prepare_chat_body(body: FrozenJsonObject, model: UpstreamModel) -> FrozenJso
     return prepared
 
 
-def refuse_unknown_wishes(body: FrozenJsonObject, family: ModelFamily) -> None:
-    """Raise Rejected where a body asks for another kind of answer than Anthropic gives."""
-    response_format = body.get("response_format") or {}
-    kind = response_format.get("type", "text")
-    modalities = body.get("modalities") or []
+def find_problem(body: FrozenJsonObject, family: ModelFamily) -> tuple[str, str] | None:
+    """Return what a chat body asks for and these models do not give, as (param, sentence)."""
+    format_kind = (body.get("response_format") or {}).get("type", "text")
     wishes = {
         "n": (body.get("n") or 1) > 1,
         "logprobs": body.get("logprobs"),
         "audio": body.get("audio"),
+        "modalities": any(modality != "text" for modality in body.get("modalities") or ()),
         "functions": body.get("functions"),
-        "modalities": any(modality != "text" for modality in modalities),
-        "response_format": kind not in ("text", "json_object", "json_schema")
-        or (kind == "json_schema" and not family.has_structured_output),
+        "response_format": format_kind not in FORMATS
+        or (format_kind == "json_schema" and not family.has_structured_output),
     }
     for name, is_wished in wishes.items():
         if is_wished:
-            raise Rejected(
-                f"This model of Anthropic's cannot do what {name} asks for.",
-                param=name,
-                code="unsupported_parameter",
-            )
+            return name, f"This model of Anthropic's cannot do what {name} asks for."
+    for tool in body.get("tools") or ():
+        if not tool_fields.is_known_tool(tool):
+            kind = tool["type"]
+            return "tools", f"This model of Anthropic's has no tools of the type {kind!r}."
+    return None
 
 
 def choose_limit(body: FrozenJsonObject, model: UpstreamModel, family: ModelFamily) -> int:

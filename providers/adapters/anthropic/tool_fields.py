@@ -22,16 +22,10 @@ CALL_DEMAND = "Answer with a call of one of the tools."
 def convert_tools(
     body: FrozenJsonObject, family: ModelFamily, *, searches_web: bool
 ) -> list[JsonObject]:
-    """Return the tools; with `searches_web` the one that searches the web is among them.
-
-    Raises Rejected for a tool that Anthropic does not have.
-    """
+    """Return the tools; with `searches_web` the one that searches the web is among them."""
     strict_names = list_strict_names(body) if family.has_structured_output else frozenset()
     allowed_names = list_allowed_names(body)
-    tools = [
-        convert_tool(tool, f"tools[{position}]", strict_names)
-        for position, tool in enumerate(body.get("tools") or ())
-    ]
+    tools = [convert_tool(tool, strict_names) for tool in body.get("tools") or ()]
     if allowed_names is not None:
         tools = [tool for tool in tools if tool["name"] in allowed_names]
     if searches_web and not any(tool["name"] == WEB_SEARCH_TOOL["name"] for tool in tools):
@@ -58,17 +52,18 @@ def list_strict_names(body: FrozenJsonObject) -> frozenset[str]:
     return names if len(names) <= MOST_STRICT_TOOLS else frozenset()
 
 
-def convert_tool(tool: JsonObject, path: str, strict_names: frozenset[str]) -> JsonObject:
-    """Return a function as a tool; a tool of Anthropic's own stays as it is. Raises Rejected."""
+def is_known_tool(tool: JsonObject) -> bool:
+    """Return whether a tool is a function, or one of Anthropic's own."""
+    if isinstance(tool.get("function"), dict):
+        return True
+    return bool(SERVER_TOOL.fullmatch(tool["type"])) and isinstance(tool.get("name"), str)
+
+
+def convert_tool(tool: JsonObject, strict_names: frozenset[str]) -> JsonObject:
+    """Return a function as a tool; a tool of Anthropic's own stays as it is."""
     function = tool.get("function")
     if not isinstance(function, dict):
-        if SERVER_TOOL.fullmatch(tool["type"]) and isinstance(tool.get("name"), str):
-            return tool
-        raise Rejected(
-            f"Anthropic's models can call functions, but no tool of the type {tool['type']!r}.",
-            param=path,
-            code="unsupported_parameter",
-        )
+        return tool
     converted = convert_function(function, strict_names)
     mark = tool.get(MARK_FIELD) or function.get(MARK_FIELD)
     if mark:

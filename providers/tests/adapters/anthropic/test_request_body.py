@@ -159,7 +159,7 @@ def test_a_model_that_cannot_be_forced_to_a_call_is_told_to_make_one():
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools[0]"),
+        ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools"),
         ({"tools": [TOOL], "tool_choice": {"type": "custom", "custom": {}}}, "tool_choice"),
     ],
 )
