@@ -61,6 +61,8 @@ class BaseAdapter(CredentialCalls):
     is_official: ClassVar[bool] = True
     has_url: ClassVar[bool] = True
     modes: ClassVar[tuple[str, ...]] = ("user",)  # of choices.Mode
+    # False: it has a dialect of its own, so its differences from OpenAI's are not looked for
+    speaks_openai: ClassVar[bool] = True
     # True: the upstream is always asked to stream, and whole answers are made of the chunks
     is_stream_only: ClassVar[bool] = False
     has_single_stream: ClassVar[bool] = False  # a token may have one stream at a time

@@ -58,6 +58,7 @@ COUNTED_FIELDS = frozenset(
 class Adapter(BaseAdapter):
     label = "Anthropic's Messages API"
     profile_name = "anthropic-messages"
+    speaks_openai = False
     capabilities: ClassVar[tuple[str, ...]] = ("chat", "tools", "vision", "files", "reasoning")
     whole_file_types: ClassVar[frozenset[str] | None] = WHOLE_FILE_TYPES
     ERRORS = MESSAGES_ERRORS
@@ -171,16 +172,18 @@ class Adapter(BaseAdapter):
 
     # --- beside the path --------------------------------------------------------------------------
     async def list_model_ids(self, credential: Credential) -> list[str]:
-        ids: set[str] = set()
+        served_by_id: dict[str, bool] = {}
         path = f"models?limit={MODELS_PER_PAGE}"
         for _ in range(MOST_MODEL_PAGES):
             page = await self.fetch_json("GET", path, credential)
-            page_ids = read_model_ids(page)
-            if page.get("has_more") is not True or ids.issuperset(page_ids):
-                return sorted(ids.union(page_ids))
-            ids.update(page_ids)
-            path = f"models?limit={MODELS_PER_PAGE}&after_id={quote(page_ids[-1], safe='')}"
-        return sorted(ids)
+            entries = {str(entry["id"]): is_served(entry) for entry in read_model_entries(page)}
+            is_known = entries.keys() <= served_by_id.keys()
+            served_by_id |= entries
+            if page.get("has_more") is not True or is_known:
+                break
+            last_id = quote(next(reversed(entries)), safe="")
+            path = f"models?limit={MODELS_PER_PAGE}&after_id={last_id}"
+        return sorted(model for model, serves in served_by_id.items() if serves)
 
     async def count_prompt_tokens(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential
@@ -213,9 +216,16 @@ def list_betas(values: list[str]) -> str:
     return ",".join(dict.fromkeys(name for name in names if name))
 
 
-def read_model_ids(page: object) -> list[str]:
-    """Return the ids on one page of the list of models. Raises BadResponse."""
-    try:
-        return [str(entry["id"]) for entry in page["data"]]  # type: ignore[index]
-    except (KeyError, TypeError):
-        raise BadResponse("The upstream's list of models is not readable.") from None
+def read_model_entries(page: object) -> list[JsonObject]:
+    """Return the entries on one page of the list of models. Raises BadResponse."""
+    entries = page.get("data") if isinstance(page, dict) else None
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and "id" in entry for entry in entries
+    ):
+        raise BadResponse("The upstream's list of models is not readable.")
+    return entries
+
+
+def is_served(entry: JsonObject) -> bool:
+    """Return whether a listed model can still be called: retired ones stay in the list."""
+    return entry.get("lifecycle") != "retired"

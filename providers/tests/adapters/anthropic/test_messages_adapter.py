@@ -44,7 +44,7 @@ MESSAGE = make_message(
 )
 PAGES = [
     {"data": [{"id": "claude-b"}, {"id": "claude-a"}], "has_more": True, "last_id": "claude-a"},
-    {"data": [{"id": "claude-c"}], "has_more": False},
+    {"data": [{"id": "claude-c"}, {"id": "claude-1", "lifecycle": "retired"}], "has_more": False},
 ]
 
 
