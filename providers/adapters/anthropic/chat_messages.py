@@ -52,6 +52,7 @@ class MessageWriter:
         self.messages: list[JsonObject] = []
         self._takes_system_messages = takes_system_messages
         self._ids: dict[str, str] = {}  # of calls, by their id in the chat body
+        self._taken_ids: set[str] = set()
         self._function_ids: list[str] = []  # of calls in OpenAI's old form, without a result yet
 
     def add_message(self, message: JsonObject, path: str) -> None:
@@ -157,10 +158,10 @@ class MessageWriter:
         if known is not None:
             return known
         converted = FOREIGN_ID_CHARS.sub("_", call_id) or "call"
-        taken = set(self._ids.values())
-        while converted in taken:
+        while converted in self._taken_ids:
             converted += "_"
         self._ids[call_id] = converted
+        self._taken_ids.add(converted)
         return converted
 
 
@@ -242,6 +243,12 @@ def end_with_answer(messages: list[JsonObject], *, takes_prefill: bool) -> None:
         messages.append(make_user_message(CONTINUATION_TEXT))
     elif last_block["type"] == "text":
         last_block["text"] = last_block["text"].rstrip()
+
+
+def list_called_names(messages: Sequence[JsonObject]) -> list[str]:
+    """Return the names of the tools that were called, each once."""
+    blocks = (block for message in messages for block in message["content"])
+    return list(dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use"))
 
 
 def has_unthought_call(messages: Sequence[JsonObject]) -> bool:

@@ -121,6 +121,10 @@ def add_tools(
     """Write the tools and the choice among them into the payload, and return the choice."""
     tools = tool_fields.convert_tools(body, family, searches_web=model.search == Search.ON)
     if not tools:
+        if names := chat_messages.list_called_names(payload["messages"]):
+            # Anthropic refuses calls of tools that are not defined
+            payload["tools"] = [tool_fields.make_past_tool(name) for name in names]
+            payload["tool_choice"] = {"type": "none"}
         return None
     payload["tools"] = tools
     choice = tool_fields.convert_tool_choice(body)

@@ -84,13 +84,19 @@ def convert_function(function: JsonObject, strict_names: frozenset[str]) -> Json
     return converted | {"input_schema": schema}
 
 
+def make_past_tool(name: str) -> JsonObject:
+    """Return the definition of a tool that was called earlier and may not be called any more."""
+    return {"name": name, "input_schema": NO_PARAMETERS}
+
+
 def make_search_tool(options: object) -> JsonObject:
     """Return the tool that searches the web; OpenAI's options may say where the user is."""
     location = options.get("user_location") if isinstance(options, dict) else None
     place = location.get("approximate") if isinstance(location, dict) else None
     if not isinstance(place, dict):
         return WEB_SEARCH_TOOL
-    return WEB_SEARCH_TOOL | {"user_location": {"type": "approximate"} | place}
+    known = {name: value for name, value in place.items() if value}
+    return WEB_SEARCH_TOOL | {"user_location": {"type": "approximate"} | known}
 
 
 def convert_tool_choice(body: FrozenJsonObject) -> JsonObject | None:

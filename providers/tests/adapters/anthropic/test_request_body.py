@@ -3,9 +3,10 @@
 import pytest
 
 from providers.adapters.anthropic.model_families import OTHER_MODELS, find_family
-from providers.adapters.anthropic.request_body import find_left_out
+from providers.adapters.anthropic.request_body import build_messages_body, find_left_out
 from providers.exceptions import Rejected
-from providers.tests.adapters.anthropic.message_calls import USER, build_body
+from providers.protocol.request import UpstreamModel
+from providers.tests.adapters.anthropic.message_calls import USER, build_body, make_request
 
 ADAPTIVE = {"type": "adaptive"}
 SHOWN = {"type": "adaptive", "display": "summarized"}
@@ -142,6 +143,14 @@ def test_some_allowed_tools_are_all_that_is_sent():
     assert body["tool_choice"] == {"type": "any"}
 
 
+def test_tools_of_the_past_are_defined_but_cannot_be_called():
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    called = {"role": "assistant", "content": None, "tool_calls": [call]}
+    body = build_body(USER, called, {"role": "tool", "tool_call_id": "a", "content": "1"})
+    assert body["tools"] == [{"name": "f", "input_schema": {"type": "object", "properties": {}}}]
+    assert body["tool_choice"] == {"type": "none"}
+
+
 def test_a_demanded_call_goes_before_thinking():
     body = build_body(tools=[TOOL], tool_choice="required", model="claude-opus-5")
     assert (body["tool_choice"], body["thinking"]) == ({"type": "any"}, OFF)
@@ -172,6 +181,20 @@ def test_tools_that_anthropic_does_not_have_are_refused(fields, param):
 def test_a_tool_of_anthropics_own_stays_as_it_is():
     tool = {"type": "web_fetch_20250910", "name": "web_fetch", "max_uses": 2}
     assert build_body(tools=[tool])["tools"] == [tool]
+
+
+def test_a_web_search_is_a_tool_that_may_know_where_the_user_is():
+    place = {"type": "approximate", "approximate": {"country": "FR", "city": None}}
+    row = UpstreamModel("claude-opus-4-8", search="on")
+    request = make_request(web_search_options={"user_location": place}, tools=[TOOL])
+    search = build_messages_body(request, row)["tools"][1]
+    assert search["name"] == "web_search"
+    assert search["user_location"] == {"type": "approximate", "country": "FR"}
+    assert build_messages_body(make_request(), row)["tools"] == [
+        {"type": "web_search_20250305", "name": "web_search"}
+    ]
+    off = build_messages_body(request, UpstreamModel("claude-opus-4-8", search="off"))
+    assert [tool["name"] for tool in off["tools"]] == ["f"]
 
 
 def test_strict_tools_are_strict_where_the_model_can_be():
