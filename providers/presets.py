@@ -81,6 +81,32 @@ K2THINK_ALIASES: tuple[JsonObject, ...] = (
 KIMI_ALIASES = (*make_aliases(SEARCH_ALIASES, "k2"), *make_aliases(SEARCH_ALIASES, "k1.5"))
 
 
+def make_claude_model(name: str, window: int = 1_000_000) -> JsonObject:
+    """Return the fields of one of Anthropic's models; `window` is its context window in tokens."""
+    return {
+        "public_id": name,
+        "upstream_name": name,
+        "capabilities": ["chat", "tools", "vision", "files", "reasoning"],
+        "context_window": window,
+    }
+
+
+# Anthropic's models that are not deprecated, as platform.claude.com listed them in November 2026.
+# How long their answers may be is in `adapters/anthropic/model_families.py`, what they cost in
+# `api/pricing/well_known_prices.yaml`.
+CLAUDE_MODELS = (
+    make_claude_model("claude-fable-5-2"),
+    make_claude_model("claude-fable-5-1"),
+    make_claude_model("claude-opus-5-5"),
+    make_claude_model("claude-opus-5"),
+    make_claude_model("claude-opus-4-8"),
+    make_claude_model("claude-sonnet-5-5"),
+    make_claude_model("claude-sonnet-5"),
+    make_claude_model("claude-haiku-5-5"),
+    make_claude_model("claude-haiku-4-5", 200_000),
+)
+
+
 def make_local_preset(label: str, base_url: str, dialect: str) -> Preset:
     """Return the preset of a server on this machine, whose address does not tell its dialect."""
     return Preset(f"{label} on this machine", base_url, LOCAL_FIELDS | {"dialect": dialect})
@@ -88,6 +114,12 @@ def make_local_preset(label: str, base_url: str, dialect: str) -> Preset:
 
 PRESETS: dict[str, Preset] = {
     "openai": Preset("OpenAI", "https://api.openai.com/v1"),
+    "anthropic": Preset(
+        "Anthropic, its Messages API",
+        "https://api.anthropic.com/v1",
+        models=CLAUDE_MODELS,
+        kind="anthropic",
+    ),
     "moonshot": Preset("Moonshot AI, international", "https://api.moonshot.ai/v1", kind="moonshot"),
     "moonshot-cn": Preset("Moonshot AI, China", "https://api.moonshot.cn/v1", kind="moonshot"),
     "kimi-code": Preset(

@@ -66,7 +66,9 @@ async def attach_files(
     parts = list_file_parts(filled_messages)
     file_takers = [candidate for candidate in candidates if candidate.model.files]
     wanted = WantedForms(
-        wants_file_data=bool(file_takers), wants_file_text=len(file_takers) < len(candidates)
+        wants_file_data=bool(file_takers),
+        wants_file_text=len(file_takers) < len(candidates),
+        whole_types=find_whole_types(file_takers),
     )
     attached_files = await load_attached_files(parts, user_id, wanted, client)
     if wanted.wants_file_data and is_too_large(file.size_bytes for file in attached_files):
@@ -82,6 +84,13 @@ async def attach_files(
     if not file_takers:
         raise refusal
     return filled_messages, file_takers
+
+
+def find_whole_types(file_takers: Sequence[Candidate]) -> frozenset[str] | None:
+    """Return the content types that all these candidates take whole; None when they are all."""
+    types = [candidate.adapter.whole_file_types for candidate in file_takers]
+    known_types = [some for some in types if some is not None]
+    return frozenset.intersection(*known_types) if known_types else None
 
 
 def list_file_parts(messages: Sequence[JsonObject]) -> list[FilePart]:

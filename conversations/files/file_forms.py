@@ -33,10 +33,21 @@ class AttachedFile:
 
 @dataclass(frozen=True, slots=True)
 class WantedForms:
-    """The forms of a file that the candidates need."""
+    """The forms of a file that the candidates need.
+
+    `whole_types` are the content types that every candidate that takes files takes whole: of a file
+    of another type its text is needed too. None: all types.
+    """
 
     wants_file_data: bool
     wants_file_text: bool
+    whole_types: frozenset[str] | None = None
+
+    def wants_text_of(self, content_type: str) -> bool:
+        """Return whether the text of a file of this type is needed."""
+        if self.wants_file_text or self.whole_types is None:
+            return self.wants_file_text
+        return content_type not in self.whole_types
 
 
 def read_stored_file(row: StoredFile, wanted: WantedForms) -> AttachedFile:
@@ -47,7 +58,7 @@ def read_stored_file(row: StoredFile, wanted: WantedForms) -> AttachedFile:
     if wanted.wants_file_data:
         with file_storage.open_stored_file(row) as opened:
             data_url = encode_data_url(row.content_type, opened.read())
-    if wanted.wants_file_text and not problem:
+    if wanted.wants_text_of(row.content_type) and not problem:
         if extract.detect_file_type(row.filename, row.content_type) in extract.IMAGE_TYPES:
             problem = "It is an image: it has no text."
         else:
@@ -87,7 +98,7 @@ def make_attached_file(file: FetchedFile, wanted: WantedForms) -> AttachedFile:
     problem = ""
     if wanted.wants_file_data:
         data_url = encode_data_url(content_type, data)
-    if wanted.wants_file_text:
+    if wanted.wants_text_of(content_type):
         try:
             text = extract.extract_document_text(filename, content_type, data)
         except extract.UnreadableDocument as error:

@@ -47,6 +47,7 @@ class Adapter(BaseAdapter):
     capabilities = ("chat", "reasoning", "vision")
     is_official = False
     modes = ("user", "guest")
+    speaks_openai = False
     is_stream_only = True
     can_sign_in = True
 

@@ -55,7 +55,7 @@ class Candidate:
             return "tools", f"The model {self.public_id!r} can only call functions."
         if not self.model.vision and has_images(body["messages"]):
             return "messages", f"The model {self.public_id!r} takes no images."
-        return None
+        return self.adapter.find_problem(body, self.model)
 
     def configure_model(self, request: ChatRequest) -> UpstreamModel:
         """Return the model with the thinking and search settings that this request asks for.

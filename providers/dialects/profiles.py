@@ -96,6 +96,11 @@ PROFILES: dict[str, Profile] = {
         ("api.anthropic.com",),
         Dialect(knows_developer=True, thinking_field="", leaked_forms=NO_FORMS),
     ),
+    "anthropic-messages": Profile(
+        "Anthropic's Messages API",
+        (),
+        Dialect(knows_developer=True, takes_cache_control=True, leaked_forms=NO_FORMS),
+    ),
     "gemini": Profile(
         "Gemini's OpenAI endpoint",
         ("generativelanguage.googleapis.com",),
@@ -130,7 +135,11 @@ PROFILES: dict[str, Profile] = {
     "dashscope": Profile(
         "Qwen, Alibaba's DashScope",
         ("aliyuncs.com",),
-        Dialect(limit_field="max_tokens", refused_fields=frozenset({"web_search_options"})),
+        Dialect(
+            limit_field="max_tokens",
+            refused_fields=frozenset({"web_search_options"}),
+            takes_cache_control=True,
+        ),
         (NEEDS_THINKING,),
     ),
     "zai": Profile(
@@ -152,7 +161,7 @@ PROFILES: dict[str, Profile] = {
     "openrouter": Profile(
         "OpenRouter",
         ("openrouter.ai",),
-        Dialect(knows_developer=True, thinking_field="reasoning"),
+        Dialect(knows_developer=True, takes_cache_control=True, thinking_field="reasoning"),
         (ROUTER_RULE,),
     ),
     "groq": Profile(

@@ -24,14 +24,15 @@ FALLBACK_FIELDS = {
     "",
 )
 REFUSAL_CODES = frozenset(("unsupported_parameter", "unknown_parameter", "unsupported_value"))
-# the words in which services refuse a field (OpenAI, Gemini, Groq, Mistral, and others)
+# the words in which services refuse a field (OpenAI, Anthropic, Gemini, Groq, Mistral, and others)
 REFUSAL_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?:unsupported|unknown|unrecognized|unexpected) (?:parameter|field|name|value|argument|"
         r"request argument)s?(?: supplied)?:? ?[`'\"]?(\w+)",
         r"[`'\"](\w+)[`'\"]\W+(?:is|are) (?:not supported|unsupported|not permitted|not allowed)",
-        r"[`'\"]?(\w+)[`'\"]? (?:is|are) not supported (?:with|by|for|in) th(?:is|e) model",
+        r"[`'\"]?(\w+)[`'\"]? (?:is|are) (?:not supported|deprecated) (?:with|by|for|in) "
+        r"th(?:is|e) model",
         r"loc[`'\"]\s*:\s*[\[(][`'\"]body[`'\"],\s*[`'\"](\w+)",
     )
 )

@@ -4,6 +4,8 @@ A body that needs no change keeps its messages and tools as they are, in their o
 upstream's prompt cache finds them again.
 """
 
+from typing import Any
+
 from providers.protocol.dialect import CALL_EXTRA_FIELDS, REASONING_FIELD, Dialect
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 
@@ -11,6 +13,7 @@ LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 THINKING_FIELDS = (REASONING_FIELD, "reasoning")
 REWRITTEN_ROLES = frozenset(("developer", "assistant"))
 UNMENTIONED_FIELDS = frozenset(("stream_options",))
+CACHE_MARK = "cache_control"
 RAW_OPENING = "<think>"
 RAW_CLOSING = "</think>"
 NO_THINKING = " "  # DeepSeek and Moonshot refuse an empty text
@@ -26,6 +29,8 @@ def rewrite_chat_body(body: JsonObject, dialect: Dialect) -> None:
                 rewrite_message(message, dialect, offers_tools=offers_tools) for message in messages
             ]
             break
+    if not dialect.takes_cache_control and has_cache_marks(body):
+        remove_cache_marks(body)
     if dialect.limit_field:
         rename_limit(body, dialect.limit_field)
     for name in dialect.refused_fields & body.keys():
@@ -120,3 +125,42 @@ def remove_thinking(message: JsonObject, *, keeps_details: bool) -> JsonObject:
     if not any(name in message for name in removed):
         return message
     return {name: value for name, value in message.items() if name not in removed}
+
+
+def has_cache_marks(body: JsonObject) -> bool:
+    """Return whether a message, a content part or a tool has a mark for Anthropic's cache.
+
+    Every chat request passes here: a message whose content is a text is not looked into.
+    """
+    for message in body["messages"]:
+        content = message.get("content")
+        if isinstance(content, list) and any(CACHE_MARK in part for part in content):
+            return True
+        if CACHE_MARK in message:
+            return True
+    return any(map(is_marked_tool, body.get("tools") or ()))
+
+
+def is_marked_tool(tool: JsonObject) -> bool:
+    """Return whether a tool, or the function in it, has a mark."""
+    return CACHE_MARK in tool or CACHE_MARK in (tool.get("function") or ())
+
+
+def remove_cache_marks(body: JsonObject) -> None:
+    """Replace the messages and tools of a body by ones without marks, in place."""
+    body["messages"] = [remove_mark(message, "content") for message in body["messages"]]
+    if body.get("tools"):
+        body["tools"] = [remove_mark(tool, "function") for tool in body["tools"]]
+
+
+def remove_mark(holder: Any, inner_field: str) -> Any:
+    """Return a message, part or tool without its mark and those of what `inner_field` holds."""
+    if not isinstance(holder, dict):
+        return holder
+    unmarked = {name: value for name, value in holder.items() if name != CACHE_MARK}
+    inner = unmarked.get(inner_field)
+    if isinstance(inner, list):
+        unmarked[inner_field] = [remove_mark(part, "") for part in inner]
+    elif isinstance(inner, dict):
+        unmarked[inner_field] = remove_mark(inner, "")
+    return unmarked

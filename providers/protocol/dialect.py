@@ -49,6 +49,8 @@ class Dialect(Struct, frozen=True):
     refused_fields: frozenset[str] = frozenset()
     takes_names: bool = True  # False: `name` of a message is left out
     takes_stream_options: bool = True
+    # True: it knows the marks `cache_control` on parts, messages and tools
+    takes_cache_control: bool = False
     native_tools: bool = True  # False: a prompt explains the tools
     # families of tool calls that its models write as text although it reads calls itself; empty:
     # its text is not looked through

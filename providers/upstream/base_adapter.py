@@ -28,7 +28,7 @@ from providers.network.clients import Clients
 from providers.network.response import Response
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk
-from providers.protocol.json_types import JsonObject
+from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.request import (
     CHAT,
     EMBEDDINGS,
@@ -61,9 +61,14 @@ class BaseAdapter(CredentialCalls):
     is_official: ClassVar[bool] = True
     has_url: ClassVar[bool] = True
     modes: ClassVar[tuple[str, ...]] = ("user",)  # of choices.Mode
+    # False: it has a dialect of its own, so its differences from OpenAI's are not looked for
+    speaks_openai: ClassVar[bool] = True
     # True: the upstream is always asked to stream, and whole answers are made of the chunks
     is_stream_only: ClassVar[bool] = False
     has_single_stream: ClassVar[bool] = False  # a token may have one stream at a time
+    # content types of files that models with the capability `files` take; None: all. Of other files
+    # their parts have the text too
+    whole_file_types: ClassVar[frozenset[str] | None] = None
     profile_name: ClassVar[str] = ""  # of its dialect; empty: the host of the base URL decides
     # of choices.Capability: those of a model whose row names none; empty: not known
     capabilities: ClassVar[tuple[str, ...]] = ()
@@ -73,6 +78,13 @@ class BaseAdapter(CredentialCalls):
         self.refused_fields = dialects.RefusedFields()
 
     # --- the request ------------------------------------------------------------------------------
+    def find_problem(self, body: FrozenJsonObject, model: UpstreamModel) -> tuple[str, str] | None:
+        """Return why the upstream cannot take a chat body, as (param, sentence), or None.
+
+        Another provider of the model may take it then. Every chat request passes here.
+        """
+        return None
+
     def build_payload(self, request: ChatRequest, model: UpstreamModel) -> JsonObject:
         """Return the body for the upstream: the caller's body with the upstream's model name.
 
@@ -96,6 +108,14 @@ class BaseAdapter(CredentialCalls):
             self.refused_fields.rewrite_body(model.name, body)
         return body
 
+    def find_omitted_fields(self, request: ChatRequest, payload: JsonObject) -> list[str]:
+        """Return the fields of the caller's body that the upstream does not get, sorted."""
+        return dialects.find_omitted_fields(request.body, payload)
+
+    def build_request_headers(self, request: ChatRequest, credential: Credential) -> bytes:
+        """Return the header lines of a relayed request."""
+        return self.build_headers(credential)
+
     def learn_refusal(self, request: ChatRequest, model: UpstreamModel, error: Rejected) -> str:
         """Learn which field of the body a refusal is about, and return it.
 
@@ -106,6 +126,15 @@ class BaseAdapter(CredentialCalls):
             return ""
         body = self.build_payload(request, model)
         return self.refused_fields.learn_refusal(model.name, body, error)
+
+    async def count_prompt_tokens(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential
+    ) -> int | None:
+        """Return how many tokens the upstream says the prompt has; None if it cannot say.
+
+        Raises UpstreamError.
+        """
+        return None
 
     # --- the answer -------------------------------------------------------------------------------
     def ask_upstream(
@@ -141,12 +170,12 @@ class BaseAdapter(CredentialCalls):
         """
         payload = self.build_payload(request, model)
         if not payload.keys() >= request.body.keys():
-            attempt.omitted_fields = dialects.find_omitted_fields(request.body, payload)
+            attempt.omitted_fields = self.find_omitted_fields(request, payload)
         body = orjson.dumps(payload)
         wants_stream = request.stream or self.is_stream_only
         attempt.patience_seconds = self._find_patience(attempt, wants_stream)
         target = self.get_target(request.endpoint)
-        headers = self.build_headers(credential)
+        headers = self.build_request_headers(request, credential)
         with await self.clients.relay.send_request(
             "POST", target, headers, body, attempt
         ) as response:

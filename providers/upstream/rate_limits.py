@@ -3,7 +3,8 @@
 Sources: OpenAI's API reference, "Rate limits" (`x-ratelimit-remaining-requests`, `…-reset-tokens`:
 durations such as `6m0s`; per model); Groq's and Mistral's pages, which use the same names;
 Anthropic's API reference, "Rate limits" (`anthropic-ratelimit-requests-remaining`, resets in RFC
-3339; per class of models); OpenRouter's "Limits" (`X-RateLimit-Reset`: milliseconds since 1970,
+3339; per class of models; of accounts `anthropic-ratelimit-unified-reset`, in seconds since 1970,
+as published clients read it); OpenRouter's "Limits" (`X-RateLimit-Reset`: milliseconds since 1970,
 also inside `error.metadata.headers`; per account); Google's `RetryInfo` (`retryDelay`); the IETF
 draft "RateLimit header fields" (`ratelimit-reset`: seconds).
 """
@@ -33,6 +34,8 @@ HEADER_FAMILIES: tuple[tuple[bytes, bytes, bool], ...] = (
         b"anthropic-ratelimit-output-tokens-reset",
         True,
     ),
+    # of accounts that signed in: only the reset is sent, with a status
+    (b"anthropic-ratelimit-unified-remaining", b"anthropic-ratelimit-unified-reset", False),
     (b"x-ratelimit-remaining", b"x-ratelimit-reset", False),
     (b"ratelimit-remaining", b"ratelimit-reset", False),
 )

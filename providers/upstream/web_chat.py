@@ -48,6 +48,7 @@ class WebChat(BaseAdapter):
     """
 
     is_official: ClassVar[bool] = False
+    speaks_openai: ClassVar[bool] = False
     is_stream_only: ClassVar[bool] = True
 
     def __init__(self, upstream: Upstream, clients: Clients) -> None:

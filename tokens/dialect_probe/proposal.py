@@ -15,11 +15,11 @@ from tokens.dialect_probe.finding import Finding
 def propose_columns(provider: Provider, model_name: str, findings: Iterable[Finding]) -> JsonObject:
     """Return new values for columns of the provider; empty when the row fits its upstream.
 
-    What its profile and its present changes say already is not proposed again. A web site that is
-    only streamed has an adapter that knows its dialect, so nothing is proposed.
+    What its profile and its present changes say already is not proposed again. For an upstream with
+    a dialect of its own, whose adapter knows it, nothing is proposed.
     """
     adapter_class = registry.get_adapter_class(provider.kind)
-    if adapter_class.is_stream_only:
+    if not adapter_class.speaks_openai:
         return {}
     findings = list(findings)
     found_fields: JsonObject = {}

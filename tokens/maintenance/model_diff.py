@@ -26,13 +26,15 @@ from tokens.upstream_access import (
     open_token_credential,
 )
 
-# names of the context window in lists: OpenRouter and Moonshot, Groq, vLLM, Mistral, LM Studio
+# names of the context window in lists: OpenRouter and Moonshot, Groq, vLLM, Mistral, LM Studio,
+# Gemini, Anthropic
 WINDOW_FIELDS = (
     "context_length",
     "context_window",
     "max_model_len",
     "max_context_length",
     "inputTokenLimit",
+    "max_input_tokens",
 )
 LARGEST_WINDOW = 2**31 - 1  # that the column can hold
 

@@ -224,3 +224,11 @@ def test_the_mode_of_a_provider_can_be_set_and_stays_otherwise() -> None:
 def test_a_kind_without_an_entrance_for_guests_refuses_the_mode() -> None:
     said = refused("add_provider", "mine", "--preset", "openai", "--mode", "guest")
     assert said == "mode: OpenAI-compatible has no entrance for guests."
+
+
+def test_the_preset_of_anthropic_has_its_models() -> None:
+    provider, added = create_preset_rows("anthropic")
+    assert (provider.kind, added) == ("anthropic", True)
+    model = provider.models.get(public_id="claude-opus-5-5")
+    model.full_clean()
+    assert (model.context_window, "vision" in model.capabilities) == (1_000_000, True)

@@ -161,3 +161,31 @@ def test_raw_thinking_stays_text_where_no_field_wants_it() -> None:
     assert rewrite_answer(Dialect(), message, tools=TOOLS) is message
     dialect = Dialect(thinking_field="reasoning_content", needs_thinking=True)
     assert rewrite_answer(dialect, message) == message
+
+
+# --- cache marks ----------------------------------------------------------------------------------
+MARK = {"cache_control": {"type": "ephemeral"}}
+PARTS = [{"type": "text", "text": "long"} | MARK, {"type": "text", "text": "short"}]
+MARKED_TOOL = TOOLS[0] | MARK
+
+
+def test_marks_for_a_cache_reach_an_upstream_that_knows_them() -> None:
+    messages = [USER | {"content": PARTS}]
+    body = rewrite(Dialect(takes_cache_control=True), messages, tools=[MARKED_TOOL])
+    assert body["messages"] is messages
+    assert body["tools"] == [MARKED_TOOL]
+
+
+def test_other_upstreams_get_no_marks_and_the_callers_body_keeps_them() -> None:
+    messages = [USER | {"content": PARTS}, USER | MARK, answer()]
+    marked_function = {"type": "function", "function": {"name": "g"} | MARK}
+    body = rewrite(Dialect(), messages, tools=[MARKED_TOOL, marked_function])
+    unmarked = [{"type": "text", "text": "long"}, {"type": "text", "text": "short"}]
+    assert body["messages"] == [USER | {"content": unmarked}, USER, answer()]
+    assert body["tools"] == [*TOOLS, {"type": "function", "function": {"name": "g"}}]
+    assert "cache_control" in messages[0]["content"][0]
+
+
+def test_parts_without_marks_are_sent_as_the_same_objects() -> None:
+    messages = [USER | {"content": [{"type": "text", "text": "x"}]}]
+    assert rewrite(Dialect(), messages, tools=TOOLS)["messages"] is messages

@@ -144,3 +144,11 @@ def test_a_quota_is_not_back_when_a_rate_limit_is() -> None:
     found = map_error_answer(ERROR_CODES, 429, {"code": "insufficient_quota"}, headers)
     assert isinstance(found, QuotaExhausted)
     assert found.retry_after_seconds is None
+
+
+def test_the_reset_of_a_signed_in_account_is_read_from_a_refusal_only() -> None:
+    headers = {b"anthropic-ratelimit-unified-reset": str(int(time.time()) + 3_000).encode()}
+    assert read_limit(headers) is None
+    reset = read_reset(headers)
+    assert reset is not None
+    assert (round(reset.seconds, -2), reset.is_per_model) == (3_000, False)
