@@ -105,6 +105,11 @@ PROFILES: dict[str, Profile] = {
             leaked_forms=NO_FORMS,
         ),
     ),
+    "gemini-native": Profile(
+        "Gemini's own interface",
+        (),
+        Dialect(knows_developer=True, leaked_forms=NO_FORMS, takes_stream_options=False),
+    ),
     "mistral": Profile(
         "Mistral",
         ("mistral.ai",),
