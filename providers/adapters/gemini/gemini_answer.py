@@ -171,7 +171,9 @@ class GeminiAnswer:
     def _read_call(self, call: JsonObject, signature: str, state: CandidateState) -> JsonObject:
         """Return the delta of one call; Gemini sends a call whole."""
         name = as_text(call.get("name"))
-        args = call.get("args") if isinstance(call.get("args"), dict) else {}
+        args = call.get("args")
+        if not isinstance(args, dict):
+            args = {}
         index = state.call_count
         state.call_count += 1
         arguments = orjson.dumps(args).decode()

@@ -27,7 +27,7 @@ SERVED_FIELDS = CONFIG_FIELDS.keys() | frozenset(
     """
     model messages stream stream_options max_tokens max_completion_tokens stop tools tool_choice
     functions function_call response_format reasoning_effort thinking modalities web_search_options
-    safety_settings cached_content extra_body
+    safety_settings cached_content google
     """.split()
 )
 # fields that ask for another kind of answer, which Gemini cannot give
@@ -115,9 +115,8 @@ def build_response_format(body: FrozenJsonObject) -> JsonObject:
 
 
 def read_google_fields(body: FrozenJsonObject) -> JsonObject:
-    """Return the fields for Gemini that clients of its OpenAI endpoint put into `extra_body`."""
-    extra = body.get("extra_body")
-    google = extra.get("google") if isinstance(extra, dict) else None
+    """Return the fields for Gemini alone, which its OpenAI endpoint takes as `google`, too."""
+    google = body.get("google")
     return google if isinstance(google, dict) else {}
 
 

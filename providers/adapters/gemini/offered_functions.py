@@ -72,7 +72,7 @@ def build_calling_config(body: FrozenJsonObject) -> JsonObject:
         return {}
     if choice.get("type") == "allowed_tools":
         allowed = choice.get("allowed_tools") or choice
-        return {"mode": CHOICE_MODES.get(allowed.get("mode"), "AUTO")}
+        return {"mode": CHOICE_MODES.get(allowed.get("mode") or "", "AUTO")}
     named = choice.get("function") or choice.get("custom") or choice
     return {"mode": "ANY", "allowedFunctionNames": [named.get("name")]}
 
