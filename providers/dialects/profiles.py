@@ -192,6 +192,13 @@ PROFILES: dict[str, Profile] = {
         "llama.cpp", (), Dialect(limit_field="max_tokens", thinking_field=REASONING_FIELD)
     ),
     "lmstudio": Profile("LM Studio", (), Dialect(limit_field="max_tokens")),
+    "bedrock": Profile(
+        "Amazon Bedrock",
+        ("amazonaws.com",),
+        Dialect(refused_fields=OPENAI_ONLY_FIELDS, takes_names=False),
+        # its Chat Completions endpoint puts the thinking of these models into their text
+        (make_rule(r"gpt-oss", thinking_format="tagged", thinking_tags="reasoning"),),
+    ),
     "kimi-web": Profile(
         "Kimi, its web site", (), Dialect(native_tools=False, takes_stream_options=False)
     ),

@@ -133,7 +133,7 @@ class Adapter(BaseAdapter):
 
     # --- beside the path --------------------------------------------------------------------------
     async def list_model_entries(self, credential: Credential) -> list[JsonObject]:
-        """Return all entries of the upstream's list of models. Raises UpstreamError."""
+        """Return all listed models that answer chats or embed. Raises UpstreamError."""
         entries: list[JsonObject] = []
         page_token = ""
         for _ in range(MOST_PAGES):
@@ -147,11 +147,11 @@ class Adapter(BaseAdapter):
             page_token = str(page.get("nextPageToken") or "")
             if not page_token:
                 break
-        return [entry | {"id": str(entry.get("name")).removeprefix("models/")} for entry in entries]
-
-    async def list_model_ids(self, credential: Credential) -> list[str]:
-        entries = await self.list_model_entries(credential)
-        return sorted(entry["id"] for entry in entries if can_generate(entry))
+        return [
+            entry | {"id": str(entry.get("name")).removeprefix("models/")}
+            for entry in entries
+            if can_generate(entry)
+        ]
 
     async def count_prompt_tokens(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential
