@@ -94,9 +94,7 @@ class Catalogue:
         """
         candidates = self._candidates.get(public_id, [])
         if provider:
-            candidates = [
-                candidate for candidate in candidates if candidate.adapter.upstream.name == provider
-            ]
+            candidates = self.list_candidates(public_id, provider)
         if not candidates and public_id in self._set_aside_public_ids:
             raise ProviderDown(
                 "The provider of this model is set aside until its new address is confirmed."
@@ -104,6 +102,17 @@ class Catalogue:
         if not candidates:
             raise ModelNotFound(f"The model {request.model!r} does not exist.", param="model")
         return choose_usable(candidates, request)
+
+    def list_candidates(self, public_id: str, provider: str = "") -> list[Candidate]:
+        """Return all candidates of a model, lowest priority number first; none if it has none.
+
+        With `provider`, only those of the provider of that name.
+        """
+        return [
+            candidate
+            for candidate in self._candidates.get(public_id, ())
+            if provider in ("", candidate.adapter.upstream.name)
+        ]
 
     def find_context_window(self, public_id: str) -> int | None:
         """Return the tokens that all candidates of a model can take; None when none says."""

@@ -31,6 +31,7 @@ from providers.protocol.request import (
 from providers.upstream.base_adapter import BaseAdapter
 from providers.upstream.rate_limits import read_limit
 from providers.upstream.stream_reader import DialectReader, StreamReader
+from providers.upstream.token_calls import TokenList
 from providers.upstream.whole_answer import conform_whole_answer, has_whole_body
 from providers.wire.json_reader import read_json
 from providers.wire.sse import EventSplitter
@@ -153,21 +154,25 @@ class Adapter(BaseAdapter):
             if can_generate(entry)
         ]
 
-    async def count_prompt_tokens(
+    async def tokenize(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential
-    ) -> int:
-        """Return how many tokens the prompt of a chat has, by the upstream. Raises UpstreamError.
+    ) -> TokenList | None:
+        """Return how many tokens a prompt has; which ones the upstream does not say.
 
         Counting is free. Source: Gemini's API reference, "models.countTokens".
         """
+        body = request.body
+        if "messages" not in body:
+            body = {**body, "messages": [{"role": "user", "content": body["prompt"]}]}
         path = find_model_path(model.name)
-        generate_body = self.build_upstream_body(request, model) | {"model": path}
-        body = {"generateContentRequest": generate_body}
-        answer = await self.fetch_json("POST", f"{path}:countTokens", credential, body)
+        generate_body = self.build_upstream_body(request.with_body(body), model) | {"model": path}
+        answer = await self.fetch_json(
+            "POST", f"{path}:countTokens", credential, {"generateContentRequest": generate_body}
+        )
         total = answer.get("totalTokens") if isinstance(answer, dict) else None
         if type(total) is not int:
             raise BadResponse("The upstream's count of tokens is not readable.")
-        return total
+        return TokenList(total)
 
 
 def make_answer(request: ChatRequest, credential: Credential, *, searches: bool) -> GeminiAnswer:

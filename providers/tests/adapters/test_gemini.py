@@ -10,6 +10,7 @@ from providers.network.target import Timeouts
 from providers.protocol.request import CHAT, ChatRequest, Credential, UpstreamModel
 from providers.registry import get_adapter_class
 from providers.upstream.base_adapter import Limits, Upstream
+from providers.upstream.token_calls import TokenList
 from proxysite.testing.upstream import send_reply
 
 KEY = Credential(None, "AIza-1")
@@ -73,7 +74,7 @@ async def test_tokens_of_a_prompt_are_counted_by_the_upstream(upstream):
     request = ChatRequest("1", CHAT, "m", {"model": "m", "messages": messages})
     async with open_adapter(upstream.url) as adapter:
         model = UpstreamModel("gemini-2.0-flash")
-        assert await adapter.count_prompt_tokens(request, model, KEY) == 31
+        assert await adapter.tokenize(request, model, KEY) == TokenList(31)
     (sent,) = upstream.requests
     assert sent.path == "/v1/models/gemini-2.0-flash:countTokens"
     assert sent.json["generateContentRequest"] == {
