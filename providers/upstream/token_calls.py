@@ -58,7 +58,10 @@ class TokenCalls(UpstreamClient):
     async def detokenize(
         self, tokens: list[int], model: UpstreamModel, credential: Credential
     ) -> str | None:
-        """Return the text of tokens; None if the upstream has no such call. Raises UpstreamError."""
+        """Return the text of tokens; None if the upstream has no such call.
+
+        Raises UpstreamError.
+        """
         dialect = self.upstream.dialect
         if dialect not in (*VLLM_DIALECTS, LLAMA_DIALECT):
             return None

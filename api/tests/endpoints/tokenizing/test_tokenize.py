@@ -84,6 +84,16 @@ async def test_a_server_of_open_models_is_asked(gateway, upstream, alice, change
     }
 
 
+async def test_llama_cpp_has_names_of_its_own(gateway, upstream, alice, change, token):
+    await change(dialect="llama.cpp", window=8_192)
+    upstream.queue_scripts(send_reply({"tokens": [1, 7]}), send_reply({"content": "Hello"}))
+    answer = await ask(gateway, alice.key, prompt="Hello")
+    assert (answer.json["tokens"], answer.json["max_model_len"]) == ([1, 7], 8_192)
+    answer = await ask(gateway, alice.key, "/v1/detokenize", tokens=[1, 7])
+    assert answer.json == {"prompt": "Hello"}
+    assert upstream.requests[0].json == {"content": "Hello", "add_special": True}
+
+
 async def test_gemini_counts_but_lists_no_tokens(gateway, upstream, alice, change, token):
     await change("gemini-2.0-flash", window=1_048_576, kind="gemini")
     upstream.queue_scripts(send_reply({"totalTokens": 31}))
