@@ -64,6 +64,8 @@ class BaseAdapter(TokenCalls, CredentialCalls):
     modes: ClassVar[tuple[str, ...]] = ("user",)  # of choices.Mode
     # True: the upstream is always asked to stream, and whole answers are made of the chunks
     is_stream_only: ClassVar[bool] = False
+    # True: it speaks another dialect than OpenAI's, so nothing is found out about fields of that
+    has_own_dialect: ClassVar[bool] = False
     has_single_stream: ClassVar[bool] = False  # a token may have one stream at a time
     profile_name: ClassVar[str] = ""  # of its dialect; empty: the host of the base URL decides
     # of choices.Capability: those of a model whose row names none; empty: not known

@@ -229,7 +229,7 @@ class ConnectionTest:
 
     async def recognize_list(self, adapter: BaseAdapter) -> Finding:
         """Return which server it is by its list of models."""
-        if not adapter.has_url or adapter.is_stream_only:
+        if not adapter.has_url or adapter.is_stream_only or adapter.has_own_dialect:
             return Finding("models", "")
         entries: object = await adapter.fetch_json("GET", "models", self.credential)
         return Finding("models", "", dialect=recognize_server(entries))
@@ -254,7 +254,7 @@ class ConnectionTest:
             self.findings.append(finding)
             step.state = WARNING if finding.fields else GOOD
             step.text = finding.result[:DIALECT_CHARS]
-        if examines_dialect:
+        if examines_dialect and not adapter.has_own_dialect:
             await self.examine_dialect(prober)
         else:
             self.findings.clear()

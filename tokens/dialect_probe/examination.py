@@ -93,7 +93,7 @@ async def ask_all(
         prober, limit_finding = await begin_with_each(adapter, model_name, tokens)
         findings = [await find_listed_models(adapter, prober), limit_finding]
         probes = dict(ANSWER_PROBES)
-        if not adapter.is_stream_only:
+        if not (adapter.is_stream_only or adapter.has_own_dialect):
             probes |= DIALECT_PROBES
         for subject, probe in probes.items():
             try:
@@ -126,7 +126,7 @@ async def find_listed_models(adapter: BaseAdapter, prober: Prober) -> Finding:
     entries: object = None
     try:
         listed = await adapter.list_model_ids(prober.credential)
-        if adapter.has_url and not adapter.is_stream_only:
+        if adapter.has_url and not (adapter.is_stream_only or adapter.has_own_dialect):
             entries = await adapter.fetch_json("GET", "models", prober.credential)
     except UpstreamError as error:
         return Finding("models", f"not listed: {error}")

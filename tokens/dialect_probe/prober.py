@@ -44,7 +44,8 @@ class Prober:
     async def ask(self, messages: list[JsonObject] | None = None, **fields: object) -> JsonObject:
         """Return the whole answer to a question, as the upstream sent it. Raises UpstreamError."""
         request = self._build_request(messages, fields)
-        if self.adapter.is_stream_only or not self.adapter.has_url:
+        adapter = self.adapter
+        if adapter.is_stream_only or adapter.has_own_dialect or not adapter.has_url:
             (answer,) = await self._collect_chunks(request, PLAIN_DIALECT)
             return answer
         model = UpstreamModel(self.model_name, dialect=PLAIN_DIALECT)

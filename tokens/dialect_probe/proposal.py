@@ -16,10 +16,11 @@ def propose_columns(provider: Provider, model_name: str, findings: Iterable[Find
     """Return new values for columns of the provider; empty when the row fits its upstream.
 
     What its profile and its present changes say already is not proposed again. A web site that is
-    only streamed has an adapter that knows its dialect, so nothing is proposed.
+    only streamed, and an upstream with a dialect of its own, have an adapter that knows it, so
+    nothing is proposed.
     """
     adapter_class = registry.get_adapter_class(provider.kind)
-    if adapter_class.is_stream_only:
+    if adapter_class.is_stream_only or adapter_class.has_own_dialect:
         return {}
     findings = list(findings)
     found_fields: JsonObject = {}

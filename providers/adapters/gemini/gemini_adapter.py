@@ -44,6 +44,7 @@ GENERATING_METHODS = frozenset(("generateContent", "embedContent"))
 class Adapter(BaseAdapter):
     label = "Gemini, its own interface"
     profile_name: ClassVar[str] = "gemini-native"
+    has_own_dialect: ClassVar[bool] = True
 
     # --- the request ------------------------------------------------------------------------------
     def build_headers(self, credential: Credential) -> bytes:
