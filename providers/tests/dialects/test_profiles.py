@@ -95,6 +95,19 @@ def test_only_upstreams_that_refuse_what_they_do_not_know_lose_what_others_added
     assert strict == ["openai", "mistral", "groq"]
 
 
+@pytest.mark.parametrize(
+    ("model", "form"),
+    [("openai.gpt-oss-120b-1:0", ("tagged", "reasoning")), ("deepseek.v3-v1:0", ("", ""))],
+)
+def test_bedrock_puts_the_thinking_of_some_models_into_their_text(
+    model: str, form: tuple[str, str]
+) -> None:
+    url = "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1"
+    dialect = find_dialect("", url, model)
+    assert (dialect.thinking_format, dialect.thinking_tags) == form
+    assert "store" in dialect.refused_fields
+
+
 def test_changes_of_the_row_go_on_top() -> None:
     changes = {
         "limit_field": "max_tokens",

@@ -88,6 +88,7 @@ async def test_calls_and_their_signatures_go_over_two_turns(
         alice.key, messages=[QUESTION, message, *results], tools=[TOOL], stream=streams
     )
     assert answer.text == "Sunny."
+    assert upstream.connections == 1  # the end of the bytes leaves the connection usable
     question, calls, responses = upstream.requests[1].json["contents"]
     assert question == {"role": "user", "parts": [{"text": QUESTION["content"]}]}
     assert calls["role"] == "model"
