@@ -8,6 +8,7 @@ does, so its preset expects `vllm serve --port 8001`.
 
 from dataclasses import dataclass, field
 
+from providers.preset_models import BEDROCK_MODELS, GEMINI_MODELS
 from providers.protocol.json_types import JsonObject
 
 LOCAL_FIELDS: JsonObject = {"needs_token": False, "allow_private": True}
@@ -165,7 +166,18 @@ PRESETS: dict[str, Preset] = {
     ),
     "deepseek": Preset("DeepSeek", "https://api.deepseek.com/v1"),
     "gemini": Preset(
+        "Gemini",
+        "https://generativelanguage.googleapis.com/v1beta",
+        models=GEMINI_MODELS,
+        kind="gemini",
+    ),
+    "gemini-openai": Preset(
         "Gemini's OpenAI endpoint", "https://generativelanguage.googleapis.com/v1beta/openai"
+    ),
+    "bedrock": Preset(
+        "Amazon Bedrock, Oregon",
+        "https://bedrock-runtime.us-west-2.amazonaws.com/openai/v1",
+        models=BEDROCK_MODELS,
     ),
     "mistral": Preset("Mistral", "https://api.mistral.ai/v1"),
     "xai": Preset("xAI", "https://api.x.ai/v1"),

@@ -18,6 +18,7 @@ OWN_HEADERS = frozenset(
     host content-length content-type transfer-encoding connection authorization accept
     accept-encoding cookie expect upgrade te trailer keep-alive proxy-authorization proxy-connection
     forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-api-key
+    x-goog-api-key
     """.split()
 )
 

@@ -33,6 +33,7 @@ from api.views import (
 from api.views.account import key_status, usage_view
 from api.views.responses import compaction, create_response, input_tokens, stored_responses
 from api.views.staff import token_pool, token_renewal
+from api.views.tokenizing import tokenize_views
 from providers.admin import reauthentication
 from providers.exceptions import Forbidden, InternalError, InvalidRequest
 from proxysite.desk import error_pages, palette
@@ -103,6 +104,10 @@ urlpatterns = [
     path("v1/responses/<str:response_id>/input_items", stored_responses.InputItems.as_view()),
     path("v1/completions", chat.completions),
     path("v1/embeddings", chat.embeddings),
+    path("tokenize", tokenize_views.tokenize),
+    path("v1/tokenize", tokenize_views.tokenize),
+    path("detokenize", tokenize_views.detokenize),
+    path("v1/detokenize", tokenize_views.detokenize),
     path("v1/web_search", web_search.web_search),
     path("v1/usage", usage_view.Usage.as_view()),
     path("v1/requests/<str:request_id>", usage_view.OneRequest.as_view()),

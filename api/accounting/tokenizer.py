@@ -8,6 +8,8 @@ without the interpreter's lock.
 """
 
 import asyncio
+import re
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -17,6 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 from django.conf import settings
 
 T = TypeVar("T")
+# the models that OpenAI's tiktoken maps to this vocabulary, and its open ones
+O200K_MODELS = re.compile(
+    r"(?:openai[/.])?(?:gpt-4o|chatgpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|gpt-oss|o[134](?:-|$))"
+)
+SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")
 SLICE_CHARS = 2_048
 SLICES_AT_ONCE = 64  # encoded in one call: about 10 ms of work
 SAMPLE_SLICES = 128  # number of slices counted of a very long text
@@ -80,6 +87,37 @@ def count_texts(texts: Sequence[str], most_chars: int) -> TokenCount:
     if not is_exact and chars:
         tokens = round(tokens * total_chars / chars)
     return TokenCount(tokens, is_exact)
+
+
+def has_exact_vocabulary(model_name: str) -> bool:
+    """Return whether a model, by its upstream's name, reads text in this very vocabulary."""
+    return O200K_MODELS.match(model_name) is not None
+
+
+def encode_text(text: str) -> list[int]:
+    """Return the tokens of a whole text; markers of special tokens in it are text like any other.
+
+    It takes as long as the text is: call it in the counting thread.
+    """
+    limit_cache(len(text))
+    vocabulary = load_vocabulary()
+    if SPECIAL_TOKEN.search(text):  # the faster call would read these as special tokens
+        return list(vocabulary.encode_ordinary(text))
+    numbers = array("I")
+    numbers.frombytes(vocabulary.encode_batch_flat([text])[0])
+    return numbers.tolist()
+
+
+def decode_tokens(tokens: Sequence[int]) -> str:
+    """Return the text of tokens; bytes that are no text become U+FFFD.
+
+    Raises ValueError for a number that is no token.
+    """
+    vocabulary = load_vocabulary()
+    if any(not 0 <= token < vocabulary.vocab_size for token in tokens):
+        raise ValueError("no token")
+    text: str = vocabulary.decode_lossy(list(tokens))
+    return text
 
 
 def slice_text(text: str) -> Iterator[str]:

@@ -124,12 +124,17 @@ ANSWER_SCHEMAS: dict[str, JsonObject] = {
     "DeletedFile": make_deletion("file"),
     "DeletedConversation": make_deletion("conversation.deleted"),
     "Model": make_object(
-        "A model, with its context window and capabilities where they are known.",
+        "A model, with its context window, prices and capabilities where they are known.",
         id=TEXT,
         object=make_constant("model"),
         created=INTEGER,
         owned_by=TEXT,
     ),
+    "TokenList": make_object(
+        "How many tokens a text has, and which; `estimated` is true for a guess.",
+        count=INTEGER,
+    ),
+    "TokenText": make_object("The text of tokens.", prompt=TEXT),
     "ModelList": make_object(
         "All models that the key may use.",
         object=make_constant("list"),

@@ -10,6 +10,7 @@ from api.schemas.body_shapes import ChatBody, CompletionBody, EmbeddingBody
 from api.views.conversations import NewConversation, NewItems, NewMetadata
 from api.views.file_ingestion import IngestBody
 from api.views.sessions import NewSession
+from api.views.tokenizing.token_bodies import DetokenizeBody, TokenizeBody
 from api.views.web_search import SearchBody
 from providers.protocol.json_types import JsonObject
 
@@ -25,6 +26,8 @@ SHAPES = (
     NewItems,
     NewSession,
     IngestBody,
+    TokenizeBody,
+    DetokenizeBody,
 )
 # what a field means; the others are as in OpenAI's reference
 FIELD_TEXTS = {

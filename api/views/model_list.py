@@ -7,51 +7,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.authentication import Caller
+from api.relay.gateway import GATEWAY_SCOPE_KEY, Gateway
 from api.views.base import ApiView
+from api.views.model_objects import list_model_objects
 from providers.exceptions import ModelNotFound
-from providers.models import ChatModel, ModelAlias, VirtualModel
 from providers.protocol.json_types import JsonObject
 
 
-def list_model_objects(caller: Caller) -> dict[str, JsonObject]:
-    """Return OpenAI's model objects by id, sorted, with aliases among them."""
-    objects: dict[str, JsonObject] = {}
-    models = ChatModel.objects.filter_served().select_related("provider")
-    if caller.provider:
-        models = models.filter(provider__name=caller.provider)
-    for model in models:
-        objects.setdefault(model.public_id, render_model(model))
-    for virtual in VirtualModel.objects.filter(enabled=True):
-        if virtual.base in objects:
-            objects.setdefault(
-                virtual.public_id,
-                objects[virtual.base]
-                | {
-                    "id": virtual.public_id,
-                    "created": int(virtual.created_at.timestamp()),
-                    "strategy": virtual.strategy,
-                },
-            )
-    for alias in ModelAlias.objects.all():
-        if alias.public_id in objects:
-            aliased = objects[alias.public_id]
-            objects.setdefault(alias.alias, aliased | {"id": alias.alias, "root": alias.public_id})
-    return {
-        name: objects[name]
-        for name in sorted(objects)
-        if caller.can_use_model(name, str(objects[name].get("root", name)))
-    }
+def find_gateway(request: Request) -> Gateway | None:
+    """Return the gateway of this process, None where a request came without its server."""
+    gateway: Gateway | None = getattr(request._request, "scope", {}).get(GATEWAY_SCOPE_KEY)
+    return gateway
 
 
-def render_model(model: ChatModel) -> JsonObject:
-    return {
-        "id": model.public_id,
-        "object": "model",
-        "created": int(model.created_at.timestamp()),
-        "owned_by": model.provider.name,
-        "context_window": model.context_window,
-        "capabilities": model.known_capabilities,
-    }
+def list_caller_models(request: Request) -> dict[str, JsonObject]:
+    """Return the objects of the models that the caller of the request may use, by id."""
+    return list_model_objects(cast(Caller, request.auth), find_gateway(request))
 
 
 class HasCaller(BasePermission):
@@ -65,15 +36,14 @@ class ModelList(ApiView):
     permission_classes = (HasCaller,)
 
     def get(self, request: Request) -> Response:
-        objects = list_model_objects(cast(Caller, request.auth))
-        return Response({"object": "list", "data": list(objects.values())})
+        return Response({"object": "list", "data": list(list_caller_models(request).values())})
 
 
 class ModelDetail(ApiView):
     permission_classes = (HasCaller,)
 
     def get(self, request: Request, model: str) -> Response:
-        model_object = list_model_objects(cast(Caller, request.auth)).get(model)
+        model_object = list_caller_models(request).get(model)
         if model_object is None:
             raise ModelNotFound(
                 f"The model {model!r} does not exist or you have no access to it.", param="model"

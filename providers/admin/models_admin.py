@@ -73,7 +73,14 @@ class ChatModelAdmin(PageWithParts, admin.ModelAdmin):  # type: ignore[type-arg]
         ),
         (
             gettext_lazy("What it can do"),
-            {"fields": ("capabilities", "context_window", "long_prompts")},
+            {
+                "fields": (
+                    "capabilities",
+                    "context_window",
+                    "max_output_tokens",
+                    "long_prompts",
+                )
+            },
         ),
         (
             gettext_lazy("Thinking and search"),

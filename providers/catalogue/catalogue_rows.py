@@ -16,19 +16,23 @@ from providers.upstream.base_adapter import Limits, Upstream
 logger = logging.getLogger(__name__)
 MODEL_COLUMNS = (
     "provider_id",
+    "provider__name",
+    "provider__kind",
     "public_id",
     "upstream_name",
     "priority",
     "weight",
     "capabilities",
     "context_window",
+    "max_output_tokens",
     "long_prompts",
     "thinking_format",
     "thinking",
     "search",
     "options",
+    "created_at",
 )
-VIRTUAL_COLUMNS = ("public_id", "base", "strategy", "options")
+VIRTUAL_COLUMNS = ("public_id", "base", "strategy", "options", "created_at")
 
 
 class ResolvedModel(NamedTuple):

@@ -16,6 +16,7 @@ from providers.catalogue.catalogue_rows import (
     ResolvedModel,
     set_aside_public_ids,
 )
+from providers.catalogue.model_entries import ModelEntry, make_model_entries
 from providers.choices import Search
 from providers.exceptions import InvalidRequest, ModelNotFound, ProviderDown
 from providers.network.clients import Clients
@@ -31,6 +32,8 @@ class Catalogue:
         self._adapters: dict[int, BaseAdapter] = {}
         self._candidates: dict[str, list[Candidate]] = {}
         self._resolved_names: dict[str, ResolvedModel] = {}
+        self._rows = CatalogueRows([], [], {}, [])
+        self._entries: dict[str, dict[str, ModelEntry]] = {}  # by the name of the provider
         # public ids for which only providers that are set aside could answer
         self._set_aside_public_ids: frozenset[str] = frozenset()
 
@@ -55,6 +58,8 @@ class Catalogue:
         }
         resolved_names |= {public_id: ResolvedModel(public_id) for public_id in public_ids}
         self._resolved_names = resolved_names
+        self._rows = rows
+        self._entries = {}
         self._adapters = adapters
         self._candidates = candidates
         self._set_aside_public_ids = only_set_aside
@@ -89,9 +94,7 @@ class Catalogue:
         """
         candidates = self._candidates.get(public_id, [])
         if provider:
-            candidates = [
-                candidate for candidate in candidates if candidate.adapter.upstream.name == provider
-            ]
+            candidates = self.list_candidates(public_id, provider)
         if not candidates and public_id in self._set_aside_public_ids:
             raise ProviderDown(
                 "The provider of this model is set aside until its new address is confirmed."
@@ -100,6 +103,17 @@ class Catalogue:
             raise ModelNotFound(f"The model {request.model!r} does not exist.", param="model")
         return choose_usable(candidates, request)
 
+    def list_candidates(self, public_id: str, provider: str = "") -> list[Candidate]:
+        """Return all candidates of a model, lowest priority number first; none if it has none.
+
+        With `provider`, only those of the provider of that name.
+        """
+        return [
+            candidate
+            for candidate in self._candidates.get(public_id, ())
+            if provider in ("", candidate.adapter.upstream.name)
+        ]
+
     def find_context_window(self, public_id: str) -> int | None:
         """Return the tokens that all candidates of a model can take; None when none says."""
         return find_smallest_window(self._candidates.get(public_id, ()))
@@ -107,6 +121,16 @@ class Catalogue:
     def list_upstreams(self) -> list[Upstream]:
         """Return the providers that can be asked."""
         return [adapter.upstream for adapter in self._adapters.values()]
+
+    def list_models(self, provider: str = "") -> dict[str, ModelEntry]:
+        """Return all names that callers may write, sorted; with `provider`, of its models only.
+
+        They are made once for each change of the rows.
+        """
+        entries = self._entries.get(provider)
+        if entries is None:
+            entries = self._entries[provider] = make_model_entries(self._rows, provider)
+        return entries
 
     def find_search_setting(self, model: ResolvedModel) -> str:
         """Return choices.Search of the alias, or else of the model's rows; empty: not decided.

@@ -110,6 +110,11 @@ PROFILES: dict[str, Profile] = {
             leaked_forms=NO_FORMS,
         ),
     ),
+    "gemini-native": Profile(
+        "Gemini's own interface",
+        (),
+        Dialect(knows_developer=True, leaked_forms=NO_FORMS, takes_stream_options=False),
+    ),
     "mistral": Profile(
         "Mistral",
         ("mistral.ai",),
@@ -196,6 +201,13 @@ PROFILES: dict[str, Profile] = {
         "llama.cpp", (), Dialect(limit_field="max_tokens", thinking_field=REASONING_FIELD)
     ),
     "lmstudio": Profile("LM Studio", (), Dialect(limit_field="max_tokens")),
+    "bedrock": Profile(
+        "Amazon Bedrock",
+        ("amazonaws.com",),
+        Dialect(refused_fields=OPENAI_ONLY_FIELDS, takes_names=False),
+        # its Chat Completions endpoint puts the thinking of these models into their text
+        (make_rule(r"gpt-oss", thinking_format="tagged", thinking_tags="reasoning"),),
+    ),
     "kimi-web": Profile(
         "Kimi, its web site", (), Dialect(native_tools=False, takes_stream_options=False)
     ),

@@ -59,6 +59,12 @@ class ChatModel(models.Model):
     context_window = models.PositiveIntegerField(
         null=True, blank=True, help_text="Tokens, for example <code>131072</code>."
     )
+    max_output_tokens = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="The longest answer in tokens, for example <code>65536</code>; callers see it in "
+        "the list of models.",
+    )
     long_prompts = models.CharField(
         max_length=8,
         choices=LongPrompts,

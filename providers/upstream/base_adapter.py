@@ -41,6 +41,7 @@ from providers.upstream.credential_calls import CredentialCalls
 from providers.upstream.error_mapping import find_error_object, map_error_answer
 from providers.upstream.rate_limits import read_limit
 from providers.upstream.stream_reader import StreamReader
+from providers.upstream.token_calls import TokenCalls
 from providers.upstream.upstream_client import Limits, Upstream
 from providers.upstream.whole_answer import (
     conform_whole_answer,
@@ -54,7 +55,7 @@ EVENT_SLICE_BYTES = 64 * 2**10  # of a stream's events that are read at a time
 logger = logging.getLogger(__name__)
 
 
-class BaseAdapter(CredentialCalls):
+class BaseAdapter(TokenCalls, CredentialCalls):
     """The adapter of OpenAI's dialect; adapters of other dialects override the differences."""
 
     label: ClassVar[str] = "OpenAI dialect"

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from providers.exceptions import BadResponse
+from providers.protocol.json_types import JsonObject
 from providers.protocol.request import Credential, NewCredential
 from providers.upstream.error_mapping import require_quota
 from providers.upstream.upstream_client import UpstreamClient
@@ -18,13 +19,19 @@ class CredentialCalls(UpstreamClient):
 
     async def list_model_ids(self, credential: Credential) -> list[str]:
         """Return the ids of the models that the upstream lists, sorted. Raises UpstreamError."""
+        return sorted(str(entry["id"]) for entry in await self.list_model_entries(credential))
+
+    async def list_model_entries(self, credential: Credential) -> list[JsonObject]:
+        """Return the entries of the upstream's list of models; each has an `id`.
+
+        Raises UpstreamError.
+        """
         entries = await self.fetch_json("GET", "models", credential)
-        try:
-            if not isinstance(entries, list):  # Together sends the list without an object around it
-                entries = entries["data"]
-            return sorted(str(entry["id"]) for entry in entries)
-        except (KeyError, TypeError):
-            raise BadResponse("The upstream's list of models is not readable.") from None
+        if isinstance(entries, dict):  # Together sends the list without an object around it
+            entries = entries.get("data")
+        if not isinstance(entries, list) or not all(map(is_model_entry, entries)):
+            raise BadResponse("The upstream's list of models is not readable.")
+        return entries
 
     async def probe_credential(self, credential: Credential) -> None:
         """Check a credential with the cheapest free call that needs it.
@@ -50,3 +57,8 @@ class CredentialCalls(UpstreamClient):
 
     async def delete_chat(self, credential: Credential, chat_id: str) -> None:
         """Delete a chat that the upstream stores. Raises UpstreamError."""
+
+
+def is_model_entry(entry: object) -> bool:
+    """Return whether an item of a list of models says which model it is."""
+    return isinstance(entry, dict) and "id" in entry

@@ -196,8 +196,8 @@ class DialectReader(StreamReader):
 
     __slots__ = ("_dialect",)
 
-    def __init__(self, dialect: Dialect, splitter: AnySplitter) -> None:
-        super().__init__(lambda data: None, 0, chat=True)
+    def __init__(self, dialect: Dialect, splitter: AnySplitter, *, choices: int = 1) -> None:
+        super().__init__(lambda data: None, 0, chat=True, choices=choices)
         self._dialect = dialect
         self._splitter = splitter
 

@@ -33,9 +33,10 @@ async def probe_limits(prober: Prober) -> Finding:
 
     It asks the first question, so it raises UpstreamError if the upstream does not answer at all.
     """
-    if prober.adapter.is_stream_only:
+    if not prober.adapter.speaks_openai:
         prober.first_answer = await prober.ask()
-        return Finding("limit", "left to the site")
+        place = "site" if prober.adapter.is_stream_only else "adapter"
+        return Finding("limit", f"left to the {place}")
     taken: list[str] = []
     refusals: list[Rejected] = []
     for name in LIMIT_FIELDS:

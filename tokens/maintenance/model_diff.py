@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from django.core.exceptions import ValidationError
 
-from providers.exceptions import NoAvailableToken, TokenError, UpstreamError, UpstreamTimeout
+from providers.exceptions import NoAvailableToken, TokenError, UpstreamTimeout
 from providers.models import ChatModel, Provider
 from providers.network.clients import Clients
 from providers.protocol.json_types import JsonObject
@@ -36,15 +36,26 @@ WINDOW_FIELDS = (
     "inputTokenLimit",
     "max_input_tokens",
 )
+# of the longest answer: Gemini, Groq, Anthropic; OpenRouter has it in `top_provider`
+OUTPUT_FIELDS = ("outputTokenLimit", "max_completion_tokens", "max_output_tokens", "max_tokens")
 LARGEST_WINDOW = 2**31 - 1  # that the column can hold
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model as the upstream lists it; `window` is its context window in tokens, if given."""
+    """A model as the upstream lists it.
+
+    `window` is its context window and `most_output` its longest answer in tokens, if given.
+    """
 
     name: str
     window: int | None = None
+    most_output: int | None = None
+
+    def list_facts(self) -> JsonObject:
+        """Return the columns of a row that the list says."""
+        facts = {"context_window": self.window, "max_output_tokens": self.most_output}
+        return {name: value for name, value in facts.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +68,19 @@ class NewModel:
 
 @dataclass(frozen=True, slots=True)
 class ChangedModel:
-    """A model whose context window is another one in the upstream's list."""
+    """A model whose context window or longest answer is another one in the upstream's list."""
 
     row: ChatModel
-    window: int
+    listed: ListedModel
+
+    @property
+    def differences(self) -> list[tuple[int | None, int]]:
+        """Return each fact that differs: what the row has, and what the list says."""
+        return [
+            (getattr(self.row, name), value)
+            for name, value in self.listed.list_facts().items()
+            if getattr(self.row, name) != value
+        ]
 
 
 @dataclass
@@ -123,32 +143,29 @@ async def _ask_with_each(
 
 
 async def _ask_for_list(adapter: BaseAdapter, credential: Credential) -> list[ListedModel]:
-    names = await adapter.list_model_ids(credential)
-    windows: dict[str, int] = {}
-    if adapter.has_url and not adapter.is_stream_only:
-        try:
-            windows = find_windows(await adapter.fetch_json("GET", "models", credential))
-        except UpstreamError:
-            windows = {}  # the names are enough
-    return [ListedModel(name, windows.get(name)) for name in dict.fromkeys(names)]
+    if not adapter.has_url or adapter.is_stream_only:
+        names = await adapter.list_model_ids(credential)
+        return [ListedModel(name) for name in dict.fromkeys(names)]
+    entries = await adapter.list_model_entries(credential)
+    by_id = {str(entry["id"]): entry for entry in entries}
+    return [read_listed_model(name, by_id[name]) for name in sorted(by_id)]
 
 
-def find_windows(entries: object) -> dict[str, int]:
-    """Return the context window of each entry of a list of models that has one."""
-    if isinstance(entries, dict):
-        entries = entries.get("data")
-    if not isinstance(entries, list):
-        return {}
-    windows = {}
-    for entry in entries:
-        if isinstance(entry, dict) and (window := find_window(entry)):
-            windows[str(entry.get("id"))] = window
-    return windows
+def read_listed_model(name: str, entry: JsonObject) -> ListedModel:
+    """Return what an entry of a list says of a model.
+
+    OpenRouter's entries have the longest answer a level lower.
+    """
+    provider = entry.get("top_provider")
+    most_output = find_number(entry, OUTPUT_FIELDS)
+    if most_output is None and isinstance(provider, dict):
+        most_output = find_number(provider, OUTPUT_FIELDS)
+    return ListedModel(name, find_number(entry, WINDOW_FIELDS), most_output)
 
 
-def find_window(entry: JsonObject) -> int | None:
-    """Return the context window that an entry of a list names."""
-    for name in WINDOW_FIELDS:
+def find_number(entry: JsonObject, names: Iterable[str]) -> int | None:
+    """Return the first of these fields that is a plausible number of tokens."""
+    for name in names:
         value = entry.get(name)
         if isinstance(value, int) and 0 < value <= LARGEST_WINDOW:
             return value
@@ -183,8 +200,8 @@ def compare_row(diff: ModelDiff, row: ChatModel, model: ListedModel) -> None:
     """Add a row that is listed to the differences."""
     if not row.enabled:
         diff.returned.append(row)
-    elif model.window and model.window != row.context_window:
-        diff.changed.append(ChangedModel(row, model.window))
+    elif (changed := ChangedModel(row, model)).differences:
+        diff.changed.append(changed)
     else:
         diff.same += 1
 
@@ -210,7 +227,7 @@ def apply_choice(provider: Provider, diff: ModelDiff, choice: Choice) -> int:
     for changed in diff.changed:
         if changed.row.pk in choice.changed:
             rows = ChatModel.objects.filter(pk=changed.row.pk)
-            written += rows.update(context_window=changed.window)
+            written += rows.update(**changed.listed.list_facts())
     gone_ids = [row.pk for row in diff.gone if row.pk in choice.gone]
     written += ChatModel.objects.filter(pk__in=gone_ids).update(enabled=False)
     returned_ids = [row.pk for row in diff.returned if row.pk in choice.returned]
@@ -222,8 +239,7 @@ def create_model(provider: Provider, new: NewModel) -> ChatModel:
     """Write a new model with the facts of presets and the list, and its kind's aliases."""
     known = find_known_fields(provider, new.public_id, new.listed.name)
     known["upstream_name"] = new.listed.name
-    if new.listed.window:
-        known["context_window"] = new.listed.window
+    known |= new.listed.list_facts()
     row = ChatModel.objects.create(provider=provider, public_id=new.public_id, **known)
     create_kind_aliases(row)
     return row

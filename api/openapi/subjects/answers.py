@@ -186,6 +186,22 @@ OTHERS = Subject(
         ),
         Endpoint(
             "post",
+            "/v1/tokenize",
+            "List or count the tokens of a text or a chat",
+            Answer("The tokens, or their number.", {JSON_TYPE: "TokenList"}),
+            "As vLLM has it; `/tokenize` is the same.",
+            body=Body("TokenizeBody", {"model": "gpt-5", "prompt": "Hello there"}),
+        ),
+        Endpoint(
+            "post",
+            "/v1/detokenize",
+            "Turn tokens into text",
+            Answer("The text.", {JSON_TYPE: "TokenText"}),
+            "As vLLM has it; `/detokenize` is the same.",
+            body=Body("DetokenizeBody", {"model": "gpt-5", "tokens": [13225, 1354]}),
+        ),
+        Endpoint(
+            "post",
             "/v1/completions",
             "Continue a text",
             Answer("The answer.", {JSON_TYPE: "Completion", EVENT_TYPE: ""}),

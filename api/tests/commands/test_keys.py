@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from api import authentication, keys
 from api.models import ApiKey
-from api.views import model_list
+from api.views import model_objects
 from providers.exceptions import Forbidden
 from providers.models import ChatModel, ModelAlias, Provider
 from providers.tests.command_runner import refused, run
@@ -92,7 +92,7 @@ def test_a_key_for_a_virtual_model_alone_may_use_it_and_no_other(all_kinds: list
     key = run("issue_key", "alice", "--models", "o1-big").strip()
     caller = authentication.load_caller(keys.digest_key(key))
     assert caller is not None
-    assert list(model_list.list_model_objects(caller)) == ["o1", "o1-big"]
+    assert list(model_objects.list_model_objects(caller)) == ["o1", "o1-big"]
 
 
 def test_with_a_key_that_stores_nothing_nothing_is_kept() -> None:

@@ -22,6 +22,7 @@ COLUMN_BY_OPTION = {
     "capability": "capabilities",
     "context_window": "context_window",
     "long_prompts": "long_prompts",
+    "max_output": "max_output_tokens",
     "priority": "priority",
     "thinking_format": "thinking_format",
     "weight": "weight",
@@ -38,6 +39,9 @@ class Command(GatewayCommand):
             "--upstream", metavar="NAME", help="what the provider calls it (default: the same)"
         )
         parser.add_argument("--context-window", type=int, metavar="N", help="tokens")
+        parser.add_argument(
+            "--max-output", type=int, metavar="N", help="tokens of its longest answer"
+        )
         parser.add_argument(
             "--long-prompts",
             choices=LongPrompts.values,

@@ -49,6 +49,7 @@ def make_entry(model: ChatModel) -> JsonObject:
         "enabled": model.enabled and model.provider.enabled,
         "capabilities": model.known_capabilities,
         "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
         "priority": model.priority,
         "weight": model.weight,
     }
@@ -63,6 +64,7 @@ def make_virtual_entry(model: VirtualModel) -> JsonObject:
         "enabled": model.enabled,
         "capabilities": [],
         "context_window": None,
+        "max_output_tokens": None,
         "priority": 0,
         "weight": 1,
     }

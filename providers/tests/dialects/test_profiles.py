@@ -95,6 +95,19 @@ def test_only_upstreams_that_refuse_what_they_do_not_know_lose_what_others_added
     assert strict == ["openai", "mistral", "groq"]
 
 
+@pytest.mark.parametrize(
+    ("model", "form"),
+    [("openai.gpt-oss-120b-1:0", ("tagged", "reasoning")), ("deepseek.v3-v1:0", ("", ""))],
+)
+def test_bedrock_puts_the_thinking_of_some_models_into_their_text(
+    model: str, form: tuple[str, str]
+) -> None:
+    url = "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1"
+    dialect = find_dialect("", url, model)
+    assert (dialect.thinking_format, dialect.thinking_tags) == form
+    assert "store" in dialect.refused_fields
+
+
 def test_changes_of_the_row_go_on_top() -> None:
     changes = {
         "limit_field": "max_tokens",
@@ -125,7 +138,7 @@ def test_every_profile_is_reached_by_a_host_or_a_name_of_a_preset_or_an_adapter(
     named = {preset.fields.get("dialect") for preset in PRESETS.values()}
     reached = {name for name, profile in PROFILES.items() if profile.hosts or name in named}
     # their adapters name them
-    assert set(PROFILES) - reached == {"anthropic-messages", "kimi-web"}
+    assert set(PROFILES) - reached == {"anthropic-messages", "gemini-native", "kimi-web"}
 
 
 def test_the_page_about_dialects_has_every_profile_with_its_hosts_and_every_field() -> None:

@@ -180,6 +180,8 @@ PAGES = {
     "api/docs/": ANYONE,
     "api/schema/": ANYONE,
     "i18n/setlang/": ANYONE,
+    "tokenize": API_KEY,  # vLLM's addresses, beside those below /v1/
+    "detokenize": API_KEY,
     "": ANYONE,
     "favicon.ico": PROBE,
     "health": PROBE,

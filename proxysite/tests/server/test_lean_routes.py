@@ -15,6 +15,8 @@ from proxysite.urls import LEAN_ROUTES
         ("GET", "/v1/responses"),  # answered with 405
         ("POST", "/v1/responses/input_tokens"),
         ("POST", "/v1/web_search"),
+        ("POST", "/tokenize"),
+        ("POST", "/v1/detokenize"),
         ("GET", "/readyz"),
     ],
 )

@@ -76,7 +76,7 @@ def find_remembered(request: HttpRequest, provider: Provider) -> dict[str, Any]:
 
 
 def read_remembered(remembered: dict[str, Any]) -> list[ListedModel]:
-    return [ListedModel(name, window) for name, window in remembered["models"]]
+    return [ListedModel(*facts) for facts in remembered["models"]]
 
 
 def make_page_redirect(provider: Provider) -> HttpResponseRedirect:
@@ -101,7 +101,7 @@ def ask_for_list(request: HttpRequest, provider: Provider) -> HttpResponse:
     lists[str(provider.pk)] = {
         "at": timezone.now().isoformat(),
         "prefix": request.POST.get("prefix", "").strip()[:PREFIX_LENGTH],
-        "models": [(model.name, model.window) for model in listed[:MOST_LISTED]],
+        "models": [(model.name, model.window, model.most_output) for model in listed[:MOST_LISTED]],
     }
     request.session[SESSION_KEY] = dict(list(lists.items())[-MOST_REMEMBERED:])
     return page

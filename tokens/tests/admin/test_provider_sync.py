@@ -9,7 +9,7 @@ from providers.models import ChatModel, Provider
 from proxysite.testing.rows import create_model, move_providers
 from tokens.admin.provider_pages import connection_page
 from tokens.dialect_probe.connection_test import ConnectionReport, Step
-from tokens.maintenance.model_diff import ListedModel, compare_models, find_windows
+from tokens.maintenance.model_diff import ListedModel, compare_models, read_listed_model
 from tokens.models import UpstreamToken
 from tokens.tests.admin.admin_pages import SECRET
 from tokens.tests.listing import serving
@@ -79,7 +79,9 @@ def test_context_windows_and_returned_models_are_differences(provider: Provider)
     ChatModel.objects.filter(pk=off.pk).update(enabled=False)
     listed = [ListedModel("same"), ListedModel("wider", 131_072), ListedModel("off")]
     diff = compare_models(provider, [*listed, ListedModel("two words"), ListedModel("new", 32_768)])
-    assert [(one.row.pk, one.window) for one in diff.changed] == [(wider.pk, 131_072)]
+    assert [(one.row.pk, one.differences) for one in diff.changed] == [
+        (wider.pk, [(8_192, 131_072)])
+    ]
     assert diff.returned == [off]
     assert diff.unusable == ["two words"]
     assert [one.listed for one in diff.new] == [ListedModel("new", 32_768)]
@@ -87,19 +89,22 @@ def test_context_windows_and_returned_models_are_differences(provider: Provider)
     assert same.public_id == "same"
 
 
-def test_windows_are_read_under_the_names_that_services_use() -> None:
-    entries = [
-        {"id": "openrouter", "context_length": 200_000},
-        {"id": "groq", "context_window": 131_072},
-        {"id": "vllm", "max_model_len": 32_768},
-        {"id": "odd", "context_length": "much"},
-        {"id": "huge", "context_length": 2**40},
-        "no entry",
-    ]
-    expected = {"openrouter": 200_000, "groq": 131_072, "vllm": 32_768}
-    assert find_windows({"data": entries}) == expected
-    assert find_windows(entries) == expected
-    assert find_windows("nothing") == {}
+@pytest.mark.parametrize(
+    ("entry", "window", "most_output"),
+    [
+        ({"context_length": 200_000, "top_provider": {"max_completion_tokens": 8}}, 200_000, 8),
+        ({"context_window": 131_072, "max_completion_tokens": 32_768}, 131_072, 32_768),
+        ({"max_model_len": 32_768}, 32_768, None),
+        ({"inputTokenLimit": 1_048_576, "outputTokenLimit": 65_536}, 1_048_576, 65_536),
+        ({"max_input_tokens": 200_000, "max_tokens": 64_000}, 200_000, 64_000),
+        ({"context_length": "much", "max_tokens": -1}, None, None),
+        ({"context_length": 2**40}, None, None),
+    ],
+)
+def test_facts_are_read_under_the_names_that_services_use(
+    entry: dict[str, object], window: int | None, most_output: int | None
+) -> None:
+    assert read_listed_model("m", entry) == ListedModel("m", window, most_output)
 
 
 # --- test -----------------------------------------------------------------------------------------

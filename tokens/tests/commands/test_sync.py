@@ -123,5 +123,5 @@ def test_a_model_that_waits_too_long_is_not_waited_for(
     provider: Provider, monkeypatch: pytest.MonkeyPatch, upstream: Upstream
 ) -> None:
     token(provider)
-    monkeypatch.setattr("tokens.maintenance.model_sync.CHECK_TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr("tokens.maintenance.model_diff.CHECK_TIMEOUT_SECONDS", 0.0)
     assert refused("sync_models", "acme").endswith("The upstream took too long.")
