@@ -53,6 +53,12 @@ class Dialect(Struct, frozen=True):
     # families of tool calls that its models write as text although it reads calls itself; empty:
     # its text is not looked through
     leaked_forms: frozenset[str] = UNMISTAKABLE_FORMS
+    # True: marks for the prompt cache and signed details of thinking, as OpenRouter has them, are
+    # sent to it where a request of Anthropic's Messages API has them
+    takes_anthropic_marks: bool = False
+    # True: it takes `thinking` ({"type": "enabled"} or "disabled") for such a request
+    takes_thinking_switch: bool = False
+    takes_rare_efforts: bool = False  # True: `reasoning_effort` may be xhigh or max
     takes_call_extras: bool = True  # False: CALL_EXTRA_FIELDS of calls do not go back
     # the field of a model's message in which its thinking goes back; empty: it must not come back;
     # None: the caller's fields are kept
