@@ -37,6 +37,8 @@ Request = TypeVar("Request", bound=HttpRequest)
 AnyView = TypeVar("AnyView", bound=Callable[..., object])
 # Methods of a view that the lean handler serves: all but OPTIONS, which a middleware answers.
 LEAN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
+MODELS_PATH = "/v1/models"  # whose errors have that form for Anthropic's clients
+VERSION_HEADER = "HTTP_ANTHROPIC_VERSION"  # which all of these send
 MESSAGES_PATH = "/v1/messages"  # of Anthropic's Messages API, which has errors of its own form
 
 
@@ -169,4 +171,10 @@ def rest_framework_handler(error: Exception, context: dict[str, Any]) -> Respons
     if isinstance(gateway_error, MethodNotAllowed):
         gateway_error = refuse_method(context["request"], context["view"].allowed_methods)
         headers["allow"] = gateway_error.allowed_methods
-    return Response(error_body(gateway_error), status=gateway_error.shown_status, headers=headers)
+    body = error_body(gateway_error)
+    if VERSION_HEADER in context["request"].META and context["request"].path.startswith(
+        MODELS_PATH
+    ):
+        body = error_envelope.build_envelope(gateway_error, request_id)
+        headers["request-id"] = request_id
+    return Response(body, status=gateway_error.shown_status, headers=headers)

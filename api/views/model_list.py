@@ -1,4 +1,7 @@
-"""/v1/models: the models that the caller's key may use."""
+"""/v1/models: the models that the caller's key may use.
+
+Clients of Anthropic's API get them in its form (`api/views/messages/model_pages.py`).
+"""
 
 from typing import cast
 
@@ -8,6 +11,11 @@ from rest_framework.response import Response
 
 from api.authentication import Caller
 from api.views.base import ApiView
+from api.views.messages.model_pages import (
+    is_anthropic_client,
+    render_model_info,
+    render_model_page,
+)
 from providers.exceptions import ModelNotFound
 from providers.models import ChatModel, ModelAlias, VirtualModel
 from providers.protocol.json_types import JsonObject
@@ -66,6 +74,8 @@ class ModelList(ApiView):
 
     def get(self, request: Request) -> Response:
         objects = list_model_objects(cast(Caller, request.auth))
+        if is_anthropic_client(request._request):
+            return Response(render_model_page(list(objects.values()), request.query_params))
         return Response({"object": "list", "data": list(objects.values())})
 
 
@@ -78,4 +88,6 @@ class ModelDetail(ApiView):
             raise ModelNotFound(
                 f"The model {model!r} does not exist or you have no access to it.", param="model"
             )
+        if is_anthropic_client(request._request):
+            return Response(render_model_info(model_object))
         return Response(model_object)

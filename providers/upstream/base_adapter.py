@@ -113,6 +113,15 @@ class BaseAdapter(CredentialCalls):
         body = self.build_payload(request, model)
         return self.refused_fields.learn_refusal(model.name, body, error)
 
+    async def count_prompt_tokens(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential
+    ) -> int | None:
+        """Return how many tokens the upstream says the prompt has; None if it cannot say.
+
+        Raises UpstreamError.
+        """
+        return None
+
     # --- the answer -------------------------------------------------------------------------------
     def ask_upstream(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
