@@ -21,6 +21,8 @@ TYPES_BY_STATUS = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+# Claude Code repeats a request with a wrong key for minutes unless it is told not to
+FINAL_STATUSES = (400, 401, 402, 403, 404, 413, 422)
 MISSING_KEY_HINT = (
     "The request carries no API key: give it as “x-api-key: KEY” or “Authorization: Bearer KEY”."
 )
@@ -67,6 +69,7 @@ def render_envelope(error: GatewayError, request_id: str) -> HttpResponse:
         content_type="application/json",
         headers={
             **error_headers(error),
+            **({"x-should-retry": "false"} if error.shown_status in FINAL_STATUSES else {}),
             "request-id": request_id,
             "x-request-id": request_id,
         },

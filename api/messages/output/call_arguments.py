@@ -2,7 +2,7 @@
 
 import re
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 STRUCTURE = re.compile(r'["\\{}\[\]]')
 OPENING = frozenset("{[")
@@ -10,14 +10,29 @@ CLOSING = frozenset("}]")
 
 
 class ArgumentsProgress(Struct):
-    """Reads the pieces of a JSON object, each character once, to see where it ends."""
+    """Reads the pieces of a JSON object, each character once, to see where it ends.
 
+    Pieces are only kept until somebody asks, which happens when another block waits.
+    """
+
+    unread: list[str] = field(default_factory=list)
     depth: int = 0
     is_in_text: bool = False
-    is_complete: bool = False  # the object has ended
+    has_ended: bool = False
     escapes_next: bool = False  # the last character of the last piece was a backslash in a text
 
     def add_piece(self, piece: str) -> None:
+        self.unread.append(piece)
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the object has ended."""
+        for piece in self.unread:
+            self._read_piece(piece)
+        self.unread.clear()
+        return self.has_ended
+
+    def _read_piece(self, piece: str) -> None:
         position = 0
         if self.escapes_next and piece:
             self.escapes_next = False
@@ -33,7 +48,7 @@ class ArgumentsProgress(Struct):
                 self.depth += 1
             elif character in CLOSING:
                 self.depth -= 1
-                self.is_complete = self.depth <= 0
+                self.has_ended = self.depth <= 0
 
     def _read_in_text(self, character: str, piece: str, position: int) -> int:
         """Read a character within a text; return from where to read on."""

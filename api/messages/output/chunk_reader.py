@@ -47,9 +47,7 @@ class ChunkReader:
             self._is_refusal = True
             self._blocks.add_text(refusal)
         if calls := delta.get("tool_calls"):
-            self._seal_details()
-            for call in calls:
-                self._read_call(call)
+            self.read_calls(calls)
         if (call := delta.get("function_call")) is not None:  # the form before `tool_calls`
             self._read_call({"index": 0, "function": call})
         for annotation in delta.get("annotations") or ():
@@ -111,6 +109,16 @@ class ChunkReader:
             self._sealed = []
 
     # --- calls and citations ----------------------------------------------------------------------
+    def read_calls(self, calls: list[JsonObject]) -> None:
+        """Read pieces of calls; of most only the arguments are new."""
+        self._seal_details()
+        for call in calls:
+            function = call.get("function")
+            if function is not None and len(call) == 2 and self._blocks.has_call(call["index"]):
+                self._blocks.add_arguments(call["index"], function.get("arguments") or "")
+            else:
+                self._read_call(call)
+
     def _read_call(self, call: JsonObject) -> None:
         index = call.get("index") or 0
         kind = find_kind(call) or "function"

@@ -26,9 +26,28 @@ DELTA_FORMS = {
 }
 
 
+PLAIN_FIELDS = {TEXT: "content", THINKING: "reasoning_content", TOOL_USE: "", REDACTED: ""}
+EVENT_FORMS = {
+    kind: b"event: %b\ndata: %%b\n\n" % kind.encode()
+    for kind in (
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "ping",
+        "error",
+    )
+}
+
+
 def render_event(event: Mapping[str, Any]) -> bytes:
     """Return an event with its name, which is its type."""
-    return b"event: %b\ndata: %b\n\n" % (str(event["type"]).encode(), orjson.dumps(event))
+    form = EVENT_FORMS.get(event["type"])
+    if form is None:  # one that Anthropic has added since
+        form = b"event: %b\ndata: %%b\n\n" % str(event["type"]).encode()
+    return form % orjson.dumps(event)
 
 
 def build_empty_block(block: Block) -> JsonObject:
@@ -43,20 +62,26 @@ def build_empty_block(block: Block) -> JsonObject:
 
 
 class EventWriter:
-    """A sink of blocks that writes their events to `parts`."""
+    """A sink of blocks that writes their events to `parts`.
 
-    __slots__ = ("delta_form", "next_index", "parts")
+    A delta with nothing but `plain_field` is a piece of the open block, which `delta_form` renders:
+    so are nearly all.
+    """
+
+    __slots__ = ("delta_form", "next_index", "parts", "plain_field")
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.next_index = 0  # of the next block
         self.delta_form = b""  # of the deltas of the open block, with a place for their JSON text
+        self.plain_field = ""
 
     def open_block(self, block: Block) -> None:
         start = {"type": "content_block_start", "index": self.next_index}
         self.parts.append(render_event(start | {"content_block": build_empty_block(block)}))
         form = DELTA_HEAD + DELTA_FORMS[block.kind] + b"}\n\n"
         self.delta_form = form % self.next_index
+        self.plain_field = PLAIN_FIELDS[block.kind] if block.has_plain_pieces else ""
         self.next_index += 1
 
     def add_piece(self, block: Block, piece: str) -> None:
@@ -66,6 +91,7 @@ class EventWriter:
         self._add_delta({"type": "citations_delta", "citation": citation})
 
     def close_block(self, block: Block) -> None:
+        self.plain_field = ""
         if block.kind == THINKING:
             self._add_delta({"type": "signature_delta", "signature": block.final_signature})
         self.parts.append(

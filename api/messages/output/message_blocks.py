@@ -30,12 +30,20 @@ class Block(Struct):
     data: str = ""  # of redacted thinking
     detail_index: object = None  # of the details of which this thinking is made
     signature: str = ""  # of thinking
+    is_hidden: bool = False  # its text is not shown
     sealed_text: list[str] = field(default_factory=list)  # of thinking that is not shown
     pieces: list[str] = field(default_factory=list)
     citations: list[JsonObject] = field(default_factory=list)
     is_closed: bool = False
     # of a call: how far its arguments have come
     progress: ArgumentsProgress = field(default_factory=ArgumentsProgress)
+
+    @property
+    def has_plain_pieces(self) -> bool:
+        """Return whether each text that comes for it is a piece of it, until it is closed."""
+        return self.kind == TEXT or (
+            self.kind == THINKING and self.detail_index is None and not self.is_hidden
+        )
 
     @property
     def final_signature(self) -> str:
@@ -89,7 +97,7 @@ class BlockSequence:
             or block.signature
             or block.detail_index != detail_index
         ):
-            block = self._begin(Block(THINKING, detail_index=detail_index))
+            block = self._begin(Block(THINKING, detail_index=detail_index, is_hidden=not shown))
         if shown:
             self._add_piece(block, text)
         else:
@@ -101,6 +109,8 @@ class BlockSequence:
         if block is None or block.kind != THINKING or block.signature:
             block = self._begin(Block(THINKING, detail_index=detail_index))
         block.signature = signature
+        if block is self.open_block:
+            self._close_open_block()
 
     def add_redacted(self, data: str) -> None:
         self._begin(Block(REDACTED, data=data))
@@ -114,8 +124,12 @@ class BlockSequence:
 
     def add_arguments(self, index: int, piece: str) -> None:
         block = self._calls[index]
-        if not block.is_closed and piece:
-            block.progress.add_piece(piece)
+        if not piece or block.is_closed:
+            return
+        block.progress.add_piece(piece)
+        if block is self.open_block and not self._waiting:
+            self._sink.add_piece(block, piece)
+        else:
             self._add_piece(block, piece)
 
     def close(self) -> None:

@@ -44,7 +44,12 @@ def build_stop(reason: str | None, stop_text: str | None = None) -> JsonObject:
     details = None
     if reason == "refusal":
         details = {"type": "refusal", "category": None, "explanation": None}
-    return {"stop_reason": reason, "stop_sequence": stop_text, "stop_details": details}
+    return {
+        "container": None,
+        "stop_reason": reason,
+        "stop_sequence": stop_text,
+        "stop_details": details,
+    }
 
 
 def find_stop_text(choice: JsonObject, sequences: Container[str]) -> str | None:
@@ -71,12 +76,8 @@ def render_counts(counts: TokenUsage | None) -> JsonObject:
 
 def render_message_usage(counts: TokenUsage | None) -> JsonObject:
     """Return the usage of a message object."""
-    counts = counts or NO_COUNTS
     return render_counts(counts) | {
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": counts.cache_write,
-            "ephemeral_1h_input_tokens": 0,
-        },
+        "cache_creation": None,  # only Anthropic's upstreams say how long what is written lasts
         "inference_geo": None,
         "service_tier": "standard",
     }

@@ -17,7 +17,7 @@ from api.messages.output.event_writer import (
     EventWriter,
     render_event,
 )
-from api.messages.output.message_blocks import TEXT, BlockSequence
+from api.messages.output.message_blocks import BlockSequence
 from api.messages.output.message_objects import (
     build_message,
     build_stop,
@@ -55,26 +55,30 @@ class MessageRenderer:
         """Return the events of one batch; the first ones say that the message began."""
         writer = self._writer
         parts = writer.parts = []
-        blocks = self._blocks
         dumps = orjson.dumps
         if not self._has_begun and batch:
             self._begin(batch[0])
         for chunk in batch:
-            choices = chunk["choices"]
             if NATIVE in chunk:
                 self._native.add_events(chunk[NATIVE])
-            elif choices and not self._native.is_stopping:
-                choice = choices[0]
-                delta = choice["delta"]
-                text = delta.get("content")
-                block = blocks.open_block
-                if text and len(delta) == 1 and block is not None and block.kind is TEXT:
-                    parts.append(writer.delta_form % dumps(text))  # nearly every chunk
-                    if choice["finish_reason"] is not None:
-                        self._reader.read_end(choice)
-                else:
-                    self._native.end_block()
-                    self._reader.read_choice(choice, delta)
+                continue
+            choices = chunk["choices"]
+            if not choices or self._native.is_stopping:
+                continue
+            choice = choices[0]
+            delta = choice["delta"]
+            if len(delta) == 1 and (piece := delta.get(writer.plain_field)):  # nearly all chunks
+                parts.append(writer.delta_form % dumps(piece))
+                if choice["finish_reason"] is not None:
+                    self._reader.read_end(choice)
+            elif len(delta) == 1 and (calls := delta.get("tool_calls")):
+                self._native.end_block()
+                self._reader.read_calls(calls)
+                if choice["finish_reason"] is not None:
+                    self._reader.read_end(choice)
+            else:
+                self._native.end_block()
+                self._reader.read_choice(choice, delta)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def render_end(self) -> bytes:
@@ -85,7 +89,7 @@ class MessageRenderer:
         if not self._native.is_stopping:
             self._native.end_block()
             self._reader.close()
-            delta = {"container": None, **build_stop(self._reader.stop_reason, self._stop_text)}
+            delta = build_stop(self._reader.stop_reason, self._reader.stop_text)
             usage = render_counts(self._trace.meter.counted)
             parts.append(render_event({"type": "message_delta", "delta": delta, "usage": usage}))
         if not self._native.has_stopped:
@@ -121,10 +125,6 @@ class MessageRenderer:
         parts = self._writer.parts = []
         self._begin({})
         return b"".join((*parts, PING_EVENT))
-
-    @property
-    def _stop_text(self) -> str | None:
-        return self._reader.stop_text
 
     def _begin(self, chunk: Chunk) -> None:
         """Write the first event, unless the upstream's own comes with this first chunk."""

@@ -37,10 +37,20 @@ def read_environment(url: str, key: str) -> dict[str, str]:
 @pytest.fixture
 def claude(gateway, key, tmp_path) -> Any:
     """A function that runs `claude -p` with these arguments, and returns its result."""
-    package = npm_packages("npm_agents", "install") / "node_modules" / "@anthropic-ai"
+    return make_claude(gateway.url, key, tmp_path)
+
+
+@pytest.fixture
+def wrong_claude(gateway, tmp_path) -> Any:
+    """The same with a key that is none."""
+    return make_claude(gateway.url, "no-key", tmp_path)
+
+
+def make_claude(url: str, key: str, tmp_path: Path) -> Any:
+    package = npm_packages("npm_agents") / "node_modules" / "@anthropic-ai"
     work = tmp_path / "work"
     work.mkdir()
-    env = read_environment(gateway.url, key) | {
+    env = read_environment(url, key) | {
         "HOME": str(tmp_path),
         "DISABLE_AUTOUPDATER": "1",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -50,7 +60,8 @@ def claude(gateway, key, tmp_path) -> Any:
 
     async def run(*arguments: str) -> dict[str, Any]:
         options = ("--output-format", "json", "--dangerously-skip-permissions")
-        output = await run_program(work, env, "node", program, "-p", *arguments, *options)
+        command = ("node", program, "-p", *arguments, *options)
+        output = await run_program(work, env, *command, statuses=(0, 1))
         result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
         return result
 
@@ -99,3 +110,10 @@ async def test_claude_code_works_in_several_turns_and_edits_files(claude, upstre
     assert "b.txt" in outputs[7]
     heads = [request.json["messages"][0] for request in upstream.requests]
     assert heads == heads[:1] * len(heads), "prompt caches find the same beginning"
+
+
+async def test_claude_code_asks_once_with_a_wrong_key(wrong_claude):
+    result = await wrong_claude("Do it.")
+    assert result["is_error"]
+    assert "The API key is not valid" in result["result"]
+    assert result["duration_ms"] < 20_000, "it did not try again and again"
