@@ -170,7 +170,8 @@ class StreamAnswer(StreamingHttpResponse):
             await self._send_data(self._renderer.render_failure(error), last=True)
             return
         answer = self._renderer.render_error(error, self._request_id)
-        del answer.headers["x-request-id"]  # `_send_head` adds it
+        for name in ("x-request-id", *self.headers):
+            answer.headers.pop(name, None)  # `_send_head` adds it
         await self._send_head(answer.status_code, encode_headers(answer))
         await self._send({"type": "http.response.body", "body": answer.content})
 

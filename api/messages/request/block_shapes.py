@@ -121,7 +121,8 @@ SHAPES_BY_ROLE: dict[str, dict[str, type[Struct]]] = {
     | {"tool_result": ToolResultShape}
     | dict.fromkeys(SERVER_BLOCK_TYPES, ServerBlock),
     "assistant": {
-        **SHOWN_SHAPES,
+        "text": TextShape,
+        "search_result": SearchResultShape,
         "tool_use": ToolUseShape,
         "thinking": ThinkingBlockShape,
         "redacted_thinking": RedactedShape,

@@ -18,30 +18,42 @@ def list_blocks(message: JsonObject, kind: str) -> list[tuple[int, JsonObject]]:
 
 
 def check_pairs(messages: Sequence[JsonObject]) -> None:
-    """Raise InvalidRequest where a call and its result do not stand in neighbouring messages.
+    """Raise InvalidRequest where calls and their results do not stand in neighbouring turns.
 
-    Messages of the system between them do not count. The calls of the last message may be open.
+    Messages of one role in a row are one turn; messages of the system do not count. The calls of
+    the last turn may be open.
     """
     open_ids: dict[str, str] = {}  # calls without a result, with their places
+    last_role = ""
     for position, message in enumerate(messages):
-        if message["role"] == "system":
+        role = message["role"]
+        if role == "system":
             continue
-        if message["role"] == "assistant":
-            require_results(open_ids)
+        if role == "assistant":
+            if last_role == "user":
+                require_results(open_ids)
             for place, block in list_blocks(message, "tool_use"):
                 open_ids[block["id"]] = f"messages[{position}].content[{place}]"
-            continue
-        for place, block in list_blocks(message, "tool_result"):
-            if open_ids.pop(block["tool_use_id"], None) is None:
-                raise InvalidRequest(
-                    f"This result is of no call in the previous message: {block['tool_use_id']!r}. "
-                    "Each `tool_result` block must have its `tool_use` block there.",
-                    param=f"messages[{position}].content[{place}]",
-                )
+        else:
+            take_results(message, position, open_ids)
+        last_role = role
+    if last_role == "user":
         require_results(open_ids)
 
 
+def take_results(message: JsonObject, position: int, open_ids: dict[str, str]) -> None:
+    """Take the calls out of `open_ids` whose results are in this message."""
+    for place, block in list_blocks(message, "tool_result"):
+        if open_ids.pop(block["tool_use_id"], None) is None:
+            raise InvalidRequest(
+                f"This result is of no call in the previous message: {block['tool_use_id']!r}. "
+                "Each `tool_result` block must have its `tool_use` block there.",
+                param=f"messages[{position}].content[{place}]",
+            )
+
+
 def require_results(open_ids: dict[str, str]) -> None:
+    """Raise InvalidRequest when there is a call without a result."""
     if open_ids:
         call_id, place = next(iter(open_ids.items()))
         raise InvalidRequest(

@@ -2,8 +2,9 @@
 
 Sources, as of November 2026: the documentation of OpenAI's libraries; of Codex CLI (`config.toml`:
 `model_providers`, `wire_api = "responses"`); of Claude Code (“LLM gateway”: ANTHROPIC_BASE_URL
-without /v1, ANTHROPIC_AUTH_TOKEN, and the models behind its names opus, sonnet and haiku); of Open WebUI (OPENAI_API_BASE_URL, OPENAI_API_KEY); of Cursor
-(“Override OpenAI Base URL”, whose requests come from Cursor's own servers).
+without /v1, ANTHROPIC_AUTH_TOKEN, and the models that stand for its opus, sonnet and haiku); of
+Open WebUI (OPENAI_API_BASE_URL, OPENAI_API_KEY); of Cursor (“Override OpenAI Base URL”, whose
+requests come from Cursor's own servers).
 """
 
 import json
