@@ -50,7 +50,7 @@ class ToolChoiceShape(Struct):
     disable_parallel_tool_use: bool | Maybe = UNSET
 
 
-class CountedBody(Struct, kw_only=True):
+class MessageCountBody(Struct, kw_only=True):
     """The body of a request that is only counted."""
 
     model: Name
@@ -63,7 +63,7 @@ class CountedBody(Struct, kw_only=True):
     output_format: OutputFormat | Maybe = UNSET
 
 
-class MessagesBody(CountedBody, kw_only=True):
+class MessagesBody(MessageCountBody, kw_only=True):
     max_tokens: Tokens
     metadata: MessageMetadata | Maybe = UNSET
     service_tier: str | Maybe = UNSET
@@ -75,7 +75,7 @@ class MessagesBody(CountedBody, kw_only=True):
     thread: JsonObject | Maybe = UNSET
 
 
-def read_messages_body(raw: bytes, shape: type[CountedBody] = MessagesBody) -> JsonObject:
+def read_messages_body(raw: bytes, shape: type[MessageCountBody] = MessagesBody) -> JsonObject:
     """Return the validated body.
 
     Raises InvalidJson or InvalidRequest, with `param` when one field is at fault.

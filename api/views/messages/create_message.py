@@ -77,7 +77,7 @@ async def create_message(request: LeanRequest) -> HttpResponseBase:
 
 
 async def receive_messages(
-    request: LeanRequest, caller: Caller, shape: type[body_shape.CountedBody]
+    request: LeanRequest, caller: Caller, shape: type[body_shape.MessageCountBody]
 ) -> ReceivedMessages:
     """Return the body of a request, validated and in its chat form. Raises GatewayError."""
     require_json(request)

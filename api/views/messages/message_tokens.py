@@ -13,7 +13,7 @@ from django.http import HttpResponseBase
 from api.accounting import token_count
 from api.authentication import Caller
 from api.exceptions import api_endpoint
-from api.messages.request.body_shape import CountedBody
+from api.messages.request.body_shape import MessageCountBody
 from api.relay.lean_request import LeanRequest
 from api.relay.request_limits import count_request
 from api.streaming.stream_answer import JsonAnswer
@@ -32,7 +32,7 @@ from providers.vault import VaultError
 async def count_message_tokens(request: LeanRequest) -> HttpResponseBase:
     start_time = time.monotonic()
     caller = await request.authenticate()
-    received = await receive_messages(request, caller, CountedBody)
+    received = await receive_messages(request, caller, MessageCountBody)
     try:
         accepted = accept_messages(request, caller, received)
         async with count_request(request, caller):
