@@ -116,6 +116,7 @@ def render_home_page(request: HttpRequest) -> HttpResponse:
             "features": list(FEATURES),
             "endpoints": {
                 "chat": "/v1/chat/completions",
+                "messages": "/v1/messages",
                 "completions": "/v1/completions",
                 "embeddings": "/v1/embeddings",
                 "models": "/v1/models",

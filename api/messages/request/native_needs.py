@@ -13,6 +13,20 @@ from providers.protocol.json_types import JsonObject
 NATIVE_FIELDS = ("container", "mcp_servers", "compaction", "inference_geo")
 THREAD_CODE = "thread_unsupported_request"
 UNSUPPORTED = "unsupported_parameter"
+# fields that a chat body says as well, or that are refused where it cannot
+SERVED_FIELDS = frozenset(
+    """
+    model messages system max_tokens stream temperature top_p top_k thinking stop_sequences
+    service_tier metadata output_config output_format tools tool_choice thread
+    """.split()
+).union(NATIVE_FIELDS)
+MOST_NAMES = 8  # of fields in a header
+
+
+def list_omitted_fields(body: JsonObject) -> list[str]:
+    """Return the names of fields that no upstream of another dialect gets, sorted."""
+    names = (name for name in body.keys() - SERVED_FIELDS if body[name] is not None)
+    return sorted(names)[:MOST_NAMES]
 
 
 def find_native_needs(body: JsonObject, *, can_search: bool) -> Iterator[InvalidRequest]:

@@ -5,8 +5,10 @@ strategy. An upstream that speaks Anthropic's dialect gets the caller's body as 
 """
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
+from urllib.parse import quote
 
 from django.http import HttpResponseBase
 from msgspec import structs
@@ -18,7 +20,7 @@ from api.messages.output.message_renderer import MessageRenderer
 from api.messages.request import body_shape
 from api.messages.request.answer_wishes import read_answer_wishes
 from api.messages.request.chat_body import ChatForm, build_chat_form
-from api.messages.request.native_needs import find_native_needs
+from api.messages.request.native_needs import find_native_needs, list_omitted_fields
 from api.messages.request.original_body import build_original
 from api.relay.client_names import name_client
 from api.relay.conversation_options import add_group, name_group
@@ -34,7 +36,7 @@ from api.relay.pipeline import (
 from api.schemas.default_model import read_with_default_model
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.views.base import require_json
-from providers.catalogue import ResolvedModel
+from providers.catalogue import Candidate, ResolvedModel
 from providers.choices import Search
 from providers.exceptions import GatewayError
 from providers.protocol.json_types import JsonObject
@@ -42,6 +44,7 @@ from providers.protocol.request import ANTHROPIC, CHAT, MESSAGES, ChatRequest
 
 SESSION_HEADER = "HTTP_X_CLAUDE_CODE_SESSION_ID"
 REQUEST_ID_HEADER = "request-id"
+OMITTED_HEADER = "x-proxysite-omitted"
 
 
 class ReceivedMessages(NamedTuple):
@@ -69,6 +72,10 @@ async def create_message(request: LeanRequest) -> HttpResponseBase:
         wishes = read_answer_wishes(received.body, received.model.thinking)
         renderer = MessageRenderer(answer.trace, wishes)
         response = await render_answer(request, answer, renderer, positions, start_time)
+        if omitted := list_omitted_fields(received.body):
+            candidates = find_candidates(request, caller, received, accepted.chat_request)
+            if not any(map(is_native, candidates)):
+                response.headers[OMITTED_HEADER] = quote(", ".join(omitted), safe=", ")
     except GatewayError as error:
         positions.rename_param(error)
         raise
@@ -109,7 +116,8 @@ def accept_messages(
     session = request.META.get(SESSION_HEADER)
     if session and caller.user_id is not None:
         chat_request = add_group(chat_request, name_group(caller.user_id, session))
-    needs_native = check_native_needs(request, caller, received, chat_request)
+    candidates = find_candidates(request, caller, received, chat_request)
+    needs_native = needs_native_upstream(request, received, candidates)
     return AcceptedRequest(
         caller,
         chat_request,
@@ -120,29 +128,36 @@ def accept_messages(
     )
 
 
-def check_native_needs(
+def find_candidates(
     request: LeanRequest, caller: Caller, received: ReceivedMessages, chat_request: ChatRequest
+) -> list[Candidate]:
+    """Return the candidates for a request. Raises GatewayError when there is none."""
+    public_id = received.model.public_id
+    return request.gateway.catalogue.find_candidates(public_id, chat_request, caller.provider)
+
+
+def needs_native_upstream(
+    request: LeanRequest, received: ReceivedMessages, candidates: Sequence[Candidate]
 ) -> bool:
     """Return whether only an upstream of Anthropic's dialect can answer.
 
     Raises InvalidRequest when there is none.
     """
-    catalogue = request.gateway.catalogue
-    setting = catalogue.find_search_setting(received.model)
-    needs = list(find_native_needs(received.body, can_search=True))
-    wants_search = chat_request.wants_search
-    if not needs and not wants_search:
-        return False
-    candidates = catalogue.find_candidates(received.model.public_id, chat_request, caller.provider)
+    setting = request.gateway.catalogue.find_search_setting(received.model)
     can_search = setting == Search.ON or (
         not setting and any(candidate.adapter.can_search for candidate in candidates)
     )
-    needs = list(find_native_needs(received.body, can_search=can_search))
-    if not needs:
+    need = next(find_native_needs(received.body, can_search=can_search), None)
+    if need is None:
         return False
-    if not any(candidate.adapter.original_dialect == ANTHROPIC for candidate in candidates):
-        raise needs[0]
+    if not any(map(is_native, candidates)):
+        raise need
     return True
+
+
+def is_native(candidate: Candidate) -> bool:
+    """Return whether the candidate's upstream gets the caller's own body."""
+    return candidate.adapter.original_dialect == ANTHROPIC
 
 
 messages = api_endpoint("POST")(make_idempotent(create_message))

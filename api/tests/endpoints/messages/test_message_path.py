@@ -54,7 +54,8 @@ async def test_an_unknown_upstream_gets_no_marks_of_anthropics(gateway, alice, u
     body = {"system": SYSTEM, "tools": [TOOL], "thinking": THINKING}
     body["output_config"] = {"effort": "max"}
     body["context_management"] = {"edits": []}
-    await receive_message(gateway, alice.key, streams=False, **body)
+    answer = await request_message(gateway, alice.key, **body)
+    assert "context_management" in answer.headers["x-proxysite-omitted"]
     sent = upstream.last_exchange.request.json
     assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
     assert "cache_control" not in sent["tools"][0]
