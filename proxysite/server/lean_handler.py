@@ -175,8 +175,8 @@ class LeanHandler(ASGIHandler):
         request_id = new_request_id()
         refusal = self.find_refusal(scope["path"])
         if refusal is not None:
-            answer = exceptions.render_error(refusal, request_id, scope["path"])
-            await self.write_response(answer, scope, send)
+            refused = exceptions.render_error(refusal, request_id, scope["path"])
+            await self.write_response(refused, scope, send)
             return
         gateway = self.gateway
         assert gateway is not None  # noqa: S101 - else it is refused
