@@ -15,7 +15,6 @@ from providers.fast_settings import settings
 from providers.protocol.json_types import JsonObject
 
 LEAST_BUDGET_TOKENS = 1_024  # of thinking
-EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 class MessageShape(Struct):
