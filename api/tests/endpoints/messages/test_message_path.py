@@ -3,6 +3,7 @@
 import pytest
 
 from api.tests.endpoints.messages.conftest import VERSION, receive_message, request_message
+from api.tests.endpoints.whole_and_streamed import WHOLE_AND_STREAMED
 from api.tests.messages.message_events import build_streamed_message, read_events
 from providers.database.database_threads import run_in_thread
 from providers.protocol.request import ANTHROPIC
@@ -204,6 +205,22 @@ async def test_models_have_anthropics_form_for_its_clients(gateway, provider, al
     assert wrong.json["error"]["type"] == "invalid_request_error"
     plain = await gateway.send_request("GET", "/v1/models", alice.key)
     assert plain.json["object"] == "list"
+
+
+@WHOLE_AND_STREAMED
+@pytest.mark.parametrize("strategy", ["stepwise", "multipath"])
+async def test_strategies_answer_messages_too(
+    gateway, provider, alice, upstream, strategy, streams
+):
+    await run_in_thread(lambda: rows.create_virtual_model("v", "m", strategy))
+    await gateway.reload_rows()
+    message = await receive_message(
+        gateway, alice.key, streams=streams, model="v", thinking=THINKING, max_tokens=4000
+    )
+    assert message["model"] == "v"
+    assert "Hello there!" in "".join(block.get("text", "") for block in message["content"])
+    assert message["stop_reason"] == "end_turn"
+    assert len(upstream.requests) > 1
 
 
 async def test_documents_reach_the_upstream_as_texts(gateway, alice, upstream):
