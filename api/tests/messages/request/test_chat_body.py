@@ -2,51 +2,24 @@
 
 import json
 
-import orjson
 import pytest
 
-from api.messages.request.body_shape import read_messages_body
-from api.messages.request.chat_body import build_chat_form, find_end_user
+from api.messages.request.chat_body import find_end_user
 from api.messages.request.original_body import build_original
+from api.tests.messages.request.made_bodies import (
+    ASK,
+    CALL,
+    MARK,
+    convert,
+    convert_messages,
+    model,
+    read_body,
+    result,
+    text,
+    user,
+)
 from conversations.messages.opaque_text import encode_opaque_text
 from providers.exceptions import InvalidRequest
-
-CALL = {"type": "tool_use", "id": "t1", "name": "look", "input": {"at": "x"}}
-TOOL = {"name": "look", "description": "Look.", "input_schema": {"type": "object"}}
-MARK = {"type": "ephemeral"}
-
-
-def read_body(**fields):
-    hello = [{"role": "user", "content": "Hello!"}]
-    body = {"model": "m", "max_tokens": 2048, "messages": hello} | fields
-    return read_messages_body(orjson.dumps(body))
-
-
-def convert(**fields):
-    return build_chat_form(read_body(**fields)).body
-
-
-def convert_messages(*messages, **fields):
-    return convert(messages=list(messages), **fields)["messages"]
-
-
-def user(*blocks):
-    return {"role": "user", "content": list(blocks)}
-
-
-def model(*blocks):
-    return {"role": "assistant", "content": list(blocks)}
-
-
-def text(value, **fields):
-    return {"type": "text", "text": value} | fields
-
-
-def result(content="found", call_id="t1", **fields):
-    return {"type": "tool_result", "tool_use_id": call_id, "content": content} | fields
-
-
-ASK = user(text("Look."))
 
 
 # --- fields ---------------------------------------------------------------------------------------
@@ -284,41 +257,3 @@ def test_blocks_of_anthropics_own_tools_become_text():
         '[Called web_search: {"query":"q"}]\n\n'
         "[Result of web search]\n- T (https://a.example)\n\nHi"
     )
-
-
-# --- tools ----------------------------------------------------------------------------------------
-def test_tools_become_functions():
-    strict = TOOL | {"name": "b", "type": "custom", "strict": True, "cache_control": MARK}
-    body = convert(tools=[TOOL, strict, {"type": "bash_20250124", "name": "bash"}])
-    first, second, bash = body["tools"]
-    function = {"name": "look", "description": "Look.", "parameters": {"type": "object"}}
-    assert first == {"type": "function", "function": function}
-    assert second["function"]["strict"] is True
-    assert second["cache_control"] == MARK
-    assert bash["function"]["name"] == "bash"
-    assert "command" in bash["function"]["parameters"]["properties"]
-
-
-@pytest.mark.parametrize(
-    ("choice", "expected"),
-    [
-        ({"type": "auto"}, "auto"),
-        ({"type": "any"}, "required"),
-        ({"type": "none"}, "none"),
-        ({"type": "tool", "name": "look"}, {"type": "function", "function": {"name": "look"}}),
-    ],
-)
-def test_the_choice_of_tools_has_its_chat_form(choice, expected):
-    choice = choice | {"disable_parallel_tool_use": True}
-    body = convert(tools=[TOOL], tool_choice=choice)
-    assert body["tool_choice"] == expected
-    assert body["parallel_tool_calls"] is False
-
-
-def test_a_web_search_becomes_the_field_of_chat_completions():
-    location = {"type": "approximate", "city": "Graz"}
-    tool = {"type": "web_search_20250305", "name": "web_search", "user_location": location}
-    body = convert(tools=[tool], tool_choice={"type": "tool", "name": "web_search"})
-    assert "tools" not in body
-    assert "tool_choice" not in body
-    assert body["web_search_options"]["user_location"]["approximate"] == {"city": "Graz"}
