@@ -15,10 +15,12 @@ UNKNOWN_URL_NAME = "unknown-url"  # the name of the route of all that is no endp
 SHOWN_PATH_CHARS = 200
 MOST_SEGMENTS = 12  # of a path that is compared with the endpoints
 BASE_URL_HINT = "The base URL of this API ends in /v1, without a slash behind it."
+MESSAGES_HINT = "Clients of Anthropic's Messages API have a base URL without /v1."
+MESSAGES_TEXT = "Of Anthropic's API there are /v1/messages, its count_tokens and /v1/models here."
 # endpoints of OpenAI and others that clients ask for
 FOREIGN_ENDPOINTS = frozenset(
     """
-    assistants audio batches chatkit containers evals fine_tuning images messages moderations
+    assistants audio batches chatkit containers evals fine_tuning images moderations
     organization realtime rerank score skills threads tokenize uploads vector_stores videos
     """.split()
 )
@@ -30,8 +32,11 @@ def explain_unknown_address(method: str, path: str) -> UnknownUrl:
     text = f"Unknown request URL: {method} {shown_path}. "
     right_path = find_right_address(path)
     if right_path:
-        return UnknownUrl(f"{text}Did you mean {right_path}? {BASE_URL_HINT}")
+        hint = MESSAGES_HINT if right_path.startswith("/v1/messages") else BASE_URL_HINT
+        return UnknownUrl(f"{text}Did you mean {right_path}? {hint}")
     segments = split_path(path)
+    if segments and segments[0] == "messages":
+        return UnknownUrl(text + MESSAGES_TEXT)
     if segments and segments[0] in FOREIGN_ENDPOINTS:
         return UnknownUrl(f"{text}This gateway has no endpoint /v1/{segments[0]}.")
     return UnknownUrl(f"{text}{BASE_URL_HINT}")

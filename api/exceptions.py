@@ -15,6 +15,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
+from api.error_headers import error_headers
+from api.messages import error_envelope
 from providers.database.database_errors import explain_database_error
 from providers.exceptions import (
     MISSING_KEY_TEXT,
@@ -26,10 +28,8 @@ from providers.exceptions import (
     InvalidKey,
     InvalidRequest,
     MethodNotAllowed,
-    RequestTimeout,
     UnknownUrl,
     UnsupportedMediaType,
-    UpgradeRequired,
 )
 from providers.protocol.json_types import JsonObject
 
@@ -37,9 +37,9 @@ Request = TypeVar("Request", bound=HttpRequest)
 AnyView = TypeVar("AnyView", bound=Callable[..., object])
 # Methods of a view that the lean handler serves: all but OPTIONS, which a middleware answers.
 LEAN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
-PASSING_STATUSES = (409, 425)  # a conflict, or a request that came too early: it may pass
-# OpenAI's packages do not obey a longer time, but give the request up.
-LONGEST_RETRY_AFTER_SECONDS = 120.0
+MODELS_PATH = "/v1/models"  # whose errors have that form for Anthropic's clients
+VERSION_HEADER = "HTTP_ANTHROPIC_VERSION"  # which all of these send
+MESSAGES_PATH = "/v1/messages"  # of Anthropic's Messages API, which has errors of its own form
 
 
 def error_body(error: GatewayError) -> JsonObject:
@@ -54,30 +54,10 @@ def error_body(error: GatewayError) -> JsonObject:
     }
 
 
-def error_headers(error: GatewayError) -> dict[str, str]:
-    """Return the headers of an error: when to retry, whether to retry, and how to sign in."""
-    headers = {"cache-control": "no-store"}
-    if error.is_final and error.shown_status not in PASSING_STATUSES:
-        headers["x-should-retry"] = "false"
-    elif error.retry_after_seconds is not None:
-        seconds = min(max(error.retry_after_seconds, 0.001), LONGEST_RETRY_AFTER_SECONDS)
-        headers["retry-after"] = str(max(1, round(seconds + 0.499)))
-        headers["retry-after-ms"] = str(round(seconds * 1000))
-    if isinstance(error, InvalidKey):
-        headers["www-authenticate"] = "Bearer"
-    if isinstance(error, MethodNotAllowed):
-        headers["allow"] = error.allowed_methods
-    if isinstance(error, UnsupportedMediaType) and error.param == "content-encoding":
-        headers["accept-encoding"] = "gzip, deflate"
-    if isinstance(error, UpgradeRequired):
-        headers |= {"upgrade": "HTTP/1.1", "connection": "close, upgrade"}
-    if isinstance(error, RequestTimeout):
-        headers["connection"] = "close"  # the rest of the body may still come
-    return headers
-
-
-def render_error(error: GatewayError, request_id: str) -> HttpResponse:
-    """Return the HTTP answer for an error."""
+def render_error(error: GatewayError, request_id: str, path: str = "") -> HttpResponse:
+    """Return the HTTP answer for an error; below MESSAGES_PATH it has Anthropic's form."""
+    if path.startswith(MESSAGES_PATH):
+        return error_envelope.render_envelope(error, request_id)
     return HttpResponse(
         orjson.dumps(error_body(error)),
         status=error.shown_status,
@@ -144,6 +124,7 @@ def api_endpoint(*methods: str) -> Callable[[View[Request, P]], View[Request, P]
                 response = render_error(
                     as_gateway_error(error) or InternalError("Something went wrong here."),
                     get_request_id(request),
+                    request.path,
                 )
                 add_limit_headers(response, request)
                 return response
@@ -190,4 +171,10 @@ def rest_framework_handler(error: Exception, context: dict[str, Any]) -> Respons
     if isinstance(gateway_error, MethodNotAllowed):
         gateway_error = refuse_method(context["request"], context["view"].allowed_methods)
         headers["allow"] = gateway_error.allowed_methods
-    return Response(error_body(gateway_error), status=gateway_error.shown_status, headers=headers)
+    body = error_body(gateway_error)
+    if VERSION_HEADER in context["request"].META and context["request"].path.startswith(
+        MODELS_PATH
+    ):
+        body = error_envelope.build_envelope(gateway_error, request_id)
+        headers["request-id"] = request_id
+    return Response(body, status=gateway_error.shown_status, headers=headers)

@@ -128,9 +128,11 @@ CORS_ALLOW_HEADERS = """
     x-stainless-runtime-version x-stainless-async x-stainless-read-timeout
     x-stainless-helper-method x-stainless-poll-helper x-stainless-custom-poll-interval
     openai-beta x-title http-referer anthropic-version anthropic-beta x-client-request-id
+    anthropic-dangerous-direct-browser-access
 """.split()
 CORS_EXPOSE_HEADERS = """
-    x-request-id openai-processing-ms openai-version retry-after retry-after-ms x-should-retry
+    x-request-id request-id openai-processing-ms openai-version
+    retry-after retry-after-ms x-should-retry
     idempotent-replayed idempotent-stored x-proxysite-provider x-proxysite-model
 """.split()
 CORS_PREFLIGHT_MAX_AGE = 86_400
@@ -752,7 +754,7 @@ TAIL_SECONDS = env.read_seconds(
     least=0,
 )
 PING_SECONDS = env.read_seconds(
-    "PING_SECONDS", 10, "After so much silence a comment is sent to the caller."
+    "PING_SECONDS", 10, "After so much silence a comment (or ping) is sent to the caller."
 )
 
 # --- failover -------------------------------------------------------------------------------------

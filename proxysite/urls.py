@@ -31,6 +31,7 @@ from api.views import (
     web_search,
 )
 from api.views.account import key_status, usage_view
+from api.views.messages import create_message, message_tokens
 from api.views.responses import compaction, create_response, input_tokens, stored_responses
 from api.views.staff import token_pool, token_renewal
 from api.views.tokenizing import tokenize_views
@@ -102,6 +103,8 @@ urlpatterns = [
     path("v1/responses/<str:response_id>", stored_responses.StoredResponse.as_view()),
     path("v1/responses/<str:response_id>/cancel", stored_responses.CancelResponse.as_view()),
     path("v1/responses/<str:response_id>/input_items", stored_responses.InputItems.as_view()),
+    path("v1/messages", create_message.messages),
+    path("v1/messages/count_tokens", message_tokens.count_message_tokens),
     path("v1/completions", chat.completions),
     path("v1/embeddings", chat.embeddings),
     path("tokenize", tokenize_views.tokenize),

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, cast
 
 import msgspec
 from django.conf import settings
@@ -81,8 +81,9 @@ async def answer_once(request: "LeanRequest", answer: AnswerRequest) -> HttpResp
     )
     if isinstance(claim, StoredAnswer):
         return render_stored_answer(claim, request.request_id, began)
+    render = partial(exceptions.render_error, request_id=claim.holder, path=request.path)
     return await gateway.idempotency.answer_request(
-        gateway, claim, answer, can_store=caller.can_store
+        gateway, claim, ClaimedWork(answer, render), can_store=caller.can_store
     )
 
 
@@ -153,6 +154,13 @@ def is_final(error: GatewayError) -> bool:
     return isinstance(error, CallerError | Rejected) and error.shown_status in FINAL_STATUSES
 
 
+class ClaimedWork(NamedTuple):
+    """What answers a request, and what makes the answer to an error of it."""
+
+    answer: AnswerRequest
+    render_error: Callable[[GatewayError], HttpResponse]
+
+
 class Idempotency:
     """The requests with keys that this process answers.
 
@@ -189,7 +197,7 @@ class Idempotency:
         self,
         gateway: "Gateway",
         claim: Claim,
-        answer: AnswerRequest,
+        work: ClaimedWork,
         *,
         can_store: bool,
     ) -> HttpResponseBase:
@@ -198,7 +206,7 @@ class Idempotency:
         When the caller leaves and the answer may be stored (`can_store`), the work goes on.
         """
         self.running_claims[claim.holder] = claim.row_id
-        task = asyncio.create_task(self._answer_and_store(claim, answer, can_store=can_store))
+        task = asyncio.create_task(self._answer_and_store(claim, work, can_store=can_store))
         task.add_done_callback(lambda done: self.running_claims.pop(claim.holder, None))
         try:
             return await asyncio.shield(task)
@@ -219,13 +227,13 @@ class Idempotency:
             task.exception()  # read, so that asyncio does not report it
 
     async def _answer_and_store(
-        self, claim: Claim, answer: AnswerRequest, *, can_store: bool
+        self, claim: Claim, work: ClaimedWork, *, can_store: bool
     ) -> HttpResponseBase:
         try:
-            response = await answer()
+            response = await work.answer()
         except GatewayError as error:
             if can_store and is_final(error):
-                answer_to_error = exceptions.render_error(error, claim.holder)
+                answer_to_error = work.render_error(error)
                 await self._store_answer(
                     claim, StoredAnswer(answer_to_error.status_code, answer_to_error.content)
                 )

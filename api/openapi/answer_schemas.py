@@ -50,6 +50,24 @@ USAGE = make_object(
     total_tokens=INTEGER,
 )
 ANSWER_SCHEMAS: dict[str, JsonObject] = {
+    "Message": make_object(
+        "A message of the model.",
+        id=TEXT,
+        type=make_constant("message"),
+        role=make_constant("assistant"),
+        model=TEXT,
+        content=make_list(ANY_OBJECT),
+        stop_reason=OPTIONAL_TEXT,
+        stop_sequence=OPTIONAL_TEXT,
+        usage=make_object("The counted tokens.", input_tokens=INTEGER, output_tokens=INTEGER),
+    ),
+    "MessageTokens": make_object("The tokens of an input.", input_tokens=INTEGER),
+    "MessagesError": make_object(
+        "An error in Anthropic's form. `message` begins with the field at fault, if there is one.",
+        type=make_constant("error"),
+        error=make_object("The error.", type=TEXT, message=TEXT),
+        request_id=TEXT,
+    ),
     "Error": make_object(
         "An error in OpenAI's form. `type` and `code` say what it is, `param` names the field at "
         "fault. Quote the header x-request-id when you report it.",

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from api.messages.request.body_shape import MessageCountBody, MessagesBody
 from api.openapi.endpoint import REFERENCE_PREFIX
 from api.responses.request.schema import ResponseBody, TokenCountBody
 from api.schemas.body_shapes import ChatBody, CompletionBody, EmbeddingBody
@@ -20,6 +21,8 @@ SHAPES = (
     EmbeddingBody,
     ResponseBody,
     TokenCountBody,
+    MessagesBody,
+    MessageCountBody,
     SearchBody,
     NewConversation,
     NewMetadata,
@@ -60,6 +63,11 @@ FIELD_TEXTS = {
     "metadata": "Up to 16 pairs of texts that are kept with the object.",
     "instructions": "A system message for this response alone.",
     "max_output_tokens": "The most completion tokens, reasoning included.",
+    "system": "A text, or blocks of text, that stands before all messages.",
+    "stop_sequences": "Texts at which the answer ends.",
+    "thinking": "adaptive, disabled, or enabled with budget_tokens (at least 1024).",
+    "output_config": "effort, and format: a json_schema that the answer keeps to.",
+    "thread": "Only for providers that speak Anthropic's API; refused for all others.",
     "dimensions": "The length of the vectors, where the model can choose it.",
     "encoding_format": "float, or base64 of 32-bit floats.",
     "file_id": "The id of an uploaded file.",

@@ -129,8 +129,13 @@ def separate_session(
     other_fields = {name: value for name, value in body.items() if name != "session_id"}
     if not session_id or caller.user_id is None:
         return other_fields, ""
+    return other_fields, name_group(caller.user_id, session_id)
+
+
+def name_group(user_id: int, session_id: str) -> str:
+    """Return the name of the group of requests that a user's session makes."""
     digest = sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()
-    return other_fields, f"session:{caller.user_id}:{digest}"
+    return f"session:{user_id}:{digest}"
 
 
 def add_group(chat_request: ChatRequest, group: str) -> ChatRequest:

@@ -6,7 +6,7 @@ In a conversation most of these were recalled, and in a response they are items 
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from api.responses.request.schema import RENAMED_FIELDS
 from conversations.messages.items import COMPACTION_TYPES
@@ -25,6 +25,12 @@ ITEM_ROLES = {
 }
 # roles whose messages stand elsewhere, and the role of items that no upstream gets
 MOVED_ROLES = (*SYSTEM_ROLES, "")
+
+
+class FieldNames(Protocol):
+    """The names under which a caller knows the fields of the chat body."""
+
+    def rename_param(self, error: GatewayError) -> None: ...
 
 
 class MessagePositions:

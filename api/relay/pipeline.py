@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from django.http import HttpResponseBase
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from api.authentication import Caller
 from api.limits.reservation import Reservation
-from api.relay.error_fields import MessagePositions
+from api.relay.error_fields import FieldNames
 from api.relay.gateway import Gateway
 from api.relay.lean_request import LeanRequest
 from api.relay.request_limits import reserve_request
@@ -26,7 +26,7 @@ from conversations.prompts import fitted_answer
 from conversations.strategies import find_strategy
 from providers.catalogue import Candidate, ResolvedModel
 from providers.exceptions import InternalError, ModelNotFound
-from providers.filters.file_parts import has_file_parts
+from providers.filters.file_parts import FILE_ID_FIELD, find_file_parts, has_file_parts
 from providers.network.api_client import ApiClient
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest
@@ -53,6 +53,7 @@ class AcceptedRequest(Struct, frozen=True):
     forced_strategy: str = ""
     path_count: int | None = None
     client: str = ""  # the caller's program
+    only_dialect: str = ""  # only upstreams that take the original body in it can answer
 
 
 class StartedAnswer(NamedTuple):
@@ -156,6 +157,12 @@ async def find_request_candidates(
     candidates = gateway.catalogue.find_candidates(
         accepted.model.public_id, request, caller.provider
     )
+    if accepted.only_dialect:
+        candidates = [
+            candidate
+            for candidate in candidates
+            if candidate.adapter.original_dialect == accepted.only_dialect
+        ]
     if request.endpoint == CHAT and has_file_parts(request.body["messages"]):
         request, candidates = await attach_request_files(
             request, caller, candidates, gateway.clients.api
@@ -198,7 +205,10 @@ async def attach_request_files(
     messages, candidates = await attach_files(
         request.body["messages"], caller.user_id, candidates, client
     )
-    return request.with_body({**request.body, "messages": messages}), candidates
+    changed = request.with_body({**request.body, "messages": messages})
+    if not any(FILE_ID_FIELD in part for _, part in find_file_parts(messages)):
+        changed = structs.replace(changed, original=request.original)  # it has its files itself
+    return changed, candidates
 
 
 def replace_strategy(candidate: Candidate, accepted: AcceptedRequest) -> Candidate:
@@ -229,7 +239,7 @@ async def render_answer(
     request: LeanRequest,
     answer: StartedAnswer,
     renderer: AnswerRenderer,
-    positions: MessagePositions | None,
+    positions: FieldNames | None,
     start_time: float,
 ) -> HttpResponseBase:
     """Return the answer as the caller wants it: a stream that has not begun, or one JSON body.

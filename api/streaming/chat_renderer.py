@@ -13,9 +13,8 @@ from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
 from providers.protocol.trace import Trace
-from providers.wire.sse import DONE_EVENT
+from providers.wire.sse import DONE_EVENT, PING
 
-PING = b": ping\n\n"
 # counts of usage that embeddings do not have
 CHAT_COUNTS = ("completion_tokens", "completion_tokens_details", "prompt_tokens_details")
 FINGERPRINT = "system_fingerprint"
@@ -40,6 +39,7 @@ class ChatRenderer:
     render_failure = staticmethod(
         exceptions.render_error_event
     )  # the end of an answer that broke off after it had begun
+    render_error = staticmethod(exceptions.render_error)
 
     def __init__(self, trace: Trace, extra_fields: JsonObject | None = None) -> None:
         request = trace.request
@@ -80,6 +80,10 @@ class ChatRenderer:
             return DONE_EVENT
         chunk = {**self._base, "choices": [], "usage": self._build_usage()}
         return b"data: %b\n\n%b" % (orjson.dumps(chunk), DONE_EVENT)
+
+    def render_ping(self) -> bytes:
+        """Return a comment, which every client passes over."""
+        return PING
 
     def render_whole(self, answer: Chunk) -> bytes:
         """Return the JSON body of an answer that does not stream; it must have been counted."""

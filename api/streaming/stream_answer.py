@@ -14,9 +14,7 @@ from urllib.parse import quote
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-from api import exceptions
-from api.relay.error_fields import MessagePositions
-from api.streaming.chat_renderer import PING
+from api.relay.error_fields import FieldNames
 from providers.exceptions import GatewayError, InternalError, ShuttingDown
 from providers.fast_settings import settings
 from providers.protocol.chunks import Batches, Chunk
@@ -33,11 +31,16 @@ SLICE_BYTES = 256 * 2**10  # largest write: parts of a longer one would be copie
 
 
 class StreamRenderer(Protocol):
-    """A renderer: makes bytes of a batch, of the end, and of an error in a begun answer."""
+    """A renderer: makes bytes of a batch, of the end, of an error in a begun answer, and of a ping.
+
+    `render_error` makes the answer where an error comes before anything else.
+    """
 
     def render_batch(self, batch: list[Chunk], /) -> bytes: ...
     def render_end(self) -> bytes: ...
     def render_failure(self, error: GatewayError, /) -> bytes: ...
+    def render_error(self, error: GatewayError, request_id: str, /) -> HttpResponse: ...
+    def render_ping(self) -> bytes: ...
 
 
 class Heartbeat:
@@ -96,7 +99,7 @@ class StreamAnswer(StreamingHttpResponse):
         self._head_sent = False
         self._is_over = False
         self.is_writing = False
-        self.message_positions: MessagePositions | None = None  # renames the field of an error
+        self.message_positions: FieldNames | None = None  # renames the field of an error
         self.trace: Trace | None = None  # set when upstreams make the answer now
         self.limit_headers: list[tuple[bytes, bytes]] = []  # of a caller with limits
 
@@ -128,7 +131,7 @@ class StreamAnswer(StreamingHttpResponse):
     async def send_ping(self) -> None:
         """Send a ping, so that the caller and the proxies in between keep the connection open."""
         if not self._is_over and not self.is_writing:
-            await self._send_data(PING)
+            await self._send_data(self._renderer.render_ping())
 
     async def _send_data(self, data: bytes, last: bool = False) -> None:
         """Send a part of the body; an empty part is only sent when it is the last one."""
@@ -166,8 +169,9 @@ class StreamAnswer(StreamingHttpResponse):
         if self._head_sent:
             await self._send_data(self._renderer.render_failure(error), last=True)
             return
-        answer = exceptions.render_error(error, self._request_id)
-        del answer.headers["x-request-id"]  # `_send_head` adds it
+        answer = self._renderer.render_error(error, self._request_id)
+        for name in ("x-request-id", *self.headers):
+            answer.headers.pop(name, None)  # `_send_head` adds it
         await self._send_head(answer.status_code, encode_headers(answer))
         await self._send({"type": "http.response.body", "body": answer.content})
 

@@ -116,6 +116,7 @@ def render_home_page(request: HttpRequest) -> HttpResponse:
             "features": list(FEATURES),
             "endpoints": {
                 "chat": "/v1/chat/completions",
+                "messages": "/v1/messages",
                 "completions": "/v1/completions",
                 "embeddings": "/v1/embeddings",
                 "models": "/v1/models",
@@ -129,4 +130,4 @@ def render_home_page(request: HttpRequest) -> HttpResponse:
 def answer_unknown_url(request: HttpRequest, path: str = "") -> HttpResponse:
     """Answer a request to an address under /v1/ that is not an endpoint."""
     error = explain_unknown_address(str(request.method), request.path)
-    return exceptions.render_error(error, exceptions.get_request_id(request))
+    return exceptions.render_error(error, exceptions.get_request_id(request), request.path)

@@ -1,4 +1,7 @@
-"""/v1/models: the models that the caller's key may use."""
+"""/v1/models: the models that the caller's key may use.
+
+Clients of Anthropic's API get them in its form (`api/views/messages/model_pages.py`).
+"""
 
 from typing import cast
 
@@ -9,6 +12,11 @@ from rest_framework.response import Response
 from api.authentication import Caller
 from api.relay.gateway import GATEWAY_SCOPE_KEY, Gateway
 from api.views.base import ApiView
+from api.views.messages.model_pages import (
+    is_anthropic_client,
+    render_model_info,
+    render_model_page,
+)
 from api.views.model_objects import list_model_objects
 from providers.exceptions import ModelNotFound
 from providers.protocol.json_types import JsonObject
@@ -36,7 +44,10 @@ class ModelList(ApiView):
     permission_classes = (HasCaller,)
 
     def get(self, request: Request) -> Response:
-        return Response({"object": "list", "data": list(list_caller_models(request).values())})
+        objects = list(list_caller_models(request).values())
+        if is_anthropic_client(request._request):
+            return Response(render_model_page(objects, request.query_params))
+        return Response({"object": "list", "data": objects})
 
 
 class ModelDetail(ApiView):
@@ -48,4 +59,6 @@ class ModelDetail(ApiView):
             raise ModelNotFound(
                 f"The model {model!r} does not exist or you have no access to it.", param="model"
             )
+        if is_anthropic_client(request._request):
+            return Response(render_model_info(model_object))
         return Response(model_object)

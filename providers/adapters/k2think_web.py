@@ -43,6 +43,7 @@ TOKEN_COOKIE = re.compile(r"(?:^|[;,\s])token=([^;,\s]+)")
 
 class Adapter(BaseAdapter):
     label = "K2-Think web (unofficial)"
+    can_search = True
     profile_name = "k2think"
     capabilities = ("chat", "reasoning", "vision")
     is_official = False

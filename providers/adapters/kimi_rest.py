@@ -46,6 +46,7 @@ PARSE_PAUSE_SECONDS = 1.0
 
 class Adapter(KimiSite):
     label = "Kimi web, older interface (unofficial)"
+    can_search = True
     capabilities = ("chat", "reasoning", "vision", "files")
 
     # --- one answer -------------------------------------------------------------------------------

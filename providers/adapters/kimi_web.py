@@ -31,6 +31,7 @@ SUBSCRIPTION_PATH = "apiv2/kimi.gateway.order.v1.SubscriptionService/GetSubscrip
 
 class Adapter(KimiSite):
     label = "Kimi web (unofficial)"
+    can_search = True
     capabilities = ("chat", "reasoning")
 
     def build_headers(self, credential: Credential) -> bytes:

@@ -1,5 +1,6 @@
 """Dialect profiles: the differences of upstreams, and how requests are rewritten for them."""
 
+from providers.dialects.anthropic_marks import rewrite_marked_body
 from providers.dialects.profiles import PROFILES, find_dialect
 from providers.dialects.refused_fields import RefusedFields
 from providers.dialects.rewrite_body import find_omitted_fields, rewrite_chat_body
@@ -10,4 +11,5 @@ __all__ = [
     "find_dialect",
     "find_omitted_fields",
     "rewrite_chat_body",
+    "rewrite_marked_body",
 ]

@@ -131,7 +131,9 @@ PROFILES: dict[str, Profile] = {
     "deepseek": Profile(
         "DeepSeek",
         ("api.deepseek.com",),
-        Dialect(limit_field="max_tokens", thinking_field=REASONING_FIELD),
+        Dialect(
+            limit_field="max_tokens", thinking_field=REASONING_FIELD, takes_thinking_switch=True
+        ),
         (
             make_rule(r"^deepseek-reasoner$|-r1", thinking_field=""),
             make_rule(r"^deepseek-v(?:[4-9]|\d\d)|^deepseek-chat$", needs_thinking=True),
@@ -150,7 +152,9 @@ PROFILES: dict[str, Profile] = {
     "zai": Profile(
         "GLM, Z.ai",
         ("api.z.ai", "open.bigmodel.cn"),
-        Dialect(limit_field="max_tokens", thinking_field=REASONING_FIELD),
+        Dialect(
+            limit_field="max_tokens", thinking_field=REASONING_FIELD, takes_thinking_switch=True
+        ),
     ),
     "minimax": Profile(
         "MiniMax",
@@ -160,13 +164,18 @@ PROFILES: dict[str, Profile] = {
     "moonshot": Profile(
         "Moonshot AI",
         ("api.moonshot.ai", "api.moonshot.cn", "api.kimi.com"),
-        Dialect(thinking_field=REASONING_FIELD),
+        Dialect(thinking_field=REASONING_FIELD, takes_thinking_switch=True),
         (NEEDS_THINKING,),
     ),
     "openrouter": Profile(
         "OpenRouter",
         ("openrouter.ai",),
-        Dialect(knows_developer=True, takes_cache_control=True, thinking_field="reasoning"),
+        Dialect(
+            knows_developer=True,
+            takes_cache_control=True,
+            takes_rare_efforts=True,
+            thinking_field="reasoning",
+        ),
         (ROUTER_RULE,),
     ),
     "groq": Profile(

@@ -49,12 +49,16 @@ class Dialect(Struct, frozen=True):
     refused_fields: frozenset[str] = frozenset()
     takes_names: bool = True  # False: `name` of a message is left out
     takes_stream_options: bool = True
-    # True: it knows the marks `cache_control` on parts, messages and tools
+    # True: it knows the marks `cache_control` on parts, messages and tools, and takes signed
+    # details of thinking where a request of Anthropic's Messages API has them
     takes_cache_control: bool = False
     native_tools: bool = True  # False: a prompt explains the tools
     # families of tool calls that its models write as text although it reads calls itself; empty:
     # its text is not looked through
     leaked_forms: frozenset[str] = UNMISTAKABLE_FORMS
+    # True: it takes `thinking` ({"type": "enabled"} or "disabled") for such a request
+    takes_thinking_switch: bool = False
+    takes_rare_efforts: bool = False  # True: `reasoning_effort` may be xhigh or max
     takes_call_extras: bool = True  # False: CALL_EXTRA_FIELDS of calls do not go back
     # the field of a model's message in which its thinking goes back; empty: it must not come back;
     # None: the caller's fields are kept

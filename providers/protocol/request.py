@@ -15,6 +15,7 @@ from providers.protocol.json_types import FrozenJsonObject, JsonObject
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
 EMBEDDINGS = "embeddings"
+MESSAGES = "messages"  # the name of the endpoint of Anthropic's Messages API, for callers
 ANTHROPIC = "anthropic"  # the dialect of Anthropic's Messages API
 
 

@@ -32,6 +32,7 @@ from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.request import (
     CHAT,
     EMBEDDINGS,
+    MESSAGES,
     ChatRequest,
     Credential,
     UpstreamModel,
@@ -71,6 +72,9 @@ class BaseAdapter(TokenCalls, CredentialCalls):
     # their parts have the text too
     whole_file_types: ClassVar[frozenset[str] | None] = None
     profile_name: ClassVar[str] = ""  # of its dialect; empty: the host of the base URL decides
+    # the dialect of an OriginalBody that it sends as it is, such as ANTHROPIC; empty: none
+    original_dialect: ClassVar[str] = ""
+    can_search: ClassVar[bool] = False  # its models can search the web when a request wants it
     # of choices.Capability: those of a model whose row names none; empty: not known
     capabilities: ClassVar[tuple[str, ...]] = ()
 
@@ -94,6 +98,8 @@ class BaseAdapter(TokenCalls, CredentialCalls):
         """
         body = {**request.body, "model": model.name}
         if request.endpoint == CHAT:
+            if request.caller_endpoint == MESSAGES:
+                dialects.rewrite_marked_body(body, model.dialect)
             if model.search == Search.OFF:
                 body.pop("web_search_options", None)
             body = file_parts.rewrite_file_parts(body, model)

@@ -9,6 +9,7 @@ import re
 
 LINE_END = re.compile(rb"\r\n|\n|\r")
 BOM = b"\xef\xbb\xbf"
+PING = b": ping\n\n"  # a comment, which every client passes over
 DONE_EVENT = b"data: [DONE]\n\n"  # the last event of an answer of OpenAI's dialect
 
 

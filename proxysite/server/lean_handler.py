@@ -166,14 +166,17 @@ class LeanHandler(ASGIHandler):
         except Exception:  # the last resort: nothing above answers the caller
             logger.exception("a request failed by a fault of ours")
             return exceptions.render_error(
-                InternalError("Something went wrong here."), exceptions.get_request_id(request)
+                InternalError("Something went wrong here."),
+                exceptions.get_request_id(request),
+                request.path,
             )
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         request_id = new_request_id()
         refusal = self.find_refusal(scope["path"])
         if refusal is not None:
-            await self.write_response(exceptions.render_error(refusal, request_id), scope, send)
+            refused = exceptions.render_error(refusal, request_id, scope["path"])
+            await self.write_response(refused, scope, send)
             return
         gateway = self.gateway
         assert gateway is not None  # noqa: S101 - else it is refused
@@ -195,14 +198,15 @@ class LeanHandler(ASGIHandler):
             unreadable = exceptions.as_gateway_error(error) or InvalidRequest(
                 "The request's address is not UTF-8."
             )
-            await self.write_response(exceptions.render_error(unreadable, request_id), scope, send)
+            response = exceptions.render_error(unreadable, request_id, scope["path"])
+            await self.write_response(response, scope, send)
         except asyncio.CancelledError:
             # Only two things cancel this task: the caller left, or the server ends. In the second
             # case a stream that has begun has already sent its error.
             if not exchange.on_leave.has_left and exchange.response is None:
                 shutdown = ShuttingDown("The server is shutting down.")
                 await self.write_response(
-                    exceptions.render_error(shutdown, request_id), scope, send
+                    exceptions.render_error(shutdown, request_id, scope["path"]), scope, send
                 )
         finally:
             gateway.requests_in_flight -= 1

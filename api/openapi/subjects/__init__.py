@@ -1,11 +1,19 @@
 """All endpoints by subject, in the order of the page."""
 
 from api.openapi.endpoint import Subject
-from api.openapi.subjects import account, answers, conversation_endpoints, documents, staff
+from api.openapi.subjects import (
+    account,
+    answers,
+    conversation_endpoints,
+    documents,
+    message_endpoints,
+    staff,
+)
 
 SUBJECTS: tuple[Subject, ...] = (
     answers.CHAT,
     answers.RESPONSES,
+    message_endpoints.MESSAGES,
     answers.OTHERS,
     conversation_endpoints.CONVERSATIONS,
     conversation_endpoints.SESSIONS,

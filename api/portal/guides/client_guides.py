@@ -2,8 +2,9 @@
 
 Sources, as of November 2026: the documentation of OpenAI's libraries; of Codex CLI (`config.toml`:
 `model_providers`, `wire_api = "responses"`); of Claude Code (“LLM gateway”: ANTHROPIC_BASE_URL
-without /v1, ANTHROPIC_AUTH_TOKEN); of Open WebUI (OPENAI_API_BASE_URL, OPENAI_API_KEY); of Cursor
-(“Override OpenAI Base URL”, whose requests come from Cursor's own servers).
+without /v1, ANTHROPIC_AUTH_TOKEN, and the models that stand for its opus, sonnet and haiku); of
+Open WebUI (OPENAI_API_BASE_URL, OPENAI_API_KEY); of Cursor (“Override OpenAI Base URL”, whose
+requests come from Cursor's own servers).
 """
 
 import json
@@ -99,6 +100,9 @@ def render_claude_code(values: Connection) -> Snippet:
     text = f"""export ANTHROPIC_BASE_URL={values.origin}
 export ANTHROPIC_AUTH_TOKEN={values.key}
 export ANTHROPIC_MODEL={quote_for_shell(values.model)}
+export ANTHROPIC_DEFAULT_OPUS_MODEL={quote_for_shell(values.model)}
+export ANTHROPIC_DEFAULT_SONNET_MODEL={quote_for_shell(values.model)}
+export ANTHROPIC_DEFAULT_HAIKU_MODEL={quote_for_shell(values.model)}
 claude"""
     return Snippet("claude-code", "Claude Code", text, _("Its base URL has no /v1 at its end."))
 

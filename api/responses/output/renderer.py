@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import orjson
 
+from api import exceptions
 from api.responses.output.events import ResponseEvents
 from api.responses.output.objects import ResponseHead, render_usage
 from api.responses.output.part_events import FINAL_EVENT_TYPES, Event
@@ -16,7 +17,7 @@ from providers.exceptions import GatewayError
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.trace import Trace
-from providers.wire.sse import DONE_EVENT
+from providers.wire.sse import DONE_EVENT, PING
 
 
 class EventRenderer:
@@ -26,6 +27,7 @@ class EventRenderer:
     renderer adds the batches to an answer of its own.
     """
 
+    render_error = staticmethod(exceptions.render_error)
     __slots__ = ("_adds_batches", "_answer", "_events", "_trace")
 
     def __init__(
@@ -52,6 +54,10 @@ class EventRenderer:
     def render_failure(self, error: GatewayError) -> bytes:
         """Return the last lines of an answer that broke off after something was sent."""
         return render_event_lines(self._events.make_failure_events(error))
+
+    def render_ping(self) -> bytes:
+        """Return a comment, which every client passes over."""
+        return PING
 
     def render_whole(self, answer: Chunk) -> bytes:
         """Return the body of an answer that does not stream; it must have been counted."""

@@ -5,13 +5,13 @@ import pytest
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from api.streaming.chat_renderer import PING, ChatRenderer
+from api.streaming.chat_renderer import ChatRenderer
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Chunk, make_completion, make_delta, make_usage_chunk
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS, ChatRequest
 from providers.protocol.trace import Trace
 from providers.protocol.usage_meter import TokenUsage
-from providers.wire.sse import DONE_EVENT
+from providers.wire.sse import DONE_EVENT, PING
 
 ID = "0" * 31 + "7"
 

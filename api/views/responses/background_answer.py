@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import aclosing
 
 import orjson
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 
+from api import exceptions
 from api.relay.lean_request import LeanRequest
 from api.relay.pipeline import StartedAnswer
 from api.responses.background.feed import Feed
@@ -22,6 +23,7 @@ from api.streaming.stream_answer import JsonAnswer, StreamAnswer
 from conversations.history.recorder import RecalledTurn
 from providers.exceptions import GatewayError
 from providers.protocol.chunks import Batches
+from providers.wire.sse import PING
 
 
 def start_background(
@@ -66,6 +68,14 @@ class FeedRenderer:
     @staticmethod
     def render_batch(batch: list[Event]) -> bytes:
         return render_event_lines(batch)
+
+    @staticmethod
+    def render_error(error: GatewayError, request_id: str) -> HttpResponse:
+        return exceptions.render_error(error, request_id)
+
+    @staticmethod
+    def render_ping() -> bytes:
+        return PING
 
     @staticmethod
     def render_end() -> bytes:

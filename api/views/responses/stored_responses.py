@@ -20,7 +20,6 @@ from api.relay.gateway import Gateway
 from api.responses.background.event_log import has_final_event, load_response_object
 from api.responses.output.part_events import Event
 from api.responses.output.renderer import render_event_lines
-from api.streaming.chat_renderer import PING
 from api.views.base import ApiView, owner_id
 from api.views.conversations import read_include_values, render_conversation_item
 from api.views.responses.background_answer import make_error_events
@@ -31,6 +30,7 @@ from conversations.models import RUNNING_STATUSES, Turn
 from conversations.models.log import TurnEndpoint
 from conversations.stored import stored_completions, stored_items
 from providers.exceptions import GatewayError, InvalidRequest, UnknownUrl
+from providers.wire.sse import PING
 
 BEFORE_FIRST_EVENT = -1  # below 0, the number of the first event
 HIGHEST_EVENT_NUMBER = 999_999_999

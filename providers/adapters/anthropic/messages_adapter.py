@@ -59,6 +59,8 @@ class Adapter(BaseAdapter):
     label = "Anthropic's Messages API"
     profile_name = "anthropic-messages"
     speaks_openai = False
+    original_dialect = ANTHROPIC
+    can_search = True
     capabilities: ClassVar[tuple[str, ...]] = ("chat", "tools", "vision", "files", "reasoning")
     whole_file_types: ClassVar[frozenset[str] | None] = WHOLE_FILE_TYPES
     ERRORS = MESSAGES_ERRORS
@@ -171,19 +173,19 @@ class Adapter(BaseAdapter):
         )
 
     # --- beside the path --------------------------------------------------------------------------
-    async def list_model_ids(self, credential: Credential) -> list[str]:
-        served_by_id: dict[str, bool] = {}
+    async def list_model_entries(self, credential: Credential) -> list[JsonObject]:
+        known: dict[str, JsonObject] = {}
         path = f"models?limit={MODELS_PER_PAGE}"
         for _ in range(MOST_MODEL_PAGES):
             page = await self.fetch_json("GET", path, credential)
-            entries = {str(entry["id"]): is_served(entry) for entry in read_model_entries(page)}
-            is_known = entries.keys() <= served_by_id.keys()
-            served_by_id |= entries
+            entries = {str(entry["id"]): entry for entry in read_model_entries(page)}
+            is_known = entries.keys() <= known.keys()
+            known |= entries
             if page.get("has_more") is not True or is_known:
                 break
             last_id = quote(next(reversed(entries)), safe="")
             path = f"models?limit={MODELS_PER_PAGE}&after_id={last_id}"
-        return sorted(model for model, serves in served_by_id.items() if serves)
+        return [entry for entry in known.values() if is_served(entry)]
 
     async def count_prompt_tokens(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential

@@ -29,6 +29,7 @@ LINK_PART_TYPES = ("image_url", "video_url")
 
 class Adapter(FileTextAdapter):
     label = "Moonshot AI, official"
+    can_search = True
     profile_name = "moonshot"
     ERRORS: ClassVar[dict[str, type[UpstreamError]]] = ERROR_CODES | {
         # it may also mean a low balance, so the key is exhausted for a time, not rejected

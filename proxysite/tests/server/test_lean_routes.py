@@ -14,6 +14,8 @@ from proxysite.urls import LEAN_ROUTES
         ("POST", "/v1/responses"),
         ("GET", "/v1/responses"),  # answered with 405
         ("POST", "/v1/responses/input_tokens"),
+        ("POST", "/v1/messages"),
+        ("POST", "/v1/messages/count_tokens"),
         ("POST", "/v1/web_search"),
         ("POST", "/tokenize"),
         ("POST", "/v1/detokenize"),

@@ -15,10 +15,8 @@ from proxysite.tests.processes import npm_packages
 
 pytestmark = pytest.mark.interop
 
-# Anthropic's endpoints, pictures and sound
-ABSENT_SURFACES = frozenset(
-    ("messages", "count-tokens", "images", "images-edit", "audio-speech", "audio-transcriptions")
-)
+# pictures and sound
+ABSENT_SURFACES = frozenset(("images", "images-edit", "audio-speech", "audio-transcriptions"))
 LEAST_PASSED = 40
 
 

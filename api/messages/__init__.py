@@ -1,0 +1,1 @@
+"""Anthropic's Messages API as an endpoint, over the same chunks as chat completions."""
