@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from providers.dialects import find_dialect, rewrite_marked_body
+from providers.dialects import find_dialect, rewrite_chat_body, rewrite_marked_body
 from providers.protocol.dialect import Dialect
 
 MARK = {"type": "ephemeral"}
@@ -32,6 +32,7 @@ BODY = {
 def rewrite(dialect):
     body = copy.deepcopy(BODY)
     rewrite_marked_body(body, dialect)
+    rewrite_chat_body(body, dialect)
     return body
 
 
