@@ -29,6 +29,11 @@ class Capability(models.TextChoices):
     VISION = "vision", "image input"
     FILES = "files", "file input"
     REASONING = "reasoning", "reasoning output"
+    IMAGES = "images", "images: making and editing"
+    SPEECH = "speech", "reading texts aloud"
+    TRANSCRIPTION = "transcription", "transcription and translation of audio"
+    MODERATION = "moderation", "moderation"
+    RERANK = "rerank", "ranking of documents"
 
 
 class ThinkingFormat(models.TextChoices):

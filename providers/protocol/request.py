@@ -11,6 +11,7 @@ from msgspec import Struct, field, structs
 
 from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
+from providers.protocol.relayed_request import UploadedForm
 
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
@@ -51,7 +52,8 @@ class ChatRequest(Struct, frozen=True):
     """
 
     id: str
-    endpoint: str  # CHAT, COMPLETIONS or EMBEDDINGS: the path below an upstream's base URL
+    # CHAT, COMPLETIONS, EMBEDDINGS or one of `relayed_request`: the path below a base URL
+    endpoint: str
     model: str  # public id, as the caller wrote it
     body: FrozenJsonObject
     stream: bool = False
@@ -66,6 +68,8 @@ class ChatRequest(Struct, frozen=True):
     wants_stored_chat: bool = False  # an upstream that stores chats should keep this one
     resume: Resume | None = None
     original: OriginalBody | None = None  # None: the caller wrote a chat body
+    # of a relayed request that is no JSON; `body` then has its fields without its files
+    form: UploadedForm | None = None
 
     def with_body(self, body: FrozenJsonObject) -> "ChatRequest":
         """Return the same request with another body, which replaces the original one too."""

@@ -29,6 +29,7 @@ from providers.network.response import Response
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.json_types import JsonObject
+from providers.protocol.relayed_request import RELAYED_CAPABILITIES
 from providers.protocol.request import (
     CHAT,
     EMBEDDINGS,
@@ -36,6 +37,7 @@ from providers.protocol.request import (
     Credential,
     UpstreamModel,
 )
+from providers.relayed.relay_request import RequestRelay
 from providers.upstream.answer_stream import AnswerStream
 from providers.upstream.credential_calls import CredentialCalls
 from providers.upstream.error_mapping import find_error_object, map_error_answer
@@ -67,6 +69,8 @@ class BaseAdapter(CredentialCalls):
     profile_name: ClassVar[str] = ""  # of its dialect; empty: the host of the base URL decides
     # of choices.Capability: those of a model whose row names none; empty: not known
     capabilities: ClassVar[tuple[str, ...]] = ()
+    # True: the upstream may have the endpoints of `relayed_request`: images, audio, rerank, …
+    relays_bodies: ClassVar[bool] = False
 
     def __init__(self, upstream: Upstream, clients: Clients) -> None:
         super().__init__(upstream, clients)
@@ -115,6 +119,8 @@ class BaseAdapter(CredentialCalls):
 
         Raises UpstreamError.
         """
+        if request.endpoint in RELAYED_CAPABILITIES:
+            return RequestRelay(self, request, credential, attempt).relay_answer(model)
         limits = self.upstream.limits
         chosen_filters = filters.choose_filters(
             request, model, attempt, limits.hidden_thinking_bytes
