@@ -11,15 +11,13 @@ from api.schemas.json_body import ROUTING_FIELDS, missing_parameter_error
 from providers.exceptions import InvalidRequest
 from providers.protocol.json_types import JsonObject
 from providers.protocol.relayed_request import (
+    AUDIO_ENDPOINTS,
     IMAGE_EDITS,
     IMAGE_ENDPOINTS,
-    TRANSCRIPTIONS,
-    TRANSLATIONS,
     UploadedForm,
 )
 
 FORM_TYPE = "multipart/form-data"
-AUDIO_ENDPOINTS = (TRANSCRIPTIONS, TRANSLATIONS)
 AUDIO_FILE_FIELDS = ("file",)
 IMAGE_FILE_FIELDS = ("image", "image[]")
 LONGEST_NAME = 200

@@ -6,7 +6,7 @@ memory. Django reads the form. Source of the framing: RFC 7578.
 
 import tempfile
 from secrets import token_hex
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
@@ -94,7 +94,7 @@ def rewrite_form(
         with source:
             size_bytes = require_closing_boundary(source)
             meta = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": size_bytes}
-            fields, _ = MultiPartParser(meta, source, [parts]).parse()
+            fields, _ = MultiPartParser(meta, cast(Any, source), [parts]).parse()
         parts.write_fields(fields)
     except (MultiPartParserError, SuspiciousOperation) as error:
         parts.close()

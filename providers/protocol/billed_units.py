@@ -1,6 +1,6 @@
 """What an upstream call is billed by besides tokens: images, audio, characters, searches."""
 
-from msgspec import Struct, structs
+from msgspec import Struct, ValidationError, convert, structs
 
 from providers.protocol.json_types import JsonObject
 
@@ -15,10 +15,22 @@ class BilledUnits(Struct, frozen=True):
     audio_seconds: float = 0.0
     characters: int = 0  # of a text that is read aloud
     search_units: int = 0
+    lacks_seconds: bool = False  # there was audio, and nobody says how long it is
 
     def __bool__(self) -> bool:
-        return bool(self.images or self.audio_seconds or self.characters or self.search_units)
+        return self != NO_UNITS
 
     def as_dict(self) -> JsonObject:
         """Return the units that are not zero, as the ledger stores them."""
         return {name: value for name, value in structs.asdict(self).items() if value}
+
+
+NO_UNITS = BilledUnits()
+
+
+def read_billed_units(stored: object) -> BilledUnits:
+    """Return the units that the ledger stored (`BilledUnits.as_dict`); none where they are odd."""
+    try:
+        return convert(stored or {}, BilledUnits)
+    except ValidationError:
+        return NO_UNITS

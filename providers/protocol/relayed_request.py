@@ -30,6 +30,18 @@ RELAYED_CAPABILITIES = {
     MODERATIONS: "moderation",
     RERANK: "rerank",
 }
+# the fields whose texts are counted as prompt tokens, where the upstream does not report any
+TEXT_FIELDS: dict[str, tuple[str, ...]] = {
+    IMAGE_GENERATIONS: ("prompt",),
+    IMAGE_EDITS: ("prompt",),
+    IMAGE_VARIATIONS: (),
+    SPEECH: ("input",),
+    TRANSCRIPTIONS: (),
+    TRANSLATIONS: (),
+    MODERATIONS: ("input",),
+    RERANK: ("query", "documents"),
+}
+AUDIO_ENDPOINTS = frozenset((TRANSCRIPTIONS, TRANSLATIONS))
 IMAGE_ENDPOINTS = frozenset((IMAGE_GENERATIONS, IMAGE_EDITS, IMAGE_VARIATIONS))
 # keys of the chunks of such an answer, beside `usage`
 CONTENT_TYPE = "content_type"  # in the first chunk alone

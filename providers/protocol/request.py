@@ -11,7 +11,7 @@ from msgspec import Struct, field, structs
 
 from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
-from providers.protocol.relayed_request import UploadedForm
+from providers.protocol.relayed_request import TEXT_FIELDS, UploadedForm
 
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
@@ -78,6 +78,14 @@ class ChatRequest(Struct, frozen=True):
     def from_endpoint(self, name: str) -> "ChatRequest":
         """Return the same request of a caller who used the endpoint of this name."""
         return structs.replace(self, caller_endpoint=name)
+
+    @property
+    def counted_body(self) -> FrozenJsonObject:
+        """Return the part of the body whose tokens are counted: of a relayed one its texts."""
+        fields = TEXT_FIELDS.get(self.endpoint)
+        if fields is None:
+            return self.body
+        return {name: self.body[name] for name in fields if name in self.body}
 
     @property
     def ledger_endpoint(self) -> str:

@@ -78,7 +78,7 @@ def count_units(facts: AnswerFacts, endpoint: str, requested: BilledUnits) -> Bi
         units = structs.replace(units, images=len(facts.data))
     seconds = read_seconds(facts)
     if seconds:
-        units = structs.replace(units, audio_seconds=seconds)
+        units = structs.replace(units, audio_seconds=seconds, lacks_seconds=False)
     billed = find_billed_units(facts.meta) or {}
     if searches := parse_count(billed.get("search_units")):
         units = structs.replace(units, search_units=searches)

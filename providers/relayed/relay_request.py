@@ -34,6 +34,7 @@ from providers.relayed.answer_facts import (
     read_answer_facts,
     read_token_usage,
 )
+from providers.relayed.requested_units import count_requested_units
 from providers.upstream.error_mapping import map_error_answer
 from providers.upstream.rate_limits import read_limit
 
@@ -228,14 +229,3 @@ class RequestRelay:
             yield piece
             if connection.pieces:
                 await asyncio.sleep(0)  # a large read comes in slices: others get their turn
-
-
-def count_requested_units(request: ChatRequest) -> BilledUnits:
-    """Return the units that a request asks for, as far as its body says."""
-    body = request.body
-    if request.endpoint in IMAGE_ENDPOINTS:
-        count = body.get("n")
-        return BilledUnits(images=count if isinstance(count, int) and count > 0 else 1)
-    if request.endpoint == SPEECH:
-        return BilledUnits(characters=len(str(body.get("input") or "")))
-    return BilledUnits()

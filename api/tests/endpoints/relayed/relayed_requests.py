@@ -38,3 +38,15 @@ def read_form(request):
         )
         for part in message.iter_parts()
     ]
+
+
+async def send_form(gateway, person, path="/v1/audio/transcriptions", files=None, **fields):
+    """Send a form with a recording, or with these files; a field that is None is left out."""
+    values = {"model": "m"} | fields
+    return await gateway.send_request(
+        "POST",
+        path,
+        person.key,
+        data={name: value for name, value in values.items() if value is not None},
+        files=files or {"file": ("a.mp3", RECORDING, "audio/mpeg")},
+    )
