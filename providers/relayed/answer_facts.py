@@ -12,7 +12,7 @@ from msgspec import Raw, Struct, structs
 
 from providers.protocol.billed_units import BilledUnits
 from providers.protocol.json_types import JsonObject
-from providers.protocol.relayed_request import IMAGE_ENDPOINTS
+from providers.protocol.relayed_request import AUDIO_ENDPOINTS, IMAGE_ENDPOINTS, RERANK
 from providers.protocol.usage_meter import parse_count
 
 LONGEST_AUDIO_SECONDS = 10**7  # a larger figure is no length of a recording
@@ -73,16 +73,14 @@ def find_billed_units(meta: object) -> JsonObject | None:
 
 def count_units(facts: AnswerFacts, endpoint: str, requested: BilledUnits) -> BilledUnits:
     """Return the units of an answer; where it does not say, those that were requested."""
-    units = requested
     if endpoint in IMAGE_ENDPOINTS and isinstance(facts.data, list):
-        units = structs.replace(units, images=len(facts.data))
-    seconds = read_seconds(facts)
-    if seconds:
-        units = structs.replace(units, audio_seconds=seconds, lacks_seconds=False)
+        return structs.replace(requested, images=len(facts.data))
+    if endpoint in AUDIO_ENDPOINTS and (seconds := read_seconds(facts)):
+        return structs.replace(requested, audio_seconds=seconds, lacks_seconds=False)
     billed = find_billed_units(facts.meta) or {}
-    if searches := parse_count(billed.get("search_units")):
-        units = structs.replace(units, search_units=searches)
-    return units
+    if endpoint == RERANK and (searches := parse_count(billed.get("search_units"))):
+        return structs.replace(requested, search_units=searches)
+    return requested
 
 
 def read_seconds(facts: AnswerFacts) -> float:
