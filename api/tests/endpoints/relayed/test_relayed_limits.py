@@ -60,10 +60,13 @@ async def test_money_is_reserved_by_images_and_by_the_size_of_a_recording(
     large = {"file": ("a.wav", RECORDING * 8, "audio/wav")}  # taken for four seconds
     running = []
     for number in (1, 2):  # the second one is short of money, and so the last one
-        begun = make_images(gateway, alice, n=5)
-        if kind == "recording":
-            begun = send_form(gateway, alice, files=large)
-        running.append(asyncio.create_task(begun))
+        running.append(
+            asyncio.create_task(
+                make_images(gateway, alice, n=5)
+                if kind == "images"
+                else send_form(gateway, alice, files=large)
+            )
+        )
         await upstream.wait_for_request(number)
     refused = await make_images(gateway, alice)
     assert (refused.status, refused.error["code"]) == (429, "rate_limit_exceeded")
