@@ -105,7 +105,7 @@ def estimate_request(
         return TokenEstimate(prompt_tokens, 0, most_prompt, 0)
     if request.endpoint in RELAYED_CAPABILITIES and not lengths.count:
         return TokenEstimate(prompt_tokens, 0, most_prompt, 0)  # many models answer no tokens
-    choice_count = body.get("n") or 1
+    choice_count = max(request.choice_count, body.get("best_of") or 1)
     answer_limit = find_answer_limit(body)
     if answer_limit is None:
         most = lengths.bound

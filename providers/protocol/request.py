@@ -80,6 +80,15 @@ class ChatRequest(Struct, frozen=True):
         return structs.replace(self, caller_endpoint=name)
 
     @property
+    def choice_count(self) -> int:
+        """Return how many choices the answer has: `n`, of a legacy completion for each prompt."""
+        count = self.body.get("n") or 1
+        prompt = self.body.get("prompt") if self.endpoint == COMPLETIONS else None
+        if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
+            count *= len(prompt)
+        return int(count)
+
+    @property
     def counted_body(self) -> FrozenJsonObject:
         """Return the part of the body whose tokens are counted: of a relayed one its texts."""
         fields = TEXT_FIELDS.get(self.endpoint)

@@ -187,13 +187,12 @@ class BaseAdapter(CredentialCalls):
     def make_stream_reader(self, request: ChatRequest, credential: Credential) -> StreamReader:
         """Return a reader that makes chunks of a stream's bytes."""
         read_event = partial(self.read_event, credential=credential)
-        choices = request.body.get("n") or 1
         event_bytes = self.upstream.limits.event_bytes
         return StreamReader(
             read_event,
             event_bytes,
             chat=request.endpoint == CHAT,
-            choices=choices,
+            choices=request.choice_count,
             allows_stop_with_calls=is_call_forced(request.body),
         )
 
