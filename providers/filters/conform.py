@@ -245,8 +245,8 @@ def conform_embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
     OpenAI's own clients ask for base64 (little-endian 32-bit floats) and cannot read a list then.
     """
     for position, item in enumerate(answer["data"]):
-        item["object"] = "embedding"
-        item["index"] = as_index(item.get("index"), position)
+        item.setdefault("object", "embedding")
+        item.setdefault("index", position)
         vector = item.get("embedding")
         if as_base64 and isinstance(vector, list):
             item["embedding"] = b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
