@@ -1,12 +1,20 @@
 """All endpoints by subject, in the order of the page."""
 
 from api.openapi.endpoint import Subject
-from api.openapi.subjects import account, answers, conversation_endpoints, documents, staff
+from api.openapi.subjects import (
+    account,
+    answers,
+    conversation_endpoints,
+    documents,
+    relayed_endpoints,
+    staff,
+)
 
 SUBJECTS: tuple[Subject, ...] = (
     answers.CHAT,
     answers.RESPONSES,
     answers.OTHERS,
+    relayed_endpoints.RELAYED,
     conversation_endpoints.CONVERSATIONS,
     conversation_endpoints.SESSIONS,
     documents.FILES,

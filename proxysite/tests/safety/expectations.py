@@ -185,6 +185,8 @@ PAGES = {
     "health": PROBE,
     "healthz": PROBE,
     "readyz": PROBE,
+    "rerank": API_KEY,
+    "v2/rerank": API_KEY,
     r"^v1(/.*)?$": PROBE,  # says that there is nothing
 }
 POST_ONLY = {
