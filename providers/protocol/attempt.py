@@ -81,6 +81,8 @@ class Attempt(Struct):
         self.outcome = outcome
         self.reason = reason or self.reason
         self.status = status
+        if outcome not in ANSWERING_OUTCOMES:
+            self.units = None  # nothing was answered, so nothing is billed
         self.total_ms = (time.perf_counter() - self.started_seconds) * 1000
 
     def as_dict(self) -> JsonObject:

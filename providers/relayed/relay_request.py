@@ -6,7 +6,8 @@ first chunk is yielded an error may be answered by another token.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import orjson
@@ -76,6 +77,7 @@ class RequestRelay:
             attempt.patience_seconds = min(
                 attempt.patience_seconds, adapter.upstream.timeouts.first_byte
             )
+        attempt.units = self._requested or None  # also of a caller who leaves before the answer
         target, body = self.build_body(model)
         headers = adapter.build_headers(self._credential)
         with await adapter.clients.relay.send_request(
@@ -87,9 +89,9 @@ class RequestRelay:
             content_type = response.get_header(b"content-type")
             if "html" in content_type:
                 raise BadResponse("The upstream answered with a web page.")
-            attempt.units = self._requested or None
-            async for chunk in self.choose_reader(response, content_type):
-                yield [chunk]
+            async with aclosing(self.choose_reader(response, content_type)) as chunks:
+                async for chunk in chunks:
+                    yield [chunk]
 
     def build_body(self, model: UpstreamModel) -> tuple[Target, bytes | Upload]:
         """Return the target and the body of the request, with the upstream's model name."""
@@ -102,10 +104,13 @@ class RequestRelay:
         return target.with_content_type(form.content_type), upload
 
     def choose_reader(self, response: Response, content_type: str) -> AsyncGenerator[Chunk, None]:
-        """Return the reader for an answer of this type."""
+        """Return the reader for an answer of this type. Raises BadResponse."""
+        is_speech = self._request.endpoint == SPEECH
         if EVENT_TYPE in content_type:
+            if not (self._request.stream or is_speech):
+                raise BadResponse("The upstream streamed an answer that should be whole.")
             return self.relay_events(response)
-        if self._request.endpoint == SPEECH and "json" not in content_type:
+        if is_speech and "json" not in content_type:
             return self.relay_bytes(response, content_type or BYTES_TYPE)
         return self.relay_whole(response, content_type)
 
@@ -115,12 +120,12 @@ class RequestRelay:
     ) -> AsyncGenerator[Chunk, None]:
         """Yield one chunk with the whole answer."""
         data = await response.read_body(self._adapter.upstream.limits.answer_bytes)
+        if content_type and "json" not in content_type and not self.has_json_answer:
+            yield make_relayed_chunk(data, content_type)  # a transcript as a text
+            return
         facts = read_answer_facts(data)
         if facts is None:
-            if "json" in content_type or self.has_json_answer:
-                raise BadResponse(NO_ANSWER)
-            yield make_relayed_chunk(data, content_type or "text/plain")
-            return
+            raise BadResponse(NO_ANSWER)
         self.require_no_error(facts)
         self.record_units(facts)
         data = self.rename_model(data)
@@ -170,9 +175,10 @@ class RequestRelay:
         self, response: Response, content_type: str
     ) -> AsyncGenerator[Chunk, None]:
         """Yield the bytes of the answer as they come; the first chunk has their type."""
-        async for piece in self.iterate_pieces(response):
-            yield make_relayed_chunk(piece, content_type)
-            content_type = ""
+        async with aclosing(self.iterate_pieces(response)) as pieces:
+            async for piece in pieces:
+                yield make_relayed_chunk(piece, content_type)
+                content_type = ""
         if content_type:
             raise BadResponse("The upstream's answer is empty.")
 
@@ -180,11 +186,11 @@ class RequestRelay:
         """Yield the events of a stream as they come, those of one piece in one chunk."""
         relay = EventRelay(self._request.model, self._adapter.upstream.limits.event_bytes)
         content_type = EVENT_TYPE
-        async for piece in self.iterate_pieces(response):
-            events = relay.feed(piece)
-            if events:
-                yield self.make_events_chunk(relay, events, content_type)
-                content_type = ""
+        async with aclosing(self.iterate_pieces(response)) as pieces:
+            async for piece in pieces:
+                if events := relay.feed(piece):
+                    yield self.make_events_chunk(relay, events, content_type)
+                    content_type = ""
         if events := relay.read_end():
             yield self.make_events_chunk(relay, events, content_type)
 
@@ -207,7 +213,7 @@ class RequestRelay:
             self._attempt.units = structs.replace(units, images=relay.image_count)
         return make_relayed_chunk(b"".join(map(render_event, events)), content_type, **fields)
 
-    async def iterate_pieces(self, response: Response) -> AsyncIterator[bytes]:
+    async def iterate_pieces(self, response: Response) -> AsyncGenerator[bytes, None]:
         """Yield the pieces of a body as they come.
 
         Raises UpstreamError when it breaks off, stalls, or is larger than a stream may be.

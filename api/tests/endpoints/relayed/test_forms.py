@@ -1,12 +1,14 @@
 """Forms of relayed requests: their limits, and what is wrong with some."""
 
+import asyncio
+
 import pytest
 
 from api.models import ApiKey
 from api.tests.endpoints.relayed.relayed_requests import RECORDING, read_form, send_form
 from providers.database.database_threads import run_in_thread
-from proxysite.testing import rows
-from proxysite.testing.upstream import send_reply
+from proxysite.testing import rows, wait_until_true
+from proxysite.testing.upstream import keep_silent, send_reply
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 PATHS = [TRANSCRIPTIONS, "/v1/audio/translations", "/v1/images/edits", "/v1/images/variations"]
@@ -111,3 +113,17 @@ async def test_the_model_of_the_key_takes_the_place_of_a_missing_one(gateway, up
     upstream.queue_scripts(send_reply({"text": "Hello."}))
     assert (await send_form(gateway, alice, model=None)).status == 200
     assert ("model", None, None, b"upstream-model") in read_form(upstream.requests[0])
+
+
+async def test_a_caller_who_leaves_while_the_form_goes_on_ends_the_call(gateway, upstream, alice):
+    upstream.queue_scripts(keep_silent)
+    files = {"file": ("a.wav", bytes(3_000_000), "audio/wav")}
+    running = asyncio.create_task(send_form(gateway, alice, files=files))
+    exchange = await upstream.wait_for_request()
+    assert gateway.body_budget.disk_bytes > 3_000_000
+    running.cancel()
+    await exchange.wait_until_left()
+    await wait_until_true(lambda: not gateway.request_tasks)
+    assert gateway.body_budget.disk_bytes == 0
+    row = await rows.read_only_usage_record()
+    assert (row.status, row.attempts[0]["units"]) == ("abandoned", {"lacks_seconds": True})

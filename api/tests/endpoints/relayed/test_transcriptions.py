@@ -69,7 +69,7 @@ async def test_another_token_gets_the_whole_form_again(gateway, upstream, alice,
         ("text", "text/plain; charset=utf-8", b"Hello.\n", "Hello.\n"),
         ("srt", "text/plain", b"1\n00:00:00,000 --> 00:00:01,000\nHello.\n", None),
         ("vtt", "text/vtt", b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello.\n", None),
-        ("text", "text/plain", b'{"error": "said the recording"', None),
+        ("text", "text/plain", b'{"error": "said the recording"}', None),
     ],
 )
 async def test_texts_come_as_they_are(
