@@ -115,7 +115,7 @@ async def test_the_model_of_the_key_takes_the_place_of_a_missing_one(gateway, up
     assert ("model", None, None, b"upstream-model") in read_form(upstream.requests[0])
 
 
-async def test_a_caller_who_leaves_while_the_form_goes_on_ends_the_call(gateway, upstream, alice):
+async def test_a_caller_who_leaves_before_the_answer_ends_the_call(gateway, upstream, alice):
     upstream.queue_scripts(keep_silent)
     files = {"file": ("a.wav", bytes(3_000_000), "audio/wav")}
     running = asyncio.create_task(send_form(gateway, alice, files=files))
