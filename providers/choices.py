@@ -34,6 +34,7 @@ class Capability(models.TextChoices):
     TRANSCRIPTION = "transcription", "transcription and translation of audio"
     MODERATION = "moderation", "moderation"
     RERANK = "rerank", "ranking of documents"
+    REALTIME = "realtime", "realtime sessions"
 
 
 class ThinkingFormat(models.TextChoices):

@@ -19,6 +19,8 @@ TRANSCRIPTIONS = "audio/transcriptions"
 TRANSLATIONS = "audio/translations"
 MODERATIONS = "moderations"
 RERANK = "rerank"
+REALTIME = "realtime"  # a WebSocket
+REALTIME_PATH = f"/v1/{REALTIME}"
 # choices.Capability of each endpoint
 RELAYED_CAPABILITIES = {
     IMAGE_GENERATIONS: "images",
@@ -29,6 +31,7 @@ RELAYED_CAPABILITIES = {
     TRANSLATIONS: "transcription",
     MODERATIONS: "moderation",
     RERANK: "rerank",
+    REALTIME: "realtime",
 }
 # the fields whose texts are counted as prompt tokens, where the upstream does not report any
 TEXT_FIELDS: dict[str, tuple[str, ...]] = {
@@ -40,12 +43,14 @@ TEXT_FIELDS: dict[str, tuple[str, ...]] = {
     TRANSLATIONS: (),
     MODERATIONS: ("input",),
     RERANK: ("query", "documents"),
+    REALTIME: (),
 }
 AUDIO_ENDPOINTS = frozenset((TRANSCRIPTIONS, TRANSLATIONS))
 IMAGE_ENDPOINTS = frozenset((IMAGE_GENERATIONS, IMAGE_EDITS, IMAGE_VARIATIONS))
 # keys of the chunks of such an answer, beside `usage`
 CONTENT_TYPE = "content_type"  # in the first chunk alone
-CONTENT = "content"  # bytes of the body
+CONTENT = "content"  # bytes of the body, or a message of a session
+CONNECTION = "connection"  # of a session, in its first chunk
 
 
 class UploadedForm(Struct, frozen=True):

@@ -29,7 +29,7 @@ from providers.network.response import Response
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.json_types import JsonObject
-from providers.protocol.relayed_request import RELAYED_CAPABILITIES
+from providers.protocol.relayed_request import REALTIME, RELAYED_CAPABILITIES
 from providers.protocol.request import (
     CHAT,
     EMBEDDINGS,
@@ -37,6 +37,7 @@ from providers.protocol.request import (
     Credential,
     UpstreamModel,
 )
+from providers.relayed.realtime_session import relay_session
 from providers.relayed.relay_request import RequestRelay
 from providers.upstream.answer_stream import AnswerStream
 from providers.upstream.credential_calls import CredentialCalls
@@ -119,6 +120,8 @@ class BaseAdapter(CredentialCalls):
 
         Raises UpstreamError.
         """
+        if request.endpoint == REALTIME:
+            return relay_session(self, request, model, credential, attempt)
         if request.endpoint in RELAYED_CAPABILITIES:
             return RequestRelay(self, request, credential, attempt).relay_answer(model)
         limits = self.upstream.limits
