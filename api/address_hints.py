@@ -18,8 +18,8 @@ BASE_URL_HINT = "The base URL of this API ends in /v1, without a slash behind it
 # endpoints of OpenAI and others that clients ask for
 FOREIGN_ENDPOINTS = frozenset(
     """
-    assistants batches chatkit containers evals fine_tuning messages organization realtime score
-    skills threads tokenize uploads vector_stores videos
+    assistants batches chatkit containers evals fine_tuning messages organization score skills
+    threads tokenize uploads vector_stores videos
     """.split()
 )
 

@@ -244,9 +244,7 @@ def conform_embeddings(answer: Chunk, *, as_base64: bool) -> Chunk:
 
     OpenAI's own clients ask for base64 (little-endian 32-bit floats) and cannot read a list then.
     """
-    for position, item in enumerate(answer["data"]):
-        item.setdefault("object", "embedding")
-        item.setdefault("index", position)
+    for item in answer["data"]:
         vector = item.get("embedding")
         if as_base64 and isinstance(vector, list):
             item["embedding"] = b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

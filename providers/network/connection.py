@@ -32,7 +32,7 @@ class Connection(asyncio.Protocol):
         self._timer_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
-        self._is_writing_paused = False
+        self.is_writing_paused = False
         self.is_half_sent = False  # the body of the request is not written to its end
         self.reset_answer()
 
@@ -109,10 +109,10 @@ class Connection(asyncio.Protocol):
         self.close()
 
     def pause_writing(self) -> None:
-        self._is_writing_paused = True
+        self.is_writing_paused = True
 
     def resume_writing(self) -> None:
-        self._is_writing_paused = False
+        self.is_writing_paused = False
         self._wake_reader()
 
     # --- called by the parser ---------------------------------------------------------------------
@@ -171,11 +171,6 @@ class Connection(asyncio.Protocol):
         if self.is_alive:
             self._written_at = self._loop.time()
             self.transport.write(data)
-
-    async def wait_until_writable(self) -> None:
-        """Wait until the upstream has taken most of what was written, or has answered."""
-        while self._is_writing_paused and not self.has_answer_begun:
-            await self.wait_for_change()
 
     @property
     def has_answer_begun(self) -> bool:

@@ -36,7 +36,8 @@ async def send_upload(connection: Connection, upload: Upload, gap_seconds: float
     await asyncio.to_thread(upload.file.seek, 0)
     while piece := await asyncio.to_thread(upload.file.read, PIECE_BYTES):
         connection.limit_silence(gap_seconds, STALLED)
-        await connection.wait_until_writable()
+        while connection.is_writing_paused and not connection.has_answer_begun:
+            await connection.wait_for_change()
         if connection.has_answer_begun:
             return
         connection.write_piece(piece)

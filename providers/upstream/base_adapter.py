@@ -37,7 +37,6 @@ from providers.protocol.request import (
     Credential,
     UpstreamModel,
 )
-from providers.relayed.realtime_session import relay_session
 from providers.relayed.relay_request import RequestRelay
 from providers.upstream.answer_stream import AnswerStream
 from providers.upstream.credential_calls import CredentialCalls
@@ -120,10 +119,8 @@ class BaseAdapter(CredentialCalls):
 
         Raises UpstreamError.
         """
-        if request.endpoint == REALTIME:
-            return relay_session(self, request, model, credential, attempt)
         if request.endpoint in RELAYED_CAPABILITIES:
-            return RequestRelay(self, request, credential, attempt).relay_answer(model)
+            return self.relay_request(request, model, credential, attempt)
         limits = self.upstream.limits
         chosen_filters = filters.choose_filters(
             request, model, attempt, limits.hidden_thinking_bytes
@@ -139,6 +136,17 @@ class BaseAdapter(CredentialCalls):
             stream=request.stream,
             most_answer_bytes=limits.answer_bytes,
         )
+
+    def relay_request(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
+    ) -> Batches:
+        """Yield the answer to a request whose body is passed on as it is. Raises UpstreamError."""
+        if request.endpoint == REALTIME:
+            # its library is loaded with the first session
+            from providers.relayed.realtime_session import relay_session
+
+            return relay_session(self, request, model, credential, attempt)
+        return RequestRelay(self, request, credential, attempt).relay_answer(model)
 
     async def relay_answer(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt

@@ -49,6 +49,9 @@ def conform_text_completion(answer: JsonObject) -> Chunk:
 
 def conform_vectors(answer: JsonObject, *, as_base64: bool) -> Chunk:
     """Return the embeddings in the encoding that the caller wants. Raises BadResponse."""
+    for position, item in enumerate(answer["data"]):
+        item.setdefault("object", "embedding")
+        item.setdefault("index", position)
     try:
         return conform.conform_embeddings(answer, as_base64=as_base64)
     except (ValueError, OverflowError, struct.error):
