@@ -20,8 +20,8 @@ MESSAGES_TEXT = "Of Anthropic's API there are /v1/messages, its count_tokens and
 # endpoints of OpenAI and others that clients ask for
 FOREIGN_ENDPOINTS = frozenset(
     """
-    assistants audio batches chatkit containers evals fine_tuning images moderations
-    organization realtime rerank score skills threads tokenize uploads vector_stores videos
+    assistants chatkit containers evals fine_tuning organization score skills threads vector_stores
+    videos
     """.split()
 )
 

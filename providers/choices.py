@@ -29,6 +29,12 @@ class Capability(models.TextChoices):
     VISION = "vision", "image input"
     FILES = "files", "file input"
     REASONING = "reasoning", "reasoning output"
+    IMAGES = "images", "images: making and editing"
+    SPEECH = "speech", "reading texts aloud"
+    TRANSCRIPTION = "transcription", "transcription and translation of audio"
+    MODERATION = "moderation", "moderation"
+    RERANK = "rerank", "ranking of documents"
+    REALTIME = "realtime", "realtime sessions"
 
 
 class ThinkingFormat(models.TextChoices):

@@ -24,6 +24,7 @@ from django.db import DatabaseError  # noqa: E402
 
 from api.relay.gateway import GATEWAY_SCOPE_KEY, Gateway, repeat_forever  # noqa: E402
 from providers.database.database_threads import run_in_thread  # noqa: E402
+from providers.protocol.relayed_request import REALTIME_PATH  # noqa: E402
 from proxysite.access.password_gate import GatedHandler  # noqa: E402
 from proxysite.desk.live.board import BOARD_SCOPE_KEY, LIVE_PATH, LiveBoard  # noqa: E402
 from proxysite.server.body_budget import BodyBudget  # noqa: E402
@@ -60,6 +61,9 @@ class Application:
         elif scope["type"] == "websocket" and scope["path"] == LIVE_PATH:
             await self.wait_for_gateway()
             await serve_viewer(self.extend_scope(scope), receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == REALTIME_PATH:
+            await self.wait_for_gateway()
+            await serve_realtime(self.lean_handler.gateway, scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 4404})
 
@@ -139,6 +143,18 @@ async def serve_viewer(scope: Scope, receive: Receive, send: Send) -> None:
     from proxysite.desk.live.viewer_socket import LiveSocket
 
     await LiveSocket.as_asgi()(scope, receive, send)
+
+
+async def serve_realtime(
+    gateway: Gateway | None, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Serve one realtime session; its modules are loaded with the first one."""
+    from api.relayed.realtime_socket import serve_session
+
+    if gateway is None:
+        await send({"type": "websocket.close", "code": 1012})
+        return
+    await serve_session(gateway, scope, receive, send)
 
 
 async def check_secrets_in_time() -> None:

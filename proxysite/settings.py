@@ -485,6 +485,11 @@ OPEN_BODY_LIMIT_BYTES = env.read_size_bytes(
     32 * 2**10,
     "Largest body of a request without a valid API key or session.",
 )
+FORM_LIMIT_BYTES = env.read_size_bytes(
+    "FORM_LIMIT_BYTES",
+    48 * 2**20,
+    "Largest form with images or a recording for a model; it waits on disk, twice for a moment.",
+)
 BODY_MEMORY_BYTES = env.read_size_bytes(
     "BODY_MEMORY_BYTES",
     2**20,

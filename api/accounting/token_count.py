@@ -34,11 +34,13 @@ class Prompt:
         return sum(map(len, self.texts))
 
     def add_body(self, body: Mapping[str, Any]) -> None:
-        """Add the input of a request body: messages, tools, prompt or input."""
+        """Add the input of a body: messages, tools, prompt, input, query and documents."""
         self.non_text_tokens += MESSAGE_TOKENS * len(body.get("messages") or ())
         self.texts += list_prompt_texts(body)
         self._add_input(body.get("prompt"))
         self._add_input(body.get("input"))
+        self._add_input(body.get("query"))
+        self._add_input(body.get("documents"))
 
     def _add_input(self, value: object) -> None:
         """Add a text, a list of texts, or lists of token numbers."""

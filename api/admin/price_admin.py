@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from api.admin.price_links import build_add_address, render_history
 from api.models import Price
 from api.pricing.price_texts import render_usd
-from api.pricing.price_values import USD_COLUMNS
+from api.pricing.price_values import UNIT_COLUMNS, USD_COLUMNS
 from api.pricing.unknown_prices import RECENT_RECORDS, find_unknown_prices
 from providers.admin.big_tables import make_time_column, render_badge
 from providers.integers import parse_integer
@@ -112,7 +112,7 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 "description": _("An empty price is unknown; 0 means that it costs nothing."),
             },
         ),
-        (_("USD for each"), {"fields": ("request_usd", "image_usd", "audio_second_usd")}),
+        (_("USD for each"), {"fields": ("request_usd", *UNIT_COLUMNS)}),
     )
     history_fieldset = (_("All prices of this model"), {"fields": ("history",)})
     begin = make_time_column("valid_from", _("from"))

@@ -17,6 +17,7 @@ from api.limits.caller_limits import BUDGETS, Resource, Rule
 from conversations.text.token_estimate import estimate_texts
 from providers.catalogue import Candidate
 from providers.fast_settings import settings
+from providers.protocol.relayed_request import RELAYED_CAPABILITIES
 from providers.protocol.request import EMBEDDINGS, ChatRequest
 
 SMALL_BODY_BYTES = 16_384  # of such a body three bytes are taken for a token
@@ -90,17 +91,21 @@ def estimate_request(
     `size_bytes` is the size of its body as it came, None when more was added to it.
     """
     body = request.body
+    if request.form is not None:
+        size_bytes = None  # most of it are files
     if size_bytes is not None and size_bytes <= SMALL_BODY_BYTES:
         prompt_tokens = size_bytes // BYTES_PER_TOKEN
     else:
         prompt = Prompt()
-        prompt.add_body(body)
+        prompt.add_body(request.counted_body)
         texts = estimate_texts(prompt.texts, settings.COUNT_INLINE_BYTES)
         prompt_tokens = texts + prompt.non_text_tokens
     most_prompt = lengths.bound_prompt(prompt_tokens)
     if request.endpoint == EMBEDDINGS:
         return TokenEstimate(prompt_tokens, 0, most_prompt, 0)
-    choice_count = body.get("n") or 1
+    if request.endpoint in RELAYED_CAPABILITIES and not lengths.count:
+        return TokenEstimate(prompt_tokens, 0, most_prompt, 0)  # many models answer no tokens
+    choice_count = max(request.choice_count, body.get("best_of") or 1)
     answer_limit = find_answer_limit(body)
     if answer_limit is None:
         most = lengths.bound

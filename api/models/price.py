@@ -55,6 +55,13 @@ class Price(models.Model):
     request_usd = make_usd_field("request", "Per request, beside its tokens; empty: nothing.")
     image_usd = make_usd_field("image", "Per image that is made; empty: unknown.")
     audio_second_usd = make_usd_field("second of audio", "Per second of audio; empty: unknown.")
+    characters_usd = make_usd_field(
+        "characters", "Per million characters that are read aloud, for example 15; empty: unknown."
+    )
+    search_usd = make_usd_field(
+        "search unit",
+        "Per search unit of a rerank request (a query with up to 100 documents); empty: unknown.",
+    )
     tiers = models.JSONField(
         default=list,
         blank=True,

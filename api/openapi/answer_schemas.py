@@ -112,6 +112,23 @@ ANSWER_SCHEMAS: dict[str, JsonObject] = {
         data=make_list(ANY_OBJECT),
         model=TEXT,
     ),
+    "Images": make_object(
+        "Images as base64 or as addresses, and the usage where the model reports it.",
+        data=make_list(ANY_OBJECT),
+    ),
+    "Transcript": make_object(
+        "What a recording says; with verbose_json also its language, length and parts.",
+        text=TEXT,
+    ),
+    "Moderation": make_object(
+        "A judgement for each input.", id=TEXT, model=TEXT, results=make_list(ANY_OBJECT)
+    ),
+    "Ranking": make_object(
+        "The ranked documents, in the form of the model's provider.",
+        results=make_list(
+            make_object("One document.", index=INTEGER, relevance_score=NUMBER),
+        ),
+    ),
     "Response": make_object(
         "A response.",
         id=TEXT,

@@ -6,6 +6,7 @@ import msgspec
 
 from api.messages.request.body_shape import MessageCountBody, MessagesBody
 from api.openapi.endpoint import REFERENCE_PREFIX
+from api.relayed.relayed_bodies import ImageBody, ModerationBody, RerankBody, SpeechBody
 from api.responses.request.schema import ResponseBody, TokenCountBody
 from api.schemas.body_shapes import ChatBody, CompletionBody, EmbeddingBody
 from api.views.conversations import NewConversation, NewItems, NewMetadata
@@ -19,6 +20,10 @@ SHAPES = (
     ChatBody,
     CompletionBody,
     EmbeddingBody,
+    ImageBody,
+    SpeechBody,
+    ModerationBody,
+    RerankBody,
     ResponseBody,
     TokenCountBody,
     MessagesBody,
@@ -73,6 +78,11 @@ FIELD_TEXTS = {
     "file_id": "The id of an uploaded file.",
     "query": "What to search for.",
     "count": "How many results at most.",
+    "documents": "The texts to rank, or objects with a text.",
+    "top_n": "How many of the best documents to name.",
+    "voice": "The name of a voice of the model.",
+    "stream_format": "audio: the bytes; sse: events with pieces of them.",
+    "n": "How many answers or images to make.",
     "items": "The items to add, in OpenAI's form.",
 }
 

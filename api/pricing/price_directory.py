@@ -8,8 +8,9 @@ from datetime import datetime
 
 from api.models import Price
 from api.pricing.price_rates import PriceRates, make_price_rates, round_to_micro_usd
-from api.pricing.price_values import TOKEN_COLUMNS
+from api.pricing.price_values import TOKEN_COLUMNS, UNIT_COLUMNS
 from providers.catalogue import Candidate
+from providers.protocol.billed_units import NO_UNITS, BilledUnits
 from providers.protocol.json_types import JsonObject
 
 COLUMNS = (
@@ -19,6 +20,7 @@ COLUMNS = (
     "valid_from",
     *TOKEN_COLUMNS,
     "request_usd",
+    *UNIT_COLUMNS,
     "tiers",
 )
 
@@ -67,6 +69,7 @@ class PriceDirectory:
         prompt_tokens: int,
         completion_tokens: int,
         started_at: datetime,
+        billed: BilledUnits = NO_UNITS,
     ) -> int | None:
         """Return the most micro-USD that one call with so many tokens can cost, before it is made.
 
@@ -81,7 +84,7 @@ class PriceDirectory:
             price = self.find_price(provider_id, candidate.model.name, started_at)
             if price is None:
                 continue
-            units = price.charge_highest(prompt_tokens, completion_tokens)
+            units = price.charge_highest(prompt_tokens, completion_tokens, billed)
             if units is not None and (highest is None or units > highest):
                 highest = units
         return None if highest is None else round_to_micro_usd(highest)

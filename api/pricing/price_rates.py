@@ -12,7 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from api.pricing.price_values import ABOVE, TOKEN_COLUMNS, parse_tier_usd
+from api.pricing.price_values import ABOVE, TOKEN_COLUMNS, UNIT_COLUMNS, parse_tier_usd
+from providers.protocol.billed_units import NO_UNITS, BilledUnits
 from providers.protocol.usage_meter import TokenUsage
 
 UNITS_PER_MICRO_USD = 10**8
@@ -76,14 +77,40 @@ class RateTier(Struct, frozen=True):
     rates: Rates
 
 
+class UnitRates(Struct, frozen=True):
+    """The units that an image, a second, a character and a search cost; None is unknown."""
+
+    image: int | None = None
+    audio_second: int | None = None
+    character: int | None = None
+    search: int | None = None
+
+    def charge_units(self, units: BilledUnits) -> int | None:
+        """Return the cost of these in units of money; None when none of them has a price."""
+        total = None
+        for thousandths, rate in (
+            (units.images * 1_000, self.image),
+            (round(units.audio_seconds * 1_000) or int(units.lacks_seconds), self.audio_second),
+            (units.characters * 1_000, self.character),
+            (units.search_units * 1_000, self.search),
+        ):
+            if thousandths and rate is not None:
+                total = (total or 0) + thousandths * rate // 1_000
+        return total
+
+
+NO_UNIT_RATES = UnitRates()
+
+
 class PriceRates(Struct, frozen=True):
     """One row of prices, in units; `tiers` begin with the one for the longest prompts."""
 
     price_id: int
     valid_from: datetime
     rates: Rates
-    request_units: int = 0
+    request_units: int | None = None
     tiers: tuple[RateTier, ...] = ()
+    unit_rates: UnitRates = NO_UNIT_RATES
 
     def find_rates(self, prompt_tokens: int) -> Rates:
         """Return the rates of a call with so many prompt tokens: they hold for all its tokens."""
@@ -92,29 +119,62 @@ class PriceRates(Struct, frozen=True):
                 return tier.rates
         return self.rates
 
-    def charge_call(self, usage: TokenUsage) -> int | None:
-        """Return the cost of an answered call in units; None when it is unknown."""
-        units = self.find_rates(usage.prompt).charge_tokens(usage)
-        return None if units is None else units + self.request_units
+    def charge_call(self, usage: TokenUsage, billed: BilledUnits = NO_UNITS) -> int | None:
+        """Return the cost of an answered call in units; None when it is unknown.
 
-    def charge_highest(self, prompt_tokens: int, completion_tokens: int) -> int | None:
+        Prices of a row add up. Tokens without a price cost nothing where the call's images,
+        seconds, characters or searches have one.
+        """
+        token_cost = self.find_rates(usage.prompt).charge_tokens(usage)
+        has_tokens = bool(usage.prompt or usage.completion)
+        return self._add_costs(token_cost, has_tokens, billed)
+
+    def charge_highest(
+        self, prompt_tokens: int, completion_tokens: int, billed: BilledUnits = NO_UNITS
+    ) -> int | None:
         """Return the most units that an answered call with so many tokens can cost."""
         rates = self.find_rates(prompt_tokens)
-        units = rates.charge_highest(prompt_tokens, completion_tokens)
-        return None if units is None else units + self.request_units
+        token_cost = rates.charge_highest(prompt_tokens, completion_tokens)
+        return self._add_costs(token_cost, bool(prompt_tokens or completion_tokens), billed)
+
+    def _add_costs(
+        self, token_cost: int | None, has_tokens: bool, billed: BilledUnits
+    ) -> int | None:
+        """Return the cost of a call with its units; `token_cost` is None where it is unknown."""
+        request_cost = self.request_units or 0
+        if billed.lacks_seconds and self.unit_rates.audio_second:
+            return None  # only a price of 0 says the cost of audio of unknown length
+        if billed:
+            unit_cost = self.unit_rates.charge_units(billed)
+            if unit_cost is not None:
+                return unit_cost + (token_cost or 0) + request_cost
+            if not has_tokens and self.request_units is None:
+                return None  # nothing of what the call is billed by has a price
+        return None if token_cost is None else token_cost + request_cost
 
 
 def make_price_rates(columns: Mapping[str, Any]) -> PriceRates:
     """Return a Price row's columns (`price_directory.COLUMNS`) in units."""
     tiers: Sequence[Mapping[str, Any]] = columns["tiers"]
-    request_usd = columns["request_usd"] or Decimal(0)
+    request_usd: Decimal | None = columns["request_usd"]
     return PriceRates(
         price_id=columns["id"],
         valid_from=columns["valid_from"],
         rates=make_rates(columns),
-        request_units=int(request_usd * UNITS_PER_USD),
+        request_units=None if request_usd is None else int(request_usd * UNITS_PER_USD),
         tiers=tuple(RateTier(tier[ABOVE], make_tier_rates(columns, tier)) for tier in tiers[::-1]),
+        unit_rates=make_unit_rates(columns),
     )
+
+
+def make_unit_rates(columns: Mapping[str, Any]) -> UnitRates:
+    """Return the prices of images, audio, characters and searches as rates."""
+    scales = (UNITS_PER_USD, UNITS_PER_USD, UNITS_PER_MICRO_USD, UNITS_PER_USD)
+    rates = [
+        None if (usd := columns[name]) is None else int(usd * scale)
+        for name, scale in zip(UNIT_COLUMNS, scales, strict=True)
+    ]
+    return UnitRates(*rates)
 
 
 def make_rates(prices: Mapping[str, Decimal | None]) -> Rates:

@@ -7,7 +7,8 @@ from django.core.exceptions import ValidationError
 ABOVE = "above_prompt_tokens"
 # columns whose price is for a million tokens; a tier may change each of them
 TOKEN_COLUMNS = ("prompt_usd", "cached_usd", "cache_write_usd", "completion_usd", "reasoning_usd")
-USD_COLUMNS = (*TOKEN_COLUMNS, "request_usd", "image_usd", "audio_second_usd")
+UNIT_COLUMNS = ("image_usd", "audio_second_usd", "characters_usd", "search_usd")
+USD_COLUMNS = (*TOKEN_COLUMNS, "request_usd", *UNIT_COLUMNS)
 DECIMAL_PLACES = 8
 MOST_USD = 10**8  # a price is less
 HIGHEST_THRESHOLD = 10**9

@@ -6,6 +6,7 @@ from typing import Any
 from api.models import Status
 from api.pricing.request_cost import AnsweredCall
 from providers.protocol.attempt import ANSWERING_OUTCOMES
+from providers.protocol.billed_units import read_billed_units
 from providers.protocol.json_types import JsonObject
 from providers.protocol.usage_meter import TokenUsage
 
@@ -33,7 +34,8 @@ def read_answered_calls(record: Mapping[str, Any]) -> list[AnsweredCall] | None:
         has_tokens = whole.prompt or whole.completion
         return None if has_tokens or record["status"] in UNTOLD_STATUSES else []
     if len(answered) == 1:
-        return [AnsweredCall(record["provider_id"], str(answered[0].get("model")), whole)]
+        billed = read_billed_units(answered[0].get("units"))
+        return [AnsweredCall(record["provider_id"], str(answered[0].get("model")), whole, billed)]
     calls = [
         AnsweredCall(entry.get("provider_id"), str(entry.get("model")), TokenUsage(**tokens))
         for entry in answered

@@ -13,15 +13,20 @@ from typing import NamedTuple
 from api.pricing.price_directory import PriceDirectory
 from api.pricing.price_rates import round_to_micro_usd
 from api.pricing.reported_cost import sum_reported_costs
+from providers.protocol.billed_units import NO_UNITS, BilledUnits
 from providers.protocol.usage_meter import RequestCost, TokenUsage, UsageMeter
 
 
 class AnsweredCall(NamedTuple):
-    """An answered upstream call; `usage` is None when its tokens could not be counted."""
+    """An answered upstream call; `usage` is None when its tokens could not be counted.
+
+    `billed` are the images, seconds, characters or searches that it is billed by.
+    """
 
     provider_id: int | None
     upstream_model: str
     usage: TokenUsage | None
+    billed: BilledUnits = NO_UNITS
 
 
 def compute_cost(meter: UsageMeter, prices: PriceDirectory, started_at: str) -> RequestCost:
@@ -30,9 +35,10 @@ def compute_cost(meter: UsageMeter, prices: PriceDirectory, started_at: str) -> 
     if not prices:
         counted = meter.counted
         is_free = counted is not None and not counted.prompt and not counted.completion
+        is_free = is_free and not any(call.billed_units for call in meter.calls)
         return RequestCost(0 if is_free else None, None, reported)
     calls = [
-        AnsweredCall(call.attempt.provider_id, call.attempt.model, call.counted)
+        AnsweredCall(call.attempt.provider_id, call.attempt.model, call.counted, call.billed_units)
         for call in meter.calls
         if call.is_answered and call.attempt is not None
     ]
@@ -49,15 +55,15 @@ def sum_call_costs(
     """
     total_units = 0
     price_id = None
-    for provider_id, upstream_model, usage in calls:
+    for provider_id, upstream_model, usage, billed in calls:
         if usage is None:
             return None, None
         price = prices.find_price(provider_id, upstream_model, started_at)
         if price is None:
-            if usage.prompt or usage.completion:
+            if usage.prompt or usage.completion or billed:
                 return None, None
             continue
-        units = price.charge_call(usage)
+        units = price.charge_call(usage, billed)
         if units is None:
             return None, None
         total_units += units

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from django.core.handlers.asgi import ASGIRequest
 
@@ -67,6 +67,18 @@ class LeanRequest(ASGIRequest):
 
         The lean handler sets this method. Raises BodyTooLarge, RequestTimeout.
         """
+        raise NotImplementedError
+
+    async def receive_upload(self) -> IO[bytes]:
+        """Return the body as a file; it has at most FORM_LIMIT_BYTES, and the caller closes it.
+
+        The lean handler sets this method. Raises BodyTooLarge, RequestTimeout, Saturated,
+        KeyLimitExceeded.
+        """
+        raise NotImplementedError
+
+    def keep_open(self, file: IO[bytes]) -> None:
+        """Close this file when the request has ended."""
         raise NotImplementedError
 
     def hold_body_memory(self) -> Callable[[object], None]:

@@ -14,6 +14,7 @@ from api.limits.limit_keeper import LimitRefused
 from api.limits.request_demands import count_calls, estimate_request, list_demands
 from api.limits.reservation import Reservation
 from providers.catalogue import Candidate
+from providers.relayed.requested_units import estimate_units
 
 if TYPE_CHECKING:
     from api.relay.gateway import Gateway
@@ -41,7 +42,11 @@ async def reserve_request(
     calls = count_calls(candidates[0])
     tokens = (estimate.prompt + estimate.completion) * calls
     cost = gateway.prices.estimate_highest_cost(
-        candidates, estimate.most_prompt, estimate.most_completion, datetime.now(UTC)
+        candidates,
+        estimate.most_prompt,
+        estimate.most_completion,
+        datetime.now(UTC),
+        estimate_units(request),
     )
     micro_usd = None if cost is None else cost * calls
     end_user_id = find_end_user(accepted, limits)

@@ -14,6 +14,7 @@ from providers.protocol.json_types import JsonObject
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=256)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+TokenList = Annotated[list[int], Meta(min_length=1)]
 Tokens = Annotated[int, Meta(ge=1, le=100_000_000)]
 
 
@@ -147,6 +148,8 @@ class CompletionBody(Sampling, kw_only=True):
     prompt: str | list[str | int | list[int]] | None
     best_of: Annotated[int, Meta(ge=1, le=128)] | Maybe = UNSET
     echo: bool | Maybe = UNSET
+    # none: with `echo` and `logprobs` the prompt alone is judged
+    max_tokens: Annotated[int, Meta(ge=0, le=100_000_000)] | Maybe = UNSET
     logprobs: Annotated[int, Meta(ge=0, le=5)] | Maybe = UNSET
     suffix: str | Maybe = UNSET
 
@@ -155,7 +158,7 @@ class EmbeddingBody(Struct):
     model: Name
     input: (
         Annotated[str, Meta(min_length=1)]
-        | Annotated[list[Annotated[str, Meta(min_length=1)] | int | list[int]], Meta(min_length=1)]
+        | Annotated[list[Annotated[str, Meta(min_length=1)] | int | TokenList], Meta(min_length=1)]
     )
     dimensions: Annotated[int, Meta(ge=1, le=65_536)] | Maybe = UNSET
     encoding_format: Literal["float", "base64"] | Maybe = UNSET

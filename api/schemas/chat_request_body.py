@@ -44,9 +44,23 @@ def read_request_body(endpoint: str, raw: bytes) -> JsonObject:
     if endpoint == CHAT:
         body = normalize_chat_body(body)
         check_chat_body(body)
+    elif endpoint == COMPLETIONS:
+        check_prompt_items(body, "prompt")
+        check_best_of(body)
     else:
-        check_prompt_items(body, "prompt" if endpoint == COMPLETIONS else "input")
+        check_prompt_items(body, "input")
     return body
+
+
+def check_best_of(body: JsonObject) -> None:
+    """Raise InvalidRequest unless the best answers are chosen of enough, and not streamed."""
+    best_of = body.get("best_of")
+    if best_of is None:
+        return
+    if best_of < (body.get("n") or 1):
+        raise InvalidRequest("best_of cannot be less than n.", param="best_of")
+    if body.get("stream") and best_of > (body.get("n") or 1):
+        raise InvalidRequest("The best of several answers cannot be streamed.", param="best_of")
 
 
 def check_prompt_items(body: JsonObject, field: str) -> None:

@@ -14,4 +14,5 @@ from providers.upstream.base_adapter import BaseAdapter
 
 class Adapter(BaseAdapter):
     label = "OpenAI-compatible"
+    relays_bodies = True
     KEY_CHECK_PATHS: ClassVar[dict[str, str]] = {"openrouter.ai": "key"}

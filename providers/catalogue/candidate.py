@@ -11,10 +11,16 @@ from providers.choices import Search, ThinkingFormat
 from providers.dialects import find_dialect
 from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import JsonObject
+from providers.protocol.relayed_request import RELAYED_CAPABILITIES
 from providers.protocol.request import CHAT, ChatRequest, UpstreamModel
 from providers.upstream.base_adapter import BaseAdapter
 
-CAPABILITY_BY_ENDPOINT = {CHAT: "chat", "completions": "completions", "embeddings": "embeddings"}
+CAPABILITY_BY_ENDPOINT = {
+    CHAT: "chat",
+    "completions": "completions",
+    "embeddings": "embeddings",
+    **RELAYED_CAPABILITIES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,12 @@ class Candidate:
         body = request.body
         if self.capabilities and capability not in self.capabilities:
             return "model", f"The model {self.public_id!r} does not serve /v1/{request.endpoint}."
+        if request.endpoint in RELAYED_CAPABILITIES and not self.adapter.relays_bodies:
+            kind = self.adapter.label
+            return "model", (
+                f"The model {self.public_id!r} cannot serve /v1/{request.endpoint}: its provider "
+                f"({kind}) has no such endpoint."
+            )
         if request.endpoint != CHAT:
             return None
         if self.adapter.is_stream_only and (body.get("n") or 1) > 1:

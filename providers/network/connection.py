@@ -32,6 +32,8 @@ class Connection(asyncio.Protocol):
         self._timer_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
+        self.is_writing_paused = False
+        self.is_half_sent = False  # the body of the request is not written to its end
         self.reset_answer()
 
     def reset_answer(self) -> None:
@@ -106,6 +108,13 @@ class Connection(asyncio.Protocol):
         self.has_ended = True
         self.close()
 
+    def pause_writing(self) -> None:
+        self.is_writing_paused = True
+
+    def resume_writing(self) -> None:
+        self.is_writing_paused = False
+        self._wake_reader()
+
     # --- called by the parser ---------------------------------------------------------------------
     def on_message_begin(self) -> None:
         if self.has_ended:  # more than one answer to one request
@@ -156,6 +165,17 @@ class Connection(asyncio.Protocol):
         """Write one whole request."""
         self._written_at = self._loop.time()
         self.transport.write(message)
+
+    def write_piece(self, data: bytes) -> None:
+        """Write a piece of the body of a request whose head is written."""
+        if self.is_alive:
+            self._written_at = self._loop.time()
+            self.transport.write(data)
+
+    @property
+    def has_answer_begun(self) -> bool:
+        """Return whether the head of the answer is there, or an error that ended it."""
+        return self._has_head or self.has_ended
 
     def limit_silence(self, seconds: float, text: str) -> None:
         """Fail with UpstreamTimeout(text) in `seconds`, unless this is called again before.
@@ -256,6 +276,7 @@ class Connection(asyncio.Protocol):
             and self.error is None
             and self._can_keep_alive
             and not self._is_paused
+            and not self.is_half_sent
         )
 
     def mark_idle(self) -> None:

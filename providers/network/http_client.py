@@ -24,6 +24,7 @@ from providers.network.proxies.proxied_connection import connect_through_proxy
 from providers.network.response import Response
 from providers.network.target import Origin, ProxiedOrigin, Target
 from providers.network.tls import make_tls_context, make_tls_error
+from providers.network.upload import Upload, send_upload
 from providers.protocol.attempt import Attempt
 
 
@@ -40,10 +41,11 @@ class RelayClient:
         self._loop = asyncio.get_running_loop()
 
     async def send_request(
-        self, method: str, target: Target, headers: bytes, body: bytes, attempt: Attempt
+        self, method: str, target: Target, headers: bytes, body: bytes | Upload, attempt: Attempt
     ) -> Response:
         """Send one request and wait for the head of its answer.
 
+        A body that is an `Upload` is read from its file, once for each time that it is sent.
         `headers` are whole, valid lines (`Name: value\\r\\n`); the attempt's `patience_seconds`
         replaces the target's `first_byte`, the limit for the head and the first byte of the body.
         Writes the time to connect into `attempt`. Raises ProviderError.
@@ -51,11 +53,15 @@ class RelayClient:
         A kept connection may be closed just as it is used again: within RESEND_SECONDS, and if the
         attempt allows one more call, the request is sent again on a new connection.
         """
+        upload = None
+        if isinstance(body, Upload):
+            upload = body
+            body = b""
         message = b"%b %b%bContent-Length: %d\r\n\r\n%b" % (
             method.encode("ascii"),
             target.head,
             headers,
-            len(body),
+            len(body) if upload is None else upload.size_bytes,
             body,
         )
         origin = target.origin
@@ -64,7 +70,7 @@ class RelayClient:
             connection = await self._connect_to_origin(origin, target.timeouts.connect, attempt)
         while True:
             try:
-                await self._send_message(connection, message, target, attempt)
+                await self._send_message(connection, message, upload, target, attempt)
             except Disconnected:
                 if not self._may_resend(connection, attempt):
                     raise
@@ -74,12 +80,19 @@ class RelayClient:
             connection = await self._connect_to_origin(origin, target.timeouts.connect, attempt)
 
     async def _send_message(
-        self, connection: Connection, message: bytes, target: Target, attempt: Attempt
+        self,
+        connection: Connection,
+        message: bytes,
+        upload: Upload | None,
+        target: Target,
+        attempt: Attempt,
     ) -> None:
         """Write a request and wait for the head of its answer; close the connection on an error."""
         try:
             connection.write_request(message)
             connection.final_deadline = self._loop.time() + attempt.deadline - time.perf_counter()
+            if upload is not None:
+                await send_upload(connection, upload, target.timeouts.gap)
             connection.limit_silence(
                 attempt.patience_seconds or target.timeouts.first_byte,
                 "The upstream sent nothing in time.",

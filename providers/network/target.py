@@ -7,6 +7,7 @@ import httpx
 from providers.exceptions import BadResponse
 from providers.network.proxies.outbound_proxy import OutboundProxy
 
+JSON_TYPE_LINE = b"Content-Type: application/json\r\n"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -90,6 +91,11 @@ class Target:
             f"Content-Type: {content_type}\r\nAccept-Encoding: identity\r\n"
         )
         return cls(origin, timeouts, lines.encode("ascii"))
+
+    def with_content_type(self, content_type: str) -> "Target":
+        """Return the same target for a body of another type than JSON."""
+        line = f"Content-Type: {content_type}\r\n".encode("ascii")
+        return replace(self, head=self.head.replace(JSON_TYPE_LINE, line, 1))
 
     def through_proxy(self, proxy: OutboundProxy) -> "Target":
         """Return the same target, reached through this proxy."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from providers.protocol.billed_units import BilledUnits
 from providers.protocol.json_types import JsonObject
 from providers.upstream.rate_limits import RateLimit
 
@@ -45,6 +46,7 @@ class Attempt(Struct):
     omitted_fields: list[str] = []  # fields of the body that the upstream did not get
     # of its answer, as TokenUsage has them; set where the request made several calls
     tokens: JsonObject | None = None
+    units: BilledUnits | None = None  # that the call is billed by, besides tokens
     # as in Trace: called before the request is sent again
     claim_call: Callable[[], bool] | None = None
     may_resend: bool = True  # False: no further upstream call may be made for this attempt
@@ -79,6 +81,8 @@ class Attempt(Struct):
         self.outcome = outcome
         self.reason = reason or self.reason
         self.status = status
+        if outcome not in ANSWERING_OUTCOMES:
+            self.units = None  # nothing was answered, so nothing is billed
         self.total_ms = (time.perf_counter() - self.started_seconds) * 1000
 
     def as_dict(self) -> JsonObject:
@@ -96,6 +100,8 @@ class Attempt(Struct):
         }
         if self.omitted_fields:
             entry["omitted"] = self.omitted_fields
+        if self.units is not None:
+            entry["units"] = self.units.as_dict()
         if self.tokens is not None:
             entry["provider_id"] = self.provider_id
             entry["tokens"] = self.tokens

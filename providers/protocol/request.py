@@ -11,6 +11,7 @@ from msgspec import Struct, field, structs
 
 from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
+from providers.protocol.relayed_request import TEXT_FIELDS, UploadedForm
 
 CHAT = "chat/completions"
 COMPLETIONS = "completions"
@@ -52,7 +53,8 @@ class ChatRequest(Struct, frozen=True):
     """
 
     id: str
-    endpoint: str  # CHAT, COMPLETIONS or EMBEDDINGS: the path below an upstream's base URL
+    # CHAT, COMPLETIONS, EMBEDDINGS or one of `relayed_request`: the path below a base URL
+    endpoint: str
     model: str  # public id, as the caller wrote it
     body: FrozenJsonObject
     stream: bool = False
@@ -67,6 +69,8 @@ class ChatRequest(Struct, frozen=True):
     wants_stored_chat: bool = False  # an upstream that stores chats should keep this one
     resume: Resume | None = None
     original: OriginalBody | None = None  # None: the caller wrote a chat body
+    # of a relayed request that is no JSON; `body` then has its fields without its files
+    form: UploadedForm | None = None
 
     def with_body(self, body: FrozenJsonObject) -> "ChatRequest":
         """Return the same request with another body, which replaces the original one too."""
@@ -75,6 +79,23 @@ class ChatRequest(Struct, frozen=True):
     def from_endpoint(self, name: str) -> "ChatRequest":
         """Return the same request of a caller who used the endpoint of this name."""
         return structs.replace(self, caller_endpoint=name)
+
+    @property
+    def choice_count(self) -> int:
+        """Return how many choices the answer has: `n`, of a legacy completion for each prompt."""
+        count = self.body.get("n") or 1
+        prompt = self.body.get("prompt") if self.endpoint == COMPLETIONS else None
+        if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
+            count *= len(prompt)
+        return int(count)
+
+    @property
+    def counted_body(self) -> FrozenJsonObject:
+        """Return the part of the body whose tokens are counted: of a relayed one its texts."""
+        fields = TEXT_FIELDS.get(self.endpoint)
+        if fields is None:
+            return self.body
+        return {name: self.body[name] for name in fields if name in self.body}
 
     @property
     def ledger_endpoint(self) -> str:

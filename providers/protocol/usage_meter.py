@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from providers.fast_settings import settings
 from providers.protocol.attempt import ANSWERING_OUTCOMES, Attempt
+from providers.protocol.billed_units import NO_UNITS, BilledUnits
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 
@@ -110,6 +111,12 @@ class MeteredCall(Struct):
     def is_answered(self) -> bool:
         """Return whether an upstream answered, at least in part, or was awaited at the end."""
         return self.attempt is not None and self.attempt.outcome in ANSWERING_OUTCOMES
+
+    @property
+    def billed_units(self) -> BilledUnits:
+        """Return the images, seconds, characters or searches that the call is billed by."""
+        units = self.attempt.units if self.attempt is not None else None
+        return units or NO_UNITS
 
     @property
     def thinking(self) -> list[str]:

@@ -29,6 +29,7 @@ from providers.network.response import Response
 from providers.protocol.attempt import Attempt
 from providers.protocol.chunks import Batches, Chunk
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
+from providers.protocol.relayed_request import REALTIME, RELAYED_CAPABILITIES
 from providers.protocol.request import (
     CHAT,
     EMBEDDINGS,
@@ -37,6 +38,7 @@ from providers.protocol.request import (
     Credential,
     UpstreamModel,
 )
+from providers.relayed.relay_request import RequestRelay
 from providers.upstream.answer_stream import AnswerStream
 from providers.upstream.credential_calls import CredentialCalls
 from providers.upstream.error_mapping import find_error_object, map_error_answer
@@ -77,6 +79,8 @@ class BaseAdapter(TokenCalls, CredentialCalls):
     can_search: ClassVar[bool] = False  # its models can search the web when a request wants it
     # of choices.Capability: those of a model whose row names none; empty: not known
     capabilities: ClassVar[tuple[str, ...]] = ()
+    # True: the upstream may have the endpoints of `relayed_request`: images, audio, rerank, …
+    relays_bodies: ClassVar[bool] = False
 
     def __init__(self, upstream: Upstream, clients: Clients) -> None:
         super().__init__(upstream, clients)
@@ -151,6 +155,8 @@ class BaseAdapter(TokenCalls, CredentialCalls):
 
         Raises UpstreamError.
         """
+        if request.endpoint in RELAYED_CAPABILITIES:
+            return self.relay_request(request, model, credential, attempt)
         limits = self.upstream.limits
         chosen_filters = filters.choose_filters(
             request, model, attempt, limits.hidden_thinking_bytes
@@ -166,6 +172,17 @@ class BaseAdapter(TokenCalls, CredentialCalls):
             stream=request.stream,
             most_answer_bytes=limits.answer_bytes,
         )
+
+    def relay_request(
+        self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
+    ) -> Batches:
+        """Yield the answer to a request whose body is passed on as it is. Raises UpstreamError."""
+        if request.endpoint == REALTIME:
+            # its library is loaded with the first session
+            from providers.relayed.realtime_session import relay_session
+
+            return relay_session(self, request, model, credential, attempt)
+        return RequestRelay(self, request, credential, attempt).relay_answer(model)
 
     async def relay_answer(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential, attempt: Attempt
@@ -217,13 +234,12 @@ class BaseAdapter(TokenCalls, CredentialCalls):
     def make_stream_reader(self, request: ChatRequest, credential: Credential) -> StreamReader:
         """Return a reader that makes chunks of a stream's bytes."""
         read_event = partial(self.read_event, credential=credential)
-        choices = request.body.get("n") or 1
         event_bytes = self.upstream.limits.event_bytes
         return StreamReader(
             read_event,
             event_bytes,
             chat=request.endpoint == CHAT,
-            choices=choices,
+            choices=request.choice_count,
             allows_stop_with_calls=is_call_forced(request.body),
         )
 

@@ -4,7 +4,7 @@ import struct
 
 from providers.exceptions import BadResponse
 from providers.filters import conform
-from providers.filters.finish_reasons import is_call_forced
+from providers.filters.finish_reasons import is_call_forced, normalize_final_reason
 from providers.network.response import Response
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
@@ -19,7 +19,7 @@ def conform_whole_answer(request: ChatRequest, answer: JsonObject) -> Chunk:
         return conform_vectors(answer, as_base64=as_base64)
     choices = require_objects(answer.get("choices"))
     if request.endpoint != CHAT:
-        return answer
+        return conform_text_completion(answer)
     for choice in choices:
         if not isinstance(choice.get("message"), dict):
             raise BadResponse("The upstream's answer has no message.")
@@ -37,8 +37,21 @@ def require_objects(items: object) -> list[JsonObject]:
     return items
 
 
+def conform_text_completion(answer: JsonObject) -> Chunk:
+    """Return a legacy completion whose choices have all fields that OpenAI's have."""
+    for position, choice in enumerate(answer["choices"]):
+        choice["index"] = conform.as_index(choice.get("index"), position)
+        choice["text"] = conform.as_text(choice.get("text") or "")
+        choice["finish_reason"] = normalize_final_reason(choice.get("finish_reason"))
+        choice.setdefault("logprobs", None)
+    return answer
+
+
 def conform_vectors(answer: JsonObject, *, as_base64: bool) -> Chunk:
     """Return the embeddings in the encoding that the caller wants. Raises BadResponse."""
+    for position, item in enumerate(answer["data"]):
+        item.setdefault("object", "embedding")
+        item.setdefault("index", position)
     try:
         return conform.conform_embeddings(answer, as_base64=as_base64)
     except (ValueError, OverflowError, struct.error):

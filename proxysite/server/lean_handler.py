@@ -10,7 +10,7 @@ import asyncio
 import io
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 from api import exceptions
 from api.relay.gateway import Gateway
 from api.relay.lean_request import LeanRequest, new_request_id
+from api.streaming.relayed_answer import AnswerCut, RelayedAnswer
 from api.streaming.stream_answer import JsonAnswer, StreamAnswer
 from providers.exceptions import (
     GatewayError,
@@ -29,14 +30,23 @@ from providers.exceptions import (
     Saturated,
     ShuttingDown,
 )
-from proxysite.server.body_budget import BodyBudget, BodyShare, Owner, largest_body_bytes
+from proxysite.server.body_budget import (
+    COUNTED_BYTES,
+    BodyBudget,
+    BodyShare,
+    Owner,
+    largest_body_bytes,
+)
 from proxysite.server.compressed_bodies import unpack_body
 from proxysite.server.request_bodies import (
     WHOLE_REQUEST,
+    BodyBuffer,
     CallerLeft,
     Message,
     Receive,
     read_body,
+    receive_into,
+    refuse_large_announced,
     require_readable_address,
 )
 
@@ -46,6 +56,8 @@ Send = Callable[[Message], Awaitable[None]]
 # type of a message that has status, headers and body of a whole answer; a server that takes it has
 # `LEAVE_CALLBACKS` in its scopes
 WHOLE_ANSWER = "proxysite.whole_answer"
+# type of a message that closes the connection in the middle of an answer; of the same servers
+CUT_ANSWER = "proxysite.cut_answer"
 # scope key: a list of callbacks that the server calls when the caller has left
 LEAVE_CALLBACKS = "proxysite.leave"
 READINESS_PROBE_PATH = "/readyz"  # a probe of the process is answered even under full load
@@ -72,6 +84,7 @@ class RelayRequest(LeanRequest):
     receive: Receive
     budget: BodyBudget
     share: BodyShare | None = None
+    _open_file: IO[bytes] | None = None
 
     async def receive_body(self) -> bytes:
         scope, receive = self.scope, self.receive
@@ -80,6 +93,20 @@ class RelayRequest(LeanRequest):
         if WHOLE_REQUEST not in scope:
             self.share = self.budget.open_share(self.body_owner)
         return await read_body(scope, receive, largest_body_bytes(), self.share)
+
+    async def receive_upload(self) -> IO[bytes]:
+        scope, receive = unpack_body(self.scope, self.receive)
+        refuse_large_announced(scope, settings.FORM_LIMIT_BYTES)
+        self.share = self.budget.open_share(self.body_owner)
+        buffer = BodyBuffer(COUNTED_BYTES, self.share)
+        try:
+            await receive_into(buffer, receive, settings.FORM_LIMIT_BYTES)
+            return buffer.take_upload()
+        finally:
+            buffer.close()
+
+    def keep_open(self, file: IO[bytes]) -> None:
+        self._open_file = file
 
     def hold_body_memory(self) -> Callable[[object], None]:
         share = self.share
@@ -97,6 +124,8 @@ class RelayRequest(LeanRequest):
 
     def release_resources(self) -> None:
         """Give back the request's place among those of its API key, and the bytes of its body."""
+        if self._open_file is not None:
+            self._open_file.close()
         if self.share is not None:
             self.share.release_bytes()
         if self.caller is not None and self.caller.key_id is not None:
@@ -194,6 +223,10 @@ class LeanHandler(ASGIHandler):
             await self.write_response(response, scope, send)
         except CallerLeft:
             return
+        except AnswerCut:
+            if LEAVE_CALLBACKS not in scope:
+                raise  # any server closes the connection then, and logs the error
+            await send({"type": CUT_ANSWER})
         except (InvalidRequest, UnicodeDecodeError) as error:  # the address cannot be read
             unreadable = exceptions.as_gateway_error(error) or InvalidRequest(
                 "The request's address is not UTF-8."
@@ -236,7 +269,7 @@ class LeanHandler(ASGIHandler):
     async def write_response(
         self, response: HttpResponseBase, scope: dict[str, Any], send: Send
     ) -> None:
-        if isinstance(response, StreamAnswer):
+        if isinstance(response, StreamAnswer | RelayedAnswer):
             await response.send_answer(send)
             return
         headers = [

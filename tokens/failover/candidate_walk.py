@@ -76,7 +76,7 @@ class CandidateWalk:
         self._learnt_fields: set[str] = set()  # fields that an upstream refused
         self._chooser = Chooser(request, pool, trace, self.tries)
         self._single_stream = SingleStream(request, pool, self._chooser, self.tries)
-        self.metered_call = trace.meter.begin_call(request.body)
+        self.metered_call = trace.meter.begin_call(request.counted_body)
 
     # --- the next choice --------------------------------------------------------------------------
     def choose_first(self) -> Choice | None:

@@ -24,6 +24,8 @@ HELP_BY_COLUMN = {
     "request_usd": "USD per request, beside its tokens",
     "image_usd": "USD per image",
     "audio_second_usd": "USD per second of audio",
+    "characters_usd": "USD per million characters that are read aloud",
+    "search_usd": "USD per search unit of a rerank request (up to 100 documents)",
 }
 
 

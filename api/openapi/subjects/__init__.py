@@ -7,6 +7,7 @@ from api.openapi.subjects import (
     conversation_endpoints,
     documents,
     message_endpoints,
+    relayed_endpoints,
     staff,
 )
 
@@ -15,6 +16,7 @@ SUBJECTS: tuple[Subject, ...] = (
     answers.RESPONSES,
     message_endpoints.MESSAGES,
     answers.OTHERS,
+    relayed_endpoints.RELAYED,
     conversation_endpoints.CONVERSATIONS,
     conversation_endpoints.SESSIONS,
     documents.FILES,

@@ -32,6 +32,12 @@ CHECKS = [
 NEEDS_MORE = (  # than there is in this test: a search service, a file, accounts …
     "/v1/web_search",
     "/v1/embeddings",
+    "/v1/images/generations",
+    "/v1/audio/speech",
+    "/v1/moderations",
+    "/v1/rerank",
+    "/v2/rerank",
+    "/rerank",
     "/v1/files/ingest",
     "/admin/switch_mode",
     "/admin/tokens/reload",

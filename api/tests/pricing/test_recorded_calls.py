@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from api.pricing.recorded_calls import read_answered_calls
+from api.pricing.request_cost import AnsweredCall
+from providers.protocol.billed_units import BilledUnits
 from providers.protocol.usage_meter import TokenUsage
 
 USAGE = TokenUsage(10, 5, 1, 2, cache_write=3)
@@ -31,13 +33,21 @@ def make_attempt(outcome: str = "answered", usage: TokenUsage | None = None) -> 
 @pytest.mark.parametrize("outcome", ["answered", "cut", "abandoned", "running"])
 def test_the_only_answered_call_took_all_tokens(outcome: str) -> None:
     attempts = [make_attempt("RateLimited"), make_attempt("skipped"), make_attempt(outcome)]
-    assert read_answered_calls(RECORD | {"attempts": attempts}) == [(13, "big", USAGE)]
+    assert read_answered_calls(RECORD | {"attempts": attempts}) == [AnsweredCall(13, "big", USAGE)]
+
+
+def test_a_call_is_billed_by_its_units_again() -> None:
+    attempts = [make_attempt() | {"units": {"images": 2}}]
+    (call,) = read_answered_calls(RECORD | {"attempts": attempts}) or []
+    assert call.billed == BilledUnits(images=2)
+    (odd,) = read_answered_calls(RECORD | {"attempts": [make_attempt() | {"units": [1]}]}) or []
+    assert odd.billed == BilledUnits()
 
 
 def test_several_calls_have_their_own_tokens() -> None:
     parts = [TokenUsage(4, 5, 1, 2), TokenUsage(6, 0, cache_write=3, estimated=True)]
     attempts = [make_attempt(usage=part) for part in parts]
-    expected = [(13, "big", part) for part in parts]
+    expected = [AnsweredCall(13, "big", part) for part in parts]
     assert read_answered_calls(RECORD | {"attempts": attempts}) == expected
     # one that was answered and asked again took none of its own
     attempts.insert(1, make_attempt())

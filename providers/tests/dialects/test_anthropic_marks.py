@@ -32,12 +32,13 @@ BODY = {
 def rewrite(dialect):
     body = copy.deepcopy(BODY)
     rewrite_marked_body(body, dialect)
-    rewrite_chat_body(body, dialect)
     return body
 
 
 def test_a_service_of_which_nothing_is_known_gets_no_marks():
-    assert rewrite(Dialect()) == {
+    body = rewrite(Dialect())
+    rewrite_chat_body(body, Dialect())
+    assert body == {
         "messages": [
             {"role": "system", "content": "Brief.\n\nBrief."},
             {"role": "user", "content": [TEXT, IMAGE]},

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from api import exceptions
 from api.relay.lean_request import new_request_id
 from providers.exceptions import GatewayError, InternalError, ShuttingDown
-from proxysite.server.lean_handler import WHOLE_ANSWER
+from proxysite.server.lean_handler import CUT_ANSWER, WHOLE_ANSWER
 
 LONGEST_ANSWER_BYTES = 2**60  # no answer is that long
 
@@ -18,12 +18,16 @@ class RequestCycle(RequestResponseCycle):
     """One request and its answer.
 
     A request that the application does not answer gets an error object. Beside ASGI's messages it
-    takes a whole answer in one (`WHOLE_ANSWER` in `lean_handler.py`).
+    takes a whole answer in one, and the order to close the connection (`WHOLE_ANSWER` and
+    `CUT_ANSWER` in `lean_handler.py`).
     """
 
     async def send(self, message: Any) -> None:
         if message["type"] == WHOLE_ANSWER:
             await self.send_whole_answer(message["status"], message["headers"], message["body"])
+        elif message["type"] == CUT_ANSWER:
+            self.disconnected = True  # nothing more is written, and uvicorn reports no fault
+            self.transport.close()
         else:
             await super().send(message)
 
@@ -86,8 +90,8 @@ class OldHttpCycle(RequestCycle):
     """
 
     async def send(self, message: Any) -> None:
-        if message["type"] == WHOLE_ANSWER:
-            pass  # its length is known
+        if message["type"] in (WHOLE_ANSWER, CUT_ANSWER):
+            pass  # its length is known, or nothing more is written
         elif message["type"] == "http.response.start":
             if all(name.lower() != b"content-length" for name, _ in message["headers"]):
                 self.chunked_encoding = False

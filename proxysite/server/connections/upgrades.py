@@ -11,12 +11,14 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from providers.exceptions import GatewayError, UpgradeRequired
+from providers.protocol.relayed_request import REALTIME_PATH
 from proxysite.desk.live.board import LIVE_PATH
 
 Header = tuple[bytes, bytes]
 UPGRADE_FIELDS = frozenset((b"upgrade", b"http2-settings"))  # also options of `Connection`
 WEBSOCKET = b"websocket"
 CONNECT = b"CONNECT"  # a method that the parser takes for an upgrade
+SOCKET_PATHS = (LIVE_PATH.encode(), REALTIME_PATH.encode())
 NO_WEBSOCKET = "There is no WebSocket at this address: send plain HTTP requests."
 
 
@@ -48,13 +50,13 @@ class PlainHttpProtocol(HttpToolsProtocol):
     def remove_upgrade(self, rest: bytes) -> bytes:
         """Return the head that was read, without its upgrade, and the rest after it.
 
-        A new parser reads them. A WebSocket is opened at LIVE_PATH and refused elsewhere; then
+        A new parser reads them. A WebSocket is opened at SOCKET_PATHS and refused elsewhere; then
         nothing more is read here.
         """
         self.is_upgrade = False
         method: bytes = self.parser.get_method()
         if asks_for_websocket(method, self.headers):
-            if self.url.partition(b"?")[0] == LIVE_PATH.encode():
+            if self.url.partition(b"?")[0] in SOCKET_PATHS:
                 self.open_websocket(method)
                 return b""
             self.refuse_request(UpgradeRequired(NO_WEBSOCKET))
@@ -66,10 +68,13 @@ class PlainHttpProtocol(HttpToolsProtocol):
 
     def open_websocket(self, method: bytes) -> None:
         """Give the connection to the protocol of WebSockets, which reads its head once more."""
+        from proxysite.server.connections.session_connection import SessionConnection
         from proxysite.server.connections.viewer_connection import ViewerConnection
 
         self.connections.discard(self)
-        protocol = ViewerConnection(self.config, self.server_state, self.app_state)
+        is_session = self.url.partition(b"?")[0] == REALTIME_PATH.encode()
+        protocol_class = SessionConnection if is_session else ViewerConnection
+        protocol = protocol_class(self.config, self.server_state, self.app_state)
         protocol.connection_made(self.transport)
         fields = [b"%b: %b" % field for field in self.headers]
         head = [b"%b %b HTTP/1.1" % (method, self.url), *fields, b"", b""]

@@ -188,6 +188,8 @@ PAGES = {
     "metrics": ALL,
     "healthz": PROBE,
     "readyz": PROBE,
+    "rerank": API_KEY,
+    "v2/rerank": API_KEY,
     r"^v1(/.*)?$": PROBE,  # says that there is nothing
 }
 POST_ONLY = {

@@ -1,0 +1,1 @@
+"""Endpoints whose bodies are passed on as they are: images, audio, moderations and rerank."""

@@ -1,0 +1,1 @@
+"""Answers that are relayed as they are: images, audio, moderations and rerank."""
