@@ -26,6 +26,7 @@ MODEL_COLUMNS = (
     "thinking_format",
     "thinking",
     "search",
+    "server_tools",
     "options",
 )
 VIRTUAL_COLUMNS = ("public_id", "base", "strategy", "options")

@@ -104,6 +104,11 @@ class Catalogue:
         """Return the tokens that all candidates of a model can take; None when none says."""
         return find_smallest_window(self._candidates.get(public_id, ()))
 
+    def find_server_tools(self, public_id: str) -> frozenset[str]:
+        """Return the tools that the gateway runs for a model: those of its row that is first."""
+        candidates = self._candidates.get(public_id)
+        return candidates[0].server_tools if candidates else frozenset()
+
     def find_search_setting(self, model: ResolvedModel) -> str:
         """Return choices.Search of the alias, or else of the model's rows; empty: not decided.
 
