@@ -8,7 +8,7 @@ Whether a server keeps sessions is found out at the first call, and remembered b
 Raises McpError only, besides errors of `providers.exceptions` of the connection.
 """
 
-import logging
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -30,7 +30,6 @@ MOST_PAGES = 50  # of a list of tools
 SHOWN_CHARS = 500  # of a server's message that an error repeats
 # statuses with which servers refuse a request of a version that they do not know
 UNKNOWN_VERSION_STATUSES = (400, 404, 405, 406, 422)
-logger = logging.getLogger(__name__)
 
 
 class McpError(Exception):
@@ -73,7 +72,9 @@ class McpClient:
         self._habits = habits
         self._session_id = ""
         self._version = ""  # of the session; empty: there is none yet
+        self._session_lock = asyncio.Lock()
         self._last_number = 0
+        self._seconds = address.total_seconds
 
     async def list_tools(self) -> list[McpTool]:
         """Return all tools of the server. Raises McpError, GatewayError."""
@@ -93,6 +94,10 @@ class McpClient:
         """Call a tool and return its result. Raises McpError, GatewayError."""
         result = await self._request("tools/call", {"name": name, "arguments": arguments})
         return mcp_messages.read_tool_output(result)
+
+    def limit_time(self, seconds: float) -> None:
+        """Let the next calls take at most so many seconds, and no longer than the server may."""
+        self._seconds = max(0.001, min(seconds, self._address.total_seconds))
 
     async def close(self) -> None:
         """Tell the server that the session is over. A failure is ignored."""
@@ -132,16 +137,26 @@ class McpClient:
 
         A session that the server has forgotten is begun once more.
         """
-        is_fresh = not self._version
-        if is_fresh:
-            await self._begin_session()
+        is_fresh = await self._begin_session_once("")
+        session_id = self._session_id
         try:
             return await self._send_request(method, params, self._session_headers())
         except McpError as error:
-            if error.code != 404 or error.is_protocol or is_fresh or not self._session_id:
+            if error.code != 404 or error.is_protocol or is_fresh or not session_id:
                 raise
-        await self._begin_session()
+        await self._begin_session_once(session_id)
         return await self._send_request(method, params, self._session_headers())
+
+    async def _begin_session_once(self, lost_id: str) -> bool:
+        """Begin a session unless there is one other than the lost one; return whether it did.
+
+        Calls may run at the same time.
+        """
+        async with self._session_lock:
+            if self._version and (not lost_id or self._session_id != lost_id):
+                return False
+            await self._begin_session()
+            return True
 
     async def _begin_session(self) -> None:
         self._session_id = ""
@@ -196,7 +211,7 @@ class McpClient:
             **address.headers,
             **headers,
         }
-        seconds = address.total_seconds
+        seconds = self._seconds
         return ApiCall(
             method,
             httpx.URL(address.url),

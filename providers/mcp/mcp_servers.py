@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 from django.conf import settings
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from providers.mcp.mcp_client import McpAddress, McpClient, McpError, ServerHabits
 from providers.mcp.mcp_messages import McpTool
@@ -32,8 +32,8 @@ class UsableServer(Struct, frozen=True):
     def with_caller_headers(self, headers: Mapping[str, str]) -> "UsableServer":
         """Return the same server, which gets these headers of the caller beside its own."""
         names = {name.lower() for name in headers}
-        kept = {name: value for name, value in self.address.headers.items()}
-        kept = {name: value for name, value in kept.items() if name.lower() not in names}
+        own = self.address.headers.items()
+        kept = {name: value for name, value in own if name.lower() not in names}
         return make_usable(self, {**kept, **headers})
 
 
@@ -81,23 +81,10 @@ def make_usable_server(row: McpServer) -> UsableServer | None:
 
 def make_usable(server: UsableServer, headers: Mapping[str, str]) -> UsableServer:
     """Return the server with these headers, and the key that belongs to them."""
-    address = server.address
+    address = structs.replace(server.address, headers=headers)
     text = orjson.dumps([address.url, address.allow_private, sorted(headers.items())])
-    return UsableServer(
-        server.label,
-        hashlib.sha256(text).hexdigest(),
-        McpAddress(
-            address.url,
-            headers,
-            address.allow_private,
-            address.connect_seconds,
-            address.total_seconds,
-            address.answer_bytes,
-        ),
-        server.allowed_tools,
-        server.needs_approval,
-        server.takes_caller_headers,
-    )
+    key = hashlib.sha256(text).hexdigest()
+    return structs.replace(server, key=key, address=address)
 
 
 class McpDirectory:

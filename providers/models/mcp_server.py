@@ -30,9 +30,9 @@ def names_are_texts(names: object) -> None:
 
 class McpServerQuerySet(models.QuerySet["McpServer"]):
     def of_user(self, user_id: int) -> "McpServerQuerySet":
-        """Return the servers that a user may use: those for everybody, and those for him."""
-        own = self.filter(users=user_id).values("pk")
-        return self.filter(Q(users=None) | Q(pk__in=own), enabled=True).distinct()
+        """Return the servers that a user may use: those for everybody, and those for the user."""
+        own = McpServer.objects.filter(users=user_id).values("pk")
+        return self.filter(Q(for_everybody=True) | Q(pk__in=own), enabled=True)
 
 
 class McpServer(models.Model):
@@ -76,11 +76,14 @@ class McpServer(models.Model):
         default=False,
         help_text="Each call needs the approval of the caller, whatever the request says.",
     )
+    for_everybody = models.BooleanField(
+        default=False, help_text="Every API key may use it; off: those of the users below."
+    )
     users = models.ManyToManyField(
         settings.AUTH_USER_MODEL,
         blank=True,
         related_name="mcp_servers",
-        help_text="Users whose API keys may use it; none: all API keys.",
+        help_text="Users whose API keys may use it.",
     )
     call_seconds = models.FloatField(
         null=True,
@@ -115,11 +118,6 @@ class McpServer(models.Model):
     def __str__(self) -> str:
         return self.label
 
-    def clean(self) -> None:
-        problem = find_base_url_problem(self.url, self.allow_private)
-        if problem is not None:
-            raise ValidationError({"url": problem})
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Write the row; headers that were sealed for another origin are dropped."""
         if self.sealed_headers and self.read_headers() is None:
@@ -127,6 +125,11 @@ class McpServer(models.Model):
             if kwargs.get("update_fields") is not None:
                 kwargs["update_fields"] = {*kwargs["update_fields"], "sealed_headers"}
         super().save(*args, **kwargs)
+
+    def clean(self) -> None:
+        problem = find_base_url_problem(self.url, self.allow_private)
+        if problem is not None:
+            raise ValidationError({"url": problem})
 
     @property
     def _binding(self) -> str:
