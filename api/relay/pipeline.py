@@ -36,6 +36,7 @@ from providers.protocol.trace import Trace
 from tokens.pool.caller_tokens import CallerPool
 from tokens.pool.pool import Pool
 
+ANY_FUNCTION = {"type": "function", "function": {"name": "any"}}
 # `reasoning_format` of a body (the values are Groq's) -> choices.Thinking
 THINKING_BY_FORMAT = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}
 
@@ -156,8 +157,11 @@ async def find_request_candidates(
     """
     caller = accepted.caller
     request = accepted.chat_request
+    checked_request = request
+    if accepted.tool_plan is not None:  # its tools are not in the body yet
+        checked_request = request.with_body({**request.body, "tools": [ANY_FUNCTION]})
     candidates = gateway.catalogue.find_candidates(
-        accepted.model.public_id, request, caller.provider
+        accepted.model.public_id, checked_request, caller.provider
     )
     if request.endpoint == CHAT and has_file_parts(request.body["messages"]):
         request, candidates = await attach_request_files(

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 from api.responses.request.offered_tools import WEB_SEARCH_TYPES, Tool
 from api.server_tools.tool_shapes import KINDS_BY_TYPE
-from conversations.server_tools.tool_plan import ToolChoice
+from conversations.server_tools.tool_plan import ChoiceMode, ToolChoice
 from providers.choices import ServerTool
 from providers.exceptions import InvalidRequest
 from providers.protocol.json_types import JsonObject
+
+CHOICE_MODES: dict[str, ChoiceMode] = {"none": "none", "auto": "auto", "required": "required"}
 
 
 class PlacedTool(NamedTuple):
@@ -60,8 +62,8 @@ def separate_choice(placed_tools: list[PlacedTool], body: JsonObject) -> Separat
             message = f"tool_choice names {choice.get('type')!r}, which is not among the tools."
             raise InvalidRequest(message, param="tool_choice")
         return SeparatedBody(placed_tools, read_named_choice(choice), without_choice)
-    if choice in ("none", "auto", "required"):
-        mode = ToolChoice(choice)
+    if isinstance(choice, str):
+        mode = ToolChoice(CHOICE_MODES.get(choice, ""))
         return SeparatedBody(placed_tools, mode, body if has_others else without_choice)
     return SeparatedBody(placed_tools, ToolChoice(), body)
 
@@ -75,7 +77,7 @@ def separate_allowed_tools(
         placed for placed in placed_tools if any(is_named(placed, named) for named in named_tools)
     ]
     others = [named for named in named_tools if str(named.get("type")) not in KINDS_BY_TYPE]
-    mode = "required" if choice.get("mode") == "required" else "auto"
+    mode = CHOICE_MODES.get(str(choice.get("mode")), "auto")
     body = dict(body)
     if others:
         body["tool_choice"] = choice | {"tools": others}

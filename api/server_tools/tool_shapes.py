@@ -82,8 +82,6 @@ def read_tool(tool: Tool, shape: type[Shape], field_path: str) -> Shape:
 
 def read_filter(shape: list[str] | FilterShape | Maybe) -> ToolFilter | None:
     """Return the tools that are meant; None: the request says nothing about them."""
-    if not shape and not isinstance(shape, list):
-        return None
     if isinstance(shape, list):
         return ToolFilter(frozenset(shape))
     if not isinstance(shape, FilterShape):

@@ -92,7 +92,8 @@ class ToolLoop:
             if not calls:
                 break
             self._messages += self._reader.build_messages()
-            yield self._runner.begin_calls(calls)
+            yield [*waiting_chunks, *self._runner.begin_calls(calls)]
+            waiting_chunks = []
             chunks, messages = await self._runner.finish_calls()
             self._messages += messages
             yield chunks

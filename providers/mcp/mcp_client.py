@@ -293,7 +293,7 @@ def make_status_error(status: int, data: bytes) -> McpError:
     """Return the error of an answer with another status than success."""
     with suppress(ValueError):
         message = read_json(data)
-        if isinstance(message, dict) and isinstance(message.get("error"), dict):
+        if isinstance(message, dict) and message.get("jsonrpc") and message.get("error"):
             return make_protocol_error(message["error"])
     if 300 <= status < 400:
         return McpError("The MCP server answered with a redirect, which is not followed.", status)

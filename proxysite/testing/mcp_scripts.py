@@ -53,10 +53,10 @@ class McpScript:
         message = request.json
         method = message["method"]
         self.methods.append(method)
-        if self.keeps_sessions and method not in ("initialize", "notifications/initialized"):
-            if request.headers.get("mcp-session-id") != SESSION_ID:
-                error = {"code": -32600, "message": "Bad Request: Missing session ID"}
-                return send_reply({"jsonrpc": "2.0", "id": None, "error": error}, status=400)
+        has_session = request.headers.get("mcp-session-id") == SESSION_ID
+        if self.keeps_sessions and method != "initialize" and not has_session:
+            error = {"code": -32600, "message": "Bad Request: Missing session ID"}
+            return send_reply({"jsonrpc": "2.0", "id": None, "error": error}, status=400)
         if method == "notifications/initialized":
             return send_reply(b"", status=202)
         if method == "tools/call" and message["params"]["name"] in self.scripts:

@@ -28,7 +28,8 @@ def answer_with_calls(*calls: JsonObject, text: str = "", thinking: str = "") ->
             message["tool_calls"] = list(calls)
         if not exchange.request.json.get("stream"):
             answer = speech.chat_completion(None, finish=finish, message=message)
-            return await send_reply(answer)(exchange)
+            await send_reply(answer)(exchange)
+            return
         chunks = [speech.chat_chunk({"role": "assistant", "content": ""})]
         if thinking:
             chunks.append(speech.chat_chunk({"reasoning_content": thinking}))

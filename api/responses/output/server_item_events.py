@@ -13,7 +13,7 @@ PROGRESS_NAMES = {
     "file_search_call": ("in_progress", "searching"),
 }
 FAILING_TYPES = ("mcp_list_tools", "mcp_call")  # types with an event for a failure
-EMPTY_FIELDS = {"mcp_list_tools": {"tools": []}, "mcp_call": {"arguments": ""}}
+EMPTY_FIELDS: dict[str, Event] = {"mcp_list_tools": {"tools": []}, "mcp_call": {"arguments": ""}}
 
 
 class ServerItemEvents(PartEvents):

@@ -31,7 +31,7 @@ from api.responses.output.renderer import EventRenderer
 from api.responses.request import schema, to_chat, tool_choice
 from api.schemas.default_model import read_with_default_model
 from api.schemas.json_body import call_beside_loop, read_beside_loop
-from api.server_tools.build_plan import plan_response_tools
+from api.server_tools.plan_requests import plan_response_tools
 from api.views.base import require_json
 from api.views.responses.background_answer import render_background_answer, start_background
 from api.views.responses.input_references import resolve_references
