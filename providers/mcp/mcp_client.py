@@ -33,13 +33,17 @@ UNKNOWN_VERSION_STATUSES = (400, 404, 405, 406, 422)
 
 
 class McpError(Exception):
-    """A call that failed: `code` is an HTTP status, or a JSON-RPC code when `is_protocol`."""
+    """A call that failed: `code` is an HTTP status, or a JSON-RPC code when `is_protocol`.
+
+    `status` is the HTTP status in both cases, 0 for an answer with that of a success.
+    """
 
     def __init__(self, message: str, code: int = 0, *, is_protocol: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.is_protocol = is_protocol
+        self.status = 0
 
 
 class McpAddress(Struct, frozen=True):
@@ -142,7 +146,7 @@ class McpClient:
         try:
             return await self._send_request(method, params, self._session_headers())
         except McpError as error:
-            if error.code != 404 or error.is_protocol or is_fresh or not session_id:
+            if error.status != 404 or is_fresh or not session_id:
                 raise
         await self._begin_session_once(session_id)
         return await self._send_request(method, params, self._session_headers())
@@ -294,7 +298,12 @@ def make_status_error(status: int, data: bytes) -> McpError:
     with suppress(ValueError):
         message = read_json(data)
         if isinstance(message, dict) and message.get("jsonrpc") and message.get("error"):
-            return make_protocol_error(message["error"])
+            error = make_protocol_error(message["error"])
+            error.status = status
+            return error
+    text = f"The MCP server answered with the status {status}."
     if 300 <= status < 400:
-        return McpError("The MCP server answered with a redirect, which is not followed.", status)
-    return McpError(f"The MCP server answered with the status {status}.", status)
+        text = "The MCP server answered with a redirect, which is not followed."
+    error = McpError(text, status)
+    error.status = status
+    return error
