@@ -85,6 +85,10 @@ class McpSource:
         ]
         return {"type": "mcp_list_tools", "server_label": self.server.label, "tools": entries}
 
+    def close(self) -> None:
+        """End the session, without waiting for the server."""
+        self._directory.close_later(self.client)
+
     async def read_tools(self) -> tuple[list["McpServerTool"], JsonObject, str]:
         """Return the tools that may be called, the item with their list, and its status.
 

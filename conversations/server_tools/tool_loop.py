@@ -51,7 +51,8 @@ class ToolLoop:
                 else:
                     yield [fold_pieces([chunk async for batch in batches for chunk in batch])]
         finally:
-            await asyncio.gather(*(source.client.close() for source in self._plan.mcp_sources))
+            for source in self._plan.mcp_sources:
+                source.close()
 
     async def _relay_rounds(self) -> Batches:
         tools, waiting_chunks = await read_tool_lists(self._plan, self._request)

@@ -26,6 +26,7 @@ from providers.upstream.upstream_client import USER_AGENT
 from providers.wire.json_reader import read_json
 from providers.wire.sse import EventSplitter, EventTooLong
 
+CLOSE_SECONDS = 5.0  # for the end of a session, for which nobody waits
 MOST_PAGES = 50  # of a list of tools
 SHOWN_CHARS = 500  # of a server's message that an error repeats
 # statuses with which servers refuse a request of a version that they do not know
@@ -103,10 +104,16 @@ class McpClient:
         """Let the next calls take at most so many seconds, and no longer than the server may."""
         self._seconds = max(0.001, min(seconds, self._address.total_seconds))
 
+    @property
+    def has_session(self) -> bool:
+        """Return whether the server keeps a session for this client."""
+        return bool(self._session_id)
+
     async def close(self) -> None:
         """Tell the server that the session is over. A failure is ignored."""
-        if not self._session_id:
+        if not self.has_session:
             return
+        self.limit_time(CLOSE_SECONDS)
         with suppress(GatewayError, McpError):
             call = self._build_call("DELETE", b"", self._session_headers())
             async with self._client.open_call(call):

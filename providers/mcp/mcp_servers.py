@@ -3,6 +3,7 @@
 `McpDirectory` keeps the lists of tools of this process for MCP_TOOLS_SECONDS.
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -93,10 +94,18 @@ class McpDirectory:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
         self._lists: dict[str, KnownList] = {}
+        self._closing_tasks: set[asyncio.Task[None]] = set()
 
     def open_client(self, server: UsableServer) -> McpClient:
         """Return a client of the server, for one request."""
         return McpClient(self._client, server.address, self._find_list(server).habits)
+
+    def close_later(self, client: McpClient) -> None:
+        """End the session of a client, without waiting for the server."""
+        if client.has_session:
+            task = asyncio.create_task(client.close())
+            self._closing_tasks.add(task)
+            task.add_done_callback(self._closing_tasks.discard)
 
     async def list_tools(self, server: UsableServer, client: McpClient) -> Sequence[McpTool]:
         """Return the tools of a server that may be called, read at most MCP_TOOLS_SECONDS ago.
