@@ -33,14 +33,6 @@ PIECE_BYTES = 64  # of a piece of text, in addition to its characters
 PART_BYTES = 1_024  # of a part, in addition to its pieces
 
 
-def measure_json_bytes(value: object) -> int:
-    """Return the bytes of a value as JSON."""
-    try:
-        return len(orjson.dumps(value))
-    except orjson.JSONEncodeError:
-        return len(str(value))
-
-
 class AnswerPart(Struct):
     """One item of an answer that is still coming in.
 
@@ -200,7 +192,7 @@ class CollectedAnswer:
             part = AnswerPart(kind, self._request_hex, len(self.parts))
             self._server_parts[fields["key"]] = part
             self.parts.append(part)
-        self._bytes_left -= PART_BYTES + measure_json_bytes(fields["item"])
+        self._bytes_left -= PART_BYTES + items.measure_json_bytes(fields["item"])
         part.server_item = fields["item"]
         part.server_status = fields["status"]
 
@@ -218,9 +210,9 @@ class CollectedAnswer:
                 if isinstance(value, str):
                     self._bytes_left -= PIECE_BYTES + len(value)
                 elif value is not None:
-                    self._bytes_left -= PIECE_BYTES + measure_json_bytes(value)
+                    self._bytes_left -= PIECE_BYTES + items.measure_json_bytes(value)
             if logprobs := choice.get("logprobs"):
-                self._bytes_left -= measure_json_bytes(logprobs)
+                self._bytes_left -= items.measure_json_bytes(logprobs)
         return self._bytes_left < 0
 
     def _add_choice(self, choice: JsonObject) -> None:

@@ -101,6 +101,14 @@ def replace_unstorable(value: Any) -> Any:
     return value
 
 
+def measure_json_bytes(value: object) -> int:
+    """Return the bytes of a value as JSON."""
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        return len(str(value))
+
+
 def make_public_id(kind: str, request_hex: str, position: int, *, output: bool = True) -> str:
     """Return the id of an item of a turn, from the request's hex digits and the item's place.
 
@@ -169,9 +177,12 @@ def read_server_call(data: JsonObject) -> tuple[JsonObject, str] | None:
     private = data.get(PRIVATE_FIELD)
     if not isinstance(private, dict):
         return None
-    function = {"name": private["name"], "arguments": private["arguments"]}
-    call = {"id": private["call_id"], "type": "function", "function": function}
-    return call, private["output"]
+    values = [private.get(name) for name in ("call_id", "name", "arguments", "output")]
+    if not all(isinstance(value, str) for value in values):
+        return None
+    call_id, name, arguments, output = map(str, values)
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}, output
 
 
 def read_thinking(data: JsonObject) -> str:

@@ -40,6 +40,7 @@ class ToolLoop:
         self._answer_round = answer_round
         self._messages: list[JsonObject] = list(request.body["messages"])
         self._round_number = 0
+        self._hidden_thinking = ""  # of the last round, which its upstream wants back
 
     async def answer(self) -> Batches:
         """Yield the answer, streamed or whole. Raises GatewayError."""
@@ -92,7 +93,7 @@ class ToolLoop:
             calls = [] if is_last else self._reader.list_server_calls()
             if not calls:
                 break
-            self._messages += self._reader.build_messages()
+            self._messages += self._build_round_messages()
             yield [*waiting_chunks, *self._runner.begin_calls(calls)]
             waiting_chunks = []
             chunks, messages = await self._runner.finish_calls()
@@ -123,8 +124,20 @@ class ToolLoop:
         if shown := self._reader.finish_round():
             yield shown
 
+    def _build_round_messages(self) -> list[JsonObject]:
+        """Return the messages of the last round, with the thinking that its upstream wants back."""
+        messages = self._reader.build_messages()
+        for message in messages:
+            if self._hidden_thinking and message.get("tool_calls"):
+                message.setdefault("reasoning_content", self._hidden_thinking)
+        return messages
+
     def _record_round(self, trace: Trace) -> None:
         """Add an inner trace to that of the request, and note which calls were made before."""
+        attempt = trace.answering_attempt
+        self._hidden_thinking = ""
+        if attempt is not None and attempt.keeps_thinking:
+            self._hidden_thinking = "".join(attempt.hidden_thinking or ())
         if trace is not self._trace:
             log = self._runner.log
             names = ", ".join(f"{entry['tool']} {entry['status']}" for entry in log[-8:])

@@ -12,7 +12,8 @@ import orjson
 from django.conf import settings
 from msgspec import Struct, field, structs
 
-from providers.mcp.mcp_client import McpAddress, McpClient, McpError, ServerHabits
+from providers.mcp.mcp_answers import McpError
+from providers.mcp.mcp_client import McpAddress, McpClient, ServerHabits
 from providers.mcp.mcp_messages import McpTool
 from providers.models import McpServer
 from providers.network.api_client import ApiClient

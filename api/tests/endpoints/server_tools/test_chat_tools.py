@@ -1,10 +1,12 @@
 """Tools of the gateway in chat completions, and in conversations that chats continue."""
 
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
-from providers.database.database_threads import run_in_thread
+from api.models import LimitSet, Price
 from proxysite.testing import rows
 from proxysite.testing.tool_scripts import answer_with_calls, make_call
 
@@ -13,6 +15,19 @@ TOOL = {"type": "mcp", "server_label": "math", "require_approval": "never"}
 OWN = {"type": "function", "function": {"name": "mine", "parameters": {"type": "object"}}}
 ADD = make_call("math__add", {"a": 2, "b": 3})
 QUESTION = {"role": "user", "content": "2+3?"}
+
+
+@pytest.fixture
+def price_and_budget(alice, provider):
+    """A dollar for a thousand prompt tokens, two for the others: 0.03 USD for both rounds."""
+    Price.objects.create(
+        provider=provider,
+        upstream_model="upstream-model",
+        valid_from=datetime(2020, 1, 1, tzinfo=UTC),
+        prompt_usd=1_000,
+        completion_usd=2_000,
+    )
+    LimitSet.objects.create(key=alice.row, total_budget_usd=Decimal("0.06"))
 
 
 async def test_a_chat_calls_tools_of_a_server_and_shows_the_callers_own_calls(
@@ -65,11 +80,16 @@ async def test_a_conversation_keeps_the_results_and_finds_what_a_client_repeats(
     assert messages[-1] == sure
 
 
-async def test_a_limit_of_tokens_counts_all_rounds(gateway, alice, upstream, math):
-    upstream.queue_scripts(answer_with_calls(ADD), answer_with_calls(text="It is 5."))
-    answer = await gateway.request_chat(alice.key, messages=[QUESTION], tools=[TOOL])
-    assert answer.json["usage"]["total_tokens"] == 24
-    record = await rows.read_only_usage_record()
-    assert record.prompt_tokens + record.completion_tokens == 24
-    assert len(record.attempts) == 2
-    assert await run_in_thread(lambda: record.status) == "complete"
+async def test_a_budget_pays_for_all_rounds(price_and_budget, gateway, alice, upstream, math):
+    upstream.set_default_script(answer_with_calls(text="Five."))
+    spent = []
+    for _ in range(3):
+        upstream.queue_scripts(answer_with_calls(ADD))
+        answer = await gateway.request_chat(
+            alice.key, messages=[QUESTION], tools=[TOOL], max_tokens=3
+        )
+        if answer.status == 200:
+            assert answer.json["usage"]["total_tokens"] == 24
+            spent.append((await rows.read_usage_records())[-1].cost_micro_usd)
+    assert spent == [30_000, 30_000]
+    assert (answer.status, answer.error["code"]) == (429, "insufficient_quota")
