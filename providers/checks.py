@@ -1,14 +1,16 @@
-"""System checks of the encryption keys, the settings of web search and proxy, and the adapters.
+"""System checks of the encryption keys, some settings, and the adapters.
 
 `serve` also runs the checks that read the database.
 """
 
 from collections.abc import Sequence
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DatabaseError
 
 from providers import registry, vault, web_search
+from providers.choices import ServerTool
 from providers.models import Provider
 from providers.network.proxies.outbound_proxy import find_default_proxy
 
@@ -38,6 +40,16 @@ def check_web_search_settings(**kwargs: object) -> list[CheckMessage]:
     if problem is None:
         return []
     return [Error(problem, id="providers.E003")]
+
+
+@register()
+def check_server_tools_setting(**kwargs: object) -> list[CheckMessage]:
+    """Report providers.E005 when SERVER_TOOLS names a tool that does not exist."""
+    unknown = sorted(set(settings.SERVER_TOOLS) - set(ServerTool.values))
+    if not unknown:
+        return []
+    names = ", ".join(ServerTool.values)
+    return [Error(f"SERVER_TOOLS names {unknown[0]!r}; there are: {names}.", id="providers.E005")]
 
 
 @register()

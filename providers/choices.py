@@ -60,6 +60,17 @@ class Search(models.TextChoices):
     OFF = "off", "off"
 
 
+class ServerTool(models.TextChoices):
+    """The tools that the gateway runs itself for a model, where the operator wants it."""
+
+    WEB_SEARCH = "web_search", "web search"
+    MCP = "mcp", "tools of MCP servers"
+    FILE_SEARCH = "file_search", "search in the caller's own files"
+
+
+NO_SERVER_TOOLS = "none"  # in place of a list of tools: none, whatever the setting says
+
+
 class LongPrompts(models.TextChoices):
     """The treatment of prompts that are longer than the context window."""
 

@@ -907,6 +907,40 @@ SEARCH_ANSWER_BYTES = env.read_size_bytes(
     "SEARCH_ANSWER_BYTES", 4 * 2**20, "Largest answer of the backend."
 )
 
+# --- tools that the gateway runs ------------------------------------------------------------------
+env.begin_group(
+    "Tools that the gateway runs",
+    "For /v1/responses and /v1/chat/completions; off by default. See docs/server-side-tools.md.",
+)
+SERVER_TOOLS = env.read_names(
+    "SERVER_TOOLS",
+    [],
+    "Tools that the gateway runs for all models: web_search, mcp, file_search; a model's row may "
+    "name others.",
+)
+SERVER_TOOL_ROUNDS = env.read_count(
+    "SERVER_TOOL_ROUNDS", 10, "Upstream calls of one request with such tools, the answer included."
+)
+SERVER_TOOL_CALLS = env.read_count(
+    "SERVER_TOOL_CALLS", 32, "Calls of such tools for one request; max_tool_calls may lower it."
+)
+SERVER_TOOL_SECONDS = env.read_seconds(
+    "SERVER_TOOL_SECONDS", 300, "After this time a request calls no further tools."
+)
+SERVER_TOOL_RESULT_BYTES = env.read_size_bytes(
+    "SERVER_TOOL_RESULT_BYTES", 64 * 2**10, "Text of one result that the model gets.", least=256
+)
+MCP_CALL_SECONDS = env.read_seconds(
+    "MCP_CALL_SECONDS", 60, "One call of an MCP server may take so long."
+)
+MCP_ANSWER_BYTES = env.read_size_bytes(
+    "MCP_ANSWER_BYTES", 2**20, "Largest answer of an MCP server.", least=1_024
+)
+MCP_TOOLS_SECONDS = env.read_seconds(
+    "MCP_TOOLS_SECONDS", 300, "The list of a server's tools is kept so long."
+)
+MCP_SERVERS_LIMIT = env.read_count("MCP_SERVERS_LIMIT", 8, "MCP servers of one request.")
+
 # --- life of tokens -------------------------------------------------------------------------------
 env.begin_group(
     "Life of tokens", "Renewal, checks, and the claims of tokens that have one stream at a time."

@@ -36,6 +36,7 @@ from conversations.history.recorder import History
 from providers.catalogue import Catalogue
 from providers.database.database_errors import is_outage, log_unless_outage
 from providers.database.database_threads import HOUSEKEEPING
+from providers.mcp.mcp_servers import McpDirectory
 from providers.network.clients import Clients
 from tokens.outcomes.breaker_sharing import BreakerSharing
 from tokens.pool import state_writer
@@ -71,6 +72,7 @@ class Gateway:
     limits: LimitKeeper
     alerts: AlertQueue
     metrics: ProcessMetrics
+    mcp: McpDirectory
     refused_requests: RefusedRequests = field(default_factory=RefusedRequests)
     embed: EmbedTexts | None = None
     requests_in_flight: int = 0
@@ -105,6 +107,7 @@ class Gateway:
             limits=LimitKeeper(make_store(), partial(report_budget, alerts)),
             alerts=alerts,
             metrics=metrics,
+            mcp=McpDirectory(clients.api),
             embed=embeddings.build_embedder(catalogue, pool),
         )
 

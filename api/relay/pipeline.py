@@ -23,6 +23,8 @@ from api.streaming.stream_answer import JsonAnswer, StreamAnswer, StreamRenderer
 from conversations.files.attachments import attach_files
 from conversations.history.recorder import RecalledTurn
 from conversations.prompts import fitted_answer
+from conversations.server_tools.tool_loop import answer_with_tools
+from conversations.server_tools.tool_plan import ToolPlan
 from conversations.strategies import find_strategy
 from providers.catalogue import Candidate, ResolvedModel
 from providers.exceptions import InternalError, ModelNotFound
@@ -34,6 +36,7 @@ from providers.protocol.trace import Trace
 from tokens.pool.caller_tokens import CallerPool
 from tokens.pool.pool import Pool
 
+ANY_FUNCTION = {"type": "function", "function": {"name": "any"}}
 # `reasoning_format` of a body (the values are Groq's) -> choices.Thinking
 THINKING_BY_FORMAT = {"parsed": "reasoning", "raw": "inline", "hidden": "hidden"}
 
@@ -54,6 +57,7 @@ class AcceptedRequest(Struct, frozen=True):
     path_count: int | None = None
     client: str = ""  # the caller's program
     only_dialect: str = ""  # only upstreams that take the original body in it can answer
+    tool_plan: ToolPlan | None = None  # the tools that the gateway runs
 
 
 class StartedAnswer(NamedTuple):
@@ -154,8 +158,11 @@ async def find_request_candidates(
     """
     caller = accepted.caller
     request = accepted.chat_request
+    checked_request = request
+    if accepted.tool_plan is not None:  # its tools are not in the body yet
+        checked_request = request.with_body({**request.body, "tools": [ANY_FUNCTION]})
     candidates = gateway.catalogue.find_candidates(
-        accepted.model.public_id, request, caller.provider
+        accepted.model.public_id, checked_request, caller.provider
     )
     if accepted.only_dialect:
         candidates = [
@@ -182,6 +189,16 @@ def start_strategy(
     caller = accepted.caller
     pool: Pool = CallerPool(gateway.pool, caller.tokens) if caller.tokens else gateway.pool
     trace = Trace(request, caller.key_id, caller.user_id, caller.team_id, client=accepted.client)
+    if accepted.tool_plan is not None:
+
+        def answer_round(round_request: ChatRequest, round_trace: Trace) -> Batches:
+            scope = build_prompt_scope(gateway, accepted)
+            return fitted_answer.answer_fitted_prompt(
+                round_request, candidates, pool, round_trace, scope
+            )
+
+        batches = answer_with_tools(accepted.tool_plan, request, trace, answer_round)
+        return StartedAnswer(trace, batches)
     may_be_long = request.endpoint == CHAT and (
         accepted.turn is not None
         or request is not accepted.chat_request  # it has files

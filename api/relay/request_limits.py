@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.relay.lean_request import LeanRequest
     from api.relay.pipeline import AcceptedRequest
 
+USUAL_TOOL_ROUNDS = 2  # upstream calls of a request with tools that the gateway runs
 COUNTED = (Resource.REQUESTS, Resource.CONCURRENCY)  # of requests that ask no model
 
 
@@ -40,6 +41,8 @@ async def reserve_request(
     size_bytes = accepted.size_bytes if accepted.turn is None else None
     estimate = estimate_request(request, size_bytes, lengths)
     calls = count_calls(candidates[0])
+    if accepted.tool_plan is not None:
+        calls *= USUAL_TOOL_ROUNDS
     tokens = (estimate.prompt + estimate.completion) * calls
     cost = gateway.prices.estimate_highest_cost(
         candidates,

@@ -29,8 +29,10 @@ from api.responses.request import responses_shape
 from api.schemas import chat_request_body
 from api.schemas.default_model import read_with_default_model
 from api.schemas.json_body import read_beside_loop
+from api.server_tools.plan_requests import plan_chat_tools
 from api.streaming.chat_renderer import ChatRenderer
 from api.views.base import require_json
+from conversations.server_tools.whole_answer import hide_server_items
 from providers.exceptions import GatewayError, InvalidRequest
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, COMPLETIONS, EMBEDDINGS
@@ -63,7 +65,9 @@ async def relay_request(
         body, group = conversation_options.separate_session(body, caller, request.META)
     if conversation_id:
         body = add_path_conversation(body, conversation_id)
-    turn = positions = None
+    turn = positions = plan = None
+    if endpoint == CHAT and gateway.catalogue.find_server_tools(model.public_id):
+        body, plan = await plan_chat_tools(gateway, caller, model, body)
     try:
         if endpoint == CHAT and not chat_request_body.CONVERSATION_FIELDS.isdisjoint(body):
             positions = locate_chat_messages(body)
@@ -86,8 +90,11 @@ async def relay_request(
             forced_strategy,
             body.get("mpr_candidates"),
             name_client(request.META),
+            tool_plan=plan,
         )
         answer = await start_answer(gateway, accepted)
+        if plan is not None:
+            answer = answer._replace(batches=hide_server_items(answer.batches))
         names = conversation_options.read_conversation_fields(body)
         renderer = ChatRenderer(answer.trace, names)
         return await render_answer(request, answer, renderer, positions, start_time)

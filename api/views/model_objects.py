@@ -171,7 +171,7 @@ def render_price(price: PriceRates | None) -> JsonObject | None:
         return None
     rates = {field: getattr(price.rates, name) for field, name in PRICE_FIELDS.items()}
     known = {field: render_usd(units) for field, units in rates.items() if units is not None}
-    return known | {"request": render_usd(price.request_units)}
+    return known | {"request": render_usd(price.request_units or 0)}
 
 
 def render_usd(units: int) -> str:

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from msgspec import Struct
 
+from conversations.messages.items import SERVER_ITEM_TYPES
 from conversations.models import Conversation, Item, Turn
 from conversations.models.log import is_in_history
 from conversations.text.token_estimate import estimate_tokens
@@ -20,6 +21,8 @@ from providers.protocol.message_text import SYSTEM_ROLES
 
 TURNS_PER_PAGE = 100  # turns that one query reads
 MAX_TURNS = 2_000  # turns at most, even if more would fit
+# items that a chat client never repeats
+UNCOMPARED_TYPES = ("reasoning", *SERVER_ITEM_TYPES)
 
 
 class ItemRow(Struct):
@@ -125,10 +128,10 @@ def load_last_and_first(
 ) -> tuple[list[ItemRow], list[ItemRow]]:
     """Return up to `count` of the last and of the first items, each list in conversation order.
 
-    Instructions and reasoning are left out.
+    Instructions, reasoning and what the gateway's own tools did are left out.
     """
     history = select_history_items(conversation)
-    compared = history.exclude(role__in=SYSTEM_ROLES).exclude(type="reasoning")
+    compared = history.exclude(role__in=SYSTEM_ROLES).exclude(type__in=UNCOMPARED_TYPES)
     last = read_item_rows(compared.order_by("-id")[:count])[::-1]
     first = read_item_rows(compared.order_by("id")[:count])
     return last, first

@@ -18,7 +18,7 @@ from conversations.messages.items_to_chat import SAME_NAMES
 from conversations.messages.tool_names import CalledTool, ToolNames
 from providers.filters.answer_folder import add_detail_pieces
 from providers.filters.native_calls import CONTENT_FIELDS, find_kind
-from providers.protocol.chunks import Chunk
+from providers.protocol.chunks import ANSWER_PIECES, SERVER_ITEM, Chunk
 from providers.protocol.json_types import JsonObject
 
 # the usual fields of a chunk; all others are kept as extras
@@ -28,16 +28,9 @@ OPENAI_CHUNK_FIELDS = frozenset(
     status timings provider x_groq metadata
     """.split()
 )
+IN_PROGRESS = "in_progress"
 PIECE_BYTES = 64  # of a piece of text, in addition to its characters
 PART_BYTES = 1_024  # of a part, in addition to its pieces
-
-
-def measure_json_bytes(value: object) -> int:
-    """Return the bytes of a value as JSON."""
-    try:
-        return len(orjson.dumps(value))
-    except orjson.JSONEncodeError:
-        return len(str(value))
 
 
 class AnswerPart(Struct):
@@ -47,7 +40,7 @@ class AnswerPart(Struct):
     that knows custom tools: `arguments` are its input then.
     """
 
-    type: str  # reasoning, message or function_call
+    type: str  # reasoning, message, function_call, or one of SERVER_ITEM_TYPES
     request_hex: str
     position: int
     text: list[str] = field(default_factory=list)
@@ -60,6 +53,8 @@ class AnswerPart(Struct):
     call_kind: str = "function"
     call_extras: JsonObject = field(default_factory=dict)  # fields that the upstream wants back
     tool_names: ToolNames = SAME_NAMES
+    server_item: JsonObject | None = None  # of a tool that the gateway runs
+    server_status: str = ""  # of that item
 
     @property
     def id(self) -> str:
@@ -82,6 +77,8 @@ class AnswerPart(Struct):
 
         The pieces of several calls may alternate.
         """
+        if self.server_item is not None:
+            return self.server_status != IN_PROGRESS
         if self.type != "function_call":
             return True
         if self.call_kind == "custom":
@@ -94,6 +91,8 @@ class AnswerPart(Struct):
 
     def make_entry(self, *, is_whole: bool) -> Entry:
         """Return the item; `is_whole` is true when the answer is complete."""
+        if self.server_item is not None:
+            return self._make_server_entry(self.server_item)
         if self.type == "reasoning":
             entry = items.make_reasoning_entry("".join(self.text))
         elif self.type == "function_call":
@@ -102,6 +101,12 @@ class AnswerPart(Struct):
             entry = self._make_message_entry()
         entry.output = True
         entry.status = "completed" if is_whole else "incomplete"
+        return entry.make_storable()
+
+    def _make_server_entry(self, item: JsonObject) -> Entry:
+        status = "incomplete" if self.server_status == IN_PROGRESS else self.server_status
+        entry = items.make_server_entry(item, status)
+        entry.output = True
         return entry.make_storable()
 
     def _make_call_entry(self) -> Entry:
@@ -142,6 +147,7 @@ class CollectedAnswer:
         self._request_hex = request_hex
         self._tool_names = tool_names
         self._call_parts: dict[int, AnswerPart] = {}
+        self._server_parts: dict[str, AnswerPart] = {}  # of tools that the gateway runs, by key
         self.parts: list[AnswerPart] = []
         self._reasoning_details: list[JsonObject] = []
         self.other_choices: dict[int, CollectedAnswer] = {}
@@ -153,11 +159,15 @@ class CollectedAnswer:
         """Add chunks to the answer."""
         for chunk in batch:
             self.has_begun = True
+            has_extras = not chunk.keys() <= OPENAI_CHUNK_FIELDS
+            if has_extras and ANSWER_PIECES in chunk:
+                self.add_chunks(chunk[ANSWER_PIECES])
+                continue
             if self.is_cut_off or self._is_too_long(chunk):
                 self.is_cut_off = True
                 self.finish_reason = "length"
                 continue
-            if not chunk.keys() <= OPENAI_CHUNK_FIELDS:
+            if has_extras:
                 self._add_extras(chunk)
             for choice in chunk.get("choices") or ():
                 answer = self
@@ -167,9 +177,24 @@ class CollectedAnswer:
 
     def _add_extras(self, chunk: Chunk) -> None:
         """Keep the fields of a chunk that OpenAI's chunks do not have."""
+        if (item := chunk.get(SERVER_ITEM)) is not None:
+            self._add_server_item(item)
+            return
         for name, value in chunk.items():
             if name not in OPENAI_CHUNK_FIELDS:
                 self.extra_fields[name] = value
+
+    def _add_server_item(self, fields: JsonObject) -> None:
+        """Add an item of a tool that the gateway runs, or its end."""
+        part = self._server_parts.get(fields["key"])
+        if part is None:
+            kind = fields["item"]["type"]
+            part = AnswerPart(kind, self._request_hex, len(self.parts))
+            self._server_parts[fields["key"]] = part
+            self.parts.append(part)
+        self._bytes_left -= PART_BYTES + items.measure_json_bytes(fields["item"])
+        part.server_item = fields["item"]
+        part.server_status = fields["status"]
 
     def _find_or_add_other_choice(self, index: int) -> "CollectedAnswer":
         """Return the answer that collects the choice of this index, which is not the first."""
@@ -185,9 +210,9 @@ class CollectedAnswer:
                 if isinstance(value, str):
                     self._bytes_left -= PIECE_BYTES + len(value)
                 elif value is not None:
-                    self._bytes_left -= PIECE_BYTES + measure_json_bytes(value)
+                    self._bytes_left -= PIECE_BYTES + items.measure_json_bytes(value)
             if logprobs := choice.get("logprobs"):
-                self._bytes_left -= measure_json_bytes(logprobs)
+                self._bytes_left -= items.measure_json_bytes(logprobs)
         return self._bytes_left < 0
 
     def _add_choice(self, choice: JsonObject) -> None:

@@ -5,8 +5,16 @@ know. Clients put notes of their own beside them, which no upstream accepts.
 """
 
 from conversations.messages.chat_to_items import convert_content
-from conversations.messages.items import COMPACTION_TYPES, OUTPUT_TYPES, Entry, read_thinking
+from conversations.messages.items import (
+    COMPACTION_TYPES,
+    OUTPUT_TYPES,
+    PRIVATE_FIELD,
+    Entry,
+    make_server_entry,
+    read_thinking,
+)
 from conversations.messages.opaque_text import decode_opaque_text
+from conversations.messages.tool_names import CalledTool, make_chat_name
 from providers.protocol.json_types import JsonObject
 from providers.protocol.message_text import join_texts
 
@@ -18,6 +26,8 @@ KEPT_FIELDS = frozenset(
     """.split()
 )
 KEPT_TEXT_FIELDS = frozenset(("type", "text", "annotations", "logprobs", "cache_control"))
+UNKEPT_FIELDS = ("id", "status", PRIVATE_FIELD)
+FAILED_CALL = "The call failed."
 TEXT_TYPES = ("input_text", "output_text")
 
 
@@ -33,12 +43,31 @@ def entry_from_item(item: JsonObject) -> Entry:
 
     An answer that was cut off stays incomplete when a client sends it again.
     """
-    data = {name: value for name, value in item.items() if name not in ("id", "status")}
+    data = {name: value for name, value in item.items() if name not in UNKEPT_FIELDS}
     data.setdefault("type", "message")
+    if data["type"] == "mcp_call":
+        return make_mcp_entry(data, item)
     entry = make_input_entry(data)
     if item.get("status") == "incomplete" and entry.role == "assistant":
         entry.status = "incomplete"
     return entry
+
+
+def make_mcp_entry(data: JsonObject, item: JsonObject) -> Entry:
+    """Return the entry of a call that the gateway ran in an earlier response.
+
+    It goes to the model like a call of a function, when it has its result.
+    """
+    texts = [item.get(name) for name in ("id", "name", "server_label", "arguments")]
+    output = item.get("output")
+    if output is None and item.get("error"):
+        output = FAILED_CALL
+    if isinstance(output, str) and all(isinstance(text, str) and text for text in texts):
+        call_id, name, label, arguments = texts
+        chat_name = make_chat_name(CalledTool("server", str(name), str(label)))
+        private = {"call_id": call_id, "name": chat_name, "arguments": arguments, "output": output}
+        data = data | {PRIVATE_FIELD: private}
+    return make_server_entry(data, "completed")
 
 
 def make_input_entry(data: JsonObject) -> Entry:

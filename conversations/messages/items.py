@@ -27,7 +27,17 @@ ID_PREFIXES = {
     "custom_tool_call": "ctc_",
     "custom_tool_call_output": "ctco_",
     "compaction": "cmp_",
+    "web_search_call": "ws_",
+    "file_search_call": "fs_",
+    "mcp_list_tools": "mcpl_",
+    "mcp_call": "mcp_",
+    "mcp_approval_request": "mcpr_",
 }
+# items of tools that the gateway runs; those of the first line have a result for the model
+SERVER_CALL_TYPES = ("mcp_call", "web_search_call", "file_search_call")
+SERVER_ITEM_TYPES = (*SERVER_CALL_TYPES, "mcp_list_tools", "mcp_approval_request")
+# what a model needs to see of such an item in later turns, which callers never get
+PRIVATE_FIELD = "gateway"
 # the last is a type that only its upstream knows
 CALL_TYPES = ("function_call", "custom_tool_call", "tool_call")
 OUTPUT_TYPES = ("function_call_output", "custom_tool_call_output")
@@ -91,6 +101,14 @@ def replace_unstorable(value: Any) -> Any:
     return value
 
 
+def measure_json_bytes(value: object) -> int:
+    """Return the bytes of a value as JSON."""
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        return len(str(value))
+
+
 def make_public_id(kind: str, request_hex: str, position: int, *, output: bool = True) -> str:
     """Return the id of an item of a turn, from the request's hex digits and the item's place.
 
@@ -145,6 +163,26 @@ def make_tool_call_entry(tool: CalledTool, call_id: str, payload: str) -> Entry:
 def select_call_extras(call: JsonObject) -> JsonObject:
     """Return the fields of a call, or of its item, that its upstream wants back."""
     return {name: call[name] for name in CALL_EXTRA_FIELDS if call.get(name) is not None}
+
+
+def make_server_entry(item: JsonObject, status: str) -> Entry:
+    """Return the entry of a tool that the gateway runs or asks an approval for."""
+    private = item.get(PRIVATE_FIELD) or {}
+    text = "\n".join(filter(None, (private.get("arguments"), private.get("output"))))
+    return Entry(item["type"], "assistant", item, text, status)
+
+
+def read_server_call(data: JsonObject) -> tuple[JsonObject, str] | None:
+    """Return an item of SERVER_CALL_TYPES as a chat call and its output; None without an output."""
+    private = data.get(PRIVATE_FIELD)
+    if not isinstance(private, dict):
+        return None
+    values = [private.get(name) for name in ("call_id", "name", "arguments", "output")]
+    if not all(isinstance(value, str) for value in values):
+        return None
+    call_id, name, arguments, output = map(str, values)
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}, output
 
 
 def read_thinking(data: JsonObject) -> str:

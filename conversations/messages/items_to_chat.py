@@ -12,8 +12,10 @@ from conversations.messages.items import (
     COMPACTION_TYPES,
     DETAILS_FIELD,
     OUTPUT_TYPES,
+    SERVER_CALL_TYPES,
     ItemLike,
     read_refusal,
+    read_server_call,
     read_thinking,
     read_tool_call,
 )
@@ -44,6 +46,8 @@ def entries_to_messages(
                 answer = {"role": "assistant", "content": None}
                 messages.append(answer)
             add_item_to_message(answer, entry, tool_names)
+            if entry.type in SERVER_CALL_TYPES:
+                messages += add_server_call(answer, entry)
         elif message := make_input_message(entry):
             answer = None
             messages.append(message)
@@ -92,6 +96,19 @@ def add_item_to_message(message: JsonObject, entry: ItemLike, tool_names: ToolNa
         message.setdefault("tool_calls", []).append(read_tool_call(entry.data, tool_names))
         add_details_to_message(message, entry)
         add_hidden_thinking(message, entry)
+
+
+def add_server_call(message: JsonObject, entry: ItemLike) -> list[JsonObject]:
+    """Add a call that the gateway has run to its chat message, and return that of its result.
+
+    A call whose result is not known is left out.
+    """
+    server_call = read_server_call(entry.data)
+    if server_call is None:
+        return []
+    call, output = server_call
+    message.setdefault("tool_calls", []).append(call)
+    return [{"role": "tool", "tool_call_id": call["id"], "content": output}]
 
 
 def add_hidden_thinking(message: JsonObject, entry: ItemLike) -> None:

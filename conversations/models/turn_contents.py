@@ -9,6 +9,9 @@ from django.db.models import Q
 
 from conversations.models.log import Conversation, Turn, TurnStatus
 
+# a copy of `conversations.messages.items.PRIVATE_FIELD`, which rows may not import
+PRIVATE_FIELD = "gateway"
+
 
 class Item(models.Model):
     """One item of a turn, in the form of a Responses item.
@@ -53,7 +56,8 @@ class Item(models.Model):
 
     def as_openai(self) -> dict[str, object]:
         """Return the item in the form of OpenAI's Responses API."""
-        return {"id": self.public_id, **self.data, "status": self.status}
+        data = {name: value for name, value in self.data.items() if name != PRIVATE_FIELD}
+        return {"id": self.public_id, **data, "status": self.status}
 
 
 class EventBatch(models.Model):

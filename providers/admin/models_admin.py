@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from providers.admin import provider_admin  # noqa: F401 - it registers providers
 from providers.admin.big_tables import NO_VALUE
 from providers.admin.page_sections import MODEL_PAGE, PageWithParts
-from providers.choices import Capability
+from providers.choices import NO_SERVER_TOOLS, Capability, ServerTool
 from providers.models import ChatModel, ModelAlias
 
 admin.site.site_url = None  # the site's root is JSON for programs, so no link leads there
@@ -38,11 +38,25 @@ class ChatModelForm(forms.ModelForm):  # type: ignore[type-arg]
         ),
     )
 
+    server_tools = forms.MultipleChoiceField(
+        label=gettext_lazy("tools of the gateway"),
+        choices=[*ServerTool.choices, (NO_SERVER_TOOLS, gettext_lazy("none of them"))],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=gettext_lazy(
+            "Tools that the gateway runs for this model. If nothing is ticked, those of the "
+            "setting SERVER_TOOLS."
+        ),
+    )
+
     class Meta:
         widgets = {"options": forms.Textarea(attrs={"rows": 3, "cols": 60})}
 
     def clean_capabilities(self) -> list[str]:
         return list(self.cleaned_data["capabilities"])
+
+    def clean_server_tools(self) -> list[str]:
+        return list(self.cleaned_data["server_tools"])
 
 
 @admin.register(ChatModel)
@@ -84,7 +98,7 @@ class ChatModelAdmin(PageWithParts, admin.ModelAdmin):  # type: ignore[type-arg]
         ),
         (
             gettext_lazy("Thinking and search"),
-            {"fields": ("thinking_format", "thinking", "search")},
+            {"fields": ("thinking_format", "thinking", "search", "server_tools")},
         ),
         (gettext_lazy("For its adapter"), {"fields": ("options",), "classes": ("collapse",)}),
     )

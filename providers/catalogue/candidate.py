@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from django.conf import settings
 
-from providers.choices import Search, ThinkingFormat
+from providers.choices import NO_SERVER_TOOLS, Search, ThinkingFormat
 from providers.dialects import find_dialect
 from providers.protocol.dialect import Dialect
 from providers.protocol.json_types import JsonObject
@@ -37,6 +37,7 @@ class Candidate:
     strategy: str = "direct"
     options: JsonObject = field(default_factory=dict)  # of the strategy
     long_prompts: str = ""  # choices.LongPrompts
+    server_tools: frozenset[str] = frozenset()  # choices.ServerTool
 
     @property
     def has_native_tools(self) -> bool:
@@ -117,6 +118,7 @@ def make_candidate(adapter: BaseAdapter, row: JsonObject) -> Candidate:
         capabilities=capabilities,
         context_window=row["context_window"],
         long_prompts=row["long_prompts"],
+        server_tools=frozenset(row["server_tools"] or settings.SERVER_TOOLS) - {NO_SERVER_TOOLS},
     )
 
 

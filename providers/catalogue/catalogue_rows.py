@@ -29,6 +29,7 @@ MODEL_COLUMNS = (
     "thinking_format",
     "thinking",
     "search",
+    "server_tools",
     "options",
     "created_at",
 )

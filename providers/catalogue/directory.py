@@ -132,6 +132,11 @@ class Catalogue:
             entries = self._entries[provider] = make_model_entries(self._rows, provider)
         return entries
 
+    def find_server_tools(self, public_id: str) -> frozenset[str]:
+        """Return the tools that the gateway runs for a model: those of its row that is first."""
+        candidates = self._candidates.get(public_id)
+        return candidates[0].server_tools if candidates else frozenset()
+
     def find_search_setting(self, model: ResolvedModel) -> str:
         """Return choices.Search of the alias, or else of the model's rows; empty: not decided.
 

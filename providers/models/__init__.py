@@ -2,6 +2,7 @@
 
 from providers.deletions.deletion_model import Deletion
 from providers.models.chat_model import ChatModel, ModelAlias, VirtualModel
+from providers.models.mcp_server import McpServer
 from providers.models.progress_row import TaskProgress
 from providers.models.provider import Provider
 from providers.models.revision import Revision, Tombstone
@@ -15,6 +16,7 @@ from providers.models.validators import (
 __all__ = [
     "ChatModel",
     "Deletion",
+    "McpServer",
     "ModelAlias",
     "Provider",
     "Revision",

@@ -14,7 +14,12 @@ from django.db.models import F, Q
 from providers import registry
 from providers.choices import LongPrompts, Search, Thinking, ThinkingFormat
 from providers.models.provider import Provider
-from providers.models.validators import MODEL_ID_VALIDATOR, capabilities_exist, is_object
+from providers.models.validators import (
+    MODEL_ID_VALIDATOR,
+    capabilities_exist,
+    is_object,
+    server_tools_exist,
+)
 
 
 class ChatModelQuerySet(models.QuerySet["ChatModel"]):
@@ -89,6 +94,13 @@ class ChatModel(models.Model):
         choices=Search,
         blank=True,
         help_text="Web search; empty: as the upstream does by itself.",
+    )
+    server_tools = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[server_tools_exist],
+        help_text='Tools that the gateway runs, for example <code>["web_search", "mcp"]</code>; '
+        'empty: those of the setting SERVER_TOOLS; <code>["none"]</code>: none.',
     )
     options = models.JSONField(
         default=dict,

@@ -1,5 +1,6 @@
 """Checks of the columns of providers and models."""
 
+from collections.abc import Set
 from typing import cast
 
 import msgspec
@@ -7,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from providers import registry
-from providers.choices import Capability
+from providers.choices import NO_SERVER_TOOLS, Capability, ServerTool
 from providers.dialects import PROFILES
 from providers.protocol.dialect import UNMISTAKABLE_FORMS, Dialect
 from providers.protocol.json_types import JsonObject
@@ -17,6 +18,10 @@ NAME_VALIDATOR = RegexValidator(
 )
 MODEL_ID_VALIDATOR = RegexValidator(
     r"\A[^\s\x00-\x1f\x7f]+\Z", "A model id has no spaces or control characters."
+)
+CREDENTIAL_HEADERS = frozenset(("authorization", "x-api-key"))
+MCP_HEADERS = frozenset(
+    "mcp-protocol-version mcp-session-id mcp-method mcp-name last-event-id".split()
 )
 
 
@@ -59,6 +64,19 @@ def headers_are_clean(headers: object) -> None:
 
     Headers that the gateway itself writes (`registry.OWN_HEADERS`) are not allowed.
     """
+    refuse_wrong_headers(headers, registry.OWN_HEADERS)
+
+
+def mcp_headers_are_clean(headers: object) -> None:
+    """Raise ValidationError unless the headers may be sent to an MCP server, as credentials are.
+
+    Those of the protocol, and those of HTTP itself, are not allowed.
+    """
+    refuse_wrong_headers(headers, registry.OWN_HEADERS - CREDENTIAL_HEADERS | MCP_HEADERS)
+
+
+def refuse_wrong_headers(headers: object, forbidden_names: Set[str]) -> None:
+    """Raise ValidationError for a name among `forbidden_names`, and for any that HTTP refuses."""
     if not isinstance(headers, dict):
         raise ValidationError("Give an object of header names and values.")
     for name, value in headers.items():
@@ -67,7 +85,7 @@ def headers_are_clean(headers: object) -> None:
         if (
             not name.replace("-", "").isalnum()
             or not name.isascii()
-            or name.lower() in registry.OWN_HEADERS
+            or name.lower() in forbidden_names
         ):
             raise ValidationError(f"{name!r} is not a header that may be set here.")
 
@@ -76,6 +94,15 @@ def capabilities_exist(names: object) -> None:
     """Raise ValidationError unless it is a list of capability names."""
     if not isinstance(names, list) or any(name not in Capability.values for name in names):
         raise ValidationError(f"Give a list of: {', '.join(Capability.values)}.")
+
+
+def server_tools_exist(names: object) -> None:
+    """Raise ValidationError unless it is a list of tools that the gateway can run, or of `none`."""
+    known = [*ServerTool.values, NO_SERVER_TOOLS]
+    if not isinstance(names, list) or any(name not in known for name in names):
+        raise ValidationError(f"Give a list of: {', '.join(known)}.")
+    if NO_SERVER_TOOLS in names and len(names) > 1:
+        raise ValidationError(f"{NO_SERVER_TOOLS!r} stands alone.")
 
 
 def is_object(value: object) -> None:

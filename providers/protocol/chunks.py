@@ -18,6 +18,13 @@ Chunk = JsonObject
 # of its events, of a whole answer the answer itself. The renderer of the same dialect passes them
 # on unchanged; everybody else reads the chunk, which says the same in OpenAI's schema.
 NATIVE = "native"
+# A tool that the gateway runs: {"key", "item", "status"}, with an item of a response. The chunk has
+# no choices; it comes once when the call begins and, with the same key, once when it has ended.
+# Only the log and the Responses renderer read it.
+SERVER_ITEM = "server_item"
+# Of a whole answer that several upstream calls made: the chunks of its stream, in their order,
+# because one message cannot say where between its texts the tools were called.
+ANSWER_PIECES = "answer_pieces"
 Batches = AsyncGenerator[list[Chunk], None]
 
 
@@ -58,3 +65,9 @@ def make_completion(
         "choices": [choice],
         "usage": usage,
     }
+
+
+def make_item_chunk(request: ChatRequest, key: str, item: JsonObject, status: str) -> Chunk:
+    """Make the chunk of a tool that the gateway runs; `status` is that of the item."""
+    fields = {"key": key, "item": item, "status": status}
+    return make_delta(request) | {"choices": [], SERVER_ITEM: fields}

@@ -11,6 +11,7 @@ AUDITED_MODELS = frozenset(
     auth.user auth.group
     api.apikey api.limitset api.team api.teammember api.price api.invitation
     providers.provider providers.chatmodel providers.modelalias providers.virtualmodel
+    providers.mcpserver
     tokens.upstreamtoken tokens.upstreamaccount
     """.split()
 )

@@ -91,6 +91,7 @@ SECTIONS = (
             ModelPage(_("Models"), "providers.chatmodel"),
             ModelPage(_("Aliases"), "providers.modelalias"),
             ModelPage(_("Virtual models"), "providers.virtualmodel"),
+            ModelPage(_("MCP servers"), "providers.mcpserver"),
             DeskPage(_("Try a route"), "routing", "providers.view_chatmodel"),
         ),
     ),

@@ -23,6 +23,7 @@ SEARCHED_MODELS = (
     "providers.provider",
     "providers.chatmodel",
     "providers.virtualmodel",
+    "providers.mcpserver",
     "auth.user",
     "api.team",
     "api.apikey",

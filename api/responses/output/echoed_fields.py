@@ -27,6 +27,7 @@ ECHOED_DEFAULTS: JsonObject = {
     "truncation": "disabled",
     "user": None,
 }
+CREDENTIAL_FIELDS = ("authorization", "headers")  # of an MCP server
 NO_SUMMARY = "none"  # clients write it for no summary, OpenAI's objects have null
 
 
@@ -52,6 +53,8 @@ def echo_tool(tool: JsonObject) -> JsonObject:
 
     A function is strict only when the request says so.
     """
+    if tool["type"] == "mcp":  # the caller's credential is neither stored nor shown
+        return {name: value for name, value in tool.items() if name not in CREDENTIAL_FIELDS}
     if tool["type"] == "namespace":
         return {"description": "", **drop_nulls(tool)}
     if tool["type"] != "function":

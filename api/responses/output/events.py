@@ -17,8 +17,10 @@ from api.responses.output.objects import (
     render_error_object,
 )
 from api.responses.output.part_events import Event, PartEvents
+from api.responses.output.server_item_events import ServerItemEvents
 from api.responses.output.thinking_events import ThinkingEvents
 from conversations.messages.answer_builder import CollectedAnswer
+from conversations.messages.items import SERVER_ITEM_TYPES
 from providers.exceptions import GatewayError
 from providers.protocol.json_types import JsonObject
 
@@ -26,6 +28,7 @@ EVENTS_BY_PART_TYPE: dict[str, type[PartEvents]] = {
     "reasoning": ThinkingEvents,
     "message": MessageEvents,
     "function_call": CallEvents,
+    **dict.fromkeys(SERVER_ITEM_TYPES, ServerItemEvents),
 }
 
 
@@ -71,7 +74,8 @@ class ResponseEvents:
         while self._part_index < len(parts):
             part_events = self._open_current_part()
             new_events += self._number_events(part_events.make_new_events())
-            if self._part_index == len(parts) - 1 or not part_events.is_complete:
+            is_last = self._part_index == len(parts) - 1
+            if not part_events.is_complete or (is_last and not part_events.has_ended):
                 break
             new_events += self._close_current_part("completed")
         return new_events

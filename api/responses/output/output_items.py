@@ -35,17 +35,36 @@ def render_content_part(part: JsonObject) -> JsonObject:
 
 
 def render_annotations(annotations: Iterable[object]) -> list[JsonObject]:
-    """Return the citations of URLs in the flat form of responses.
+    """Return the citations of URLs and files in the flat form of responses.
 
     Chat completions have them nested. Other annotations are left out.
     """
-    objects = [annotation for annotation in annotations if isinstance(annotation, dict)]
-    citations = [annotation.get("url_citation") or annotation for annotation in objects]
-    return [
-        render_url_citation(citation)
-        for citation in citations
-        if isinstance(citation, dict) and isinstance(citation.get("url"), str)
-    ]
+    rendered = (render_annotation(annotation) for annotation in annotations)
+    return [annotation for annotation in rendered if annotation is not None]
+
+
+def render_annotation(annotation: object) -> JsonObject | None:
+    """Return a citation in the flat form, None for any other annotation."""
+    if not isinstance(annotation, dict):
+        return None
+    if annotation.get("type") == "file_citation":
+        return render_file_citation(annotation.get("file_citation") or annotation)
+    citation = annotation.get("url_citation") or annotation
+    if not isinstance(citation, dict) or not isinstance(citation.get("url"), str):
+        return None
+    return render_url_citation(citation)
+
+
+def render_file_citation(citation: object) -> JsonObject | None:
+    """Return the citation of a file, None when it does not say which."""
+    if not isinstance(citation, dict) or not isinstance(citation.get("file_id"), str):
+        return None
+    return {
+        "type": "file_citation",
+        "file_id": citation["file_id"],
+        "filename": str(citation.get("filename") or citation["file_id"]),
+        "index": parse_count(citation.get("index")) or 0,
+    }
 
 
 def render_url_citation(citation: JsonObject) -> JsonObject:

@@ -37,6 +37,11 @@ class PartEvents:
         """Return whether nothing can follow, now that another part has begun."""
         return True
 
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the part is over although no other part has begun."""
+        return False
+
     def make_new_events(self) -> Iterator[Event]:
         """Yield the events for everything that came since the last call."""
         if not self._is_open and self.can_open:

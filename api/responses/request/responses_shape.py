@@ -8,7 +8,7 @@ completion count.
 import msgspec
 from msgspec import Struct
 
-from api.responses.request import encrypted_reasoning, input_items, schema, to_chat
+from api.responses.request import encrypted_reasoning, input_items, schema, to_chat, tool_choice
 from api.schemas import chat_request_body
 from api.schemas.body_shapes import ChatBody
 from api.schemas.chat_normalizer import normalize_chat_body
@@ -74,6 +74,7 @@ def check_shaped_body(body: JsonObject) -> None:
             message = f"{name!r} is a field of /v1/responses: send the request there."
             raise InvalidRequest(message, param=name, code="unsupported_parameter")
     schema.check_response_fields(body)
+    tool_choice.check_choice(body)
     references = input_items.find_item_references(body)
     if references:
         message = "An item is referred to at /v1/responses only: send the item itself."

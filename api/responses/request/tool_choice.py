@@ -23,6 +23,7 @@ from api.schemas.json_body import invalid_value_error, missing_parameter_error
 from providers.exceptions import InvalidRequest
 from providers.protocol.json_types import JsonObject
 
+HOSTED_TYPES = ("mcp", "file_search")  # tools that the gateway may run, beside the search
 CHOICE_MODES = ("none", "auto", "required")
 
 
@@ -32,16 +33,35 @@ class AllowedToolsChoice(Struct):
 
 
 def check_tools(body: JsonObject) -> None:
-    """Raise InvalidRequest when a tool, or the choice among them, is wrong or cannot be served."""
+    """Raise InvalidRequest when a tool is wrong, or the choice among them is.
+
+    Which tools the gateway runs depends on the model. So the choice is left to `check_choice` where
+    a body has tools that it may run.
+    """
     check_offered_tools(body)
-    offered_tools = list_offered_tools(body)
     choice = body.get("tool_choice")
-    if choice in (None, "none", "auto"):
-        return
     if isinstance(choice, str) and choice not in CHOICE_MODES:
         raise InvalidRequest(
             "tool_choice is none, auto, required, or names a tool.", param="tool_choice"
         )
+    if not offers_hosted_tools(body):
+        check_choice(body)
+
+
+def offers_hosted_tools(body: JsonObject) -> bool:
+    """Return whether a body has tools that the gateway may run itself."""
+    return any(
+        tool["type"] in WEB_SEARCH_TYPES or tool["type"] in HOSTED_TYPES
+        for tool in body.get("tools") or ()
+    )
+
+
+def check_choice(body: JsonObject) -> None:
+    """Raise InvalidRequest when the choice among the tools of a checked body cannot be served."""
+    choice = body.get("tool_choice")
+    if choice in (None, "none", "auto"):
+        return
+    offered_tools = list_offered_tools(body)
     if not body.get("tools") and not offered_tools:
         raise InvalidRequest(
             "tool_choice is only allowed when tools are given.", param="tool_choice"

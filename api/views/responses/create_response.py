@@ -28,9 +28,10 @@ from api.relay.pipeline import (
 from api.responses.background.response_slots import ResponseSlot
 from api.responses.output.objects import ResponseHead, build_response_head
 from api.responses.output.renderer import EventRenderer
-from api.responses.request import schema, to_chat
+from api.responses.request import schema, to_chat, tool_choice
 from api.schemas.default_model import read_with_default_model
 from api.schemas.json_body import call_beside_loop, read_beside_loop
+from api.server_tools.plan_requests import plan_response_tools
 from api.views.base import require_json
 from api.views.responses.background_answer import render_background_answer, start_background
 from api.views.responses.input_references import resolve_references
@@ -111,7 +112,9 @@ async def accept_response(
 
     Writes the turn when the response is to be remembered. Raises GatewayError.
     """
-    body = received.body
+    planned = await plan_response_tools(request.gateway, caller, model, received.body)
+    body = planned.body
+    tool_choice.check_choice(body)
     size_bytes = received.size_bytes
     build_turn = partial(
         build_turn_request, request.gateway, caller, request.request_id, body, model
@@ -138,10 +141,11 @@ async def accept_response(
         turn,
         path_count=body.get("mpr_candidates"),
         client=name_client(request.META),
+        tool_plan=planned.plan,
     )
     created_at = turn.turn.turn_start.created_at if turn else int(time.time())
     head = build_response_head(
-        body,
+        received.body,
         turn_request.request_id,
         created_at,
         stored=turn_request.stored,

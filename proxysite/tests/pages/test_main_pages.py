@@ -31,6 +31,7 @@ LISTS = (
         "providers/virtualmodel",
         "providers/chatmodel",
         "providers/deletion",
+        "providers/mcpserver",
         "providers/modelalias",
     ),
     *("providers/provider", "tokens/importbatch"),

@@ -126,6 +126,7 @@ def create_rows(admin: User) -> Rows:
     from providers.models import (
         ChatModel,
         Deletion,
+        McpServer,
         ModelAlias,
         Provider,
         TaskProgress,
@@ -174,6 +175,7 @@ def create_rows(admin: User) -> Rows:
         Deletion.objects.create(model="auth.user", object_id="1", ids=["1"], name="x"),
         ModelAlias.objects.create(alias="a", public_id="m"),
         VirtualModel.objects.create(public_id="v", base="m", strategy="stepwise"),
+        McpServer.objects.create(label="m", url="https://mcp.example/mcp"),
         AuditEntry.objects.create(actor_name="x", action="done"),
         ImportBatch.objects.create(provider=provider),
         Invitation.objects.create(digest="x", expires_at=timezone.now() + timedelta(days=1)),

@@ -51,6 +51,7 @@ MODEL_PAGES = {
     "django_celery_beat.periodictask": Rights("A", SUPERUSER, "A", SUPERUSER),
     "providers.chatmodel": Rights(ALL, "OA", "OA", "OA"),
     "providers.deletion": Rights(ALL),
+    "providers.mcpserver": Rights(ALL, "OA", "OA", "OA"),
     "providers.modelalias": Rights(ALL, "OA", "OA", "OA"),
     "providers.provider": Rights(ALL, "OA", "OA", "OA"),
     "providers.virtualmodel": Rights(ALL, "OA", "OA", "OA"),

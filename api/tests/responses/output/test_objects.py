@@ -248,13 +248,21 @@ def test_citations_in_any_form_are_flat() -> None:
         None,
         "x",
         {},
-        {"type": "file_citation", "file_id": "f"},
+        {"type": "file_path", "file_id": "f"},
+        {"type": "file_citation", "file_citation": {"filename": "f"}},
         {"url_citation": {"url": 3}},
         {"url_citation": "https://a.b"},
     ]
     assert render_annotations(
         [flat, {"type": "url_citation", "url_citation": dict(flat)}, *odd]
     ) == [flat, flat]
+    file = {"file_id": "f", "filename": "f.txt", "index": 3}
+    assert (
+        render_annotations(
+            [{"type": "file_citation", "file_citation": file}, {"type": "file_citation", **file}]
+        )
+        == [{"type": "file_citation", **file}] * 2
+    )
     [bare] = render_annotations(
         [{"url_citation": {"url": "https://a.b", "start_index": -1, "title": None}}]
     )

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.responses.request import schema
+from api.responses.request import schema, tool_choice
 from api.responses.request.to_chat import build_chat_body, build_input_messages, read_tool_names
 from api.schemas import chat_request_body
 from conversations.messages.tool_names import CalledTool
@@ -51,7 +51,10 @@ HOSTED = [
 
 
 def read(**fields: Any) -> dict[str, Any]:
-    return schema.read_response_body(orjson.dumps({"model": "m", "input": "hi"} | fields))
+    """Return the body, checked as for a model for which the gateway runs no tools."""
+    body = schema.read_response_body(orjson.dumps({"model": "m", "input": "hi"} | fields))
+    tool_choice.check_choice(body)
+    return body
 
 
 def refused(**fields: Any) -> CallerError:

@@ -3,7 +3,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.responses.request import input_items, schema
+from api.responses.request import input_items, schema, tool_choice
 from providers.exceptions import CallerError, InvalidJson, UnknownUrl
 
 FUNCTION = {
@@ -37,7 +37,10 @@ SPOKEN = {
 
 
 def read(**fields: Any) -> dict[str, Any]:
-    return schema.read_response_body(orjson.dumps({"model": "m", "input": "hi"} | fields))
+    """Return the body, checked as for a model for which the gateway runs no tools."""
+    body = schema.read_response_body(orjson.dumps({"model": "m", "input": "hi"} | fields))
+    tool_choice.check_choice(body)
+    return body
 
 
 def refused(**fields: Any) -> CallerError:
