@@ -28,6 +28,7 @@ from proxysite.access.password_gate import GatedHandler  # noqa: E402
 from proxysite.desk.live.board import BOARD_SCOPE_KEY, LIVE_PATH, LiveBoard  # noqa: E402
 from proxysite.server.body_budget import BodyBudget  # noqa: E402
 from proxysite.server.change_watcher import ChangeWatcher  # noqa: E402
+from proxysite.server.connections.upgrades import RESPONSES_PATH  # noqa: E402
 from proxysite.server.lean_handler import LeanHandler, Send  # noqa: E402
 from proxysite.server.request_bodies import Receive, Scope  # noqa: E402
 from proxysite.urls import LEAN_ROUTES  # noqa: E402
@@ -60,6 +61,9 @@ class Application:
         elif scope["type"] == "websocket" and scope["path"] == LIVE_PATH:
             await self.wait_for_gateway()
             await serve_viewer(self.extend_scope(scope), receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == RESPONSES_PATH:
+            await self.wait_for_gateway()
+            await serve_responses(scope, receive, send, self.lean_handler.gateway)
         else:
             await send({"type": "websocket.close", "code": 4404})
 
@@ -139,6 +143,15 @@ async def serve_viewer(scope: Scope, receive: Receive, send: Send) -> None:
     from proxysite.desk.live.viewer_socket import LiveSocket
 
     await LiveSocket.as_asgi()(scope, receive, send)
+
+
+async def serve_responses(
+    scope: Scope, receive: Receive, send: Send, gateway: Gateway | None
+) -> None:
+    """Serve one WebSocket of the Responses API; its modules are loaded with the first one."""
+    from api.views.responses.socket.response_socket import serve_response_socket
+
+    await serve_response_socket(scope, receive, send, gateway)
 
 
 async def check_secrets_in_time() -> None:

@@ -511,6 +511,48 @@ REQUESTS_IN_FLIGHT_PER_KEY = env.read_count(
     "Running requests of one API key in a process; more get a 429; 0: no limit.",
     least=0,
 )
+RESPONSE_SOCKETS = env.read_count(
+    "RESPONSE_SOCKETS",
+    1_000,
+    "WebSockets on /v1/responses per process; more get a 503; 0: there are none, and a client gets "
+    "a 426.",
+    least=0,
+)
+RESPONSE_SOCKETS_PER_KEY = env.read_count(
+    "RESPONSE_SOCKETS_PER_KEY", 100, "WebSockets of one API key per process; more get a 429."
+)
+RESPONSE_SOCKET_MESSAGE_BYTES = env.read_size_bytes(
+    "RESPONSE_SOCKET_MESSAGE_BYTES",
+    16 * 2**20,
+    "Largest message of a client on such a WebSocket; a larger one ends it (1009).",
+)
+RESPONSE_SOCKET_STATE_BYTES = env.read_size_bytes(
+    "RESPONSE_SOCKET_STATE_BYTES",
+    16 * 2**20,
+    "A WebSocket remembers at most so much of its responses that are not stored.",
+)
+RESPONSE_SOCKETS_STATE_BYTES = env.read_size_bytes(
+    "RESPONSE_SOCKETS_STATE_BYTES",
+    256 * 2**20,
+    "All WebSockets of a process remember at most so much together.",
+)
+RESPONSE_SOCKET_RUNNING_TURNS = env.read_count(
+    "RESPONSE_SOCKET_RUNNING_TURNS", 16, "Turns that run on one WebSocket at the same time."
+)
+RESPONSE_SOCKET_WAITING_TURNS = env.read_count(
+    "RESPONSE_SOCKET_WAITING_TURNS",
+    32,
+    "Turns that wait on one WebSocket for others to end; more get a 429.",
+)
+RESPONSE_SOCKET_LANES = env.read_count(
+    "RESPONSE_SOCKET_LANES", 32, "Different `stream_id` values of one WebSocket."
+)
+RESPONSE_SOCKET_IDLE_SECONDS = env.read_seconds(
+    "RESPONSE_SOCKET_IDLE_SECONDS", 900, "A WebSocket without a turn is closed after it."
+)
+RESPONSE_SOCKET_SECONDS = env.read_seconds(
+    "RESPONSE_SOCKET_SECONDS", 3_600, "A WebSocket is closed after it, when its turns have ended."
+)
 JSON_DEPTH = env.read_count("JSON_DEPTH", 64, "Levels of lists and objects in a body.", most=500)
 JSON_ITEMS = env.read_count(
     "JSON_ITEMS", 200_000, "Brackets, colons and commas of a body, those in texts not counted."

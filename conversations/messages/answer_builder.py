@@ -149,6 +149,11 @@ class CollectedAnswer:
         self.extra_fields: JsonObject = {}
         self.has_begun = False
 
+    @property
+    def size_bytes(self) -> int:
+        """Return about how many bytes the answer takes."""
+        return int(settings.STORED_ANSWER_BYTES) - self._bytes_left
+
     def add_chunks(self, batch: Iterable[Chunk]) -> None:
         """Add chunks to the answer."""
         for chunk in batch:

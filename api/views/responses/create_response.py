@@ -15,11 +15,12 @@ from api.authentication import Caller
 from api.exceptions import api_endpoint
 from api.idempotency.replay import make_idempotent
 from api.relay.client_names import name_client
-from api.relay.error_fields import locate_response_items
+from api.relay.error_fields import MessagePositions, locate_response_items
 from api.relay.header_switches import apply_header_switches
 from api.relay.lean_request import LeanRequest
 from api.relay.pipeline import (
     AcceptedRequest,
+    StartedAnswer,
     build_chat_request,
     render_answer,
     resolve_model,
@@ -34,22 +35,44 @@ from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.views.base import require_json
 from api.views.responses.background_answer import render_background_answer, start_background
 from api.views.responses.input_references import resolve_references
-from api.views.responses.response_turns import build_turn_request, create_turn_if_remembered
+from api.views.responses.response_turns import (
+    ReceivedBody,
+    build_turn_request,
+    create_turn_if_remembered,
+)
+from conversations.history.turn_request import TurnRequest
 from providers.catalogue import ResolvedModel
 from providers.exceptions import GatewayError
-from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT
 
 ENDPOINT_NAME = "responses"
 
 
 @dataclass(frozen=True, slots=True)
-class ReceivedBody:
-    """A request's body, its size in bytes, and the time when it came, on the monotonic clock."""
+class AcceptedResponse:
+    """An accepted request, the part of its response that is known now, and its items."""
 
-    body: JsonObject
-    size_bytes: int
-    start_time: float
+    request: AcceptedRequest
+    head: ResponseHead
+    turn_request: TurnRequest
+
+
+@dataclass(frozen=True, slots=True)
+class StartedResponse:
+    """A response whose upstreams are asked: how it is accepted, its chunks, and its fields' names.
+
+    `positions` names the fields that an error may be about.
+    """
+
+    accepted: AcceptedResponse
+    answer: StartedAnswer
+    positions: MessagePositions
+
+    def make_renderer(self) -> EventRenderer:
+        """Return the renderer of the response."""
+        turn = self.accepted.request.turn
+        collected = turn.turn.answer if turn else None
+        return EventRenderer(self.answer.trace, self.accepted.head, collected)
 
 
 async def create_response(request: LeanRequest) -> HttpResponseBase:
@@ -82,42 +105,61 @@ async def answer_response_request(
     Writes the usage record, and the turn when the response is to be remembered. Raises
     GatewayError.
     """
+    started = await start_response(request, caller, received)
+    answer = started.answer
+    accepted = started.accepted
+    turn = accepted.request.turn
+    try:
+        if turn is not None and slot is not None:
+            feed = start_background(request, turn, answer, accepted.head, slot)
+            wants_stream = bool(received.body.get("stream"))
+            return render_background_answer(
+                request, feed, accepted.head, received.start_time, wants_stream=wants_stream
+            )
+        renderer = started.make_renderer()
+        return await render_answer(
+            request, answer, renderer, started.positions, received.start_time
+        )
+    except GatewayError as error:
+        started.positions.rename_param(error)
+        raise
+
+
+async def start_response(
+    request: LeanRequest, caller: Caller, received: ReceivedBody
+) -> StartedResponse:
+    """Accept the request, and begin to ask its upstreams.
+
+    Writes the turn when the response is to be remembered. Raises GatewayError.
+    """
     model = resolve_model(request.gateway, caller, received.body["model"])
     caller.reject_model_choice(received.body)
     body = await resolve_references(caller, received.body)
     positions = locate_response_items(body)
     try:
-        accepted, head = await accept_response(request, caller, model, replace(received, body=body))
-        positions.full_body = accepted.chat_request.body
-        answer = await start_answer(request.gateway, accepted)
-        turn = accepted.turn
-        if turn is not None and slot is not None:
-            feed = start_background(request, turn, answer, head, slot)
-            wants_stream = bool(body.get("stream"))
-            return render_background_answer(
-                request, feed, head, received.start_time, wants_stream=wants_stream
-            )
-        renderer = EventRenderer(answer.trace, head, turn.turn.answer if turn else None)
-        return await render_answer(request, answer, renderer, positions, received.start_time)
+        accepted = await accept_response(request, caller, model, replace(received, body=body))
+        positions.full_body = accepted.request.chat_request.body
+        answer = await start_answer(request.gateway, accepted.request)
     except GatewayError as error:
         positions.rename_param(error)
         raise
+    return StartedResponse(accepted, answer, positions)
 
 
 async def accept_response(
     request: LeanRequest, caller: Caller, model: ResolvedModel, received: ReceivedBody
-) -> tuple[AcceptedRequest, ResponseHead]:
-    """Return the accepted request, and the part of its response that is known now.
+) -> AcceptedResponse:
+    """Return the accepted request.
 
     Writes the turn when the response is to be remembered. Raises GatewayError.
     """
     body = received.body
     size_bytes = received.size_bytes
     build_turn = partial(
-        build_turn_request, request.gateway, caller, request.request_id, body, model
+        build_turn_request, request.gateway, caller, request.request_id, received, model
     )
     turn_request = await call_beside_loop(size_bytes, build_turn)
-    turn, messages = await create_turn_if_remembered(request.gateway, turn_request, body)
+    turn, messages = await create_turn_if_remembered(request.gateway, turn_request)
     build_body = partial(
         to_chat.build_chat_body,
         body,
@@ -147,7 +189,7 @@ async def accept_response(
         stored=turn_request.stored,
         tool_names=turn_request.tool_names,
     )
-    return accepted, head
+    return AcceptedResponse(accepted, head, turn_request)
 
 
 responses = api_endpoint("POST")(make_idempotent(create_response))

@@ -6,13 +6,21 @@ more without the fields of the upgrade, and the body after it, by a parser of it
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from providers.exceptions import GatewayError, UpgradeRequired
+from providers.fast_settings import settings
 from proxysite.desk.live.board import LIVE_PATH
 
+if TYPE_CHECKING:
+    from uvicorn.protocols.websockets.websockets_sansio_impl import (
+        WebSocketsSansIOProtocol as WebSocketProtocol,
+    )
+
+RESPONSES_PATH = "/v1/responses"
 Header = tuple[bytes, bytes]
 UPGRADE_FIELDS = frozenset((b"upgrade", b"http2-settings"))  # also options of `Connection`
 WEBSOCKET = b"websocket"
@@ -48,14 +56,15 @@ class PlainHttpProtocol(HttpToolsProtocol):
     def remove_upgrade(self, rest: bytes) -> bytes:
         """Return the head that was read, without its upgrade, and the rest after it.
 
-        A new parser reads them. A WebSocket is opened at LIVE_PATH and refused elsewhere; then
-        nothing more is read here.
+        A new parser reads them. A WebSocket is opened where there is one and refused elsewhere;
+        then nothing more is read here.
         """
         self.is_upgrade = False
         method: bytes = self.parser.get_method()
         if asks_for_websocket(method, self.headers):
-            if self.url.partition(b"?")[0] == LIVE_PATH.encode():
-                self.open_websocket(method)
+            protocol_class = find_websocket_protocol(self.url)
+            if protocol_class is not None:
+                self.open_websocket(method, protocol_class)
                 return b""
             self.refuse_request(UpgradeRequired(NO_WEBSOCKET))
             return b""
@@ -64,12 +73,10 @@ class PlainHttpProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         return head + rest
 
-    def open_websocket(self, method: bytes) -> None:
-        """Give the connection to the protocol of WebSockets, which reads its head once more."""
-        from proxysite.server.connections.viewer_connection import ViewerConnection
-
+    def open_websocket(self, method: bytes, protocol_class: "type[WebSocketProtocol]") -> None:
+        """Give the connection to a protocol of WebSockets, which reads its head once more."""
         self.connections.discard(self)
-        protocol = ViewerConnection(self.config, self.server_state, self.app_state)
+        protocol = protocol_class(self.config, self.server_state, self.app_state)
         protocol.connection_made(self.transport)
         fields = [b"%b: %b" % field for field in self.headers]
         head = [b"%b %b HTTP/1.1" % (method, self.url), *fields, b"", b""]
@@ -84,6 +91,23 @@ class PlainHttpProtocol(HttpToolsProtocol):
         self.is_upgrade = self.parser.should_upgrade() and self.parser.get_method() != CONNECT
         if not self.is_upgrade:
             super().on_headers_complete()
+
+
+def find_websocket_protocol(url: bytes) -> "type[WebSocketProtocol] | None":
+    """Return the protocol of the WebSockets at an address, or None where there are none.
+
+    Its module is loaded by the first one.
+    """
+    path = url.partition(b"?")[0]
+    if path == LIVE_PATH.encode():
+        from proxysite.server.connections.viewer_connection import ViewerConnection
+
+        return ViewerConnection
+    if path == RESPONSES_PATH.encode() and settings.RESPONSE_SOCKETS:
+        from proxysite.server.connections.turn_connection import TurnConnection
+
+        return TurnConnection
+    return None
 
 
 def asks_for_websocket(method: bytes, headers: Iterable[Header]) -> bool:
