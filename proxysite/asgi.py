@@ -63,7 +63,7 @@ class Application:
             await serve_viewer(self.extend_scope(scope), receive, send)
         elif scope["type"] == "websocket" and scope["path"] == RESPONSES_PATH:
             await self.wait_for_gateway()
-            await serve_responses(scope, receive, send, self.lean_handler.gateway)
+            await serve_responses(scope, receive, send, self.lean_handler)
         else:
             await send({"type": "websocket.close", "code": 4404})
 
@@ -145,13 +145,11 @@ async def serve_viewer(scope: Scope, receive: Receive, send: Send) -> None:
     await LiveSocket.as_asgi()(scope, receive, send)
 
 
-async def serve_responses(
-    scope: Scope, receive: Receive, send: Send, gateway: Gateway | None
-) -> None:
+async def serve_responses(scope: Scope, receive: Receive, send: Send, handler: LeanHandler) -> None:
     """Serve one WebSocket of the Responses API; its modules are loaded with the first one."""
-    from api.views.responses.socket.response_socket import serve_response_socket
+    from api.views.responses.socket.socket_handshake import serve_response_socket
 
-    await serve_response_socket(scope, receive, send, gateway)
+    await serve_response_socket(scope, receive, send, handler.gateway, handler.budget)
 
 
 async def check_secrets_in_time() -> None:

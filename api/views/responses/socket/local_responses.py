@@ -59,10 +59,9 @@ class LocalResponses:
         self._ids_by_lane.clear()
 
     def _has_room(self, size_bytes: int) -> bool:
-        return (
-            self._size_bytes + size_bytes <= settings.RESPONSE_SOCKET_STATE_BYTES
-            and self._sockets.state_bytes + size_bytes <= settings.RESPONSE_SOCKETS_STATE_BYTES
-        )
+        own_left = settings.RESPONSE_SOCKET_STATE_BYTES - self._size_bytes
+        all_left = settings.RESPONSE_SOCKETS_STATE_BYTES - self._sockets.state_bytes
+        return bool(size_bytes <= min(own_left, all_left))
 
     def _add_bytes(self, size_bytes: int) -> None:
         self._size_bytes += size_bytes

@@ -1,4 +1,4 @@
-"""One WebSocket on /v1/responses: its handshake, its lanes of turns, and its end.
+"""One WebSocket on /v1/responses after its handshake: its lanes of turns, and its end.
 
 The key is checked at the handshake and again by each turn. The turns of a lane (`stream_id`) run
 one after the other, those of different lanes at the same time. What the connection remembers ends
@@ -8,55 +8,68 @@ with it. Source: OpenAI's guide "WebSocket mode".
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from api import exceptions
-from api.authentication import Caller
-from api.relay.gateway import Gateway
-from api.relay.lean_request import new_request_id
 from api.views.responses.socket.client_events import read_lane
 from api.views.responses.socket.local_responses import Lane, LocalResponses
 from api.views.responses.socket.socket_turn import (
     ConnectionLost,
     SocketRequest,
     SocketTurn,
-    build_socket_request,
 )
-from providers.exceptions import (
-    GatewayError,
-    InvalidRequest,
-    KeyLimitExceeded,
-    ShuttingDown,
-    UpgradeRequired,
-)
+from providers.exceptions import GatewayError, InvalidRequest, KeyLimitExceeded, ShuttingDown
 from providers.fast_settings import settings
 
-Message = dict[str, Any]  # an ASGI message
+Message = Mapping[str, Any]  # an ASGI message
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Send = Callable[[Any], Awaitable[None]]
 
 # type of a message with many texts, for a server that takes it (its scopes have this extension)
 SEND_TEXTS = "proxysite.send_texts"
-HTTP_ANSWER = "websocket.http.response"
+UNCOUNTED_BYTES = 65_536  # nearly all events are smaller, as are nearly all bodies
 CLOSE_GOING_AWAY = 1001  # the end of a connection's life
+CLOSE_TOO_BIG = 1009
 CLOSE_RESTART = 1012  # the server restarts
-NOT_SERVED = "There is no WebSocket at this address: send plain HTTP requests."
+
+
+class MemoryShare(Protocol):
+    """The memory of one event, among that of all bodies of the process."""
+
+    def reserve_memory(self, size_bytes: int) -> None: ...
+    def release_bytes(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingEvent:
+    """An event as it came; a large one holds a share of the memory for bodies."""
+
+    raw: bytes
+    share: MemoryShare | None
 
 
 class ResponseSocket:
-    """One connection after its handshake.
+    """One connection after its handshake; `open_share` opens a share of the caller.
 
     `waiting_events` has the events that wait in each lane for the running turn's end.
     """
 
-    def __init__(self, request: SocketRequest, send: Send, *, sends_many: bool) -> None:
+    def __init__(
+        self,
+        request: SocketRequest,
+        send: Send,
+        open_share: Callable[[], MemoryShare],
+        *,
+        sends_many: bool,
+    ) -> None:
         self._request = request
         self._send = send
+        self._open_share = open_share
         self._sends_many = sends_many
         self._local_responses = LocalResponses(request.gateway.response_sockets)
         self._running_places = asyncio.Semaphore(settings.RESPONSE_SOCKET_RUNNING_TURNS)
-        self._waiting_events: dict[Lane, deque[bytes]] = {}
+        self._waiting_events: dict[Lane, deque[WaitingEvent]] = {}
         self._lane_tasks: dict[Lane, asyncio.Task[None]] = {}
         self._opened_at = time.monotonic()
         self._active_at = self._opened_at
@@ -74,7 +87,7 @@ class ResponseSocket:
         drained = asyncio.create_task(self._is_drained.wait())
         try:
             await self._receive_events(receive, drained)
-            await self._end_gracefully(is_drained=drained.done())
+            await self._end_gracefully(is_drained=self._is_drained.is_set())
         except ConnectionLost:
             pass
         except asyncio.CancelledError as cancelled:
@@ -108,7 +121,11 @@ class ResponseSocket:
             if message["type"] == "websocket.disconnect":
                 raise ConnectionLost
             self._active_at = time.monotonic()
-            await self._add_event(message.get("bytes") or (message.get("text") or "").encode())
+            raw = message.get("bytes") or (message.get("text") or "").encode()
+            if len(raw) > settings.RESPONSE_SOCKET_MESSAGE_BYTES:
+                await self._send_message({"type": "websocket.close", "code": CLOSE_TOO_BIG})
+                raise ConnectionLost
+            await self._add_event(raw)
 
     def _find_wait_seconds(self) -> float:
         """Return how long to wait for the next event; not more than 0 when the time is over."""
@@ -117,7 +134,7 @@ class ResponseSocket:
         until_idle = self._active_at + settings.RESPONSE_SOCKET_IDLE_SECONDS - now
         if self._lane_tasks:
             until_idle = settings.RESPONSE_SOCKET_IDLE_SECONDS
-        return min(until_limit, until_idle)
+        return float(min(until_limit, until_idle))
 
     async def _add_event(self, raw: bytes) -> None:
         """Add an event to its lane, or send why it is not taken."""
@@ -125,12 +142,21 @@ class ResponseSocket:
         try:
             lane = read_lane(raw)
             self._require_room(lane)
+            event = self._hold_event(raw)
         except GatewayError as error:
             await self._make_turn(lane).send_failure(error)
             return
-        self._waiting_events.setdefault(lane, deque()).append(raw)
+        self._waiting_events.setdefault(lane, deque()).append(event)
         if lane not in self._lane_tasks:
             self._lane_tasks[lane] = asyncio.create_task(self._run_lane(lane))
+
+    def _hold_event(self, raw: bytes) -> WaitingEvent:
+        """Return the event with its share of the memory. Raises Saturated, KeyLimitExceeded."""
+        if len(raw) <= UNCOUNTED_BYTES:
+            return WaitingEvent(raw, None)
+        share = self._open_share()
+        share.reserve_memory(len(raw))
+        return WaitingEvent(raw, share)
 
     def _require_room(self, lane: Lane) -> None:
         """Raise InvalidRequest or KeyLimitExceeded unless the lane can take one more event."""
@@ -143,12 +169,12 @@ class ResponseSocket:
                 param="stream_id",
                 code="websocket_stream_limit_reached",
             )
-        most_waiting = settings.RESPONSE_SOCKET_WAITING_TURNS
-        if sum(map(len, self._waiting_events.values())) >= most_waiting:
-            raise KeyLimitExceeded(
-                f"{most_waiting} turns wait on this WebSocket, which is the most.",
-                retry_after_seconds=1,
-            )
+        waiting = [event.raw for events in self._waiting_events.values() for event in events]
+        if (
+            len(waiting) >= settings.RESPONSE_SOCKET_WAITING_TURNS
+            or sum(map(len, waiting)) > settings.RESPONSE_SOCKET_MESSAGE_BYTES
+        ):
+            raise KeyLimitExceeded("Too many turns wait on this WebSocket.", retry_after_seconds=1)
 
     async def _run_lane(self, lane: Lane) -> None:
         """Answer the events of a lane, one after the other, until none waits."""
@@ -156,7 +182,11 @@ class ResponseSocket:
         try:
             while waiting:
                 async with self._running_places:
-                    await self._make_turn(lane).answer_event(waiting.popleft())
+                    event = waiting.popleft()
+                    try:
+                        await self._make_turn(lane).answer_event(event.raw)
+                    finally:
+                        release_event(event)
         except ConnectionLost:
             pass  # the reader of the events notices it, too
         finally:
@@ -168,17 +198,21 @@ class ResponseSocket:
         return SocketTurn(request, lane, self._local_responses, self._send_texts)
 
     async def _end_gracefully(self, *, is_drained: bool) -> None:
-        """Refuse what waits, let the running turns end, then close the connection."""
+        """Refuse what waits, let the running turns end, then close the connection.
+
+        A connection that was idle is closed without a word.
+        """
         error: GatewayError = connection_limit_error()
         if is_drained:
             error = ShuttingDown("The server is shutting down.", retry_after_seconds=1)
         for lane, waiting in self._waiting_events.items():
             for _ in range(len(waiting)):
-                waiting.pop()
+                release_event(waiting.pop())
                 await self._make_turn(lane).send_failure(error)
         if self._lane_tasks:
             await asyncio.wait(self._lane_tasks.values())
-        if not is_drained:
+        is_old = time.monotonic() - self._opened_at >= settings.RESPONSE_SOCKET_SECONDS
+        if is_old and not is_drained:
             await self._make_turn(None).send_failure(error)
         await self._send_message(
             {"type": "websocket.close", "code": CLOSE_RESTART if is_drained else CLOSE_GOING_AWAY}
@@ -188,7 +222,8 @@ class ResponseSocket:
         """Cancel the running turns and wait for their ends; a reason is sent to the client."""
         tasks = list(self._lane_tasks.values())
         for waiting in self._waiting_events.values():
-            waiting.clear()
+            while waiting:
+                release_event(waiting.pop())
         for task in tasks:
             task.cancel(*reason)
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -208,66 +243,15 @@ class ResponseSocket:
             raise ConnectionLost from None
 
 
+def release_event(event: WaitingEvent) -> None:
+    """Give back the memory of an event that has been answered or dropped."""
+    if event.share is not None:
+        event.share.release_bytes()
+
+
 def connection_limit_error() -> InvalidRequest:
-    """Return the error with which a connection ends that is too old, or was idle too long."""
+    """Return the error with which a connection ends that is too old."""
     return InvalidRequest(
         "This WebSocket has reached its time limit. Open another one to go on.",
         code="websocket_connection_limit_reached",
     )
-
-
-# --- the handshake --------------------------------------------------------------------------------
-async def serve_response_socket(
-    scope: dict[str, Any], receive: Receive, send: Send, gateway: Gateway | None
-) -> None:
-    """Serve one WebSocket: check its key, accept it, and answer its events until it ends."""
-    await receive()  # the wish to connect
-    extensions = scope.get("extensions") or {}
-    request_id = new_request_id()
-    try:
-        if gateway is None or gateway.is_draining:
-            raise ShuttingDown("The server is not ready.", retry_after_seconds=1)
-        request = build_socket_request(scope, gateway)
-        request_id = request.request_id
-        caller = await authenticate_handshake(request)
-        socket = ResponseSocket(request, send, sends_many=SEND_TEXTS in extensions)
-        with gateway.response_sockets.hold_place(caller.key_id, socket.begin_drain):
-            await send({"type": "websocket.accept", "headers": list_accept_headers(request_id)})
-            await socket.serve(receive)
-    except GatewayError as error:
-        await refuse_handshake(error, request_id, send, has_answers=HTTP_ANSWER in extensions)
-
-
-async def authenticate_handshake(request: SocketRequest) -> Caller:
-    """Return the caller whose key the handshake carries.
-
-    Raises UpgradeRequired where WebSockets are switched off, and what `authenticate` raises.
-    """
-    if not settings.RESPONSE_SOCKETS:
-        raise UpgradeRequired(NOT_SERVED)
-    try:
-        return await request.authenticate()
-    finally:
-        request.release_resources()
-
-
-def list_accept_headers(request_id: str) -> list[tuple[bytes, bytes]]:
-    """Return the headers of an accepted handshake."""
-    return [(b"x-request-id", request_id.encode("ascii")), (b"openai-version", b"2020-10-01")]
-
-
-async def refuse_handshake(
-    error: GatewayError, request_id: str, send: Send, *, has_answers: bool
-) -> None:
-    """Answer a handshake with an HTTP error; a server without such answers sends a 403."""
-    if not has_answers:
-        await send({"type": "websocket.close"})
-        return
-    answer = exceptions.render_error(error, request_id)
-    headers = [
-        (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in answer.items()
-    ]
-    await send(
-        {"type": f"{HTTP_ANSWER}.start", "status": answer.status_code, "headers": headers}
-    )
-    await send({"type": f"{HTTP_ANSWER}.body", "body": answer.content})

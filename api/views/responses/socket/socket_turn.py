@@ -199,7 +199,8 @@ class SocketTurn:
         build_turn = partial(
             build_turn_request, request.gateway, caller, request.request_id, received, model
         )
-        turn_request = replace(await call_beside_loop(received.size_bytes, build_turn), stored=False)
+        turn_request = await call_beside_loop(received.size_bytes, build_turn)
+        turn_request = replace(turn_request, stored=False)
         head = build_response_head(
             body,
             turn_request.request_id,
