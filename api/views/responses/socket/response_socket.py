@@ -71,6 +71,7 @@ class ResponseSocket:
         self._running_places = asyncio.Semaphore(settings.RESPONSE_SOCKET_RUNNING_TURNS)
         self._waiting_events: dict[Lane, deque[WaitingEvent]] = {}
         self._lane_tasks: dict[Lane, asyncio.Task[None]] = {}
+        self._running_turns: dict[Lane, SocketTurn] = {}
         self._opened_at = time.monotonic()
         self._active_at = self._opened_at
         self._is_drained = asyncio.Event()
@@ -80,22 +81,19 @@ class ResponseSocket:
         self._is_drained.set()
 
     async def serve(self, receive: Receive) -> None:
-        """Answer events until the connection ends.
-
-        Raises CancelledError when the server does not wait any longer.
-        """
+        """Answer events until the connection ends, or the server does not wait any longer."""
         drained = asyncio.create_task(self._is_drained.wait())
         try:
             await self._receive_events(receive, drained)
             await self._end_gracefully(is_drained=self._is_drained.is_set())
+            await self._end_turns()
         except ConnectionLost:
-            pass
-        except asyncio.CancelledError as cancelled:
-            await self._cancel_turns(*cancelled.args)
-            raise
+            await self._end_turns()
+        except asyncio.CancelledError:  # the time for the shutdown is over; nobody awaits this task
+            await self._fail_turns()
         finally:
             drained.cancel()
-            await self._cancel_turns()
+            self._drop_waiting_events()
             self._local_responses.clear()
 
     async def _receive_events(self, receive: Receive, drained: "asyncio.Task[bool]") -> None:
@@ -182,16 +180,24 @@ class ResponseSocket:
         try:
             while waiting:
                 async with self._running_places:
-                    event = waiting.popleft()
-                    try:
-                        await self._make_turn(lane).answer_event(event.raw)
-                    finally:
-                        release_event(event)
+                    await self._run_turn(lane, waiting)
         except ConnectionLost:
             pass  # the reader of the events notices it, too
         finally:
             self._active_at = time.monotonic()
             del self._lane_tasks[lane]
+
+    async def _run_turn(self, lane: Lane, waiting: deque[WaitingEvent]) -> None:
+        """Answer the first event that waits in a lane."""
+        if not waiting:  # it was refused meanwhile
+            return
+        event = waiting.popleft()
+        turn = self._running_turns[lane] = self._make_turn(lane)
+        try:
+            await turn.answer_event(event.raw)
+        finally:
+            del self._running_turns[lane]
+            release_event(event)
 
     def _make_turn(self, lane: Lane) -> SocketTurn:
         request = self._request.start_turn()
@@ -218,15 +224,30 @@ class ResponseSocket:
             {"type": "websocket.close", "code": CLOSE_RESTART if is_drained else CLOSE_GOING_AWAY}
         )
 
-    async def _cancel_turns(self, *reason: object) -> None:
-        """Cancel the running turns and wait for their ends; a reason is sent to the client."""
+    async def _end_turns(self) -> None:
+        """Cancel the turns that still run, and wait for their records."""
+        self._drop_waiting_events()
         tasks = list(self._lane_tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _fail_turns(self) -> None:
+        """Tell the client that its turns end with the server, and cancel them."""
+        self._drop_waiting_events()
+        try:
+            for turn in self._running_turns.values():
+                await turn.send_failure(ShuttingDown("The server is shutting down."))
+            await self._send_message({"type": "websocket.close", "code": CLOSE_RESTART})
+        except ConnectionLost:
+            pass
+        for task in self._lane_tasks.values():
+            task.cancel()
+
+    def _drop_waiting_events(self) -> None:
         for waiting in self._waiting_events.values():
             while waiting:
                 release_event(waiting.pop())
-        for task in tasks:
-            task.cancel(*reason)
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send_texts(self, texts: list[bytes]) -> None:
         if self._sends_many:

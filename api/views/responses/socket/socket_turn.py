@@ -4,7 +4,6 @@ Its events are those of the stream of a POST. Before the first of them a failure
 with the HTTP status that a POST would have.
 """
 
-import asyncio
 import copy
 import io
 import logging
@@ -42,7 +41,6 @@ from providers.exceptions import (
     InternalError,
     InvalidRequest,
     Saturated,
-    ShuttingDown,
 )
 from providers.fast_settings import settings
 from providers.protocol.json_types import JsonObject
@@ -98,6 +96,7 @@ class SocketTurn:
         self._send_texts = send_texts
         self._previous_id = ""
         self._size_bytes = 0  # of the event and what it follows
+        self._is_over = False
         self._started: StartedResponse | None = None
         self._renderer: EventRenderer | None = None  # set when events were sent
 
@@ -115,10 +114,6 @@ class SocketTurn:
             await self._answer(raw)
         except (GatewayError, AnyDatabaseError) as error:
             await self.send_failure(exceptions.as_gateway_error(error) or explain_fault())
-        except asyncio.CancelledError as cancelled:
-            if cancelled.args:  # a reason means that the server is shutting down
-                await self.send_failure(ShuttingDown("The server is shutting down."))
-            raise
         except ConnectionLost:
             raise
         except Exception:  # the last resort: nothing above answers the caller
@@ -129,7 +124,10 @@ class SocketTurn:
             self._request.release_resources()
 
     async def send_failure(self, error: GatewayError) -> None:
-        """Send the end of a turn that failed, and forget the response that it would follow."""
+        """Send the end of a turn that failed, and forget the response that it would follow.
+
+        Nothing is sent after it.
+        """
         self._local_responses.evict_response(self._previous_id)
         if self._started is not None:
             self._started.positions.rename_param(error)
@@ -137,6 +135,7 @@ class SocketTurn:
             await self._send_events(self._renderer.make_failure_events(error))
         else:
             await self._send_events([make_error_event(error, self._request.request_id)])
+        self._is_over = True
 
     async def _answer(self, raw: bytes) -> None:
         start_time = time.monotonic()
@@ -223,6 +222,8 @@ class SocketTurn:
         self._local_responses.advance_lane(self._lane, response_id, response)
 
     async def _send_events(self, events: list[Event]) -> None:
+        if self._is_over:
+            return
         if self._lane is not None:
             for event in events:
                 event["stream_id"] = self._lane
