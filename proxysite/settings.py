@@ -639,6 +639,20 @@ FILES_PER_USER = env.read_count("FILES_PER_USER", 1_000, "Files that a user may 
 FILES_BYTES_PER_USER = env.read_count(
     "FILES_BYTES_PER_USER", 2 * 2**30, "Size of all files that a user may store.", least=0
 )
+UPLOAD_LIMIT_BYTES = env.read_size_bytes(
+    "UPLOAD_LIMIT_BYTES",
+    512 * 2**20,
+    "Largest file that comes in parts (/v1/uploads); of one larger than FILE_LIMIT_BYTES no text "
+    "is read.",
+)
+UPLOAD_PART_BYTES = env.read_size_bytes("UPLOAD_PART_BYTES", 64 * 2**20, "Largest part of a file.")
+UPLOAD_PARTS = env.read_count("UPLOAD_PARTS", 1_000, "Parts of one file.", most=10_000)
+UPLOAD_LIFETIME_SECONDS = env.read_seconds(
+    "UPLOAD_LIFETIME_SECONDS", 3_600, "A file that comes in parts has to be complete within it."
+)
+UPLOADS_PENDING_PER_USER = env.read_count(
+    "UPLOADS_PENDING_PER_USER", 20, "Files in parts of one user that are not complete."
+)
 FILE_TEXT_CHARS = env.read_count(
     "FILE_TEXT_CHARS", 4_000_000, "Longest text that one file or document may have."
 )

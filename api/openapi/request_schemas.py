@@ -10,6 +10,7 @@ from api.schemas.body_shapes import ChatBody, CompletionBody, EmbeddingBody
 from api.views.conversations import NewConversation, NewItems, NewMetadata
 from api.views.file_ingestion import IngestBody
 from api.views.sessions import NewSession
+from api.views.uploads import NewUpload, UploadCompletion
 from api.views.web_search import SearchBody
 from providers.protocol.json_types import JsonObject
 
@@ -25,6 +26,8 @@ SHAPES = (
     NewItems,
     NewSession,
     IngestBody,
+    NewUpload,
+    UploadCompletion,
 )
 # what a field means; the others are as in OpenAI's reference
 FIELD_TEXTS = {
@@ -60,6 +63,10 @@ FIELD_TEXTS = {
     "dimensions": "The length of the vectors, where the model can choose it.",
     "encoding_format": "float, or base64 of 32-bit floats.",
     "file_id": "The id of an uploaded file.",
+    "mime_type": "The type of the file.",
+    "bytes": "The size of the whole file.",
+    "part_ids": "The parts in their order.",
+    "md5": "The MD5 digest of the whole file, in hexadecimal digits.",
     "query": "What to search for.",
     "count": "How many results at most.",
     "items": "The items to add, in OpenAI's form.",
