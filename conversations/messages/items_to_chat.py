@@ -34,11 +34,12 @@ def entries_to_messages(
 ) -> list[JsonObject]:
     """Return the chat messages of items; items that only a Responses upstream knows are left out.
 
-    Empty messages of the model are left out, too. Calls have the names of `tool_names`.
+    Empty messages of the model are left out, too, and so is what a later compaction sums up. Calls
+    have the names of `tool_names`.
     """
     messages: list[JsonObject] = []
     answer: JsonObject | None = None  # the message of the model that is being built
-    for entry in entries:
+    for entry in drop_compacted_entries(entries):
         if entry.role == "assistant" and entry.type not in OUTPUT_TYPES:
             if answer is None or starts_new_message(answer, entry.type):
                 answer = {"role": "assistant", "content": None}
@@ -49,6 +50,23 @@ def entries_to_messages(
             messages.append(message)
     remove_needless_thinking(messages)
     return [message for message in messages if not is_empty_answer(message)]
+
+
+def drop_compacted_entries(entries: Iterable[ItemLike]) -> list[ItemLike]:
+    """Return the items without those before the last compaction, but for messages of the caller.
+
+    The summary of a compaction is written for somebody who sees the caller's messages.
+    """
+    kept = list(entries)
+    for place in range(len(kept) - 1, 0, -1):
+        if kept[place].type in COMPACTION_TYPES and kept[place].text:
+            seen = [
+                entry
+                for entry in kept[:place]
+                if entry.type == "message" and entry.role != "assistant"
+            ]
+            return [*seen, *kept[place:]]
+    return kept
 
 
 def make_input_message(entry: ItemLike) -> JsonObject | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from django.http import HttpResponseBase
+from msgspec import structs
 
 from api.authentication import Caller
 from api.exceptions import api_endpoint
@@ -30,31 +31,59 @@ from api.responses.background.response_slots import ResponseSlot
 from api.responses.output.objects import ResponseHead, build_response_head
 from api.responses.output.renderer import EventRenderer
 from api.responses.request import schema, to_chat
+from api.responses.request.input_items import ends_with_trigger
 from api.schemas.default_model import read_with_default_model
 from api.schemas.json_body import call_beside_loop, read_beside_loop
 from api.views.base import require_json
 from api.views.responses.background_answer import render_background_answer, start_background
+from api.views.responses.context_fitting import WholeContext, build_trigger_body, fit_context
 from api.views.responses.input_references import resolve_references
 from api.views.responses.response_turns import (
     ReceivedBody,
     build_turn_request,
     create_turn_if_remembered,
 )
+from conversations.history.recorder import RecalledTurn
 from conversations.history.turn_request import TurnRequest
+from conversations.messages.answer_builder import CollectedAnswer
 from providers.catalogue import ResolvedModel
+from providers.choices import LongPrompts, Search
 from providers.exceptions import GatewayError
-from providers.protocol.request import CHAT
+from providers.protocol.request import CHAT, ChatRequest
 
 ENDPOINT_NAME = "responses"
+# `truncation` of a body -> choices.LongPrompts, where the body does not choose that itself
+LONG_PROMPTS_BY_TRUNCATION = {"auto": LongPrompts.FIT.value, "disabled": LongPrompts.REFUSE.value}
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedResponse:
-    """An accepted request, the part of its response that is known now, and its items."""
+    """An accepted request, the part of its response that is known now, and its items.
+
+    `summary` is that of a conversation that was compacted within the request.
+    """
 
     request: AcceptedRequest
     head: ResponseHead
     turn_request: TurnRequest
+    summary: str = ""
+    is_compaction: bool = False  # the whole answer is a compaction
+
+    def prepare_answer(self, answer: CollectedAnswer) -> None:
+        """Tell an empty answer what it has beside the chunks that will come."""
+        if self.is_compaction:
+            answer.expect_compaction()
+        elif self.summary:
+            answer.add_compaction(self.summary)
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedRequest:
+    """A request with all that its upstream is to read, and its turn if it is remembered."""
+
+    context: WholeContext
+    turn_request: TurnRequest
+    turn: RecalledTurn | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +101,10 @@ class StartedResponse:
         """Return the renderer of the response."""
         turn = self.accepted.request.turn
         collected = turn.turn.answer if turn else None
-        return EventRenderer(self.answer.trace, self.accepted.head, collected)
+        renderer = EventRenderer(self.answer.trace, self.accepted.head, collected)
+        if collected is None:
+            self.accepted.prepare_answer(renderer.answer)
+        return renderer
 
 
 async def create_response(request: LeanRequest) -> HttpResponseBase:
@@ -160,24 +192,22 @@ async def accept_response(
     )
     turn_request = await call_beside_loop(size_bytes, build_turn)
     turn, messages = await create_turn_if_remembered(request.gateway, turn_request)
-    build_body = partial(
-        to_chat.build_chat_body,
-        body,
-        messages,
-        turn_request.tool_names,
-        search_setting=request.gateway.catalogue.find_search_setting(model),
-    )
-    chat_body = await call_beside_loop(size_bytes, build_body)
-    if body.get("background"):
-        chat_body = {**chat_body, "stream": True}
-    chat_request = build_chat_request(request.request_id, CHAT, chat_body, model, turn)
-    chat_request = apply_header_switches(chat_request, request.META)
+    try:
+        whole = WholeContext(body, messages, size_bytes)
+        context = await fit_context(request, caller, model, whole)
+        composed = ComposedRequest(replace(whole, messages=context.messages), turn_request, turn)
+        chat_request = await build_upstream_request(request, model, composed)
+    except BaseException:  # also when the caller left; the turn would stay open
+        if turn is not None:
+            await request.gateway.history.delete_refused_turn(turn.turn)
+        raise
     accepted = AcceptedRequest(
         caller,
         chat_request.from_endpoint(ENDPOINT_NAME),
         model,
         size_bytes,
         turn,
+        forced_strategy="direct" if ends_with_trigger(body) else "",
         path_count=body.get("mpr_candidates"),
         client=name_client(request.META),
     )
@@ -189,7 +219,38 @@ async def accept_response(
         stored=turn_request.stored,
         tool_names=turn_request.tool_names,
     )
-    return AcceptedResponse(accepted, head, turn_request)
+    response = AcceptedResponse(
+        accepted, head, turn_request, context.summary, ends_with_trigger(body)
+    )
+    if turn is not None:
+        response.prepare_answer(turn.turn.answer)
+    return response
+
+
+async def build_upstream_request(
+    request: LeanRequest, model: ResolvedModel, composed: ComposedRequest
+) -> ChatRequest:
+    """Return the chat request for the upstream. Raises InvalidRequest."""
+    body = composed.context.body
+    messages = composed.context.messages
+    build_body = partial(
+        to_chat.build_chat_body,
+        body,
+        messages,
+        composed.turn_request.tool_names,
+        search_setting=request.gateway.catalogue.find_search_setting(model),
+    )
+    if is_compaction := ends_with_trigger(body):
+        build_body = partial(build_trigger_body, body, messages)
+    chat_body = await call_beside_loop(composed.context.size_bytes, build_body)
+    if body.get("background"):
+        chat_body = {**chat_body, "stream": True}
+    if policy := LONG_PROMPTS_BY_TRUNCATION.get(body.get("truncation") or ""):
+        chat_body.setdefault("long_prompts", policy)
+    chat_request = build_chat_request(request.request_id, CHAT, chat_body, model, composed.turn)
+    if is_compaction:
+        chat_request = structs.replace(chat_request, search=Search.OFF)
+    return apply_header_switches(chat_request, request.META)
 
 
 responses = api_endpoint("POST")(make_idempotent(create_response))

@@ -19,6 +19,8 @@ from providers.catalogue import ResolvedModel
 from providers.database.database_threads import TURNS, await_in_time
 from providers.protocol.json_types import JsonObject
 
+UNTRIMMED_TOKENS = 4_000_000  # more than any model reads
+
 
 @dataclass(frozen=True, slots=True)
 class EarlierItems:
@@ -80,9 +82,19 @@ def build_turn_request(
         idle_seconds=int(settings.RESPONSE_KEEP_SECONDS),
         metadata=body.get("metadata") or {},
         settings=echo_fields(body),
-        budget_tokens=conversation_options.prompt_budget_tokens(window_tokens, body),
+        budget_tokens=find_history_budget(window_tokens, body),
         tool_names=to_chat.read_tool_names(body),
     )
+
+
+def find_history_budget(window_tokens: int | None, body: JsonObject) -> int:
+    """Return how many tokens a prompt with its history may have before that is trimmed.
+
+    The history is not trimmed where the request wants an error instead, or a summary.
+    """
+    if body.get("truncation") == "disabled" or body.get("context_management"):
+        return UNTRIMMED_TOKENS
+    return conversation_options.prompt_budget_tokens(window_tokens, body)
 
 
 async def create_turn_if_remembered(

@@ -146,7 +146,7 @@ class SocketTurn:
         turn_body = split_event(await read_beside_loop(read_event, raw))
         earlier = self._find_earlier(caller, turn_body.body)
         self._size_bytes += len(raw)
-        received = ReceivedBody(turn_body.body, len(raw), start_time, earlier)
+        received = ReceivedBody(turn_body.body, self._size_bytes, start_time, earlier)
         if turn_body.is_generated:
             self._started = await start_response(request, caller, received)
             await self._send_response(self._started)
