@@ -5,8 +5,8 @@ such a request for the end of HTTP, and leaves its body unread. Therefore its he
 more without the fields of the upgrade, and the body after it, by a parser of its own.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Callable, Iterable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,13 +15,9 @@ from providers.exceptions import GatewayError, UpgradeRequired
 from providers.fast_settings import settings
 from proxysite.desk.live.board import LIVE_PATH
 
-if TYPE_CHECKING:
-    from uvicorn.protocols.websockets.websockets_sansio_impl import (
-        WebSocketsSansIOProtocol as WebSocketProtocol,
-    )
-
 RESPONSES_PATH = "/v1/responses"
 Header = tuple[bytes, bytes]
+MakeProtocol = Callable[..., asyncio.Protocol]  # of the configuration and states of the server
 UPGRADE_FIELDS = frozenset((b"upgrade", b"http2-settings"))  # also options of `Connection`
 WEBSOCKET = b"websocket"
 CONNECT = b"CONNECT"  # a method that the parser takes for an upgrade
@@ -62,9 +58,9 @@ class PlainHttpProtocol(HttpToolsProtocol):
         self.is_upgrade = False
         method: bytes = self.parser.get_method()
         if asks_for_websocket(method, self.headers):
-            protocol_class = find_websocket_protocol(self.url)
-            if protocol_class is not None:
-                self.open_websocket(method, protocol_class)
+            make_protocol = find_websocket_protocol(self.url)
+            if make_protocol is not None:
+                self.open_websocket(method, make_protocol)
                 return b""
             self.refuse_request(UpgradeRequired(NO_WEBSOCKET))
             return b""
@@ -73,10 +69,10 @@ class PlainHttpProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         return head + rest
 
-    def open_websocket(self, method: bytes, protocol_class: "type[WebSocketProtocol]") -> None:
+    def open_websocket(self, method: bytes, make_protocol: MakeProtocol) -> None:
         """Give the connection to a protocol of WebSockets, which reads its head once more."""
         self.connections.discard(self)
-        protocol = protocol_class(self.config, self.server_state, self.app_state)
+        protocol = make_protocol(self.config, self.server_state, self.app_state)
         protocol.connection_made(self.transport)
         fields = [b"%b: %b" % field for field in self.headers]
         head = [b"%b %b HTTP/1.1" % (method, self.url), *fields, b"", b""]
@@ -93,7 +89,7 @@ class PlainHttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
 
-def find_websocket_protocol(url: bytes) -> "type[WebSocketProtocol] | None":
+def find_websocket_protocol(url: bytes) -> MakeProtocol | None:
     """Return the protocol of the WebSockets at an address, or None where there are none.
 
     Its module is loaded by the first one.

@@ -83,7 +83,7 @@ async def test_a_stored_conversation_goes_on_behind_its_compaction(client, upstr
     texts = last_texts(upstream)
     assert ("user", COMPACTION_NOTICE + SUMMARY) in texts
     assert ("assistant", LONG) not in texts
-    assert [text for role, text in texts if role == "user"][0] == "Make a page."
+    assert next(text for role, text in texts if role == "user") == "Make a page."
 
 
 async def test_a_short_input_is_not_compacted(client, upstream):
