@@ -191,6 +191,7 @@ def make_chat_part(part: JsonObject) -> JsonObject:
 def make_image_part(part: JsonObject) -> JsonObject:
     """Return an image as a chat part; one of a stored file becomes a file part."""
     if part.get("image_url") is None:
-        return {"type": "file", "file": {"file_id": part.get("file_id")}}
+        file = {name: part[name] for name in ("file_id", "detail") if part.get(name) is not None}
+        return {"type": "file", "file": file}
     image = {"url": part["image_url"], "detail": part.get("detail") or "auto"}
     return {"type": "image_url", "image_url": image}
