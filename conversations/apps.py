@@ -36,6 +36,10 @@ def register_deletions() -> None:
     register_rules(
         "conversations.storedfile", DeletionRules(delete_with_signals=lambda rows: rows.delete()[0])
     )
+    register_rules(
+        "conversations.partedupload",
+        DeletionRules(delete_with_signals=lambda rows: rows.delete()[0]),
+    )
 
 
 def list_trigger_sets() -> list[TriggerSet]:

@@ -5,14 +5,15 @@ from django.db.models.functions import Now
 
 from conversations import retention
 from conversations.documents import ingest
-from conversations.files import file_storage
+from conversations.files import file_storage, parted_uploads_store
 from conversations.models import Conversation
 from conversations.upstream_chats import cleanup
 
 
 @shared_task
 def sweep_files() -> None:
-    """Delete expired files, and bytes that belong to no file."""
+    """Delete expired files and uploads, and bytes that belong to no file."""
+    parted_uploads_store.delete_stale_uploads()
     file_storage.delete_stale_files()
 
 

@@ -29,6 +29,7 @@ from proxysite.access.password_gate import GatedHandler  # noqa: E402
 from proxysite.desk.live.board import BOARD_SCOPE_KEY, LIVE_PATH, LiveBoard  # noqa: E402
 from proxysite.server.body_budget import BodyBudget  # noqa: E402
 from proxysite.server.change_watcher import ChangeWatcher  # noqa: E402
+from proxysite.server.connections.upgrades import RESPONSES_PATH  # noqa: E402
 from proxysite.server.lean_handler import LeanHandler, Send  # noqa: E402
 from proxysite.server.request_bodies import Receive, Scope  # noqa: E402
 from proxysite.urls import LEAN_ROUTES  # noqa: E402
@@ -64,6 +65,9 @@ class Application:
         elif scope["type"] == "websocket" and scope["path"] == REALTIME_PATH:
             await self.wait_for_gateway()
             await serve_realtime(self.lean_handler.gateway, scope, receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == RESPONSES_PATH:
+            await self.wait_for_gateway()
+            await serve_responses(scope, receive, send, self.lean_handler)
         else:
             await send({"type": "websocket.close", "code": 4404})
 
@@ -155,6 +159,13 @@ async def serve_realtime(
         await send({"type": "websocket.close", "code": 1012})
         return
     await serve_session(gateway, scope, receive, send)
+
+
+async def serve_responses(scope: Scope, receive: Receive, send: Send, handler: LeanHandler) -> None:
+    """Serve one WebSocket of the Responses API; its modules are loaded with the first one."""
+    from api.views.responses.socket.socket_handshake import serve_response_socket
+
+    await serve_response_socket(scope, receive, send, handler.gateway, handler.budget)
 
 
 async def check_secrets_in_time() -> None:

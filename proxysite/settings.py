@@ -530,6 +530,48 @@ REQUESTS_IN_FLIGHT_PER_KEY = env.read_count(
     "Running requests of one API key in a process; more get a 429; 0: no limit.",
     least=0,
 )
+RESPONSE_SOCKETS = env.read_count(
+    "RESPONSE_SOCKETS",
+    1_000,
+    "WebSockets on /v1/responses per process; more get a 503; 0: there are none, and a client gets "
+    "a 426.",
+    least=0,
+)
+RESPONSE_SOCKETS_PER_KEY = env.read_count(
+    "RESPONSE_SOCKETS_PER_KEY", 100, "WebSockets of one API key per process; more get a 429."
+)
+RESPONSE_SOCKET_MESSAGE_BYTES = env.read_size_bytes(
+    "RESPONSE_SOCKET_MESSAGE_BYTES",
+    16 * 2**20,
+    "Largest message of a client on such a WebSocket; a larger one ends it (1009).",
+)
+RESPONSE_SOCKET_STATE_BYTES = env.read_size_bytes(
+    "RESPONSE_SOCKET_STATE_BYTES",
+    16 * 2**20,
+    "A WebSocket remembers at most so much of its responses that are not stored.",
+)
+RESPONSE_SOCKETS_STATE_BYTES = env.read_size_bytes(
+    "RESPONSE_SOCKETS_STATE_BYTES",
+    256 * 2**20,
+    "All WebSockets of a process remember at most so much together.",
+)
+RESPONSE_SOCKET_RUNNING_TURNS = env.read_count(
+    "RESPONSE_SOCKET_RUNNING_TURNS", 16, "Turns that run on one WebSocket at the same time."
+)
+RESPONSE_SOCKET_WAITING_TURNS = env.read_count(
+    "RESPONSE_SOCKET_WAITING_TURNS",
+    32,
+    "Turns that wait on one WebSocket for others to end; more get a 429.",
+)
+RESPONSE_SOCKET_LANES = env.read_count(
+    "RESPONSE_SOCKET_LANES", 32, "Different `stream_id` values of one WebSocket."
+)
+RESPONSE_SOCKET_IDLE_SECONDS = env.read_seconds(
+    "RESPONSE_SOCKET_IDLE_SECONDS", 900, "A WebSocket without a turn is closed after it."
+)
+RESPONSE_SOCKET_SECONDS = env.read_seconds(
+    "RESPONSE_SOCKET_SECONDS", 3_600, "A WebSocket is closed after it, when its turns have ended."
+)
 JSON_DEPTH = env.read_count("JSON_DEPTH", 64, "Levels of lists and objects in a body.", most=500)
 JSON_ITEMS = env.read_count(
     "JSON_ITEMS", 200_000, "Brackets, colons and commas of a body, those in texts not counted."
@@ -615,6 +657,20 @@ FILE_LIMIT_BYTES = env.read_size_bytes("FILE_LIMIT_BYTES", 32 * 2**20, "Largest 
 FILES_PER_USER = env.read_count("FILES_PER_USER", 1_000, "Files that a user may store.", least=0)
 FILES_BYTES_PER_USER = env.read_count(
     "FILES_BYTES_PER_USER", 2 * 2**30, "Size of all files that a user may store.", least=0
+)
+UPLOAD_LIMIT_BYTES = env.read_size_bytes(
+    "UPLOAD_LIMIT_BYTES",
+    512 * 2**20,
+    "Largest file that comes in parts (/v1/uploads); of one larger than FILE_LIMIT_BYTES no text "
+    "is read.",
+)
+UPLOAD_PART_BYTES = env.read_size_bytes("UPLOAD_PART_BYTES", 64 * 2**20, "Largest part of a file.")
+UPLOAD_PARTS = env.read_count("UPLOAD_PARTS", 1_000, "Parts of one file.", most=10_000)
+UPLOAD_LIFETIME_SECONDS = env.read_seconds(
+    "UPLOAD_LIFETIME_SECONDS", 3_600, "A file that comes in parts has to be complete within it."
+)
+UPLOADS_PENDING_PER_USER = env.read_count(
+    "UPLOADS_PENDING_PER_USER", 20, "Files in parts of one user that are not complete."
 )
 FILE_TEXT_CHARS = env.read_count(
     "FILE_TEXT_CHARS", 4_000_000, "Longest text that one file or document may have."

@@ -29,6 +29,7 @@ from api.views import (
     relayed,
     sessions,
     stored_completions,
+    uploads,
     web_search,
 )
 from api.views.account import key_status, usage_view
@@ -131,6 +132,10 @@ urlpatterns = [
     path("v1/files", files.Files.as_view()),
     path("v1/files/upload", file_ingestion.FileUpload.as_view()),
     path("v1/files/ingest", file_ingestion.FileIngestion.as_view()),
+    path("v1/uploads", uploads.Uploads.as_view()),
+    path("v1/uploads/<str:upload_id>/parts", uploads.UploadParts.as_view()),
+    path("v1/uploads/<str:upload_id>/complete", uploads.UploadComplete.as_view()),
+    path("v1/uploads/<str:upload_id>/cancel", uploads.UploadCancel.as_view()),
     path("v1/files/<str:file_id>", files.File.as_view()),
     path("v1/files/<str:file_id>/status", file_ingestion.IngestionStatus.as_view()),
     path("v1/files/<str:file_id>/content", files.FileContent.as_view()),

@@ -191,6 +191,31 @@ ANSWER_SCHEMAS: dict[str, JsonObject] = {
         file_id=TEXT,
         filename=TEXT,
     ),
+    "PartedUpload": make_object(
+        "A file that comes in parts: pending, completed, cancelled or expired.",
+        id=TEXT,
+        object=make_constant("upload"),
+        bytes=INTEGER,
+        created_at=INTEGER,
+        expires_at=INTEGER,
+        filename=TEXT,
+        purpose=TEXT,
+        status=TEXT,
+    ),
+    "UploadPart": make_object(
+        "A part of a file.",
+        id=TEXT,
+        object=make_constant("upload.part"),
+        created_at=INTEGER,
+        upload_id=TEXT,
+    ),
+    "UploadPartForm": {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "data": {"type": "string", "format": "binary", "description": "The bytes."},
+        },
+    },
     "Upload": {
         "type": "object",
         "required": ["file"],

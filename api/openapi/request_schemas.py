@@ -13,6 +13,7 @@ from api.views.conversations import NewConversation, NewItems, NewMetadata
 from api.views.file_ingestion import IngestBody
 from api.views.sessions import NewSession
 from api.views.tokenizing.token_bodies import DetokenizeBody, TokenizeBody
+from api.views.uploads import NewUpload, UploadCompletion
 from api.views.web_search import SearchBody
 from providers.protocol.json_types import JsonObject
 
@@ -36,6 +37,8 @@ SHAPES = (
     IngestBody,
     TokenizeBody,
     DetokenizeBody,
+    NewUpload,
+    UploadCompletion,
 )
 # what a field means; the others are as in OpenAI's reference
 FIELD_TEXTS = {
@@ -76,6 +79,10 @@ FIELD_TEXTS = {
     "dimensions": "The length of the vectors, where the model can choose it.",
     "encoding_format": "float, or base64 of 32-bit floats.",
     "file_id": "The id of an uploaded file.",
+    "mime_type": "The type of the file.",
+    "bytes": "The size of the whole file.",
+    "part_ids": "The parts in their order.",
+    "md5": "The MD5 digest of the whole file, in hexadecimal digits.",
     "query": "What to search for.",
     "count": "How many results at most.",
     "documents": "The texts to rank, or objects with a text.",

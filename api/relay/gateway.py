@@ -26,6 +26,7 @@ from api.metrics.process_metrics import ProcessMetrics
 from api.pricing.price_directory import PriceDirectory
 from api.relay import loop_watchdog
 from api.relay.in_flight import KeyRequests
+from api.relay.response_sockets import ResponseSockets
 from api.responses.background.background_follower import BackgroundFollower
 from api.responses.background.background_runner import BackgroundRunner
 from api.streaming.stream_answer import Heartbeat
@@ -77,6 +78,7 @@ class Gateway:
     embed: EmbedTexts | None = None
     requests_in_flight: int = 0
     key_requests: KeyRequests = field(default_factory=KeyRequests)
+    response_sockets: ResponseSockets = field(default_factory=ResponseSockets)
     is_draining: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
@@ -146,6 +148,7 @@ class Gateway:
         """Begin the shutdown: from now on running work has GRACE_SECONDS to end."""
         if not self.is_draining:
             self.is_draining = True
+            self.response_sockets.begin_drain()
             asyncio.get_running_loop().call_later(
                 self.background.start_draining(), self.background_follower.stop_following
             )

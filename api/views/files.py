@@ -101,8 +101,10 @@ def read_expiry_seconds(form: QueryDict) -> int | None:
     )
 
 
-def read_upload_form(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
-    """Return the form of an upload, and the file in it.
+def read_upload_form(
+    request: Request, field: str = "file"
+) -> tuple[QueryDict, "UploadedFile[Any]"]:
+    """Return the form of an upload, and the file in this field of it.
 
     Raises UnsupportedMediaType, InvalidRequest.
     """
@@ -112,9 +114,9 @@ def read_upload_form(request: Request) -> tuple[QueryDict, "UploadedFile[Any]"]:
         form = cast(QueryDict, request.data)
     except ParseError:
         raise InvalidRequest("The form cannot be read.", code="invalid_form") from None
-    file: object = form.get("file")
+    file: object = form.get(field)
     if not isinstance(file, UploadedFile):
-        raise missing_parameter_error("file")
+        raise missing_parameter_error(field)
     return form, file
 
 

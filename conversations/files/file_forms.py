@@ -21,7 +21,10 @@ DEFAULT_FILENAMES = {
 
 @dataclass(frozen=True, slots=True)
 class AttachedFile:
-    """One file of a request; `problem` says why there is no text."""
+    """One file of a request; `problem` says why there is no text.
+
+    `is_image`: an upstream that takes no files gets it as an image.
+    """
 
     filename: str
     data_url: str = ""
@@ -29,6 +32,7 @@ class AttachedFile:
     problem: str = ""
     size_bytes: int = 0
     file_id: str = ""  # of a stored file
+    is_image: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +59,18 @@ def read_stored_file(row: StoredFile, wanted: WantedForms) -> AttachedFile:
     data_url = ""
     text = ""
     problem = row.reason
-    if wanted.wants_file_data:
+    is_image = is_image_file(row.filename, row.content_type)
+    if wanted.wants_file_data or (is_image and wanted.wants_file_text):
         with file_storage.open_stored_file(row) as opened:
             data_url = encode_data_url(row.content_type, opened.read())
-    if wanted.wants_text_of(row.content_type) and not problem:
-        if extract.detect_file_type(row.filename, row.content_type) in extract.IMAGE_TYPES:
-            problem = "It is an image: it has no text."
-        else:
-            text = file_storage.text_path_of(row.pk).read_text(encoding="utf-8")
-    return AttachedFile(row.filename, data_url, text, problem, row.size_bytes, row.pk)
+    if wanted.wants_text_of(row.content_type) and not problem and not is_image:
+        text = file_storage.text_path_of(row.pk).read_text(encoding="utf-8")
+    return AttachedFile(row.filename, data_url, text, problem, row.size_bytes, row.pk, is_image)
+
+
+def is_image_file(filename: str, content_type: str) -> bool:
+    """Return whether a file is an image by its name or type."""
+    return extract.detect_file_type(filename, content_type) in extract.IMAGE_TYPES
 
 
 def decode_inline_file(place: str, file_fields: JsonObject, wanted: WantedForms) -> AttachedFile:
@@ -96,14 +103,15 @@ def make_attached_file(file: FetchedFile, wanted: WantedForms) -> AttachedFile:
     data_url = ""
     text = ""
     problem = ""
-    if wanted.wants_file_data:
+    is_image = is_image_file(filename, content_type)
+    if wanted.wants_file_data or is_image:
         data_url = encode_data_url(content_type, data)
-    if wanted.wants_text_of(content_type):
+    if wanted.wants_text_of(content_type) and not is_image:
         try:
             text = extract.extract_document_text(filename, content_type, data)
         except extract.UnreadableDocument as error:
             problem = str(error)
-    return AttachedFile(filename, data_url, text, problem, len(data))
+    return AttachedFile(filename, data_url, text, problem, len(data), is_image=is_image)
 
 
 def choose_filename(filename: str, content_type: str, data: bytes) -> str:

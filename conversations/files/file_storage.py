@@ -26,7 +26,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from conversations.files import storage_quota
-from conversations.models import FilePurpose, FileStatus, StoredFile, new_id
+from conversations.models import FilePurpose, FileStatus, StoredFile, UploadPart, new_id
 from conversations.models.files import DEFAULT_LIFETIME_SECONDS
 from conversations.text import extract
 from providers.database.keyed_locks import KeyedLocks
@@ -37,6 +37,7 @@ FILE_ID_PATTERN = re.compile(r"file-[0-9a-f]{32}", re.ASCII)
 ORPHAN_SECONDS = 3_600.0  # age at which bytes without a row are deleted
 PIECE_BYTES = 65_536
 FILES_AT_A_TIME = 500
+TOO_LARGE_TO_READ = "The file is too large to be read."
 FILENAME_CHARS = 255
 CONTENT_TYPE_CHARS = 100
 # documents that are read at the same time
@@ -54,6 +55,8 @@ class Upload:
     pieces: Iterable[bytes]
     expires_seconds: int | None = None  # after which it is deleted
     is_document: bool = False  # it is uploaded to be read
+    limit_bytes: int | None = None  # how large it may be; None: FILE_LIMIT_BYTES
+    upload_id: str = ""  # of the upload whose parts it is made of
 
 
 def find_files_folder() -> Path:
@@ -88,14 +91,19 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
     if not connection.in_atomic_block:
         connection.close()  # reading a document takes seconds; the connection is free meanwhile
     try:
-        row.size_bytes, row.sha256 = write_file_bytes(path_of(row.id), upload.pieces)
-        if file_type not in extract.IMAGE_TYPES:
+        row.size_bytes, row.sha256 = write_file_bytes(
+            path_of(row.id), upload.pieces, upload.limit_bytes or settings.FILE_LIMIT_BYTES
+        )
+        if row.size_bytes > settings.FILE_LIMIT_BYTES:
+            row.reason = TOO_LARGE_TO_READ
+        elif file_type not in extract.IMAGE_TYPES:
             row.reason = write_text_in_turn(row)
         if row.reason and file_type is not None:
             row.status = FileStatus.ERROR
         elif row.reason and upload.is_document:
             raise unreadable_type_error(row.filename)
-        create_file_row(row, upload.expires_seconds or DEFAULT_LIFETIME_SECONDS.get(row.purpose))
+        lifetime_seconds = upload.expires_seconds or DEFAULT_LIFETIME_SECONDS.get(row.purpose)
+        create_file_row(row, lifetime_seconds, upload.upload_id)
     except OSError as error:
         remove_file_bytes(row.id)
         raise Saturated("There is no room for files here now.", retry_after_seconds=60) from error
@@ -123,33 +131,39 @@ def unreadable_type_error(filename: str) -> InvalidRequest:
 
 
 @transaction.atomic
-def create_file_row(row: StoredFile, expires_seconds: int | None) -> None:
+def create_file_row(row: StoredFile, expires_seconds: int | None, upload_id: str) -> None:
     """Write the row of a file whose bytes are written. Raises InvalidRequest.
+
+    The parts of its own upload (`upload_id`) take no room beside it.
 
     The user's row is locked, so that concurrent uploads of a user count each other.
     """
     get_user_model().objects.select_for_update().get(pk=row.user_id)
-    require_file_room(row.user_id, row.size_bytes)
+    require_file_room(row.user_id, row.size_bytes, upload_id)
     if expires_seconds:
         row.expires_at = timezone.now() + timedelta(seconds=expires_seconds)
     row.save(force_insert=True)
 
 
-def require_file_room(user_id: int, size_bytes: int) -> None:
-    """Raise InvalidRequest when the user may not have one more file of this size."""
+def require_file_room(user_id: int, size_bytes: int, upload_id: str = "") -> None:
+    """Raise InvalidRequest when the user may not have one more file of this size.
+
+    The parts of uploads take room, too, but for those of `upload_id`.
+    """
+    part_bytes = UploadPart.objects.of_user(user_id).exclude(upload_id=upload_id).sum_bytes()
     mine = StoredFile.objects.of_user(user_id)
     if mine.count() >= settings.FILES_PER_USER:
         raise InvalidRequest(
             f"You have {settings.FILES_PER_USER} files; delete some first.", code="too_many_files"
         )
-    if mine.sum_bytes() + size_bytes > settings.FILES_BYTES_PER_USER:
+    if mine.sum_bytes() + part_bytes + size_bytes > settings.FILES_BYTES_PER_USER:
         raise InvalidRequest(
             "Your files take up all the room you have; delete some first.", code="too_many_files"
         )
-    storage_quota.require_storage_room(user_id, size_bytes)
+    storage_quota.require_storage_room(user_id, size_bytes + part_bytes)
 
 
-def write_file_bytes(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:
+def write_file_bytes(path: Path, pieces: Iterable[bytes], limit_bytes: int) -> tuple[int, str]:
     """Write the file whole or not at all; return its size and SHA-256.
 
     Raises BodyTooLarge, OSError.
@@ -161,9 +175,8 @@ def write_file_bytes(path: Path, pieces: Iterable[bytes]) -> tuple[int, str]:
         nonlocal size
         for piece in pieces:
             size += len(piece)
-            if size > settings.FILE_LIMIT_BYTES:
-                most = settings.FILE_LIMIT_BYTES
-                raise BodyTooLarge(f"A file has at most {most} bytes.", param="file")
+            if size > limit_bytes:
+                raise BodyTooLarge(f"A file has at most {limit_bytes} bytes.", param="file")
             digest.update(piece)
             yield piece
 
@@ -273,10 +286,11 @@ def list_old_files(folder: Path, newest_timestamp: float) -> list[Path]:
 
 
 def select_orphans(paths: Iterable[Path]) -> list[Path]:
-    """Return those of the stored files that have no row, and the drafts of broken uploads."""
+    """Return those of the stored files and parts without a row, and drafts of broken uploads."""
     file_id_by_path = {path: path.name.removeprefix(".").removesuffix(".text") for path in paths}
     rows = StoredFile.objects.filter(pk__in=set(file_id_by_path.values()))
-    known_ids = set(rows.values_list("pk", flat=True))
+    parts = UploadPart.objects.filter(pk__in=set(file_id_by_path.values()))
+    known_ids = {*rows.values_list("pk", flat=True), *parts.values_list("pk", flat=True)}
     return [
         path
         for path, file_id in file_id_by_path.items()

@@ -40,7 +40,7 @@ class AnswerPart(Struct):
     that knows custom tools: `arguments` are its input then.
     """
 
-    type: str  # reasoning, message, function_call, or one of SERVER_ITEM_TYPES
+    type: str  # reasoning, message, function_call, compaction, or one of SERVER_ITEM_TYPES
     request_hex: str
     position: int
     text: list[str] = field(default_factory=list)
@@ -97,6 +97,8 @@ class AnswerPart(Struct):
             entry = items.make_reasoning_entry("".join(self.text))
         elif self.type == "function_call":
             entry = self._make_call_entry()
+        elif self.type == "compaction":
+            entry = items.make_compaction_entry("".join(self.text))
         else:
             entry = self._make_message_entry()
         entry.output = True
@@ -146,6 +148,7 @@ class CollectedAnswer:
         self.is_cut_off = False
         self._request_hex = request_hex
         self._tool_names = tool_names
+        self._text_kind = "message"  # of the part that texts become
         self._call_parts: dict[int, AnswerPart] = {}
         self._server_parts: dict[str, AnswerPart] = {}  # of tools that the gateway runs, by key
         self.parts: list[AnswerPart] = []
@@ -154,6 +157,19 @@ class CollectedAnswer:
         self.finish_reason = ""
         self.extra_fields: JsonObject = {}
         self.has_begun = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Return about how many bytes the answer takes."""
+        return int(settings.STORED_ANSWER_BYTES) - self._bytes_left
+
+    def expect_compaction(self) -> None:
+        """Take the text that follows for a summary of the conversation."""
+        self._text_kind = "compaction"
+
+    def add_compaction(self, summary: str) -> None:
+        """Add a summary of the conversation in front of the answer."""
+        self._find_or_add_part("compaction").text.append(summary)
 
     def add_chunks(self, batch: Iterable[Chunk]) -> None:
         """Add chunks to the answer."""
@@ -221,7 +237,7 @@ class CollectedAnswer:
         if isinstance(thought := message.get("reasoning_content") or message.get("reasoning"), str):
             self._find_or_add_part("reasoning").text.append(thought)
         if isinstance(text := message.get("content"), str) and text:
-            self._find_or_add_part("message").text.append(text)
+            self._find_or_add_part(self._text_kind).text.append(text)
         if isinstance(refusal := message.get("refusal"), str) and refusal:
             self._find_or_add_part("message").refusal.append(refusal)
         if annotations := message.get("annotations"):

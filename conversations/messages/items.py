@@ -14,6 +14,7 @@ import orjson
 from msgspec import Struct, structs
 
 from conversations.messages.custom_input import write_custom_input
+from conversations.messages.opaque_text import encode_opaque_text
 from conversations.messages.tool_names import CalledTool, ToolNames
 from providers.protocol.dialect import CALL_EXTRA_FIELDS
 from providers.protocol.json_types import JsonObject
@@ -123,6 +124,12 @@ def make_reasoning_entry(thought: str) -> Entry:
     content = [{"type": "reasoning_text", "text": thought}]
     data: JsonObject = {"type": "reasoning", "summary": [], "content": content}
     return Entry("reasoning", "assistant", data, thought)
+
+
+def make_compaction_entry(summary: str) -> Entry:
+    """Return the item that takes the place of the items before it, but for those of the user."""
+    content = encode_opaque_text(summary)
+    return Entry("compaction", "", {"type": "compaction", "encrypted_content": content}, summary)
 
 
 def make_call_entry(call: JsonObject) -> Entry:

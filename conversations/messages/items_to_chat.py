@@ -36,11 +36,12 @@ def entries_to_messages(
 ) -> list[JsonObject]:
     """Return the chat messages of items; items that only a Responses upstream knows are left out.
 
-    Empty messages of the model are left out, too. Calls have the names of `tool_names`.
+    Empty messages of the model are left out, too, and so is what a later compaction sums up. Calls
+    have the names of `tool_names`.
     """
     messages: list[JsonObject] = []
     answer: JsonObject | None = None  # the message of the model that is being built
-    for entry in entries:
+    for entry in drop_compacted_entries(entries):
         if entry.role == "assistant" and entry.type not in OUTPUT_TYPES:
             if answer is None or starts_new_message(answer, entry.type):
                 answer = {"role": "assistant", "content": None}
@@ -53,6 +54,23 @@ def entries_to_messages(
             messages.append(message)
     remove_needless_thinking(messages)
     return [message for message in messages if not is_empty_answer(message)]
+
+
+def drop_compacted_entries(entries: Iterable[ItemLike]) -> list[ItemLike]:
+    """Return the items without those before the last compaction, but for messages of the caller.
+
+    The summary of a compaction is written for somebody who sees the caller's messages.
+    """
+    kept = list(entries)
+    for place in range(len(kept) - 1, 0, -1):
+        if kept[place].type in COMPACTION_TYPES and kept[place].text:
+            seen = [
+                entry
+                for entry in kept[:place]
+                if entry.type == "message" and entry.role != "assistant"
+            ]
+            return [*seen, *kept[place:]]
+    return kept
 
 
 def make_input_message(entry: ItemLike) -> JsonObject | None:
@@ -190,6 +208,7 @@ def make_chat_part(part: JsonObject) -> JsonObject:
 def make_image_part(part: JsonObject) -> JsonObject:
     """Return an image as a chat part; one of a stored file becomes a file part."""
     if part.get("image_url") is None:
-        return {"type": "file", "file": {"file_id": part.get("file_id")}}
+        file = {name: part[name] for name in ("file_id", "detail") if part.get(name) is not None}
+        return {"type": "file", "file": file}
     image = {"url": part["image_url"], "detail": part.get("detail") or "auto"}
     return {"type": "image_url", "image_url": image}

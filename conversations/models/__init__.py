@@ -1,7 +1,8 @@
 """Models of conversations, documents, files and upstream chats.
 
 The log of conversations is Conversation, Turn, Item and EventBatch. Long texts are Document and
-Passage, uploaded files are StoredFile. UpstreamChatDeletion is an upstream chat to be deleted.
+Passage, uploaded files are StoredFile, those that come in parts PartedUpload and UploadPart.
+UpstreamChatDeletion is an upstream chat to be deleted.
 """
 
 from conversations.models.chat_deletions import UpstreamChatDeletion, UpstreamChatDeletionQuerySet
@@ -15,6 +16,7 @@ from conversations.models.log import (
     TurnEndpoint,
     TurnStatus,
 )
+from conversations.models.parted_uploads import PartedUpload, UploadPart, UploadStatus
 from conversations.models.turn_contents import EventBatch, Item
 
 __all__ = [
@@ -29,11 +31,14 @@ __all__ = [
     "FileQuerySet",
     "FileStatus",
     "Item",
+    "PartedUpload",
     "Passage",
     "StoredFile",
     "Turn",
     "TurnEndpoint",
     "TurnStatus",
+    "UploadPart",
+    "UploadStatus",
     "UpstreamChatDeletion",
     "UpstreamChatDeletionQuerySet",
     "new_id",

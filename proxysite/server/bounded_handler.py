@@ -36,8 +36,8 @@ from proxysite.server.caller_identity import RequestCaller
 from proxysite.server.compressed_bodies import unpack_body
 from proxysite.server.host_names import HostRequest
 from proxysite.server.request_bodies import (
+    COMPLETION_PATH,
     FORM_OVERHEAD_BYTES,
-    UPLOAD_PATHS,
     WHOLE_REQUEST,
     BodyBuffer,
     BodyInFile,
@@ -48,6 +48,7 @@ from proxysite.server.request_bodies import (
     Scope,
     announced_bytes,
     body_too_large,
+    find_upload_limit,
     receive_into,
     refuse_large_announced,
     require_readable_address,
@@ -60,6 +61,7 @@ API_PATH = "/v1/"
 IMPATIENT_PATHS = (API_PATH, "/health")
 HEALTH_PROBE_PATH = "/healthz"  # a probe of the process is answered even under full load
 UPLOAD_SECONDS = 30.0  # to store and read an uploaded file
+COMPLETION_SECONDS = 300.0  # to put the parts of a large file together
 
 
 class RequestPlaces:
@@ -168,9 +170,10 @@ class BoundedHandler(ASGIHandler):
 
         Returns and raises the same as `admit_request`.
         """
-        is_upload = scope["method"] == "POST" and scope["path"] in UPLOAD_PATHS
-        if is_upload and caller.caller is not None:
-            return await self.receive_upload(scope, receive, caller.caller.user_id)
+        upload_bytes = find_upload_limit(scope["method"], scope["path"])
+        if upload_bytes is not None and caller.caller is not None:
+            limit_bytes = upload_bytes + FORM_OVERHEAD_BYTES
+            return await self.receive_upload(scope, receive, caller.caller.user_id, limit_bytes)
         buffer = BodyBuffer(settings.BODY_MEMORY_BYTES)
         resources.callback(buffer.close)
 
@@ -208,15 +211,14 @@ class BoundedHandler(ASGIHandler):
         return body_too_large(settings.OPEN_BODY_LIMIT_BYTES)
 
     async def receive_upload(
-        self, scope: Scope, receive: Receive, user_id: int | None
+        self, scope: Scope, receive: Receive, user_id: int | None, limit_bytes: int
     ) -> tuple[Receive, int]:
-        """Receive a form with a file, if the user has room for it.
+        """Receive a form of at most `limit_bytes` with a file, if the user has room for it.
 
         Returns and raises the same as `admit_request`.
         """
         if user_id is None:
             raise InvalidKey("The API key is not valid.")
-        limit_bytes = settings.FILE_LIMIT_BYTES + FORM_OVERHEAD_BYTES
         refuse_large_announced(scope, limit_bytes)
         await await_in_time(
             LONG.run_work(
@@ -244,8 +246,8 @@ class BoundedHandler(ASGIHandler):
     ) -> None:
         """Serve within DATABASE_TIMEOUT_SECONDS, else answer that the database is away.
 
-        Uploads have UPLOAD_SECONDS. A late request is not cancelled: its thread waits for a frozen
-        database, and nobody else has to.
+        Uploads have UPLOAD_SECONDS, and COMPLETION_SECONDS where parts are put together. A late
+        request is not cancelled: its thread waits for a frozen database, and nobody else has to.
         """
         is_answered = False
         is_late = False
@@ -260,6 +262,8 @@ class BoundedHandler(ASGIHandler):
         patience_seconds: float = settings.DATABASE_TIMEOUT_SECONDS
         if isinstance(receive, BodyInFile) and receive.is_upload:
             patience_seconds = UPLOAD_SECONDS
+        elif COMPLETION_PATH.fullmatch(scope["path"]):
+            patience_seconds = COMPLETION_SECONDS
         done, _ = await asyncio.wait({task}, timeout=patience_seconds)
         if done:
             task.result()

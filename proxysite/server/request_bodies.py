@@ -6,6 +6,7 @@ are counted (`body_budget.py`).
 """
 
 import asyncio
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -27,10 +28,23 @@ RaiseLimit = Callable[[], Awaitable[int]]
 WHOLE_REQUEST = "proxysite.whole"
 # forms with a file, which may be larger than the memory
 UPLOAD_PATHS = frozenset(("/v1/files", "/v1/files/upload"))
+COMPLETION_PATH = re.compile(r"/v1/uploads/[^/]+/complete")  # a large file is put together
+PART_PATH = re.compile(r"/v1/uploads/[^/]+/parts")  # forms with a part of a file
 FORM_OVERHEAD_BYTES = 65_536  # bytes that a form may have besides its file
 NUL_IN_ADDRESS = "The request's address has a NUL character."
 NO_DISK_ROOM = "There is no room for large requests here now."
 _file_thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
+
+
+def find_upload_limit(method: str, path: str) -> int | None:
+    """Return how large the file in a form to this address may be; None where there is no form."""
+    if method != "POST":
+        return None
+    if path in UPLOAD_PATHS:
+        return int(settings.FILE_LIMIT_BYTES)
+    if PART_PATH.fullmatch(path):
+        return int(settings.UPLOAD_PART_BYTES)
+    return None
 
 
 class CallerLeft(Exception):

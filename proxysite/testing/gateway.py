@@ -91,6 +91,8 @@ class RunningGateway:
             path.unlink()
         assert not running, f"{running} requests did not end"
         assert self.held_resources() == (0, 0, 0, 0), "what a request held was not given back"
+        sockets = self.inner.response_sockets
+        assert (len(sockets), sockets.state_bytes) == (0, 0), "a WebSocket left something behind"
         assert not leftovers, f"requests are noted that have ended, or rows wait: {leftovers}"
 
     async def _end_requests(self) -> int:

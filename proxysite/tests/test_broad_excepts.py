@@ -10,6 +10,7 @@ BROAD = {"Exception", "BaseException"}
 # who may go on after an error that nobody foresaw
 EDGES = {
     "proxysite/server/lean_handler.py",  # the last resort: status 500
+    "api/views/responses/socket/socket_turn.py",  # the last resort of a turn: an error event
     "api/relay/gateway.py",  # housekeeping tasks
     "api/responses/background/background_follower.py",  # a housekeeping task
     "api/accounting/ledger.py",  # a request's record is written, whatever fails

@@ -6,6 +6,14 @@ from api.openapi.subjects.page_parameters import PAGE_PARAMETERS
 FILE_ID = {"file_id": "The id of a file, file-…"}
 ONE_FILE = Answer("The file's facts.", {JSON_TYPE: "File"})
 FILE_STATUS = Answer("How far it is.", {JSON_TYPE: "FileStatus"})
+UPLOAD_ID = {"upload_id": "The id of an upload, upload_…"}
+ONE_UPLOAD = Answer("The upload's facts.", {JSON_TYPE: "PartedUpload"})
+NEW_UPLOAD = {
+    "filename": "book.pdf",
+    "mime_type": "application/pdf",
+    "purpose": "user_data",
+    "bytes": 104_857_600,
+}
 UPLOAD = Body("Upload", {"purpose": "user_data", "file": "notes.txt"}, "multipart/form-data")
 
 FILES = Subject(
@@ -55,6 +63,36 @@ FILES = Subject(
             "Download a file",
             Answer("The bytes of the file.", {"application/octet-stream": ""}),
             path_texts=FILE_ID,
+        ),
+        Endpoint(
+            "post",
+            "/v1/uploads",
+            "Begin to upload a file in parts",
+            ONE_UPLOAD,
+            body=Body("NewUpload", NEW_UPLOAD),
+        ),
+        Endpoint(
+            "post",
+            "/v1/uploads/{upload_id}/parts",
+            "Upload a part",
+            Answer("The part's facts.", {JSON_TYPE: "UploadPart"}),
+            path_texts=UPLOAD_ID,
+            body=Body("UploadPartForm", {"data": "the bytes"}, "multipart/form-data"),
+        ),
+        Endpoint(
+            "post",
+            "/v1/uploads/{upload_id}/complete",
+            "Make a file of the parts",
+            ONE_UPLOAD,
+            path_texts=UPLOAD_ID,
+            body=Body("UploadCompletion", {"part_ids": ["part_abc", "part_def"]}),
+        ),
+        Endpoint(
+            "post",
+            "/v1/uploads/{upload_id}/cancel",
+            "Give an upload up",
+            ONE_UPLOAD,
+            path_texts=UPLOAD_ID,
         ),
     ),
 )

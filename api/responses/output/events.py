@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 
 from api.responses.output.call_events import CallEvents
+from api.responses.output.compaction_events import CompactionEvents
 from api.responses.output.message_events import MessageEvents
 from api.responses.output.objects import (
     INCOMPLETE_REASONS,
@@ -29,6 +30,7 @@ EVENTS_BY_PART_TYPE: dict[str, type[PartEvents]] = {
     "message": MessageEvents,
     "function_call": CallEvents,
     **dict.fromkeys(SERVER_ITEM_TYPES, ServerItemEvents),
+    "compaction": CompactionEvents,
 }
 
 

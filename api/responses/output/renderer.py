@@ -38,22 +38,39 @@ class EventRenderer:
         self._answer = answer or CollectedAnswer(head.id, head.tool_names)
         self._events = ResponseEvents(head, self._answer)
 
-    def render_batch(self, batch: list[Chunk]) -> bytes:
-        """Return the lines for this batch; the first lines say that the response began."""
+    @property
+    def answer(self) -> CollectedAnswer:
+        """Return the answer as far as it has come."""
+        return self._answer
+
+    def make_batch_events(self, batch: list[Chunk]) -> list[Event]:
+        """Return the events of this batch; the first events say that the response began."""
         if self._adds_batches:
             self._answer.add_chunks(batch)
-        return render_event_lines(self._events.make_new_events())
+        return self._events.make_new_events()
 
-    def render_end(self) -> bytes:
-        """Return the lines after the last chunk of an answer that ended well.
+    def make_end_events(self) -> list[Event]:
+        """Return the events after the last chunk of an answer that ended well.
 
         The ledger must have counted the answer.
         """
-        return render_event_lines(self._events.make_final_events(self._render_own_usage()))
+        return self._events.make_final_events(self._render_own_usage())
+
+    def make_failure_events(self, error: GatewayError) -> list[Event]:
+        """Return the last events of an answer that broke off after something was sent."""
+        return self._events.make_failure_events(error)
+
+    def render_batch(self, batch: list[Chunk]) -> bytes:
+        """Return the lines for this batch."""
+        return render_event_lines(self.make_batch_events(batch))
+
+    def render_end(self) -> bytes:
+        """Return the lines after the last chunk of an answer that ended well."""
+        return render_event_lines(self.make_end_events())
 
     def render_failure(self, error: GatewayError) -> bytes:
         """Return the last lines of an answer that broke off after something was sent."""
-        return render_event_lines(self._events.make_failure_events(error))
+        return render_event_lines(self.make_failure_events(error))
 
     def render_ping(self) -> bytes:
         """Return a comment, which every client passes over."""

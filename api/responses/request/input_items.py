@@ -16,7 +16,14 @@ from providers.exceptions import InvalidRequest, UnknownUrl
 from providers.protocol.json_types import JsonObject
 
 Item = JsonObject
+COMPACTION_TRIGGER = "compaction_trigger"
 LONGEST_ID_CHARS = 200  # of the id of a stored item, which is ours
+
+
+def ends_with_trigger(body: Mapping[str, Any]) -> bool:
+    """Return whether the request only asks for a compaction of its conversation."""
+    items = body.get("input")
+    return isinstance(items, list) and bool(items) and items[-1].get("type") == COMPACTION_TRIGGER
 
 
 def check_input_items(items: list[Item]) -> None:
@@ -27,6 +34,8 @@ def check_input_items(items: list[Item]) -> None:
             check_item_reference(item, path)
         else:
             check_item(item, path)
+        if item.get("type") == COMPACTION_TRIGGER and position < len(items) - 1:
+            raise InvalidRequest("A compaction_trigger is the last item.", param=path)
 
 
 def check_item_reference(item: Item, path: str) -> None:

@@ -68,9 +68,17 @@ class TextOptions(Struct):
     verbosity: str | Maybe = UNSET
 
 
+class ContextManagement(Struct):
+    """When the conversation is compacted within a request: beyond so many tokens of input."""
+
+    type: Literal["compaction"]
+    compact_threshold: Annotated[int, Meta(ge=1)] | Maybe = UNSET
+
+
 class ResponseBody(Struct, kw_only=True):
     model: Name
     background: bool | Maybe = UNSET
+    context_management: list[ContextManagement] | Maybe = UNSET
     conversation: str | JsonObject | Maybe = UNSET
     frequency_penalty: Penalty | Maybe = UNSET
     include: list[IncludeValue] | Maybe = UNSET

@@ -146,9 +146,7 @@ def accept_compaction(
     body = compaction.body
     messages = make_compaction_messages(compaction.items, to_chat.build_instructions(body))
     if not messages:
-        raise InvalidRequest(
-            "There is nothing to be compacted.", param="input", code="missing_required_parameter"
-        )
+        raise make_empty_error()
     chat_body = build_chat_body(body, messages)
     chat_request = build_chat_request(request.request_id, CHAT, chat_body, compaction.model)
     chat_request = apply_header_switches(chat_request, request.META)
@@ -160,4 +158,11 @@ def accept_compaction(
         sum(len(message["content"].encode("utf-8", "replace")) for message in messages),
         forced_strategy="direct",
         client=name_client(request.META),
+    )
+
+
+def make_empty_error() -> InvalidRequest:
+    """Return the error of a conversation without a text."""
+    return InvalidRequest(
+        "There is nothing to be compacted.", param="input", code="missing_required_parameter"
     )

@@ -5,20 +5,23 @@ such a request for the end of HTTP, and leaves its body unread. Therefore its he
 more without the fields of the upgrade, and the body after it, by a parser of its own.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from providers.exceptions import GatewayError, UpgradeRequired
+from providers.fast_settings import settings
 from providers.protocol.relayed_request import REALTIME_PATH
 from proxysite.desk.live.board import LIVE_PATH
 
+RESPONSES_PATH = "/v1/responses"
 Header = tuple[bytes, bytes]
+MakeProtocol = Callable[..., asyncio.Protocol]  # of the configuration and states of the server
 UPGRADE_FIELDS = frozenset((b"upgrade", b"http2-settings"))  # also options of `Connection`
 WEBSOCKET = b"websocket"
 CONNECT = b"CONNECT"  # a method that the parser takes for an upgrade
-SOCKET_PATHS = (LIVE_PATH.encode(), REALTIME_PATH.encode())
 NO_WEBSOCKET = "There is no WebSocket at this address: send plain HTTP requests."
 
 
@@ -50,14 +53,15 @@ class PlainHttpProtocol(HttpToolsProtocol):
     def remove_upgrade(self, rest: bytes) -> bytes:
         """Return the head that was read, without its upgrade, and the rest after it.
 
-        A new parser reads them. A WebSocket is opened at SOCKET_PATHS and refused elsewhere; then
-        nothing more is read here.
+        A new parser reads them. A WebSocket is opened where there is one and refused elsewhere;
+        then nothing more is read here.
         """
         self.is_upgrade = False
         method: bytes = self.parser.get_method()
         if asks_for_websocket(method, self.headers):
-            if self.url.partition(b"?")[0] in SOCKET_PATHS:
-                self.open_websocket(method)
+            make_protocol = find_websocket_protocol(self.url)
+            if make_protocol is not None:
+                self.open_websocket(method, make_protocol)
                 return b""
             self.refuse_request(UpgradeRequired(NO_WEBSOCKET))
             return b""
@@ -66,15 +70,10 @@ class PlainHttpProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         return head + rest
 
-    def open_websocket(self, method: bytes) -> None:
-        """Give the connection to the protocol of WebSockets, which reads its head once more."""
-        from proxysite.server.connections.session_connection import SessionConnection
-        from proxysite.server.connections.viewer_connection import ViewerConnection
-
+    def open_websocket(self, method: bytes, make_protocol: MakeProtocol) -> None:
+        """Give the connection to a protocol of WebSockets, which reads its head once more."""
         self.connections.discard(self)
-        is_session = self.url.partition(b"?")[0] == REALTIME_PATH.encode()
-        protocol_class = SessionConnection if is_session else ViewerConnection
-        protocol = protocol_class(self.config, self.server_state, self.app_state)
+        protocol = make_protocol(self.config, self.server_state, self.app_state)
         protocol.connection_made(self.transport)
         fields = [b"%b: %b" % field for field in self.headers]
         head = [b"%b %b HTTP/1.1" % (method, self.url), *fields, b"", b""]
@@ -89,6 +88,27 @@ class PlainHttpProtocol(HttpToolsProtocol):
         self.is_upgrade = self.parser.should_upgrade() and self.parser.get_method() != CONNECT
         if not self.is_upgrade:
             super().on_headers_complete()
+
+
+def find_websocket_protocol(url: bytes) -> MakeProtocol | None:
+    """Return the protocol of the WebSockets at an address, or None where there are none.
+
+    Its module is loaded by the first one.
+    """
+    path = url.partition(b"?")[0]
+    if path == LIVE_PATH.encode():
+        from proxysite.server.connections.viewer_connection import ViewerConnection
+
+        return ViewerConnection
+    if path == REALTIME_PATH.encode():
+        from proxysite.server.connections.session_connection import SessionConnection
+
+        return SessionConnection
+    if path == RESPONSES_PATH.encode() and settings.RESPONSE_SOCKETS:
+        from proxysite.server.connections.turn_connection import TurnConnection
+
+        return TurnConnection
+    return None
 
 
 def asks_for_websocket(method: bytes, headers: Iterable[Header]) -> bool:

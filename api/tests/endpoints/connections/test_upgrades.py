@@ -84,7 +84,7 @@ async def test_a_post_with_any_other_upgrade_is_a_post(gateway, upstream, alice,
         assert (await wire.receive_answer()).text == "Hello there!"
 
 
-@pytest.mark.parametrize("path", [b"/v1/responses", b"/v1/realtime/x", b"/"])
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/realtime/x", b"/"])
 async def test_a_websocket_where_there_is_none_is_426_with_one_line(gateway, alice, path):
     async with gateway.open_bare_connection() as wire:
         await wire.send(WEBSOCKET % path)

@@ -137,12 +137,10 @@ async def test_a_file_that_cannot_be_read_is_refused_with_the_reason(gateway, up
     broken = await store_file(
         gateway, alice.key, "broken.pdf", b"%PDF-1.7 nonsense", content_type="application/pdf"
     )
-    picture = await store_file(gateway, alice.key, "p.png", b"\x89PNG", content_type="image/png")
     row = await run_in_thread(StoredFile.objects.get, pk=broken)
     assert (row.status, bool(row.reason)) == ("error", True)
     for part in (
         file_by_id(broken),
-        file_by_id(picture),
         inline_file(b"\0\1", "a.exe"),
         inline_file(b"PK\3\4", "a.docx"),
     ):
@@ -150,6 +148,23 @@ async def test_a_file_that_cannot_be_read_is_refused_with_the_reason(gateway, up
         assert (answer.status, answer.error["code"]) == (400, "unreadable_file")
         assert answer.error["param"] == "messages[0].content[1].file"
     assert upstream.requests == []
+
+
+async def test_an_image_goes_up_as_an_image_however_it_came(gateway, upstream, alice):
+    picture = await store_file(gateway, alice.key, "p.png", b"\x89PNG", content_type="image/png")
+    url = "data:image/png;base64,iVBORw=="
+    for part in (file_by_id(picture), inline_file(b"\x89PNG", "p.png")):
+        assert (await gateway.request_chat(alice.key, messages=ask_about(part))).status == 200
+        sent = upstream.last_exchange.request.json["messages"][0]["content"][1]
+        assert sent["type"] == "image_url"
+        assert sent["image_url"]["url"].partition(",")[2] == url.partition(",")[2]
+    item = {"type": "input_image", "file_id": picture, "detail": "low"}
+    body = {"model": "m", "input": [{"role": "user", "content": [item]}]}
+    answer = await gateway.send_request("POST", "/v1/responses", alice.key, json=body)
+    assert answer.status == 200
+    assert upstream.last_exchange.request.json["messages"][0]["content"] == [
+        {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
+    ]
 
 
 async def test_the_upstream_that_takes_files_answers_when_there_is_no_text(

@@ -18,7 +18,6 @@ PASSED_OVER = [
     {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}},
     {"type": "compaction", "encrypted_content": "x"},
     {"type": "compaction_summary", "encrypted_content": "x"},
-    {"type": "compaction_trigger"},
     {"type": "additional_tools", "role": "developer", "tools": [{"type": "local_shell"}]},
     {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "s", "tools": []},
     {"type": "mcp_call", "id": "mcp_1", "server_label": "s", "name": "f", "arguments": "{}"},
