@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from proxysite.backup.encrypted_stream import EncryptedWriter
 from providers.durable_files import sync_directory
+from proxysite.backup.encrypted_stream import EncryptedWriter
 
 COMPRESSION_LEVEL = 4  # higher levels take twice the time for some percent
 FILE_MODE = 0o600
@@ -33,7 +33,9 @@ class ArchiveWriter:
             fileobj=self._encrypted or file,  # type: ignore[arg-type]
             mtime=0,
         )
-        self._tar = tarfile.open(fileobj=self._gzip, mode="w|", format=tarfile.PAX_FORMAT)
+        self._tar = tarfile.open(  # noqa: SIM115 - `finish` closes it
+            fileobj=self._gzip, mode="w|", format=tarfile.PAX_FORMAT
+        )
 
     def add_bytes(self, name: str, data: bytes) -> None:
         self.add_file(name, io.BytesIO(data), len(data))

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 from django.conf import settings
 
+from providers.durable_files import sync_directory, write_durable_file
 from proxysite.backup import restore_target, restored_schema, restored_secrets
 from proxysite.backup.backup_errors import BackupError, DamagedBackup
 from proxysite.backup.check_backup import read_backup, require_same_rows
@@ -20,12 +21,11 @@ from proxysite.backup.manifest import Begin, Manifest, TablePlan
 from proxysite.backup.restore_target import Loader
 from proxysite.backup.restored_secrets import Secrets
 from proxysite.backup.row_digest import RowDigest
-from providers.durable_files import sync_directory, write_durable_file
 from tokens import secret_check
 
 DATABASE_NAMES = {"sqlite": "SQLite", "postgresql": "Postgres"}
 SECRET_TABLE = "tokens_secretcheck"  # noqa: S105 - its name
-SECRET_CHECKS = f"SELECT name, value FROM {SECRET_TABLE}"  # noqa: S608
+SECRET_CHECKS = f"SELECT name, value FROM {SECRET_TABLE}"
 LOADING_ERRORS = (psycopg.Error, sqlite3.Error, ValueError, KeyError)
 Progress = Callable[[str], None]
 
@@ -43,7 +43,8 @@ class Restore:
 
     @property
     def loader(self) -> Loader:
-        assert self._loader is not None, "the begin of a backup comes first"
+        if self._loader is None:
+            raise RuntimeError("the begin of a backup comes first")
         return self._loader
 
     def take_begin(self, begin: Begin, secrets: Secrets | None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from providers.durable_files import sync_directory, write_durable_file
 from proxysite.backup import restored_schema
 from proxysite.backup.backup_errors import BackupError
 from proxysite.backup.manifest import Begin
@@ -23,7 +24,6 @@ from proxysite.backup.sqlite_rows import SqliteLoader
 from proxysite.command_line import RESTORE_MARK_TABLE
 from proxysite.first_run import markers
 from proxysite.home import STARTUP_FOLDERS
-from providers.durable_files import sync_directory, write_durable_file
 
 FILES = "files"
 DRAFT_FILES = ".files.restoring"

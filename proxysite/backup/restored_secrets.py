@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from django.conf import settings
 
+from providers.durable_files import write_durable_file
 from proxysite.backup.backup_errors import BackupError, DamagedBackup
 from proxysite.home import Home
-from providers.durable_files import write_durable_file
 
 NAMES = ("SECRET_KEY", "FIELD_KEYS", "KEY_PEPPER")
 NEEDED_NAMES = ("FIELD_KEYS", "KEY_PEPPER")  # another SECRET_KEY only ends sessions

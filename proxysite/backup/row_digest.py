@@ -9,7 +9,7 @@ MODULUS = 1 << (8 * DIGEST_BYTES)
 class RowDigest:
     """The number of rows, the sum of their digests, and their size."""
 
-    __slots__ = ("byte_count", "row_count", "_total")
+    __slots__ = ("_total", "byte_count", "row_count")
 
     def __init__(self) -> None:
         self.row_count = 0
