@@ -25,6 +25,7 @@ from proxysite.backup.row_digest import RowDigest
 from proxysite.backup.sqlite_rows import SqliteSnapshot
 
 SLICE_BYTES = 4 * 2**20  # a member of rows ends here
+SECRET_CHECKS_TABLE = "tokens_secretcheck"  # noqa: S105 - its name
 Snapshot = SqliteSnapshot | PostgresSnapshot
 Progress = Callable[[str], None]
 
@@ -89,9 +90,17 @@ def make_begin(snapshot: Snapshot, plans: list[TablePlan], order: BackupOrder) -
         migrations=snapshot.read_migrations(),
         tables=plans,
         sequences=snapshot.read_sequences(),
+        secret_checks=read_secret_checks(snapshot, plans),
         has_secrets=bool(order.passphrase),
         has_files=order.with_files,
     )
+
+
+def read_secret_checks(snapshot: Snapshot, plans: list[TablePlan]) -> dict[str, str]:
+    """Return the check values of the secrets; none in a database from before there were any."""
+    if SECRET_CHECKS_TABLE not in {plan.name for plan in plans}:
+        return {}
+    return dict(snapshot.query(f"SELECT name, value FROM {SECRET_CHECKS_TABLE}"))
 
 
 def read_own_secrets() -> dict[str, str]:

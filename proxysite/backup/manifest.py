@@ -27,7 +27,8 @@ class Begin(msgspec.Struct, frozen=True):
     """The first member: what a restore must know before the rows.
 
     `migrations` are those that were applied, as (app, name). `sequences` are the highest ids that
-    were ever given, by table.
+    were ever given, by table. `secret_checks` are the check values of its secrets
+    (`tokens/secret_check.py`), which reveal nothing.
     """
 
     format_version: int
@@ -37,6 +38,7 @@ class Begin(msgspec.Struct, frozen=True):
     migrations: list[tuple[str, str]]
     tables: list[TablePlan]
     sequences: dict[str, int]
+    secret_checks: dict[str, str]
     has_secrets: bool
     has_files: bool
 

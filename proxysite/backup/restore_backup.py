@@ -21,11 +21,8 @@ from proxysite.backup.manifest import Begin, Manifest, TablePlan
 from proxysite.backup.restore_target import Loader
 from proxysite.backup.restored_secrets import Secrets
 from proxysite.backup.row_digest import RowDigest
-from tokens import secret_check
 
 DATABASE_NAMES = {"sqlite": "SQLite", "postgresql": "Postgres"}
-SECRET_TABLE = "tokens_secretcheck"  # noqa: S105 - its name
-SECRET_CHECKS = f"SELECT name, value FROM {SECRET_TABLE}"
 LOADING_ERRORS = (psycopg.Error, sqlite3.Error, ValueError, KeyError)
 Progress = Callable[[str], None]
 
@@ -54,6 +51,7 @@ class Restore:
         given = restored_secrets.read_given_secrets(settings.HOME)
         self._secrets = restored_secrets.choose_secrets(secrets, given)
         restored_secrets.use_secrets(self._secrets)
+        restored_secrets.require_fitting_secrets(begin.secret_checks)
         self._report_progress("tables")
         self._loader = self._stack.enter_context(restore_target.open_loader(begin))
         self._loader.begin()
@@ -92,8 +90,6 @@ class Restore:
                 digest.add_row(row)
             where = f"The table {plan.name} of the new database"
             require_same_rows(where, digest, manifest.tables[plan.name])
-        if SECRET_TABLE in manifest.tables:  # older releases have none
-            self._require_fitting_secrets()
         restore_target.put_files_in_place()
         restored_secrets.write_secrets(settings.HOME, self._secrets)
         self.loader.finish(begin.sequences)
@@ -102,19 +98,6 @@ class Restore:
             restore_target.put_sqlite_in_place()
         sync_directory(settings.HOME.root)
         restore_target.clear_mark()
-
-    def _require_fitting_secrets(self) -> None:
-        """Raise BackupError unless the secrets open what was restored."""
-        wrong = [
-            name
-            for name, value in self.loader.query(SECRET_CHECKS)
-            if not secret_check.fits_own_secrets(name, value)
-        ]
-        if wrong:
-            raise BackupError(
-                f"The backup was written with another {' and '.join(sorted(wrong))} than is set "
-                "here: set those of the gateway that it is of."
-            )
 
     def close(self) -> None:
         self._stack.close()

@@ -8,6 +8,7 @@ from django.conf import settings
 from providers.durable_files import write_durable_file
 from proxysite.backup.backup_errors import BackupError, DamagedBackup
 from proxysite.home import Home
+from tokens import secret_check
 
 NAMES = ("SECRET_KEY", "FIELD_KEYS", "KEY_PEPPER")
 NEEDED_NAMES = ("FIELD_KEYS", "KEY_PEPPER")  # another SECRET_KEY only ends sessions
@@ -67,6 +68,15 @@ def use_secrets(secrets: Mapping[str, str]) -> None:
     """Let this process open what the backup has. Changes Django's settings of the process."""
     settings.FIELD_KEYS = secrets["FIELD_KEYS"].split(",")
     settings.KEY_PEPPER = secrets["KEY_PEPPER"]
+
+
+def require_fitting_secrets(check_values: dict[str, str]) -> None:
+    """Raise BackupError unless the secrets in use are those of the backup's check values."""
+    if wrong := sorted(secret_check.list_wrong_names(check_values)):
+        raise BackupError(
+            f"The backup was written with another {' and '.join(wrong)} than is set here: set "
+            "those of the gateway that it is of."
+        )
 
 
 def write_secrets(home: Home, secrets: Mapping[str, str]) -> bool:
