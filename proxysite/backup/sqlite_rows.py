@@ -19,8 +19,9 @@ from proxysite.backup.manifest import TablePlan
 BUSY_SECONDS = 20
 FETCHED_ROWS = 500
 UNREAD_TABLES = frozenset(("django_migrations",))
-CACHE_KIB = 32_768
-ALL_TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+CACHE_KIB = 131_072
+# triggers, and the indexes that are not part of their tables
+SET_ASIDE = "SELECT type, name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL"
 WORDS_INDEX = "conversations_words_index"
 encoder = msgspec.json.Encoder()
 decoder = msgspec.json.Decoder(list[Any])
@@ -139,14 +140,18 @@ class SqliteLoader:
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "foreign_keys=OFF"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-        self._triggers: dict[str, str] = {}  # those that are set aside
+        self._statements: list[str] = []  # they make again what is set aside
 
     def begin(self) -> None:
-        """Set the triggers aside, and delete all rows."""
+        """Set triggers and indexes aside, and delete all rows.
+
+        An index is made in a fraction of the time when all rows are there.
+        """
         self._db.execute("BEGIN")
-        self._triggers = dict(self._db.execute(ALL_TRIGGERS))
-        for name in self._triggers:
-            self._db.execute(f'DROP TRIGGER "{name}"')
+        for kind in ("index", "trigger"):
+            for _, name, statement in self._db.execute(SET_ASIDE, [kind]).fetchall():
+                self._db.execute(f'DROP {kind} "{name}"')
+                self._statements.append(statement)
         for plan in read_plans(self._db):
             self._db.execute(f'DELETE FROM "{plan.name}"')
 
@@ -167,13 +172,13 @@ class SqliteLoader:
         return self._db.execute(statement).fetchall()
 
     def finish(self, sequences: dict[str, int]) -> None:
-        """Set the sequences, make the index of words and the triggers, and commit."""
+        """Set the sequences, make indexes and triggers, and commit."""
         for table, highest in sequences.items():
             self._db.execute("DELETE FROM sqlite_sequence WHERE name = ?", [table])
             self._db.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", [table, highest])
         if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [WORDS_INDEX]).fetchone():
             self._db.execute(f"INSERT INTO {WORDS_INDEX} ({WORDS_INDEX}) VALUES ('rebuild')")
-        for statement in self._triggers.values():
+        for statement in self._statements:
             self._db.execute(statement)
         self._db.execute("COMMIT")
         self._db.execute("PRAGMA journal_mode=WAL")
