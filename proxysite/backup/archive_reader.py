@@ -75,6 +75,6 @@ def read_members(unpacked: gzip.GzipFile) -> Iterator[Member]:
             file = tar.extractfile(entry)
             if file is not None:
                 yield Member(entry.name, entry.size, file)  # type: ignore[arg-type]
-            tar.members = []  # it would remember each one
+            tar.members = []  # type: ignore[attr-defined] # it would remember each one
     while unpacked.read(2**20):  # the checksum behind the last block
         pass

@@ -30,7 +30,7 @@ class ArchiveWriter:
             filename="",
             mode="wb",
             compresslevel=COMPRESSION_LEVEL,
-            fileobj=self._encrypted or file,  # type: ignore[arg-type]
+            fileobj=self._encrypted or file,
             mtime=0,
         )
         self._tar = tarfile.open(  # noqa: SIM115 - `finish` closes it
@@ -46,7 +46,7 @@ class ArchiveWriter:
         member.size = size
         member.mode = FILE_MODE
         self._tar.addfile(member, file)
-        self._tar.members = []  # it would remember each one
+        self._tar.members = []  # type: ignore[attr-defined] # it would remember each one
 
     def finish(self) -> None:
         """Write what is left; the file stays open."""
@@ -57,7 +57,7 @@ class ArchiveWriter:
 
     def abandon(self) -> None:
         """Keep the archive from writing its end when it is collected; nothing after `finish`."""
-        self._tar.fileobj.closed = True  # type: ignore[union-attr]
+        self._tar.fileobj.closed = True  # type: ignore[attr-defined]
         self._gzip.fileobj = None  # type: ignore[assignment]
 
 

@@ -29,7 +29,7 @@ FILES = "files"
 DRAFT_FILES = ".files.restoring"
 RENEWALS = "renewals"
 # what an empty home may have
-HARMLESS_NAMES = frozenset((*STARTUP_FOLDERS, "secrets.env", markers.LOCK_NAME))
+HARMLESS_NAMES = frozenset((*STARTUP_FOLDERS, "secrets.env", markers.LOCK_NAME, "lost+found"))
 MOST_NAMED = 3
 Loader = SqliteLoader | PostgresLoader
 

@@ -45,10 +45,11 @@ class SealedColumn:
     @property
     def rows(self) -> "QuerySet[Model]":
         """Return the rows with a sealed secret."""
-        rows = apps.get_model(self.model_name)._base_manager.filter(**dict(self.selection))
-        if self.json_names:
-            return rows
-        return rows.exclude(**{self.field: ""})
+        manager = apps.get_model(self.model_name)._base_manager
+        rows: QuerySet[Model] = manager.filter(**dict(self.selection))
+        if not self.json_names:
+            rows = rows.exclude(**{self.field: ""})
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
