@@ -19,7 +19,7 @@ from proxysite.backup.manifest import TablePlan
 BUSY_SECONDS = 20
 FETCHED_ROWS = 500
 UNREAD_TABLES = frozenset(("django_migrations",))
-CACHE_KIB = 131_072
+CACHE_KIB = 65_536
 # triggers, and the indexes that are not part of their tables
 SET_ASIDE = "SELECT type, name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL"
 WORDS_INDEX = "conversations_words_index"

@@ -24,6 +24,7 @@ from proxysite.backup.rotation.sealed_columns import (
     list_columns,
     list_older_key_ids,
     list_values,
+    read_sealed_values,
 )
 from tokens.renewal import unsaved_secrets
 
@@ -51,8 +52,7 @@ def count_keys(column: SealedColumn) -> Counter[str]:
     """Return how many values of a column each key has sealed, by the id of the key."""
     counts: Counter[str] = Counter()
     if column.json_names:
-        for row in column.rows.iterator():
-            counts.update(value.key_id for value in list_values(column, row))
+        counts.update(value.key_id for value in read_sealed_values(column))
         return counts
     for key_id in (find_newest_key_id(), *list_older_key_ids()):
         counts[key_id] = column.rows.filter(**sealed_with(column, key_id)).count()
