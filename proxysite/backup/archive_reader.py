@@ -12,7 +12,7 @@ from proxysite.backup.backup_errors import BackupError, DamagedBackup
 from proxysite.backup.encrypted_stream import HEADER_BEGIN, EncryptedReader
 
 GZIP_BEGIN = b"\x1f\x8b"
-MOST_JSON_BYTES = 64 * 2**20
+MOST_MEMBER_BYTES = 2**30  # a slice of rows ends behind a large one
 
 
 class Member(NamedTuple):
@@ -24,7 +24,7 @@ class Member(NamedTuple):
 
     def read_bytes(self) -> bytes:
         """Return the content of a member that fits in memory. Raises DamagedBackup."""
-        if self.size > MOST_JSON_BYTES:
+        if self.size > MOST_MEMBER_BYTES:
             raise DamagedBackup(f"The backup was changed: {self.name} is too large.")
         return self.file.read()
 

@@ -13,16 +13,17 @@ ERASE_LINE = "\r\x1b[K"
 class ProgressLine:
     """Writes what a command does now to standard error."""
 
-    def __init__(self, output: OutputWrapper) -> None:
+    def __init__(self, output: OutputWrapper, *, is_silent: bool = False) -> None:
         self._output = output
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = sys.stderr.isatty() and not is_silent
+        self._is_silent = is_silent
         self._last = time.monotonic()
 
     def report(self, text: str) -> None:
         """Show this text, unless another one was shown just now."""
         now = time.monotonic()
         pause = SECONDS_BETWEEN_UPDATES if self._is_terminal else SECONDS_BETWEEN_LINES
-        if now - self._last < pause:
+        if self._is_silent or now - self._last < pause:
             return
         self._last = now
         if self._is_terminal:

@@ -67,10 +67,11 @@ def claim_empty_home() -> Iterator[None]:
 
 def require_empty_home() -> None:
     """Raise BackupError when the home has something, unless it is of an unfinished restore."""
-    if find_mark_file().exists():
+    if has_own_mark():
         delete_unfinished_files()
-        return
     found = {path.name for path in settings.HOME.root.iterdir()} - HARMLESS_NAMES
+    if has_own_mark():
+        found.discard(find_mark_file().name)
     files = [path for path in list_database_files() if path.exists()]
     if names := sorted(found | {path.name for path in files}):
         shown = ", ".join(names[:MOST_NAMED])
@@ -78,6 +79,19 @@ def require_empty_home() -> None:
             f"{settings.HOME.root} is not empty, it has {shown}: restore into an empty "
             "PROXYSITE_HOME."
         )
+
+
+def has_own_mark() -> bool:
+    """Return whether a restore into this home and this database is not finished."""
+    try:
+        lines = find_mark_file().read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return False
+    return lines[1:2] == [describe_own_database()]
+
+
+def describe_own_database() -> str:
+    return markers.describe_database(settings.DATABASES["default"])
 
 
 def list_database_files() -> list[Path]:
@@ -101,7 +115,8 @@ def delete_unfinished_files() -> None:
 
 
 def mark_unfinished(backup_name: str) -> None:
-    write_durable_file(find_mark_file(), [f"{backup_name}\n".encode()])
+    """Write the mark: it names the backup, and the database that is nothing yet."""
+    write_durable_file(find_mark_file(), [f"{backup_name}\n{describe_own_database()}\n".encode()])
 
 
 def clear_mark() -> None:

@@ -48,6 +48,7 @@ class Command(GatewayCommand):
         passphrase_file: str | None,
         no_encryption: bool,
         without_files: bool,
+        verbosity: int,
         **options: object,
     ) -> None:
         if bool(passphrase_file) == no_encryption:
@@ -61,13 +62,13 @@ class Command(GatewayCommand):
         run = BackupRun(
             file_name=str(path), is_encrypted=not no_encryption, has_files=not without_files
         )
-        manifest = self.write(BackupOrder(path, passphrase, not without_files), run)
+        progress = ProgressLine(self.stderr, is_silent=not verbosity)
+        manifest = self.write(BackupOrder(path, passphrase, not without_files), run, progress)
         self.stdout.write(describe_backup(run, manifest))
 
-    def write(self, order: BackupOrder, run: BackupRun) -> Manifest:
+    def write(self, order: BackupOrder, run: BackupRun, progress: ProgressLine) -> Manifest:
         """Write the backup and the row of this run. Raises CommandError."""
         begin = time.monotonic()
-        progress = ProgressLine(self.stderr)
         try:
             manifest = create_backup.write_backup(order, progress.report)
             run.size_bytes = order.path.stat().st_size

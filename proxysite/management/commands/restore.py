@@ -45,10 +45,11 @@ class Command(GatewayCommand):
         file: str,
         passphrase_file: str | None,
         check: bool,
+        verbosity: int,
         **options: object,
     ) -> None:
         os.umask(0o077)
-        progress = ProgressLine(self.stderr)
+        progress = ProgressLine(self.stderr, is_silent=not verbosity)
         try:
             begin, manifest = self.read(Path(file), passphrase_file, check, progress)
         except BackupError as error:

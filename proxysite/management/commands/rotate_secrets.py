@@ -33,7 +33,9 @@ class Command(GatewayCommand):
             help=f"rows in one transaction (default {SLICE_ROWS})",
         )
 
-    def handle(self, *args: object, dry_run: bool, slice_rows: int, **options: object) -> None:
+    def handle(
+        self, *args: object, dry_run: bool, slice_rows: int, verbosity: int, **options: object
+    ) -> None:
         if slice_rows < 1:
             raise CommandError("--slice-rows is at least 1.")
         if dry_run:
@@ -42,7 +44,7 @@ class Command(GatewayCommand):
             self.stdout.write("Nothing was written: --dry-run.")
             return
         secret_check.require_secrets()
-        progress = ProgressLine(self.stderr)
+        progress = ProgressLine(self.stderr, is_silent=not verbosity)
         report = secret_rotation.rotate_secrets(slice_rows, progress.report)
         progress.clear()
         left = self.show_counts()
