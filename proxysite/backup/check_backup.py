@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from proxysite.backup import home_files, manifest
-from proxysite.backup.archive_reader import Member, read_archive
+from proxysite.backup import home_files
+from proxysite.backup.archive import manifest
+from proxysite.backup.archive.archive_reader import Member, read_archive
+from proxysite.backup.archive.manifest import Begin, Manifest, TableFacts, TablePlan
+from proxysite.backup.archive.row_digest import RowDigest
 from proxysite.backup.backup_errors import DamagedBackup
 from proxysite.backup.home_files import DigestingFile, FileDigest
-from proxysite.backup.manifest import Begin, Manifest, TableFacts, TablePlan
-from proxysite.backup.restored_secrets import Secrets, parse_secrets
-from proxysite.backup.row_digest import RowDigest
+from proxysite.backup.restoring.restored_secrets import Secrets, parse_secrets
 
 
 class BackupReader(Protocol):

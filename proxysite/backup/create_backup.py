@@ -15,13 +15,13 @@ from typing import BinaryIO, cast
 
 from django.conf import settings
 
-from proxysite.backup import manifest
-from proxysite.backup.archive_writer import ArchiveWriter, write_archive
+from proxysite.backup.archive import manifest
+from proxysite.backup.archive.archive_writer import ArchiveWriter, write_archive
+from proxysite.backup.archive.manifest import Begin, Manifest, TableFacts, TablePlan
+from proxysite.backup.archive.row_digest import RowDigest
 from proxysite.backup.home_files import DigestingFile, FileDigest, find_stored_files, read_renewals
-from proxysite.backup.manifest import Begin, Manifest, TableFacts, TablePlan
 from proxysite.backup.own_connection import open_own_connection
 from proxysite.backup.postgres_rows import PostgresSnapshot
-from proxysite.backup.row_digest import RowDigest
 from proxysite.backup.sqlite_rows import SqliteSnapshot
 
 SLICE_BYTES = 4 * 2**20  # a member of rows ends here

@@ -7,9 +7,9 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from conversations.files import file_storage
 from conversations.files.file_storage import FILE_ID_PATTERN
+from proxysite.backup.archive.manifest import FileFacts
+from proxysite.backup.archive.row_digest import RowDigest
 from proxysite.backup.backup_errors import DamagedBackup
-from proxysite.backup.manifest import FileFacts
-from proxysite.backup.row_digest import RowDigest
 from tokens.renewal import unsaved_secrets
 
 PIECE_BYTES = 2**18

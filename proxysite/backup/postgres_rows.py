@@ -6,7 +6,7 @@ A row is a line of Postgres' own COPY format (text), with times in UTC.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from proxysite.backup.manifest import TablePlan
+from proxysite.backup.archive.manifest import TablePlan
 from proxysite.command_line import RESTORE_MARK_TABLE
 
 UNREAD_TABLES = frozenset(("django_migrations", RESTORE_MARK_TABLE))

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from proxysite.backup.manifest import TablePlan
+from proxysite.backup.archive.manifest import TablePlan
 
 BUSY_SECONDS = 20
 FETCHED_ROWS = 500

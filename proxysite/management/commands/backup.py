@@ -11,10 +11,10 @@ from django.db import DatabaseError
 
 from providers.management.base import GatewayCommand
 from proxysite.backup import create_backup
+from proxysite.backup.archive.manifest import Manifest
 from proxysite.backup.backup_errors import BackupError
 from proxysite.backup.backup_run import BackupRun, record_run
 from proxysite.backup.create_backup import BackupOrder
-from proxysite.backup.manifest import Manifest
 from proxysite.backup.passphrase import read_passphrase
 from proxysite.backup.progress_line import ProgressLine
 

@@ -11,12 +11,13 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 
 from providers.management.base import GatewayCommand
-from proxysite.backup import check_backup, restore_backup
-from proxysite.backup.archive_reader import require_passphrase
+from proxysite.backup import check_backup
+from proxysite.backup.archive.archive_reader import require_passphrase
+from proxysite.backup.archive.manifest import Begin, Manifest
 from proxysite.backup.backup_errors import BackupError
-from proxysite.backup.manifest import Begin, Manifest
 from proxysite.backup.passphrase import read_passphrase
 from proxysite.backup.progress_line import ProgressLine
+from proxysite.backup.restoring import restore_backup
 
 Restored = tuple[Begin, Manifest]
 

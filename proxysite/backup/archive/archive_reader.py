@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from proxysite.backup.archive.encrypted_stream import HEADER_BEGIN, EncryptedReader
 from proxysite.backup.backup_errors import BackupError, DamagedBackup
-from proxysite.backup.encrypted_stream import HEADER_BEGIN, EncryptedReader
 
 GZIP_BEGIN = b"\x1f\x8b"
 MOST_MEMBER_BYTES = 2**30  # a slice of rows ends behind a large one

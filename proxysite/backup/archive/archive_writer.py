@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from providers.durable_files import sync_directory
-from proxysite.backup.encrypted_stream import EncryptedWriter
+from proxysite.backup.archive.encrypted_stream import EncryptedWriter
 
 COMPRESSION_LEVEL = 4  # higher levels take twice the time for some percent
 FILE_MODE = 0o600

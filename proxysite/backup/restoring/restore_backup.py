@@ -13,14 +13,14 @@ import psycopg
 from django.conf import settings
 
 from providers.durable_files import sync_directory, write_durable_file
-from proxysite.backup import restore_target, restored_schema, restored_secrets
+from proxysite.backup.archive.manifest import Begin, Manifest, TablePlan
+from proxysite.backup.archive.row_digest import RowDigest
 from proxysite.backup.backup_errors import BackupError, DamagedBackup
 from proxysite.backup.check_backup import read_backup, require_same_rows
 from proxysite.backup.home_files import DigestingFile
-from proxysite.backup.manifest import Begin, Manifest, TablePlan
-from proxysite.backup.restore_target import Loader
-from proxysite.backup.restored_secrets import Secrets
-from proxysite.backup.row_digest import RowDigest
+from proxysite.backup.restoring import restore_target, restored_schema, restored_secrets
+from proxysite.backup.restoring.restore_target import Loader
+from proxysite.backup.restoring.restored_secrets import Secrets
 
 DATABASE_NAMES = {"sqlite": "SQLite", "postgresql": "Postgres"}
 LOADING_ERRORS = (psycopg.Error, sqlite3.Error, ValueError, KeyError)

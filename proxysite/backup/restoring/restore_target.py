@@ -15,11 +15,11 @@ from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from providers.durable_files import sync_directory, write_durable_file
-from proxysite.backup import restored_schema
+from proxysite.backup.archive.manifest import Begin
 from proxysite.backup.backup_errors import BackupError
-from proxysite.backup.manifest import Begin
 from proxysite.backup.own_connection import open_own_connection
 from proxysite.backup.postgres_rows import PostgresLoader
+from proxysite.backup.restoring import restored_schema
 from proxysite.backup.sqlite_rows import SqliteLoader
 from proxysite.command_line import RESTORE_MARK_TABLE
 from proxysite.first_run import markers

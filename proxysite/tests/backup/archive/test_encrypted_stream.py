@@ -4,8 +4,7 @@ import io
 
 import pytest
 
-from proxysite.backup.backup_errors import BackupError, DamagedBackup
-from proxysite.backup.encrypted_stream import (
+from proxysite.backup.archive.encrypted_stream import (
     FRAME_BYTES,
     LENGTH_BYTES,
     NONCE_BYTES,
@@ -13,6 +12,7 @@ from proxysite.backup.encrypted_stream import (
     EncryptedReader,
     EncryptedWriter,
 )
+from proxysite.backup.backup_errors import BackupError, DamagedBackup
 
 PASSPHRASE = "correct horse battery"
 FULL_FRAME = LENGTH_BYTES + NONCE_BYTES + FRAME_BYTES + TAG_BYTES
