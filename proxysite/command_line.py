@@ -33,6 +33,7 @@ TABLE_MAKING_COMMANDS = ("migrate",)
 READING_COMMANDS = ("dumpdata", "inspectdb", "showmigrations", "axes_list_attempts")
 CONTROL_C_STATUS = 130
 COPY_NOTES_TABLE = "proxysite_copy"  # the table that marks an unfinished `copy_database`
+RESTORE_MARK_TABLE = "proxysite_restore"  # the table that marks an unfinished `restore`
 
 
 class CommandLine(ManagementUtility):
@@ -125,6 +126,7 @@ def require_database(makes_tables: bool = False) -> None:
     """
     refuse_ambiguous_home()
     home: Path = settings.HOME.root
+    refuse_unfinished_restore(home)
     if not settings.HAS_SECRETS or not home.is_dir():
         raise missing_database_error()
     refuse_other_database(home)
@@ -136,8 +138,22 @@ def require_database(makes_tables: bool = False) -> None:
     refuse_unfinished_copy(tables)
 
 
+def refuse_unfinished_restore(home: Path) -> None:
+    """Raise CommandError when a `restore` into this home has begun and has not finished."""
+    if (home / markers.UNFINISHED_RESTORE_NAME).exists():
+        raise unfinished_restore_error()
+
+
+def unfinished_restore_error() -> CommandError:
+    return CommandError(
+        f"The restore into {format_path(settings.HOME.root)} is not finished: run restore again."
+    )
+
+
 def refuse_unfinished_copy(tables: Sequence[str]) -> None:
-    """Raise CommandError when `copy_database` has begun in this database and has not finished."""
+    """Raise CommandError when `copy_database` or `restore` has not finished in this database."""
+    if RESTORE_MARK_TABLE in tables:
+        raise unfinished_restore_error()
     if COPY_NOTES_TABLE in tables:
         database = format_database(markers.describe_database(settings.DATABASES["default"]))
         raise CommandError(

@@ -1159,6 +1159,13 @@ DISK_WARNING_BYTES = env.read_size_bytes(
     "The overview warns when less is free on the disk of PROXYSITE_HOME.",
     least=0,
 )
+BACKUP_WARN_DAYS = env.read_count(
+    "BACKUP_WARN_DAYS",
+    7,
+    "The overview warns when the last run of backup is so many days ago; 0: never.",
+    least=0,
+    most=3_650,
+)
 COUNT_INLINE_BYTES = env.read_size_bytes(
     "COUNT_INLINE_BYTES", 16 * 2**10, "The tokens of longer texts are counted in a thread.", least=0
 )

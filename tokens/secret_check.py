@@ -41,14 +41,26 @@ def require_secrets() -> None:
 
     Writes the check values that a new database lacks.
     """
-    values = dict(SecretCheck.objects.values_list("name", "value"))
+    values = read_check_values()
     if values.keys() < {FIELD_KEYS, KEY_PEPPER}:
         refuse_wrong_secrets(find_wrong_secrets())
         values = create_check_values()
-    refuse_wrong_secrets(
-        [name for name, value in values.items() if not fits_own_secrets(name, value)]
-    )
+    refuse_wrong_secrets(list_wrong_names(values))
     renew_check_value(values[FIELD_KEYS])
+
+
+def require_secrets_unchanged() -> None:
+    """Raise SecretsDiffer when the check values are those of other secrets. Writes nothing."""
+    refuse_wrong_secrets(list_wrong_names(read_check_values()))
+
+
+def read_check_values() -> dict[str, str]:
+    return dict(SecretCheck.objects.values_list("name", "value"))
+
+
+def list_wrong_names(values: dict[str, str]) -> list[str]:
+    """Return the names of the check values that do not fit the secrets of this process."""
+    return [name for name, value in values.items() if not fits_own_secrets(name, value)]
 
 
 def refuse_wrong_secrets(names: list[str]) -> None:
@@ -65,7 +77,7 @@ def create_check_values() -> dict[str, str]:
     }
     rows = [SecretCheck(name=name, value=value) for name, value in new.items()]
     SecretCheck.objects.bulk_create(rows, ignore_conflicts=True)
-    return dict(SecretCheck.objects.values_list("name", "value"))
+    return read_check_values()
 
 
 def renew_check_value(sealed: str) -> None:

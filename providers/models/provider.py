@@ -174,7 +174,7 @@ class Provider(models.Model):
         if password is not None:
             self.sealed_proxy_password = ""
             if password:
-                self.sealed_proxy_password = vault.encrypt_secret(password, self._proxy_binding)
+                self.sealed_proxy_password = vault.encrypt_secret(password, self.proxy_binding)
             super().save(update_fields=["sealed_proxy_password"])
 
     def _take_proxy_password(self) -> str | None:
@@ -218,7 +218,7 @@ class Provider(models.Model):
 
     # --- the proxy --------------------------------------------------------------------------------
     @property
-    def _proxy_binding(self) -> str:
+    def proxy_binding(self) -> str:
         """Return the text that the sealed password is bound to.
 
         It opens for this row and this proxy alone: no other proxy ever gets it.
@@ -230,7 +230,7 @@ class Provider(models.Model):
         if not self.sealed_proxy_password:
             return ""
         try:
-            return vault.decrypt_secret(self.sealed_proxy_password, self._proxy_binding)
+            return vault.decrypt_secret(self.sealed_proxy_password, self.proxy_binding)
         except vault.VaultError as error:
             logger.warning("the password of the proxy of %s %s", self.name, error)
             return ""

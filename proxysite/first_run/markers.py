@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 LOCK_NAME = "serve.lock"
+UNFINISHED_RESTORE_NAME = "restore.unfinished"  # exists while a restore is not finished
 LOCK_TRIES = 20  # a command that tests the lock holds it for an instant itself
 LOCK_PAUSE_SECONDS = 0.05
 MOST_HOMES = 32  # homes in the list of a checkout

@@ -14,9 +14,8 @@ from django.utils.translation import gettext as _
 from providers import vault
 from proxysite.access.sign_in import oidc_users
 from proxysite.access.sign_in.second_step import mark_as_done
+from proxysite.access.sign_in.secrets_owner import SECRETS_OWNER
 from proxysite.desk.error_pages import render_error_page
-
-SECRETS_OWNER = "two factor"  # what the secrets of authenticator apps are sealed for
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]

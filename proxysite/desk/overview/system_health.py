@@ -1,4 +1,4 @@
-"""The health of this gateway: version, database, disk, worker, queue and settings."""
+"""The health of this gateway: version, database, disk, backup, worker, queue and settings."""
 
 import shutil
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django_celery_beat.models import PeriodicTask
 
 from providers.admin.page_times import render_time
+from proxysite.desk.overview import backup_health
 from proxysite.desk.overview.quantities import format_number, format_size
 
 KEPT_SECONDS = 60  # facts that take long to find out are so old at most
@@ -38,6 +39,8 @@ def list_health_lines() -> list[HealthLine]:
     free = read_free_bytes()
     last_run = find_last_periodic_run()
     pending = count_pending_migrations()
+    backup_run = backup_health.find_last_run()
+    backup = backup_health.find_last_backup()
     return [
         HealthLine(_("Version"), settings.VERSION),
         HealthLine(_("Database"), describe_database()),
@@ -45,6 +48,11 @@ def list_health_lines() -> list[HealthLine]:
             _("Free on the disk of the home"),
             _("unknown") if free is None else format_size(free),
             "bad" if free is not None and free < settings.DISK_WARNING_BYTES else "",
+        ),
+        HealthLine(
+            _("Last backup"),
+            backup_health.describe_backups(backup_run, backup),
+            backup_health.judge_backups(backup_run, backup),
         ),
         HealthLine(
             _("Periodic work began last"),

@@ -93,6 +93,7 @@ class Command(GatewayCommand):
         from proxysite.first_run import bootstrap
 
         try:
+            command_line.refuse_unfinished_restore(settings.HOME.root)
             journal.require_journal_writable(settings.HOME.root / "journal")
             command_line.refuse_unfinished_copy(connection.introspection.table_names())
             prepared = bootstrap.prepare_database()

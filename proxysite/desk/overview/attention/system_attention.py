@@ -1,4 +1,4 @@
-"""Parts of this gateway that need attention: worker, disk, unwritten records, alerts, tables."""
+"""Parts of this gateway that need attention: worker, disk, backups, unwritten records, tables."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from api.models import AlertDelivery, ApiKey, DeliveryState, RollupState
-from proxysite.desk.overview import system_health
+from proxysite.desk.overview import backup_health, system_health
 from proxysite.desk.overview.attention.attention_items import BAD, WAIT, AttentionItem, Button
 from proxysite.desk.overview.quantities import format_size
 
@@ -26,6 +26,7 @@ def find_system_items() -> Iterator[AttentionItem]:
     """Yield the items about this gateway itself."""
     yield from find_worker_items()
     yield from find_disk_items()
+    yield from find_backup_items()
     yield from find_spool_items()
     yield from find_table_items()
 
@@ -56,6 +57,21 @@ def find_disk_items() -> Iterator[AttentionItem]:
         "size": format_size(free)
     }
     yield AttentionItem("disk", BAD, text, str(settings.HOME.root))
+
+
+def find_backup_items() -> Iterator[AttentionItem]:
+    """Yield an item when the last run of `backup` failed, or the last backup is too old."""
+    run = backup_health.find_last_run()
+    if run is None:
+        return  # whoever backs up in another way needs no reminder
+    if run.reason:
+        text = _("The last backup failed.")
+        yield AttentionItem("backup", BAD, text, run.reason, run.ended_at, _("last"))
+    elif backup_health.is_too_old(run):
+        text = _("The last backup is older than %(days)s days.") % {
+            "days": settings.BACKUP_WARN_DAYS
+        }
+        yield AttentionItem("backup", WAIT, text, run.file_name, run.ended_at, _("last"))
 
 
 def find_spool_items() -> Iterator[AttentionItem]:

@@ -1,0 +1,3 @@
+"""What the secrets of authenticator apps are bound to when they are sealed."""
+
+SECRETS_OWNER = "two factor"

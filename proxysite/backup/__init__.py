@@ -1,0 +1,1 @@
+"""Back up everything that a gateway keeps into one file, and restore it."""

@@ -1,0 +1,1 @@
+"""The way of a backup into an empty home and database."""

@@ -1,0 +1,1 @@
+"""Seal every secret in the database anew with the newest key of FIELD_KEYS."""
