@@ -20,6 +20,7 @@ COLUMNS = (
     *TOKEN_COLUMNS,
     "request_usd",
     "tiers",
+    "batch_factor",
 )
 
 

@@ -17,6 +17,7 @@ from providers.protocol.usage_meter import TokenUsage
 
 UNITS_PER_MICRO_USD = 10**8
 UNITS_PER_USD = UNITS_PER_MICRO_USD * 10**6
+WHOLE_FACTOR = 10_000  # a factor has at most four decimal places
 
 
 class Rates(Struct, frozen=True):
@@ -84,6 +85,11 @@ class PriceRates(Struct, frozen=True):
     rates: Rates
     request_units: int = 0
     tiers: tuple[RateTier, ...] = ()
+    batch_parts: int = WHOLE_FACTOR  # what lines of a batch cost, in parts of WHOLE_FACTOR
+
+    def reduce_for_batch(self, units: int) -> int:
+        """Return what a call costs in a batch, if it costs so many units outside of one."""
+        return units * self.batch_parts // WHOLE_FACTOR
 
     def find_rates(self, prompt_tokens: int) -> Rates:
         """Return the rates of a call with so many prompt tokens: they hold for all its tokens."""
@@ -114,6 +120,7 @@ def make_price_rates(columns: Mapping[str, Any]) -> PriceRates:
         rates=make_rates(columns),
         request_units=int(request_usd * UNITS_PER_USD),
         tiers=tuple(RateTier(tier[ABOVE], make_tier_rates(columns, tier)) for tier in tiers[::-1]),
+        batch_parts=int(columns["batch_factor"] * WHOLE_FACTOR),
     )
 
 

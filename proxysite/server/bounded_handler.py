@@ -216,7 +216,8 @@ class BoundedHandler(ASGIHandler):
         """
         if user_id is None:
             raise InvalidKey("The API key is not valid.")
-        limit_bytes = settings.FILE_LIMIT_BYTES + FORM_OVERHEAD_BYTES
+        largest_file = max(settings.FILE_LIMIT_BYTES, settings.BATCH_FILE_BYTES)
+        limit_bytes = largest_file + FORM_OVERHEAD_BYTES
         refuse_large_announced(scope, limit_bytes)
         await await_in_time(
             LONG.run_work(
