@@ -41,9 +41,7 @@ def register_deletions() -> None:
     )
     register_rules("api.apikey", DeletionRules(revoke_keys, is_one_by_one=True))
     # their signal deletes the files of running batches
-    register_rules(
-        "api.batch", DeletionRules(delete_with_signals=lambda rows: rows.delete()[0])
-    )
+    register_rules("api.batch", DeletionRules(delete_with_signals=lambda rows: rows.delete()[0]))
 
 
 def list_trigger_sets() -> list[TriggerSet]:

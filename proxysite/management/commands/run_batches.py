@@ -18,9 +18,7 @@ class Command(GatewayCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            WORKER_OPTION, action="store_true", help="end when standard input does"
-        )
+        parser.add_argument(WORKER_OPTION, action="store_true", help="end when standard input does")
 
     def handle(self, *args: Any, with_worker: bool, **options: Any) -> None:
         if runs_beside_callers():
