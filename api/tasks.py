@@ -3,8 +3,8 @@
 from celery import shared_task
 from django.conf import settings
 
-from api.batches import batch_cleanup, worker_process
 from api.alerts import delivery, event_records, price_alerts
+from api.batches import batch_cleanup, worker_process
 from api.idempotency import claims
 from api.portal.signing_in import password_reset
 from api.usage import reconciliation, record_expiry

@@ -111,6 +111,10 @@ class Keyring:
             raise InvalidKey(credentials.INVALID_KEY_TEXT)
         return caller
 
+    def find_known_caller(self, digest: str) -> Caller | None:
+        """Return the caller whose key has this digest, if this process knows it."""
+        return self._callers.get(digest)
+
     async def _query_caller(self, digest: str) -> Caller | None:
         future = self._running_queries.get(digest)
         if future is None:

@@ -124,19 +124,16 @@ class BatchRun:
         Returns why the batch ends; None: the next run goes on. Raises OSError.
         """
         batch = self._batch
-        key_id = batch.key_id
-        if key_id is None:
-            return EndReason.KEY_INVALID
-        digest = await HOUSEKEEPING.run_work(read_key_digest, key_id)
+        digest = await HOUSEKEEPING.run_work(read_key_digest, batch.key_id)
         if not digest:
             return EndReason.KEY_INVALID
         sender = LineSender(batch.endpoint, digest, batch.caller_address or "")
         log = ResultLog(PartWriter(batch.pk, batch.run_number), tally)
         source = LineSource(part_files.find_input(batch.pk), tally)
-        runner = self._runner = LineRunner(self._gateway, batch.pk, log)
+        runner = self._runner = LineRunner(self._gateway, batch, sender, log)
         try:
             tasks = [
-                asyncio.create_task(runner.answer_lines(source, sender, key_id))
+                asyncio.create_task(runner.answer_lines(source))
                 for _number in range(settings.BATCH_LINES_AT_ONCE)
             ]
             await self._wait_for_tasks(tasks, runner)

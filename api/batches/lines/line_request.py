@@ -13,7 +13,6 @@ from django.http import HttpResponse, HttpResponseBase
 from api import exceptions
 from api.authentication import Caller
 from api.batches.batch_endpoints import find_view
-from api.limits.caller_limits import CallerLimits
 from api.models.usage_record import BATCH_CLIENT
 from api.relay.client_names import OWN_CLIENT
 from api.relay.lean_request import LeanRequest, new_request_id
@@ -41,7 +40,6 @@ class LineAnswer(NamedTuple):
     request_id: str
     retry_seconds: float | None = None
     is_final: bool = False  # the same request would fail again
-    limits: CallerLimits | None = None  # of the caller
 
 
 class LineRequest(LeanRequest):
@@ -103,17 +101,16 @@ async def answer_line(gateway: "Gateway", sender: LineSender, body: bytes) -> Li
         response = exceptions.render_error(error, request.request_id)
     finally:
         request.release_place()
-    return read_answer(cast(HttpResponse, response), request)
+    return read_answer(cast(HttpResponse, response), request.request_id)
 
 
-def read_answer(response: HttpResponse, request: LineRequest) -> LineAnswer:
+def read_answer(response: HttpResponse, request_id: str) -> LineAnswer:
     """Return a response as the answer to a line."""
     milliseconds = response.headers.get("retry-after-ms")
     return LineAnswer(
         response.status_code,
         response.content,
-        request.request_id,
+        request_id,
         None if milliseconds is None else int(milliseconds) / 1_000,
         response.headers.get("x-should-retry") == "false",
-        request.caller.limits if request.caller is not None else None,
     )

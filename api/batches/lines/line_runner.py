@@ -18,7 +18,7 @@ from api.batches.lines.line_request import LineAnswer, LineSender, answer_line
 from api.batches.lines.line_source import LineSource
 from api.batches.lines.pacing import Pacer
 from api.batches.lines.result_log import ResultLog
-from api.models import ApiKey
+from api.models import ApiKey, Batch
 from providers.database.database_threads import HOUSEKEEPING
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ LONGEST_RETRY_SECONDS = 30.0
 MONEY_LOOK_SECONDS = 30.0  # between two tries of a batch whose budget is spent
 
 
-def read_key_digest(key_id: int) -> str:
+def read_key_digest(key_id: int | None) -> str:
     """Return the digest of a key that is valid now, or an empty string."""
+    if key_id is None:
+        return ""
     row = ApiKey.objects.filter_valid().filter(pk=key_id).values_list("digest", flat=True).first()
     return row or ""
 
@@ -41,11 +43,14 @@ def read_key_digest(key_id: int) -> str:
 class LineRunner:
     """Answers the lines of one run; `end_reason` says why no more of them are asked."""
 
-    def __init__(self, gateway: "Gateway", batch_id: str, log: ResultLog) -> None:
+    def __init__(
+        self, gateway: "Gateway", batch: Batch, sender: LineSender, log: ResultLog
+    ) -> None:
         self._gateway = gateway
-        self._batch_id = batch_id
+        self._batch = batch
+        self._sender = sender
         self._log = log
-        self.pacer = Pacer(gateway)
+        self.pacer = Pacer(gateway, sender.key_digest)
         self.end_reason: EndReason | None = None
         self._money_deadline: float | None = None  # on the monotonic clock
 
@@ -54,16 +59,16 @@ class LineRunner:
         self.end_reason = self.end_reason or reason
         self.pacer.stopped.set()
 
-    async def answer_lines(self, source: LineSource, sender: LineSender, key_id: int) -> None:
+    async def answer_lines(self, source: LineSource) -> None:
         """Answer line after line until there is none, or the run stops. Raises OSError."""
         while not self.pacer.stopped.is_set():
             line = await source.take_line()
             if line is None:
                 return
-            sender = await self._answer_line(line, sender, key_id)
+            await self._answer_line(line)
 
-    async def _answer_line(self, line: InputLine, sender: LineSender, key_id: int) -> LineSender:
-        """Ask one line until it has a result, and write that; return who sends the next one.
+    async def _answer_line(self, line: InputLine) -> None:
+        """Ask one line until it has a result, and write that.
 
         A line without a result when the run stops has none.
         """
@@ -71,6 +76,7 @@ class LineRunner:
         body = bytes(shape.body or b"")
         try_count = 0
         while await self.pacer.begin_line():
+            sender = self._sender
             try:
                 answer = await answer_line(self._gateway, sender, body)
             finally:
@@ -81,29 +87,29 @@ class LineRunner:
                 outcome = Outcome.DONE
             if outcome is Outcome.DONE:
                 await self._record_answer(line.position, str(shape.custom_id), answer)
-                break
+                return
             if outcome is Outcome.NO_KEY:
-                sender = await self._find_new_secret(sender, key_id)
+                await self._find_new_secret(sender)
             else:
                 await self._wait(outcome, answer, try_count)
-        return sender
 
     async def _record_answer(self, position: int, custom_id: str, answer: LineAnswer) -> None:
         """Write the result of a line. Raises OSError."""
-        self.pacer.limits = answer.limits
         self.pacer.record_answer()
         self._money_deadline = None
-        line_id = make_line_id(self._batch_id, position)
+        line_id = make_line_id(self._batch.pk, position)
         await self._log.add_result(make_answer_result(line_id, position, custom_id, answer))
         if self._log.tally.size_bytes > settings.BATCH_OUTPUT_BYTES:
             self.stop(EndReason.OUTPUT_FULL)
 
-    async def _find_new_secret(self, sender: LineSender, key_id: int) -> LineSender:
-        """Return the sender with the key's new secret; stop the run when the key has ended."""
-        digest = await HOUSEKEEPING.run_work(read_key_digest, key_id)
-        if not digest or digest == sender.key_digest:
+    async def _find_new_secret(self, refused: LineSender) -> None:
+        """Go on with the key's new secret; stop the run when the key has ended."""
+        digest = await HOUSEKEEPING.run_work(read_key_digest, self._batch.key_id)
+        if not digest or digest == refused.key_digest:
             self.stop(EndReason.KEY_INVALID)
-        return sender._replace(key_digest=digest)
+            return
+        self._sender = refused._replace(key_digest=digest)
+        self.pacer.key_digest = digest
 
     async def _wait(self, outcome: Outcome, answer: LineAnswer, try_count: int) -> None:
         """Wait before a line is asked again, or let the whole batch wait."""

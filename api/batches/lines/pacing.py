@@ -28,13 +28,13 @@ BUSY_SHARE = 0.5  # of REQUESTS_IN_FLIGHT: with more requests of others no line 
 class Pacer:
     """Lets the lines of one batch begin, one after the other."""
 
-    def __init__(self, gateway: "Gateway") -> None:
+    def __init__(self, gateway: "Gateway", key_digest: str) -> None:
         self._gateway = gateway
+        self.key_digest = key_digest  # of the key whose limits hold
         self._allowed = float(settings.BATCH_LINES_AT_ONCE)
         self._running_count = 0
         self._resume_at = 0.0  # on the monotonic clock
         self._failures_in_row = 0
-        self.limits: CallerLimits | None = None  # of the caller, once known
         self.stopped = asyncio.Event()
 
     async def begin_line(self) -> bool:
@@ -82,42 +82,45 @@ class Pacer:
         paused_seconds = self._resume_at - time.monotonic()
         if paused_seconds > 0:
             return min(paused_seconds, 1.0)
-        is_free = self._running_count < min(int(self._allowed), self._find_most_lines())
-        return 0.0 if is_free and self._has_room() else LOOK_SECONDS
-
-    def _find_most_lines(self) -> int:
-        """Return how many lines may run at once by the caller's limits: half of its requests."""
-        amounts = [
-            rule.amount
-            for rule in (self.limits.rules if self.limits is not None else ())
-            if rule.resource is Resource.CONCURRENCY
-        ]
-        return max(1, min([settings.BATCH_LINES_AT_ONCE, *(amount // 2 for amount in amounts)]))
+        return 0.0 if self._has_room() else LOOK_SECONDS
 
     def _has_room(self) -> bool:
         """Return whether other requests keep their share of limits and of this process."""
         gateway = self._gateway
+        if self._running_count >= int(self._allowed):
+            return False
         if gateway.requests_in_flight > BUSY_SHARE * settings.REQUESTS_IN_FLIGHT:
             return False
-        if self.limits is None:
+        caller = gateway.keyring.find_known_caller(self.key_digest)
+        limits = None if caller is None else caller.limits
+        if limits is None:  # of an unknown caller, the next line finds them
             return True
+        if self._running_count >= find_most_lines(limits):
+            return False
         now = time.time()
-        allowances = [
-            gateway.limits.read_allowance(rule, now)
-            for rules in self.limits.windowed
-            for rule in rules
-        ]
-        return all(map(has_spare_share, allowances))
+        for requests_or_tokens in limits.windowed:
+            for rule in requests_or_tokens:
+                # lines that have just begun may not have taken theirs yet
+                begun = self._running_count if rule.resource is Resource.REQUESTS else 0
+                if not has_spare_share(gateway.limits.read_allowance(rule, now), begun):
+                    return False
+        return True
 
 
-def has_spare_share(allowance: Allowance) -> bool:
+def find_most_lines(limits: CallerLimits) -> float:
+    """Return how many lines may run at once: half of the requests that the caller may have."""
+    amounts = [rule.amount for rule in limits.rules if rule.resource is Resource.CONCURRENCY]
+    return max(1, min(amounts) // 2) if amounts else float("inf")
+
+
+def has_spare_share(allowance: Allowance, begun: int) -> bool:
     """Return whether more is left of a limit than the share of other requests.
 
-    What the process knows is from its latest exchange with the store; what it knew then has left
-    the window by now, or not.
+    `begun` is what lines may still take of it. What the process knows is from its latest exchange
+    with the store; the whole limit may be there again by now.
     """
     lease = allowance.lease
     if lease is not None and time.monotonic() - allowance.leased_at >= lease.seconds_until_full:
         return True
     # a limit of very few requests has no share to spare
-    return allowance.remaining >= int(settings.BATCH_SPARE_SHARE * allowance.limit)
+    return allowance.remaining - begun >= int(settings.BATCH_SPARE_SHARE * allowance.limit)

@@ -5,6 +5,7 @@ import json
 
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import PATIENCE_SECONDS
+from proxysite.testing.upstream import PAUSE, answer_honestly, send_pieces
 
 CHAT = "/v1/chat/completions"
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -26,6 +27,12 @@ def render_lines(lines):
     """Return the bytes of an input file; a text is a line as it is."""
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     return "".join(f"{text}\n" for text in texts).encode()
+
+
+async def answer_at_gate(exchange):
+    """Answer when the upstream's gate is open: a script."""
+    await send_pieces(PAUSE)(exchange)
+    await answer_honestly()(exchange)
 
 
 async def store_input(client, lines):
@@ -52,10 +59,10 @@ async def wait_for_end(client, batch_id, seconds=PATIENCE_SECONDS):
     return batch
 
 
-async def run_batch(client, lines, endpoint=CHAT, **fields):
-    """Create a batch and return it once it has ended."""
+async def run_batch(client, lines, endpoint=CHAT, *, seconds=PATIENCE_SECONDS, **fields):
+    """Create a batch and return it once it has ended, within so many seconds."""
     batch = await create_batch(client, lines, endpoint, **fields)
-    return await wait_for_end(client, batch.id)
+    return await wait_for_end(client, batch.id, seconds)
 
 
 async def read_results(client, file_id):

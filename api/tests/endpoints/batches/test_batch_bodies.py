@@ -5,6 +5,7 @@ import pytest
 
 from api.tests.endpoints.batches.batch_requests import (
     CHAT,
+    answer_at_gate,
     create_batch,
     make_lines,
     run_batch,
@@ -79,7 +80,7 @@ async def test_batches_are_listed_page_by_page(client):
 
 @pytest.mark.settings(BATCHES_PER_USER=1)
 async def test_a_user_has_so_many_unfinished_batches(client, upstream):
-    upstream.set_default_script(lambda exchange: exchange.gate.wait_until_open())
+    upstream.set_default_script(answer_at_gate)
     batch = await create_batch(client, make_lines(1))
     file_id = await store_input(client, make_lines(1))
     error = await refuse(client.with_options(max_retries=0), input_file_id=file_id)

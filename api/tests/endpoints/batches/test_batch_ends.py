@@ -9,6 +9,7 @@ from django.utils import timezone
 from api.batches import part_files
 from api.models import ApiKey, Batch
 from api.tests.endpoints.batches.batch_requests import (
+    answer_at_gate,
     create_batch,
     make_lines,
     read_results,
@@ -18,22 +19,11 @@ from api.tests.endpoints.batches.batch_requests import (
 )
 from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
-from proxysite.testing.upstream import PAUSE, answer_honestly, send_pieces
-
-
-def wait_at_gate():
-    """Return a script that answers when the upstream's gate is open."""
-
-    async def answer_later(exchange):
-        await send_pieces(PAUSE)(exchange)
-        await answer_honestly()(exchange)
-
-    return answer_later
 
 
 async def hold_at_upstream(client, upstream, count=30):
     """Create a batch whose first lines wait at the upstream, and return it."""
-    upstream.set_default_script(wait_at_gate())
+    upstream.set_default_script(answer_at_gate)
     batch = await create_batch(client, make_lines(count))
     await upstream.wait_for_request(8)
     return batch
