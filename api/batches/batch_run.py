@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -93,7 +94,11 @@ class BatchRun:
         batch_states.mark_in_progress(self._id, summary)
         title = _("Batch of %(user)s") % {"user": batch.user.get_username()}
         progress = task_progress.create_progress(
-            "batch", title, total=summary.line_count, started_by=batch.user.get_username()
+            "batch",
+            title,
+            total=summary.line_count,
+            started_by=batch.user.get_username(),
+            url=reverse("admin:api_batch_change", args=[batch.pk]),
         )
         self._id.find_rows().update(progress_id=progress.pk)
         return True

@@ -121,6 +121,7 @@ SECTIONS = (
         (
             ModelPage(_("Documents"), "conversations.document"),
             ModelPage(_("Files"), "conversations.storedfile"),
+            ModelPage(_("Batches"), "api.batch"),
         ),
     ),
     Section(
