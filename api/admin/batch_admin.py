@@ -1,6 +1,7 @@
 """The admin of batches: read-only, but batches can be cancelled."""
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -61,7 +62,7 @@ class BatchAdmin(ReadOnlyAdmin, BigTableAdmin):
     ends_until = make_time_column("expires_at", _("expires"))
     running = make_time_column("running_until", _("lease of its process"))
 
-    def find_rows(self, queryset: BatchQuerySet, term: str) -> BatchQuerySet:
+    def find_rows(self, queryset: QuerySet[Batch], term: str) -> QuerySet[Batch]:
         by_id = queryset.filter(pk=term)
         return by_id if term.startswith("batch_") else queryset.filter(user__username=term)
 

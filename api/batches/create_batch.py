@@ -1,5 +1,6 @@
 """Create a batch of one of the caller's files; its lines are checked later, in the background."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
 
@@ -148,7 +149,5 @@ def save_batch(batch: Batch) -> None:
 
 def send_run_task() -> None:
     """Let a worker run batches now; without a broker the periodic task does it a little later."""
-    try:
+    with suppress(OperationalError, OSError):
         current_app.send_task(RUN_TASK, retry=False)
-    except (OperationalError, OSError):
-        pass

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from api.batches.create_batch import NewBatch
 from api.openapi.endpoint import REFERENCE_PREFIX
 from api.responses.request.schema import ResponseBody, TokenCountBody
 from api.schemas.body_shapes import ChatBody, CompletionBody, EmbeddingBody
@@ -25,6 +26,7 @@ SHAPES = (
     NewItems,
     NewSession,
     IngestBody,
+    NewBatch,
 )
 # what a field means; the others are as in OpenAI's reference
 FIELD_TEXTS = {
@@ -62,6 +64,8 @@ FIELD_TEXTS = {
     "file_id": "The id of an uploaded file.",
     "query": "What to search for.",
     "count": "How many results at most.",
+    "input_file_id": "The id of an uploaded file with the purpose batch.",
+    "completion_window": "24h.",
     "items": "The items to add, in OpenAI's form.",
 }
 

@@ -15,7 +15,8 @@ from django.utils import timezone
 class FilePurpose(models.TextChoices):
     """The purposes of files, in OpenAI's and Moonshot's words.
 
-    A caller can give each of them but `batch_output`: such files are made by batches. Files for services that are not offered here are only stored. Source: OpenAI's API description,
+    A caller can give each of them but `batch_output`: such files are made by batches. Files for
+    services that are not offered here are only stored. Source: OpenAI's API description,
     `CreateFileRequest`; `file-extract` is Moonshot's.
     """
 

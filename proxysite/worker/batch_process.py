@@ -15,6 +15,7 @@ from django.conf import settings
 
 from api.relay.gateway import Gateway, repeat_forever
 from proxysite.server.change_watcher import ChangeWatcher
+from proxysite.server.garbage_collector import freeze_garbage_collector
 
 IDLE_SECONDS = 20.0
 NICENESS = 10  # so much lower than that of the processes with callers
@@ -44,6 +45,7 @@ async def run_gateway(*, ends_with_stdin: bool) -> None:
     watcher = ChangeWatcher(gateway)
     await watcher.read_all()
     await gateway.start_housekeeping()
+    freeze_garbage_collector()
     watch_task = asyncio.create_task(repeat_forever(watcher.watch_changes))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

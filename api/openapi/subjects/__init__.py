@@ -1,7 +1,14 @@
 """All endpoints by subject, in the order of the page."""
 
 from api.openapi.endpoint import Subject
-from api.openapi.subjects import account, answers, conversation_endpoints, documents, staff
+from api.openapi.subjects import (
+    account,
+    answers,
+    batch_endpoints,
+    conversation_endpoints,
+    documents,
+    staff,
+)
 
 SUBJECTS: tuple[Subject, ...] = (
     answers.CHAT,
@@ -10,6 +17,7 @@ SUBJECTS: tuple[Subject, ...] = (
     conversation_endpoints.CONVERSATIONS,
     conversation_endpoints.SESSIONS,
     documents.FILES,
+    batch_endpoints.BATCHES,
     account.ACCOUNT,
     staff.STAFF,
     account.HEALTH,

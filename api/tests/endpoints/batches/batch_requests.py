@@ -1,10 +1,9 @@
 """Input files of batches, batches of them, and their results."""
 
-import asyncio
 import json
 
 from providers.database.database_threads import run_in_thread
-from proxysite.testing import PATIENCE_SECONDS
+from proxysite.testing import PATIENCE_SECONDS, wait_until_true
 from proxysite.testing.upstream import PAUSE, answer_honestly, send_pieces
 
 CHAT = "/v1/chat/completions"
@@ -53,10 +52,12 @@ async def create_batch(client, lines, endpoint=CHAT, **fields):
 
 async def wait_for_end(client, batch_id, seconds=PATIENCE_SECONDS):
     """Return the batch once it has ended."""
-    async with asyncio.timeout(seconds):
-        while (batch := await client.batches.retrieve(batch_id)).status not in ENDED:
-            await asyncio.sleep(0.02)
-    return batch
+
+    async def find_ended():
+        batch = await client.batches.retrieve(batch_id)
+        return batch if batch.status in ENDED else None
+
+    return await wait_until_true(find_ended, seconds)
 
 
 async def run_batch(client, lines, endpoint=CHAT, *, seconds=PATIENCE_SECONDS, **fields):
