@@ -4,7 +4,7 @@ from api.openapi.endpoint import Subject
 from api.openapi.subjects import (
     account,
     answers,
-    batch_endpoints,
+    batch_subject,
     conversation_endpoints,
     documents,
     staff,
@@ -17,7 +17,7 @@ SUBJECTS: tuple[Subject, ...] = (
     conversation_endpoints.CONVERSATIONS,
     conversation_endpoints.SESSIONS,
     documents.FILES,
-    batch_endpoints.BATCHES,
+    batch_subject.BATCHES,
     account.ACCOUNT,
     staff.STAFF,
     account.HEALTH,

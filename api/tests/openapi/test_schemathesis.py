@@ -33,6 +33,7 @@ NEEDS_MORE = (  # than there is in this test: a search service, a file, accounts
     "/v1/web_search",
     "/v1/embeddings",
     "/v1/files/ingest",
+    "/v1/batches",
     "/admin/switch_mode",
     "/admin/tokens/reload",
     "/admin/tokens/updater/force-update",
