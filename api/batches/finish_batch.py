@@ -79,6 +79,8 @@ def finish_batch(batch: Batch, run: RunId, tally: Tally, reason: EndReason) -> N
     """
     if not batch_states.mark_finalizing(run):
         return
+    if run.find_rows().exclude(cancelling_at=None).exists():  # its owner was told so
+        reason = EndReason.CANCELLED
     line_count = len(tally.has_result)
     output = write_result_file(batch, "output", iterate_texts(batch.pk, line_count, OUTPUT))
     failed = iterate_texts(batch.pk, line_count, ERROR)

@@ -101,7 +101,7 @@ def skip_rest_of_line(file: BinaryIO) -> None:
 
 def parse_line(raw: bytes) -> LineShape:
     """Return the fields of a line. Raises LineProblem."""
-    if len(raw) > settings.BATCH_LINE_BYTES:
+    if len(raw.rstrip()) > settings.BATCH_LINE_BYTES:
         most = settings.BATCH_LINE_BYTES
         raise LineProblem("line_too_long", f"A line has at most {most} bytes.")
     try:

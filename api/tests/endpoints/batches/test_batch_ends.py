@@ -21,7 +21,7 @@ from providers.database.database_threads import run_in_thread
 from proxysite.testing import rows
 
 
-async def hold_at_upstream(client, upstream, count=30):
+async def hold_at_upstream(client, upstream, count=400):
     """Create a batch whose first lines wait at the upstream, and return it."""
     upstream.set_default_script(answer_at_gate)
     batch = await create_batch(client, make_lines(count))
@@ -40,13 +40,22 @@ async def test_a_cancelled_batch_keeps_the_answers_it_has(client, upstream):
     assert batch.status == "cancelled"
     assert batch.cancelled_at
     asked = len(upstream.requests)
-    assert len(await read_results(client, batch.output_file_id)) == asked < 30
+    assert len(await read_results(client, batch.output_file_id)) == asked < 400
     unasked = await read_results(client, batch.error_file_id)
-    assert len(unasked) == 30 - asked
+    assert len(unasked) == 400 - asked
     assert {line["error"]["code"] for line in unasked.values()} == {"batch_cancelled"}
     assert {line["response"] for line in unasked.values()} == {None}
     again = await client.batches.cancel(batch.id)  # it is what was wanted
     assert again.status == "cancelled"
+
+
+async def test_a_cancelled_batch_whose_lines_are_all_answered_is_cancelled(client, upstream):
+    batch = await hold_at_upstream(client, upstream, 8)
+    assert (await client.batches.cancel(batch.id)).status == "cancelling"
+    upstream.gate.open()
+    batch = await wait_for_end(client, batch.id)
+    assert (batch.status, batch.request_counts.completed) == ("cancelled", 8)
+    assert batch.error_file_id is None
 
 
 async def test_a_completed_batch_cannot_be_cancelled(client):
@@ -66,7 +75,7 @@ async def test_a_batch_expires(client, upstream):
     unasked = await read_results(client, batch.error_file_id)
     assert {line["error"]["code"] for line in unasked.values()} == {"batch_expired"}
     answered = await read_results(client, batch.output_file_id)
-    assert len(unasked) + len(answered) == 30
+    assert len(unasked) + len(answered) == 400
     assert batch.request_counts.completed == len(answered)
     assert batch.request_counts.failed == len(unasked)
 
@@ -101,7 +110,7 @@ async def test_a_batch_goes_on_when_its_input_file_is_deleted(client, upstream):
     await client.files.delete(batch.input_file_id)
     upstream.gate.open()
     batch = await wait_for_end(client, batch.id)
-    assert (batch.status, batch.request_counts.completed) == ("completed", 30)
+    assert (batch.status, batch.request_counts.completed) == ("completed", 400)
 
 
 async def test_the_files_of_a_batch_end_with_its_row(client, upstream):
