@@ -12,6 +12,7 @@ class ApiConfig(AppConfig):
 
     def ready(self) -> None:
         from api import checks  # noqa: F401
+        from api.batches import batch_cleanup  # noqa: F401
         from api.playground import session_keys  # noqa: F401
 
         install_after_migrate(self, list_trigger_sets)
@@ -39,6 +40,8 @@ def register_deletions() -> None:
         DeletionRules(deactivate_users, lambda rows: rows.delete()[0], is_one_by_one=True),
     )
     register_rules("api.apikey", DeletionRules(revoke_keys, is_one_by_one=True))
+    # their signal deletes the files of running batches
+    register_rules("api.batch", DeletionRules(delete_with_signals=lambda rows: rows.delete()[0]))
 
 
 def list_trigger_sets() -> list[TriggerSet]:

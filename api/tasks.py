@@ -4,6 +4,7 @@ from celery import shared_task
 from django.conf import settings
 
 from api.alerts import delivery, event_records, price_alerts
+from api.batches import batch_cleanup, worker_process
 from api.idempotency import claims
 from api.portal.signing_in import password_reset
 from api.usage import reconciliation, record_expiry
@@ -53,6 +54,18 @@ def report_unknown_prices() -> int:
 def delete_old_alerts() -> int:
     """Delete alerts older than ALERT_KEEP_DAYS; return how many."""
     return event_records.delete_old_alerts()
+
+
+@shared_task
+def run_batches() -> bool:
+    """Start the process that runs batches, if some wait; return whether it was started."""
+    return worker_process.start_batch_process()
+
+
+@shared_task
+def delete_old_batches() -> int:
+    """Delete batches older than BATCH_DAYS, and what batches left on the disk; return how many."""
+    return batch_cleanup.delete_old_batches()
 
 
 @shared_task

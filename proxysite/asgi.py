@@ -5,7 +5,6 @@ first request opens it.
 """
 
 import asyncio
-import gc
 import logging
 import os
 
@@ -30,6 +29,7 @@ from proxysite.desk.live.board import BOARD_SCOPE_KEY, LIVE_PATH, LiveBoard  # n
 from proxysite.server.body_budget import BodyBudget  # noqa: E402
 from proxysite.server.change_watcher import ChangeWatcher  # noqa: E402
 from proxysite.server.connections.upgrades import RESPONSES_PATH  # noqa: E402
+from proxysite.server.garbage_collector import freeze_garbage_collector  # noqa: E402
 from proxysite.server.lean_handler import LeanHandler, Send  # noqa: E402
 from proxysite.server.request_bodies import Receive, Scope  # noqa: E402
 from proxysite.urls import LEAN_ROUTES  # noqa: E402
@@ -181,16 +181,6 @@ async def check_secrets_in_time() -> None:
         raise
     except (DatabaseError, TimeoutError):
         logger.warning("the database does not answer; whether it has these secrets is not known")
-
-
-def freeze_garbage_collector() -> None:
-    """Make full garbage collections rare: over all of Django's objects they stall every stream.
-
-    Changes the collector of this process. A full collection takes milliseconds with 1,000 streams.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
 
 
 application = Application()

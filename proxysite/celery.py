@@ -89,6 +89,12 @@ app.conf.beat_schedule = {
         "options": {"expire_seconds": 60},
     },
     "delete kept answers": {"task": "api.tasks.delete_kept_answers", "schedule": 3_600.0},
+    "run batches": {
+        "task": "api.tasks.run_batches",
+        "schedule": 60.0,
+        "options": {"expire_seconds": 60},
+    },
+    "delete old batches": {"task": "api.tasks.delete_old_batches", "schedule": 3_600.0},
     "complete the sums of usage": {
         "task": "api.tasks.complete_rollups",
         "schedule": 600.0,

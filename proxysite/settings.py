@@ -1101,6 +1101,51 @@ USAGE_GROUPS = env.read_count(
     "USAGE_GROUPS", 10_000, "Most groups of one answer of /v1/usage and of the command `usage`."
 )
 
+# --- batches --------------------------------------------------------------------------------------
+env.begin_group("Batches", "Many requests in one file; see docs/batches.md.")
+BATCH_FILE_BYTES = env.read_size_bytes(
+    "BATCH_FILE_BYTES", 200 * 2**20, "Largest uploaded file with the purpose batch."
+)
+BATCH_LINES = env.read_count("BATCH_LINES", 100_000, "Lines that one batch may have.")
+BATCH_LINE_BYTES = env.read_size_bytes("BATCH_LINE_BYTES", 4 * 2**20, "Longest line of a batch.")
+BATCH_OUTPUT_BYTES = env.read_count(
+    "BATCH_OUTPUT_BYTES",
+    2 * 2**30,
+    "Size of all answers of a batch; beyond it the other lines are not asked.",
+)
+BATCHES_PER_USER = env.read_count(
+    "BATCHES_PER_USER", 20, "Unfinished batches that a user may have."
+)
+BATCH_SECONDS = env.read_whole_seconds(
+    "BATCH_SECONDS", 86_400, "The completion window of 24h: a batch expires after so long."
+)
+BATCHES_AT_ONCE = env.read_count(
+    "BATCHES_AT_ONCE", 4, "Batches that one process runs at the same time."
+)
+BATCH_LINES_AT_ONCE = env.read_count(
+    "BATCH_LINES_AT_ONCE", 8, "Lines of one batch that are answered at the same time.", most=1_000
+)
+BATCH_SPARE_SHARE = env.read_share(
+    "BATCH_SPARE_SHARE",
+    0.2,
+    "Part of the requests and tokens per minute that batches leave to other requests.",
+)
+BATCH_LINE_TRIES = env.read_count(
+    "BATCH_LINE_TRIES", 4, "A line whose upstream fails is asked so many times at most."
+)
+BATCH_QUOTA_SECONDS = env.read_whole_seconds(
+    "BATCH_QUOTA_SECONDS",
+    3_600,
+    "A batch whose budget is spent waits so long for money; then its lines fail.",
+    least=0,
+)
+BATCH_LEASE_SECONDS = env.read_seconds(
+    "BATCH_LEASE_SECONDS", 30, "After a crash another process takes a batch up so much later."
+)
+BATCH_DAYS = env.read_count(
+    "BATCH_DAYS", 90, "Days after its end until a batch is deleted; its files end by themselves."
+)
+
 # --- idempotent requests --------------------------------------------------------------------------
 env.begin_group("Idempotent requests", "Requests with an Idempotency-Key; see docs/idempotency.md.")
 IDEMPOTENCY_SECONDS = env.read_whole_seconds(

@@ -19,6 +19,7 @@ from api.admin.pool_parts.routing_page import show_routing_page
 from api.metrics.metrics_view import Metrics
 from api.openapi import openapi_views
 from api.views import (
+    batches,
     chat,
     conversation_search,
     conversations,
@@ -139,6 +140,9 @@ urlpatterns = [
     path("v1/files/<str:file_id>", files.File.as_view()),
     path("v1/files/<str:file_id>/status", file_ingestion.IngestionStatus.as_view()),
     path("v1/files/<str:file_id>/content", files.FileContent.as_view()),
+    path("v1/batches", batches.Batches.as_view()),
+    path("v1/batches/<str:batch_id>", batches.OneBatch.as_view()),
+    path("v1/batches/<str:batch_id>/cancel", batches.CancelBatch.as_view()),
     path("v1/conversations", conversations.Conversations.as_view()),
     path("v1/conversations/search", conversation_search.ConversationSearch.as_view()),
     path("v1/conversations/export", conversation_search.ConversationsExport.as_view()),

@@ -23,6 +23,7 @@ from api.accounting.unwritten import UnwrittenRows
 from api.accounting.write_errors import DISK_FULL, WriteFailed, is_disk_full
 from api.accounting.writers import Writer
 from api.models import Status
+from api.models.usage_record import BATCH_CLIENT
 from api.pricing.price_directory import PriceDirectory
 from api.pricing.request_cost import compute_cost
 from providers.exceptions import DatabaseUnavailable, GatewayError
@@ -221,7 +222,9 @@ class Ledger:
         """Write the counted tokens and their cost to the meter."""
         trace.meter.counted = counted
         token_count.record_counts_of_attempts(trace.meter)
-        trace.meter.cost = compute_cost(trace.meter, self._prices, trace.started_at)
+        trace.meter.cost = compute_cost(
+            trace.meter, self._prices, trace.started_at, is_batch=trace.client == BATCH_CLIENT
+        )
 
     def _queue_row(self, trace: Trace, ending: Ending) -> "asyncio.Future[None]":
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

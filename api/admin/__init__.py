@@ -2,6 +2,7 @@
 
 from api.admin import (
     alert_admin,
+    batch_admin,
     conversation_costs,
     invitation_admin,
     key_admin,
@@ -13,6 +14,7 @@ from api.admin.requests import request_admin
 
 __all__ = [
     "alert_admin",
+    "batch_admin",
     "conversation_costs",
     "invitation_admin",
     "key_admin",

@@ -25,7 +25,7 @@ MOST_UNKNOWN = 20  # models without a price that the list names
 PRESENT = timedelta(minutes=5)  # a price that began within that time is one of now
 HIGHEST_ID = 2**63 - 1
 PROVIDER_QUERY = "provider__id__exact"
-COPIED_FIELDS = ("provider", "upstream_model", "tiers", *USD_COLUMNS)
+COPIED_FIELDS = ("provider", "upstream_model", "tiers", "batch_factor", *USD_COLUMNS)
 
 
 class UsdInput(forms.NumberInput):
@@ -113,6 +113,7 @@ class PriceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             },
         ),
         (_("USD for each"), {"fields": ("request_usd", *UNIT_COLUMNS)}),
+        (_("Batches"), {"fields": ("batch_factor",)}),
     )
     history_fieldset = (_("All prices of this model"), {"fields": ("history",)})
     begin = make_time_column("valid_from", _("from"))

@@ -101,6 +101,20 @@ class Keyring:
             self.unwritten_uses[key_id] = datetime.now(UTC)
         return caller
 
+    async def identify_digest(self, digest: str) -> Caller:
+        """Return the caller whose key has this digest, for requests of the gateway itself.
+
+        Raises InvalidKey, DatabaseUnavailable.
+        """
+        caller = self._callers.get(digest) or await self._query_caller(digest)
+        if caller is None or caller.expires_timestamp <= time.time():
+            raise InvalidKey(credentials.INVALID_KEY_TEXT)
+        return caller
+
+    def find_known_caller(self, digest: str) -> Caller | None:
+        """Return the caller whose key has this digest, if this process knows it."""
+        return self._callers.get(digest)
+
     async def _query_caller(self, digest: str) -> Caller | None:
         future = self._running_queries.get(digest)
         if future is None:

@@ -160,6 +160,8 @@ class LimitKeeper:
                 allowance.wake_next_waiter()
                 raise LimitRefused(limit_errors.refuse_reserved(part.rule, allowance.limit))
             await wait_for_change(allowance, settings.LIMIT_WAIT_SECONDS - waited_seconds)
+        elif allowance.lease is not None and allowance.lease.remaining >= part.amount:
+            return  # a request that came meanwhile took what was leased; there is more to ask for
         elif self.store.is_shared and waited_seconds < OTHERS_RETURN_SECONDS:
             await asyncio.sleep(OTHERS_RETURN_SECONDS)
         else:

@@ -10,6 +10,7 @@ from api.models.alert import (
     DeliveryState,
 )
 from api.models.api_key import ApiKey, KeyQuerySet, is_list_of_text
+from api.models.batch import Batch, BatchQuerySet, BatchStatus
 from api.models.busiest_subjects import BusiestSubjects
 from api.models.environment_import import EnvironmentImport
 from api.models.idempotent_request import IdempotentRequest, IdempotentRequestQuerySet
@@ -38,6 +39,9 @@ __all__ = [
     "AlertSubject",
     "AnswerTimes",
     "ApiKey",
+    "Batch",
+    "BatchQuerySet",
+    "BatchStatus",
     "BudgetWindow",
     "BusiestSubjects",
     "DeliveryState",

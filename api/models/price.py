@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from api.pricing.price_values import NO_MODEL_TEXT, NO_PRICE_TEXT, USD_COLUMNS, validate_tiers
@@ -70,6 +70,15 @@ class Price(models.Model):
             "Other prices for all tokens of a call with a long prompt, for example "
             '<code>[{"above_prompt_tokens": 200000, "prompt_usd": "2.5"}]</code>.'
         ),
+    )
+    batch_factor = models.DecimalField(
+        "batch factor",
+        max_digits=5,
+        decimal_places=4,
+        default=Decimal(1),
+        db_default=Decimal(1),
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="Lines of a batch cost so much of the price, for example 0.5 for half of it.",
     )
     source = models.CharField(
         max_length=300, blank=True, help_text="Where the price comes from, for example a page."

@@ -12,6 +12,8 @@ from api.models.team import Team
 from providers.models import Provider
 from tokens.models import UpstreamToken
 
+BATCH_CLIENT = "batch"  # the `client` of lines of batches; no User-Agent header gives it
+
 
 class Status(models.TextChoices):
     """How a request ended."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from api.batches.create_batch import NewBatch
 from api.messages.request.body_shape import MessageCountBody, MessagesBody
 from api.openapi.endpoint import REFERENCE_PREFIX
 from api.relayed.relayed_bodies import ImageBody, ModerationBody, RerankBody, SpeechBody
@@ -39,6 +40,7 @@ SHAPES = (
     DetokenizeBody,
     NewUpload,
     UploadCompletion,
+    NewBatch,
 )
 # what a field means; the others are as in OpenAI's reference
 FIELD_TEXTS = {
@@ -90,6 +92,8 @@ FIELD_TEXTS = {
     "voice": "The name of a voice of the model.",
     "stream_format": "audio: the bytes; sse: events with pieces of them.",
     "n": "How many answers or images to make.",
+    "input_file_id": "The id of an uploaded file with the purpose batch.",
+    "completion_window": "24h.",
     "items": "The items to add, in OpenAI's form.",
 }
 

@@ -22,6 +22,7 @@ COLUMNS = (
     "request_usd",
     *UNIT_COLUMNS,
     "tiers",
+    "batch_factor",
 )
 
 

@@ -18,6 +18,7 @@ from providers.protocol.usage_meter import TokenUsage
 
 UNITS_PER_MICRO_USD = 10**8
 UNITS_PER_USD = UNITS_PER_MICRO_USD * 10**6
+WHOLE_FACTOR = 10_000  # a factor has at most four decimal places
 
 
 class Rates(Struct, frozen=True):
@@ -111,6 +112,11 @@ class PriceRates(Struct, frozen=True):
     request_units: int | None = None
     tiers: tuple[RateTier, ...] = ()
     unit_rates: UnitRates = NO_UNIT_RATES
+    batch_parts: int = WHOLE_FACTOR  # what lines of a batch cost, in parts of WHOLE_FACTOR
+
+    def reduce_for_batch(self, units: int) -> int:
+        """Return what a call costs in a batch, if it costs so many units outside of one."""
+        return units * self.batch_parts // WHOLE_FACTOR
 
     def find_rates(self, prompt_tokens: int) -> Rates:
         """Return the rates of a call with so many prompt tokens: they hold for all its tokens."""
@@ -164,6 +170,7 @@ def make_price_rates(columns: Mapping[str, Any]) -> PriceRates:
         request_units=None if request_usd is None else int(request_usd * UNITS_PER_USD),
         tiers=tuple(RateTier(tier[ABOVE], make_tier_rates(columns, tier)) for tier in tiers[::-1]),
         unit_rates=make_unit_rates(columns),
+        batch_parts=int(columns["batch_factor"] * WHOLE_FACTOR),
     )
 
 

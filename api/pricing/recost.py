@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from api.models import UsageRecord
+from api.models.usage_record import BATCH_CLIENT
 from api.pricing import recorded_calls
 from api.pricing.cost_changes import CostChange, apply_cost_changes
 from api.pricing.price_directory import PriceDirectory, read_directory
@@ -19,6 +20,7 @@ COLUMNS = (
     "id",
     "started_at",
     "model",
+    "client",
     "cost_micro_usd",
     "price_id",
     *recorded_calls.COLUMNS,
@@ -98,7 +100,9 @@ def find_changes(
         if calls is None:
             report.untold_records += 1
             continue
-        cost = sum_call_costs(calls, prices, record["started_at"])
+        cost = sum_call_costs(
+            calls, prices, record["started_at"], is_batch=record["client"] == BATCH_CLIENT
+        )
         if cost != (record["cost_micro_usd"], record["price_id"]):
             changes.append(CostChange(record["id"], record["cost_micro_usd"], *cost))
     return changes

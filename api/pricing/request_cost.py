@@ -29,8 +29,13 @@ class AnsweredCall(NamedTuple):
     billed: BilledUnits = NO_UNITS
 
 
-def compute_cost(meter: UsageMeter, prices: PriceDirectory, started_at: str) -> RequestCost:
-    """Return the cost of a request whose tokens are counted; `started_at` is its trace's."""
+def compute_cost(
+    meter: UsageMeter, prices: PriceDirectory, started_at: str, *, is_batch: bool = False
+) -> RequestCost:
+    """Return the cost of a request whose tokens are counted; `started_at` is its trace's.
+
+    `is_batch`: it is a line of a batch.
+    """
     reported = sum_reported_costs(meter.calls)
     if not prices:
         counted = meter.counted
@@ -42,16 +47,21 @@ def compute_cost(meter: UsageMeter, prices: PriceDirectory, started_at: str) -> 
         for call in meter.calls
         if call.is_answered and call.attempt is not None
     ]
-    micro_usd, price_id = sum_call_costs(calls, prices, datetime.fromisoformat(started_at))
+    began = datetime.fromisoformat(started_at)
+    micro_usd, price_id = sum_call_costs(calls, prices, began, is_batch=is_batch)
     return RequestCost(micro_usd, price_id, reported)
 
 
 def sum_call_costs(
-    calls: Iterable[AnsweredCall], prices: PriceDirectory, started_at: datetime
+    calls: Iterable[AnsweredCall],
+    prices: PriceDirectory,
+    started_at: datetime,
+    *,
+    is_batch: bool = False,
 ) -> tuple[int | None, int | None]:
     """Return the cost of calls in micro-USD, and the id of the last one's price.
 
-    Both are None when the cost is unknown.
+    Both are None when the cost is unknown. Lines of a batch cost the `batch_factor` of each price.
     """
     total_units = 0
     price_id = None
@@ -66,6 +76,6 @@ def sum_call_costs(
         units = price.charge_call(usage, billed)
         if units is None:
             return None, None
-        total_units += units
+        total_units += price.reduce_for_batch(units) if is_batch else units
         price_id = price.price_id
     return round_to_micro_usd(total_units), price_id

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from api.models.usage_record import BATCH_CLIENT
+
 USER_AGENT = "HTTP_USER_AGENT"
 READ_CHARS = 200  # of the header
 REMEMBERED = 512  # headers whose names are remembered
 OTHER_CLIENT = "other"
+# the name that requests of the gateway itself have, in a key of META that no header can set
+OWN_CLIENT = "proxysite.client"
 # a part of the header in small letters -> the name; the first that is found counts
 CLIENT_PARTS = (
     ("codex", "Codex"),
@@ -48,7 +52,7 @@ CLIENT_PARTS = (
     ("undici", "Node.js"),
     ("node", "Node.js"),
 )
-CLIENT_NAMES = tuple(dict.fromkeys(name for _, name in CLIENT_PARTS))
+CLIENT_NAMES = (*dict.fromkeys(name for _, name in CLIENT_PARTS), BATCH_CLIENT)
 PRODUCT = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,31}")
 
 
@@ -58,7 +62,7 @@ def name_client(meta: Mapping[str, Any]) -> str:
     `meta` has the headers as Django names them.
     """
     user_agent = meta.get(USER_AGENT)
-    return find_name(user_agent[:READ_CHARS]) if user_agent else ""
+    return find_name(user_agent[:READ_CHARS]) if user_agent else meta.get(OWN_CLIENT, "")
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -69,4 +73,6 @@ def find_name(user_agent: str) -> str:
         if part in lowered:
             return name
     product = PRODUCT.fullmatch(user_agent.partition("/")[0].strip())
-    return product[0] if product else OTHER_CLIENT
+    if product is None or product[0].lower() == BATCH_CLIENT:
+        return OTHER_CLIENT
+    return product[0]

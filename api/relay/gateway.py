@@ -18,6 +18,7 @@ from api.accounting.write_errors import WriteFailed
 from api.alerts.alert_queue import AlertQueue
 from api.alerts.limit_alerts import report_budget
 from api.authentication import Keyring, record_last_uses
+from api.batches.batch_runner import BatchRunner, runs_beside_callers
 from api.idempotency.replay import Idempotency
 from api.limits.limit_keeper import LimitKeeper
 from api.limits.refused_requests import RefusedRequests
@@ -79,6 +80,7 @@ class Gateway:
     requests_in_flight: int = 0
     key_requests: KeyRequests = field(default_factory=KeyRequests)
     response_sockets: ResponseSockets = field(default_factory=ResponseSockets)
+    batches: BatchRunner = field(default_factory=BatchRunner)
     is_draining: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
@@ -142,6 +144,8 @@ class Gateway:
         ]
         if self.embed is not None:
             works.append(partial(embeddings.embed_documents_forever, self.embed))
+        if runs_beside_callers():
+            works.append(partial(self.batches.run_until_cancelled, self))
         self._tasks = [asyncio.create_task(repeat_forever(work)) for work in works]
 
     def begin_shutdown(self) -> None:
@@ -159,6 +163,7 @@ class Gateway:
         await asyncio.gather(
             self.background.drain_and_stop(),
             self.idempotency.stop_tasks(self.background.start_draining()),
+            self.batches.stop_batches(),
         )
         for task in self._tasks:
             task.cancel()

@@ -27,7 +27,11 @@ from django.utils import timezone
 
 from conversations.files import storage_quota
 from conversations.models import FilePurpose, FileStatus, StoredFile, UploadPart, new_id
-from conversations.models.files import DEFAULT_LIFETIME_SECONDS
+from conversations.models.files import (
+    DEFAULT_LIFETIME_SECONDS,
+    TEXTLESS_PURPOSES,
+    UPLOAD_PURPOSES,
+)
 from conversations.text import extract
 from providers.database.keyed_locks import KeyedLocks
 from providers.durable_files import write_durable_file
@@ -92,11 +96,13 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
         connection.close()  # reading a document takes seconds; the connection is free meanwhile
     try:
         row.size_bytes, row.sha256 = write_file_bytes(
-            path_of(row.id), upload.pieces, upload.limit_bytes or settings.FILE_LIMIT_BYTES
+            path_of(row.id), upload.pieces, upload.limit_bytes or find_most_bytes(row.purpose)
         )
-        if row.size_bytes > settings.FILE_LIMIT_BYTES:
+        if row.purpose in TEXTLESS_PURPOSES or file_type in extract.IMAGE_TYPES:
+            row.reason = ""
+        elif row.size_bytes > settings.FILE_LIMIT_BYTES:
             row.reason = TOO_LARGE_TO_READ
-        elif file_type not in extract.IMAGE_TYPES:
+        else:
             row.reason = write_text_in_turn(row)
         if row.reason and file_type is not None:
             row.status = FileStatus.ERROR
@@ -114,10 +120,10 @@ def store_file(user_id: int, upload: Upload) -> StoredFile:
 
 
 def require_known_purpose(purpose: str) -> None:
-    """Raise InvalidRequest for a purpose that files do not have here."""
-    if purpose not in FilePurpose.values:
+    """Raise InvalidRequest for a purpose that a caller cannot give a file here."""
+    if purpose not in UPLOAD_PURPOSES:
         raise InvalidRequest(
-            f"The purpose is one of: {', '.join(FilePurpose.values)}.", param="purpose"
+            f"The purpose is one of: {', '.join(UPLOAD_PURPOSES)}.", param="purpose"
         )
 
 
@@ -163,10 +169,18 @@ def require_file_room(user_id: int, size_bytes: int, upload_id: str = "") -> Non
     storage_quota.require_storage_room(user_id, size_bytes + part_bytes)
 
 
-def write_file_bytes(path: Path, pieces: Iterable[bytes], limit_bytes: int) -> tuple[int, str]:
+def find_most_bytes(purpose: str) -> int:
+    """Return the size of the largest file with this purpose that may be uploaded."""
+    most_bytes: int = settings.FILE_LIMIT_BYTES
+    if purpose == FilePurpose.BATCH:
+        most_bytes = max(most_bytes, settings.BATCH_FILE_BYTES)
+    return most_bytes
+
+
+def write_file_bytes(path: Path, pieces: Iterable[bytes], most_bytes: int) -> tuple[int, str]:
     """Write the file whole or not at all; return its size and SHA-256.
 
-    Raises BodyTooLarge, OSError.
+    Raises BodyTooLarge when it has more than `most_bytes`; OSError.
     """
     size = 0
     digest = hashlib.sha256()
@@ -175,8 +189,8 @@ def write_file_bytes(path: Path, pieces: Iterable[bytes], limit_bytes: int) -> t
         nonlocal size
         for piece in pieces:
             size += len(piece)
-            if size > limit_bytes:
-                raise BodyTooLarge(f"A file has at most {limit_bytes} bytes.", param="file")
+            if size > most_bytes:
+                raise BodyTooLarge(f"A file has at most {most_bytes} bytes.", param="file")
             digest.update(piece)
             yield piece
 

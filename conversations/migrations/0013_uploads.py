@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('id', models.CharField(default=conversations.models.parted_uploads.new_upload_id, editable=False, max_length=48, primary_key=True, serialize=False)),
                 ('filename', models.CharField(editable=False, max_length=255)),
                 ('content_type', models.CharField(blank=True, editable=False, max_length=100)),
-                ('purpose', models.CharField(choices=[('user_data', 'user data'), ('assistants', 'assistants'), ('vision', 'vision'), ('batch', 'batch'), ('fine-tune', 'fine-tune'), ('evals', 'evals'), ('file-extract', 'file extract')], editable=False, max_length=16)),
+                ('purpose', models.CharField(choices=[('user_data', 'user data'), ('assistants', 'assistants'), ('vision', 'vision'), ('batch', 'batch'), ('batch_output', 'batch output'), ('fine-tune', 'fine-tune'), ('evals', 'evals'), ('file-extract', 'file extract')], editable=False, max_length=16)),
                 ('size_bytes', models.BigIntegerField(editable=False, help_text='Size of the whole file as it was announced, in bytes.')),
                 ('file_lifetime_seconds', models.IntegerField(editable=False, help_text='The file is deleted so long after it is complete.', null=True)),
                 ('status', models.CharField(choices=[('pending', 'pending'), ('completed', 'completed'), ('cancelled', 'cancelled')], default='pending', editable=False, max_length=16)),
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='partedupload',
-            constraint=models.CheckConstraint(condition=models.Q(('purpose__in', ['user_data', 'assistants', 'vision', 'batch', 'fine-tune', 'evals', 'file-extract'])), name='partedupload_purpose_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('purpose__in', ['user_data', 'assistants', 'vision', 'batch', 'batch_output', 'fine-tune', 'evals', 'file-extract'])), name='partedupload_purpose_known'),
         ),
         migrations.AddConstraint(
             model_name='partedupload',

@@ -13,9 +13,10 @@ from django.utils import timezone
 
 
 class FilePurpose(models.TextChoices):
-    """The purposes that a caller can give a file, in OpenAI's and Moonshot's words.
+    """The purposes of files, in OpenAI's and Moonshot's words.
 
-    Files for services that are not offered here are only stored. Source: OpenAI's API description,
+    A caller can give each of them but `batch_output`: such files are made by batches. Files for
+    services that are not offered here are only stored. Source: OpenAI's API description,
     `CreateFileRequest`; `file-extract` is Moonshot's.
     """
 
@@ -23,13 +24,20 @@ class FilePurpose(models.TextChoices):
     ASSISTANTS = "assistants", "assistants"
     VISION = "vision", "vision"
     BATCH = "batch", "batch"
+    BATCH_OUTPUT = "batch_output", "batch output"
     FINE_TUNE = "fine-tune", "fine-tune"
     EVALS = "evals", "evals"
     FILE_EXTRACT = "file-extract", "file extract"
 
 
+UPLOAD_PURPOSES = tuple(p for p in FilePurpose.values if p != FilePurpose.BATCH_OUTPUT)
+# nobody reads their text
+TEXTLESS_PURPOSES = (FilePurpose.BATCH, FilePurpose.BATCH_OUTPUT)
 # a file for a batch expires if its upload does not say when; source: as above
-DEFAULT_LIFETIME_SECONDS: dict[str, int] = {FilePurpose.BATCH: 30 * 86_400}
+DEFAULT_LIFETIME_SECONDS: dict[str, int] = {
+    FilePurpose.BATCH: 30 * 86_400,
+    FilePurpose.BATCH_OUTPUT: 30 * 86_400,
+}
 
 
 class FileStatus(models.TextChoices):

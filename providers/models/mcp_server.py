@@ -132,7 +132,8 @@ class McpServer(models.Model):
             raise ValidationError({"url": problem})
 
     @property
-    def _binding(self) -> str:
+    def header_binding(self) -> str:
+        """Return what the sealed headers are bound to: this row, and the origin of its address."""
         return f"mcp:{self.pk}:{find_origin(self.url)}"
 
     def seal_headers(self, headers: dict[str, str]) -> None:
@@ -141,7 +142,7 @@ class McpServer(models.Model):
         self.sealed_headers = ""
         if headers:
             self.sealed_headers = vault.encrypt_secret(
-                orjson.dumps(headers).decode(), self._binding
+                orjson.dumps(headers).decode(), self.header_binding
             )
 
     def read_headers(self) -> dict[str, str] | None:
@@ -149,7 +150,7 @@ class McpServer(models.Model):
         if not self.sealed_headers:
             return {}
         try:
-            text = vault.decrypt_secret(self.sealed_headers, self._binding)
+            text = vault.decrypt_secret(self.sealed_headers, self.header_binding)
         except vault.VaultError:
             return None
         headers: dict[str, str] = orjson.loads(text)

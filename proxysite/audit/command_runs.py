@@ -14,7 +14,9 @@ RECORDED_COMMANDS = frozenset(
     "axes_reset_ip_username axes_reset_failure_logs axes_reset_logs".split()
 )
 # they only make a gateway, a document or a copy
-UNRECORDED_COMMANDS = frozenset("serve copy_database restore conformance write_docs".split())
+UNRECORDED_COMMANDS = frozenset(
+    "serve run_batches copy_database restore conformance write_docs".split()
+)
 # options of Django's own, and what may hold a secret
 UNTOLD_OPTIONS = frozenset(
     "verbosity settings pythonpath traceback no_color force_color skip_checks stdout stderr "

@@ -123,6 +123,7 @@ SECTIONS = (
         (
             ModelPage(_("Documents"), "conversations.document"),
             ModelPage(_("Files"), "conversations.storedfile"),
+            ModelPage(_("Batches"), "api.batch"),
         ),
     ),
     Section(

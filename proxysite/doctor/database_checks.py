@@ -13,7 +13,6 @@ from tokens import secret_check
 from tokens.models import SecretCheck
 from tokens.secret_check import SecretsDiffer
 
-SLOW_MS = 50
 MOST_CLOCK_SECONDS = 2.0  # between this machine and the database
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 

@@ -41,7 +41,7 @@ def find_upload_limit(method: str, path: str) -> int | None:
     if method != "POST":
         return None
     if path in UPLOAD_PATHS:
-        return int(settings.FILE_LIMIT_BYTES)
+        return max(int(settings.FILE_LIMIT_BYTES), int(settings.BATCH_FILE_BYTES))
     if PART_PATH.fullmatch(path):
         return int(settings.UPLOAD_PART_BYTES)
     return None

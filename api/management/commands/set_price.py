@@ -57,6 +57,12 @@ class Command(GatewayCommand):
             metavar="TIME",
             help="for example 2026-12-01 or 2026-12-01T08:30, in UTC (default: now)",
         )
+        parser.add_argument(
+            "--batch-factor",
+            default="1",
+            metavar="PART",
+            help="lines of a batch cost so much of the price, for example 0.5 (default: 1)",
+        )
         parser.add_argument("--source", default="", help="where the price comes from")
         parser.add_argument("--dry-run", action="store_true", help="check, change nothing")
 
@@ -67,6 +73,7 @@ class Command(GatewayCommand):
             upstream_model=model,
             valid_from=parse_moment(options["valid_from"]) if options["valid_from"] else now,
             tiers=[parse_tier(text) for text in options["tier"]],
+            batch_factor=options["batch_factor"],
             source=options["source"],
             **{column: options[column] for column in USD_COLUMNS},
         )

@@ -4,6 +4,7 @@ from api.openapi.endpoint import Subject
 from api.openapi.subjects import (
     account,
     answers,
+    batch_subject,
     conversation_endpoints,
     documents,
     message_endpoints,
@@ -20,6 +21,7 @@ SUBJECTS: tuple[Subject, ...] = (
     conversation_endpoints.CONVERSATIONS,
     conversation_endpoints.SESSIONS,
     documents.FILES,
+    batch_subject.BATCHES,
     account.ACCOUNT,
     staff.STAFF,
     account.HEALTH,

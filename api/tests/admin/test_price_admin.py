@@ -28,6 +28,7 @@ def price_form(provider: Provider, **values: Any) -> dict[str, Any]:
         "prompt_usd": "0.25",
         "completion_usd": "2",
         "tiers": "[]",
+        "batch_factor": "1",
     }
     return form | values
 

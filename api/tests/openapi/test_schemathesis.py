@@ -39,6 +39,7 @@ NEEDS_MORE = (  # than there is in this test: a search service, a file, accounts
     "/v2/rerank",
     "/rerank",
     "/v1/files/ingest",
+    "/v1/batches",
     "/admin/switch_mode",
     "/admin/tokens/reload",
     "/admin/tokens/updater/force-update",

@@ -13,7 +13,7 @@ from providers.models import Provider
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 TODAY = datetime(2026, 11, 30, 12, tzinfo=UTC)
-NO_PRICE = dict.fromkeys(COLUMNS) | {"tiers": [], "valid_from": LONG_AGO}
+NO_PRICE = dict.fromkeys(COLUMNS) | {"tiers": [], "valid_from": LONG_AGO, "batch_factor": 1}
 EMPTY_ATTEMPT = {"provider": "echo", "model": "big", "outcome": "answered", "reason": ""}
 
 

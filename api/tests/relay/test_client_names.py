@@ -21,6 +21,8 @@ from proxysite.testing import rows
         ("my-agent/7", "my-agent"),
         ("中文/1", "other"),
         ("x" * 5_000, "other"),
+        ("batch/1.0", "other"),  # nobody but the gateway gives this name
+        ("Batch", "other"),
         ("", ""),
     ],
 )

@@ -86,6 +86,7 @@ SEALED_COLUMNS = (
         selection=(("name", "FIELD_KEYS"),),
     ),
     SealedColumn("providers.Provider", "sealed_proxy_password", lambda row: str(row.proxy_binding)),
+    SealedColumn("providers.McpServer", "sealed_headers", lambda row: str(row.header_binding)),
     # authenticator apps, and their recovery codes
     SealedColumn("mfa.Authenticator", "data", lambda row: SECRETS_OWNER, ("secret", "seed")),
 )

@@ -19,6 +19,7 @@ LISTS = (
         "api/alertdelivery",
         "api/alertevent",
         "api/apikey",
+        "api/batch",
         "api/team",
         "api/usagerecord",
         "auth/group",

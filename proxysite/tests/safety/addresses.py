@@ -117,6 +117,7 @@ def create_rows(admin: User) -> Rows:
         AlertDelivery,
         AlertEvent,
         AlertKind,
+        Batch,
         Invitation,
         Price,
         Team,
@@ -152,6 +153,7 @@ def create_rows(admin: User) -> Rows:
         interval,
         Group.objects.create(name="G"),
         AlertDelivery.objects.create(event=event, channel="email", address="a@b.example"),
+        Batch.objects.create(user=person, expires_at=timezone.now() + timedelta(days=1)),
         keys.create_key(person)[0],
         Price.objects.create(
             provider=provider, upstream_model="m", valid_from=timezone.now(), prompt_usd=1

@@ -33,6 +33,7 @@ class Rights:
 MODEL_PAGES = {
     "api.alertdelivery": Rights(ALL, change="OA"),
     "api.alertevent": Rights(ALL),
+    "api.batch": Rights(ALL, change="OA"),
     "api.apikey": Rights(ALL, "OA", "OA", "A"),
     "api.price": Rights(ALL, "BA", "BA", "BA"),
     "api.team": Rights(ALL, "OBA", "OBA", "OBA"),

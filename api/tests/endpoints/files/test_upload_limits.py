@@ -21,7 +21,7 @@ async def test_a_file_has_a_size_it_may_not_exceed(gateway, alice):
     assert len(list_disk_files()) == 2
 
 
-@pytest.mark.settings(FILE_LIMIT_BYTES=100_000)
+@pytest.mark.settings(FILE_LIMIT_BYTES=100_000, BATCH_FILE_BYTES=100_000)
 async def test_a_form_without_a_length_is_bounded_too(gateway, alice):
     lines = f"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {alice.key}\r\n"
     lines += "Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -100,3 +100,12 @@ async def test_uploads_on_their_way_are_bounded(gateway, alice, mallory):
             )
         )
     await wait_until_true(lambda: not gateway._application.django_handler._uploads._count_by_user)
+
+
+@pytest.mark.settings(FILE_LIMIT_BYTES=1_000, BATCH_FILE_BYTES=100_000)
+async def test_an_input_of_a_batch_may_be_larger_than_other_files(gateway, alice):
+    data = b'{"custom_id": "a"}\n' * 1_000
+    for purpose, status in (("user_data", 413), ("batch", 200)):
+        answer = await upload_file(gateway, alice.key, "a.jsonl", data, purpose)
+        assert answer.status == status
+    assert len(list_disk_files()) == 1  # its text is read by nobody

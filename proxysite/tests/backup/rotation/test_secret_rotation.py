@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import CharField, JSONField, TextField
 
 from providers import vault
-from providers.models import Provider
+from providers.models import McpServer, Provider
 from proxysite.backup.rotation import sealed_columns, secret_rotation
 from proxysite.backup.rotation.sealed_columns import SEALED_COLUMNS, list_columns
 from proxysite.backup.rotation.secret_rotation import RotationReport
@@ -20,6 +20,7 @@ from tokens.models import UpstreamAccount, UpstreamToken
 
 # who seals: whoever comes anew belongs into SEALED_COLUMNS, unless it is no column
 SEALING_MODULES = {
+    "providers/models/mcp_server.py",
     "providers/models/provider.py",
     "proxysite/access/sign_in/adapters.py",
     "proxysite/backup/rotation/secret_rotation.py",
@@ -29,7 +30,10 @@ SEALING_MODULES = {
     "tokens/renewal/unsaved_secrets.py",
     "tokens/secret_check.py",
 }
-SECRETS = ["token-a", "token-b", "token-c", "refresh", "password", "text", "proxy-password"]
+SECRETS = [
+    *("token-a", "token-b", "token-c", "refresh", "password", "text", "proxy-password"),
+    '{"x-key":"mcp-secret"}',
+]
 
 
 @pytest.fixture
@@ -47,6 +51,10 @@ def sealed_rows(transactional_db, provider):
     account = UpstreamAccount(provider=provider, email="june@example.org")
     account.seal_password("password")
     account.save()
+    server = McpServer(label="wiki", url="https://wiki.example/mcp")
+    server.save()
+    server.seal_headers({"x-key": "mcp-secret"})
+    server.save()
     piece = ImportText(batch=ImportBatch.objects.create(provider=provider), number=0)
     piece.seal_text("text")
     piece.save()
@@ -119,11 +127,11 @@ def test_the_command_counts_rotates_and_says_when_the_old_key_may_go(
     call_command("rotate_secrets", "--dry-run")
     said = capsys.readouterr().out
     assert re.search(rf"tokens.UpstreamToken.sealed +{old_id} +3 +needs the older key", said)
-    assert "8 of 8 values" in said
+    assert "9 of 9 values" in said
     assert count_older() == 8
     call_command("rotate_secrets", "--slice-rows", "1")
     said = capsys.readouterr().out
-    assert "0 of 8 values" in said
+    assert "0 of 9 values" in said
     assert f"Nothing needs {old_id} any more" in said
     settings.FIELD_KEYS = [new_key]
     call_command("rotate_secrets")

@@ -1,0 +1,1 @@
+"""The lines of a batch: read, checked, sent, and their results written."""

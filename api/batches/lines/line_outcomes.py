@@ -1,0 +1,128 @@
+"""What the answer to a line means for the line and for its batch, and how it is written down."""
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import Struct
+
+from api.batches.lines.line_request import LineAnswer
+from api.batches.part_files import ERROR, NO_USAGE, OUTPUT, LineResult, LineUsage
+
+SUCCESS = 200
+BUSY_STATUSES = (408, 409, 425, 500, 502, 503, 504)  # the same line may succeed later
+OWN_TROUBLES = ("database_unavailable", "too_many_requests_in_flight", "server_shutdown")
+
+
+class Outcome(Enum):
+    """What an answer means."""
+
+    DONE = "the answer is the line's result"
+    WAIT = "a limit, or trouble of this gateway: the line waits, however often"
+    RETRY = "an upstream failed: the line is asked again, a few times"
+    NO_MONEY = "a budget is spent: the batch waits for money"
+    NO_KEY = "the key is not valid any more: the batch ends"
+
+
+class ErrorFields(Struct):
+    code: Any = None
+
+
+class ErrorBody(Struct):
+    error: ErrorFields | None = None
+
+
+class TokenDetails(Struct):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class Usage(Struct):
+    """The tokens of an answer in the words of all endpoints."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    prompt_tokens_details: TokenDetails | None = None
+    completion_tokens_details: TokenDetails | None = None
+    input_tokens_details: TokenDetails | None = None
+    output_tokens_details: TokenDetails | None = None
+
+
+class AnswerBody(Struct):
+    usage: Usage | None = None
+
+
+def classify_answer(answer: LineAnswer) -> Outcome:
+    """Return what the answer to a line means."""
+    if answer.status == SUCCESS:
+        return Outcome.DONE
+    code = read_error_code(answer.body)
+    if code == "insufficient_quota":
+        return Outcome.NO_MONEY
+    if answer.status == 401 and code == "invalid_api_key":
+        return Outcome.NO_KEY
+    if answer.status == 429 or code in OWN_TROUBLES:
+        return Outcome.WAIT
+    if answer.status in BUSY_STATUSES and not answer.is_final:
+        return Outcome.RETRY
+    return Outcome.DONE
+
+
+def read_error_code(body: bytes) -> str:
+    """Return the code of an error, or an empty string."""
+    try:
+        error = msgspec.json.decode(body, type=ErrorBody).error
+    except msgspec.DecodeError:
+        return ""
+    return str(error.code) if error is not None and error.code else ""
+
+
+def read_usage(body: bytes) -> LineUsage:
+    """Return the tokens that an answer names."""
+    try:
+        usage = msgspec.json.decode(body, type=AnswerBody).usage
+    except msgspec.DecodeError:
+        return NO_USAGE
+    if usage is None:
+        return NO_USAGE
+    details = usage.prompt_tokens_details or usage.input_tokens_details or TokenDetails()
+    more = usage.completion_tokens_details or usage.output_tokens_details or TokenDetails()
+    # Anthropic counts cached tokens beside the others
+    beside = (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
+    return LineUsage(
+        (usage.prompt_tokens or usage.input_tokens or 0) + beside,
+        details.cached_tokens or usage.cache_read_input_tokens or 0,
+        usage.completion_tokens or usage.output_tokens or 0,
+        more.reasoning_tokens or 0,
+    )
+
+
+def make_line_id(batch_id: str, position: int) -> str:
+    """Return the id of a line's result; it is the same however often the line is asked."""
+    return f"batch_req_{batch_id.removeprefix('batch_')[:16]}{position:08x}"
+
+
+def make_answer_result(
+    line_id: str, position: int, custom_id: str, answer: LineAnswer
+) -> LineResult:
+    """Return the result that an answer is: a line of the output file, or of the error file."""
+    body = answer.body
+    if b"\n" in body:
+        body = orjson.dumps(orjson.loads(body))
+    head = orjson.dumps({"id": line_id, "custom_id": custom_id})[:-1]
+    response = orjson.dumps({"status_code": answer.status, "request_id": answer.request_id})[:-1]
+    text = b'%b,"response":%b,"body":%b},"error":null}' % (head, response, body)
+    if answer.status == SUCCESS:
+        return LineResult(position, OUTPUT, read_usage(body), text)
+    return LineResult(position, ERROR, NO_USAGE, text)
+
+
+def render_unasked_line(line_id: str, custom_id: str, code: str, message: str) -> bytes:
+    """Return the line of the error file for a line that was not asked."""
+    error = {"code": code, "message": message}
+    return orjson.dumps({"id": line_id, "custom_id": custom_id, "response": None, "error": error})
