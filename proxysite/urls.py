@@ -23,20 +23,18 @@ from api.views import (
     chat,
     conversation_search,
     conversations,
-    file_ingestion,
-    files,
     health,
-    model_list,
     relayed,
     sessions,
     stored_completions,
-    uploads,
     web_search,
 )
 from api.views.account import key_status, usage_view
 from api.views.messages import create_message, message_tokens
+from api.views.model_catalogue import model_list
 from api.views.responses import compaction, create_response, input_tokens, stored_responses
 from api.views.staff import token_pool, token_renewal
+from api.views.stored_files import file_ingestion, files, uploads
 from api.views.tokenizing import tokenize_views
 from providers.admin import reauthentication
 from providers.exceptions import Forbidden, InternalError, InvalidRequest

@@ -11,10 +11,10 @@ from api.relayed.relayed_bodies import ImageBody, ModerationBody, RerankBody, Sp
 from api.responses.request.schema import ResponseBody, TokenCountBody
 from api.schemas.body_shapes import ChatBody, CompletionBody, EmbeddingBody
 from api.views.conversations import NewConversation, NewItems, NewMetadata
-from api.views.file_ingestion import IngestBody
 from api.views.sessions import NewSession
+from api.views.stored_files.file_ingestion import IngestBody
+from api.views.stored_files.uploads import NewUpload, UploadCompletion
 from api.views.tokenizing.token_bodies import DetokenizeBody, TokenizeBody
-from api.views.uploads import NewUpload, UploadCompletion
 from api.views.web_search import SearchBody
 from providers.protocol.json_types import JsonObject
 

@@ -99,7 +99,7 @@ def rewrite_form(
     except (MultiPartParserError, SuspiciousOperation) as error:
         parts.close()
         raise InvalidRequest(f"The form cannot be read: {error}") from None
-    except BaseException:
+    except BaseException:  # whatever ends it, the file of the form is given back
         parts.close()
         raise
     return fields, frozenset(parts.file_fields), parts.finish()

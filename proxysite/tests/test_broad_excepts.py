@@ -9,6 +9,7 @@ from proxysite.tests.test_layout import APPS, LEFT_OUT, ROOT
 BROAD = {"Exception", "BaseException"}
 # who may go on after an error that nobody foresaw
 EDGES = {
+    "api/batches/lines/line_request.py",  # nothing above answers the line
     "proxysite/server/lean_handler.py",  # the last resort: status 500
     "api/views/responses/socket/socket_turn.py",  # the last resort of a turn: an error event
     "api/relay/gateway.py",  # housekeeping tasks

@@ -12,7 +12,7 @@ from api.portal.own_content.content_deletion import delete_own_files
 from api.portal.own_content.paging import read_own_page
 from api.portal.own_content.typed_confirmation import ConfirmationForm
 from api.portal.portal_access import get_user, own_page, render_page
-from api.views.files import read_file_pieces
+from api.views.stored_files.files import read_file_pieces
 from conversations.files import file_storage
 from conversations.models import StoredFile
 from providers.exceptions import UnknownUrl

@@ -12,7 +12,7 @@ from api.key_rights.limit_rows import read_default_limits
 from api.limits.caller_limits import load_caller_limits
 from api.limits.limit_texts import Columns
 from api.models import ApiKey, KeyQuerySet, TeamMember
-from api.views.model_objects import list_model_objects
+from api.views.model_catalogue.model_objects import list_model_objects
 from providers.protocol.json_types import JsonObject
 
 PERMISSION = "api.issue_own_keys"

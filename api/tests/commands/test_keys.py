@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from api import authentication, keys
 from api.models import ApiKey
-from api.views import model_objects
+from api.views.model_catalogue import model_objects
 from providers.exceptions import Forbidden
 from providers.models import ChatModel, ModelAlias, Provider
 from providers.tests.command_runner import refused, run

@@ -14,7 +14,7 @@ from api.limits.caller_limits import MICRO_USD, AccessRules, Rule
 from api.models import ApiKey
 from api.relay.lean_request import LeanRequest
 from api.streaming.stream_answer import JsonAnswer
-from api.views.model_objects import list_model_objects
+from api.views.model_catalogue.model_objects import list_model_objects
 from providers.database.database_threads import QUICK, await_in_time
 from providers.exceptions import Forbidden
 from providers.protocol.json_types import JsonObject

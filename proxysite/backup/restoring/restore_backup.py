@@ -116,7 +116,7 @@ def restore_backup(
         try:
             begin, manifest = read_backup(path, passphrase, restore)
             restore.finish(begin, manifest)
-        except BaseException:
+        except BaseException:  # whatever ends it, the home stays empty
             restore.close()
             restore_target.delete_unfinished_files()
             restore_target.clear_mark()

@@ -60,7 +60,7 @@ async def test_a_fault_of_ours_at_the_other_doors_is_the_same_500(
     def broken(*args):
         raise RuntimeError("secret-detail")
 
-    monkeypatch.setattr("api.views.model_list.list_model_objects", broken)
+    monkeypatch.setattr("api.views.model_catalogue.model_list.list_model_objects", broken)
     answer = await gateway.send_request("GET", "/v1/models", alice.key)
     assert answer.status == 500
     assert answer.error["type"] == "server_error"

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from api.models import Price
-from api.views import model_objects
+from api.views.model_catalogue import model_objects
 from providers.database.database_threads import run_in_thread
 from providers.models import ChatModel
 from proxysite.testing import rows, wait_until_true

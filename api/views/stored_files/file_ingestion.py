@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from api.schemas import item_inputs
 from api.views.base import ApiView, owner_id, require_storing
-from api.views.files import build_upload, read_upload_form
+from api.views.stored_files.files import build_upload, read_upload_form
 from conversations.documents import ingest
 from conversations.files import file_storage
 from conversations.models import Document, DocumentState, FilePurpose, StoredFile

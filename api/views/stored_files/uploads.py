@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from api.schemas import item_inputs
 from api.schemas.json_body import Maybe
 from api.views.base import ApiView, owner_id, require_storing
-from api.views.files import (
+from api.views.stored_files.files import (
     LONGEST_LIFETIME_SECONDS,
     SHORTEST_LIFETIME_SECONDS,
     read_upload_form,

@@ -17,7 +17,7 @@ from api.views.messages.model_pages import (
     render_model_info,
     render_model_page,
 )
-from api.views.model_objects import list_model_objects
+from api.views.model_catalogue.model_objects import list_model_objects
 from providers.exceptions import ModelNotFound
 from providers.protocol.json_types import JsonObject
 

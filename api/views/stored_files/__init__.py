@@ -1,0 +1,1 @@
+"""Views of files: upload, content, parts, documents."""
