@@ -62,6 +62,7 @@ async def echo_gateway(gateway: Any, upstream: Any) -> Any:
     def create_echo() -> None:
         owner = rows.create_provider("", "echo", models=(), kind="echo", needs_token=False)
         rows.create_model(owner, "echo", "echo")
+        rows.create_model(owner, "gpt-5", "gpt-5")  # of the example with tokens
 
     await run_in_thread(create_echo)
     await gateway.reload_rows()
