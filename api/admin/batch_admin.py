@@ -32,6 +32,8 @@ SHOWN_ERRORS = 20
 
 @admin.register(Batch)
 class BatchAdmin(ReadOnlyAdmin, BigTableAdmin):
+    """The list of batches, the page of one, and the action that cancels some."""
+
     list_display = ("id", "user", "status_badge", "lines_done", "failed", "endpoint", "created")
     list_filter = ("status", "endpoint")
     list_select_related = ("user",)

@@ -6,8 +6,8 @@ from django.urls import ResolverMatch, resolve
 
 from api.address_hints import UNKNOWN_URL_NAME
 
-# An endpoint that this gateway does not have yet is left out by itself. Each answers a POST with
-# one JSON body. Source of the first four: OpenAI's API reference, "Create batch".
+# Each answers a POST with one JSON body. Source of the first four: OpenAI's API reference, "Create
+# batch".
 ENDPOINT_PATHS = (
     "/v1/chat/completions",
     "/v1/responses",

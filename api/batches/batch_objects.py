@@ -36,4 +36,5 @@ def render_batch(batch: Batch) -> JsonObject:
 
 
 def to_timestamp(time: datetime | None) -> int | None:
+    """Return a time as whole seconds since 1970; None stays None."""
     return None if time is None else int(time.timestamp())

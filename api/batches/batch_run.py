@@ -170,7 +170,7 @@ class BatchRun:
 
     # --- the row of the batch ---------------------------------------------------------------------
     async def _report_until_lost(self) -> None:
-        """Renew the lease and write the progress every REPORT_SECONDS, and obey what the row says.
+        """Renew the lease and write the progress every REPORT_SECONDS; stop when the row says so.
 
         Ends when another process has the batch, or may have it.
         """
@@ -215,5 +215,6 @@ class BatchRun:
             self._stop_lines(None)
 
     def _stop_lines(self, reason: EndReason | None) -> None:
+        """Ask no more lines; None: the next run goes on with them."""
         if self._runner is not None:
             self._runner.stop(reason)

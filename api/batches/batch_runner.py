@@ -75,6 +75,7 @@ class BatchRunner:
             task.add_done_callback(self._forget_task)
 
     def _forget_task(self, task: "asyncio.Task[None]") -> None:
+        """Forget a task that has ended, and log its error: nobody awaits it."""
         self._tasks = {key: other for key, other in self._tasks.items() if other is not task}
         if not task.cancelled() and task.exception() is not None:
             logger.error("a batch failed by a fault of ours", exc_info=task.exception())

@@ -39,7 +39,7 @@ class RunId(NamedTuple):
 
 
 class Reported(NamedTuple):
-    """What a process learns when it reports the progress of a batch."""
+    """The state of a batch's row that a process gets when it reports the progress."""
 
     is_cancelled: bool
     is_expired: bool
@@ -51,6 +51,7 @@ def has_claimable_batches() -> bool:
 
 
 def find_claimable() -> BatchQuerySet:
+    """Return the open batches whose lease nobody has."""
     return Batch.objects.filter_open().filter(is_free("running_until"))
 
 
@@ -68,10 +69,10 @@ def claim_batches(most: int, own: Collection[str] = ()) -> list[Batch]:
         if not part_files.find_input(row.pk).exists() and row.expires_at > timezone.now():
             continue
         same_run = Batch.objects.filter_open().filter(pk=row.pk, run_number=row.run_number)
-        taken = same_run.claim_lease(
+        has_lease = same_run.claim_lease(
             "running_until", settings.BATCH_LEASE_SECONDS, run_number=F("run_number") + 1
         )
-        if taken:
+        if has_lease:
             row.refresh_from_db()
             claimed.append(row)
     return claimed
@@ -102,10 +103,10 @@ def report_batch(run: RunId, tally: Tally | None) -> Reported | None:
     renewed = rows.renew_lease("running_until", settings.BATCH_LEASE_SECONDS, **counts)
     if not renewed:
         return None
-    found = rows.annotate(now=Now()).values("cancelling_at", "expires_at", "now").first()
-    if found is None:
+    times = rows.annotate(now=Now()).values("cancelling_at", "expires_at", "now").first()
+    if times is None:
         return None
-    return Reported(found["cancelling_at"] is not None, found["expires_at"] <= found["now"])
+    return Reported(times["cancelling_at"] is not None, times["expires_at"] <= times["now"])
 
 
 def list_count_columns(tally: Tally) -> dict[str, int]:

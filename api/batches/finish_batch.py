@@ -147,6 +147,7 @@ def write_result_file(batch: Batch, kind: str, texts: Iterator[bytes]) -> Stored
     row.size_bytes = 0
 
     def render_lines() -> Iterator[bytes]:
+        """Yield the lines, and add their sizes and digest."""
         for text in chain([first], texts):
             line = text + b"\n"
             digest.update(line)

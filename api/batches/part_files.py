@@ -93,7 +93,7 @@ class PartWriter:
 
 
 def find_folder(batch_id: str) -> Path:
-    """Return the folder of a batch's parts; it is made if it is missing."""
+    """Return the folder of a batch's parts; create it if it is missing."""
     path: Path = settings.HOME.make_path("batches", batch_id, "x").parent
     return path
 
@@ -142,13 +142,17 @@ def parse_record(record: bytes) -> LineResult | None:
 def iterate_results(batch_id: str) -> Iterator[LineResult]:
     """Yield all results of a batch, the earliest run first; a line may have several."""
     for path in sorted(find_folder(batch_id).iterdir()):
-        if not path.name.isdigit():
-            continue
-        with path.open("rb") as file:
-            for record in file:
-                result = parse_record(record)
-                if result is not None:
-                    yield result
+        if path.name.isdigit():
+            yield from read_part(path)
+
+
+def read_part(path: Path) -> Iterator[LineResult]:
+    """Yield the results of one run; half a record is skipped."""
+    with path.open("rb") as file:
+        for record in file:
+            result = parse_record(record)
+            if result is not None:
+                yield result
 
 
 def read_tally(batch_id: str, line_count: int) -> Tally:

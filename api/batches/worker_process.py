@@ -32,7 +32,7 @@ def start_batch_process() -> bool:
         if not batch_states.has_claimable_batches():
             return False
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), COMMAND, WORKER_OPTION]
-        # a session of its own: what a terminal sends to the worker's group, the pipe tells
+        # in a session of its own, because it ends by the pipe and not by a terminal's signals
         _process = subprocess.Popen(  # noqa: S603 - our own command line
             command, stdin=subprocess.PIPE, start_new_session=True
         )

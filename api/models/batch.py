@@ -55,6 +55,7 @@ class BatchQuerySet(LeaseQuerySet, models.QuerySet["Batch"]):
 
 
 def new_batch_id() -> str:
+    """Return a new id: `batch_` and 32 random hexadecimal digits."""
     return f"batch_{secrets.token_hex(16)}"
 
 

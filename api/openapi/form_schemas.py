@@ -4,6 +4,7 @@ from providers.protocol.json_types import JsonObject
 
 
 def make_text(description: str) -> JsonObject:
+    """Return the schema of a text."""
     return {"type": "string", "description": description}
 
 

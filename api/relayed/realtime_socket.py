@@ -37,6 +37,7 @@ PASSED_HEADERS = {
     "HTTP_OPENAI_SAFETY_IDENTIFIER": "OpenAI-Safety-Identifier",
 }
 CLOSED_NORMALLY = 1000
+CLOSED_GOING_AWAY = 1001  # the server is shutting down
 CLOSED_BY_FAILURE = 1011
 
 
@@ -131,17 +132,14 @@ async def relay_messages(
     reading = asyncio.create_task(pass_callers_messages(connection, receive))
     code = CLOSED_NORMALLY
     try:
-        async for batch in batches:
-            for chunk in batch:
-                if not reading.done():  # else the caller has left
-                    await send_message(chunk[CONTENT], send)
+        await pass_upstreams_messages(batches, reading, send)
     except GatewayError as error:
         code = CLOSED_BY_FAILURE
         if not reading.done():
             await send_message(orjson.dumps(make_error_event(error)).decode(), send)
     except asyncio.CancelledError:
         if not reading.done():
-            await send({"type": "websocket.close", "code": 1001})
+            await send({"type": "websocket.close", "code": CLOSED_GOING_AWAY})
         raise
     finally:
         has_left = reading.done()
@@ -157,6 +155,16 @@ async def pass_callers_messages(connection: RealtimeConnection, receive: Receive
         text = message.get("text")
         await connection.send_message(text if text is not None else message["bytes"])
     await connection.close()
+
+
+async def pass_upstreams_messages(
+    batches: Batches, reading: "asyncio.Task[None]", send: Send
+) -> None:
+    """Pass the upstream's messages on; drop them once `reading` is done: the caller has left."""
+    async for batch in batches:
+        for chunk in batch:
+            if not reading.done():
+                await send_message(chunk[CONTENT], send)
 
 
 async def send_message(message: str | bytes, send: Send) -> None:

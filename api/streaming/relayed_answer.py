@@ -70,11 +70,7 @@ class RelayedAnswer(StreamingHttpResponse):
         """
         self._send = send
         try:
-            async with aclosing(self._batches) as batches:
-                async for batch in batches:
-                    for chunk in batch:
-                        await self._send_chunk(chunk[CONTENT], chunk.get(CONTENT_TYPE, ""))
-            await send({"type": "http.response.body", "body": b""})
+            await self._send_content()
         except GatewayError as error:
             await self._send_error(error)
         except asyncio.CancelledError as cancelled:
@@ -85,7 +81,16 @@ class RelayedAnswer(StreamingHttpResponse):
             await self._send_error(InternalError("Something went wrong here."))
             raise
 
+    async def _send_content(self) -> None:
+        """Send all chunks, and the end of the answer. Raises GatewayError."""
+        async with aclosing(self._batches) as batches:
+            async for batch in batches:
+                for chunk in batch:
+                    await self._send_chunk(chunk[CONTENT], chunk.get(CONTENT_TYPE, ""))
+        await self._send({"type": "http.response.body", "body": b""})
+
     async def _send_chunk(self, content: bytes, content_type: str) -> None:
+        """Send one piece of the answer, after the head if it is the first."""
         if not self._content_type:
             self._content_type = content_type
             headers = [
@@ -97,6 +102,7 @@ class RelayedAnswer(StreamingHttpResponse):
         await self._send({"type": "http.response.body", "body": content, "more_body": True})
 
     async def _send_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the status with these headers and those of every answer."""
         all_headers = [
             *headers,
             *encode_headers(self),

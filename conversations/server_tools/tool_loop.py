@@ -45,17 +45,27 @@ class ToolLoop:
     async def answer(self) -> Batches:
         """Yield the answer, streamed or whole. Raises GatewayError."""
         try:
-            async with aclosing(self._relay_rounds()) as batches:
-                if self._request.stream:
-                    async for batch in batches:
-                        yield batch
-                else:
-                    yield [fold_pieces([chunk async for batch in batches for chunk in batch])]
+            async with aclosing(self._relay_answer()) as batches:
+                async for batch in batches:
+                    yield batch
         finally:
             for source in self._plan.mcp_sources:
                 source.close()
 
+    async def _relay_answer(self) -> Batches:
+        """Yield the chunks of all rounds, or the whole answer that they make up."""
+        chunks: list[Chunk] = []
+        async with aclosing(self._relay_rounds()) as batches:
+            async for batch in batches:
+                if self._request.stream:
+                    yield batch
+                else:
+                    chunks += batch
+        if not self._request.stream:
+            yield [fold_pieces(chunks)]
+
     async def _relay_rounds(self) -> Batches:
+        """Yield the chunks of the approved calls and of all rounds."""
         tools, waiting_chunks = await read_tool_lists(self._plan, self._request)
         self._tools = tools
         self._runner = CallRunner(
@@ -108,21 +118,27 @@ class ToolLoop:
         return self._round_number + 1 >= settings.SERVER_TOOL_ROUNDS or not self._runner.may_call
 
     async def _relay_round(self, *, is_last: bool) -> Batches:
-        """Yield what the caller gets of one upstream answer; record its attempts in the trace."""
+        """Yield the caller's part of one upstream answer; record its attempts in the trace."""
         request = self._build_round_request(is_last=is_last)
-        self._reader.begin_round()
         trace = self._trace
         if self._round_number:
             trace = self._trace.begin_inner(request, self._trace.claim_next_call)
         try:
-            async with aclosing(self._answer_round(request, trace)) as batches:
+            async with aclosing(self._read_round(request, trace)) as batches:
                 async for batch in batches:
-                    if shown := self._reader.read_batch(batch):
-                        yield shown
+                    yield batch
         finally:
             self._record_round(trace)
-        if shown := self._reader.finish_round():
-            yield shown
+        if batch := self._reader.finish_round():
+            yield batch
+
+    async def _read_round(self, request: ChatRequest, trace: Trace) -> Batches:
+        """Yield the caller's part of each batch of one upstream answer."""
+        self._reader.begin_round()
+        async with aclosing(self._answer_round(request, trace)) as batches:
+            async for batch in batches:
+                if callers_batch := self._reader.read_batch(batch):
+                    yield callers_batch
 
     def _build_round_messages(self) -> list[JsonObject]:
         """Return the messages of the last round, with the thinking that its upstream wants back."""

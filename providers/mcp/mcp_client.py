@@ -9,8 +9,8 @@ Raises McpError only, besides errors of `providers.exceptions` of the connection
 """
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 
 import httpx
 from msgspec import Struct, field
@@ -54,7 +54,7 @@ class McpAddress(Struct, frozen=True):
 
 
 class ServerHabits(Struct):
-    """What was found out about a server, for later requests."""
+    """Facts about a server that one request found out and later ones use."""
 
     keeps_sessions: bool | None = None  # None: not known yet
     schemas: dict[str, JsonObject] = field(default_factory=dict)  # of the tools' arguments
@@ -131,6 +131,7 @@ class McpClient:
         return result
 
     async def _send_stateless(self, method: str, params: JsonObject) -> JsonObject:
+        """Return the result of a request without a session."""
         schema = self._habits.schemas.get(str(params.get("name")), {})
         headers = mcp_messages.build_stateless_headers(method, params, schema)
         return await self._send_request(method, params, headers, is_stateless=True)
@@ -162,6 +163,7 @@ class McpClient:
             return True
 
     async def _begin_session(self) -> None:
+        """Begin a session, and keep its id and version. Raises McpError, GatewayError."""
         self._session_id = ""
         self._version = ""
         params = mcp_messages.build_initialize_params()
@@ -207,13 +209,15 @@ class McpClient:
         return read_result(message)
 
     def _build_call(self, method: str, body: bytes, headers: Mapping[str, str]) -> ApiCall:
+        """Return an HTTP call of the server with these headers and those of its address."""
         address = self._address
-        lines = {
+        names_and_values = {
             "Accept": "application/json, text/event-stream",
             "User-Agent": USER_AGENT,
             **address.headers,
             **headers,
         }
+        lines = [f"{name}: {value}\r\n" for name, value in names_and_values.items()]
         seconds = self._seconds
         return ApiCall(
             method,
@@ -222,9 +226,7 @@ class McpClient:
             timeouts=Timeouts(address.connect_seconds, seconds, seconds, seconds, seconds),
             total_seconds=seconds,
             answer_bytes=address.answer_bytes,
-            headers="".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode(
-                "latin-1"
-            ),
+            headers="".join(lines).encode("latin-1"),
             body=body,
             proxy=find_default_proxy(address.allow_private),
         )
@@ -237,19 +239,37 @@ class McpClient:
         limit = self._address.answer_bytes
         if "text/event-stream" not in response.get_header(b"content-type"):
             return require_message(await response.read_body(limit), number)
-        splitter = EventSplitter(limit)
         try:
-            async for piece in response.iterate_body():
-                limit -= len(piece)
-                if limit < 0:
-                    raise EventTooLong
-                for event in splitter.feed(piece):
-                    if (message := read_message(event, number)) is not None:
-                        return message
-            for event in splitter.finish():
-                if (message := read_message(event, number)) is not None:
-                    return message
+            message = await find_message(response, number, limit)
         except EventTooLong:
-            size = self._address.answer_bytes
-            raise BadResponse(f"The MCP server's answer is longer than {size} bytes.") from None
-        raise BadResponse("The MCP server ended its answer without a result.")
+            text = f"The MCP server's answer is longer than {limit} bytes."
+            raise BadResponse(text) from None
+        if message is None:
+            raise BadResponse("The MCP server ended its answer without a result.")
+        return message
+
+
+async def find_message(response: ApiResponse, number: int, most_bytes: int) -> JsonObject | None:
+    """Return the message among an answer's events that answers request `number`, or None.
+
+    Raises EventTooLong after `most_bytes`.
+    """
+    async with aclosing(iterate_events(response, most_bytes)) as events:
+        async for event in events:
+            if (message := read_message(event, number)) is not None:
+                return message
+    return None
+
+
+async def iterate_events(response: ApiResponse, most_bytes: int) -> AsyncGenerator[bytes, None]:
+    """Yield the data of each event of an answer. Raises EventTooLong after `most_bytes`."""
+    splitter = EventSplitter(most_bytes)
+    bytes_left = most_bytes
+    async for piece in response.iterate_body():
+        bytes_left -= len(piece)
+        if bytes_left < 0:
+            raise EventTooLong
+        for event in splitter.feed(piece):
+            yield event
+    for event in splitter.finish():
+        yield event

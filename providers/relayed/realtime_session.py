@@ -123,14 +123,22 @@ async def relay_session(
         yield [{CONNECTION: connection, "usage": usage.as_openai()}]
         try:
             async for message in socket:
-                facts = read_message(message)
-                if facts is not None and facts.type in SESSION_EVENTS:
-                    message = rename_model(message, facts, request.model)
-                if facts is not None and facts.type == "response.done":
-                    usage.add_response(facts.response)
-                yield [{CONTENT: message, "usage": usage.as_openai()}]
+                content = convert_message(message, usage, request.model)
+                yield [{CONTENT: content, "usage": usage.as_openai()}]
         except ConnectionClosed as error:
             raise Disconnected("The upstream broke the session off.") from error
+
+
+def convert_message(message: str | bytes, usage: RealtimeUsage, name: str) -> str | bytes:
+    """Return a message of the upstream with the public name of the model; add its usage."""
+    facts = read_message(message)
+    if facts is None:
+        return message
+    if facts.type == "response.done":
+        usage.add_response(facts.response)
+    if facts.type in SESSION_EVENTS:
+        return rename_model(message, facts, name)
+    return message
 
 
 @asynccontextmanager
@@ -142,41 +150,13 @@ async def open_socket(
     attempt: Attempt,
 ) -> AsyncGenerator[ClientConnection, None]:
     """Open the WebSocket of a session, and close it at the end. Raises UpstreamError."""
-    upstream = adapter.upstream
-    if upstream.proxy is not None:
+    if adapter.upstream.proxy is not None:
         raise ProviderError("Sessions cannot be opened through the provider's proxy.")
-    url = httpx.URL(upstream.base_url)
-    query = urlencode({**request.body["query"], "model": model.name})
-    scheme = "wss" if url.scheme == "https" else "ws"
-    address = f"{scheme}://{url.netloc.decode()}{url.path.rstrip('/')}/realtime?{query}"
-    headers = read_header_lines(adapter.build_headers(credential))
-    addresses = await find_allowed_addresses(url.host, upstream.allow_private)
-    tls: dict[str, Any] = {}
-    if scheme == "wss":
-        tls = {"ssl": make_tls_context(), "server_hostname": url.host}
     try:
-        socket = await GuardedConnect(
-            address,
-            host=addresses[0],
-            port=url.port or (443 if tls else 80),
-            additional_headers=[*headers, *request.body["headers"].items()],
-            user_agent_header=None,
-            compression=None,
-            proxy=None,
-            max_size=upstream.limits.event_bytes,
-            max_queue=4,
-            open_timeout=upstream.timeouts.connect + upstream.timeouts.first_byte,
-            **tls,
-        )
+        socket = await connect_socket(adapter, request, model, credential)
     except InvalidStatus as error:
-        answer = error.response
-        attempt.status = answer.status_code
-        answer_headers = {
-            name.lower().encode(): value.encode("latin-1", "replace")
-            for name, value in answer.headers.raw_items()
-        }
-        whole = HttpAnswer(answer.status_code, answer_headers, bytes(answer.body or b""))
-        raise adapter.read_refusal(whole, credential) from error
+        attempt.status = error.response.status_code
+        raise adapter.read_refusal(convert_answer(error), credential) from error
     except InvalidHandshake as error:
         raise BadResponse("The upstream opened no WebSocket.") from error
     except ssl.SSLError as error:
@@ -187,6 +167,48 @@ async def open_socket(
         raise Unreachable("The upstream cannot be reached.") from error
     async with socket:
         yield socket
+
+
+async def connect_socket(
+    adapter: "BaseAdapter", request: ChatRequest, model: UpstreamModel, credential: Credential
+) -> ClientConnection:
+    """Return an open WebSocket at an address that is allowed.
+
+    Raises UpstreamError for the address, and errors of `websockets` and of the connection.
+    """
+    upstream = adapter.upstream
+    url = httpx.URL(upstream.base_url)
+    is_encrypted = url.scheme == "https"
+    scheme = "wss" if is_encrypted else "ws"
+    query = urlencode({**request.body["query"], "model": model.name})
+    headers = read_header_lines(adapter.build_headers(credential))
+    addresses = await find_allowed_addresses(url.host, upstream.allow_private)
+    tls: dict[str, Any] = {}
+    if is_encrypted:
+        tls = {"ssl": make_tls_context(), "server_hostname": url.host}
+    return await GuardedConnect(
+        f"{scheme}://{url.netloc.decode()}{url.path.rstrip('/')}/realtime?{query}",
+        host=addresses[0],
+        port=url.port or (443 if is_encrypted else 80),
+        additional_headers=[*headers, *request.body["headers"].items()],
+        user_agent_header=None,
+        compression=None,
+        proxy=None,
+        max_size=upstream.limits.event_bytes,
+        max_queue=4,
+        open_timeout=upstream.timeouts.connect + upstream.timeouts.first_byte,
+        **tls,
+    )
+
+
+def convert_answer(error: InvalidStatus) -> HttpAnswer:
+    """Return the HTTP answer with which an upstream refused a WebSocket."""
+    answer = error.response
+    headers = {
+        name.lower().encode(): value.encode("latin-1", "replace")
+        for name, value in answer.headers.raw_items()
+    }
+    return HttpAnswer(answer.status_code, headers, bytes(answer.body or b""))
 
 
 def read_header_lines(lines: bytes) -> list[tuple[str, str]]:

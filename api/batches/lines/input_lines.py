@@ -59,7 +59,7 @@ class LineProblem(Exception):
 
 
 class CheckedLine(NamedTuple):
-    """What a correct line names: its id, and its model, empty for the default model of the key."""
+    """The id and the model of a correct line; no model: the default model of the key."""
 
     custom_id: str
     model: str
@@ -95,6 +95,7 @@ def iterate_lines(file: BinaryIO, first: int = 0) -> Iterator[InputLine]:
 
 
 def skip_rest_of_line(file: BinaryIO) -> None:
+    """Read to the end of a line that is too long, in pieces."""
     while (piece := file.readline(settings.BATCH_LINE_BYTES)) and not piece.endswith(b"\n"):
         pass
 
@@ -112,7 +113,7 @@ def parse_line(raw: bytes) -> LineShape:
 
 
 def check_line(raw: bytes, endpoint: str) -> CheckedLine:
-    """Return what a line of a batch for this endpoint names. Raises LineProblem."""
+    """Return the id and the model of a line of a batch for this endpoint. Raises LineProblem."""
     line = parse_line(raw)
     for name in ("custom_id", "method", "url", "body"):
         if getattr(line, name) is UNSET:
@@ -143,34 +144,62 @@ def check_body(body: Raw | UnsetType) -> str:
 
 
 def check_input_file(path: Path, endpoint: str) -> InputSummary:
-    """Check all lines of a batch's input file, and return what they are, with their errors.
+    """Check the lines of a batch's input file; return their number, model and errors.
 
-    Takes seconds for a large file. Raises OSError.
+    Stops after MOST_ERRORS errors. Takes seconds for a large file. Raises OSError.
     """
-    errors: list[JsonObject] = []
-    digests: set[bytes] = set()
-    models: set[str] = set()
-    line_count = 0
+    check = InputCheck(endpoint)
     with path.open("rb") as file:
         for line in iterate_lines(file):
-            line_count += 1
-            if line_count > settings.BATCH_LINES:
-                message = f"A batch has at most {settings.BATCH_LINES} lines."
-                errors.append(make_error("too_many_lines", message, line.number))
+            check.add_line(line)
+            if check.is_over:
                 break
-            try:
-                checked = check_line(line.raw, endpoint)
-                require_new_id(checked.custom_id, digests)
-            except LineProblem as problem:
-                errors.append(make_error(problem.code, problem.message, line.number, problem.param))
-            else:
-                if len(models) < 2:
-                    models.add(checked.model)
-            if len(errors) >= MOST_ERRORS:
-                break
-    if not line_count:
-        errors.append(make_error("empty_file", "The file has no lines."))
-    return InputSummary(line_count, models.pop() if len(models) == 1 else "", errors)
+    return check.summarize()
+
+
+class InputCheck:
+    """The check of one input file; it keeps a digest of each `custom_id` and two models."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._line_count = 0
+        self._errors: list[JsonObject] = []
+        self._digests: set[bytes] = set()
+        self._models: set[str] = set()
+        self._has_too_many = False
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether no more lines need to be read."""
+        return self._has_too_many or len(self._errors) >= MOST_ERRORS
+
+    def add_line(self, line: InputLine) -> None:
+        """Check the next line, and note its model or its error."""
+        self._line_count += 1
+        if self._line_count > settings.BATCH_LINES:
+            self._has_too_many = True
+            message = f"A batch has at most {settings.BATCH_LINES} lines."
+            self._errors.append(make_error("too_many_lines", message, line.number))
+            return
+        try:
+            checked = check_line(line.raw, self._endpoint)
+            require_new_id(checked.custom_id, self._digests)
+        except LineProblem as problem:
+            error = make_error(problem.code, problem.message, line.number, problem.param)
+            self._errors.append(error)
+            return
+        if len(self._models) < 2:  # a second one shows that the lines name several
+            self._models.add(checked.model)
+
+    def summarize(self) -> InputSummary:
+        """Return the result of the check."""
+        errors = self._errors
+        if not self._line_count:
+            errors = [make_error("empty_file", "The file has no lines.")]
+        model = ""
+        if len(self._models) == 1:
+            [model] = self._models
+        return InputSummary(self._line_count, model, errors)
 
 
 def require_new_id(custom_id: str, digests: set[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""What the answer to a line means for the line and for its batch, and how it is written down."""
+"""Decide whether the answer to a line is its result, and render the lines of result files."""
 
 from enum import Enum
 from typing import Any
@@ -12,11 +12,11 @@ from api.batches.part_files import ERROR, NO_USAGE, OUTPUT, LineResult, LineUsag
 
 SUCCESS = 200
 BUSY_STATUSES = (408, 409, 425, 500, 502, 503, 504)  # the same line may succeed later
-OWN_TROUBLES = ("database_unavailable", "too_many_requests_in_flight", "server_shutdown")
+OWN_ERROR_CODES = ("database_unavailable", "too_many_requests_in_flight", "server_shutdown")
 
 
 class Outcome(Enum):
-    """What an answer means."""
+    """The next step for a line and its batch after an answer."""
 
     DONE = "the answer is the line's result"
     WAIT = "a limit, or trouble of this gateway: the line waits, however often"
@@ -26,14 +26,20 @@ class Outcome(Enum):
 
 
 class ErrorFields(Struct):
+    """The field of an error that is read."""
+
     code: Any = None
 
 
 class ErrorBody(Struct):
+    """The body of an answer with an error."""
+
     error: ErrorFields | None = None
 
 
 class TokenDetails(Struct):
+    """The parts of a sum of tokens."""
+
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
 
@@ -54,11 +60,13 @@ class Usage(Struct):
 
 
 class AnswerBody(Struct):
+    """The field of an answer that is read."""
+
     usage: Usage | None = None
 
 
 def classify_answer(answer: LineAnswer) -> Outcome:
-    """Return what the answer to a line means."""
+    """Return the next step after the answer to a line."""
     if answer.status == SUCCESS:
         return Outcome.DONE
     code = read_error_code(answer.body)
@@ -66,7 +74,7 @@ def classify_answer(answer: LineAnswer) -> Outcome:
         return Outcome.NO_MONEY
     if answer.status == 401 and code == "invalid_api_key":
         return Outcome.NO_KEY
-    if answer.status == 429 or code in OWN_TROUBLES:
+    if answer.status == 429 or code in OWN_ERROR_CODES:
         return Outcome.WAIT
     if answer.status in BUSY_STATUSES and not answer.is_final:
         return Outcome.RETRY
@@ -90,15 +98,19 @@ def read_usage(body: bytes) -> LineUsage:
         return NO_USAGE
     if usage is None:
         return NO_USAGE
-    details = usage.prompt_tokens_details or usage.input_tokens_details or TokenDetails()
-    more = usage.completion_tokens_details or usage.output_tokens_details or TokenDetails()
-    # Anthropic counts cached tokens beside the others
-    beside = (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
+    input_details = usage.prompt_tokens_details or usage.input_tokens_details or TokenDetails()
+    output_details = (
+        usage.completion_tokens_details or usage.output_tokens_details or TokenDetails()
+    )
+    input_tokens = usage.prompt_tokens or usage.input_tokens or 0
+    # Anthropic does not count cached tokens among its input tokens
+    input_tokens += usage.cache_read_input_tokens or 0
+    input_tokens += usage.cache_creation_input_tokens or 0
     return LineUsage(
-        (usage.prompt_tokens or usage.input_tokens or 0) + beside,
-        details.cached_tokens or usage.cache_read_input_tokens or 0,
+        input_tokens,
+        input_details.cached_tokens or usage.cache_read_input_tokens or 0,
         usage.completion_tokens or usage.output_tokens or 0,
-        more.reasoning_tokens or 0,
+        output_details.reasoning_tokens or 0,
     )
 
 
@@ -110,7 +122,7 @@ def make_line_id(batch_id: str, position: int) -> str:
 def make_answer_result(
     line_id: str, position: int, custom_id: str, answer: LineAnswer
 ) -> LineResult:
-    """Return the result that an answer is: a line of the output file, or of the error file."""
+    """Return an answer as the result of its line, for the output file or the error file."""
     body = answer.body
     if b"\n" in body:
         body = orjson.dumps(orjson.loads(body))

@@ -32,6 +32,7 @@ class LineSource:
             return self._slice.popleft() if self._slice else None
 
     def _read_slice(self) -> deque[InputLine]:
+        """Return the next lines without a result, none at the end of the file; in a thread."""
         lines: deque[InputLine] = deque()
         size_bytes = 0
         for line in self._lines:

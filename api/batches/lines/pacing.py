@@ -116,8 +116,8 @@ def find_most_lines(limits: CallerLimits) -> float:
 def has_spare_share(allowance: Allowance, begun: int) -> bool:
     """Return whether more is left of a limit than the share of other requests.
 
-    `begun` is what lines may still take of it. What the process knows is from its latest exchange
-    with the store; the whole limit may be there again by now.
+    `begun` counts the requests that lines may still take of it. The process knows the allowance
+    from its latest exchange with the store; the whole limit may be there again by now.
     """
     lease = allowance.lease
     if lease is not None and time.monotonic() - allowance.leased_at >= lease.seconds_until_full:

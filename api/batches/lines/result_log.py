@@ -36,7 +36,8 @@ class ResultLog:
     async def _write_groups(self) -> None:
         """Write groups until no result waits."""
         while self._next_group is not None:
-            group, results = self._next_group, self._waiting
+            group = self._next_group
+            results = self._waiting
             self._next_group = None
             self._waiting = []
             try:

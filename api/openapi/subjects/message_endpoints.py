@@ -24,7 +24,7 @@ MESSAGES = Subject(
                 "The message; with stream=true its events.", {JSON_TYPE: "Message", EVENT_TYPE: ""}
             ),
             "A provider that speaks Anthropic's API gets the body as it is; all others get the "
-            "chat completion that says the same. What such a one cannot do is refused by its name.",
+            "chat completion that says the same. A field that no chat completion has is refused.",
             parameters=(IDEMPOTENCY_KEY,),
             body=Body("MessagesBody", MESSAGE_EXAMPLE),
             error_schema=ERROR_SCHEMA,

@@ -1,8 +1,8 @@
 """One WebSocket on /v1/responses after its handshake: its lanes of turns, and its end.
 
 The key is checked at the handshake and again by each turn. The turns of a lane (`stream_id`) run
-one after the other, those of different lanes at the same time. What the connection remembers ends
-with it. Source: OpenAI's guide "WebSocket mode".
+one after the other, those of different lanes at the same time. The memory of a connection ends with
+it. Source: OpenAI's guide "WebSocket mode".
 """
 
 import asyncio
@@ -101,21 +101,7 @@ class ResponseSocket:
 
         Raises ConnectionLost when the client has closed it.
         """
-        while True:
-            receiving = asyncio.ensure_future(receive())
-            try:
-                while not receiving.done():
-                    wait_seconds = self._find_wait_seconds()
-                    if wait_seconds <= 0 or drained.done():
-                        return
-                    await asyncio.wait(
-                        (receiving, drained),
-                        timeout=wait_seconds,
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-            finally:
-                receiving.cancel()
-            message = receiving.result()
+        while (message := await self._receive_message(receive, drained)) is not None:
             if message["type"] == "websocket.disconnect":
                 raise ConnectionLost
             self._active_at = time.monotonic()
@@ -124,6 +110,25 @@ class ResponseSocket:
                 await self._send_message({"type": "websocket.close", "code": CLOSE_TOO_BIG})
                 raise ConnectionLost
             await self._add_event(raw)
+
+    async def _receive_message(
+        self, receive: Receive, drained: "asyncio.Task[bool]"
+    ) -> Message | None:
+        """Return the next message; None when the connection is to be closed before one comes."""
+        receiving = asyncio.ensure_future(receive())
+        try:
+            while not receiving.done():
+                wait_seconds = self._find_wait_seconds()
+                if wait_seconds <= 0 or drained.done():
+                    return None
+                await asyncio.wait(
+                    (receiving, drained),
+                    timeout=wait_seconds,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+        finally:
+            receiving.cancel()
+        return receiving.result()
 
     def _find_wait_seconds(self) -> float:
         """Return how long to wait for the next event; not more than 0 when the time is over."""
@@ -245,11 +250,13 @@ class ResponseSocket:
             task.cancel()
 
     def _drop_waiting_events(self) -> None:
+        """Drop the events that wait in all lanes, and release their memory."""
         for waiting in self._waiting_events.values():
             while waiting:
                 release_event(waiting.pop())
 
     async def _send_texts(self, texts: list[bytes]) -> None:
+        """Send each text as a message. Raises ConnectionLost when the client has left."""
         if self._sends_many:
             await self._send_message({"type": SEND_TEXTS, "texts": texts})
             return
