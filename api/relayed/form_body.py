@@ -20,7 +20,17 @@ from providers.protocol.relayed_request import (
 FORM_TYPE = "multipart/form-data"
 AUDIO_FILE_FIELDS = ("file",)
 IMAGE_FILE_FIELDS = ("image", "image[]")
+# fields that the gateway or an upstream reads as texts
+TEXT_FIELD_NAMES = ROUTING_FIELDS | {
+    MODEL_FIELD,
+    "n",
+    "prompt",
+    "response_format",
+    "size",
+    "stream",
+}
 LONGEST_NAME = 200
+COUNT_DIGITS = 9  # most digits of a number of images
 TRUE_TEXTS = ("true", "1", "True")
 FALSE_TEXTS = ("false", "0", "False", "")
 
@@ -66,6 +76,7 @@ def check_form(endpoint: str, body: JsonObject, file_fields: frozenset[str]) -> 
         raise InvalidRequest(
             f"The field {field!r} is not accepted here.", param=field, code="unknown_parameter"
         )
+    refuse_file_fields(file_fields)
     wanted = AUDIO_FILE_FIELDS if endpoint in AUDIO_ENDPOINTS else IMAGE_FILE_FIELDS
     if file_fields.isdisjoint(wanted):
         raise missing_parameter_error(wanted[0], f"The form needs a file in {wanted[0]!r}.")
@@ -77,6 +88,14 @@ def check_form(endpoint: str, body: JsonObject, file_fields: frozenset[str]) -> 
         body["stream"] = read_switch(body, "stream")
 
 
+def refuse_file_fields(file_fields: frozenset[str]) -> None:
+    """Raise InvalidRequest for a file where a text belongs: an upstream might read it as that."""
+    if wrong := sorted(file_fields & TEXT_FIELD_NAMES):
+        raise InvalidRequest(
+            f"The field {wrong[0]!r} is no file.", param=wrong[0], code="invalid_type"
+        )
+
+
 def read_image_count(body: JsonObject) -> None:
     """Put the number of images into the body in place of its text. Raises InvalidRequest."""
     text = body.get("n")
@@ -84,9 +103,11 @@ def read_image_count(body: JsonObject) -> None:
         return
     if not (isinstance(text, str) and text.isascii() and text.isdigit()):
         raise InvalidRequest("'n' must be a whole number.", param="n", code="invalid_type")
-    if not 1 <= int(text[:9]) <= MOST_IMAGES:
+    # a longer number may be too long for int()
+    count = int(text) if len(text) <= COUNT_DIGITS else 0
+    if not 1 <= count <= MOST_IMAGES:
         raise InvalidRequest(f"'n' must be from 1 to {MOST_IMAGES}.", param="n")
-    body["n"] = int(text)
+    body["n"] = count
 
 
 def read_switch(body: Mapping[str, object], name: str) -> bool:

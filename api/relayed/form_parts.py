@@ -9,16 +9,17 @@ from secrets import token_hex
 from typing import IO, Any, cast
 
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.files.uploadhandler import FileUploadHandler
 from django.http import QueryDict
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
-from providers.exceptions import InvalidRequest
+from providers.exceptions import BodyTooLarge, InvalidRequest
 from providers.protocol.relayed_request import UploadedForm
 
 PIECE_BYTES = 256 * 2**10
 MEMORY_BYTES = 65_536  # a smaller form stays in memory
+TEXT_BYTES = 2**20  # most bytes of all texts of a form: they stay in memory, and are not counted
 TAIL_BYTES = 1_024  # of a form, in which its closing boundary must be
 UNKNOWN_TYPE = "application/octet-stream"
 MODEL_FIELD = "model"
@@ -55,12 +56,15 @@ class FormParts(FileUploadHandler):
         self._file.write(b"\r\n")
 
     def write_fields(self, fields: QueryDict) -> None:
-        """Write the parts of all fields but the model."""
+        """Write the parts of all fields but the model. Raises BodyTooLarge."""
+        start = self._file.tell()
         for name, values in fields.lists():
             if name != MODEL_FIELD:
                 for value in values:
                     self._write_head(quote_parameter(name))
                     self._file.write(f"{value}\r\n".encode())
+        if self._file.tell() - start > TEXT_BYTES:
+            raise texts_too_large()
 
     def _write_head(self, disposition: str) -> None:
         self._file.write(
@@ -76,6 +80,10 @@ class FormParts(FileUploadHandler):
         self._file.close()
 
 
+def texts_too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"The texts of a form have at most {TEXT_BYTES} bytes together.")
+
+
 def quote_parameter(value: str) -> str:
     """Return a parameter of a header in quotes, escaped as browsers do (WHATWG HTML)."""
     escaped = value.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
@@ -87,7 +95,8 @@ def rewrite_form(
 ) -> tuple[QueryDict, frozenset[str], UploadedForm]:
     """Return the fields of a form, the names of those with a file, and the form written anew.
 
-    Closes `source`. Run it in a thread: it reads and writes files. Raises InvalidRequest.
+    Closes `source`. Run it in a thread: it reads and writes files. Raises InvalidRequest,
+    BodyTooLarge.
     """
     parts = FormParts()
     try:
@@ -96,6 +105,9 @@ def rewrite_form(
             meta = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": size_bytes}
             fields, _ = MultiPartParser(meta, cast(Any, source), [parts]).parse()
         parts.write_fields(fields)
+    except RequestDataTooBig:
+        parts.close()
+        raise texts_too_large() from None
     except (MultiPartParserError, SuspiciousOperation) as error:
         parts.close()
         raise InvalidRequest(f"The form cannot be read: {error}") from None

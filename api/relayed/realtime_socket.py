@@ -19,7 +19,14 @@ from api.relay.gateway import Gateway
 from api.relay.lean_request import LeanRequest, new_request_id
 from api.relay.pipeline import AcceptedRequest, StartedAnswer, resolve_model, start_answer
 from api.schemas.json_body import missing_parameter_error
-from providers.exceptions import GatewayError, InvalidRequest, ShuttingDown
+from providers.exceptions import (
+    CallerError,
+    GatewayError,
+    InvalidRequest,
+    Saturated,
+    ShuttingDown,
+)
+from providers.fast_settings import settings
 from providers.protocol.chunks import Batches
 from providers.protocol.relayed_request import CONNECTION, CONTENT, REALTIME
 from providers.protocol.request import ChatRequest
@@ -30,6 +37,7 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 SUBPROTOCOL = "realtime"
 KEY_SUBPROTOCOL = "openai-insecure-api-key."  # of browsers, which can send no header
+KEY_HEADER = "HTTP_API_KEY"  # where the key of a subprotocol is read from
 QUERY_FIELDS = ("model", "intent")
 # headers that go on to the upstream
 PASSED_HEADERS = {
@@ -62,14 +70,17 @@ async def serve_session(gateway: Gateway, scope: Scope, receive: Receive, send: 
 
 
 def make_request(gateway: Gateway, scope: Scope) -> LeanRequest:
-    """Return the handshake as a request; the key may stand in a subprotocol."""
+    """Return the handshake as a request; the key may stand in a subprotocol.
+
+    One beside another key in a header makes two, which are refused.
+    """
     request = LeanRequest({**scope, "type": "http", "method": "GET"}, io.BytesIO())
     request.gateway = gateway
     request.request_id = new_request_id()
     for protocol in scope["subprotocols"]:
         if protocol.startswith(KEY_SUBPROTOCOL):
             key = protocol.removeprefix(KEY_SUBPROTOCOL)
-            request.META.setdefault("HTTP_AUTHORIZATION", f"Bearer {key}")
+            request.META.setdefault(KEY_HEADER, key)
     return request
 
 
@@ -78,6 +89,8 @@ async def open_session(request: LeanRequest) -> StartedAnswer:
     gateway = request.gateway
     if gateway.is_draining:
         raise ShuttingDown("The server is shutting down.", retry_after_seconds=1)
+    if gateway.requests_in_flight > settings.REQUESTS_IN_FLIGHT:  # this one is among them
+        raise Saturated("Too many requests are running.", retry_after_seconds=1)
     gateway.ledger.require_available()
     caller = await request.authenticate()
     query = read_query(request)
@@ -129,7 +142,7 @@ async def relay_messages(
     batches: Batches, connection: RealtimeConnection, receive: Receive, send: Send
 ) -> None:
     """Pass messages on in both directions until one side ends the session."""
-    reading = asyncio.create_task(pass_callers_messages(connection, receive))
+    reading = asyncio.create_task(pass_callers_messages(connection, receive, send))
     code = CLOSED_NORMALLY
     try:
         await pass_upstreams_messages(batches, reading, send)
@@ -149,11 +162,19 @@ async def relay_messages(
         await send({"type": "websocket.close", "code": code})
 
 
-async def pass_callers_messages(connection: RealtimeConnection, receive: Receive) -> None:
-    """Pass the caller's messages on until the caller leaves, and end the session then."""
+async def pass_callers_messages(
+    connection: RealtimeConnection, receive: Receive, send: Send
+) -> None:
+    """Pass the caller's messages on until the caller leaves, and end the session then.
+
+    A message that cannot be read is answered with an error, and the session goes on.
+    """
     while (message := await receive())["type"] != "websocket.disconnect":
         text = message.get("text")
-        await connection.send_message(text if text is not None else message["bytes"])
+        try:
+            await connection.send_message(text if text is not None else message["bytes"])
+        except CallerError as error:
+            await send_message(orjson.dumps(make_error_event(error)).decode(), send)
     await connection.close()
 
 

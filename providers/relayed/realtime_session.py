@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from providers.exceptions import (
     BadResponse,
     Disconnected,
+    InvalidJson,
     ProviderError,
     Unreachable,
     UpstreamTimeout,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 SESSION_EVENTS = ("session.created", "session.updated")
 SESSION_UPDATE = "session.update"  # of the caller
+UNREADABLE = "The message is not a JSON object."
 
 
 class MessageFacts(Struct):
@@ -64,9 +66,14 @@ class RealtimeConnection:
         self._model_name = model_name
 
     async def send_message(self, message: str | bytes) -> None:
-        """Send a message of the caller; what comes after the end of the session is dropped."""
+        """Send a message of the caller; what comes after the end of the session is dropped.
+
+        Raises InvalidJson when it cannot be read: it might name a model unseen.
+        """
         facts = read_message(message)
-        if facts is not None and facts.type == SESSION_UPDATE:
+        if facts is None:
+            raise InvalidJson(UNREADABLE)
+        if facts.type == SESSION_UPDATE:
             message = rename_model(message, facts, self._model_name)
         try:
             await self._socket.send(message)
@@ -137,7 +144,7 @@ def convert_message(message: str | bytes, usage: RealtimeUsage, name: str) -> st
     if facts.type == "response.done":
         usage.add_response(facts.response)
     if facts.type in SESSION_EVENTS:
-        return rename_model(message, facts, name)
+        return rename_upstreams_model(message, facts, name)
     return message
 
 
@@ -226,8 +233,22 @@ def read_message(message: str | bytes) -> MessageFacts | None:
 
 
 def rename_model(message: str | bytes, facts: MessageFacts, name: str) -> str | bytes:
-    """Return a message about a session with this name of the model, where it names one."""
+    """Return a message about a session with this name of the model, where it names one.
+
+    Raises InvalidJson.
+    """
     if not isinstance(facts.session, dict) or "model" not in facts.session:
         return message
-    whole = orjson.loads(message)
+    try:
+        whole = orjson.loads(message)
+    except orjson.JSONDecodeError:  # in a field that `read_message` skips
+        raise InvalidJson(UNREADABLE) from None
     return orjson.dumps(whole | {"session": {**whole["session"], "model": name}}).decode()
+
+
+def rename_upstreams_model(message: str | bytes, facts: MessageFacts, name: str) -> str | bytes:
+    """Return a message of the upstream with the caller's name of the model. Raises BadResponse."""
+    try:
+        return rename_upstreams_model(message, facts, name)
+    except InvalidJson:
+        raise BadResponse("The upstream sent a message that is not JSON.") from None

@@ -16,6 +16,8 @@ from providers.exceptions import InvalidRequest
 from providers.protocol.json_types import JsonObject
 
 Id = Annotated[str, Meta(min_length=1, max_length=1_024)]
+# a file by an id of the upstream's account, which is the operator's and not the caller's
+CONTAINER_UPLOAD = "container_upload"
 LISTED_TYPES = 12  # in the message about an unknown type
 
 
@@ -112,7 +114,7 @@ SERVER_BLOCK_TYPES = tuple(
     """
     server_tool_use web_search_tool_result web_fetch_tool_result code_execution_tool_result
     bash_code_execution_tool_result text_editor_code_execution_tool_result tool_search_tool_result
-    advisor_tool_result mcp_tool_use mcp_tool_result container_upload compaction fallback
+    advisor_tool_result mcp_tool_use mcp_tool_result compaction fallback
     """.split()
 )
 SHAPES_BY_ROLE: dict[str, dict[str, type[Struct]]] = {
@@ -155,6 +157,9 @@ def check_blocks(blocks: Sequence[JsonObject], path: str, role: str) -> None:
 
 def refuse_type(kind: object, shapes: dict[str, type[Struct]], place: str) -> InvalidRequest:
     """Return the error for a block of a type that may not stand there."""
+    if kind == CONTAINER_UPLOAD:
+        message = "Files of the upstream's own account are not given to callers."
+        return InvalidRequest(message, param=place, code="unsupported_parameter")
     expected = ", ".join(map(repr, list(shapes)[:LISTED_TYPES]))
     message = f"The type {str(kind)[:64]!r} is not one of those expected here: {expected}."
     return InvalidRequest(message, param=f"{place}.type")

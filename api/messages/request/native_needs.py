@@ -45,8 +45,6 @@ def find_native_needs(body: JsonObject, *, can_search: bool) -> Iterator[Invalid
         content = message["content"]
         for place, block in enumerate(content if isinstance(content, list) else ()):
             path = f"messages[{position}].content[{place}]"
-            if block["type"] == "container_upload":
-                yield refuse_wish(path, "This model has no container to which files could go.")
             if (block.get("citations") or {}) == {"enabled": True}:
                 yield refuse_wish(f"{path}.citations", "This model cannot cite documents.")
 

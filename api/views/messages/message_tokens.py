@@ -24,6 +24,7 @@ from api.views.messages.create_message import (
     receive_messages,
 )
 from providers.exceptions import GatewayError, Rejected, UpstreamError
+from providers.filters.file_parts import FILE_ID_FIELD, find_file_parts, read_file_fields
 from providers.protocol.request import ChatRequest
 from providers.vault import VaultError
 
@@ -53,9 +54,12 @@ async def count_at_upstream(
 ) -> int | None:
     """Return the tokens that the first candidate's upstream counts, or None if it does not.
 
-    Raises Rejected when it finds the request at fault.
+    It is not asked about files by their ids: these are the caller's here, and of the operator's
+    account there. Raises Rejected when it finds the request at fault.
     """
     gateway = request.gateway
+    if has_stored_files(chat_request):
+        return None
     public_id = received.model.public_id
     candidate = gateway.catalogue.find_candidates(public_id, chat_request, caller.provider)[0]
     pool = gateway.pool
@@ -71,3 +75,9 @@ async def count_at_upstream(
         raise
     except (UpstreamError, VaultError):
         return None
+
+
+def has_stored_files(chat_request: ChatRequest) -> bool:
+    """Return whether messages name files by their ids."""
+    parts = find_file_parts(chat_request.body["messages"])
+    return any(FILE_ID_FIELD in read_file_fields(part) for _, part in parts)
