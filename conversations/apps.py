@@ -10,6 +10,7 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from conversations import checks, retention  # noqa: F401
+        from conversations.files import parted_uploads_store  # noqa: F401
 
         install_after_migrate(self, list_trigger_sets)
         register_deletions()

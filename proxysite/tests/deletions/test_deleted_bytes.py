@@ -14,6 +14,13 @@ from providers.deletions import deletion_jobs
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 FOREVER = 3_600.0
+# a command imports no view and no task, where such bytes are written
+LISTENS = """
+from django.db.models.signals import post_delete
+from api.models import Batch
+from conversations.models import StoredFile, UploadPart
+print(*(post_delete.has_listeners(model) for model in (Batch, StoredFile, UploadPart)))
+"""
 LINES = b'{"custom_id": "1"}\n'
 
 
@@ -52,3 +59,8 @@ def test_a_deleted_user_leaves_no_bytes_of_files_uploads_and_batches(alice, mall
     for model in (Batch, PartedUpload, StoredFile):
         assert [row.user_id for row in model.objects.all()] == [mallory.user.pk], model
     assert [row.upload.user_id for row in UploadPart.objects.all()] == [mallory.user.pk]
+
+
+def test_every_process_deletes_the_bytes_of_deleted_rows(house):
+    said = house.run_manage_command("shell", "-c", LISTENS)
+    assert "True True True" in said
