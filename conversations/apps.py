@@ -10,6 +10,7 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from conversations import checks, retention  # noqa: F401
+        from conversations.files import parted_uploads_store  # noqa: F401
 
         install_after_migrate(self, list_trigger_sets)
         register_deletions()
@@ -18,7 +19,8 @@ class ConversationsConfig(AppConfig):
 def register_deletions() -> None:
     """Register how files and conversations are deleted.
 
-    Files are deleted one by one as rows in bulk deletions, so that their bytes are deleted too.
+    Files and parts of uploads are deleted one by one as rows in bulk deletions, so that their bytes
+    are deleted too.
     Conversations are hidden at once, and named by their ids, because a title is content.
     """
     from conversations import retention
@@ -33,13 +35,8 @@ def register_deletions() -> None:
         ),
     )
 
-    register_rules(
-        "conversations.storedfile", DeletionRules(delete_with_signals=lambda rows: rows.delete()[0])
-    )
-    register_rules(
-        "conversations.partedupload",
-        DeletionRules(delete_with_signals=lambda rows: rows.delete()[0]),
-    )
+    for model in ("conversations.storedfile", "conversations.uploadpart"):
+        register_rules(model, DeletionRules(delete_with_signals=lambda rows: rows.delete()[0]))
 
 
 def list_trigger_sets() -> list[TriggerSet]:

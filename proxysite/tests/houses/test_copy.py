@@ -23,16 +23,26 @@ pytestmark = [
 ]
 USAGE_ROWS = 3_000
 PATIENCE_SECONDS = 60.0  # the target is migrated first
+NEWER_TABLES = (
+    "api_batch",
+    "api_busiestsubjects",
+    "conversations_partedupload",
+    "conversations_uploadpart",
+    "providers_mcpserver",
+    "providers_mcpserver_users",
+    "proxysite_backuprun",
+)
 FILL = f"""
 from datetime import UTC, datetime
 from uuid import uuid4
 from django.contrib.auth.models import User
-from api.models import UsageRecord
+from api.models import Batch, BusiestSubjects, UsageRecord
 from api.usage.folding import fold_all_records
-from conversations.files import file_storage as files
+from conversations.files import file_storage as files, parted_uploads_store as uploads
 from conversations.documents import ingest
 from conversations.models import FilePurpose
-from providers.models import Provider
+from providers.models import McpServer, Provider
+from proxysite.models import BackupRun
 from tokens.imports import token_import as importing
 
 admin = User.objects.get(username="admin")
@@ -55,6 +65,20 @@ rows = [
 ]
 UsageRecord.objects.bulk_create(rows, batch_size=500)
 fold_all_records()
+now = datetime(2026, 1, 1, tzinfo=UTC)
+Batch.objects.create(
+    user=admin, endpoint="/v1/embeddings", completion_window="24h", input_file_id="file-1",
+    expires_at=now, caller_address="2001:db8::1", metadata={{"share": 0.5}},
+)
+announced = uploads.AnnouncedFile("b.txt", "text/plain", "user_data", 8)
+uploads.add_part(uploads.create_upload(admin.pk, announced), [b"four"])
+McpServer.objects.create(
+    label="docs", url="https://mcp.example/mcp", call_seconds=2.5, allowed_tools=["search"]
+).users.add(admin)
+BackupRun.objects.create(file_name="a.backup", size_bytes=2**40, seconds=0.1)
+BusiestSubjects.objects.create(
+    days=7, begin=now, end=now, milliseconds=3, sums={{"user": [[1, 2, 3.5, None]]}}
+)
 """
 
 
@@ -140,6 +164,8 @@ def test_everything_is_there_and_works_afterwards(filled, target):
     assert shown == {name: count for name, count in counts.items() if count}
     assert counts["api_usagerecord"] > USAGE_ROWS
     assert counts["conversations_words"] >= 2
+    for name in NEWER_TABLES:
+        assert counts[name] == 1, name
     assert "DATABASE_URL=" in said
     for name, count in counts.items():
         assert ask(target, f"SELECT count(*) FROM {name}") == [(count,)], name
