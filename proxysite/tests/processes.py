@@ -169,14 +169,18 @@ class Gateway:
         return ran.stdout
 
     def provide(
-        self, name: str, base_url: str, *models: str, tokens: Iterable[str], private: bool = True
+        self,
+        name: str,
+        base_url: str,
+        *models: str,
+        tokens: Iterable[str],
+        private: bool = True,
+        kind: str = "openai_compatible",
     ) -> None:
-        """A provider that speaks OpenAI, its models and tokens."""
+        """A provider of a kind, its models and tokens."""
         options = [option for model in models for option in ("--model", model)]
         options += ["--confirm-tokens", *(["--allow-private"] if private else [])]
-        self.manage(
-            "add_provider", name, "--kind", "openai_compatible", "--base-url", base_url, *options
-        )
+        self.manage("add_provider", name, "--kind", kind, "--base-url", base_url, *options)
         secrets = list(tokens)
         report = self.manage("import_tokens", name, "-", given="\n".join(secrets))
         assert f"{len(secrets)} imported" in report, report

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from proxysite.testing import speech
+from proxysite.testing import anthropic_speech, speech
 from proxysite.testing.upstream import DONE, send_stream
 from proxysite.testing.upstream_server import Upstream
 from proxysite.tests.processes import PATIENCE_SECONDS, surroundings
@@ -46,6 +46,19 @@ def queue_steps(upstream: Upstream, *steps: Step) -> None:
     upstream.queue_scripts(*calls, send_stream(*speech.streamed_completion("All done."), DONE))
 
 
+def queue_messages(upstream: Upstream, *steps: Step) -> None:
+    """Let an upstream of Anthropic's dialect ask for these calls, and then say that all is done.
+
+    It thinks before each call, and signs what it thought.
+    """
+    for number, (name, arguments) in enumerate(steps):
+        thought = anthropic_speech.thinking_block(f"Step {number}.", f"signed-{number}==")
+        call = anthropic_speech.tool_block(name, f"toolu_{number}", **arguments)
+        upstream.queue_scripts(anthropic_speech.answer_message(thought, call, stop="tool_use"))
+    done = anthropic_speech.text_block("All done.")
+    upstream.queue_scripts(anthropic_speech.answer_message(done))
+
+
 async def run_program(
     folder: Path, env: Mapping[str, str], *command: str | Path, statuses: Collection[int] = (0,)
 ) -> str:
@@ -77,3 +90,10 @@ def list_outputs(upstream: Upstream) -> list[str]:
     """Return the results of calls that the last request has told the upstream."""
     messages = upstream.requests[-1].json["messages"]
     return [message["content"] for message in messages if message["role"] == "tool"]
+
+
+def list_blocks(upstream: Upstream, kind: str) -> list[dict[str, Any]]:
+    """Return the blocks of a type in the messages of the last request to Anthropic's upstream."""
+    messages = upstream.requests[-1].json["messages"]
+    lists = [message["content"] for message in messages if isinstance(message["content"], list)]
+    return [block for blocks in lists for block in blocks if block["type"] == kind]
