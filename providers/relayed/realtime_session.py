@@ -249,6 +249,6 @@ def rename_model(message: str | bytes, facts: MessageFacts, name: str) -> str | 
 def rename_upstreams_model(message: str | bytes, facts: MessageFacts, name: str) -> str | bytes:
     """Return a message of the upstream with the caller's name of the model. Raises BadResponse."""
     try:
-        return rename_upstreams_model(message, facts, name)
+        return rename_model(message, facts, name)
     except InvalidJson:
         raise BadResponse("The upstream sent a message that is not JSON.") from None
