@@ -1,5 +1,7 @@
 """The headers of errors: when to retry, whether to retry, and how to sign in."""
 
+from django.http import HttpResponse
+
 from providers.exceptions import (
     GatewayError,
     InvalidKey,
@@ -12,6 +14,15 @@ from providers.exceptions import (
 PASSING_STATUSES = (409, 425)  # a conflict, or a request that came too early: it may pass
 # OpenAI's packages do not obey a longer time, but give the request up.
 LONGEST_RETRY_AFTER_SECONDS = 120.0
+
+
+class ErrorAnswer(HttpResponse):
+    """The answer for an error; its code is kept here too, because not every form of errors has it.
+
+    `error_code` is empty for an error without one.
+    """
+
+    error_code = ""
 
 
 def error_headers(error: GatewayError) -> dict[str, str]:

@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
-from api.error_headers import error_headers
+from api.error_headers import ErrorAnswer, error_headers
 from api.messages import error_envelope
 from providers.database.database_errors import explain_database_error
 from providers.exceptions import (
@@ -57,13 +57,16 @@ def error_body(error: GatewayError) -> JsonObject:
 def render_error(error: GatewayError, request_id: str, path: str = "") -> HttpResponse:
     """Return the HTTP answer for an error; below MESSAGES_PATH it has Anthropic's form."""
     if path.startswith(MESSAGES_PATH):
-        return error_envelope.render_envelope(error, request_id)
-    return HttpResponse(
-        orjson.dumps(error_body(error)),
-        status=error.shown_status,
-        content_type="application/json",
-        headers={**error_headers(error), "x-request-id": request_id},
-    )
+        answer = error_envelope.render_envelope(error, request_id)
+    else:
+        answer = ErrorAnswer(
+            orjson.dumps(error_body(error)),
+            status=error.shown_status,
+            content_type="application/json",
+            headers={**error_headers(error), "x-request-id": request_id},
+        )
+    answer.error_code = str(error.shown_code or "")
+    return answer
 
 
 def render_error_event(error: GatewayError) -> bytes:

@@ -58,6 +58,7 @@ def create_batch(caller: Caller, body: JsonObject, address: str | None) -> Batch
     require_known_fields(body)
     user_id = cast(int, caller.user_id)
     file = find_input_file(user_id, body["input_file_id"])
+    file_storage.require_file_room(user_id, 0)  # for the results, whose size nobody knows yet
     batch = Batch(
         user_id=user_id,
         key_id=caller.key_id,

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from api.batches import batch_states, part_files
 from api.batches.batch_states import RunId
-from api.batches.lines.input_lines import iterate_lines, make_error, parse_line
+from api.batches.lines.input_lines import iterate_lines, make_error, read_custom_id
 from api.batches.lines.line_outcomes import make_line_id, render_unasked_line
 from api.batches.part_files import ERROR, OUTPUT, Tally
 from api.models import Batch, BatchStatus
@@ -175,6 +175,6 @@ def iterate_unasked_lines(batch: Batch, tally: Tally, reason: EndReason) -> Iter
     with path.open("rb") as file:
         for line in iterate_lines(file):
             if line.position < len(tally.has_result) and not tally.has_result[line.position]:
-                custom_id = str(parse_line(line.raw).custom_id)
+                custom_id = read_custom_id(line.raw)
                 line_id = make_line_id(batch.pk, line.position)
                 yield render_unasked_line(line_id, custom_id, reason.code, reason.message)

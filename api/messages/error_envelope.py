@@ -3,9 +3,8 @@
 import re
 
 import orjson
-from django.http import HttpResponse
 
-from api.error_headers import error_headers
+from api.error_headers import ErrorAnswer, error_headers
 from api.messages.field_names import rename_field
 from providers.exceptions import MISSING_KEY_TEXT, GatewayError, InvalidKey
 from providers.protocol.json_types import JsonObject
@@ -61,9 +60,9 @@ def build_envelope(error: GatewayError, request_id: str) -> JsonObject:
     return {"type": "error", "error": fields, "request_id": request_id}
 
 
-def render_envelope(error: GatewayError, request_id: str) -> HttpResponse:
+def render_envelope(error: GatewayError, request_id: str) -> ErrorAnswer:
     """Return the HTTP answer for an error."""
-    return HttpResponse(
+    return ErrorAnswer(
         orjson.dumps(build_envelope(error, request_id)),
         status=error.shown_status,
         content_type="application/json",

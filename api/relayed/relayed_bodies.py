@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct
 
 from api.schemas.body_shapes import Name
 from api.schemas.json_body import Maybe, parse_json_body, refuse_long_list
+from providers.exceptions import InvalidRequest
 from providers.fast_settings import settings
 from providers.protocol.json_types import JsonObject
 from providers.protocol.relayed_request import (
@@ -87,9 +88,26 @@ def read_relayed_body(endpoint: str, raw: bytes) -> JsonObject:
     A moderation that names no model is one of OpenAI's latest.
     """
     body = parse_json_body(raw, SHAPES[endpoint])
+    if endpoint == IMAGE_EDITS:
+        refuse_file_ids(body)
     for field in ("documents", "input"):
         refuse_long_list(body, field, settings.INPUTS_LIMIT)
     return body
+
+
+def refuse_file_ids(body: JsonObject) -> None:
+    """Raise InvalidRequest for an image that is a file by its id.
+
+    At the upstream it would be a file of the operator's account, which no caller may read.
+    """
+    named = [(f"images[{place}]", image) for place, image in enumerate(body["images"])]
+    for place, image in (*named, ("mask", body.get("mask") or {})):
+        if image.get("file_id"):
+            raise InvalidRequest(
+                "Images are not read by the id of a file here: send image_url, or a form.",
+                param=f"{place}.file_id",
+                code="unsupported_parameter",
+            )
 
 
 def add_default_model(endpoint: str, raw: bytes) -> bytes:

@@ -112,6 +112,14 @@ def parse_line(raw: bytes) -> LineShape:
         raise LineProblem("invalid_json_line", message) from None
 
 
+def read_custom_id(raw: bytes) -> str:
+    """Return the custom_id of a line; empty when the line cannot be read."""
+    try:
+        return str(parse_line(raw).custom_id)
+    except LineProblem:
+        return ""
+
+
 def check_line(raw: bytes, endpoint: str) -> CheckedLine:
     """Return the id and the model of a line of a batch for this endpoint. Raises LineProblem."""
     line = parse_line(raw)

@@ -7,6 +7,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
+from api.batches.lines.input_lines import LineProblem
 from api.batches.lines.line_request import LineAnswer
 from api.batches.part_files import ERROR, NO_USAGE, OUTPUT, LineResult, LineUsage
 
@@ -69,7 +70,7 @@ def classify_answer(answer: LineAnswer) -> Outcome:
     """Return the next step after the answer to a line."""
     if answer.status == SUCCESS:
         return Outcome.DONE
-    code = read_error_code(answer.body)
+    code = answer.error_code or read_error_code(answer.body)
     if code == "insufficient_quota":
         return Outcome.NO_MONEY
     if answer.status == 401 and code == "invalid_api_key":
@@ -138,3 +139,9 @@ def render_unasked_line(line_id: str, custom_id: str, code: str, message: str) -
     """Return the line of the error file for a line that was not asked."""
     error = {"code": code, "message": message}
     return orjson.dumps({"id": line_id, "custom_id": custom_id, "response": None, "error": error})
+
+
+def make_problem_result(line_id: str, position: int, problem: LineProblem) -> LineResult:
+    """Return the result of a line that cannot be read, whose custom_id is not known either."""
+    text = render_unasked_line(line_id, "", problem.code, problem.message)
+    return LineResult(position, ERROR, NO_USAGE, text)

@@ -13,6 +13,7 @@ from django.http import HttpResponse, HttpResponseBase
 from api import exceptions
 from api.authentication import Caller
 from api.batches.batch_endpoints import find_view
+from api.error_headers import ErrorAnswer
 from api.models.usage_record import BATCH_CLIENT
 from api.relay.client_names import OWN_CLIENT
 from api.relay.lean_request import LeanRequest, new_request_id
@@ -40,6 +41,7 @@ class LineAnswer(NamedTuple):
     request_id: str
     retry_seconds: float | None = None
     is_final: bool = False  # the same request would fail again
+    error_code: str = ""  # of an error; the bodies of some endpoints' errors have none
 
 
 class LineRequest(LeanRequest):
@@ -113,4 +115,5 @@ def read_answer(response: HttpResponse, request_id: str) -> LineAnswer:
         request_id,
         None if milliseconds is None else int(milliseconds) / 1_000,
         response.headers.get("x-should-retry") == "false",
+        response.error_code if isinstance(response, ErrorAnswer) else "",
     )

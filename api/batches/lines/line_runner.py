@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from api.batches.finish_batch import EndReason
-from api.batches.lines.input_lines import InputLine, parse_line
+from api.batches.lines.input_lines import InputLine, LineProblem, parse_line
 from api.batches.lines.line_outcomes import (
     Outcome,
     classify_answer,
     make_answer_result,
     make_line_id,
+    make_problem_result,
 )
 from api.batches.lines.line_request import LineAnswer, LineSender, answer_line
 from api.batches.lines.line_source import LineSource
 from api.batches.lines.pacing import Pacer
 from api.batches.lines.result_log import ResultLog
+from api.batches.part_files import LineResult
 from api.models import ApiKey, Batch
 from providers.database.database_threads import HOUSEKEEPING
 
@@ -68,11 +70,15 @@ class LineRunner:
             await self._answer_line(line)
 
     async def _answer_line(self, line: InputLine) -> None:
-        """Ask one line until it has a result, and write that.
+        """Ask one line until it has a result, and write that. Raises OSError.
 
         A line without a result when the run stops has none.
         """
-        shape = parse_line(line.raw)
+        try:
+            shape = parse_line(line.raw)
+        except LineProblem as problem:  # it could be read when the lines were checked
+            await self._record_problem(line.position, problem)
+            return
         body = bytes(shape.body or b"")
         try_count = 0
         while await self.pacer.begin_line():
@@ -98,7 +104,16 @@ class LineRunner:
         self.pacer.record_answer()
         self._money_deadline = None
         line_id = make_line_id(self._batch.pk, position)
-        await self._log.add_result(make_answer_result(line_id, position, custom_id, answer))
+        await self._add_result(make_answer_result(line_id, position, custom_id, answer))
+
+    async def _record_problem(self, position: int, problem: LineProblem) -> None:
+        """Write the result of a line that cannot be asked. Raises OSError."""
+        line_id = make_line_id(self._batch.pk, position)
+        await self._add_result(make_problem_result(line_id, position, problem))
+
+    async def _add_result(self, result: LineResult) -> None:
+        """Write a result; stop when the results are too large. Raises OSError."""
+        await self._log.add_result(result)
         if self._log.tally.size_bytes > settings.BATCH_OUTPUT_BYTES:
             self.stop(EndReason.OUTPUT_FULL)
 

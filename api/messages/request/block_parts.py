@@ -74,7 +74,7 @@ def describe_block(block: JsonObject) -> str:
     """Return a text that says what a block is about which no chat upstream knows."""
     kind = block["type"]
     if kind == "search_result":
-        texts = [inner.get("text") or "" for inner in block["content"]]
+        texts = [str(inner.get("text") or "") for inner in block["content"]]
         return "\n".join((f"[Search result: {block['title']} ({block['source']})]", *texts))
     if kind == "tool_reference":
         return f"[Tool: {block.get('tool_name')}]"

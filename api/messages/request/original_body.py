@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.messages.sealed_content import is_own_thinking
+from providers.exceptions import InvalidRequest
 from providers.protocol.json_types import FrozenJsonObject, JsonObject
 from providers.protocol.request import ANTHROPIC, OriginalBody
 
@@ -23,10 +24,14 @@ def build_original(body: JsonObject, meta: Mapping[str, Any]) -> OriginalBody:
     """Return the body as the caller sent it, with the headers that go with it.
 
     Thinking that Anthropic has not signed is left out. `meta` has the headers as Django names them.
+    Raises InvalidRequest for a header that cannot go on.
     """
     headers = tuple(
         (name, str(meta[key])) for key, name in FORWARDED_HEADERS.items() if meta.get(key)
     )
+    for name, value in headers:
+        if not (value.isascii() and value.isprintable()):  # else the token would be blamed for it
+            raise InvalidRequest(f"The header {name} must be printable ASCII.", param=name)
     return OriginalBody(ANTHROPIC, drop_own_thinking(body), headers)
 
 

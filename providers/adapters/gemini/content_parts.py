@@ -2,6 +2,7 @@
 
 import mimetypes
 import re
+from urllib.parse import urlsplit
 
 from providers.exceptions import Rejected
 from providers.protocol.json_types import JsonObject
@@ -9,6 +10,7 @@ from providers.wire.data_urls import as_text
 
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[^,;]*)*;base64,", re.ASCII)
 AUDIO_TYPES = {"mp3": "audio/mp3", "wav": "audio/wav", "flac": "audio/flac", "ogg": "audio/ogg"}
+GEMINI_HOST = "generativelanguage.googleapis.com"
 # part type -> the field of its object that has the URL
 URL_FIELDS = {"image_url": "url", "video_url": "url", "file": "file_data"}
 
@@ -57,11 +59,12 @@ def build_url_part(url: str) -> JsonObject:
     """Return the part of a data URL, or of an address that Gemini itself fetches.
 
     The type of what stands at an address is guessed from its ending; without one Gemini finds it.
-    Raises Rejected for other URLs.
+    Raises Rejected for other URLs, also for those that only the operator's account can read: files
+    in its buckets (gs://), and files at Gemini itself.
     """
     if head := DATA_URL.match(url[:1_000]):
         return {"inlineData": {"mimeType": head[1], "data": url[head.end() :]}}
-    if not url.startswith(("https://", "gs://")):
+    if not is_public_url(url):
         raise Rejected(
             "Gemini takes images, videos and files as base64 data: URLs or https:// addresses.",
             param="messages",
@@ -71,3 +74,12 @@ def build_url_part(url: str) -> JsonObject:
     if guessed:
         file["mimeType"] = guessed
     return {"fileData": file}
+
+
+def is_public_url(url: str) -> bool:
+    """Return whether a URL is an https:// address that is not one of Gemini's own."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return url.startswith("https://") and not host.rstrip(".").endswith(GEMINI_HOST)

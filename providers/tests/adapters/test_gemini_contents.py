@@ -7,6 +7,7 @@ from providers.adapters.gemini.gemini_answer import GeminiAnswer
 from providers.adapters.gemini.gemini_request import build_generate_body
 from providers.adapters.gemini.signatures import UNSIGNED
 from providers.adapters.gemini.thinking_family import find_thinking_family
+from providers.exceptions import Rejected
 from providers.filters.answer_folder import fold_answer
 from providers.filters.conform import StreamConformer
 from providers.protocol.request import CHAT, ChatRequest, UpstreamModel
@@ -149,3 +150,27 @@ def test_each_family_has_its_efforts(name, options, effort, config):
 @pytest.mark.parametrize("name", ["gemini-2.0-flash", "gemini-2.5-flash-image", "gemma-3-27b-it"])
 def test_other_models_do_not_think(name):
     assert not find_thinking_family(UpstreamModel(name)).thinks
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "gs://bucket-of-the-operator/secret.pdf",
+        "https://generativelanguage.googleapis.com/v1beta/files/abc",
+        "https://GenerativeLanguage.googleapis.com:443/v1beta/files/abc",
+        "https://generativelanguage.googleapis.com./v1beta/files/abc",
+        "https://user@generativelanguage.googleapis.com/v1beta/files/abc",
+        "https://[broken/x.png",
+    ],
+)
+def test_files_that_the_operators_account_can_read_are_not_given_to_callers(url):
+    part = {"type": "image_url", "image_url": {"url": url}}
+    with pytest.raises(Rejected):
+        build([{"role": "user", "content": [part]}])
+
+
+def test_public_addresses_are_fetched_by_gemini():
+    part = {"type": "image_url", "image_url": {"url": "https://example.com/a.png?x=1"}}
+    (content,) = build([{"role": "user", "content": [part]}])
+    file = {"fileUri": "https://example.com/a.png?x=1", "mimeType": "image/png"}
+    assert content["parts"] == [{"fileData": file}]

@@ -3,8 +3,18 @@
 import json
 
 import pytest
+from openai import BadRequestError
 
-from api.tests.endpoints.batches.batch_requests import make_line, make_lines, run_batch
+from api.batches.lines import line_runner
+from api.batches.lines.input_lines import LineProblem, parse_line
+from api.tests.endpoints.batches.batch_requests import (
+    CHAT,
+    make_line,
+    make_lines,
+    read_results,
+    run_batch,
+    store_input,
+)
 from proxysite.testing import rows
 
 WRONG = [
@@ -59,3 +69,26 @@ async def test_a_byte_order_mark_and_blank_lines_are_no_fault(client):
     first, second = (json.dumps(line) for line in make_lines(2))
     batch = await run_batch(client, [f"\ufeff{first}", "  ", second])
     assert (batch.status, batch.request_counts.completed) == ("completed", 2)
+
+
+async def test_a_line_that_cannot_be_read_any_more_fails_alone(client, monkeypatch):
+    """How deep JSON may be depends on the stack, which is another one when the line is asked."""
+
+    def parse_deep_line(raw):
+        if b"line-1" in raw:
+            raise LineProblem("invalid_json_line", "It is too deep.")
+        return parse_line(raw)
+
+    monkeypatch.setattr(line_runner, "parse_line", parse_deep_line)
+    batch = await run_batch(client, make_lines(3))
+    counts = batch.request_counts
+    assert (batch.status, counts.completed, counts.failed) == ("completed", 2, 1)
+    errors = await read_results(client, batch.error_file_id)
+    assert [error["error"]["code"] for error in errors.values()] == ["invalid_json_line"]
+
+
+async def test_a_user_without_room_for_results_makes_no_batch(client, settings):
+    file_id = await store_input(client, make_lines(2))
+    settings.FILES_BYTES_PER_USER = 1
+    with pytest.raises(BadRequestError, match="all the room"):
+        await client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h")

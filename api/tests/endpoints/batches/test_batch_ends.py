@@ -7,6 +7,9 @@ import pytest
 from django.utils import timezone
 
 from api.batches import part_files
+from api.batches.batch_endpoints import list_endpoints
+from api.batches.lines.line_outcomes import Outcome, classify_answer
+from api.batches.lines.line_request import LineSender, answer_line
 from api.models import ApiKey, Batch
 from api.tests.endpoints.batches.batch_requests import (
     answer_at_gate,
@@ -120,3 +123,10 @@ async def test_the_files_of_a_batch_end_with_its_row(client, upstream):
     await run_in_thread(Batch.objects.all().delete)
     assert not folder.exists()
     upstream.gate.open()
+
+
+@pytest.mark.parametrize("endpoint", list_endpoints())
+async def test_a_key_that_has_ended_is_noticed_at_every_endpoint(gateway, endpoint):
+    """Errors of /v1/messages have another form, without a code."""
+    answer = await answer_line(gateway.inner, LineSender(endpoint, "0" * 64, ""), b"{}")
+    assert classify_answer(answer) is Outcome.NO_KEY

@@ -41,3 +41,10 @@ async def test_a_file_of_the_upstream_is_not_counted(gateway, upstream, alice, n
     )
     assert answer.status in (200, 400), answer.body
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("name", ["anthropic-beta", "anthropic-version"])
+@pytest.mark.parametrize("value", ["b\xe9ta", "a\tb", "x" * 5_000])
+async def test_odd_headers_are_no_fault_of_ours(gateway, upstream, alice, name, value):
+    answer = await request_message(gateway, alice.key, headers={name: value.encode("latin-1")})
+    assert answer.status in (200, 400), answer.body

@@ -34,3 +34,13 @@ async def test_the_texts_of_a_form_have_a_largest_size(gateway, upstream, alice)
     answer = await send_form(gateway, alice, files=files, prompt="x" * 1_200_000)
     assert (answer.status, answer.error["code"]) == (413, "body_too_large")
     assert len(upstream.requests) == 1
+
+
+async def test_images_are_not_edited_by_ids_of_the_upstreams_files(gateway, upstream, alice):
+    body = {"model": "m", "prompt": "x", "images": [{"image_url": "https://a.example/a.png"}]}
+    for changes in ({"images": [{"file_id": "file-1"}]}, {"mask": {"file_id": "file-1"}}):
+        answer = await gateway.send_request("POST", EDITS, alice.key, json=body | changes)
+        assert answer.status == 400
+        assert answer.error["code"] == "unsupported_parameter"
+        assert answer.error["param"].endswith("file_id")
+    assert upstream.requests == []

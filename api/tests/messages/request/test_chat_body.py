@@ -257,3 +257,9 @@ def test_blocks_of_anthropics_own_tools_become_text():
         '[Called web_search: {"query":"q"}]\n\n'
         "[Result of web search]\n- T (https://a.example)\n\nHi"
     )
+
+
+def test_a_search_result_with_a_text_that_is_none_is_no_fault_of_ours():
+    block = {"type": "search_result", "source": "u", "title": "t", "content": [{"text": 1}]}
+    (message,) = convert_messages(user(block))
+    assert "[Search result: t (u)]\n1" in message["content"]
