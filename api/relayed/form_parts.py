@@ -63,6 +63,7 @@ class FormParts(FileUploadHandler):
                     self._file.write(f"{value}\r\n".encode())
 
     def _write_head(self, disposition: str) -> None:
+        """Write the boundary and the head of a part."""
         self._file.write(
             f"--{self.boundary}\r\n"
             f"Content-Disposition: form-data; name={disposition}\r\n\r\n".encode()
