@@ -57,6 +57,8 @@ COUNTED_FIELDS = frozenset(
 
 
 class Adapter(BaseAdapter):
+    """The adapter; a caller's own Messages body is sent as it came."""
+
     label = "Anthropic's Messages API"
     profile_name = "anthropic-messages"
     speaks_openai = False
