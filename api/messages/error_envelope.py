@@ -62,14 +62,14 @@ def build_envelope(error: GatewayError, request_id: str) -> JsonObject:
 
 def render_envelope(error: GatewayError, request_id: str) -> ErrorAnswer:
     """Return the HTTP answer for an error."""
+    headers = error_headers(error)
+    if error.shown_status in FINAL_STATUSES:
+        headers["x-should-retry"] = "false"
+    headers["request-id"] = request_id
+    headers["x-request-id"] = request_id
     return ErrorAnswer(
         orjson.dumps(build_envelope(error, request_id)),
         status=error.shown_status,
         content_type="application/json",
-        headers={
-            **error_headers(error),
-            **({"x-should-retry": "false"} if error.shown_status in FINAL_STATUSES else {}),
-            "request-id": request_id,
-            "x-request-id": request_id,
-        },
+        headers=headers,
     )

@@ -44,13 +44,14 @@ class MessagesPositions:
     def rename_param(self, error: GatewayError) -> None:
         """Change the error's `param` from the chat body's field to the caller's field."""
         param = error.param or ""
-        if found := MESSAGE_PARAM.fullmatch(param):
-            error.param = self._find_place(int(found[1]), found[2])
+        if match := MESSAGE_PARAM.fullmatch(param):
+            error.param = self._find_place(int(match[1]), match[2])
         else:
             name, dot, rest = param.partition(".")
             error.param = RENAMED_FIELDS.get(name, name) + dot + rest or None
 
     def _find_place(self, index: int, rest: str) -> str:
+        """Return the place of a chat message, with the block of its part if `rest` names one."""
         if index >= len(self._places):
             return "messages"
         place = self._places[index]

@@ -49,6 +49,11 @@ class LeanRequest(ASGIRequest):
             )
             raise refusal.error
 
+    def release_key_place(self) -> None:
+        """Give back the request's place among those of its API key."""
+        if self.caller is not None and self.caller.key_id is not None:
+            self.gateway.key_requests.remove_request(self.caller.key_id)
+
     @property
     def ledger_endpoint(self) -> str:
         """Return the name of the endpoint for usage records, without the ids in its path."""

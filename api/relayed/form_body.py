@@ -77,9 +77,10 @@ def check_form(endpoint: str, body: JsonObject, file_fields: frozenset[str]) -> 
             f"The field {field!r} is not accepted here.", param=field, code="unknown_parameter"
         )
     refuse_file_fields(file_fields)
-    wanted = AUDIO_FILE_FIELDS if endpoint in AUDIO_ENDPOINTS else IMAGE_FILE_FIELDS
-    if file_fields.isdisjoint(wanted):
-        raise missing_parameter_error(wanted[0], f"The form needs a file in {wanted[0]!r}.")
+    file_names = AUDIO_FILE_FIELDS if endpoint in AUDIO_ENDPOINTS else IMAGE_FILE_FIELDS
+    if file_fields.isdisjoint(file_names):
+        message = f"The form needs a file in {file_names[0]!r}."
+        raise missing_parameter_error(file_names[0], message)
     if endpoint == IMAGE_EDITS and not body.get("prompt"):
         raise missing_parameter_error("prompt")
     if endpoint in IMAGE_ENDPOINTS:

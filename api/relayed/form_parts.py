@@ -67,6 +67,7 @@ class FormParts(FileUploadHandler):
             raise texts_too_large()
 
     def _write_head(self, disposition: str) -> None:
+        """Write the boundary and the head of a part."""
         self._file.write(
             f"--{self.boundary}\r\n"
             f"Content-Disposition: form-data; name={disposition}\r\n\r\n".encode()

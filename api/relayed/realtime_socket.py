@@ -16,6 +16,7 @@ import orjson
 from api import exceptions
 from api.relay.client_names import name_client
 from api.relay.gateway import Gateway
+from api.relay.handshake_refusal import refuse_handshake
 from api.relay.lean_request import LeanRequest, new_request_id
 from api.relay.pipeline import AcceptedRequest, StartedAnswer, resolve_model, start_answer
 from api.schemas.json_body import missing_parameter_error
@@ -62,11 +63,10 @@ async def serve_session(gateway: Gateway, scope: Scope, receive: Receive, send: 
             await send({"type": "websocket.accept", "subprotocol": protocol})
             await relay_messages(batches, first[CONNECTION], receive, send)
     except GatewayError as error:
-        await refuse_session(error, request.request_id, scope, send)
+        await refuse_handshake(error, request.request_id, scope, send)
     finally:
         gateway.requests_in_flight -= 1
-        if request.caller is not None and request.caller.key_id is not None:
-            gateway.key_requests.remove_request(request.caller.key_id)
+        request.release_key_place()
 
 
 def make_request(gateway: Gateway, scope: Scope) -> LeanRequest:
@@ -122,20 +122,6 @@ def read_query(request: LeanRequest) -> dict[str, str]:
                 f"The parameter {name!r} is not known here.", param=name, code="unknown_parameter"
             )
     return query
-
-
-async def refuse_session(error: GatewayError, request_id: str, scope: Scope, send: Send) -> None:
-    """Answer a handshake with an error."""
-    answer = exceptions.render_error(error, request_id)
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": CLOSED_BY_FAILURE})
-        return
-    headers = [
-        (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in answer.items()
-    ]
-    start = {"status": answer.status_code, "headers": headers}
-    await send({"type": "websocket.http.response.start", **start})
-    await send({"type": "websocket.http.response.body", "body": answer.content})
 
 
 async def relay_messages(

@@ -1,4 +1,4 @@
-"""The JSON bodies of relayed endpoints: what the gateway itself must know of them.
+"""The JSON bodies of relayed endpoints, and the fields that the gateway itself reads.
 
 Fields that no shape names are passed on to the upstream, which checks them. Sources: OpenAI's API
 reference, "Images", "Audio" and "Moderations"; Cohere's, Jina's and vLLM's references for rerank.

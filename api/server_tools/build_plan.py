@@ -57,7 +57,7 @@ def find_kinds(gateway: Gateway, model: ResolvedModel) -> frozenset[str]:
 
 
 async def make_plan(gateway: Gateway, plan_request: PlanRequest) -> tuple[ToolPlan, StoredFacts]:
-    """Return the plan, without approved calls, and what was read for it.
+    """Return the plan, without approved calls, and the facts that were read for it.
 
     Raises InvalidRequest, DatabaseUnavailable.
     """

@@ -41,6 +41,7 @@ def make_mcp_sources(
 def make_mcp_source(
     directory: McpDirectory, servers: Sequence[UsableServer], shape: McpShape, field_path: str
 ) -> McpSource:
+    """Return one server of a request. Raises InvalidRequest, with the field in `param`."""
     server = find_server(servers, shape, field_path)
     headers = read_caller_headers(shape, field_path)
     if headers and not server.takes_caller_headers:
@@ -71,14 +72,14 @@ def find_server(servers: Sequence[UsableServer], shape: McpShape, field_path: st
     if shape.server_url:
         address = shape.server_url.rstrip("/")
         field = "server_url"
-        found = [server for server in servers if server.address.url.rstrip("/") == address]
+        matches = [server for server in servers if server.address.url.rstrip("/") == address]
     else:
         field = "server_label"
-        found = [server for server in servers if server.label == shape.server_label]
-    if not found:
+        matches = [server for server in servers if server.label == shape.server_label]
+    if not matches:
         message = f"No MCP server that you may use has this {field} on this gateway's list."
         raise InvalidRequest(message, param=f"{field_path}.{field}", code=NOT_ALLOWED_CODE)
-    return found[0]
+    return matches[0]
 
 
 def read_caller_headers(shape: McpShape, field_path: str) -> dict[str, str]:

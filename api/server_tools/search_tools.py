@@ -41,6 +41,7 @@ def make_web_search(
 
 
 def describe_place(location: Location | None) -> str:
+    """Return the place of the person who asks as words; empty without one."""
     if location is None:
         return ""
     parts = (location.city, location.region, location.country)
@@ -56,7 +57,7 @@ def clean_domains(domains: list[str] | None) -> tuple[str, ...]:
 
 
 def read_file_wishes(placed: PlacedTool, include: Sequence[str]) -> FileWishes:
-    """Return what a request wants of the search in files. Raises InvalidRequest."""
+    """Return the wishes of a request for the search in files. Raises InvalidRequest."""
     if placed.tool.get("filters"):
         message = "Files have no attributes here that a search could be limited to."
         param = f"{placed.field_path}.filters"

@@ -96,6 +96,7 @@ def is_named(placed: PlacedTool, named: JsonObject) -> bool:
 
 
 def read_named_choice(choice: JsonObject) -> ToolChoice:
+    """Return a choice that names one of these tools."""
     kind = "web_search" if choice["type"] in WEB_SEARCH_TYPES else str(choice["type"])
     return ToolChoice(
         "required", kind, str(choice.get("server_label") or ""), str(choice.get("name") or "")

@@ -1,4 +1,4 @@
-"""What the plan of a request needs of the database, read by one database thread at once."""
+"""Read the facts for the plan of a request from the database, all in one database thread."""
 
 from contextlib import suppress
 from uuid import UUID

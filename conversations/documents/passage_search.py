@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from django.db.models import Q
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from conversations.documents import document_cache, ingest
 from conversations.documents.index.bm25 import MemoryIndex
@@ -69,6 +69,7 @@ def read_scope(ids: Iterable[str]) -> DocumentScope | None:
 
 
 def select_ids(ids: Iterable[str], prefix: str) -> frozenset[str]:
+    """Return the ids with this prefix."""
     return frozenset(searched_id for searched_id in ids if searched_id.startswith(prefix))
 
 
@@ -143,7 +144,5 @@ def rank_together(passages: Sequence[FoundPassage], query: str, limit: int) -> l
     scores = {hit.key: round(hit.score / best_score, 4) for hit in hits}
     order = sorted(range(len(passages)), key=lambda number: -scores.get(number, 0.0))
     return [
-        FoundPassage(found.file_id, found.filename, found.text, scores.get(number, 0.0))
-        for number in order[:limit]
-        for found in (passages[number],)
+        structs.replace(passages[number], score=scores.get(number, 0.0)) for number in order[:limit]
     ]

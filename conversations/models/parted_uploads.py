@@ -24,10 +24,12 @@ class UploadStatus(models.TextChoices):
 
 
 def new_upload_id() -> str:
+    """Return a new id of an upload."""
     return f"upload_{secrets.token_hex(16)}"
 
 
 def new_part_id() -> str:
+    """Return a new id of a part."""
     return f"part_{secrets.token_hex(16)}"
 
 
@@ -96,6 +98,8 @@ class PartedUpload(models.Model):
 
 
 class UploadPartQuerySet(models.QuerySet["UploadPart"]):
+    """Parts of uploads."""
+
     def of_user(self, user_id: int) -> "UploadPartQuerySet":
         """Return the parts of a user's uploads, which take room until these end."""
         return self.filter(upload__user_id=user_id)

@@ -19,6 +19,7 @@ def estimate_prompt_tokens(messages: Sequence[JsonObject]) -> int:
 
 
 def estimate_message_tokens(message: JsonObject) -> int:
+    """Estimate the tokens of the text and the calls of a message."""
     tokens = estimate_tokens(join_texts(message.get("content")))
     if calls := message.get("tool_calls"):
         tokens += estimate_tokens(orjson.dumps(calls).decode())

@@ -24,7 +24,7 @@ NO_CALLS_LEFT = "This call was not made, because there are no calls left."
 TOO_SLOW = "The tool took too long."
 
 
-class BegunCall(Struct):
+class RoundCall(Struct):
     """One call of a round; `tool` is None when it is not made, and `output` says why."""
 
     call: ToolCall
@@ -43,7 +43,7 @@ class CallRunner:
         self._tools = tools
         self._ends_at = ends_at
         self._keys = count()
-        self._begun: list[BegunCall] = []
+        self._round_calls: list[RoundCall] = []
         self.calls_left = most_calls
         self.awaits_approval = False
         self.log: list[JsonObject] = []  # an entry for each call that was made
@@ -57,44 +57,46 @@ class CallRunner:
         return self.calls_left > 0 and self.seconds_left > 0
 
     def begin_calls(self, calls: Sequence[ToolCall]) -> list[Chunk]:
-        """Return the chunks that say that the calls have begun, or need an approval."""
-        self._begun = [BegunCall(call, f"call {next(self._keys)}") for call in calls]
+        """Begin calls; return the chunks with their items, or with requests for an approval."""
+        self._round_calls = [RoundCall(call, f"call {next(self._keys)}") for call in calls]
         chunks = []
-        for begun in self._begun:
-            chunks += self._begin_call(begun)
+        for entry in self._round_calls:
+            chunks += self._begin_call(entry)
         return chunks
 
-    def _begin_call(self, begun: BegunCall) -> list[Chunk]:
-        tool = self._tools.find_tool(begun.call.name)
+    def _begin_call(self, entry: RoundCall) -> list[Chunk]:
+        """Begin a call unless it needs an approval or there are no calls left."""
+        tool = self._tools.find_tool(entry.call.name)
         if tool is None or not self.may_call:
-            begun.output = NO_CALLS_LEFT
+            entry.output = NO_CALLS_LEFT
             return []
-        if isinstance(tool, McpServerTool) and tool.needs_approval and not begun.call.approval_id:
+        if isinstance(tool, McpServerTool) and tool.needs_approval and not entry.call.approval_id:
             self.awaits_approval = True
-            item = tool.build_approval_item(begun.call)
-            return [make_item_chunk(self._request, begun.key, item, COMPLETED)]
+            item = tool.build_approval_item(entry.call)
+            return [make_item_chunk(self._request, entry.key, item, COMPLETED)]
         self.calls_left -= 1
-        begun.tool = tool
-        item = tool.build_item(begun.call)
-        return [make_item_chunk(self._request, begun.key, item, IN_PROGRESS)]
+        entry.tool = tool
+        item = tool.build_item(entry.call)
+        return [make_item_chunk(self._request, entry.key, item, IN_PROGRESS)]
 
     async def finish_calls(self) -> tuple[list[Chunk], list[JsonObject]]:
         """Run the calls that have begun; return the chunks of their ends, and their messages."""
-        running = [(begun, begun.tool) for begun in self._begun if begun.tool is not None]
+        running = [(entry, entry.tool) for entry in self._round_calls if entry.tool is not None]
         outcomes = await asyncio.gather(
-            *(self._run_call(begun.call, tool) for begun, tool in running)
+            *(self._run_call(entry.call, tool) for entry, tool in running)
         )
         chunks = []
-        for (begun, _), outcome in zip(running, outcomes, strict=True):
-            begun.output = outcome.output
-            chunks.append(make_item_chunk(self._request, begun.key, outcome.item, outcome.status))
+        for (entry, _), outcome in zip(running, outcomes, strict=True):
+            entry.output = outcome.output
+            chunks.append(make_item_chunk(self._request, entry.key, outcome.item, outcome.status))
         messages = [
-            {"role": "tool", "tool_call_id": begun.call.id, "content": begun.output}
-            for begun in self._begun
+            {"role": "tool", "tool_call_id": entry.call.id, "content": entry.output}
+            for entry in self._round_calls
         ]
         return chunks, messages
 
     async def _run_call(self, call: ToolCall, tool: ServerTool) -> ToolOutcome:
+        """Run a call within the time that is left; add an entry to the log."""
         started = time.perf_counter()
         seconds = max(0.001, self.seconds_left)
         try:

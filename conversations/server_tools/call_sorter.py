@@ -44,6 +44,7 @@ class CallSorter:
         return [part for index in list(self._waiting) for part in self._decide(index)]
 
     def _decide(self, index: int) -> list[JsonObject]:
+        """Decide who runs a call; return its parts if the caller does."""
         parts = self._waiting.pop(index)
         functions = [part.get("function") for part in parts]
         name = "".join(function.get("name") or "" for function in functions if function)

@@ -33,6 +33,7 @@ class CitationSources:
         return self._add(file_id, source)
 
     def _add(self, key: str, source: JsonObject) -> int:
+        """Add a source unless its key is known; return the number of the key."""
         if key not in self._numbers:
             self._sources.append(source)
             self._numbers[key] = len(self._sources)
@@ -73,16 +74,17 @@ class CitationFinder:
         return annotations
 
     def _read_tail(self, *, is_over: bool) -> list[JsonObject]:
+        """Return the annotations of the marks in the tail; keep the begin of an open mark."""
         annotations = []
-        done = 0
+        end_of_marks = 0
         for mark in MARK.finditer(self._tail):
             if mark.end() == len(self._tail) and mark["number"] and not is_over:
                 break  # an address may follow
             source = self._sources.find_cited(mark)
             if source is not None:
                 annotations.append(self._make_annotation(source, mark))
-            done = mark.end()
-        opening = self._tail.find("[", max(done, len(self._tail) - LONGEST_MARK_CHARS))
+            end_of_marks = mark.end()
+        opening = self._tail.find("[", max(end_of_marks, len(self._tail) - LONGEST_MARK_CHARS))
         cut = len(self._tail) if opening < 0 else opening
         self._tail_start += cut
         self._tail = self._tail[cut:]

@@ -18,11 +18,11 @@ from conversations.messages.tool_names import CalledTool
 from conversations.server_tools.citations import CITE_HINT, CitationSources
 from conversations.server_tools.mcp_tools import SERVER_TOOL_KIND
 from conversations.server_tools.server_tool import (
-    FAILED,
     ToolCall,
     ToolOutcome,
     add_private_fields,
     cut_output,
+    make_failed_outcome,
     make_query_parameters,
     read_query,
 )
@@ -34,7 +34,7 @@ NOTHING_FOUND = "No passage fits."
 
 
 class FileWishes(Struct, frozen=True):
-    """What a request wants of its searches in files."""
+    """The wishes of a request for its searches in files."""
 
     scope: DocumentScope
     result_count: int = DEFAULT_COUNT
@@ -91,9 +91,7 @@ class FileSearchTool:
         return ToolOutcome(add_private_fields(item, call, output), output)
 
     def make_failure(self, call: ToolCall, message: str) -> ToolOutcome:
-        output = f"The search failed: {message}"
-        item = add_private_fields(self.build_item(call), call, output)
-        return ToolOutcome(item, output, FAILED)
+        return make_failed_outcome(self.build_item(call), call, f"The search failed: {message}")
 
     def _render(self, passages: Sequence[FoundPassage]) -> str:
         """Return the passages as the model gets them, each with the number of its file."""

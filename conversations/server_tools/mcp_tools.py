@@ -16,6 +16,7 @@ from conversations.server_tools.server_tool import (
     ToolOutcome,
     add_private_fields,
     cut_output,
+    make_failed_outcome,
     read_arguments,
 )
 from providers.exceptions import GatewayError, UpstreamTimeout
@@ -34,6 +35,7 @@ class ToolFilter(Struct, frozen=True):
     read_only: bool | None = None
 
     def has_tool(self, tool: McpTool) -> bool:
+        """Return whether a tool is among them."""
         if self.names is None and self.read_only is None:
             return False
         is_named = self.names is None or tool.name in self.names
@@ -48,6 +50,7 @@ class ApprovalPolicy(Struct, frozen=True):
     never: ToolFilter = ToolFilter()
 
     def requires_approval(self, tool: McpTool) -> bool:
+        """Return whether calls of a tool need an approval."""
         if self.always.has_tool(tool):
             return True
         return self.by_default and not self.never.has_tool(tool)
@@ -173,8 +176,7 @@ class McpServerTool:
             content = [{"type": "text", "text": text}]
             error_object = {"type": "mcp_tool_execution_error", "content": content}
             output = f"The tool failed: {text}"
-            item = add_private_fields(item | {"error": error_object}, call, output)
-            return ToolOutcome(item, output, FAILED)
+            return make_failed_outcome(item | {"error": error_object}, call, output)
         return ToolOutcome(add_private_fields(item | {"output": text}, call, text), text)
 
     def make_failure(self, call: ToolCall, message: str) -> ToolOutcome:
@@ -183,6 +185,5 @@ class McpServerTool:
     def _fail(self, call: ToolCall, message: str, fields: JsonObject) -> ToolOutcome:
         """Return the outcome of a call that the server did not answer."""
         error = {"type": "mcp_protocol_error", **fields, "message": message}
-        output = f"The call failed: {message}"
-        item = add_private_fields(self.build_item(call) | {"error": error}, call, output)
-        return ToolOutcome(item, output, FAILED)
+        item = self.build_item(call) | {"error": error}
+        return make_failed_outcome(item, call, f"The call failed: {message}")

@@ -1,4 +1,4 @@
-"""Read the rounds of one request: what the caller gets of each, and what the model called.
+"""Read the rounds of one request: the chunks for the caller, and the calls of the model.
 
 The rounds make one answer: its role comes once, usage is counted elsewhere, and only the last
 finish reason is passed on. Calls of the gateway's own tools are taken out (`call_sorter.py`).
@@ -51,32 +51,35 @@ class RoundReader:
 
     def read_batch(self, batch: Iterable[Chunk]) -> list[Chunk]:
         """Return the chunks for the caller; a whole answer is read as the chunks of a stream."""
-        shown: list[Chunk] = []
+        caller_chunks: list[Chunk] = []
         for chunk in batch:
             is_whole = any("message" in choice for choice in chunk["choices"])
             for piece in convert_to_chunks(chunk) if is_whole else (chunk,):
                 self._answer.add_chunks([piece])
-                shown += self._read_chunk(piece)
-        return shown
+                caller_chunks += self._read_chunk(piece)
+        return caller_chunks
 
     def _read_chunk(self, chunk: Chunk) -> list[Chunk]:
+        """Return the chunks for the caller of one chunk; keep its finish reason."""
         chunk = {name: value for name, value in chunk.items() if name != "usage"}
         if not chunk["choices"]:
             return []
         choice = chunk["choices"][0]
-        shown: list[Chunk] = []
+        caller_chunks: list[Chunk] = []
         delta = self._select_fields(choice.get("delta") or {})
         text = delta.get("content")
         if self._restarts_positions and self._is_in_text and delta and not text:
-            shown += self._make_annotations(self._finder.finish())
+            caller_chunks += self._make_annotations(self._finder.finish())
         self._is_in_text = bool(text) or (self._is_in_text and not delta)
         if delta or choice.get("logprobs"):
-            shown.append(replace_choice(chunk, choice | {"delta": delta, "finish_reason": None}))
+            caller_chunks.append(
+                replace_choice(chunk, choice | {"delta": delta, "finish_reason": None})
+            )
         if text:
-            shown += self._make_annotations(self._finder.read_piece(text))
+            caller_chunks += self._make_annotations(self._finder.read_piece(text))
         if choice.get("finish_reason"):
             self._final_choice = replace_choice(chunk, choice | {"delta": {}, "logprobs": None})
-        return shown
+        return caller_chunks
 
     def _select_fields(self, delta: JsonObject) -> JsonObject:
         """Return the fields of a delta that the caller gets."""
@@ -93,22 +96,24 @@ class RoundReader:
         return fields
 
     def _make_annotations(self, annotations: Sequence[JsonObject]) -> list[Chunk]:
+        """Return a chunk with these annotations, none without any."""
         if not annotations:
             return []
         return [make_delta(self._request, annotations=annotations)]
 
     # --- the end of a round -----------------------------------------------------------------------
     def finish_round(self) -> list[Chunk]:
-        """Return what was held back of an answer that has ended, but its finish reason."""
-        shown: list[Chunk] = []
+        """Return the chunks that waited for the end of the round; its finish reason is kept."""
+        caller_chunks: list[Chunk] = []
         if calls := self._sorter.finish():
-            shown.append(make_delta(self._request, **self._select_role(), tool_calls=calls))
+            caller_chunks.append(make_delta(self._request, **self._select_role(), tool_calls=calls))
         if self._restarts_positions:
-            shown = [*self._make_annotations(self._finder.finish()), *shown]
+            caller_chunks = [*self._make_annotations(self._finder.finish()), *caller_chunks]
             self._is_in_text = False
-        return shown
+        return caller_chunks
 
     def _select_role(self) -> JsonObject:
+        """Return the field of the role, which an answer has once."""
         if self._has_sent_role:
             return {}
         self._has_sent_role = True
@@ -137,13 +142,14 @@ class RoundReader:
         reason = self._answer.finish_reason or "stop"
         if reason in ("tool_calls", "function_call") and not self.has_caller_calls:
             reason = "stop"
-        shown = self._make_annotations(self._finder.finish())
+        caller_chunks = self._make_annotations(self._finder.finish())
         final = self._final_choice or make_delta(self._request, finish_reason=reason)
         choice = final["choices"][0] | {"finish_reason": reason}
         if not self._has_sent_role:
             choice["delta"] = {"role": "assistant", "content": ""}
-        return [*shown, replace_choice(final, choice)]
+        return [*caller_chunks, replace_choice(final, choice)]
 
 
 def replace_choice(chunk: Chunk, choice: JsonObject) -> Chunk:
+    """Return the chunk with this choice in place of its own."""
     return chunk | {"choices": [choice]}

@@ -1,4 +1,4 @@
-"""What all tools have in common that the gateway runs: their calls, outcomes and items.
+"""The calls, outcomes and items of all tools that the gateway runs.
 
 An item is one of OpenAI's Responses, without id and status. Under PRIVATE_FIELD it also has what a
 model needs to see of the call in later turns; callers never get that. Source: the openai package's
@@ -54,7 +54,7 @@ class ServerTool(Protocol):
         """Return the item of a call that has begun."""
 
     async def run(self, call: ToolCall, seconds: float) -> ToolOutcome:
-        """Run a call, for at most so many seconds; what fails is said in the outcome."""
+        """Run a call, for at most so many seconds; a failure is an outcome, too."""
 
     def make_failure(self, call: ToolCall, message: str) -> ToolOutcome:
         """Return the outcome of a call that failed."""
@@ -94,6 +94,11 @@ def cut_output(text: str, limit_bytes: int) -> str:
 
 
 def add_private_fields(item: JsonObject, call: ToolCall, output: str) -> JsonObject:
-    """Return an item with what later turns need of the call: how the model wrote it, its output."""
+    """Return an item with the call as the model wrote it and its output, for later turns."""
     private = {"call_id": call.id, "name": call.name, "arguments": call.arguments, "output": output}
     return item | {PRIVATE_FIELD: private}
+
+
+def make_failed_outcome(item: JsonObject, call: ToolCall, output: str) -> ToolOutcome:
+    """Return the outcome of a call that failed; `output` says so to the model."""
+    return ToolOutcome(add_private_fields(item, call, output), output, FAILED)

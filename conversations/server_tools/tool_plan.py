@@ -1,4 +1,4 @@
-"""What one request wants of the tools that the gateway runs."""
+"""The tools of one request that the gateway runs, and the choice among them."""
 
 from typing import Literal
 
@@ -88,6 +88,7 @@ class ReadyTools:
         return "required" if names else "auto"
 
     def _is_chosen(self, tool: ServerTool) -> bool:
+        """Return whether the choice names this tool."""
         choice = self._choice
         if not isinstance(tool, McpServerTool):
             return tool.called_tool.name == choice.kind

@@ -12,11 +12,11 @@ from conversations.messages.tool_names import CalledTool
 from conversations.server_tools.citations import CITE_HINT, CitationSources
 from conversations.server_tools.mcp_tools import SERVER_TOOL_KIND
 from conversations.server_tools.server_tool import (
-    FAILED,
     ToolCall,
     ToolOutcome,
     add_private_fields,
     cut_output,
+    make_failed_outcome,
     make_query_parameters,
     read_query,
 )
@@ -37,7 +37,7 @@ NOTHING_FOUND = "The search found nothing."
 
 
 class SearchWishes(Struct, frozen=True):
-    """What a request wants of its searches; domains include all names below them."""
+    """The wishes of a request for its searches; domains include all names below them."""
 
     result_count: int = DEFAULT_COUNT
     place: str = ""  # of the person who asks
@@ -96,9 +96,7 @@ class WebSearchTool:
         return ToolOutcome(add_private_fields(item, call, output), output)
 
     def make_failure(self, call: ToolCall, message: str) -> ToolOutcome:
-        output = f"The search failed: {message}"
-        item = add_private_fields(self.build_item(call), call, output)
-        return ToolOutcome(item, output, FAILED)
+        return make_failed_outcome(self.build_item(call), call, f"The search failed: {message}")
 
     @property
     def _count(self) -> int:
@@ -114,6 +112,7 @@ class WebSearchTool:
         return f"{query} site:{domains[0]}" if len(domains) == 1 else query
 
     def _is_wanted(self, result: SearchResult) -> bool:
+        """Return whether a result is of a domain that the request allows."""
         host = (urlsplit(result["link"]).hostname or "").lower()
         wishes = self._wishes
         if wishes.allowed_domains and not is_below(host, wishes.allowed_domains):

@@ -27,6 +27,7 @@ class McpError(Exception):
 
 
 def require_message(data: bytes, number: int) -> JsonObject:
+    """Return the response to request `number`. Raises BadResponse when there is none."""
     message = read_message(data, number)
     if message is None:
         raise BadResponse("The MCP server's answer is no JSON-RPC response.")

@@ -61,6 +61,7 @@ def build_request(
 
 
 def build_initialize_params() -> JsonObject:
+    """Return the parameters of the request that begins a session."""
     return {"protocolVersion": SESSION_VERSION, "capabilities": {}, "clientInfo": CLIENT_INFO}
 
 
@@ -110,6 +111,7 @@ def read_tools(result: JsonObject) -> list[McpTool]:
 
 
 def read_tool(entry: object) -> McpTool | None:
+    """Return one entry of a list of tools; None when it has no name."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
         return None
     description = entry.get("description")

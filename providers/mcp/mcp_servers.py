@@ -35,12 +35,12 @@ class UsableServer(Struct, frozen=True):
         """Return the same server, which gets these headers of the caller beside its own."""
         names = {name.lower() for name in headers}
         own = self.address.headers.items()
-        kept = {name: value for name, value in own if name.lower() not in names}
-        return make_usable(self, {**kept, **headers})
+        others = {name: value for name, value in own if name.lower() not in names}
+        return make_usable(self, {**others, **headers})
 
 
 class KnownList(Struct):
-    """The tools of one server, and what else is known about it."""
+    """The tools and the habits of one server."""
 
     habits: ServerHabits = field(default_factory=ServerHabits)
     tools: list[McpTool] = field(default_factory=list)
@@ -122,6 +122,7 @@ class McpDirectory:
         return [tool for tool in known.tools if tool.name in server.allowed_tools]
 
     def _find_list(self, server: UsableServer) -> KnownList:
+        """Return the list of a server; a new one takes the place of the oldest of many."""
         known = self._lists.get(server.key)
         if known is None:
             if len(self._lists) >= MOST_KEPT_LISTS:

@@ -29,6 +29,8 @@ def names_are_texts(names: object) -> None:
 
 
 class McpServerQuerySet(models.QuerySet["McpServer"]):
+    """MCP servers."""
+
     def of_user(self, user_id: int) -> "McpServerQuerySet":
         """Return the servers that a user may use: those for everybody, and those for the user."""
         own = McpServer.objects.filter(users=user_id).values("pk")
@@ -133,7 +135,7 @@ class McpServer(models.Model):
 
     @property
     def header_binding(self) -> str:
-        """Return what the sealed headers are bound to: this row, and the origin of its address."""
+        """Return the owner of the sealed headers: this row, and the origin of its address."""
         return f"mcp:{self.pk}:{find_origin(self.url)}"
 
     def seal_headers(self, headers: dict[str, str]) -> None:

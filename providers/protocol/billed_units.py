@@ -1,4 +1,4 @@
-"""What an upstream call is billed by besides tokens: images, audio, characters, searches."""
+"""The units besides tokens by which a call is billed: images, audio, characters, searches."""
 
 from msgspec import Struct, ValidationError, convert, structs
 

@@ -43,10 +43,10 @@ class RelayedEvent(Struct):
             return None
         if isinstance(facts.error, dict):
             return facts.error
-        found: JsonObject = orjson.loads(self.data)
+        event: JsonObject = orjson.loads(self.data)
         if isinstance(facts.error, str):
-            found["message"] = facts.error
-        return found
+            event["message"] = facts.error
+        return event
 
 
 class EventRelay:
@@ -74,6 +74,7 @@ class EventRelay:
         return events
 
     def _read_event(self, data: bytes) -> RelayedEvent:
+        """Return an event with the name of the model, and note the end and images."""
         if data.strip() == DONE:
             self.has_ended = True
             return RelayedEvent(data, None)

@@ -1,4 +1,4 @@
-"""Read what an answer was billed by: its tokens, images, seconds or search units. No I/O.
+"""Read the units of an answer: its tokens, images, seconds or search units. No I/O.
 
 Sources: OpenAI's API reference (`usage` of images and transcriptions: `input_tokens`,
 `output_tokens`, or `{"type": "duration", "seconds": …}`; `duration` of verbose_json); Cohere's
@@ -19,7 +19,7 @@ LONGEST_AUDIO_SECONDS = 10**7  # a larger figure is no length of a recording
 
 
 class AnswerFacts(Struct):
-    """The fields of an answer that say what it cost; everything else is skipped, not decoded."""
+    """The fields of an answer about its cost; all others are skipped, not decoded."""
 
     usage: Any = None
     error: Any = None

@@ -7,7 +7,6 @@ error before the first yield another token may be tried, a later error ends the 
 Sources: OpenAI's API reference; the errors of similar services as listed in `error_mapping.py`.
 """
 
-import asyncio
 import logging
 import time
 from functools import partial
@@ -19,7 +18,6 @@ from providers import dialects, filters
 from providers.choices import Search
 from providers.exceptions import BadResponse, Rejected
 from providers.filters import conform, file_parts
-from providers.filters.answer_folder import fold_answer, fold_text_completion
 from providers.filters.filter_pipeline import apply_filters
 from providers.filters.finish_reasons import is_call_forced
 from providers.filters.leaked_calls import read_leaked_calls
@@ -48,13 +46,14 @@ from providers.upstream.token_calls import TokenCalls
 from providers.upstream.upstream_client import Limits, Upstream
 from providers.upstream.whole_answer import (
     conform_whole_answer,
+    fold_answer_events,
     has_whole_body,
     is_event_stream,
+    read_answer_object,
 )
-from providers.wire.json_reader import read_json, read_raw_json
+from providers.wire.json_reader import read_raw_json
 
 __all__ = ["BaseAdapter", "Limits", "Upstream"]
-EVENT_SLICE_BYTES = 64 * 2**10  # of a stream's events that are read at a time
 logger = logging.getLogger(__name__)
 
 
@@ -279,38 +278,14 @@ class BaseAdapter(TokenCalls, CredentialCalls):
         if "html" in content_type:
             raise BadResponse("The upstream answered with a web page.")
         if request.endpoint != EMBEDDINGS and is_event_stream(content_type, data):
-            return await self._parse_answer_events(request, data, credential)
+            reader = self.make_stream_reader(request, credential)
+            return await fold_answer_events(request, reader, data)
         return self.parse_answer(request, data, credential)
 
     def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
         """Return a whole answer in OpenAI's schema. Raises UpstreamError when the data is none."""
-        try:
-            answer = read_json(data)
-        except ValueError:
-            raise BadResponse("The upstream's answer is not JSON.") from None
-        if not isinstance(answer, dict):
-            raise BadResponse("The upstream's answer is not a JSON object.")
+        answer = read_answer_object(data)
         has_content = "choices" in answer or "data" in answer
         if answer.get("error") or not has_content:
             self._require_no_error(answer, credential)
         return conform_whole_answer(request, answer)
-
-    async def _parse_answer_events(
-        self, request: ChatRequest, data: bytes, credential: Credential
-    ) -> Chunk:
-        """Return the whole answer that a stream's events make up.
-
-        Raises UpstreamError when they do not make up an answer.
-        """
-        reader = self.make_stream_reader(request, credential)
-        chunks: list[Chunk] = []
-        for start in range(0, len(data), EVENT_SLICE_BYTES):
-            chunks += reader.feed(data[start : start + EVENT_SLICE_BYTES])
-            if reader.is_over:
-                break
-            await asyncio.sleep(0)  # lets other requests run
-        chunks += reader.read_last_event()
-        reader.require_finish()
-        if request.endpoint == CHAT:
-            return fold_answer(chunks)
-        return fold_text_completion(chunks)

@@ -1,14 +1,49 @@
 """Check a whole answer of an upstream and bring it into OpenAI's schema. No I/O."""
 
+import asyncio
 import struct
 
 from providers.exceptions import BadResponse
 from providers.filters import conform
+from providers.filters.answer_folder import fold_answer, fold_text_completion
 from providers.filters.finish_reasons import is_call_forced, normalize_final_reason
 from providers.network.response import Response
 from providers.protocol.chunks import Chunk
 from providers.protocol.json_types import JsonObject
 from providers.protocol.request import CHAT, EMBEDDINGS, ChatRequest
+from providers.upstream.stream_reader import StreamReader
+from providers.wire.json_reader import read_json
+
+EVENT_SLICE_BYTES = 64 * 2**10  # of a stream's events that are read at a time
+
+
+def read_answer_object(data: bytes) -> JsonObject:
+    """Return the JSON object of a whole answer. Raises BadResponse when the data is none."""
+    try:
+        answer = read_json(data)
+    except ValueError:
+        raise BadResponse("The upstream's answer is not JSON.") from None
+    if not isinstance(answer, dict):
+        raise BadResponse("The upstream's answer is not a JSON object.")
+    return answer
+
+
+async def fold_answer_events(request: ChatRequest, reader: StreamReader, data: bytes) -> Chunk:
+    """Return the whole answer that a stream's events make up; the event loop gets its turns.
+
+    Raises UpstreamError when they do not make up an answer.
+    """
+    chunks: list[Chunk] = []
+    for start in range(0, len(data), EVENT_SLICE_BYTES):
+        chunks += reader.feed(data[start : start + EVENT_SLICE_BYTES])
+        if reader.is_over:
+            break
+        await asyncio.sleep(0)  # lets other requests run
+    chunks += reader.read_last_event()
+    reader.require_finish()
+    if request.endpoint == CHAT:
+        return fold_answer(chunks)
+    return fold_text_completion(chunks)
 
 
 def conform_whole_answer(request: ChatRequest, answer: JsonObject) -> Chunk:

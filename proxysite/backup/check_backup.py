@@ -26,7 +26,7 @@ class BackupReader(Protocol):
     def take_renewal(self, name: str, data: bytes) -> None: ...
 
 
-class NothingTaken:
+class IgnoringReader:
     """A reader that only wants to know whether the backup is whole."""
 
     def take_begin(self, begin: Begin, secrets: Secrets | None) -> None:
@@ -56,6 +56,7 @@ def read_backup(path: Path, passphrase: str, reader: BackupReader) -> tuple[Begi
 
 
 def take_begin(members: Iterator[Member], reader: BackupReader) -> Begin:
+    """Give the first members to the reader, and return the begin. Raises BackupError."""
     first = next(members, None)
     if first is None or first.name != manifest.BEGIN_NAME:
         raise DamagedBackup("This is no backup: its first member is another one.")
@@ -92,7 +93,7 @@ class BackupWalk:
         elif folder == manifest.FILES_FOLDER and home_files.is_file_name(name):
             file = DigestingFile(member.file)
             self._reader.take_file(name, file)
-            for _ in file.read_pieces():  # what the reader has left
+            for _ in file.read_pieces():  # the rest, which the reader did not read
                 pass
             self._files.add_file(name, member.size, file.sha256)
         elif folder == manifest.RENEWALS_FOLDER and home_files.is_renewal_name(name):
@@ -101,6 +102,7 @@ class BackupWalk:
             raise DamagedBackup(f"The backup was changed: {member.name} does not belong to one.")
 
     def _take_rows(self, plan: TablePlan, member: Member) -> None:
+        """Give a slice of rows to the reader, and count them."""
         lines = [line + b"\n" for line in member.read_bytes().split(b"\n")[:-1]]
         digest = self._digests[plan.name]
         for line in lines:

@@ -32,7 +32,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class BackupOrder:
-    """What to write: an empty `passphrase` leaves it unencrypted, and without the secrets."""
+    """The wishes for a backup; an empty `passphrase`: not encrypted, and without the secrets."""
 
     path: Path
     passphrase: str
@@ -82,6 +82,7 @@ def open_snapshot() -> Iterator[Snapshot]:
 
 
 def make_begin(snapshot: Snapshot, plans: list[TablePlan], order: BackupOrder) -> Begin:
+    """Return the first member: the state of the database that is read now."""
     return Begin(
         format_version=manifest.FORMAT_VERSION,
         program_version=settings.VERSION,
@@ -130,6 +131,7 @@ def add_table(archive: ArchiveWriter, plan: TablePlan, rows: Iterable[bytes]) ->
 
 
 def name_slice(plan: TablePlan, number: int) -> str:
+    """Return the name of a member with rows."""
     return f"{manifest.ROWS_FOLDER}/{plan.name}/{number:06}"
 
 
@@ -137,21 +139,22 @@ def add_files(
     archive: ArchiveWriter, snapshot: Snapshot, files: FileDigest, report_progress: Progress
 ) -> None:
     """Add the stored files; those that were deleted meanwhile are counted as missing."""
-    for number, found in enumerate(find_stored_files(snapshot), start=1):
+    for number, stored in enumerate(find_stored_files(snapshot), start=1):
         report_progress(f"files ({number})")
         try:
-            file = found.path.open("rb")
+            file = stored.path.open("rb")
         except FileNotFoundError:
             files.missing += 1
             continue
         with file:
             size = os.fstat(file.fileno()).st_size
-            add_file(archive, found.name, file, size, files)
+            add_file(archive, stored.name, file, size, files)
 
 
 def add_file(
     archive: ArchiveWriter, name: str, file: BinaryIO, size: int, files: FileDigest
 ) -> None:
+    """Add the bytes of a stored file, and count it."""
     digesting = DigestingFile(file)
     archive.add_file(f"{manifest.FILES_FOLDER}/{name}", cast(BinaryIO, digesting), size)
     files.add_file(name, size, digesting.sha256)

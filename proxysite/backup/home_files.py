@@ -24,14 +24,14 @@ class Snapshot(Protocol):
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
 
 
-class FoundFile(NamedTuple):
+class HomeFile(NamedTuple):
     """A file of the home; `path` does not exist where the bytes of a row are missing."""
 
     name: str
     path: Path
 
 
-def find_stored_files(snapshot: Snapshot) -> Iterator[FoundFile]:
+def find_stored_files(snapshot: Snapshot) -> Iterator[HomeFile]:
     """Yield the bytes, and the text if there is one, of each row of the snapshot.
 
     Bytes are written before their row, so those of a row are there until it is deleted.
@@ -39,10 +39,10 @@ def find_stored_files(snapshot: Snapshot) -> Iterator[FoundFile]:
     last = ""
     while ids := [row[0] for row in snapshot.query(NEXT_IDS, [last, IDS_AT_ONCE])]:
         for file_id in ids:
-            yield FoundFile(file_id, file_storage.path_of(file_id))
+            yield HomeFile(file_id, file_storage.path_of(file_id))
             text_path = file_storage.text_path_of(file_id)
             if text_path.is_file():
-                yield FoundFile(f"{file_id}{TEXT_SUFFIX}", text_path)
+                yield HomeFile(f"{file_id}{TEXT_SUFFIX}", text_path)
         last = ids[-1]
 
 
@@ -66,6 +66,7 @@ def is_file_name(name: str) -> bool:
 
 
 def is_renewal_name(name: str) -> bool:
+    """Return whether a name is one of a file, and no path to another place."""
     return bool(name) and "/" not in name and name.strip(".") != ""
 
 
@@ -78,6 +79,7 @@ class FileDigest:
         self.missing = 0
 
     def add_file(self, name: str, size: int, sha256: str) -> None:
+        """Count a file of `size` bytes."""
         self._digest.add_row(f"{name} {size} {sha256}".encode())
         self._bytes += size
 
@@ -95,11 +97,13 @@ class DigestingFile:
         self._sha256 = hashlib.sha256()
 
     def read(self, size: int = PIECE_BYTES) -> bytes:
+        """Return at most `size` bytes, none at the end."""
         data = self._file.read(size)
         self._sha256.update(data)
         return data
 
     def read_pieces(self) -> Iterator[bytes]:
+        """Yield the rest of the file in pieces."""
         while piece := self.read():
             yield piece
 

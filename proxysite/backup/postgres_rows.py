@@ -46,7 +46,7 @@ Connection = Any  # of psycopg
 
 
 class PostgresRows:
-    """What reading and writing have in common: a connection in a transaction of its own."""
+    """A connection in a transaction of its own, for reading and writing."""
 
     vendor = "postgresql"
 
@@ -64,6 +64,7 @@ class PostgresRows:
         return [self._read_plan(name) for name in names]
 
     def _read_plan(self, table: str) -> TablePlan:
+        """Return a table with its columns and their types."""
         columns = self.query(ALL_COLUMNS, [table])
         names = tuple(name for name, _ in columns)
         return TablePlan(table, names, tuple(kind for _, kind in columns))
@@ -81,6 +82,7 @@ class PostgresRows:
 
 
 def list_columns(plan: TablePlan) -> str:
+    """Return the columns of a table as SQL."""
     return ", ".join(f'"{column}"' for column in plan.columns)
 
 

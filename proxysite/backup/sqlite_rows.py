@@ -45,6 +45,7 @@ def decode_row(line: bytes) -> list[Any]:
 
 
 def wrap_value(value: Any) -> Any:
+    """Return a value in the form that JSON can write."""
     if isinstance(value, bytes):
         return {"b": b64encode(value).decode()}
     if isinstance(value, float) and not math.isfinite(value):
@@ -53,6 +54,7 @@ def wrap_value(value: Any) -> Any:
 
 
 def unwrap_value(value: dict[str, str]) -> bytes | float:
+    """Return the bytes or the number that `wrap_value` has wrapped. Raises ValueError."""
     if "b" in value:
         return b64decode(value["b"], validate=True)
     return float(value["f"])
@@ -97,6 +99,7 @@ class SqliteSnapshot:
 
 
 def connect_file(path: Path) -> sqlite3.Connection:
+    """Return a connection to an SQLite file that exists. Raises sqlite3.Error."""
     return sqlite3.connect(
         f"file:{quote(str(path))}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None
     )
@@ -121,6 +124,7 @@ def read_columns(db: sqlite3.Connection, table: str) -> tuple[str, ...]:
 
 
 def read_rows(db: sqlite3.Connection, plan: TablePlan) -> Iterator[bytes]:
+    """Yield the encoded rows of a table."""
     column_list = ", ".join(f'"{column}"' for column in plan.columns)
     cursor = db.execute(f'SELECT {column_list} FROM "{plan.name}"')
     while rows := cursor.fetchmany(FETCHED_ROWS):

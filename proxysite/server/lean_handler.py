@@ -128,8 +128,7 @@ class RelayRequest(LeanRequest):
             self._open_file.close()
         if self.share is not None:
             self.share.release_bytes()
-        if self.caller is not None and self.caller.key_id is not None:
-            self.gateway.key_requests.remove_request(self.caller.key_id)
+        self.release_key_place()
 
 
 class Exchange:

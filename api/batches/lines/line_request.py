@@ -82,11 +82,6 @@ class LineRequest(LeanRequest):
         """Return the line's body."""
         return self._raw_body
 
-    def release_place(self) -> None:
-        """Give back the request's place among those of its API key."""
-        if self.caller is not None:
-            self.gateway.key_requests.remove_request(cast(int, self.caller.key_id))
-
 
 async def answer_line(gateway: "Gateway", sender: LineSender, body: bytes) -> LineAnswer:
     """Answer one line; an error is an answer, too. Writes the usage record.
@@ -102,7 +97,7 @@ async def answer_line(gateway: "Gateway", sender: LineSender, body: bytes) -> Li
         error = InternalError("Something went wrong here.")
         response = exceptions.render_error(error, request.request_id)
     finally:
-        request.release_place()
+        request.release_key_place()
     return read_answer(cast(HttpResponse, response), request.request_id)
 
 

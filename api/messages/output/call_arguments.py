@@ -1,4 +1,4 @@
-"""How far the arguments of a streamed call have come. No I/O."""
+"""Find where the arguments of a streamed call end. No I/O."""
 
 import re
 
@@ -22,6 +22,7 @@ class ArgumentsProgress(Struct):
     escapes_next: bool = False  # the last character of the last piece was a backslash in a text
 
     def add_piece(self, piece: str) -> None:
+        """Keep the next piece until somebody asks."""
         self.unread.append(piece)
 
     @property
@@ -33,6 +34,7 @@ class ArgumentsProgress(Struct):
         return self.has_ended
 
     def _read_piece(self, piece: str) -> None:
+        """Follow texts and brackets through one piece."""
         position = 0
         if self.escapes_next and piece:
             self.escapes_next = False

@@ -28,6 +28,7 @@ class ChunkReader:
 
     @property
     def stop_reason(self) -> str:
+        """Return Anthropic's stop reason of the answer so far."""
         if self._is_refusal:
             return "refusal"
         if self.stop_text is not None:
@@ -68,6 +69,7 @@ class ChunkReader:
 
     # --- thinking ---------------------------------------------------------------------------------
     def _read_thinking(self, delta: JsonObject) -> None:
+        """Read the thinking of a delta, where the caller gets it."""
         if not self._wishes.shows_thinking:
             return
         has_text = False
@@ -85,10 +87,8 @@ class ChunkReader:
             self._blocks.add_redacted(str(detail["data"]))
             return False
         if detail.get("type") != "reasoning.text" or detail.get("format") != FORMAT:
-            if detail.get("type") != "reasoning.summary" and detail.get("format") not in (
-                None,
-                "unknown",
-            ):
+            has_known_format = detail.get("format") not in (None, "unknown")
+            if has_known_format and detail.get("type") != "reasoning.summary":
                 self._sealed.append(detail)
             return False
         text = detail.get("text")
@@ -99,6 +99,7 @@ class ChunkReader:
         return bool(text)
 
     def _add_thinking(self, text: str, detail_index: object) -> None:
+        """Add a text of thinking, whose block may keep it out of sight."""
         is_shown = not self._wishes.omits_thinking_text
         self._blocks.add_thinking(text, detail_index, shown=is_shown)
 
@@ -120,6 +121,7 @@ class ChunkReader:
                 self._read_call(call)
 
     def _read_call(self, call: JsonObject) -> None:
+        """Read a piece of a call that may begin it, or carry extra fields."""
         index = call.get("index") or 0
         kind = find_kind(call) or "function"
         content = call.get(kind) or {}

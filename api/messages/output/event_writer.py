@@ -24,8 +24,6 @@ DELTA_FORMS = {
     TOOL_USE: b'{"type":"input_json_delta","partial_json":%%b}',
     REDACTED: b"%%b",  # has no deltas
 }
-
-
 PLAIN_FIELDS = {TEXT: "content", THINKING: "reasoning_content", TOOL_USE: "", REDACTED: ""}
 EVENT_FORMS = {
     kind: b"event: %b\ndata: %%b\n\n" % kind.encode()
@@ -51,7 +49,7 @@ def render_event(event: Mapping[str, Any]) -> bytes:
 
 
 def build_empty_block(block: Block) -> JsonObject:
-    """Return the block as the event of its beginning has it: without what its deltas bring."""
+    """Return a block without text and arguments, as the event of its beginning has it."""
     if block.kind == TOOL_USE:
         return {"type": TOOL_USE, "id": block.id, "name": block.name, "input": {}}
     if block.kind == THINKING:
@@ -99,6 +97,7 @@ class EventWriter:
         )
 
     def _add_delta(self, delta: JsonObject) -> None:
+        """Write a delta of the open block."""
         index = self.next_index - 1
         self.parts.append(
             render_event({"type": "content_block_delta", "index": index, "delta": delta})
@@ -123,11 +122,11 @@ class BlockCollector:
         self.content[-1].setdefault("citations", []).append(citation)
 
     def close_block(self, block: Block) -> None:
-        made = self.content[-1]
+        finished = self.content[-1]
         text = "".join(self._pieces)
         if block.kind == TOOL_USE:
-            made["input"] = parse_arguments(text)
+            finished["input"] = parse_arguments(text)
         elif block.kind != REDACTED:
-            made[block.kind] = text
+            finished[block.kind] = text
         if block.kind == THINKING:
-            made["signature"] = block.final_signature
+            finished["signature"] = block.final_signature

@@ -1,8 +1,8 @@
 """The content blocks of a message: begun, filled and closed one after the other.
 
 An answer of chat chunks may send the arguments of several calls alternately, and thinking without
-an end of its own. Here one block is closed before the next one begins: what belongs to a later
-block waits until the call that is open has all its arguments. Source: Anthropic's documentation,
+an end of its own. Here one block is closed before the next one begins: pieces of a later block wait
+until the call that is open has all its arguments. Source: Anthropic's documentation,
 "Streaming Messages".
 """
 
@@ -78,6 +78,7 @@ class BlockSequence:
         self.has_calls = False
 
     def add_text(self, text: str) -> None:
+        """Add text to the block of text that came last, or begin one."""
         self._add_piece(self._find_or_begin(TEXT), text)
 
     def add_citation(self, citation: JsonObject) -> None:
@@ -113,9 +114,11 @@ class BlockSequence:
             self._close_open_block()
 
     def add_redacted(self, data: str) -> None:
+        """Add a block of redacted thinking, which is whole."""
         self._begin(Block(REDACTED, data=data))
 
     def begin_call(self, index: int, call_id: str, name: str) -> None:
+        """Begin a block for the call with this index."""
         self.has_calls = True
         self._calls[index] = self._begin(Block(TOOL_USE, id=call_id, name=name))
 
@@ -123,6 +126,7 @@ class BlockSequence:
         return index in self._calls
 
     def add_arguments(self, index: int, piece: str) -> None:
+        """Add a piece of the arguments of a call that has begun."""
         block = self._calls[index]
         if not piece or block.is_closed:
             return
@@ -142,17 +146,20 @@ class BlockSequence:
         return self._waiting[-1] if self._waiting else self.open_block
 
     def _find_or_begin(self, kind: str) -> Block:
+        """Return the last block if it is of this kind, else a new one."""
         block = self._last_block
         if block is None or block.kind != kind:
             block = self._begin(Block(kind))
         return block
 
     def _begin(self, block: Block) -> Block:
+        """Add a block behind those that wait, and return it."""
         self._waiting.append(block)
         self._advance()
         return block
 
     def _add_piece(self, block: Block, piece: str) -> None:
+        """Write a piece of the open block; a piece of another one waits with it."""
         if block is not self.open_block:
             block.pieces.append(piece)
             return
@@ -177,6 +184,7 @@ class BlockSequence:
         self._open_next_block()
 
     def _open_next_block(self) -> None:
+        """Open the first block that waits, and write its pieces and citations."""
         if not self._waiting:
             return
         block = self.open_block = self._waiting.pop(0)
@@ -192,7 +200,7 @@ class BlockSequence:
 def parse_arguments(text: str) -> JsonObject:
     """Return the arguments of a call as an object.
 
-    What a model wrote wrongly comes as `{"_raw": …}`, because a block of a call has an object.
+    A text that is no JSON object comes as `{"_raw": …}`, because a block of a call has an object.
     """
     try:
         arguments = orjson.loads(text or "{}")

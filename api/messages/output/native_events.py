@@ -68,12 +68,14 @@ class NativeEvents:
             self._writer.parts.append(render_event({"type": "content_block_stop", "index": index}))
 
     def _add_start(self, event: JsonObject) -> None:
+        """Write the beginning of the message, unless it is written."""
         if not self.has_begun:
             self.has_begun = True
             message = {**event["message"], "model": self._model}
             self._writer.parts.append(render_event({**event, "message": message}))
 
     def _add_block_event(self, kind: str, event: JsonObject) -> None:
+        """Write an event of a block, with the index that the caller knows."""
         if kind == "content_block_start":
             self._blocks.close()
             self.end_block()

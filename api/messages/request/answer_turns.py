@@ -50,6 +50,7 @@ class AnswerTurn:
         return message
 
     def _build_content(self) -> str | list[JsonObject] | None:
+        """Return the text; as parts when one has a cache mark, None beside calls alone."""
         if any(MARK in part for part in self._parts):
             return self._parts
         if not self._parts:
@@ -59,6 +60,7 @@ class AnswerTurn:
         return "".join(texts) if self._has_citations else join_texts(texts)
 
     def _add_block(self, block: JsonObject) -> None:
+        """Add one content block."""
         kind = block["type"]
         if kind == "thinking":
             self._add_thinking(block)
@@ -73,6 +75,7 @@ class AnswerTurn:
             self._parts.append(part | {MARK: block[MARK]} if block.get(MARK) else part)
 
     def _add_thinking(self, block: JsonObject) -> None:
+        """Add a block of thinking: its text, and the signature if it is of Anthropic."""
         signature = block.get("signature")
         text = block["thinking"]
         if is_own_thinking(block):
@@ -84,18 +87,23 @@ class AnswerTurn:
             self._thinking.append(text)
 
     def _add_redacted(self, block: JsonObject) -> None:
+        """Add redacted thinking; in a block of ours are fields of other upstreams."""
         if not is_own_thinking(block):
             self._add_detail({"type": "reasoning.encrypted", "data": block["data"]})
             return
         fields = open_fields(block["data"])
         details = fields.get("details")
-        self._details += details if isinstance(details, list) else []
+        if isinstance(details, list):
+            self._details += details
         calls = fields.get("calls")
-        for call_id, extras in calls.items() if isinstance(calls, dict) else ():
+        if not isinstance(calls, dict):
+            return
+        for call_id, extras in calls.items():
             if isinstance(extras, dict) and extras.keys() <= set(CALL_EXTRA_FIELDS):
                 self._call_extras[call_id] = extras
 
     def _add_detail(self, detail: JsonObject) -> None:
+        """Add an entry of `reasoning_details` of Anthropic's format."""
         self._details.append(detail | {"format": FORMAT, "index": len(self._details)})
 
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 
 class AnswerWishes(Struct, frozen=True):
-    """Whether thinking is shown, and what its blocks hold."""
+    """The wishes of a request about thinking and stop sequences in its answer."""
 
     shows_thinking: bool = False
     omits_thinking_text: bool = False  # the text is sealed in the signature

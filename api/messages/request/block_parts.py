@@ -30,6 +30,7 @@ def list_parts(block: JsonObject) -> list[JsonObject]:
 
 
 def make_text_part(text: str) -> JsonObject:
+    """Return a text as a part of a chat message."""
     return {"type": "text", "text": text}
 
 
@@ -66,12 +67,13 @@ def list_document_parts(block: JsonObject) -> list[JsonObject]:
 
 
 def make_data_url(source: JsonObject) -> str:
+    """Return the data URL of a source in base64."""
     return f"data:{source['media_type']};base64,{source['data']}"
 
 
 # --- blocks without a part of their own -----------------------------------------------------------
 def describe_block(block: JsonObject) -> str:
-    """Return a text that says what a block is about which no chat upstream knows."""
+    """Return a text in place of a block that no chat upstream knows."""
     kind = block["type"]
     if kind == "search_result":
         texts = [str(inner.get("text") or "") for inner in block["content"]]
@@ -87,7 +89,7 @@ def describe_block(block: JsonObject) -> str:
 
 
 def list_result_lines(content: object) -> Iterator[str]:
-    """Yield lines that say what a result of Anthropic's own tools holds; encrypted parts do not."""
+    """Yield the content of a result of Anthropic's own tools as lines, without encrypted parts."""
     for item in content if isinstance(content, list) else [content]:
         if isinstance(item, dict) and "url" in item:
             yield f"- {item.get('title') or ''} ({item['url']})"
@@ -100,6 +102,7 @@ def list_result_lines(content: object) -> Iterator[str]:
 
 
 def dump_json(value: object) -> str:
+    """Return a value as JSON text."""
     return orjson.dumps(value).decode()
 
 
@@ -111,4 +114,5 @@ def simplify_parts(parts: list[JsonObject]) -> str | list[JsonObject]:
 
 
 def join_texts(texts: Iterable[str]) -> str:
+    """Return texts as one, with a blank line between them."""
     return BLOCK_SEPARATOR.join(texts)

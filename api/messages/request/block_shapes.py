@@ -185,4 +185,5 @@ def check_shape(fields: Any, shape: type[Struct], path: str) -> None:
 
 
 def find_tool_shape(kind: str) -> type[Struct]:
+    """Return the shape of a tool of this type."""
     return ClientToolShape if kind == "custom" else NamedToolShape

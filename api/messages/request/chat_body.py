@@ -56,7 +56,7 @@ def build_chat_form(body: JsonObject) -> ChatForm:
 
 
 def build_thinking(thinking: JsonObject) -> JsonObject:
-    """Return the wish to think without what only an answer's form depends on."""
+    """Return the wish to think without the fields that only change the form of the answer."""
     fields = {name: thinking[name] for name in THINKING_FIELDS if thinking.get(name) is not None}
     return fields | {"type": "adaptive"} if fields["type"] == "between_tools" else fields
 

@@ -21,7 +21,8 @@ def build_tool_fields(body: JsonObject) -> JsonObject:
     """Return the fields of a chat body for the tools of a validated body."""
     fields: JsonObject = {}
     tools = body.get("tools") or []
-    client_tools = [made for tool in tools if (made := build_chat_tool(tool)) is not None]
+    chat_tools = map(build_chat_tool, tools)
+    client_tools = [chat_tool for chat_tool in chat_tools if chat_tool is not None]
     choice = body.get("tool_choice") or {}
     if client_tools:
         fields["tools"] = client_tools

@@ -1,7 +1,7 @@
 """The messages of a Messages body as chat messages.
 
-Results of calls become messages of the role `tool`, right behind their calls; what a user says
-beside them follows. Images among results follow too, because a tool's message holds only text.
+Results of calls become messages of the role `tool`, right behind their calls; the user's texts
+beside them follow. Images among results follow too, because a tool's message holds only text.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from providers.protocol.json_types import JsonObject
 
 BILLING_PREFIX = "x-anthropic-billing-header:"
 ERROR_PREFIX = "Error: "
-Placed = tuple[JsonObject, ChatPlace]
+PlacedMessage = tuple[JsonObject, ChatPlace]
 
 
 class ChatTurns:
@@ -27,7 +27,7 @@ class ChatTurns:
     def __init__(self) -> None:
         self.messages: list[JsonObject] = []
         self.places: list[ChatPlace] = []
-        self._held: list[Placed] = []  # what stands between calls and their results
+        self._waiting: list[PlacedMessage] = []  # messages between calls and their results
         self._open_calls: set[str] = set()
 
     def add_system(self, system: str | list[JsonObject] | None, path: str) -> None:
@@ -52,7 +52,7 @@ class ChatTurns:
             self._add(message, ChatPlace(path, blocks))
 
     def add_answer(self, message: JsonObject, path: str) -> None:
-        """Add what the model said; one answer in several messages becomes one."""
+        """Add a message of the model; several in a row become one."""
         last = self.messages[-1] if self.messages else None
         turn = AnswerTurn()
         turn.add_content(message["content"])
@@ -64,7 +64,7 @@ class ChatTurns:
         self._open_calls |= {call["id"] for call in answer.get("tool_calls") or ()}
 
     def add_user(self, message: JsonObject, path: str) -> None:
-        """Add what the user said, and the results of calls in it."""
+        """Add a message of the user, and the results of calls in it."""
         content = message["content"]
         if isinstance(content, str):
             self._add({"role": "user", "content": content}, ChatPlace(path))
@@ -82,15 +82,16 @@ class ChatTurns:
             self._add(user, ChatPlace(path, blocks))
 
     def close(self) -> None:
-        """Add what still waits for results."""
-        for message, place in self._held:
+        """Add the messages that still wait for results."""
+        for message, place in self._waiting:
             self.messages.append(message)
             self.places.append(place)
-        self._held = []
+        self._waiting = []
 
     def _add(self, message: JsonObject, place: ChatPlace) -> None:
+        """Add a message; while calls have no results it waits behind these."""
         if self._open_calls:
-            self._held.append((message, place))
+            self._waiting.append((message, place))
             return
         self.messages.append(message)
         self.places.append(place)
@@ -143,6 +144,7 @@ def join_answers(first: JsonObject, second: JsonObject) -> JsonObject:
 
 
 def iterate_parts(content: str | list[JsonObject]) -> Iterator[JsonObject]:
+    """Yield the parts of a content, a text as one part."""
     if isinstance(content, str):
         yield make_text_part(content)
     else:

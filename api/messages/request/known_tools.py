@@ -11,6 +11,7 @@ LINES = {"type": "array", "items": {"type": "integer"}, "description": "First an
 
 
 def make_schema(properties: JsonObject, *required: str) -> JsonObject:
+    """Return the JSON schema of an object with these properties."""
     return {"type": "object", "properties": properties, "required": list(required)}
 
 

@@ -66,4 +66,5 @@ def find_tool_needs(body: JsonObject, *, can_search: bool) -> Iterator[InvalidRe
 
 
 def refuse_wish(param: str, message: str) -> InvalidRequest:
+    """Return the error for a wish that cannot be fulfilled."""
     return InvalidRequest(message, param=param, code=UNSUPPORTED)

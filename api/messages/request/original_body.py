@@ -44,6 +44,7 @@ def drop_own_thinking(body: JsonObject) -> FrozenJsonObject:
 
 
 def drop_message_thinking(message: JsonObject) -> JsonObject:
+    """Return a message without thinking of other models; the same one without any."""
     content = message["content"]
     if message["role"] != "assistant" or not isinstance(content, list):
         return message
@@ -52,6 +53,7 @@ def drop_message_thinking(message: JsonObject) -> JsonObject:
 
 
 def is_unsigned(block: JsonObject) -> bool:
+    """Return whether a block is thinking that Anthropic has not signed."""
     if block["type"] == "thinking" and not block.get("signature"):
         return True
     return block["type"] in SIGNED_TYPES and is_own_thinking(block)

@@ -12,6 +12,7 @@ class CompactionEvents(PartEvents):
         return {"id": self.part.id, "type": "compaction", "encrypted_content": ""}
 
     def build_item(self, status: str) -> Event:
+        """Return the finished item."""
         item = super().build_item(status)
         del item["status"]  # which OpenAI's item does not have
         return item

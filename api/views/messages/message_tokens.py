@@ -31,6 +31,7 @@ from providers.vault import VaultError
 
 @api_endpoint("POST")
 async def count_message_tokens(request: LeanRequest) -> HttpResponseBase:
+    """Answer with the number of tokens of a message. Raises GatewayError."""
     start_time = time.monotonic()
     caller = await request.authenticate()
     received = await receive_messages(request, caller, MessageCountBody)

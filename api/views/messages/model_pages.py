@@ -64,6 +64,7 @@ def render_model_page(models: Sequence[JsonObject], query: Mapping[str, Any]) ->
 
 
 def find_position(ids: Sequence[str], wanted: str, param: str) -> int:
+    """Return the place of a model in the list. Raises InvalidRequest when it has none."""
     if wanted not in ids:
         raise InvalidRequest(f"There is no model {wanted!r} in the list.", param=param)
     return ids.index(wanted)

@@ -116,7 +116,7 @@ def has_capability(entry: ModelEntry, capability: Capability) -> bool:
 
 
 def render_architecture(entry: ModelEntry) -> JsonObject:
-    """Return what goes in and comes out of a model. Files of other models are sent as text."""
+    """Return the kinds of input and output of a model; to others files go as text."""
     inputs = ["text"]
     if has_capability(entry, Capability.VISION) and is_chat_model(entry):
         inputs.append("image")
@@ -154,14 +154,17 @@ def find_common_price(
     entry: ModelEntry, prices: PriceDirectory, now: datetime
 ) -> PriceRates | None:
     """Return the price in force of a model; None where providers of it differ or none is known."""
-    found = [prices.find_price(provider_id, name, now) for provider_id, name in entry.upstreams]
-    first = found[0]
-    if first is None or any(is_other_price(first, price) for price in found):
+    all_prices = [
+        prices.find_price(provider_id, name, now) for provider_id, name in entry.upstreams
+    ]
+    first = all_prices[0]
+    if first is None or any(is_other_price(first, price) for price in all_prices):
         return None
     return first
 
 
 def is_other_price(first: PriceRates, price: PriceRates | None) -> bool:
+    """Return whether a price is missing or differs from the first one."""
     return price is None or (price.rates, price.request_units) != (first.rates, first.request_units)
 
 

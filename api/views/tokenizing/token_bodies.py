@@ -13,7 +13,7 @@ from providers.protocol.json_types import JsonObject
 
 
 class TokenizeBody(Struct):
-    """A text or a chat; without further fields, what vLLM does by itself."""
+    """A text or a chat; a field that is missing has the default of vLLM."""
 
     model: Name
     prompt: str | Maybe = UNSET
@@ -55,6 +55,7 @@ def read_detokenize_body(raw: bytes) -> JsonObject:
 
 
 def drop_null_fields(body: JsonObject) -> JsonObject:
+    """Return a body without its null fields."""
     return {name: value for name, value in body.items() if value is not None}
 
 

@@ -1,12 +1,14 @@
-"""Who counts the tokens of a text: this gateway, an upstream, or nobody exactly.
+"""Count the tokens of a text: here, by an upstream, or as an estimate.
 
-The gateway does where it has the model's vocabulary. Otherwise an upstream of the model is asked
-that has such a call. What neither can say is counted as the ledger counts it, and marked so.
+The gateway counts where it has the model's vocabulary. Otherwise an upstream of the model is asked
+that has such a call. Where there is none either, tokens are counted as the ledger counts them, and
+the answer is marked as an estimate.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 from api.accounting import token_count, tokenizer
 from api.authentication import Caller
@@ -22,6 +24,9 @@ from tokens.pool.caller_tokens import CallerPool
 
 logger = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+CandidateCredentials = AsyncGenerator[tuple[Candidate, Credential], None]
+
 
 async def tokenize_here(body: JsonObject, candidates: Sequence[Candidate]) -> TokenList | None:
     """Return the tokens of a prompt whose model has the gateway's own vocabulary.
@@ -36,6 +41,7 @@ async def tokenize_here(body: JsonObject, candidates: Sequence[Candidate]) -> To
         return None
 
     def encode(most_chars: int) -> TokenList:
+        """Return the tokens; the length was checked above."""
         tokens = tokenizer.encode_text(prompt)
         texts = None
         if body.get("return_token_strs"):
@@ -65,42 +71,55 @@ def has_own_vocabulary(candidates: Sequence[Candidate]) -> bool:
 async def tokenize_by_upstream(
     gateway: Gateway, caller: Caller, request: ChatRequest, candidates: Sequence[Candidate]
 ) -> TokenList | None:
-    """Return what the first upstream says that can; None when none can. Raises Rejected."""
-    async with aclosing(iterate_credentials(gateway, caller, candidates)) as credentials:
-        async for candidate, credential in credentials:
-            try:
-                found = await candidate.adapter.tokenize(request, candidate.model, credential)
-            except Rejected:
-                raise
-            except GatewayError as error:
-                log_failure(candidate, error)
-                continue
-            if found is not None:
-                return found
-    return None
+    """Return the tokens that the first upstream counts; None when none can. Raises Rejected."""
+
+    def tokenize(candidate: Candidate, credential: Credential) -> Awaitable[TokenList | None]:
+        return candidate.adapter.tokenize(request, candidate.model, credential)
+
+    return await ask_in_turn(iterate_credentials(gateway, caller, candidates), tokenize)
 
 
 async def detokenize_by_upstream(
     gateway: Gateway, caller: Caller, tokens: list[int], candidates: Sequence[Candidate]
 ) -> str | None:
     """Return the text that the first upstream gives; None when none can. Raises Rejected."""
-    async with aclosing(iterate_credentials(gateway, caller, candidates)) as credentials:
+
+    def detokenize(candidate: Candidate, credential: Credential) -> Awaitable[str | None]:
+        return candidate.adapter.detokenize(tokens, candidate.model, credential)
+
+    return await ask_in_turn(iterate_credentials(gateway, caller, candidates), detokenize)
+
+
+async def ask_in_turn(
+    credentials: CandidateCredentials,
+    ask: Callable[[Candidate, Credential], Awaitable[Result | None]],
+) -> Result | None:
+    """Return the first answer that is not None; None when no candidate gives one.
+
+    An upstream that fails is passed over. Raises Rejected when one finds the request at fault.
+    """
+    async with aclosing(credentials):
         async for candidate, credential in credentials:
-            try:
-                found = await candidate.adapter.detokenize(tokens, candidate.model, credential)
-            except Rejected:
-                raise
-            except GatewayError as error:
-                log_failure(candidate, error)
-                continue
-            if found is not None:
-                return found
+            answer = await call_unless_failed(candidate, ask(candidate, credential))
+            if answer is not None:
+                return answer
     return None
+
+
+async def call_unless_failed(candidate: Candidate, call: Awaitable[Result | None]) -> Result | None:
+    """Return the result of a call; None when it failed, which is logged. Raises Rejected."""
+    try:
+        return await call
+    except Rejected:
+        raise
+    except GatewayError as error:
+        log_failure(candidate, error)
+        return None
 
 
 async def iterate_credentials(
     gateway: Gateway, caller: Caller, candidates: Sequence[Candidate]
-) -> AsyncGenerator[tuple[Candidate, Credential]]:
+) -> CandidateCredentials:
     """Yield the candidates that can be asked now, each with a credential."""
     pool = CallerPool(gateway.pool, caller.tokens) if caller.tokens else gateway.pool
     for candidate in candidates:

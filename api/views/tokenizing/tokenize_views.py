@@ -20,36 +20,38 @@ from providers.protocol.json_types import JsonObject
 @api_endpoint("POST")
 async def tokenize(request: LeanRequest) -> HttpResponseBase:
     """Answer with the tokens of a prompt or of messages, or at least with their number."""
-    began = time.monotonic()
+    start_time = time.monotonic()
     gateway = request.gateway
     caller = await request.authenticate()
     require_json(request)
     body = await read_beside_loop(read_tokenize_body, await request.receive_body())
     model = resolve_model(gateway, caller, body["model"])
-    asked = token_sources.make_token_request(request.request_id, body)
+    token_request = token_sources.make_token_request(request.request_id, body)
     candidates = gateway.catalogue.list_candidates(model.public_id, caller.provider)
-    found = await token_sources.tokenize_here(body, candidates)
-    if found is None:
-        found = await token_sources.tokenize_by_upstream(gateway, caller, asked, candidates)
-    is_estimated = found is None
-    if found is None:
-        found = await token_sources.estimate_tokens(body)
+    token_list = await token_sources.tokenize_here(body, candidates)
+    if token_list is None:
+        token_list = await token_sources.tokenize_by_upstream(
+            gateway, caller, token_request, candidates
+        )
+    is_estimated = token_list is None
+    if token_list is None:
+        token_list = await token_sources.estimate_tokens(body)
     answer: JsonObject = {
-        "count": found.count,
-        "max_model_len": found.max_model_len
+        "count": token_list.count,
+        "max_model_len": token_list.max_model_len
         or gateway.catalogue.find_context_window(model.public_id),
-        "tokens": found.tokens,
-        "token_strs": found.token_strs,
+        "tokens": token_list.tokens,
+        "token_strs": token_list.token_strs,
     }
     if is_estimated:
         answer["estimated"] = True
-    return JsonAnswer(orjson.dumps(answer), request.request_id, began)
+    return JsonAnswer(orjson.dumps(answer), request.request_id, start_time)
 
 
 @api_endpoint("POST")
 async def detokenize(request: LeanRequest) -> HttpResponseBase:
     """Answer with the text of tokens; only where the vocabulary of the model is known."""
-    began = time.monotonic()
+    start_time = time.monotonic()
     gateway = request.gateway
     caller = await request.authenticate()
     require_json(request)
@@ -73,4 +75,4 @@ async def detokenize(request: LeanRequest) -> HttpResponseBase:
             param="model",
             code="unsupported_parameter",
         )
-    return JsonAnswer(orjson.dumps({"prompt": text}), request.request_id, began)
+    return JsonAnswer(orjson.dumps({"prompt": text}), request.request_id, start_time)

@@ -79,6 +79,7 @@ class MessageWriter:
         return messages
 
     def _add_blocks(self, role: str, blocks: list[JsonObject]) -> None:
+        """Add blocks to the last message if it has this role, else as a new one."""
         if not blocks:
             return
         if self.messages and self.messages[-1]["role"] == role:
@@ -101,6 +102,7 @@ class MessageWriter:
             self._add_blocks(role, message["content"])
 
     def _may_stand(self, written: list[JsonObject], position: int) -> bool:
+        """Return whether a system message may stay where it is."""
         if not self._takes_system_messages or not self.messages:
             return False
         if any(block["type"] != "text" for block in written[position]["content"]):
@@ -124,15 +126,18 @@ class MessageWriter:
         return blocks
 
     def _convert_call(self, call: JsonObject) -> JsonObject:
+        """Return a call as a block."""
         function = call.get("function") or call.get("custom") or {}
         arguments = function.get("arguments", function.get("input"))
-        block = {
+        block: JsonObject = {
             "type": "tool_use",
             "id": self._convert_id(call["id"]),
             "name": function.get("name"),
             "input": parse_arguments(arguments),
         }
-        return block | ({MARK_FIELD: call[MARK_FIELD]} if call.get(MARK_FIELD) else {})
+        if call.get(MARK_FIELD):
+            block[MARK_FIELD] = call[MARK_FIELD]
+        return block
 
     def _convert_result(self, message: JsonObject, path: str) -> JsonObject:
         """Return the result of a call as a block."""
@@ -191,7 +196,7 @@ def convert_details(details: object) -> list[JsonObject]:
 
 
 def parse_arguments(arguments: object) -> JsonObject:
-    """Return the arguments of a call as an object; a text that is none in `arguments` of one.
+    """Return the arguments of a call as an object; another text stands in its field `arguments`.
 
     JSON that is nearly right is mended, in bounded time.
     """
@@ -218,10 +223,12 @@ def read_object(value: object) -> JsonObject | None:
 
 
 def is_no_result(block: JsonObject) -> bool:
+    """Return whether a block is no result of a call: results are sorted before others."""
     return bool(block["type"] != "tool_result")
 
 
 def make_user_message(text: str) -> JsonObject:
+    """Return a message of the user with this text."""
     return {"role": "user", "content": [{"type": "text", "text": text}]}
 
 

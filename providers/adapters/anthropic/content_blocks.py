@@ -115,6 +115,7 @@ def make_text_document(text: object, title: str, path: str) -> JsonObject:
 
 
 def make_base64_block(kind: str, media_type: str, data: str) -> JsonObject:
+    """Return a block of this kind with data in base64."""
     source = {"type": "base64", "media_type": media_type, "data": data}
     return {"type": kind, "source": source}
 

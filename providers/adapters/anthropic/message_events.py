@@ -24,9 +24,9 @@ class MessageEvents:
     """
 
     __slots__ = (
-        "_annotations",
         "_block",
         "_call_count",
+        "_citations",
         "_detail_index",
         "_ending",
         "_has_input",
@@ -55,7 +55,7 @@ class MessageEvents:
         self._detail_index = -1  # of the open block of thinking among all of them
         self._text_length = 0  # characters of the answer so far
         self._text_start = 0  # where the open block of text begins
-        self._annotations: list[JsonObject] = []  # citations of the open block
+        self._citations: list[JsonObject] = []  # of the open block
         self._ending: JsonObject = {}  # the delta that says why the message ends
         self._held_events: list[JsonObject] = []
         self.over = False
@@ -96,6 +96,7 @@ class MessageEvents:
 
     # --- the message ------------------------------------------------------------------------------
     def _start_message(self, event: JsonObject) -> list[Chunk]:
+        """Return the chunk with the role."""
         message = event.get("message")
         if isinstance(message, dict):
             self._add_usage(message.get("usage"))
@@ -110,6 +111,7 @@ class MessageEvents:
         return []
 
     def _stop_message(self, event: JsonObject) -> list[Chunk]:
+        """Return the last chunks, with the finish reason and the usage."""
         if "stop_reason" not in self._ending:
             return []  # the reader finds that the finish reason is missing
         self.over = True
@@ -129,14 +131,16 @@ class MessageEvents:
             self._usage |= {name: value for name, value in usage.items() if value is not None}
 
     def _report_error(self, event: JsonObject) -> list[Chunk]:
+        """Raise the error that an event reports."""
         self._raise_error(event)
         return []
 
     # --- content blocks ---------------------------------------------------------------------------
     def _start_block(self, event: JsonObject) -> list[Chunk]:
+        """Begin a content block; return the chunks of its first content."""
         block = event.get("content_block")
         self._block = block if isinstance(block, dict) else {}
-        self._annotations = []
+        self._citations = []
         kind = self._block.get("type")
         if kind == "text":
             self._text_start = self._text_length
@@ -155,6 +159,7 @@ class MessageEvents:
         return []
 
     def _start_call(self) -> list[Chunk]:
+        """Return the chunk that begins a call."""
         self._has_input = False
         self._call_count += 1
         call = {
@@ -166,6 +171,7 @@ class MessageEvents:
         return [self._make_chunk({"tool_calls": [call]})]
 
     def _continue_block(self, event: JsonObject) -> list[Chunk]:
+        """Return the chunks of a delta of the open block."""
         delta = event.get("delta")
         kind = delta.get("type") if isinstance(delta, dict) else None
         if not isinstance(delta, dict):
@@ -179,32 +185,36 @@ class MessageEvents:
         if kind == "signature_delta":
             return self._add_signature(delta.get("signature"))
         if kind == "citations_delta":
-            self._annotations.append(delta.get("citation") or {})
+            self._citations.append(delta.get("citation") or {})
         return []
 
     def _stop_block(self, event: JsonObject) -> list[Chunk]:
+        """Return the chunks that a block has at its end: citations, or an input that came whole."""
         block = self._block
         self._block = {}
         kind = block.get("type")
         if kind == "tool_use" and not self._has_input and block.get("input"):
             return self._add_arguments(whole_message.dump_input(block["input"]))
-        if kind == "text" and self._annotations:
+        if kind == "text" and self._citations:
             return self._add_annotations()
         return []
 
     def _add_text(self, text: Any) -> list[Chunk]:
+        """Return the chunk of a piece of text."""
         if not text or not isinstance(text, str):
             return []
         self._text_length += len(text)
         return [self._make_chunk({"content": text})]
 
     def _add_thinking(self, text: Any) -> list[Chunk]:
+        """Return the chunk of a piece of thinking."""
         if not text or not isinstance(text, str):
             return []
         detail = whole_message.make_thinking_detail(self._detail_index, text, None)
         return [self._make_chunk({"reasoning_content": text, "reasoning_details": [detail]})]
 
     def _add_signature(self, signature: Any) -> list[Chunk]:
+        """Return the chunk of the signature of thinking."""
         if not signature or not isinstance(signature, str):
             return []
         detail = whole_message.make_thinking_detail(self._detail_index, None, signature)
@@ -218,13 +228,19 @@ class MessageEvents:
         return self._add_arguments(piece)
 
     def _add_arguments(self, text: str) -> list[Chunk]:
+        """Return the chunk of a piece of a call's arguments."""
         part = {"index": self._call_count - 1, "function": {"arguments": text}}
         return [self._make_chunk({"tool_calls": [part]})]
 
     def _add_annotations(self) -> list[Chunk]:
-        place = (self._text_start, self._text_length)
-        made = [whole_message.make_url_annotation(each, *place) for each in self._annotations]
-        annotations = [annotation for annotation in made if annotation]
+        """Return the chunk with the citations of the block of text that has ended."""
+        annotations = []
+        for citation in self._citations:
+            annotation = whole_message.make_url_annotation(
+                citation, self._text_start, self._text_length
+            )
+            if annotation is not None:
+                annotations.append(annotation)
         if not annotations:
             return []
         return [self._make_chunk({"annotations": annotations})]

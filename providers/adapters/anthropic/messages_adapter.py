@@ -36,6 +36,7 @@ from providers.upstream.base_adapter import BaseAdapter
 from providers.upstream.error_mapping import map_error_answer
 from providers.upstream.stream_reader import DialectReader, StreamReader
 from providers.upstream.upstream_client import USER_AGENT
+from providers.upstream.whole_answer import read_answer_object
 from providers.wire.json_reader import read_json
 from providers.wire.sse import EventSplitter
 
@@ -56,6 +57,8 @@ COUNTED_FIELDS = frozenset(
 
 
 class Adapter(BaseAdapter):
+    """The adapter; a caller's own Messages body is sent as it came."""
+
     label = "Anthropic's Messages API"
     profile_name = "anthropic-messages"
     speaks_openai = False
@@ -144,12 +147,7 @@ class Adapter(BaseAdapter):
         return DialectReader(events, EventSplitter(self.upstream.limits.event_bytes))
 
     def parse_answer(self, request: ChatRequest, data: bytes, credential: Credential) -> Chunk:
-        try:
-            answer = read_json(data)
-        except ValueError:
-            raise BadResponse("The upstream's answer is not JSON.") from None
-        if not isinstance(answer, dict):
-            raise BadResponse("The upstream's answer is not a JSON object.")
+        answer = read_answer_object(data)
         if answer.get("type") == "error" or answer.get("error"):
             self._raise_event_error(answer, credential)
         completion = convert_message(request, answer)

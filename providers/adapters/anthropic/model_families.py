@@ -1,4 +1,4 @@
-"""What the families of Claude models take: thinking, effort, sampling, structured output. No I/O.
+"""The abilities of the families of Claude models: thinking, effort, sampling, schemas. No I/O.
 
 Sources, as of November 2026: platform.claude.com/docs, the pages of each model with its migration
 guide, "Thinking", "Extended thinking", "Effort", "Structured outputs", "Mid-conversation system

@@ -82,7 +82,7 @@ def prepare_chat_body(body: FrozenJsonObject, model: UpstreamModel) -> FrozenJso
 
 
 def find_problem(body: FrozenJsonObject, family: ModelFamily) -> tuple[str, str] | None:
-    """Return what a chat body asks for and these models do not give, as (param, sentence)."""
+    """Return a wish of a chat body that these models cannot fulfil, as (param, sentence)."""
     format_kind = (body.get("response_format") or {}).get("type", "text")
     wishes = {
         "n": (body.get("n") or 1) > 1,

@@ -1,4 +1,4 @@
-"""Write what a chat body wishes of thinking for the Messages API, as the model takes it. No I/O.
+"""Write the wishes of a chat body about thinking for the Messages API. No I/O.
 
 The wishes are `reasoning_effort` and `thinking`; without one the model does as it always does,
 only that the text of its thinking is asked for where callers get it. Source: Anthropic's API

@@ -126,6 +126,7 @@ class MessageFolder:
             self.calls.append({"id": block.get("id"), "type": "function", "function": function})
 
     def _add_text(self, text: str, citations: object) -> None:
+        """Add a text with its citations."""
         start = sum(map(len, self.texts))
         self.texts.append(text)
         for citation in citations if isinstance(citations, list) else ():

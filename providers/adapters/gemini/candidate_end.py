@@ -1,4 +1,4 @@
-"""Why a candidate of Gemini's ended, and why a prompt was blocked. No I/O.
+"""Read why a candidate of Gemini's ended, and why a prompt was blocked. No I/O.
 
 Source: Gemini's API reference, "FinishReason" and "PromptFeedback".
 """

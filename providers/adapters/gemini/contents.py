@@ -41,6 +41,7 @@ class ContentsBuilder:
             self.system_parts = []
 
     def _add_message(self, message: JsonObject) -> None:
+        """Add one message. Raises Rejected."""
         role = message["role"]
         if role in RESULT_ROLES:
             self._add_parts("result", self._build_result(message))
@@ -68,7 +69,8 @@ class ContentsBuilder:
         parts = build_content_parts(message.get("content") or message.get("refusal"))
         signed = signatures.read_detail_signatures(message)
         if signature := signed.get(""):
-            parts = [*parts[:-1], (parts or [{"text": ""}])[-1] | {"thoughtSignature": signature}]
+            *earlier_parts, last_part = parts or [{"text": ""}]
+            parts = [*earlier_parts, last_part | {"thoughtSignature": signature}]
         calls = message.get("tool_calls") or []
         if isinstance(message.get("function_call"), dict):
             calls = [*calls, {"function": message["function_call"]}]
@@ -78,6 +80,7 @@ class ContentsBuilder:
         return parts + call_parts
 
     def _build_call(self, call: JsonObject, signed: dict[str, str]) -> JsonObject:
+        """Return the part of one call, and keep the name for its result."""
         call_id = as_text(call.get("id"))
         function = call.get("function") or call.get("custom") or {}
         name = as_text(function.get("name")) or UNKNOWN_NAME
@@ -92,7 +95,7 @@ class ContentsBuilder:
 
     # --- results of tools -------------------------------------------------------------------------
     def _build_result(self, message: JsonObject) -> list[JsonObject]:
-        """Return the part of a tool's result, with what is no text inside it or after it."""
+        """Return the part of a tool's result; images and files are inside it or follow it."""
         call_id = as_text(message.get("tool_call_id"))
         name = self._call_names.get(call_id) or as_text(message.get("name")) or UNKNOWN_NAME
         parts = build_content_parts(message.get("content"))

@@ -42,6 +42,8 @@ GENERATING_METHODS = frozenset(("generateContent", "embedContent"))
 
 
 class Adapter(BaseAdapter):
+    """The adapter of Gemini's own interface."""
+
     label = "Gemini, its own interface"
     profile_name: ClassVar[str] = "gemini-native"
     speaks_openai: ClassVar[bool] = False
@@ -103,6 +105,7 @@ class Adapter(BaseAdapter):
     def _make_reader(
         self, request: ChatRequest, credential: Credential, *, searches: bool
     ) -> StreamReader:
+        """Return a reader of a stream, which has citations if it `searches`."""
         splitter = EventSplitter(self.upstream.limits.event_bytes)
         choices = request.body.get("n") or 1
         answer = make_answer(request, credential, searches=searches)
@@ -158,7 +161,7 @@ class Adapter(BaseAdapter):
     async def tokenize(
         self, request: ChatRequest, model: UpstreamModel, credential: Credential
     ) -> TokenList | None:
-        """Return how many tokens a prompt has; which ones the upstream does not say.
+        """Return how many tokens a prompt has; the upstream names no tokens.
 
         Counting is free. Source: Gemini's API reference, "models.countTokens".
         """

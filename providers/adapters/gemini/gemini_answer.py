@@ -88,6 +88,7 @@ class GeminiAnswer:
         return []
 
     def _make_chunk(self, index: int, reason: str | None = None, **fields: object) -> Chunk:
+        """Return a chunk of the choice with this index."""
         chunk = make_delta(self._request, finish_reason=reason, **fields)
         chunk["choices"][0]["index"] = index
         return chunk
@@ -99,6 +100,7 @@ class GeminiAnswer:
         return [self._make_chunk(0, refusal=refusal), self._make_chunk(0, "content_filter")]
 
     def _read_candidate(self, candidate: JsonObject, position: int) -> list[Chunk]:
+        """Return the chunks of the new parts of a candidate."""
         index = as_index(candidate.get("index"), position)
         state = self._candidates.setdefault(index, CandidateState())
         if state.has_ended:
@@ -161,6 +163,7 @@ class GeminiAnswer:
         return delta
 
     def _read_text(self, text: str, state: CandidateState, *, is_thought: bool) -> JsonObject:
+        """Return the delta of a text, or of a thought."""
         if is_thought:
             return {"reasoning_content": text}
         state.has_content = True
@@ -181,9 +184,11 @@ class GeminiAnswer:
             return {}  # an answer of this old form has one call only
         if self._is_legacy:
             return {"function_call": {"name": name, "arguments": arguments}}
-        kind, content = "function", {"name": name, "arguments": arguments}
+        kind = "function"
+        content = {"name": name, "arguments": arguments}
         if name in self._custom_names:
-            kind, content = "custom", {"name": name, "input": as_text(args.get("input"))}
+            kind = "custom"
+            content = {"name": name, "input": as_text(args.get("input"))}
         entry = {
             "index": index,
             "id": as_text(call.get("id")) or generate_call_id(),
@@ -196,6 +201,7 @@ class GeminiAnswer:
 
 
 def has_ended(state: CandidateState) -> bool:
+    """Return whether a candidate has ended."""
     return state.has_ended
 
 

@@ -12,14 +12,15 @@ from providers.protocol.usage_meter import TokenUsage
 def convert_usage(metadata: JsonObject) -> JsonObject:
     """Return the usage in OpenAI's form, thoughts counted as reasoning and completion tokens."""
 
-    def count(name: str) -> int:
+    def read_count(name: str) -> int:
+        """Return a count, 0 when it is missing or odd."""
         return max(0, as_index(metadata.get(name), 0))
 
-    thoughts = count("thoughtsTokenCount")
+    thoughts = read_count("thoughtsTokenCount")
     usage = TokenUsage(
-        prompt=count("promptTokenCount") + count("toolUsePromptTokenCount"),
-        completion=count("candidatesTokenCount") + thoughts,
+        prompt=read_count("promptTokenCount") + read_count("toolUsePromptTokenCount"),
+        completion=read_count("candidatesTokenCount") + thoughts,
         reasoning=thoughts,
-        cached=count("cachedContentTokenCount"),
+        cached=read_count("cachedContentTokenCount"),
     )
     return usage.as_openai()

@@ -62,6 +62,7 @@ def count_characters(data: bytes, position: object, default: int) -> int:
 
 
 def build_annotation(source: tuple[str, str], start: int, end: int) -> JsonObject:
+    """Return the citation of a source for the characters from `start` to before `end`."""
     url, title = source
     citation = {"start_index": start, "end_index": end, "url": url, "title": title}
     return {"type": "url_citation", "url_citation": citation}

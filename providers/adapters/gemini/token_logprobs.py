@@ -23,6 +23,7 @@ def convert_logprobs(result: object) -> JsonObject | None:
 
 
 def list_alternatives(step: object) -> list[JsonObject]:
+    """Return the most likely tokens at one place."""
     candidates = step.get("candidates") if isinstance(step, dict) else None
     if not isinstance(candidates, list):
         return []
@@ -30,6 +31,7 @@ def list_alternatives(step: object) -> list[JsonObject]:
 
 
 def convert_candidate(candidate: JsonObject) -> JsonObject:
+    """Return one token with its log probability and its bytes."""
     token = as_text(candidate.get("token"))
     raw = list(token.encode("utf-8", "surrogatepass"))
     return {"token": token, "logprob": candidate.get("logProbability", 0.0), "bytes": raw}

@@ -52,6 +52,7 @@ class McpServerForm(forms.ModelForm):  # type: ignore[type-arg]
         return cast("dict[str, str]", headers)
 
     def clean(self) -> dict[str, Any]:
+        """Return the fields; another address of a private server is an error for most users."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         is_moved = "url" in cleaned and cleaned["url"] != self.initial.get("url")
         if self.initial.get(SUPERUSER_FIELD) and is_moved and not self.user.is_superuser:
@@ -71,6 +72,8 @@ class McpServerForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(McpServer)
 class McpServerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The list of MCP servers and the page of one."""
+
     form = McpServerForm
     list_display = ("label", "url", "enabled", "for_everybody", "approvals", "kept_headers")
     list_filter = ("enabled", "for_everybody", "needs_approval")

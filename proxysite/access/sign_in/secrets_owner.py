@@ -1,3 +1,3 @@
-"""What the secrets of authenticator apps are bound to when they are sealed."""
+"""The owner to whom the secrets of authenticator apps are bound when they are sealed."""
 
 SECRETS_OWNER = "two factor"

@@ -70,6 +70,7 @@ def translate_errors(path: Path) -> Iterator[None]:
 
 
 def read_members(unpacked: gzip.GzipFile) -> Iterator[Member]:
+    """Yield the members, and read the archive to its checksum."""
     with tarfile.open(fileobj=unpacked, mode="r|") as tar:
         for entry in iter(tar.next, None):
             file = tar.extractfile(entry)

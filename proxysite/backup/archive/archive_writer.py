@@ -38,6 +38,7 @@ class ArchiveWriter:
         )
 
     def add_bytes(self, name: str, data: bytes) -> None:
+        """Add a member with these bytes."""
         self.add_file(name, io.BytesIO(data), len(data))
 
     def add_file(self, name: str, file: BinaryIO, size: int) -> None:

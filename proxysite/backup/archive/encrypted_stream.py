@@ -37,6 +37,7 @@ LAST = b"."
 
 
 def make_cipher(passphrase: str, salt: bytes) -> AESGCM:
+    """Return the cipher whose key is made of the passphrase, which takes a fifth of a second."""
     kdf = Scrypt(salt=salt, length=KEY_BYTES, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
     return AESGCM(kdf.derive(passphrase.encode()))
 
@@ -61,8 +62,9 @@ class EncryptedWriter:
         file.write(self._header)
 
     def write(self, data: bytes) -> int:
+        """Take bytes, and write the frames that they fill."""
         self._waiting += data
-        while len(self._waiting) > FRAME_BYTES:  # the last frame is never empty-handed
+        while len(self._waiting) > FRAME_BYTES:  # never the last one, which `finish` writes
             self._write_frame(bytes(self._waiting[:FRAME_BYTES]), NEXT)
             del self._waiting[:FRAME_BYTES]
         return len(data)
@@ -75,6 +77,7 @@ class EncryptedWriter:
         self._write_frame(bytes(self._waiting), LAST)
 
     def _write_frame(self, data: bytes, sign: bytes) -> None:
+        """Encrypt a frame and write it."""
         nonce = os.urandom(NONCE_BYTES)
         described = describe_frame(self._header, self._number, sign)
         frame = nonce + self._cipher.encrypt(nonce, data, described)
@@ -84,7 +87,7 @@ class EncryptedWriter:
 
 
 class EncryptedReader:
-    """A binary file that reads what an EncryptedWriter has written.
+    """A binary file that decrypts the bytes of an EncryptedWriter.
 
     Raises BackupError on a wrong passphrase, DamagedBackup on a changed or truncated file.
     """
@@ -106,6 +109,7 @@ class EncryptedReader:
         return data
 
     def _read_frame(self) -> bytes:
+        """Return the bytes of the next frame. Raises BackupError, DamagedBackup."""
         length = int.from_bytes(self._read_exactly(LENGTH_BYTES), "big")
         if not NONCE_BYTES + TAG_BYTES <= length <= NONCE_BYTES + FRAME_BYTES + TAG_BYTES:
             raise DamagedBackup("The backup was changed: a frame has a length that none can have.")
@@ -123,6 +127,7 @@ class EncryptedReader:
         raise DamagedBackup(f"The backup was changed: frame {self._number} does not open.")
 
     def _open_frame(self, frame: bytes, sign: bytes) -> bytes | None:
+        """Return the bytes of a frame; None when it was not written with this sign."""
         described = describe_frame(self._header, self._number, sign)
         try:
             return self._cipher.decrypt(frame[:NONCE_BYTES], frame[NONCE_BYTES:], described)
@@ -130,6 +135,7 @@ class EncryptedReader:
             return None
 
     def _read_exactly(self, size: int) -> bytes:
+        """Return `size` bytes. Raises DamagedBackup when there are fewer."""
         data = self._file.read(size)
         if len(data) < size:
             raise DamagedBackup("The backup is cut off.")

@@ -1,4 +1,4 @@
-"""What a backup says about itself: at its begin what it needs, at its end what it has."""
+"""The first and the last member of a backup: its needs, and its counts and digests."""
 
 from typing import TypeVar
 
@@ -71,6 +71,7 @@ Part = TypeVar("Part", Begin, Manifest)
 
 
 def encode_part(part: Begin | Manifest) -> bytes:
+    """Return a part of the manifest as JSON."""
     return msgspec.json.format(msgspec.json.encode(part), indent=1)
 
 

@@ -40,6 +40,7 @@ class Restore:
 
     @property
     def loader(self) -> Loader:
+        """Return the loader, which the begin of a backup has opened."""
         if self._loader is None:
             raise RuntimeError("the begin of a backup comes first")
         return self._loader
@@ -70,12 +71,14 @@ class Restore:
             raise DamagedBackup(describe_refused_rows(plan, error)) from None
 
     def take_file(self, name: str, file: DigestingFile) -> None:
+        """Write a stored file to the drafts. Raises OSError."""
         self._files += 1
         self._report_progress(f"files ({self._files})")
         path = settings.HOME.make_path(restore_target.DRAFT_FILES, name)
         write_durable_file(path, file.read_pieces())
 
     def take_renewal(self, name: str, data: bytes) -> None:
+        """Write a file of renewed tokens. Raises OSError."""
         write_durable_file(settings.HOME.make_path(restore_target.RENEWALS, name), [data])
 
     def finish(self, begin: Begin, manifest: Manifest) -> None:
@@ -106,7 +109,7 @@ class Restore:
 def restore_backup(
     path: Path, passphrase: str, report_progress: Progress
 ) -> tuple[Begin, Manifest]:
-    """Restore a backup, and return what it says about itself.
+    """Restore a backup, and return its first and its last member.
 
     Raises BackupError, OSError, DatabaseError; home and database are left empty, or marked.
     """
@@ -138,5 +141,6 @@ def require_same_vendor(begin: Begin) -> None:
 
 
 def describe_refused_rows(plan: TablePlan, error: Exception) -> str:
+    """Return the sentence about rows that the database does not take."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return f"The rows of {plan.name} cannot be written: {reason}."

@@ -35,10 +35,12 @@ Loader = SqliteLoader | PostgresLoader
 
 
 def find_mark_file() -> Path:
+    """Return the path of the mark of an unfinished restore."""
     return settings.HOME.root / markers.UNFINISHED_RESTORE_NAME
 
 
 def find_database_file() -> Path:
+    """Return the path of the SQLite database."""
     return Path(settings.DATABASES["default"]["NAME"])
 
 
@@ -91,6 +93,7 @@ def has_own_mark() -> bool:
 
 
 def describe_own_database() -> str:
+    """Return a line that names this gateway's database, without its password."""
     return markers.describe_database(settings.DATABASES["default"])
 
 
@@ -103,7 +106,7 @@ def list_database_files() -> list[Path]:
 
 
 def delete_unfinished_files() -> None:
-    """Delete what a restore that was interrupted has left in the home."""
+    """Delete the files of a restore that was interrupted."""
     for name in (FILES, DRAFT_FILES, RENEWALS):
         shutil.rmtree(settings.HOME.root / name, ignore_errors=True)
     for path in list_database_files():
@@ -115,11 +118,12 @@ def delete_unfinished_files() -> None:
 
 
 def mark_unfinished(backup_name: str) -> None:
-    """Write the mark: it names the backup, and the database that is nothing yet."""
+    """Write the mark, which names the backup and the database that is not filled yet."""
     write_durable_file(find_mark_file(), [f"{backup_name}\n{describe_own_database()}\n".encode()])
 
 
 def clear_mark() -> None:
+    """Delete the mark."""
     find_mark_file().unlink(missing_ok=True)
     sync_directory(settings.HOME.root)
 
@@ -127,7 +131,7 @@ def clear_mark() -> None:
 # --- the database -------------------------------------------------------------------------------
 @contextmanager
 def open_loader(begin: Begin) -> Iterator[Loader]:
-    """Make the tables of a backup, and yield what fills them. Raises BackupError, DatabaseError."""
+    """Make the tables of a backup, and yield their loader. Raises BackupError, DatabaseError."""
     loader: Loader
     if settings.EMBEDDED_DATABASE:
         find_draft_file().touch(mode=0o600)
@@ -177,6 +181,7 @@ def put_sqlite_in_place() -> None:
 
 
 def put_files_in_place() -> None:
+    """Give the folder of restored files its name."""
     draft = settings.HOME.root / DRAFT_FILES
     if draft.exists():
         shutil.rmtree(settings.HOME.root / FILES, ignore_errors=True)

@@ -45,7 +45,7 @@ def choose_secrets(backup_secrets: Secrets | None, given: Mapping[str, str]) -> 
             )
         return dict(given)
     for name in NEEDED_NAMES:
-        if name in given and not fits(name, given[name], backup_secrets[name]):
+        if name in given and not is_fitting(name, given[name], backup_secrets[name]):
             raise BackupError(
                 f"The {name} that is set here is not that of the backup: leave it unset (also in "
                 "secrets.env), then the backup's is put in its place, or set the backup's."
@@ -53,19 +53,20 @@ def choose_secrets(backup_secrets: Secrets | None, given: Mapping[str, str]) -> 
     return backup_secrets | dict(given)
 
 
-def fits(name: str, given: str, backed_up: str) -> bool:
-    """Return whether a given secret opens all that the backup's secret opens."""
+def is_fitting(name: str, given: str, backed_up: str) -> bool:
+    """Return whether a given secret opens everything that the backup's secret opens."""
     if name == "FIELD_KEYS":
         return split_keys(backed_up) <= split_keys(given)
     return given == backed_up
 
 
 def split_keys(text: str) -> set[str]:
+    """Return the keys in a list with commas."""
     return {key.strip() for key in text.split(",")}
 
 
 def use_secrets(secrets: Mapping[str, str]) -> None:
-    """Let this process open what the backup has. Changes Django's settings of the process."""
+    """Let this process open the secrets of the backup. Changes Django's settings here."""
     settings.FIELD_KEYS = secrets["FIELD_KEYS"].split(",")
     settings.KEY_PEPPER = secrets["KEY_PEPPER"]
 

@@ -1,4 +1,4 @@
-"""Every column with sealed secrets, and what each secret is bound to.
+"""Every column with sealed secrets, and the owner to whom each secret is bound.
 
 A column that is missing here would keep its old key for ever: `proxysite/tests/backup/rotation/`
 has a test that finds such a column.
@@ -22,9 +22,9 @@ SEALED_BEGIN = "v1."
 class SealedColumn:
     """A column with sealed secrets.
 
-    `get_owner` returns what the secrets of a row are bound to. `json_names` are the names of the
-    sealed values in a column with JSON; in others the whole text is sealed. `selection` are values
-    of columns that a row must have.
+    `get_owner` returns the owner to whom the secrets of a row are bound. `json_names` are the names
+    of the sealed values in a column with JSON; in others the whole text is sealed. `selection` are
+    values of columns that a row must have.
     """
 
     model_name: str
@@ -71,6 +71,7 @@ class SealedValue:
 
 
 def get_row_id(row: Any) -> str:
+    """Return the id of a row, to which most secrets are bound."""
     return str(row.pk)
 
 

@@ -1,8 +1,8 @@
 """Seal every secret anew with the first key of FIELD_KEYS, while gateways run.
 
-Each value is opened, sealed and written if the row still has the old text: what a renewal writes
-meanwhile stays. The work is done in slices. Whoever begins again finds what is left by the id of
-the key in each value, so nothing is noted.
+Each value is opened, sealed and written if the row still has the old text: a secret that a renewal
+writes meanwhile stays. The work is done in slices. It can begin again at any time, because the id
+of the key in each value shows which ones are left.
 
 A request in flight may compare a token's sealed text with the one before, and then believes that
 the token was renewed by another process: it takes the token of the row, which is the same secret.
@@ -42,6 +42,7 @@ class RotationReport:
     unreadable_rows: list[str] = field(default_factory=list)
 
     def add_unreadable(self, value: SealedValue) -> None:
+        """Count a value that does not open, and name its row."""
         self.unreadable_count += 1
         if len(self.unreadable_rows) < MOST_UNREADABLE:
             self.unreadable_rows.append(f"{value.column.name} of {value.row.pk}")
@@ -78,6 +79,7 @@ def count_waiting_renewals() -> int:
 
 
 def read_file_key_id(path: Any) -> str:
+    """Return the id of the key that sealed a file; empty when the file is gone."""
     try:
         return vault.read_key_id(path.read_text("ascii"))
     except (OSError, ValueError):

@@ -93,6 +93,7 @@ def require_new_file(path: Path) -> None:
 
 
 def describe_backup(run: BackupRun, manifest: Manifest) -> str:
+    """Return the size of a backup, and what is missing in it."""
     rows = sum(table.rows for table in manifest.tables.values())
     files = f"{manifest.files.count} files" if run.has_files else "no files"
     text = (

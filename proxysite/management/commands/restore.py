@@ -19,7 +19,8 @@ from proxysite.backup.passphrase import read_passphrase
 from proxysite.backup.progress_line import ProgressLine
 from proxysite.backup.restoring import restore_backup
 
-Restored = tuple[Begin, Manifest]
+BackupEnds = tuple[Begin, Manifest]
+CHECKED_TEXT = "The file is whole: counts and digests agree. Nothing was written: --check."
 
 
 class Command(GatewayCommand):
@@ -66,19 +67,16 @@ class Command(GatewayCommand):
             raise CommandError(f"The database cannot be used: {reason}.") from None
         progress.clear()
         self.stdout.write(describe_content(begin, manifest))
-        self.stdout.write(
-            "The file is whole: counts and digests agree. Nothing was written: --check."
-            if check
-            else describe_restored()
-        )
+        self.stdout.write(CHECKED_TEXT if check else describe_restored())
 
     def read(
         self, path: Path, passphrase_file: str | None, check: bool, progress: ProgressLine
-    ) -> Restored:
+    ) -> BackupEnds:
+        """Check or restore the backup. Raises BackupError, OSError, DatabaseError."""
         passphrase = read_passphrase(passphrase_file) if passphrase_file else ""
         require_passphrase(path, passphrase)
         if check:
-            return check_backup.read_backup(path, passphrase, check_backup.NothingTaken())
+            return check_backup.read_backup(path, passphrase, check_backup.IgnoringReader())
         return restore_backup.restore_backup(path, passphrase, progress.report)
 
 
@@ -102,6 +100,7 @@ def describe_content(begin: Begin, manifest: Manifest) -> str:
 
 
 def describe_restored() -> str:
+    """Return the next step after a restore."""
     return (
         f"Restored into {settings.HOME.root}; counts and digests agree. Next: make serve, with "
         "this PROXYSITE_HOME and DATABASE_URL."

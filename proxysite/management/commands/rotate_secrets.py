@@ -18,7 +18,7 @@ SLICE_ROWS = 200
 class Command(GatewayCommand):
     help = (
         "Seal every secret in the database anew with the first key of FIELD_KEYS, while gateways "
-        "run that know it. What was interrupted goes on when it is called again."
+        "run that know it. An interrupted run goes on when the command is called again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -74,7 +74,7 @@ class Command(GatewayCommand):
 
 
 def describe_rest(left: int) -> str:
-    """Return what a person does now."""
+    """Return the next step for the person at the terminal."""
     older = ", ".join(list_older_key_ids())
     if left:
         return (

@@ -41,6 +41,7 @@ class TurnConnection(WebSocketsSansIOProtocol):
         await super().run_asgi()
 
     def data_received(self, data: bytes) -> None:
+        """Read bytes, and count those of a message that has come in part."""
         super().data_received(data)
         arrived_bytes = len(self.conn.reader.buffer) + sum(map(len, self.frames))
         if arrived_bytes > COUNTED_BYTES:
@@ -71,6 +72,7 @@ class TurnConnection(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def send_receive_event_to_app(self) -> None:
+        """Give a whole message to the application as bytes, and pause reading until it is read."""
         data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
         self.frames = []
         if self.close_sent:  # reads go on for the answer to the close
@@ -81,6 +83,7 @@ class TurnConnection(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
 
     async def send(self, message: Any) -> None:
+        """Send a message of the application. Raises ClientDisconnected."""
         if message["type"] != SEND_TEXTS:
             await super().send(message)
             if message["type"] == HANDSHAKE_REFUSED:

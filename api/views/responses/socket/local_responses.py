@@ -1,4 +1,4 @@
-"""What a connection remembers of its responses: their items, so that a turn can follow them.
+"""The responses that a connection remembers with their items, so that a turn can follow them.
 
 A response with `store: false` is nowhere else. It is remembered until the next response of its lane
 has ended, or until a turn that follows it fails. Source: OpenAI's guide "WebSocket mode".
@@ -59,10 +59,12 @@ class LocalResponses:
         self._ids_by_lane.clear()
 
     def _has_room(self, size_bytes: int) -> bool:
+        """Return whether connection and process can remember so many bytes more."""
         own_left = settings.RESPONSE_SOCKET_STATE_BYTES - self._size_bytes
         all_left = settings.RESPONSE_SOCKETS_STATE_BYTES - self._sockets.state_bytes
         return bool(size_bytes <= min(own_left, all_left))
 
     def _add_bytes(self, size_bytes: int) -> None:
+        """Count bytes that are remembered, or forgotten if negative."""
         self._size_bytes += size_bytes
         self._sockets.state_bytes += size_bytes

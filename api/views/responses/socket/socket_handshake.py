@@ -6,9 +6,9 @@ A refusal is an HTTP answer with an error object.
 from functools import partial
 from typing import Any, Protocol
 
-from api import exceptions
 from api.authentication import Caller
 from api.relay.gateway import Gateway
+from api.relay.handshake_refusal import refuse_handshake
 from api.relay.lean_request import new_request_id
 from api.views.responses.socket.response_socket import (
     SEND_TEXTS,
@@ -21,7 +21,6 @@ from api.views.responses.socket.socket_turn import SocketRequest, build_socket_r
 from providers.exceptions import GatewayError, ShuttingDown, UpgradeRequired
 from providers.fast_settings import settings
 
-HTTP_ANSWER = "websocket.http.response"  # an extension of ASGI
 NOT_SERVED = "There is no WebSocket at this address: send plain HTTP requests."
 
 
@@ -60,7 +59,7 @@ async def serve_response_socket(
             await send({"type": "websocket.accept", "headers": list_accept_headers(request_id)})
             await socket.serve(receive)
     except GatewayError as error:
-        await refuse_handshake(error, request_id, send, has_answers=HTTP_ANSWER in extensions)
+        await refuse_handshake(error, request_id, scope, send)
 
 
 async def authenticate_handshake(request: SocketRequest) -> Caller:
@@ -79,18 +78,3 @@ async def authenticate_handshake(request: SocketRequest) -> Caller:
 def list_accept_headers(request_id: str) -> list[tuple[bytes, bytes]]:
     """Return the headers of an accepted handshake."""
     return [(b"x-request-id", request_id.encode("ascii")), (b"openai-version", b"2020-10-01")]
-
-
-async def refuse_handshake(
-    error: GatewayError, request_id: str, send: Send, *, has_answers: bool
-) -> None:
-    """Answer a handshake with an HTTP error; a server without such answers sends a 403."""
-    if not has_answers:
-        await send({"type": "websocket.close"})
-        return
-    answer = exceptions.render_error(error, request_id)
-    headers = [
-        (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in answer.items()
-    ]
-    await send({"type": f"{HTTP_ANSWER}.start", "status": answer.status_code, "headers": headers})
-    await send({"type": f"{HTTP_ANSWER}.body", "body": answer.content})

@@ -68,9 +68,8 @@ class SocketRequest(LeanRequest):
 
     def release_resources(self) -> None:
         """Give back the request's place among those of its API key."""
-        if self.caller is not None and self.caller.key_id is not None:
-            self.gateway.key_requests.remove_request(self.caller.key_id)
-            self.caller = None
+        self.release_key_place()
+        self.caller = None
 
 
 def build_socket_request(scope: dict[str, Any], gateway: Gateway) -> SocketRequest:
@@ -139,6 +138,7 @@ class SocketTurn:
         self._is_over = True
 
     async def _answer(self, raw: bytes) -> None:
+        """Answer a valid event. Raises GatewayError, DatabaseError, ConnectionLost."""
         start_time = time.monotonic()
         request = self._request
         request.gateway.ledger.require_available()
@@ -155,7 +155,7 @@ class SocketTurn:
             await self._prepare_response(caller, received)
 
     def _find_earlier(self, caller: Caller, body: JsonObject) -> EarlierItems | None:
-        """Return what the connection remembers of the response that the turn follows.
+        """Return the items that the connection remembers of the response that the turn follows.
 
         Raises InvalidRequest when it is neither here nor stored.
         """
@@ -223,6 +223,7 @@ class SocketTurn:
         self._local_responses.advance_lane(self._lane, response_id, response)
 
     async def _send_events(self, events: list[Event]) -> None:
+        """Send events of the turn, with its lane; none after its end."""
         if self._is_over:
             return
         if self._lane is not None:
