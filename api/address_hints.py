@@ -13,10 +13,13 @@ from providers.exceptions import UnknownUrl
 
 UNKNOWN_URL_NAME = "unknown-url"  # the name of the route of all that is no endpoint under /v1/
 SHOWN_PATH_CHARS = 200
+REALTIME_PATH = "/v1/realtime"
 MOST_SEGMENTS = 12  # of a path that is compared with the endpoints
 BASE_URL_HINT = "The base URL of this API ends in /v1, without a slash behind it."
 MESSAGES_HINT = "Clients of Anthropic's Messages API have a base URL without /v1."
 MESSAGES_TEXT = "Of Anthropic's API there are /v1/messages, its count_tokens and /v1/models here."
+BATCHES_TEXT = "Batches are here in OpenAI's form, at /v1/batches; their lines may be messages."
+SOCKET_TEXT = "It is a WebSocket: its address begins with ws:// or wss://, and takes `model`."
 # endpoints of OpenAI and others that clients ask for
 FOREIGN_ENDPOINTS = frozenset(
     """
@@ -30,11 +33,15 @@ def explain_unknown_address(method: str, path: str) -> UnknownUrl:
     """Return the error for a request to an address that is no endpoint."""
     shown_path = quote(path[:SHOWN_PATH_CHARS], safe="/:@%!$&'()*+,;=~")
     text = f"Unknown request URL: {method} {shown_path}. "
+    segments = split_path(path)
+    if segments[:2] == ["messages", "batches"]:
+        return UnknownUrl(text + BATCHES_TEXT)
+    if path == REALTIME_PATH:
+        return UnknownUrl(text + SOCKET_TEXT)
     right_path = find_right_address(path)
     if right_path:
         hint = MESSAGES_HINT if right_path.startswith("/v1/messages") else BASE_URL_HINT
         return UnknownUrl(f"{text}Did you mean {right_path}? {hint}")
-    segments = split_path(path)
     if segments and segments[0] == "messages":
         return UnknownUrl(text + MESSAGES_TEXT)
     if segments and segments[0] in FOREIGN_ENDPOINTS:

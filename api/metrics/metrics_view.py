@@ -8,7 +8,12 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from api.views.staff.staff_access import StaffView, find_running_gateway
+from providers.exceptions import InvalidKey
 
+HOW_TO_READ = (
+    "Show METRICS_TOKEN, or the API key of a member of staff, as “Authorization: Bearer …”, or "
+    "sign in at /admin/."
+)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -31,8 +36,12 @@ class Metrics(StaffView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check the access, unless the request shows METRICS_TOKEN."""
-        if not has_metrics_token(request):
+        if has_metrics_token(request):
+            return
+        try:
             super().initial(request, *args, **kwargs)
+        except InvalidKey:
+            raise InvalidKey(HOW_TO_READ) from None
 
     def get(self, request: Request) -> HttpResponse:
         from api.metrics.exposition import render_metrics  # takes 2 MB, only where it is used

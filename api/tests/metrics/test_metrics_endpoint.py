@@ -87,6 +87,7 @@ async def test_an_empty_token_opens_nothing(gateway):
     for shown in ("Bearer ", "Bearer"):
         answer = await gateway.send_request("GET", "/metrics", headers={"authorization": shown})
         assert answer.status == 401
+        assert "Show METRICS_TOKEN" in answer.error["message"]
 
 
 async def test_names_of_callers_and_tokens_are_no_labels(gateway, upstream, alice, provider):

@@ -39,12 +39,18 @@ async def test_without_a_right_address_only_the_base_url_is_named(gateway, path)
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/videos", "/v1/threads", "/v1/batches"],
+    ["/v1/videos", "/v1/threads", "/v1/vector_stores"],
 )
 async def test_an_endpoint_of_others_is_said_to_be_none_here(gateway, alice, path):
     answer = await gateway.send_request("POST", path, alice.key, json={})
     assert (answer.status, answer.error["code"]) == (404, "unknown_url")
     assert f"This gateway has no endpoint /v1/{path.split('/')[2]}." in answer.error["message"]
+
+
+async def test_a_plain_request_for_realtime_learns_that_it_is_a_websocket(gateway, alice):
+    answer = await gateway.send_request("GET", "/v1/realtime?model=m", alice.key)
+    assert (answer.status, answer.error["code"]) == (404, "unknown_url")
+    assert "It is a WebSocket" in answer.error["message"]
 
 
 async def test_a_method_that_an_endpoint_lacks_is_refused_with_those_that_it_has(gateway, alice):

@@ -50,7 +50,9 @@ async def test_an_address_and_a_method_that_do_not_exist(gateway, alice):
     headers = {"x-api-key": alice.key} | VERSION
     answer = await gateway.send_request("GET", "/v1/messages", headers=headers)
     check_error(answer, 405, "invalid_request_error")
-    answer = await gateway.send_request("POST", "/v1/messages/count_token", headers=headers, json={})
+    answer = await gateway.send_request("POST", "/v1/messages/batches", headers=headers, json={})
+    assert "at /v1/batches" in check_error(answer, 404, "not_found_error")
+    answer = await gateway.send_request("POST", "/v1/messages/nothing", headers=headers, json={})
     assert "count_tokens" in check_error(answer, 404, "not_found_error")
     answer = await gateway.send_request("POST", "/v1/v1/messages", headers=headers, json={})
     assert answer.status == 404

@@ -138,8 +138,12 @@ def set_up_opencode(place: Place, package: str) -> Agent:
 
 @pytest.mark.parametrize(
     ("package", "endpoint"),
-    [("@ai-sdk/openai-compatible", CHAT), ("@ai-sdk/openai", "responses")],
-    ids=["chat", "responses"],
+    [
+        ("@ai-sdk/openai-compatible", CHAT),
+        ("@ai-sdk/openai", "responses"),
+        ("@ai-sdk/anthropic", "messages"),
+    ],
+    ids=["chat", "responses", "messages"],
 )
 async def test_opencode_works_on_two_tasks_in_one_session(place, work_twice, package, endpoint):
     await work_twice(

@@ -1,23 +1,30 @@
-"""Coding agents as they come, against a real gateway with a scripted chat upstream behind it: Codex
-CLI and GitHub Copilot CLI over the Responses API (F1, F2).
+"""Coding agents as they come, against a real gateway with scripted upstreams behind it: Codex CLI
+and GitHub Copilot CLI over the Responses API, by POST and on a WebSocket (F1, F2), and Copilot CLI
+over the Messages API.
 
 Each gets a task, and the upstream has it run commands and edit files in several turns. The agents
 really do so, in a folder of their own.
 """
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from proxysite.testing.upstream_server import Upstream
-from proxysite.tests.interop.coding_agents.conftest import KNOWN_MODEL
+from proxysite.tests.interop.coding_agents.conftest import CLAUDE_MODEL, KNOWN_MODEL
 from proxysite.tests.interop.coding_agents.scripted_turns import (
+    Step,
+    list_blocks,
     list_outputs,
+    queue_messages,
     queue_steps,
     run_program,
 )
+from proxysite.tests.interop.coding_agents.watched_port import WatchedPort, watch_port
 from proxysite.tests.processes import Gateway, npm_packages
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]
@@ -33,6 +40,12 @@ base_url = "{url}/v1"
 env_key = "GATEWAY_KEY"
 wire_api = "responses"
 """
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def port(gateway: Gateway) -> AsyncIterator[WatchedPort]:
+    async with watch_port(gateway.url) as watched:
+        yield watched
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +68,20 @@ def check_requests(upstream: Upstream) -> None:
 @pytest.fixture
 def codex(programs: Path, gateway: Gateway, key: str, tmp_path: Path) -> Any:
     """A function that runs `codex exec` with these arguments, and returns its events."""
+    return make_codex(programs, CODEX_CONFIG.format(url=gateway.url), key, tmp_path)
+
+
+@pytest.fixture
+def socket_codex(programs: Path, port: WatchedPort, key: str, tmp_path: Path) -> Any:
+    """The same on a WebSocket, through a watched port."""
+    config = CODEX_CONFIG.format(url=port.url) + "supports_websockets = true\n"
+    return make_codex(programs, config, key, tmp_path)
+
+
+def make_codex(programs: Path, config: str, key: str, tmp_path: Path) -> Any:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "config.toml").write_text(CODEX_CONFIG.format(url=gateway.url))
+    (home / "config.toml").write_text(config)
     (tmp_path / "work").mkdir()
     env = {"HOME": str(home), "CODEX_HOME": str(home), "GATEWAY_KEY": key}
     options = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json")
@@ -75,7 +99,8 @@ def say_codex(events: list[dict[str, Any]]) -> list[str]:
     return [item["text"] for item in items if item["type"] == "agent_message"]
 
 
-async def test_codex_works_in_five_turns_and_patches_a_file(codex, upstream, tmp_path):
+async def work_in_five_turns(codex: Any, upstream: Upstream, work: Path) -> None:
+    """Have Codex run commands and patch a file, and check what came of it."""
     queue_steps(
         upstream,
         ("exec_command", {"cmd": "echo one > a.txt"}),
@@ -87,14 +112,24 @@ async def test_codex_works_in_five_turns_and_patches_a_file(codex, upstream, tmp
     events = await codex("-m", KNOWN_MODEL, "Do it.")
     assert say_codex(events) == ["All done."]
     assert events[-1]["type"] == "turn.completed"
-    assert (tmp_path / "work" / "a.txt").read_text() == "one\n"
-    assert (tmp_path / "work" / "b.txt").read_text() == TEXT + "\n"
+    assert (work / "a.txt").read_text() == "one\n"
+    assert (work / "b.txt").read_text() == TEXT + "\n"
     check_requests(upstream)
     outputs = list_outputs(upstream)
     assert len(upstream.requests) == 6
     assert len(outputs) == 5
     assert TEXT in outputs[3]
     assert "b.txt" in outputs[4]
+
+
+async def test_codex_works_in_five_turns_and_patches_a_file(codex, upstream, tmp_path):
+    await work_in_five_turns(codex, upstream, tmp_path / "work")
+
+
+async def test_codex_works_in_five_turns_on_one_websocket(socket_codex, port, upstream, tmp_path):
+    await work_in_five_turns(socket_codex, upstream, tmp_path / "work")
+    lines = [line for line in port.request_lines if "/responses" in line]
+    assert lines == ["GET /v1/responses"]
 
 
 async def test_codex_finds_its_tools_in_a_namespace_and_resumes_a_session(
@@ -120,21 +155,18 @@ async def test_codex_finds_its_tools_in_a_namespace_and_resumes_a_session(
 
 
 # --- Copilot --------------------------------------------------------------------------------------
-async def test_copilot_works_in_five_turns_and_patches_a_file(
-    programs, gateway, key, upstream, tmp_path
-):
-    queue_steps(
-        upstream,
-        *(
-            ("bash", {"command": command, "description": "run it"})
-            for command in ("echo one > a.txt", "cat a.txt")
-        ),
-        ("apply_patch", {"input": PATCH}),
-        *(
-            ("bash", {"command": command, "description": "run it"})
-            for command in ("cat b.txt", "ls")
-        ),
-    )
+def list_copilot_steps() -> list[Step]:
+    """Return five calls of Copilot's tools."""
+    commands = ("echo one > a.txt", "cat a.txt", "cat b.txt", "ls")
+    runs = [("bash", {"command": command, "description": "run it"}) for command in commands]
+    return [*runs[:2], ("apply_patch", {"input": PATCH}), *runs[2:]]
+
+
+async def run_copilot(programs: Path, tmp_path: Path, **provider: str) -> None:
+    """Run one task of Copilot, and check that it has done the five steps.
+
+    `provider` are the variables behind COPILOT_PROVIDER_, and MODEL.
+    """
     home = tmp_path / "home"
     work = tmp_path / "work"
     home.mkdir()
@@ -144,16 +176,47 @@ async def test_copilot_works_in_five_turns_and_patches_a_file(
         "COPILOT_HOME": str(home),
         "COPILOT_OFFLINE": "true",
         "COPILOT_AUTO_UPDATE": "false",
-        "COPILOT_MODEL": KNOWN_MODEL,
-        "COPILOT_PROVIDER_BASE_URL": f"{gateway.url}/v1",
-        "COPILOT_PROVIDER_API_KEY": key,
-        "COPILOT_PROVIDER_WIRE_API": "responses",
+        "COPILOT_MODEL": provider.pop("MODEL"),
     }
+    env |= {f"COPILOT_PROVIDER_{name}": value for name, value in provider.items()}
     command = (programs / "copilot", "-p", "Do it.", "--allow-all-tools", "--no-color")
     assert "All done." in await run_program(work, env, *command)
     assert (work / "a.txt").read_text() == "one\n"
     assert (work / "b.txt").read_text() == TEXT + "\n"
+
+
+@pytest.mark.parametrize("transport", ["http", "websockets"])
+async def test_copilot_works_in_five_turns_and_patches_a_file(
+    programs, port, key, upstream, tmp_path, transport
+):
+    queue_steps(upstream, *list_copilot_steps())
+    await run_copilot(
+        programs,
+        tmp_path,
+        MODEL=KNOWN_MODEL,
+        BASE_URL=f"{port.url}/v1",
+        API_KEY=key,
+        WIRE_API="responses",
+        TRANSPORT=transport,
+    )
     check_requests(upstream)
     outputs = list_outputs(upstream)
     assert len(outputs) == 5
     assert TEXT in outputs[3]
+    way = "GET /v1/responses" if transport == "websockets" else "POST /v1/responses"
+    assert {line for line in port.request_lines if "/responses" in line} == {way}
+
+
+async def test_copilot_works_over_the_messages_api(
+    programs, gateway, key, anthropic_upstream, tmp_path
+):
+    create = ("create", {"path": str(tmp_path / "work" / "b.txt"), "file_text": TEXT + "\n"})
+    steps = [create if step[0] == "apply_patch" else step for step in list_copilot_steps()]
+    queue_messages(anthropic_upstream, *steps)
+    await run_copilot(
+        programs, tmp_path, MODEL=CLAUDE_MODEL, TYPE="anthropic", BASE_URL=gateway.url, API_KEY=key
+    )
+    results = list_blocks(anthropic_upstream, "tool_result")
+    assert [result["tool_use_id"] for result in results] == [f"toolu_{at}" for at in range(5)]
+    assert TEXT in results[3]["content"]
+    assert len(anthropic_upstream.requests) == 6
