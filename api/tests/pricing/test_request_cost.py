@@ -12,6 +12,7 @@ from api.pricing.price_directory import PriceDirectory
 from api.pricing.request_cost import AnsweredCall, compute_cost, sum_call_costs
 from api.tests.pricing.price_rows import LONG_AGO, TODAY, make_directory
 from providers.protocol.attempt import Attempt
+from providers.protocol.billed_units import NO_UNITS
 from providers.protocol.usage_meter import RequestCost, TokenUsage, UsageMeter
 
 FAST = settings(derandomize=True, database=None, deadline=None, max_examples=200)
@@ -112,6 +113,7 @@ some_calls = st.lists(
         provider_id=st.just(13),
         upstream_model=st.sampled_from(["a", "b"]),
         usage=st.builds(TokenUsage, prompt=st.integers(0, 10**6), completion=st.integers(0, 10**6)),
+        billed=st.just(NO_UNITS),
     ),
     max_size=8,
 )
