@@ -5,7 +5,7 @@
  *           what was begun by then is waited for.
  *  -r RPS : open loop at a fixed rate; latency counts from the scheduled time.
  *  -1     : each connection makes one request; starts are spread over RAMP_SECONDS.
- *  -s     : the answer is SSE and must end with [DONE]: counts content chunks (delta.content " T<ns>" as
+ *  -s     : the answer is SSE and must end with [DONE], or the event message_stop: counts content chunks (delta.content " T<ns>" as
  *           upstream.c writes),
  *           TTFT = request written -> first content chunk; delay = now - <ns> of every chunk.
  */
@@ -182,7 +182,7 @@ static void lines(Conn *c, const char *p, size_t n, uint64_t t) {
     while ((nl = memchr(b, '\n', e - b))) {
         size_t L = nl - b;
         if (L > 5 && !memcmp(b, "data:", 5)) {
-            if (memmem(b, L < 20 ? L : 20, "[DONE]", 6))
+            if (memmem(b, L < 20 ? L : 20, "[DONE]", 6) || memmem(b, L < 40 ? L : 40, "\"message_stop\"", 14))
                 c->got_done = 1;
             else {
                 char *q = memmem(b, L, "\" T", 3);

@@ -1,4 +1,4 @@
-"""The five phases of the benchmark: the requests of each, and the figures that it returns.
+"""The phases of the benchmark: the requests of each, and the figures that it returns.
 
 `PHASES[name](load)` returns {figure: number}. A `LoadGenerator` runs the generator against one
 target and counts the requests that were answered. The names of the figures say their units.
@@ -107,15 +107,22 @@ class LoadGenerator:
         return read_cpu_seconds(find_process_tree(self.target.pid))
 
 
-def build_question(chunks: int = 0, interval_us: int = 0) -> str:
+def build_question(chunks: int = 0, interval_us: int = 0, max_tokens: int = 0) -> str:
     """Return a request body of everyday size.
 
-    With `chunks` it asks for a stream of that many chunks, `interval_us` microseconds apart.
+    With `chunks` it asks for a stream of that many chunks, `interval_us` microseconds apart. With
+    `max_tokens` it is a body of the Messages API.
     """
     words = f"bench c={chunks} i={interval_us}  and tell me about gateways"
     system = {"role": "system", "content": "You are a helpful assistant."}
-    body = {"model": "bench", "messages": [system, {"role": "user", "content": words}]}
-    return json.dumps(body | ({"stream": True} if chunks else {}))
+    body: JsonObject = {"model": "bench", "messages": [{"role": "user", "content": words}]}
+    if max_tokens:
+        body |= {"system": system["content"], "max_tokens": max_tokens}
+    else:
+        body["messages"].insert(0, system)
+    if chunks:
+        body["stream"] = True
+    return json.dumps(body)
 
 
 def measure_closed_loop(load: LoadGenerator) -> Figures:
@@ -148,6 +155,15 @@ def measure_burst(load: LoadGenerator) -> Figures:
         "chunks_per_second": run.report["chunks_s"],
         "cpu_us_per_chunk": run.cpu_us_per("chunks"),
     }
+
+
+def measure_messages_burst(load: LoadGenerator) -> Figures:
+    """Measure the same streams as events of Anthropic's Messages API, over the same upstream."""
+    stream = build_question(chunks=200, max_tokens=4_096)
+    options = ("-u", "/v1/messages", "-s", "-c", str(CONNECTIONS), "-n", "200")
+    load.run_generator(stream, *options, "-d", "1")
+    run = load.run_generator(stream, *options, "-d", str(load.seconds))
+    return {"cpu_us_per_message_chunk": run.cpu_us_per("chunks")}
 
 
 def measure_paced_streams(load: LoadGenerator) -> Figures:
@@ -187,6 +203,7 @@ PHASES: dict[str, Callable[[LoadGenerator], Figures]] = {
     "json": measure_closed_loop,
     "lat": measure_open_loop,
     "burst": measure_burst,
+    "messages": measure_messages_burst,
     "paced": measure_paced_streams,
     "slow": measure_slow_streams,
 }

@@ -25,6 +25,7 @@ COLUMNS = {
     "added p50 / p99 at 100/s, ms": "{added_p50_ms:.2f} / {added_p99_ms:.2f}",
     "chunks/s": "{chunks_per_second:,.0f}",
     "CPU µs/chunk in a burst": "{cpu_us_per_chunk:.1f}",
+    "CPU µs/chunk of Messages": "{cpu_us_per_message_chunk:.1f}",
     "CPU µs/chunk apart": "{cpu_us_per_lone_chunk:.1f}",
     "1,000 slow streams: errors": "{slow_errors:.0f}",
     "their added p99, ms": "{added_slow_delay_p99_ms:.1f}",

@@ -34,6 +34,7 @@ from benchmarks.targets import Direct, Nginx, Proxysite, Subject, Workplace, fin
 HERE = Path(__file__).resolve().parent
 OTHERS_LIMIT = 0.1  # share of the target's core; above it the figures are not to be trusted
 MANY_ROWS = 100_000
+OWN_PHASES = ("messages",)  # the upstream does not speak it, so only the gateway can be asked
 # beginnings of figures that the direct path lacks, because it has no process
 PROCESS_FIGURES = (
     "cpu_us",
@@ -215,7 +216,8 @@ def measure_subject(
                 "idle_rss_mb": read_rss_mb(find_process_tree(target.pid)),
             }
         for phase in arguments.only:
-            figures |= PHASES[phase](load)
+            if phase not in OWN_PHASES or isinstance(subject, Proxysite):
+                figures |= PHASES[phase](load)
     hidden = () if target.pid else PROCESS_FIGURES
     return {name: figure for name, figure in figures.items() if not name.startswith(hidden)}, load
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from api.accounting import token_count
-from api.responses.request import input_items, schema, to_chat
+from api.responses.request import input_items, schema, to_chat, tool_choice
 from api.schemas import chat_request_body
 from conversations.messages import chat_to_items, items_to_chat
 from conversations.messages.tool_order import pair_tool_calls
@@ -219,6 +219,7 @@ def read_chat(raw):
 
 def read_response(raw):
     body = schema.read_response_body(raw)
+    tool_choice.check_choice(body)
     input_items.find_item_references(body)
     return to_chat.build_chat_body(body, to_chat.build_input_messages(body))
 

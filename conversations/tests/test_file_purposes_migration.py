@@ -42,7 +42,7 @@ def test_old_files_stay_with_their_documents_and_new_purposes_are_accepted(old_a
     migrate_to_newest()
     make_file(StoredFile.objects, user.pk, "file-2", "batch")
     with pytest.raises(IntegrityError), transaction.atomic():
-        make_file(StoredFile.objects, user.pk, "file-3", "batch_output")
+        make_file(StoredFile.objects, user.pk, "file-3", "nonsense")
     assert StoredFile.objects.get(pk="file-1").document.digest == "1" * 64
     StoredFile.objects.get(pk="file-1").delete()
     assert not Document.objects.exists()

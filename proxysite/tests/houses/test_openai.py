@@ -202,7 +202,7 @@ async def test_an_unknown_model_and_an_unknown_address(client):
     with pytest.raises(openai.NotFoundError):
         await client.models.retrieve("nothing")
     with pytest.raises(openai.NotFoundError) as caught:
-        await client.batches.list()
+        await client.fine_tuning.jobs.list()
     assert caught.value.code == "unknown_url"
 
 

@@ -125,5 +125,5 @@ async def test_a_caller_who_leaves_before_the_answer_ends_the_call(gateway, upst
     await exchange.wait_until_left()
     await wait_until_true(lambda: not gateway.request_tasks)
     assert gateway.body_budget.disk_bytes == 0
-    row = await rows.read_only_usage_record()
+    row = (await wait_until_true(rows.read_usage_records))[0]
     assert (row.status, row.attempts[0]["units"]) == ("abandoned", {"lacks_seconds": True})
