@@ -155,7 +155,7 @@ def is_final(error: GatewayError) -> bool:
 
 
 class ClaimedWork(NamedTuple):
-    """What answers a request, and what makes the answer to an error of it."""
+    """The functions that answer a request, and that make the answer to an error of it."""
 
     answer: AnswerRequest
     render_error: Callable[[GatewayError], HttpResponse]

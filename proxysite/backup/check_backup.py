@@ -15,7 +15,7 @@ from proxysite.backup.restoring.restored_secrets import Secrets, parse_secrets
 
 
 class BackupReader(Protocol):
-    """Who gets the parts of a backup. Nothing of them is proved before the whole was read."""
+    """Receive the parts of a backup; none of them is proved before the whole was read."""
 
     def take_begin(self, begin: Begin, secrets: Secrets | None) -> None: ...
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class LineSender(NamedTuple):
-    """Who sends the lines of a batch, and to which endpoint."""
+    """The sender of the lines of a batch, and the endpoint to which they go."""
 
     endpoint: str
     key_digest: str

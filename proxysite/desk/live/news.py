@@ -38,7 +38,7 @@ HISTORY_FIELDS = (*SHOWN_COLUMNS, "model", "attempts")
 def read_marker() -> tuple[object, ...]:
     """Return values that differ when a token, a breaker, a task or a deletion has changed.
 
-    It costs a tenth of reading the news. A change that one transaction hides from it, because a
+    It costs a hundredth of reading the news. A change that one transaction hides from it, because a
     later one was committed before, is found by the next reading of everything.
     """
     with connection.cursor() as cursor:
