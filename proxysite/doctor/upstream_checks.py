@@ -24,7 +24,9 @@ def check_tokens() -> Iterator[Finding]:
         tokens = UpstreamToken.objects.filter(provider=provider)
         counts = tokens.count_by_activity()
         text = f"{counts['active']} of {counts['total']} can be used"
-        if counts["active"] or not provider.needs_token or provider.mode == "guest":
+        if not counts["total"] and (not provider.needs_token or provider.mode == "guest"):
+            yield Finding(subject, OK, "it needs none")
+        elif counts["active"] or not provider.needs_token or provider.mode == "guest":
             yield Finding(subject, OK, text)
         elif counts["total"]:
             yield Finding(
